@@ -6,9 +6,9 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
 
-/// List, describe and check models
+/// List, import and check models
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin model list\n  voisin model show voisin-3")]
+#[command(after_help = "Examples:\n  voisin model list\n  voisin model check voisin-3")]
 pub(crate) struct ModelArgs {
     #[command(subcommand)]
     pub(crate) command: ModelCommand,
@@ -19,16 +19,6 @@ pub(crate) enum ModelCommand {
     /// List the models that --model accepts
     #[command(after_help = "Example:\n  voisin model list --format json")]
     List {
-        /// Output format
-        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
-        format: ReportFormat,
-    },
-    /// Show a model's manifest: architecture, front end, licence, provenance, checksums
-    #[command(after_help = "Example:\n  voisin model show voisin-3")]
-    Show {
-        /// A model's name, manifest or weights file
-        #[arg(value_name = "MODEL")]
-        name: Option<String>,
         /// Output format
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,

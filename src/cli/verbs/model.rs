@@ -1,4 +1,4 @@
-//! `voisin model list|show|import|check`.
+//! `voisin model list|import|check`.
 
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
@@ -8,13 +8,11 @@ use crate::cli::render::{self, Align, Table};
 use voisin_encoder::{
     Encoder, ModelLocation, ModelRef, import_clap, import_model, is_clap_folder, models, models_dir,
 };
-use voisin_features::MelConfig;
-use voisin_questions::answers::model::{CheckedJson, ModelJson, ShownModelJson};
+use voisin_questions::answers::model::{CheckedJson, ModelJson};
 
 pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<Ending> {
     match command {
         ModelCommand::List { format } => list(context, *format),
-        ModelCommand::Show { name, format } => show(&chosen(context, name.as_deref()), *format),
         ModelCommand::Import {
             file,
             name,
@@ -132,70 +130,6 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
     } else {
         Ending::Fine
     })
-}
-
-fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
-    let manifest = model.manifest()?;
-    if format == ReportFormat::Json {
-        render::print_json(&ShownModelJson {
-            fingerprint: manifest.fingerprint(),
-            manifest,
-        })?;
-        return Ok(Ending::Fine);
-    }
-    let weights = |file: &str, digest: &str| ("weights", format!("{file} (SHA-256 {digest})"));
-    let mut lines = vec![
-        ("name", manifest.name.clone()),
-        ("description", manifest.description.clone()),
-        (
-            "network",
-            format!(
-                "{}, {} dimensions",
-                manifest.architecture, manifest.dimension
-            ),
-        ),
-        ("input", input(&manifest.front_end)),
-    ];
-    for other in &manifest.networks {
-        let network = other.architecture;
-        let dimension = other.dimension();
-        let text = format!(
-            "{network}, {dimension} of the dimensions, weight {}",
-            other.weight
-        );
-        let windows = match other.every {
-            1 => String::new(),
-            every => format!(", one window of {every}"),
-        };
-        lines.extend([
-            ("network", text),
-            ("input", input(&other.front_end) + &windows),
-        ]);
-    }
-    lines.extend([
-        ("licence", manifest.licence.clone()),
-        ("provenance", manifest.provenance.clone()),
-    ]);
-    lines.push(weights(&manifest.weights, &manifest.weights_sha256));
-    for other in &manifest.networks {
-        lines.push(weights(&other.weights, &other.weights_sha256));
-        let projection = other.projection.as_ref();
-        lines.extend(projection.map(|layer| weights(&layer.weights, &layer.weights_sha256)));
-    }
-    lines.push(("fingerprint", manifest.fingerprint()));
-    for (name, value) in lines {
-        render::print_line(&render::terminal_safe(&format!("{name:<11} {value}")))?;
-    }
-    Ok(Ending::Fine)
-}
-
-fn input(front_end: &MelConfig) -> String {
-    format!(
-        "{:.2} s at {} Hz, {} mel bands",
-        front_end.window_samples() as f64 / f64::from(front_end.sample_rate()),
-        front_end.sample_rate(),
-        front_end.n_mels()
-    )
 }
 
 /// Loads the weights (which verifies their digest and shapes) and runs the network once on a synthetic spectrogram.

@@ -274,12 +274,7 @@ fn lists_of_tracks_have_all_formats() {
         1
     );
     // Reports for programs.
-    for line in [
-        "verify",
-        "model check",
-        "model show",
-        "remove --missing --dry-run",
-    ] {
+    for line in ["verify", "model check", "remove --missing --dry-run"] {
         let answer = json(sandbox.run(format!("{line} --format json").split(' ')));
         assert!(answer["version"] == 1, "{line}");
     }

@@ -188,7 +188,7 @@ fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
     );
     let shown = json(fine(
         &sandbox,
-        &["model", "show", "musicnn-msd", "--format", "json"],
+        &["model", "check", "musicnn-msd", "--format", "json"],
     ));
     assert_eq!(shown["architecture"], "musicnn");
     let added = fine(

@@ -319,11 +319,19 @@ impl Scanner<'_> {
         // One for the whole list, so that each folder is read once.
         let mut meant = PathFinder::new(&base, playlist::encoding(&bytes));
         for entry in playlist::parse(&bytes) {
-            let file = playlist::resolve(&entry, &base, &|path| path.is_file());
-            let file = file.map(|file| match &entry {
-                PlaylistEntry::Path(name) if !file.exists() => meant.find(name).unwrap_or(file),
-                _ => file,
-            });
+            let file = match &entry {
+                PlaylistEntry::Remote(address) => Err(address),
+                PlaylistEntry::Path(name) => {
+                    let file = base.join(paths::from_bytes(name));
+                    // Lists are written by many programs, on other systems, too.
+                    let other = if file.exists() {
+                        None
+                    } else {
+                        meant.find(name)
+                    };
+                    Ok(other.unwrap_or(file))
+                }
+            };
             match file {
                 Ok(file) => match std::fs::metadata(&file) {
                     // Lists that name each other would never end.
@@ -334,7 +342,7 @@ impl Scanner<'_> {
                     Ok(_) => self.problem(&file, &"is not a file"),
                     Err(error) => self.problem(&file, &error),
                 },
-                Err(remote) => self.problem(Path::new(&remote), &"is not a local file"),
+                Err(remote) => self.problem(Path::new(remote), &"is not a local file"),
             }
         }
     }

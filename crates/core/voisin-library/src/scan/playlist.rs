@@ -57,55 +57,6 @@ pub fn path_in_table(cell: &str) -> PathBuf {
     }
 }
 
-/// The file of an entry, or its address if it is no file.
-///
-/// Playlists are written by many programs: if the path does not exist, it is tried with percent
-/// escapes decoded, with backslashes as separators, and read as Latin-1. `exists` is called for each
-/// form; if none exists, the path is returned unchanged.
-pub fn resolve(
-    entry: &PlaylistEntry,
-    base: &Path,
-    exists: &dyn Fn(&Path) -> bool,
-) -> Result<PathBuf, String> {
-    let bytes = match entry {
-        PlaylistEntry::Path(bytes) => bytes,
-        PlaylistEntry::Remote(address) => return Err(address.clone()),
-    };
-    let plain = base.join(paths::from_bytes(bytes));
-    if exists(&plain) {
-        return Ok(plain);
-    }
-    let mut forms = vec![bytes.clone()];
-    let mut extend = |change: &dyn Fn(&[u8]) -> Option<Vec<u8>>| {
-        let changed: Vec<_> = forms.iter().filter_map(|form| change(form)).collect();
-        forms.extend(changed);
-    };
-    // Each change applies to all forms so far, so combinations are tried, too: at most 8 forms.
-    extend(&|form| form.contains(&b'%').then(|| percent_decoded(form)));
-    extend(&|form| {
-        form.contains(&b'\\').then(|| {
-            form.iter()
-                .map(|&b| if b == b'\\' { b'/' } else { b })
-                .collect()
-        })
-    });
-    extend(&|form| {
-        let latin1 = || {
-            form.iter()
-                // Latin-1 is the first 256 characters of Unicode.
-                .map(|&byte| char::from(byte))
-                .collect::<String>()
-                .into_bytes()
-        };
-        std::str::from_utf8(form).is_err().then(latin1)
-    });
-    let found = forms[1..]
-        .iter()
-        .map(|form| base.join(paths::from_bytes(form)))
-        .find(|path| exists(path));
-    Ok(found.unwrap_or(plain))
-}
-
 /// Lines without white space around them, empty ones left out.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes
@@ -113,11 +64,6 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty())
 }
-
-/// Schemes of network shares.
-const SHARES: [&str; 9] = [
-    "afp", "cifs", "dav", "davs", "ftp", "nfs", "sftp", "smb", "ssh",
-];
 
 /// A path, or an address with a scheme. `C:` is a drive, not a scheme.
 fn entry(text: &[u8]) -> Option<PlaylistEntry> {
@@ -135,12 +81,6 @@ fn entry(text: &[u8]) -> Option<PlaylistEntry> {
     let Some(address) = address else {
         return Some(PlaylistEntry::Path(text.to_vec()));
     };
-    let is_share = SHARES
-        .iter()
-        .any(|share| scheme.eq_ignore_ascii_case(share.as_bytes()));
-    if is_share {
-        return Some(PlaylistEntry::Path(percent_decoded(&address)));
-    }
     let address = [scheme, b":", &address].concat();
     Some(PlaylistEntry::Remote(
         String::from_utf8_lossy(&address).into_owned(),
@@ -202,10 +142,6 @@ mod tests {
         let path = |text: &str| Some(PlaylistEntry::Path(text.into()));
         let remote = |text: &str| Some(PlaylistEntry::Remote(text.to_owned()));
         for (text, expected) in [
-            (
-                "smb://user:p%40@ss@nas/a%20b/@x.mp3",
-                path("//nas/a b/@x.mp3"),
-            ),
             ("file://user:secret@nas/x.mp3", path("//nas/x.mp3")),
             ("file:///m/me@home.mp3", path("/m/me@home.mp3")),
             (

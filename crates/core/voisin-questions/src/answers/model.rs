@@ -44,13 +44,3 @@ pub struct CheckedJson {
     /// A digest of all that changes a vector.
     pub fingerprint: String,
 }
-
-/// The documented JSON of `model show`.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct ShownModelJson<M> {
-    /// A digest of all that changes a vector.
-    pub fingerprint: String,
-    /// The model's manifest.
-    #[serde(flatten)]
-    pub manifest: M,
-}
