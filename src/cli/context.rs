@@ -12,8 +12,8 @@ use super::interrupt;
 use super::render::Console;
 use super::settings::Configuration;
 use super::trace::{TraceGuard, TraceOptions};
-use crate::cli::render::advised;
 use voisin_base::output::check_folder;
+use voisin_base::text::with_causes;
 use voisin_encoder::{
     CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
     models, models_dir,
@@ -209,7 +209,7 @@ impl Context {
             Some(held) if !is_requested => anyhow!(
                 "this library's model {} cannot be loaded: name its file with --model ({})",
                 held.name,
-                advised(&error)
+                with_causes(&error)
             ),
             _ => anyhow::Error::from(error).context(format!("cannot load the model {model}")),
         })?;

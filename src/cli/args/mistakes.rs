@@ -5,8 +5,8 @@ use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Cli;
-use crate::cli::remote::PULL;
 use voisin_base::text::slips;
+use voisin_questions::PULL;
 
 /// Commands of other programs, and the commands here that do the same.
 const OTHER_COMMANDS: [(&[&str], &str); 28] = [

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use super::write_tags;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
-use crate::cli::remote::PULL;
-use crate::cli::render::{self, Console, advised_news, answers, count};
+use crate::cli::render::{self, Console, answers, count};
 use crate::cli::seeds::{library_seeds, named_seeds, seed_names};
 use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
@@ -18,6 +17,7 @@ use voisin_engine::{
 use voisin_library::scan::{self, Exclusions, Links};
 use voisin_library::{Library, LibraryError, OpenMode};
 use voisin_questions::LibrarySource;
+use voisin_questions::PULL;
 
 /// Default precision of answers that are written into files.
 const WRITTEN_PRECISION: f32 = 0.9;
@@ -136,8 +136,8 @@ fn open(
 fn report_news(context: &Context, news: &GenreNews) {
     match news {
         GenreNews::NeighboursOnly => context.console.detail(&news.to_string()),
-        _ if news.is_warning() => context.console.warn(&advised_news(news)),
-        _ => context.console.note(&advised_news(news)),
+        _ if news.is_warning() => context.console.warn(&news.to_string()),
+        _ => context.console.note(&news.to_string()),
     }
 }
 

@@ -37,7 +37,7 @@ mod voters;
 pub use classifier::FusionClassifier;
 pub use data::{LabelledRows, LabelledVectors, QueryVectors, thinned};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
-pub use error::GenreError;
+pub use error::{GIVE_GENRES, GenreError};
 pub use familiarity::{Familiar, Familiarity, MeasuredFamiliarity, is_steady};
 pub use fusion::Fusion;
 pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};

@@ -129,7 +129,7 @@ pub(super) fn other_key(name: &str) -> Option<ItemKey> {
 
 /// Fields that lofty maps wrongly: a text with track number and total counts as the total in some kinds of tags; a
 /// recording's date has two names, in any case, and a prefix in movies.
-fn key(name: &str) -> Option<ItemKey> {
+pub(super) fn key(name: &str) -> Option<ItemKey> {
     if is_original_date(name.rsplit(':').next().unwrap_or_default()) {
         return Some(ItemKey::OriginalReleaseDate);
     }
