@@ -1,8 +1,7 @@
-//! Windows per second of the OpenL3 network on this CPU, forward and in training.
+//! Windows per second of the OpenL3 network on this CPU.
 //!
 //! `cargo bench --bench encoder` prints a table. `--weights FILE.safetensors` (torchopenl3's names)
-//! replaces the seeded random weights, `--threads N` sets the threads (default 2), `--train` times a
-//! training step too. `--serve` reads commands from standard input, for interleaved runs by
+//! replaces the seeded random weights, `--threads N` sets the threads (default 2). `--serve` reads commands from standard input, for interleaved runs by
 //! `research/speed/bench_encoder.py`: `time BATCH REPEATS` prints the median seconds of a batch,
 //! `embed FILE N` prints the embeddings of N windows of raw f32 in FILE.
 
@@ -16,14 +15,13 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Weights, WINDOW};
 use voisin_kernels::isa;
 use voisin_networks::conv::FastChain;
 
 struct Options {
     weights: Option<String>,
     threads: usize,
-    train: bool,
     serve: bool,
 }
 
@@ -31,7 +29,6 @@ fn options() -> Result<Options> {
     let mut options = Options {
         weights: None,
         threads: 2,
-        train: false,
         serve: false,
     };
     let mut args = std::env::args().skip(1);
@@ -41,11 +38,10 @@ fn options() -> Result<Options> {
             "--threads" => {
                 options.threads = args.next().context("--threads needs a number")?.parse()?;
             }
-            "--train" => options.train = true,
             "--serve" => options.serve = true,
             "--bench" => {}
             other => {
-                bail!("unknown option {other}: expected --weights, --threads, --train or --serve")
+                bail!("unknown option {other}: expected --weights, --threads or --serve")
             }
         }
     }
@@ -149,21 +145,6 @@ fn main() -> Result<()> {
             "{batch:>6} {:>12.1}",
             batch as f64 / time(&net, batch, repeats)
         );
-    }
-    if options.train {
-        let n = 16;
-        let mut train = OpenL3Train::new(&weights, isa);
-        let mels = mels(n);
-        let d = vec![0.01; train.forward(&mels, n).len()];
-        train.backward(&d);
-        let step = || {
-            let start = Instant::now();
-            train.forward(&mels, n);
-            train.backward(&d);
-            start.elapsed().as_secs_f64()
-        };
-        let seconds = median(std::iter::repeat_with(step).take(3).collect());
-        println!("training, batch {n}: {:.1} windows/s", n as f64 / seconds);
     }
     Ok(())
 }

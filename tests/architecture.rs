@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 23] = [
     "voisin-base",
     "voisin-models",
     "voisin-kernels",
@@ -22,7 +22,6 @@ const ORDER: [&str; 24] = [
     "voisin-questions",
     "voisin-parquet",
     "voisin-postgres",
-    "voisin-train",
     "voisin-lab",
     "voisin-http",
     "voisin-players",
@@ -31,7 +30,7 @@ const ORDER: [&str; 24] = [
     "voisin-cli",
 ];
 /// Lines of Rust, with tests.
-const LINES: usize = 203_475;
+const LINES: usize = 180_255;
 /// Folders of the project with Rust in them.
 const FOLDERS: [&str; 9] = [
     "src", "crates", "index", "models", "tests", "benches", "examples", "fuzz", "research",

@@ -328,7 +328,7 @@ fn the_cnn_of_four_blocks_is_trained_with_and_without_batch_norm() {
         let plan = text(&run(&sandbox, &plan).stdout);
         has(&plan, "128 x 8 x 80 | 81920 | epochs = 20 | rate = 0.001");
         has(&plan, parameters);
-        let small = "--set network.seconds=3 --set epochs=4 --set batch=8";
+        let small = "--set network.seconds=3 --set network.training.epochs=4 --set network.training.batch=8";
         let report = trained(&sandbox, recipe, &format!("--recipe {recipe} {small}"));
         let block = |n| format!("conv {n} 3x3 same,{norm}relu,pool 2x2,dropout 0.1,");
         let blocks = [16, 32, 64, 128].map(block).concat();
@@ -362,7 +362,7 @@ fn a_networks_inner_layer_is_a_space_where_metal_lies_by_techno_and_rock() {
     for genre in "ambient chiptune folk orchestral techno lounge rock".split(' ') {
         add_genre(genre);
     }
-    let small = "--set network.seconds=6 --set crop=3 --set epochs=4 --split track";
+    let small = "--set network.seconds=6 --set network.crop=3 --set network.training.epochs=4 --split track";
     let line = format!("train classifier @music @run --recipe cnn-gap {small}");
     fine(run(&sandbox, &line));
     add_genre("metal");
@@ -385,8 +385,10 @@ fn a_networks_inner_layer_is_a_space_where_metal_lies_by_techno_and_rock() {
 #[test]
 fn classical_classifiers_are_compared_in_folds_and_joined() {
     let sandbox = Sandbox::new();
-    let small = "--set forest.trees=50 --set boost.rounds=20 --folds 3 --split artist";
-    let line = "--features mfcc+mel --algorithm knn,svm,forest,boost --combine select";
+    let small =
+        "--set settings.forest.trees=50 --set settings.boost.rounds=20 --folds 3 --split artist";
+    let line =
+        "--features mfcc+mel --algorithm knn,svm,forest,boost --set algorithms.combine=select";
     let report = trained(&sandbox, "folds", &format!("{line} {small}"));
     holds(&report, "/split 3 folds by artist, no artist on two sides");
     let methods = ["knn", "svm", "forest", "boost", "select"];
@@ -408,8 +410,8 @@ fn classical_classifiers_are_compared_in_folds_and_joined() {
     let page = fs::read_to_string(sandbox.path("majority/report.html")).unwrap();
     has(&page, "is predicted too often: for 14 tracks; 2 have it");
     // A grid, and a search at random.
-    let values = "svm.c=0.1,1,10,100 --trials 2";
-    for (name, values) in [("grid", "svm.c=1,10"), ("random", values)] {
+    let values = "settings.svm.c=0.1,1,10,100 --trials 2";
+    for (name, values) in [("grid", "settings.svm.c=1,10"), ("random", values)] {
         let line = format!("--features mfcc --algorithm svm --try {values}");
         let report = trained(&sandbox, name, &line);
         let by = plain(at(&report, "/judged_by"));
@@ -420,10 +422,11 @@ fn classical_classifiers_are_compared_in_folds_and_joined() {
 #[test]
 fn a_convolution_and_an_lstm_run_along_time() {
     let sandbox = Sandbox::new();
-    let settings =
-        "network.seconds=3 crop=1 copies=1 l1=0.000001 l2=0.0001 patience=2 epochs=12 batch=8";
-    let settings = settings.replace(' ', " --set ");
-    let line = format!("--recipe cnn-lstm-time --set {settings}");
+    let settings = "l1=0.000001 l2=0.0001 patience=2 epochs=12 batch=8"
+        .replace(' ', " --set network.training.");
+    let line = format!(
+        "--recipe cnn-lstm-time --set network.seconds=3 --set network.crop=1 --set network.copies=1 --set network.training.{settings}"
+    );
     let report = trained(&sandbox, "time", &line);
     let layers = each(&report, "/learning/layers", "/0").join(",");
     has(
@@ -445,7 +448,7 @@ fn a_convolution_and_an_lstm_run_along_time() {
     for rule in 0..3 {
         above(&report, &format!("/learning/decisions/{rule}/1"), 0.4);
     }
-    let line = "--recipe cnn-lstm-mfcc --set epochs=3";
+    let line = "--recipe cnn-lstm-mfcc --set network.training.epochs=3";
     let report = trained(&sandbox, "coefficients", line);
     holds(&report, "/features/0 55 spectrograms of 40");
 }

@@ -45,7 +45,7 @@ rows = {row["path"]: row for row in rows}
 assert sorted(rows) == paths, rows
 embedder = voisin.Embedder()
 for path in paths[:-1]:
-    alone = embedder.embed(path).vector
+    alone = embedder.embed(path)["vector"]
     assert np.array_equal(np.float32(rows[path]["vector"]), alone), path
 assert "not an audio file" in rows[paths[-1]]["failure"] and rows[paths[-1]].get("vector") is None
 """

@@ -3,29 +3,16 @@
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final, overload
+from typing import Any, Literal, TypeAlias, TypedDict, final, overload
 
 import numpy as np
 from _typeshed import SupportsRead
 from numpy.typing import NDArray
-from typing_extensions import CapsuleType, Unpack
-
-from ._answers import Embedding, Found, Neighbor, Track
-from ._options import (
-    ClassifyOptions,
-    ClustersOptions,
-    DuplicatesOptions,
-    FindOptions,
-    ListOptions,
-    PathOptions,
-    PlaylistOptions,
-    SimilarOptions,
-)
+from typing_extensions import Self
 
 __all__ = [
     "Embedder",
     "Library",
-    "Table",
     "VectorIndex",
     "__version__",
     "models",
@@ -41,6 +28,11 @@ _Numbers: TypeAlias = (
 )
 _File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | SupportsRead[bytes]
 _Ids: TypeAlias = NDArray[np.integer] | Sequence[int]
+
+class _Embedding(TypedDict):
+    vector: NDArray[np.float32]
+    windows: NDArray[np.float32]
+    starts: NDArray[np.float32]
 
 def models() -> list[str]: ...
 
@@ -69,7 +61,7 @@ class Embedder:
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
         return_exceptions: bool = False,
-    ) -> Embedding: ...
+    ) -> _Embedding: ...
     @overload
     def embed(
         self,
@@ -80,7 +72,7 @@ class Embedder:
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
         return_exceptions: bool = False,
-    ) -> Embedding: ...
+    ) -> _Embedding: ...
     @overload
     def embed(
         self,
@@ -91,7 +83,7 @@ class Embedder:
         threads: int | None = None,
         progress: Callable[[int, int | None], object] | None = None,
         return_exceptions: Literal[False] = False,
-    ) -> list[Embedding]: ...
+    ) -> list[_Embedding]: ...
     @overload
     def embed(
         self,
@@ -102,18 +94,11 @@ class Embedder:
         threads: int | None = None,
         progress: Callable[[int, int | None], object] | None = None,
         return_exceptions: Literal[True],
-    ) -> list[Embedding | Exception]: ...
+    ) -> list[_Embedding | Exception]: ...
     def __getnewargs_ex__(self) -> tuple[tuple[str | None], dict[str, str]]: ...
 
-@final
 class Library:
-    def __new__(
-        cls,
-        path: str | PathLike[str] | None = None,
-        *,
-        create: bool = False,
-        space: str | None = None,
-    ) -> Library: ...
+    def __new__(cls, path: str | PathLike[str] | None = None, *, create: bool = False) -> Self: ...
     @property
     def path(self) -> Path: ...
     @property
@@ -133,69 +118,19 @@ class Library:
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> dict[str, Any]: ...
-    def similar(
+    def query(
         self,
-        seeds: _Seeds,
-        limit: int | None = 10,
+        name: str,
+        seeds: _Seeds | None = None,
         *,
         unlike: _Seeds | None = None,
-        embedder: Embedder | None = None,
-        **options: Unpack[SimilarOptions],
-    ) -> list[Neighbor]: ...
-    def playlist(
-        self,
-        seeds: _Named | Sequence[_Named] | None = None,
-        limit: int | None = 20,
-        *,
-        embedder: Embedder | None = None,
-        **options: Unpack[PlaylistOptions],
-    ) -> dict[str, Any]: ...
-    def path_between(
-        self,
-        start: _Named,
-        end: _Named,
-        *,
-        via: _Named | Sequence[_Named] | None = None,
-        embedder: Embedder | None = None,
-        **options: Unpack[PathOptions],
-    ) -> dict[str, Any]: ...
-    def find(
-        self, words: str, limit: int | None = 20, **options: Unpack[FindOptions]
-    ) -> list[Found]: ...
-    def classify(
-        self,
-        tracks: _Seeds,
-        *,
-        embedder: Embedder | None = None,
-        **options: Unpack[ClassifyOptions],
-    ) -> list[dict[str, Any]]: ...
-    def clusters(self, **options: Unpack[ClustersOptions]) -> dict[str, Any]: ...
-    def duplicates(self, **options: Unpack[DuplicatesOptions]) -> list[dict[str, Any]]: ...
-    def tags(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]: ...
-    def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
-    def mean(self) -> NDArray[np.float32]: ...
-    def centred(self, vectors: _Numbers) -> NDArray[np.float32]: ...
-    def windows(self, id: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-    def tracks(
-        self, limit: int | None = None, *, after: int | None = None, **options: Unpack[ListOptions]
-    ) -> list[Track]: ...
-    def track(self, id: int) -> Track: ...
-    def table(
-        self,
         limit: int | None = None,
-        *,
-        after: int | None = None,
-        vectors: bool = True,
-        **options: Unpack[ListOptions],
-    ) -> Table: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, str | None]]: ...
-
-@final
-class Table:
-    @property
-    def columns(self) -> list[str]: ...
-    def __arrow_c_stream__(self, requested_schema: object = None) -> CapsuleType: ...
-    def __len__(self) -> int: ...
+        embedder: Embedder | None = None,
+        **options: Any,
+    ) -> Any: ...
+    def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def windows(self, id: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+    def __getnewargs__(self) -> tuple[str]: ...
 
 @final
 class VectorIndex:

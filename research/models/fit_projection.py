@@ -63,8 +63,13 @@ def main():
     layer, bias = (
         weights[f"projection.{part}"].astype(numpy.float64) for part in ("weight", "bias")
     )
+    # Tags that the first network has too are left to it.
+    first = card["outputs"][0]
+    again = first["labels"] == [f"{first['name']} {tag}" for tag in card["tags"]]
+    if again:
+        card["outputs"].pop(0)
     told, told_bias = (
-        weights[f"told.{part}"].astype(numpy.float64)[network.get("untold", 0) :]
+        weights[f"told.{part}"].astype(numpy.float64)[len(card["tags"]) if again else 0 :]
         for part in ("weight", "bias")
     )
 
@@ -96,7 +101,6 @@ def main():
         },
         short,
     )
-    network.pop("untold", None)
     network.update(every=options.every, weight=options.weight)
     network["projection"] = {
         "weights": short.name,

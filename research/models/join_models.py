@@ -52,11 +52,8 @@ def main():
         )
         card["dimension"] += other["dimension"]
         if is_told(other, files[-1]):
-            own = other.get("tags", [])
-            if own and own == card.get("tags"):
-                card["networks"][-1]["untold"] = len(own)
-                own = []
-            for output in [{"name": other["name"], "labels": own}] + other.get("outputs", []):
+            own = {"name": other["name"], "labels": other.get("tags", [])}
+            for output in [own] + other.get("outputs", []):
                 labels = [
                     f"{other['name']} {tag}" if tag.lower() in known else tag
                     for tag in output["labels"]

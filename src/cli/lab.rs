@@ -24,7 +24,7 @@ use voisin_lab::answer::{
     RunPredictions, UNKNOWN, least_probability, predict, write_submission, write_vectors,
 };
 use voisin_lab::config::Config;
-use voisin_lab::dataset::{Dataset, Fault, Item, Kind, Source};
+use voisin_lab::dataset::{self, Dataset, Fault, Item, Source};
 use voisin_lab::document::{Document, DocumentPart};
 use voisin_lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
 use voisin_lab::model::Model;
@@ -37,25 +37,10 @@ const FIRST_FAULTS: usize = 5;
 /// Reads a data set for training, with artists from its files' tags.
 pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset> {
     report_guess(context, source);
-    let mut set = read(context, source)?;
-    // A library has the tags already.
-    if source.kind != Kind::Library {
-        set.read_tags();
-    }
+    let mut set = dataset::read(source).map_err(LabError::from)?;
+    set.read_tags();
     report_notes(context, &set);
     Ok(set)
-}
-
-fn read(context: &Context, source: &Source) -> Result<Dataset, LabError> {
-    matrix::open(source, || {
-        context
-            .open_engine()
-            // The engine's error is kept whole for its next step and its exit code.
-            .map_err(|error| match error.downcast() {
-                Ok(error) => LabError::Engine(Box::new(error)),
-                Err(error) => LabError::Options(format!("{error:#}")),
-            })
-    })
 }
 
 fn report_guess(context: &Context, source: &Source) {
@@ -196,7 +181,7 @@ pub(crate) fn with_meter<T>(
 pub(crate) fn interrupted(context: &Context) -> Ending {
     context
         .console
-        .note("interrupted: the same command resumes from here");
+        .note("interrupted: the same command starts it again");
     Ending::Interrupted
 }
 
@@ -209,9 +194,6 @@ pub(crate) fn classify_with(
     let options = args.question.options();
     // Options that only apply to predictions of the library: refused, not ignored.
     let given = [
-        ("--neighbours", options.neighbours.is_some()),
-        ("--other-artists", options.other_artists),
-        ("--among", !options.among.is_empty()),
         ("--label-from", options.labels.is_some()),
         (
             "--precision",
@@ -362,14 +344,8 @@ fn answer(
                 .map(|matrix| RunPredictions::of(&matrix))
                 .map_err(anyhow::Error::from)
         }
-        None => compute_features(
-            context,
-            &set,
-            &config.features.sets,
-            args.answer.cache.clone(),
-            &stop,
-        )
-        .and_then(|matrix| Ok(predict(run, &matrix)?)),
+        None => compute_features(context, &set, &config.features.sets, None, &stop)
+            .and_then(|matrix| Ok(predict(run, &matrix)?)),
     };
     match matrix {
         // After Ctrl-C, an error of the laboratory is the interruption itself.
@@ -394,7 +370,7 @@ pub(crate) fn requested_set(
         // decides.
         let is_set = !(source.guessed && Path::new(text).is_dir());
         if is_set || folders {
-            let set = read(context, &source);
+            let set = dataset::read(&source).map_err(LabError::from);
             if is_set || set.is_ok() {
                 report_guess(context, &source);
                 let set = set?;

@@ -26,7 +26,6 @@ mod meter;
 mod missing_files;
 mod named;
 mod outputs;
-mod password;
 mod remote;
 mod render;
 mod seeds;

@@ -101,7 +101,7 @@ class Trial:
 
     def __init__(self, page, program, library, port=0, late=LATE):
         self.page, self.program, self.library, self.late = page, program, library, late
-        self.server = Server(program, library, "--no-watch", port=port)
+        self.server = Server(program, library, port=port)
         self.port = self.server.port
         tracks = self.server.json("/api/v1/tracks?limit=100")["tracks"]
         self.tracks = sorted(tracks, key=lambda track: -track["seconds"])
@@ -111,7 +111,7 @@ class Trial:
         self.server.process.wait(10)
 
     def start(self):
-        self.server = Server(self.program, self.library, "--no-watch", port=self.port)
+        self.server = Server(self.program, self.library, port=self.port)
 
     def open(self, port=None):
         self.page.expected = [""]

@@ -373,18 +373,9 @@ def small_page(browser, page, shots):
     )
     check(
         "all ways to colour are offered",
-        ways == "agreement,artist,cluster,folder,genre,predicted,year",
+        ways == "artist,cluster,genre,predicted,year",
         ways,
     )
-    names = "[...document.querySelectorAll('#legend .grow')].map(e => e.textContent)"
-    browser.run("voisinMap.setMode('folder')")
-    check(
-        "folders are named without what all share",
-        sorted(browser.run(names)) == [f"folder {i}" for i in range(5)],
-        browser.run(names),
-    )
-    browser.run("voisinMap.setMode('agreement')")
-    check("agreement is shown", browser.run(names) == ["agree", "differ"], browser.run(names))
 
     # A missing file is reported, an existing one plays.
     unlabelled = browser.run(

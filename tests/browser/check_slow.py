@@ -21,7 +21,7 @@ from check_page import DEMO, Page, Server
 
 BYTES_A_SECOND, LATENCY = 50_000, 400
 FIRST, AGAIN, AGAIN_BY_MODULES = 2.5, 1.0, 1.5
-SIGNS = {"#/": ".index .track .words", "#/home": ".shelf .tile"}
+SIGNS = {"#/": ".index .track .words"}
 
 # The moment at which an element is there, since the navigation began.
 WATCH = """new MutationObserver((_, observer) => {
@@ -60,7 +60,7 @@ def main():
     if not rest:
         music = str(DEMO / "library")
         subprocess.run([program, "--library", str(library), "--quiet", "add", music], check=True)
-    server, page = Server(program, library, "--no-watch"), Page()
+    server, page = Server(program, library), Page()
     try:
         page.browser.size(360, 740, mobile=True)
         page.open(server.address + "#token=" + server.token)

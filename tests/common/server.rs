@@ -69,25 +69,6 @@ impl Server {
         Self::started(sandbox, command).expect("it starts")
     }
 
-    /// With a limit of file descriptors.
-    #[cfg(unix)]
-    pub(crate) fn start_limited(sandbox: &Sandbox, arguments: &[&str], descriptors: u32) -> Self {
-        let plain = sandbox.command([&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
-        let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            &format!("ulimit -n {descriptors} && exec \"$@\""),
-            "sh",
-        ]);
-        command.arg(plain.get_program()).args(plain.get_args());
-        command.envs(
-            plain
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-        Self::started(sandbox, command).expect("it starts")
-    }
-
     fn started(sandbox: &Sandbox, mut command: Command) -> std::io::Result<Self> {
         let mut process = command
             .stdout(Stdio::piped())

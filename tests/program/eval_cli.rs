@@ -125,27 +125,6 @@ fn the_first_guess_needs_no_labels_and_no_library() {
     let sum: f64 = shares.values().map(|share| share.as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-4 && shares.len() == 17);
     assert_eq!(answers[0]["basis"]["Metal"], "labels");
-    let among = json(sandbox.run([
-        "classify",
-        &file,
-        "--among",
-        "jazz, electronic",
-        "--format",
-        "json",
-    ]));
-    let shares: Vec<&String> = among[0]["probabilities"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .collect();
-    assert_eq!(shares, ["Electronic", "Jazz"]);
-    let nothing = sandbox.run(["classify", &file, "--among", "polka"]);
-    assert_eq!(nothing.status.code(), Some(2));
-    assert!(
-        text(&nothing.stderr).contains("the possible genres are Blues"),
-        "{}",
-        text(&nothing.stderr)
-    );
     let words = sandbox.run(["classify", "chaos god"]);
     assert_eq!(words.status.code(), Some(1));
     assert!(

@@ -187,8 +187,8 @@ fn a_search_moves_towards_some_and_away_from_others() {
 }
 
 #[test]
-fn clusters_keep_their_ids() {
-    let (sandbox, music) = library(&["metal", "techno", "orchestral", "ambient"]);
+fn clusters_have_names_and_numbers() {
+    let (sandbox, _) = library(&["metal", "techno", "orchestral", "ambient"]);
     let fixed = json(sandbox.run(["clusters", "--clusters", "4", "--format", "json"]));
     let clusters = fixed["clusters"].as_array().unwrap();
     assert_eq!(clusters.len(), 4);
@@ -209,19 +209,6 @@ fn clusters_keep_their_ids() {
     let before = assigned(&sandbox);
     assert_eq!(before.len(), 30);
     assert_eq!(assigned(&sandbox), before, "the same again");
-    fs::copy(
-        format!("{DEMO}/folk/omri-lahav-celtica.mp3"),
-        music.join("new.mp3"),
-    )
-    .unwrap();
-    fine(sandbox.run([Path::new("add"), &music]));
-    let after = assigned(&sandbox);
-    assert_eq!(after.len(), 31);
-    let kept = before
-        .iter()
-        .filter(|(path, id)| after[*path] == **id)
-        .count();
-    assert!(kept >= 27, "{kept} of 30 kept their cluster");
     let metal = rows(&fine(
         sandbox.run(["clusters", "--genre", "metal", "--format", "csv"]),
     ));
@@ -232,7 +219,7 @@ fn clusters_keep_their_ids() {
                 .all(|row| slashed(&row["path"].clone().into()).contains("/metal/")),
         "{metal:?}"
     );
-    let table = fine(sandbox.run(["clusters", "--detail", "coarse"]));
+    let table = fine(sandbox.run(["clusters"]));
     assert!(
         table.contains("cohesion") && table.contains("artists"),
         "{table}"
@@ -242,24 +229,12 @@ fn clusters_keep_their_ids() {
         first.contains(" cluster") && first.ends_with(" in no group"),
         "{first}"
     );
-    let fine_ones = rows(&fine(
-        sandbox.run(["clusters", "--detail", "fine", "--format", "csv"]),
-    ));
-    let alone = fine_ones
-        .iter()
-        .filter(|row| row["name"] == "noise")
-        .count();
-    assert!(
-        2 * alone <= fine_ones.len(),
-        "{alone} of {} in no group",
-        fine_ones.len()
-    );
     assert_eq!(
         sandbox.run(["clusters", "--genre", "polka"]).status.code(),
         Some(2)
     );
     // Eight tracks of one style form no groups, with a message.
-    let none = sandbox.run(["clusters", "--genre", "orchestral", "--detail", "fine"]);
+    let none = sandbox.run(["clusters", "--genre", "orchestral"]);
     let printed = text(&none.stdout) + &text(&none.stderr);
     assert!(
         !printed.contains("near nothing") && !printed.contains("cohesion"),
@@ -277,8 +252,8 @@ fn clusters_keep_their_ids() {
 }
 
 #[test]
-fn a_map_is_drawn_and_brought_up_to_date() {
-    let (sandbox, music) = library(&["metal", "techno", "ambient"]);
+fn a_map_is_a_page_and_a_table() {
+    let (sandbox, _) = library(&["metal", "techno", "ambient"]);
     let draw = |name: &str, more: &[&str]| -> Vec<u8> {
         let out = sandbox.path(name);
         let all = ["map", "--output", out.to_str().unwrap()];
@@ -291,12 +266,6 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         first.as_bytes(),
         "same seed, same map"
     );
-    let places = |csv: &str| -> HashMap<String, (String, String)> {
-        rows(csv)
-            .into_iter()
-            .map(|row| (row["path"].clone(), (row["x"].clone(), row["y"].clone())))
-            .collect()
-    };
     let predicted = rows(&first);
     assert_eq!(predicted.len(), 22);
     let right = predicted
@@ -307,21 +276,9 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         (12..22).contains(&right),
         "{right} of 22 predicted as tagged: never all, as no track votes for itself"
     );
-    fs::copy(
-        format!("{DEMO}/folk/omri-lahav-celtica.mp3"),
-        music.join("new.mp3"),
-    )
-    .unwrap();
-    fine(sandbox.run([Path::new("add"), &music]));
-    let updated = places(&text(&draw("map.csv", &["--update"])));
-    assert_eq!(updated.len(), 23);
-    for (path, place) in places(&first) {
-        assert_eq!(updated[&path], place, "{path} stays where it was");
-    }
-    let page = text(&draw("map.html", &["--update", "--title", "<Mine>"]));
+    let page = text(&draw("map.html", &["--title", "<Mine>"]));
     assert!(page.contains("&lt;Mine&gt;") && !page.contains("<Mine>"));
     assert!(page.contains("Content-Security-Policy") && !page.contains("src=\"http"));
-    // Every field of `--colour-by`: as columns, in the page, in a picture.
     for column in [
         "genres",
         "predicted_genre",
@@ -329,31 +286,10 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         "words",
         "artist",
         "year",
-        "folder",
-        "agreement",
-        "energy",
-        "calm",
     ] {
         assert!(
             predicted.iter().all(|row| row.contains_key(column)),
             "{column}"
-        );
-    }
-    assert!(
-        predicted
-            .iter()
-            .all(|row| slashed(&row["path"].clone().into())
-                .contains(&format!("/{}/", row["folder"])))
-    );
-    for row in &predicted {
-        let agrees = if row["genres"] == row["predicted_genre"] {
-            "agree"
-        } else {
-            "differ"
-        };
-        assert!(
-            row["agreement"] == agrees || row["predicted_genre"].is_empty(),
-            "{row:?}"
         );
     }
     let metal = predicted.iter().filter(|row| row["genres"] == "Metal");
@@ -361,55 +297,13 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         metal.filter(|row| row["words"].contains("metal")).count() >= 4,
         "{first}"
     );
-    let by_folder = text(&draw("map.html", &["--update", "--colour-by", "folder"]));
-    assert!(by_folder.contains(r#""mode":"folder""#) && page.contains(r#""mode":"genre""#));
-    for (kind, legend) in [
-        ("genre", "Techno  6"),
-        ("predicted", "Techno  "),
-        ("cluster", "  "),
-        ("artist", "Muldjord  4"),
-        ("year", "no year  "),
-        ("folder", "techno  6"),
-        ("agreement", "agree  "),
-        ("word", "heavy metal  "),
-        ("energy", ">energy<"),
-    ] {
-        let picture = text(&draw("map.svg", &["--update", "--colour-by", kind]));
-        assert!(
-            picture.contains("</svg>") && picture.contains(legend),
-            "{kind}: {legend}"
-        );
-    }
-    // Only genres with enough tracks are named beside points; one of two tracks is in the legend alone.
-    fine(sandbox.run(["labels", "set", "id:1", "id:2", "Skiffle"]));
-    let picture = text(&draw("map.svg", &["--update"]));
-    assert_eq!(picture.matches("Skiffle").count(), 1);
     assert!(
-        ["Metal", "Techno", "Ambient"]
-            .iter()
-            .any(|genre| picture.matches(genre).count() > 1)
+        refused(&sandbox.run(["map", "--output", "map.png"])).contains("expected .html or .csv")
     );
-    fine(sandbox.run(["labels", "undo", "2"]));
-    let png = draw("map.png", &["--colour-by", "cluster"]);
-    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000);
-    assert!(
-        refused(&sandbox.run(["map", "--output", "map.gif"]))
-            .contains("expected .html, .png, .svg or .csv")
-    );
-    let by_energy = text(&draw("map.html", &["--update", "--colour-by", "energy"]));
-    assert!(by_energy.contains(r#""mode":"scale energy""#));
-    for (wrong, expected) in [
-        ("taste", "agreement, beautiful, brightness, "),
-        ("no name", "expected genre, predicted, "),
-    ] {
-        let run = sandbox.run(["map", "--output", "wrong.png", "--colour-by", wrong]);
-        let stderr = refused(&run);
-        assert!(stderr.contains(expected), "{stderr}");
-    }
 }
 
 #[test]
-fn a_path_has_small_steps() {
+fn a_path_goes_from_stop_to_stop() {
     let (sandbox, _) = library(&["metal", "folk", "orchestral", "ambient"]);
     let walk = |more: &[&str]| -> Value {
         let all = ["path", "chaos god", "nebula", "--format", "json"]
@@ -461,12 +355,6 @@ fn a_path_has_small_steps() {
         assert!((found["largest_step"].as_f64().unwrap() - largest).abs() < 1e-6);
         if more.contains(&"--steps") {
             assert_eq!(order.len(), 8);
-        } else {
-            let least = found["smallest_possible"].as_f64().unwrap();
-            assert!(
-                least > 0.0 && largest <= 1.5 * least + 1e-6,
-                "{largest} for {least}"
-            );
         }
         if more.contains(&"celtica") {
             assert!(
@@ -600,7 +488,6 @@ fn playlists_start_from_all_kinds_of_seeds() {
         "armygeddon",
         "--tracks",
         "8",
-        "--no-duplicates",
     ]);
     assert!(
         once.contains(&"muldjord-chaos-god.mp3".to_owned())
@@ -797,32 +684,6 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     let pair = &groups[0]["pairs"][0];
     assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
     assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
-    // A playlist decodes only tracks that may be copies in it.
-    let listed = |options: &[&str]| {
-        let arguments = [
-            "playlist",
-            "orphanage",
-            "--limit",
-            "all",
-            "--max-per-artist",
-            "0",
-            "--format",
-            "paths",
-        ];
-        fine(sandbox.run(arguments.iter().chain(options)))
-    };
-    let all = listed(&["--keep-duplicates"]);
-    assert!(
-        all.contains("bad.wav") && listed(&[]).contains("bad.wav"),
-        "vectors alone do not tell"
-    );
-    let without = listed(&["--no-duplicates"]);
-    assert!(!without.contains("bad.wav"), "{without}");
-    assert_eq!(
-        without.lines().count() + 1,
-        all.lines().count(),
-        "no other track is lost"
-    );
     // A result is stored: nothing is decoded again, even where the file cannot be read.
     fs::write(&copy, "no audio").unwrap();
     let again = json(sandbox.run(["duplicates", "--format", "json"]));
@@ -963,7 +824,6 @@ fn artists_are_ranked_by_distance() {
         ["Obsidian Shell", "Martin Linda"].contains(&near[0]["artist"].as_str()),
         "{near:?}"
     );
-    assert!(near[0]["because"].contains(" / "));
     let part =
         rows(&fine(sandbox.run([
             "artists", "MULDJ", "--format", "csv", "--limit", "3",

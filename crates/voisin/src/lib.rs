@@ -93,7 +93,7 @@ pub use voisin_library::scan::{Scan, ScanProblem, scan};
 pub use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
     ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
-    Pooling, import_model, models,
+    import_model, models,
 };
 pub use voisin_features::{
     Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
@@ -128,17 +128,16 @@ pub use voisin_engine::{
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
 };
 pub use voisin_genre::{
-    Agreement, Basis, Borderline, Confidence, FitOptions, FusionPart, Genre, GenreError,
-    GenreKinship, GenrePrediction, GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions,
-    LabelCount, LabelledRows, LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason,
-    VoteOptions, Voter, Votes,
+    Basis, Confidence, FitOptions, FusionPart, Genre, GenreError, GenreKinship, GenrePrediction,
+    GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions, LabelCount, LabelledRows,
+    LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
 };
 
 // Exploring a collection.
 pub use voisin_engine::{Collection, GraphUse};
 pub use voisin_explore::artists::Makers;
 pub use voisin_explore::clusters::{
-    Change, Cluster, ClusterOptions, Clustering, Detail, Identity, NearCluster, Share, cluster,
+    Cluster, ClusterOptions, Clustering, NearCluster, Share, cluster,
 };
 pub use voisin_explore::layout::{LayoutOptions, layout};
 pub use voisin_explore::path::{PathOptions, Walk, path};

@@ -4,7 +4,7 @@ use crate::codec::{CodecSetting, LossyCodec};
 use crate::mix::at_speed;
 use voisin_base::random::Random;
 use voisin_encoder::openl3::{FRAMES, MELS};
-use voisin_train::power;
+use voisin_lab::training::power;
 
 /// Cuts `out.len()` samples out of `patch` at a random position, with random speed (± 3 %, pitch
 /// and tempo together), noise, and a lossy codec. Each is omitted at times.

@@ -15,7 +15,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use voisin_encoder::openl3::{FRAMES, MELS, WINDOW};
 use voisin_kernels::buffer::map_file;
-use voisin_train::session::write_safetensors;
+use voisin_lab::training::session::write_safetensors;
 
 use crate::layout::{Teacher, outputs};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{bail, ensure};
-use voisin_encoder::{DeviceChoice, Precision};
+use voisin_encoder::DeviceChoice;
 
 use crate::prepare::prepare;
 use crate::train::train;
@@ -43,7 +43,6 @@ pub fn check(is_stopped: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<()> {
     ensure!(prepared.crops == 36, "{prepared:?}");
     let losses = train(
         DeviceChoice::Cpu,
-        Precision::F32,
         &RunArgs {
             cache,
             run: folder.path().join("run"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use voisin_encoder::openl3::OpenL3Weights;
-use voisin_train::session::{read_state, write_state};
+use voisin_lab::training::session::{read_state, write_state};
 
 use crate::head::TeacherHead;
 use crate::layout::{Teacher, outputs};

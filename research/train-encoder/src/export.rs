@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use voisin_base::atomic_file;
 use voisin_encoder::openl3::OPENL3_WIDTHS;
 use voisin_encoder::{Architecture, ModelManifest, ModelOutput, ModelRef, models, models_dir};
-use voisin_train::session::{StoredTensor, write_safetensors};
+use voisin_lab::training::session::{StoredTensor, write_safetensors};
 
 use crate::checkpoint::Checkpoint;
 use crate::layout::spans;

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn along_the_gradient_the_loss_changes_by_its_square() {
-        let teacher = |penultimate| Teacher {
+        let teacher = |penultimate: usize| Teacher {
             name: penultimate.to_string(),
             penultimate,
             tags: 50,

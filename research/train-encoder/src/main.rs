@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use voisin_encoder::{DeviceChoice, Precision};
+use voisin_encoder::DeviceChoice;
 
 /// Exit code if some files were skipped.
 const SOME_SKIPPED: u8 = 1;
@@ -46,9 +46,6 @@ struct Cli {
     /// Where the network runs: auto, cpu, cuda or cuda:N
     #[arg(long, global = true, env = "VOISIN_DEVICE", default_value = "auto")]
     device: DeviceChoice,
-    /// Number type of the network's products: f32 or bf16
-    #[arg(long, global = true, default_value_t = Precision::F32)]
-    dtype: Precision,
     #[command(subcommand)]
     command: Command,
 }
@@ -209,7 +206,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Run(args) => {
             let mut last = Instant::now();
-            train::train(cli.device, cli.dtype, args, &mut |run, losses| {
+            train::train(cli.device, args, &mut |run, losses| {
                 if last.elapsed() >= LINE_EVERY {
                     last = Instant::now();
                     let loss = losses.total();

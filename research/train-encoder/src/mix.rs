@@ -7,7 +7,7 @@
 use std::f64::consts::TAU;
 
 use voisin_base::random::Random;
-use voisin_train::{cubic, power};
+use voisin_lab::training::{cubic, power};
 
 /// Slowest and fastest speed; pitch and tempo change together.
 const SPEED: (f64, f64) = (0.72, 1.35);

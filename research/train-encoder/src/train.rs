@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rayon::prelude::*;
 use voisin_base::random::Random;
-use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Weights, WINDOW};
-use voisin_encoder::{DeviceChoice, Precision};
-use voisin_train::session::{CHECKPOINT, Optimiser};
-use voisin_train::{AdamWOptions, cosine};
+use voisin_encoder::DeviceChoice;
+use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin_lab::training::session::{CHECKPOINT, Optimiser};
+use voisin_lab::training::{AdamWOptions, cosine};
 
 use crate::augment;
 use crate::cache::TrainingSet;
@@ -19,7 +19,7 @@ use crate::checkpoint::{Checkpoint, Run, flatten, unflatten};
 use crate::head::TeacherHead;
 use crate::layout::{outputs, standardise};
 use crate::loss::{self, Losses};
-use crate::student::{LearningLayer, Student};
+use crate::student::{LearningLayer, show};
 use crate::validate::{self, GROOVES};
 use crate::{RunArgs, Weighted};
 
@@ -52,7 +52,6 @@ fn widths(divisor: usize) -> anyhow::Result<[usize; 8]> {
 /// - returns: mean losses since each tenth step
 pub fn train(
     device: DeviceChoice,
-    precision: Precision,
     args: &RunArgs,
     progress: &mut dyn FnMut(&Run, Losses) -> bool,
 ) -> anyhow::Result<Vec<Losses>> {
@@ -77,7 +76,7 @@ pub fn train(
         .into_iter()
         .filter(|&crop| !data.group(crop).starts_with(GROOVES))
         .collect();
-    let student = Student::new(precision, &state.network, &device.resolve()?)?;
+    let student = OpenL3Train::new(&state.network, &device.resolve()?);
     let mut trainer = Trainer::new(args, &data, state, crops, student);
     trainer.held = validate::thin(&held, VALIDATED);
     let mut saved = Instant::now();
@@ -178,7 +177,7 @@ struct Trainer<'a> {
     crops: Vec<usize>,
     held: Vec<usize>,
     run: Run,
-    student: Student,
+    student: OpenL3Train,
     head: LearningLayer,
     average: (Vec<f32>, Vec<f32>),
     head_average: TeacherHead,
@@ -201,14 +200,14 @@ impl<'a> Trainer<'a> {
         data: &'a TrainingSet,
         state: Checkpoint,
         crops: Vec<usize>,
-        mut student: Student,
+        mut student: OpenL3Train,
     ) -> Self {
         let mut head = LearningLayer::new(state.head);
         let mut optimiser = Optimiser {
             decay: DECAY,
             clip: CLIP,
             ..Optimiser::new(AdamWOptions::default(), &mut |visit| {
-                student.show(visit);
+                show(&mut student, visit);
                 head.show(visit);
             })
         };
@@ -292,7 +291,7 @@ impl<'a> Trainer<'a> {
         self.student.backward(&self.head.backward(&self.gradient))?;
         let at = (self.run.step, losses.total());
         self.optimiser.step(rate as f32, at, &mut |visit| {
-            self.student.show(visit);
+            show(&mut self.student, visit);
             self.head.show(visit);
         })?;
         self.move_averages();
@@ -329,7 +328,7 @@ impl<'a> Trainer<'a> {
     fn move_averages(&mut self) {
         let step = self.run.step as f32;
         let keep = self.args.average.min((1.0 + step) / (10.0 + step));
-        let (parameters, statistics) = flatten(&self.student.state().weights());
+        let (parameters, statistics) = flatten(&self.student.weights());
         for (average, values) in [
             (&mut self.average.0, &parameters),
             (&mut self.average.1, &statistics),
@@ -366,7 +365,7 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> anyhow::Result<Checkpoint> {
         Ok(Checkpoint {
             run: self.run.clone(),
-            network: self.student.state().weights(),
+            network: self.student.weights(),
             average: self.averaged()?,
             head: self.head.linear.clone(),
             head_average: self.head_average.clone(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
-use voisin_kernels::{Precision, isa};
+use voisin_kernels::isa;
 
 use crate::cache::TrainingSet;
 use crate::head::TeacherHead;
@@ -71,7 +71,7 @@ pub fn predict(
     weights: &OpenL3Weights,
     head: &TeacherHead,
 ) -> anyhow::Result<Vec<f32>> {
-    let net = weights.compile(isa()?, Precision::F32);
+    let net = weights.compile(isa()?);
     let mut mels = vec![0.0; BATCH * WINDOW];
     let mut embeddings = vec![0.0; crops.len() * net.dimension()];
     for (batch, out) in crops

@@ -1,15 +1,12 @@
 //! The verbs that explore: clusters, map, path, playlist, artists, duplicates.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, ValueHint};
 
 use super::units::RandomArgs;
 use super::{ListOutput, TableFormat, one_of};
-use voisin_explore::map::ColourBy;
-use voisin_library::{Person, ScaleName};
+use voisin_library::Person;
 use voisin_questions::Filters;
 use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
 use voisin_questions::playlist::Playlist;
@@ -18,11 +15,10 @@ use voisin_questions::values::Limit;
 
 /// Find groups of tracks that sound alike, without choosing their number
 ///
-/// Clusters keep their numbers from one run to the next; those that split, merged or vanished are reported. Tracks near
-/// nothing are noise.
+/// The largest has number 1. Tracks near nothing are noise.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin clusters\n  voisin clusters --detail fine --format json"
+    after_help = "Examples:\n  voisin clusters\n  voisin clusters --genre electronic --format json"
 )]
 pub(crate) struct ClustersArgs {
     #[command(flatten)]
@@ -39,89 +35,21 @@ pub(crate) struct ClustersArgs {
 /// Draw a map of the library on which neighbours lie together
 ///
 /// An .html file is one self-contained page (no network): pan, zoom, search, hover, click for neighbours, lasso to a playlist.
-/// A .png or .svg file is a picture for paper; a .csv file has the coordinates.
+/// A .csv file has the coordinates.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.png --colour-by cluster\n  voisin map --output energy.png --colour-by energy"
-)]
+#[command(after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.csv")]
 pub(crate) struct MapArgs {
-    /// The file to write, in the format of its ending: .html, .png, .svg or .csv
+    /// The file to write, in the format of its ending: .html or .csv
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Keep the positions of the last map, and place only new tracks
-    #[arg(long)]
-    pub(crate) update: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// Meaning of colours, in a picture and in the page when it opens: one of these, or a scale such as energy
-    #[arg(long, value_parser = MapColourParser, default_value = "genre", value_name = "FIELD")]
-    pub(crate) colour_by: MapColour,
     /// Title on top
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
 }
 
-/// The value of `--colour-by`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MapColour {
-    Way(ColourBy),
-    Scale(ScaleName),
-}
-
-/// Accepts the ways to colour and any valid name of a scale.
-#[derive(Clone)]
-struct MapColourParser;
-
-impl TypedValueParser for MapColourParser {
-    type Value = MapColour;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<MapColour, clap::Error> {
-        // The ways come first: a scale cannot hide "genre" or "year".
-        let text = value.to_string_lossy();
-        if let Ok(way) = text.parse() {
-            return Ok(MapColour::Way(way));
-        }
-        match text.parse() {
-            Ok(scale) => Ok(MapColour::Scale(scale)),
-            // Only for clap's message, which lists the ways and suggests the nearest.
-            Err(_) => one_of(colours())
-                .parse_ref(command, arg, value)
-                .map(MapColour::Way),
-        }
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(colours().into_iter()))
-    }
-}
-
-/// The ways to colour a map, with their help.
-fn colours() -> [PossibleValue; 8] {
-    ColourBy::ALL.map(|way| {
-        let value = PossibleValue::new(way.name());
-        match way {
-            ColourBy::Genre => value.help("First genre, from the source of `voisin labels`"),
-            ColourBy::Predicted => value.help("Genre that the neighbours vote for"),
-            ColourBy::Cluster => value.help("Groups that sound alike"),
-            ColourBy::Word => {
-                value.help("Tag of the model (mood, instrument) that stands out most, as in `find`")
-            }
-            ColourBy::Folder => {
-                value.help("Folder, down to the depth for which there are enough colours")
-            }
-            ColourBy::Agreement => value.help("Whether a track's own genre is the predicted one"),
-            // These names explain themselves.
-            ColourBy::Artist | ColourBy::Year | ColourBy::Scale(_) => value,
-        }
-    })
-}
-
-/// Walk from one track to another in small steps
+/// Walk from one track to another
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin path id:17 id:4 --via id:9 --format m3u8 > walk.m3u8")]
 pub(crate) struct PathArgs {
@@ -138,7 +66,7 @@ pub(crate) struct PathArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5\n  voisin playlist id:17 --harmonic --max-bpm-step 4 --format table"
+    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
 )]
 pub(crate) struct PlaylistArgs {
     #[command(flatten)]

@@ -17,7 +17,7 @@ use voisin_questions::values::Limit;
 /// genre, the answer is a first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
 )]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
@@ -62,23 +62,15 @@ pub(crate) struct WriteTagsArgs {
 
 /// Show the library's genres, and how close they are to one another
 ///
-/// With a genre's name: its nearest genres, and which of its tracks are typical or on the border.
+/// With a genre's name: its nearest genres, and its most typical tracks.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin genres\n  voisin genres rock\n  voisin genres --heatmap kin.svg --dendrogram tree.png"
-)]
+#[command(after_help = "Examples:\n  voisin genres\n  voisin genres rock")]
 pub(crate) struct GenresArgs {
     /// Only this genre, in detail
     #[arg(value_name = "GENRE")]
     pub(crate) genre: Option<String>,
     #[command(flatten)]
     pub(crate) question: GenreRelations,
-    /// Draw all distances as a heat map into FILE (.svg or .png)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) heatmap: Option<PathBuf>,
-    /// Draw the tree of genres joined from the nearest up into FILE (.svg or .png)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) dendrogram: Option<PathBuf>,
     /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

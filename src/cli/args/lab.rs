@@ -8,13 +8,13 @@ use clap::{Args, ValueHint};
 use super::{RandomArgs, ReportFormat};
 use voisin_lab::dataset::Source;
 use voisin_lab::model::Algorithm;
-use voisin_train::classifier::NetworkRecipe;
+use voisin_lab::training::NetworkRecipe;
 
 /// Show the content of a data set, broken files, and leaks between its parts
 ///
 /// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is detected: fma:DIR[,subset=small|medium|
 /// large|full], folder:DIR (a folder for each genre), table:FILE.csv[,audio=DIR][,path=COLUMN][,label=COLUMN][,artist=
-/// COLUMN][,split=COLUMN], features:FILE.csv[,tracks=tracks.csv], or library.
+/// COLUMN][,split=COLUMN], features:FILE.csv[,tracks=tracks.csv].
 /// Every file is opened and decoded once; broken files are listed and skipped. Where DATA names no artist, those of the
 /// files' tags count.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(crate) struct DatasetArgs {
     /// The data set: KIND:PATH, or a path
     #[arg(value_name = "DATA")]
     pub(crate) data: Source,
-    /// How a run would split it: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split)
+    /// How a run would split it: auto, given, artist, folder, track or a CSV file (path,split)
     #[arg(long, default_value = "auto", value_name = "METHOD")]
     pub(crate) split: String,
     /// Column of the labels
@@ -64,14 +64,11 @@ pub(crate) struct FeaturesArgs {
     #[arg(long, short, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Draw one file instead: wave, spectrum, spectrograms, cepstral coefficients and pitch classes, one under the other
-    #[arg(long, value_name = "FILE.svg|FILE.png", conflicts_with_all = ["set", "output", "cache"], value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE.svg|FILE.png", conflicts_with_all = ["set", "output"], value_hint = ValueHint::FilePath)]
     pub(crate) picture: Option<PathBuf>,
     /// With --set spectrogram: the network whose input it is [default: baseline-cnn]
     #[arg(long, value_name = "NAME", conflicts_with = "picture")]
     pub(crate) recipe: Option<String>,
-    /// Keep features in this folder for other commands, as `train classifier` does
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) cache: Option<PathBuf>,
 }
 
 /// The values of `--recipe`.
@@ -91,11 +88,12 @@ const RECIPES: [&str; 7] = {
 ///
 /// RUN is a new folder, for settings, data, out-of-fold and test predictions, the fitted model, report.json and
 /// report.html. Artists are kept on one side of every split where they are known. The test part is used once, to evaluate
-/// the algorithm that was best on the validation part or in the folds. Ctrl-C and crashes cost at most the current fit: the
-/// same command resumes there, and its result is bit-for-bit reproducible.
+/// the algorithm that was best on the validation part or in the folds. Its result is bit-for-bit reproducible. The same
+/// command starts an interrupted run again, with the features that it has computed, and goes on with a network from its
+/// last epoch.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe cnn-gap --set epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try copies=0,3 --folds 5"
+    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set settings.boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe cnn-gap --set network.training.epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try network.copies=0,3 --folds 5"
 )]
 pub(crate) struct TrainClassifierArgs {
     /// The data set: KIND:PATH, or a path (see `voisin dataset --help`)
@@ -104,15 +102,12 @@ pub(crate) struct TrainClassifierArgs {
     /// The run's folder
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
     pub(crate) run: PathBuf,
-    /// A whole configuration; another run's config.toml repeats that run
-    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
     /// Kind of run: features (as the other options define it), auto (algorithms of every kind, evaluated in five folds and
     /// combined; other options change it), or a network on spectrograms: baseline-cnn, baseline-cnn-bn, cnn-gap,
     /// cnn-lstm-mfcc, cnn-lstm-time [default: features]
     #[arg(long, value_name = "NAME", value_parser = RECIPES)]
     pub(crate) recipe: Option<String>,
-    /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, boost, head, vote, fused [default: logistic]
+    /// One or several of majority, knn, logistic, svm, forest, boost [default: logistic]
     #[arg(long, value_name = "A,A…", value_delimiter = ',')]
     pub(crate) algorithm: Vec<Algorithm>,
     /// Sets of features joined by +: own (numbers in the data set), mel, bark, mfcc, mfcc-native, mfcc40-mean, fma, tempo, key, model:NAME
@@ -122,7 +117,7 @@ pub(crate) struct TrainClassifierArgs {
     /// Column of the labels [default: genre]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
-    /// How the data is split: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split) [default: auto]
+    /// How the data is split: auto, given, artist, folder, track or a CSV file (path,split) [default: auto]
     #[arg(long, value_name = "METHOD")]
     pub(crate) split: Option<String>,
     /// Cross-validate in this many folds instead of on one validation part
@@ -131,11 +126,7 @@ pub(crate) struct TrainClassifierArgs {
     /// Repeats, each with other folds
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: Option<u32>,
-    /// Use the best algorithm alone (none), or an ensemble of those that improve the result, with weights fitted on held-out
-    /// tracks (select) [default: none; select with --recipe auto]
-    #[arg(long, value_name = "METHOD", value_parser = ["none", "select"])]
-    pub(crate) combine: Option<String>,
-    /// Any setting of config.toml: svm.c=3, forest.trees=1000 …; may be repeated
+    /// Any setting of config.toml: settings.svm.c=3, network.copies=2 …; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
     /// Try every value of a setting, and with several --try every combination: each is evaluated on the validation part or in
@@ -145,13 +136,6 @@ pub(crate) struct TrainClassifierArgs {
     /// Try this many of the combinations of --try, drawn at random, instead of all
     #[arg(long, value_name = "N", requires = "tries", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) trials: Option<u32>,
-    /// Try all with a ninth of the budget, the best third of them with a third, and the best third of those whole; the
-    /// budget is epochs of a network, else training tracks
-    #[arg(long, requires = "tries")]
-    pub(crate) halving: bool,
-    /// Keep features in this folder for other runs; it may be deleted at any time [default: in RUN until the run ends]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) cache: Option<PathBuf>,
     /// Seed of the random numbers: the same number gives the same result [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) random_seed: Option<u64>,
@@ -176,7 +160,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// Show a run's results, compare runs, or score a submission against the true labels
 ///
 /// Runs are compared on the tracks that both were evaluated on: the difference in accuracy, with an interval from a bootstrap
-/// of whole groups, and McNemar's exact test. Runs on other data or another split are refused, unless --anyway is given.
+/// of whole groups, and McNemar's exact test.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin eval classifier run\n  voisin eval classifier run1 run2 --html compare.html\n  voisin eval classifier --submission submission.csv --truth truth.csv"
@@ -191,9 +175,6 @@ pub(crate) struct EvalClassifierArgs {
     /// The true labels
     #[arg(long, value_name = "FILE.csv", requires = "submission", value_hint = ValueHint::FilePath)]
     pub(crate) truth: Option<PathBuf>,
-    /// Compare runs on other data or another split, on the tracks that they share
-    #[arg(long)]
-    pub(crate) anyway: bool,
     /// Write the report or the comparison as a page
     #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath)]
     pub(crate) html: Option<PathBuf>,
@@ -221,7 +202,4 @@ pub(crate) struct AnswerArgs {
     /// library of them
     #[arg(long, value_name = "OUT.npy", requires = "with", value_hint = ValueHint::FilePath, group = "written", conflicts_with = "submission")]
     pub(crate) vectors: Option<PathBuf>,
-    /// With --with: keep features in this folder, as `train classifier` does
-    #[arg(long, value_name = "DIR", requires = "with", value_hint = ValueHint::DirPath)]
-    pub(crate) cache: Option<PathBuf>,
 }

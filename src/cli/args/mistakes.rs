@@ -23,7 +23,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 28] = [
         "similar",
     ),
     (&["redo", "revert", "rollback"], "undo"),
-    (&["tree", "dendrogram", "heatmap"], "genres"),
+    (&["tree"], "genres"),
     (&["journey", "walk"], "path"),
     (&["hilfe", "aide"], "--help"),
     (
@@ -105,7 +105,7 @@ const OTHER_COMMANDS_BELOW: [(&[&str], &str); 4] = [
 
 /// Options of other programs, the option that does the same here, and how it is written. The first that a command has is
 /// suggested.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 34] = [
+const OTHER_OPTIONS: [(&[&str], &str, &str); 33] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
     (&["--m3u", "--m3u8"], "format", "--format m3u8"),
@@ -205,8 +205,7 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 34] = [
         "--listen ADDRESS",
     ),
     (&["--browser"], "open", "--open"),
-    (&["--html"], "colour-by", "-o map.html"),
-    (&["--png"], "colour-by", "-o map.png"),
+    (&["--html"], "title", "-o map.html"),
     (&["--db", "--database"], "library", "--library DIR"),
     (&["--gpu"], "device", "--device cuda"),
     (&["--jobs", "-j"], "threads", "--threads N"),

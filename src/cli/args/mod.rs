@@ -33,10 +33,9 @@ use crate::cli::render::screen::Colour;
 use crate::cli::trace::TraceOptions;
 use crate::cli::verbs::Command;
 use clap::builder::{
-    BoolishValueParser, PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
-    ValueParser,
+    PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser,
 };
-use clap::{ArgAction, Args, Parser, ValueHint};
+use clap::{Args, Parser, ValueHint};
 use voisin_encoder::{CpuPath, DeviceChoice};
 use voisin_index::GraphBuilder;
 use voisin_questions::Filters;
@@ -45,8 +44,8 @@ pub(crate) use backend::{PullArgs, PushArgs};
 pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
-    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, MapColour,
-    PathArgs, PlaylistArgs,
+    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, PathArgs,
+    PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
@@ -150,9 +149,6 @@ pub(crate) struct Global {
     pub(crate) trace: TraceOptions,
 }
 
-/// Values of environment variables that leave a switch off.
-const NO: [&str; 6] = ["0", "false", "no", "off", "n", "f"];
-
 /// The command line. Of the global options, the help of a verb shows only `--library`.
 pub(crate) fn command() -> clap::Command {
     // Global options are listed only in the help of `voisin` itself, since they would fill the screen.
@@ -175,24 +171,6 @@ pub(crate) fn command() -> clap::Command {
             }
         });
         checked.mut_subcommands(with_paths_on_disk)
-    }
-    // Empty variables and those that leave a switch off are ignored: clap would apply `conflicts_with` to them.
-    fn with_effective_variables(command: clap::Command) -> clap::Command {
-        let effective = command.mut_args(|option| {
-            let Some(value) = option.get_env().and_then(std::env::var_os) else {
-                return option;
-            };
-            let is_switch = matches!(option.get_action(), ArgAction::SetTrue);
-            let word = value.to_string_lossy().trim().to_ascii_lowercase();
-            if word.is_empty() || is_switch && NO.contains(&word.as_str()) {
-                option.env(None::<&str>)
-            } else if is_switch {
-                option.value_parser(BoolishValueParser::new())
-            } else {
-                option
-            }
-        });
-        effective.mut_subcommands(with_effective_variables)
     }
     // The short help names filters without explaining them: many verbs have the same, and they fill a screen.
     fn with_short_filters(command: clap::Command, known: &HashSet<clap::Id>) -> clap::Command {
@@ -230,7 +208,7 @@ pub(crate) fn command() -> clap::Command {
         command.mut_subcommands(|verb| with_short_filters(verb, known))
     }
     // Before `build`, which copies the global options into every verb.
-    let mut command = with_effective_variables(<Cli as clap::CommandFactory>::command());
+    let mut command = <Cli as clap::CommandFactory>::command();
     command.build();
     let command = command.mut_args(|option| {
         let is_short = !option.is_global_set() || option.get_id() == "library";
@@ -260,7 +238,7 @@ mod tests {
         let playlist = short_help("playlist");
         let (options, filters) = playlist.split_once("Filters, as --help").unwrap();
         let (filters, _) = filters.split_once("\n\n").unwrap();
-        for option in ["--length", "--limit", "--shuffle", "--seed", "--harmonic"] {
+        for option in ["--length", "--limit", "--shuffle", "--seed", "--variety"] {
             assert!(options.contains(option), "{option}: {playlist}");
             let named: Vec<&str> = filters.split([',', ' ', '\n']).collect();
             assert!(!named.contains(&option), "{option}: {filters}");

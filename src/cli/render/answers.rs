@@ -55,7 +55,6 @@ pub(crate) fn print(
                     Some(UnknownReason::Novel) => "novel",
                     Some(UnknownReason::Unsure) => "unsure",
                     Some(UnknownReason::Steady) => "steady",
-                    Some(UnknownReason::Lacking) => "lacking",
                     None => "",
                 };
                 [
@@ -93,13 +92,6 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             (Some(UnknownReason::Novel), _) => "unlike anything labelled".to_owned(),
             (Some(UnknownReason::Unsure), _) => "too unsure".to_owned(),
             (Some(UnknownReason::Steady), _) => "a tone or noise".to_owned(),
-            (Some(UnknownReason::Lacking), _) => {
-                let genre = answer
-                    .sounds_like
-                    .as_ref()
-                    .map_or_else(String::new, |like| like.genre.to_string());
-                format!("sounds like {genre}, which your labels lack")
-            }
             (None, Finding::Head { prediction, .. }) => prediction.confidence.to_string(),
             (None, Finding::FirstGuess(_)) => "a first guess".to_owned(),
             (None, Finding::Vote { .. } | Finding::NoMethod) => String::new(),
@@ -225,14 +217,7 @@ fn print_prediction(
     if prediction.held_out {
         line("  it trained the head: this prediction is from folds without its artist")?;
     }
-    if answer.before_doubt.is_some() {
-        print_lowered(answer)?;
-    } else {
-        line(&format!(
-            "  stranger than {} of the labelled tracks",
-            percent(prediction.novelty)
-        ))?;
-    }
+    print_lowered(answer)?;
     let voters = count(prediction.votes.count as u64, "labelled track");
     // Only a few voters are listed, so their part of the weight is printed, too.
     let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();

@@ -8,16 +8,6 @@ const KIN: usize = 3;
 /// Number of tracks from which a genre is compared with others.
 const LEAST: usize = 3;
 
-/// Adds the genres that a genre lies within to its text.
-pub(crate) fn within(genre: &GenreKinship, text: String) -> String {
-    let wholes: Vec<&str> = genre.within.iter().map(Genre::name).collect();
-    if wholes.is_empty() {
-        text
-    } else {
-        format!("{text} (within {})", wholes.join(", "))
-    }
-}
-
 /// Prints the overview of all genres; those of one or two tracks, too few to compare, are listed in one line below.
 pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
     let mut table = Table::new(&[
@@ -37,7 +27,7 @@ pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
             .map(|kin| format!("{} {:.2}", kin.genre, kin.distance))
             .collect();
         let cells = [
-            within(genre, genre.genre.to_string()),
+            genre.genre.to_string(),
             genre.tracks.to_string(),
             genre
                 .cohesion
@@ -82,11 +72,9 @@ mod tests {
                 .map(|(name, &tracks)| GenreKinship {
                     genre: Taxonomy::default().genre(name).unwrap(),
                     tracks,
-                    within: Vec::new(),
                     cohesion: None,
                     nearest: Vec::new(),
                     typical: Vec::new(),
-                    borderline: Vec::new(),
                 })
                 .collect(),
             distance: Vec::new(),

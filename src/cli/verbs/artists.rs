@@ -1,13 +1,9 @@
 //! `voisin artists` and `voisin albums`.
 
-use std::collections::HashMap;
-
 use crate::cli::args::{ArtistsArgs, MakersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
-use voisin_base::track::TrackId;
-use voisin_explore::TrackMeta;
 use voisin_explore::artists::{ArtistSummary, Makers, NearArtist};
 use voisin_questions::answers::artists::{ArtistJson, FoundArtists};
 use voisin_questions::values::Limit;
@@ -56,7 +52,7 @@ pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyho
     }
     match &found {
         FoundArtists::All(all) => print_all(all, makers, args.format)?,
-        FoundArtists::Near(near) => print_near(near, &found.tracks(&engine)?, makers, args.format)?,
+        FoundArtists::Near(near) => print_near(near, makers, args.format)?,
     }
     Ok(Ending::Fine)
 }
@@ -108,29 +104,11 @@ fn print_all(found: &[ArtistSummary], makers: Makers, format: TableFormat) -> an
     print(&headed(makers, &others), rows, format)
 }
 
-fn print_near(
-    near: &[NearArtist],
-    tracks: &HashMap<TrackId, TrackMeta>,
-    makers: Makers,
-    format: TableFormat,
-) -> anyhow::Result<()> {
-    let others = [
-        ("tracks", Align::Right),
-        ("similarity", Align::Right),
-        ("because", Align::Left),
-    ];
+fn print_near(near: &[NearArtist], makers: Makers, format: TableFormat) -> anyhow::Result<()> {
+    let others = [("tracks", Align::Right), ("similarity", Align::Right)];
     let rows = near.iter().map(|one| {
-        let because = one.because.first().map_or_else(String::new, |pair| {
-            let name = |id| tracks.get(&id).map_or_else(String::new, TrackMeta::display);
-            // The most similar pair shows best why the two are near.
-            format!("{} / {}", name(pair.other), name(pair.query))
-        });
         let mut cells = names(one.album.as_deref(), &one.artist);
-        cells.extend([
-            one.tracks.to_string(),
-            format!("{:.3}", one.similarity),
-            because,
-        ]);
+        cells.extend([one.tracks.to_string(), format!("{:.3}", one.similarity)]);
         cells
     });
     print(&headed(makers, &others), rows, format)

@@ -134,10 +134,10 @@ fn open(
 }
 
 fn report_news(context: &Context, news: &GenreNews) {
-    match news {
-        GenreNews::NeighboursOnly => context.console.detail(&news.to_string()),
-        _ if news.is_warning() => context.console.warn(&news.to_string()),
-        _ => context.console.note(&news.to_string()),
+    if news.is_warning() {
+        context.console.warn(&news.to_string());
+    } else {
+        context.console.note(&news.to_string());
     }
 }
 

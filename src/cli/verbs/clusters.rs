@@ -9,7 +9,7 @@ use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, count};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, meta};
-use voisin_explore::clusters::{Change, Clustering, Share};
+use voisin_explore::clusters::{Clustering, Share};
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::graph::neighbour_graph;
 
@@ -19,7 +19,6 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     let filter = args.filters.filter(&engine, &[])?;
     let some = engine.matching(&filter)?;
     let seed = Some(args.random.random_seed);
-    // The cached clustering is that of the whole library; for filtered tracks it is computed here.
     let found = if let Some(tracks) = &some {
         let mut collection = engine.collection()?;
         let rows = collection.rows_of(tracks);
@@ -145,15 +144,6 @@ fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
                 render::print_fitted(&format!("{indent}{what}  {text}"))?;
             }
         }
-    }
-    for change in &found.changes {
-        let text = match change {
-            Change::New { id } => format!("cluster {id} is new"),
-            Change::Split { from, id } => format!("cluster {id} split off from {from}"),
-            Change::Merged { from, into } => format!("cluster {from} merged into {into}"),
-            Change::Gone { id } => format!("cluster {id} is gone"),
-        };
-        render::print_line(&text)?;
     }
     Ok(())
 }

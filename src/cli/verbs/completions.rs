@@ -28,7 +28,7 @@ _voisin_or_names() {
         before="${COMP_WORDS[COMP_CWORD-2]}${before}"
     fi
     case "$before" in
-        --genre|--genre=|--exclude-genre|--exclude-genre=|--among|--among=|--join|--join=|genres) what=genres ;;
+        --genre|--genre=|--exclude-genre|--exclude-genre=|--join|--join=|genres) what=genres ;;
         --artist|--artist=|--exclude-artist|--exclude-artist=|artists|artist:) what=artists ;;
         --composer|--composer=|composer:) what=composers ;;
         album:|albums) what=albums ;;
@@ -92,7 +92,6 @@ _voisin_tracks() {
 const FISH: &str = r#"
 complete -c voisin -l genre -x -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -l exclude-genre -x -a '(voisin library-names genres 2>/dev/null)'
-complete -c voisin -l among -x -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -l join -x -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -l artist -x -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -l exclude-artist -x -a '(voisin library-names artists 2>/dev/null)'

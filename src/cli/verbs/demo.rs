@@ -23,8 +23,7 @@ use voisin_questions::SimilarAnswer;
 
 /// Default folder of the demo's library.
 const FOLDER: &str = "voisin-demo";
-/// Number of labelled neighbours that vote, and of those that are shown.
-const VOTERS: usize = 15;
+/// Number of voters that are shown.
 const SHOWN_VOTERS: usize = 5;
 /// Folders of labelled music.
 const LABELLED: [&str; 2] = ["library", "songs"];
@@ -98,10 +97,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     print_text(
         "\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:",
     )?;
-    let options = ClassifyOptions {
-        neighbours: Some(VOTERS),
-        ..ClassifyOptions::default()
-    };
+    let options = ClassifyOptions::default();
     // Opened once for all queries.
     let labelled = Labelled::open(&mut engine, &options, |_| ())?.map_err(GenreError::TooFew)?;
     let mut unanswered = false;

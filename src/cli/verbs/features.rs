@@ -25,7 +25,7 @@ use voisin_lab::extract::{
 };
 use voisin_lab::matrix::{Matrix, compute};
 use voisin_lab::networks::{ClipReader, NetworkSettings};
-use voisin_train::classifier::NetworkRecipe;
+use voisin_lab::training::NetworkRecipe;
 
 /// Files in a folder of features.
 const TRACKS: &str = "tracks.csv";
@@ -131,18 +131,12 @@ impl FeaturesJob<'_> {
         let output = self.output;
         let set = requested_set(context, &self.args.tracks, true)?;
         let stop = context.stop_on_ctrl_c()?;
-        let found = compute_features(context, &set, names, self.args.cache.clone(), &stop);
+        let found = compute_features(context, &set, names, None, &stop);
         let Some(matrix) = self.usable(found, &stop)? else {
             if !stop.load(Ordering::Relaxed) {
                 return Ok(Ending::Partial);
             }
-            // The next run can resume only with a cache.
-            if self.args.cache.is_some() {
-                return Ok(interrupted(context));
-            }
-            context.console.note(
-                "interrupted: nothing is written; with --cache DIR computed features are kept",
-            );
+            context.console.note("interrupted: nothing is written");
             return Ok(Ending::Interrupted);
         };
         match place {

@@ -1,46 +1,18 @@
 //! `voisin genres`.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::bail;
-
 use crate::cli::Ending;
 use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
-use crate::cli::outputs::output_file;
-use crate::cli::render::kinship::{print_kinship, within};
+use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::{self, Align, Table, count};
-use voisin_base::output::{self, OutputTarget};
 use voisin_base::track::TrackId;
 use voisin_engine::Engine;
-use voisin_explore::scene::Scene;
 use voisin_genre::{Genre, GenreKinship};
-use voisin_lab::eval::plots::{kinship_dendrogram, kinship_heat_map};
 use voisin_questions::answers::genres::{GenreJson, GenresJson};
 
-/// Pixels of a PNG per unit of the drawing.
-const SCALE: u32 = 2;
-
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
-    let place = |path: &PathBuf| picture_place(context, path);
-    let heatmap = args.heatmap.as_ref().map(place).transpose()?;
-    let dendrogram = args.dendrogram.as_ref().map(place).transpose()?;
     let mut engine = context.open_engine()?;
     let kinship = args.question.run(&mut engine)?;
-    if let Some(place) = &heatmap {
-        draw(&kinship_heat_map(&kinship), place)?;
-    }
-    if let Some(place) = &dendrogram {
-        draw(&kinship_dendrogram(&kinship), place)?;
-    }
-    if heatmap
-        .iter()
-        .chain(&dendrogram)
-        // A table after a picture on standard output would corrupt both.
-        .any(OutputTarget::is_standard)
-    {
-        return Ok(Ending::Fine);
-    }
     match &args.genre {
         None => match args.format {
             TableFormat::Table => print_kinship(&kinship)?,
@@ -68,37 +40,14 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     Ok(Ending::Fine)
 }
 
-/// The file of a picture; refuses other endings.
-fn picture_place(context: &Context, path: &Path) -> anyhow::Result<OutputTarget> {
-    if !["png", "svg"].contains(&output::ending(path, "svg").as_str()) {
-        bail!(
-            "{}: expected a name that ends in .svg or .png",
-            path.display()
-        );
-    }
-    output_file(context, path)
-}
-
-fn draw(scene: &Scene, place: &OutputTarget) -> anyhow::Result<()> {
-    let bytes = if output::ending(place.path(), "svg") == "png" {
-        scene.png(SCALE)?
-    } else {
-        scene.svg().into_bytes()
-    };
-    render::write(place, bytes)
-}
-
 fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
     render::print_csv(
         [
             "genre",
             "tracks",
-            "within",
             "cohesion",
             "other",
             "distance",
-            "low",
-            "high",
             "centroid",
             "neighbourhood",
             "votes",
@@ -109,18 +58,10 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
                     genre.genre.to_string(),
                     genre.tracks.to_string(),
                     genre
-                        .within
-                        .iter()
-                        .map(Genre::name)
-                        .collect::<Vec<_>>()
-                        .join("; "),
-                    genre
                         .cohesion
                         .map_or_else(String::new, |cohesion| format!("{cohesion:.4}")),
                     kin.genre.to_string(),
                     format!("{:.4}", kin.distance),
-                    format!("{:.4}", kin.low),
-                    format!("{:.4}", kin.high),
                     format!("{:.4}", kin.centroid),
                     format!("{:.4}", kin.neighbourhood),
                     format!("{:.4}", kin.votes),
@@ -130,26 +71,16 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
     )
 }
 
-/// The range of a distance. Resampling one artist's tracks gives the same distance each time, which is no range.
-fn range(low: f64, high: f64) -> String {
-    if low < high {
-        format!("{low:.2}–{high:.2}")
-    } else {
-        "–".to_owned()
-    }
-}
-
 fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
     let cohesion = genre
         .cohesion
         .map_or_else(String::new, |cohesion| format!(", cohesion {cohesion:.2}"));
-    let tracks = within(genre, count(genre.tracks as u64, "track"));
+    let tracks = count(genre.tracks as u64, "track");
     let head = format!("{}: {tracks}{cohesion}", genre.genre);
     render::print_line(&render::terminal_safe(&head))?;
     let mut table = Table::new(&[
         ("nearest", Align::Left),
         ("distance", Align::Right),
-        ("95 % range", Align::Left),
         ("votes", Align::Right),
         ("centroids 0–2", Align::Right),
         ("neighbourhoods 0–2", Align::Right),
@@ -158,7 +89,6 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         table.row([
             kin.genre.to_string(),
             format!("{:.2}", kin.distance),
-            range(kin.low, kin.high),
             format!("{:.0} %", 100.0 * kin.votes),
             format!("{:.2}", kin.centroid),
             format!("{:.2}", kin.neighbourhood),
@@ -171,25 +101,5 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         let label = if i == 0 { "typical:   " } else { "           " };
         render::print_line(&format!("{label}{}", render::terminal_safe(&name(id)?)))?;
     }
-    for (i, track) in genre.borderline.iter().enumerate() {
-        let label = if i == 0 { "borderline:" } else { "           " };
-        let text = format!(
-            "{label} {} (leans to {})",
-            name(track.track)?,
-            track.towards
-        );
-        render::print_line(&render::terminal_safe(&text))?;
-    }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_artist_has_no_range() {
-        assert_eq!(range(0.41, 0.476), "0.41–0.48");
-        assert_eq!(range(0.47, 0.47), "–");
-    }
 }

@@ -3,9 +3,9 @@
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
+use crate::cli::render;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{FactColumns, id, print_files, print_table};
-use crate::cli::render::{self, count};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use voisin_explore::TrackMeta;
 use voisin_questions::answers::list::TrackJson;
@@ -50,20 +50,9 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         ListFormat::Table => {
             let tracks: Vec<TrackJson> = json.tracks.into_iter().map(|step| step.track).collect();
             print_table(&tracks, &FactColumns::default(), Some(&walk.steps))?;
-            // In a database or a large library, only tracks near the path are compared.
-            let examined = collection.ids.len();
-            let among = if examined < collection.total() {
-                format!(
-                    " among the {} nearest to it",
-                    count(examined as u64, "track")
-                )
-            } else {
-                String::new()
-            };
-            context.console.note(&format!(
-                "largest step {:.3} (distance), smallest possible{among} {:.3}",
-                walk.largest_step, walk.bottleneck
-            ));
+            context
+                .console
+                .note(&format!("largest step {:.3} (distance)", walk.largest_step));
         }
         _ => print_files(&tracks, "voisin path", &args.output)?,
     }

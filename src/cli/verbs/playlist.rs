@@ -25,12 +25,6 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     question.exclude = ids.map(|id| NamedSeed::Id(id.0)).collect();
     question.filters.check_folders(engine)?;
     let (collection, list) = question.of_library(engine, &seeds.named, &seeds.of_lists)?;
-    if list.is_short {
-        context.console.note(&format!(
-            "the list ends after {}: no other track near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks without them)",
-            count(list.rows.len() as u64, "track")
-        ));
-    }
     if let Some(far) = list.standing.as_ref().and_then(Standing::far) {
         context.console.note(&far);
     }

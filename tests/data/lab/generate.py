@@ -11,9 +11,7 @@ import sklearn
 import xgboost
 from scipy.optimize import minimize
 from sklearn import metrics
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -52,9 +50,6 @@ for name, options in {
     model = KNeighborsClassifier(algorithm="brute", **options).fit(xd, y)
     algorithms[name] = rounded(model.predict_proba(qd))
     algorithms[name + "_neighbours"] = model.kneighbors(qd, return_distance=False).tolist()
-algorithms["bayes"] = rounded(GaussianNB().fit(xd, y).predict_proba(qd), 12)
-lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(xd, y)
-algorithms["lda"] = rounded(lda.predict_proba(qd))
 logistic = LogisticRegression(C=1.0, tol=1e-8, max_iter=10000).fit(xd, y)
 algorithms["logistic"] = rounded(logistic.predict_proba(qd))
 # three of seven columns are left out

@@ -41,6 +41,10 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
         / scale
 }
 
+fn cpu() -> voisin::Device {
+    voisin::DeviceChoice::Cpu.resolve().unwrap()
+}
+
 fn isa() -> Isa {
     voisin_kernels::isa().unwrap()
 }
@@ -110,13 +114,13 @@ fn training_is_the_same_bits_whatever_the_threads_and_learns() {
             .build()
             .unwrap();
         pool.install(|| {
-            let mut train = OpenL3Train::with_input(&weights, h, w, isa());
+            let mut train = OpenL3Train::with_input(&weights, h, w, &cpu());
             let mut losses = Vec::new();
             for _ in 0..8 {
-                let out = train.forward(&mels, n);
+                let out = train.forward(&mels, n).unwrap();
                 let d: Vec<f32> = out.iter().zip(&target).map(|(a, b)| a - b).collect();
                 losses.push(d.iter().map(|x| x * x).sum::<f32>());
-                train.backward(&d);
+                train.backward(&d).unwrap();
                 let (parameters, gradients) = train.parameters_and_gradients();
                 for (p, g) in parameters.iter_mut().zip(gradients) {
                     *p -= 1e-4 * g;
@@ -140,10 +144,10 @@ fn running_statistics_follow_batches_and_serve_inference() {
     let weights = OpenL3Weights::seeded(41, &[16, 16, 16, 16, 32, 32, 32, 48]);
     let n = 3;
     let mels = mels(14, n * WINDOW);
-    let mut train = OpenL3Train::new(&weights, isa());
+    let mut train = OpenL3Train::new(&weights, &cpu());
     let mut expected = Vec::new();
     for _ in 0..100 {
-        expected = train.forward(&mels, n);
+        expected = train.forward(&mels, n).unwrap();
     }
     let net = train.weights().compile(isa());
     let mut out = vec![0.0; n * net.dimension()];

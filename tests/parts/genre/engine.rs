@@ -5,8 +5,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    Agreement, FitOptions, Genre, GenreError, GenreModel, GenrePrediction, GenreShare,
-    PredictOptions, Provenance, QueryVectors, UnknownReason, Voter, suspects,
+    FitOptions, Genre, GenreError, GenreModel, GenrePrediction, PredictOptions, Provenance,
+    QueryVectors, UnknownReason, Voter, suspects,
 };
 
 use crate::genre::data::blobs;
@@ -49,7 +49,6 @@ fn a_fit_answers_with_evidence_and_repeats_exactly() {
                 .is_sorted_by(|a, b| a.similarity >= b.similarity)
         );
         assert!(answer.votes.count >= answer.votes.voters.len());
-        assert!(!answer.sentence().is_empty());
     }
     let json = serde_json::to_value(&answers[0]).unwrap();
     assert_eq!(json["best"], Value::from(answers[0].best.name()));
@@ -234,19 +233,6 @@ fn strangers_are_unknown_and_precision_is_kept() {
         .filter_map(|(a, l)| a.genre.as_ref().map(|g| l.contains(g)))
         .collect();
     let precision = given.iter().filter(|r| **r).count() as f64 / given.len() as f64;
-    // more confident than both parts only where both name the answer
-    for answer in &answers {
-        let part = |list: &[GenreShare]| {
-            list.iter()
-                .find(|s| s.genre == answer.best)
-                .map_or(0.0, |s| s.share)
-        };
-        let surest = part(&answer.head).max(part(&answer.votes.shares));
-        assert!(
-            answer.agreement == Agreement::Both || answer.probability <= surest.max(0.2) + 1e-3,
-            "{answer:?}"
-        );
-    }
     assert!(
         model.quality().calibration_error <= 0.05,
         "{:?}",

@@ -2,7 +2,6 @@
 
 use ndarray::{Array2, Axis};
 use voisin_genre::{Genre, KinshipOptions, kinship};
-use voisin_lab::eval::plots;
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 use crate::genre::data::blobs;
@@ -24,11 +23,6 @@ fn kin_are_found_by_their_vectors() {
     let third = kin.of(&Genre::plain("Genre 03")).unwrap();
     assert_eq!(third.nearest[0].genre.name(), "genre 01");
     let nearest = &third.nearest[0];
-    assert!(
-        nearest.low <= nearest.distance + 0.1
-            && nearest.distance - 0.1 <= nearest.high
-            && nearest.low <= nearest.high
-    );
     assert!(nearest.distance < third.nearest[1].distance && nearest.votes > 0.6);
     assert!(kin.of(&Genre::plain("polka")).is_err());
     for a in 0..4 {
@@ -40,24 +34,6 @@ fn kin_are_found_by_their_vectors() {
             );
         }
     }
-    let mut order = kin.leaf_order();
-    let place = |g: usize| order.iter().position(|&o| o == g).unwrap();
-    assert_eq!(place(1).abs_diff(place(3)), 1);
-    order.sort_unstable();
-    assert_eq!(order, [0, 1, 2, 3]);
-    for scene in [
-        plots::kinship_heat_map(&kin),
-        plots::kinship_dendrogram(&kin),
-    ] {
-        assert!(scene.svg().contains("genre 03") && scene.png(1).unwrap().len() > 1000);
-    }
-    // The diagonal has no distance, and the scales have names.
-    let heat = plots::kinship_heat_map(&kin).svg();
-    let tree = plots::kinship_dendrogram(&kin).svg();
-    for text in ["0, near", "far, 1", "itself"] {
-        assert!(heat.contains(text), "{text}: {heat}");
-    }
-    assert!(tree.contains("distance"), "{tree}");
     assert_eq!(third.typical.len(), 5);
 }
 

@@ -1,9 +1,6 @@
 //! Tracks of several genres, as tags have them: sets whose truth is known.
 
-use voisin_genre::{
-    FitOptions, Genre, GenreModel, Kinship, KinshipOptions, PredictOptions, QueryVectors, kinship,
-    suspects,
-};
+use voisin_genre::{FitOptions, Genre, Kinship, KinshipOptions, kinship, suspects};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 use crate::genre::data::{Blobs, blobs};
@@ -62,10 +59,6 @@ fn genres_of_the_same_tracks_are_at_distance_zero() {
         let genre = kin.of(&Genre::plain(a)).unwrap();
         let other = genre.nearest.iter().find(|k| k.genre.name() == b).unwrap();
         assert!(
-            other.low.abs() < 1e-6 && other.high.abs() < 1e-6,
-            "{other:?}"
-        );
-        assert!(
             (other.votes - 1.0).abs() < 1e-9 && other.neighbourhood == 0.0 && other.centroid < 1e-6
         );
     }
@@ -74,22 +67,9 @@ fn genres_of_the_same_tracks_are_at_distance_zero() {
 }
 
 #[test]
-fn a_genre_lies_nearer_to_the_one_that_holds_it() {
+fn a_genre_is_nearest_to_the_one_that_all_its_tracks_have() {
     let made = collection(24, 22);
     let kin = kinship(&made.set(), &KinshipOptions::default()).unwrap();
-    let within = |name: &str| -> Vec<String> {
-        let genre = kin.of(&Genre::plain(name)).unwrap();
-        genre.within.iter().map(ToString::to_string).collect()
-    };
-    assert_eq!(
-        (within("Bebop"), within("Alternative")),
-        (vec!["Jazz".to_owned()], vec!["Rock".to_owned()])
-    );
-    assert!(
-        ["Jazz", "Rock", "Pop"]
-            .iter()
-            .all(|name| within(name).is_empty())
-    );
     let bebop = kin.of(&Genre::plain("Bebop")).unwrap();
     assert_eq!(bebop.nearest[0].genre.name(), "Jazz");
     assert!(
@@ -97,62 +77,6 @@ fn a_genre_lies_nearer_to_the_one_that_holds_it() {
         "{:?}",
         bebop.nearest
     );
-}
-
-#[test]
-fn a_trained_model_answers_with_every_genre_of_a_track() {
-    let train = collection(40, 23);
-    let test = collection(12, 24);
-    let (model, held_out) = GenreModel::fit(&train.set(), &FitOptions::default()).unwrap();
-    assert!(
-        model.quality().accuracy > 0.9 && model.quality().calibration_error < 0.1,
-        "{:?}",
-        model.quality()
-    );
-    let answers = model
-        .predict(
-            &QueryVectors::of(test.vectors.view()),
-            &PredictOptions::default(),
-        )
-        .unwrap();
-    let share = |list: &[voisin_genre::GenreShare], name: &str| {
-        list.iter()
-            .find(|s| s.genre.name() == name)
-            .map_or(0.0, |s| s.share)
-    };
-    let mut right = [0; 4];
-    for (answer, &class) in answers.iter().zip(&test.classes) {
-        let genres: Vec<&str> = answer.genres.iter().map(Genre::name).collect();
-        let p = |name: &str| share(&answer.probabilities, name);
-        right[class] += usize::from(match class {
-            0 => {
-                genres == ["Jazz", "Bebop"]
-                    && answer.summary().starts_with("Jazz, and Bebop within it, ")
-                    && answer.probability > 0.85
-                    && p("Bebop") > 0.7
-                    && share(&answer.votes.shares, "Jazz") > 0.85
-            }
-            1 => genres == ["Jazz"] && p("Jazz") > 0.7 && p("Bebop") < 0.5,
-            2 => genres[0] == "Rock" && p("Alternative") < p("Rock"),
-            _ => genres == ["Pop"],
-        });
-        // a genre within another is never likelier than it
-        assert!(
-            p("Bebop") <= p("Jazz") + 1e-4 && p("Alternative") <= p("Rock") + 1e-4,
-            "{answer:?}"
-        );
-    }
-    assert!(right.iter().all(|&n| n >= 11), "{right:?}");
-    // suspects consider all labels of a track: jazz that is bebop is none
-    let found = suspects(&train.set(), &FitOptions::default()).unwrap();
-    assert!(
-        found
-            .iter()
-            .filter(|s| s.confident && train.classes[s.row] == 0)
-            .count()
-            <= 1
-    );
-    assert_eq!(held_out.rows.len(), 160);
 }
 
 #[test]
@@ -193,5 +117,19 @@ fn an_evaluation_counts_a_track_in_each_of_its_genres() {
         report.methods[0].balanced_accuracy.mean > 0.9,
         "{:?}",
         report.methods[0]
+    );
+}
+
+#[test]
+fn suspects_consider_all_labels_of_a_track() {
+    let train = collection(40, 23);
+    let found = suspects(&train.set(), &FitOptions::default()).unwrap();
+    // jazz that is bebop is none
+    assert!(
+        found
+            .iter()
+            .filter(|s| s.confident && train.classes[s.row] == 0)
+            .count()
+            <= 1
     );
 }

@@ -1,10 +1,10 @@
-//! Speech, missing paths, and lists of another machine.
+//! Lists of songs, missing paths, and lists of another machine.
 
 use std::fs;
 use std::path::Path;
 
 use super::{sound, titles};
-use crate::common::{DEMO, Sandbox, fine, fine_json, text, tone_wav};
+use crate::common::{Sandbox, fine, fine_json, text};
 
 fn add(sandbox: &Sandbox) {
     fine(sandbox.run(["add", sandbox.path("music").to_str().unwrap()]));
@@ -33,31 +33,6 @@ fn speech_by_its_genre_is_in_no_list() {
         .collect();
     found.sort_unstable();
     assert_eq!(found, ["Song 1", "Song 2", "Song 3", "Song 4"]);
-}
-
-#[test]
-fn speech_without_a_genre_is_in_no_list() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    for genre in ["metal", "folk"] {
-        fs::create_dir_all(music.join(genre)).unwrap();
-        for file in fs::read_dir(format!("{DEMO}/library/{genre}")).unwrap() {
-            let file = file.unwrap();
-            fs::copy(file.path(), music.join(genre).join(file.file_name())).unwrap();
-        }
-    }
-    fs::copy("tests/data/genre/speech.opus", music.join("speech.opus")).unwrap();
-    fs::write(music.join("tone.wav"), tone_wav(22_050, 20.0, 440.0, 0.3)).unwrap();
-    add(&sandbox);
-    let whole = ["-l", "60", "--max-per-artist", "0", "--format", "paths"];
-    let has_speech = |question: &[&str]| {
-        let found = fine(sandbox.run([question, &whole[..]].concat()));
-        assert!(found.lines().count() > 10, "{found}");
-        found.contains("speech.opus")
-    };
-    assert!(!has_speech(&["playlist", "chaos god"]));
-    // A seed that is speech may be followed by speech.
-    assert!(has_speech(&["playlist", "speech"]));
 }
 
 #[test]

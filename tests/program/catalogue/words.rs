@@ -338,7 +338,7 @@ fn a_model_given_by_its_file_is_used_by_every_verb() {
     fine(sandbox.run(["add", "--model", manifest, at]));
     let out = sandbox.path("out");
     let out = out.to_str().unwrap();
-    let map = sandbox.path("map.svg");
+    let map = sandbox.path("map.html");
     let verbs = [
         &["export", out][..],
         &["list"],

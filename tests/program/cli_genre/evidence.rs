@@ -11,7 +11,7 @@ use voisin_audio::tags::read_tags;
 use super::AUDIO;
 use super::shelf::Shelf;
 use crate::common::{
-    DEMO, Sandbox, code, fine, fine_json, json as answers, samples_wav, six_tracks, text, tone_wav,
+    Sandbox, code, fine, fine_json, json as answers, samples_wav, six_tracks, text, tone_wav,
 };
 
 /// Demo music, labelled only by a table.
@@ -193,11 +193,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
         );
         assert_eq!(predicted["labelled_tracks"], metal.0 + ambient.0);
         // commands that need the library's labels are refused too
-        for refused in [
-            &["classify", "id:1", "-k", "3"][..],
-            &["train", "genre"],
-            &["suspects"],
-        ] {
+        for refused in [&["train", "genre"][..], &["suspects"]] {
             let output = music.sandbox.run(refused);
             assert_eq!(code(&output), 2, "{refused:?}");
             assert!(
@@ -225,22 +221,6 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
             rows.records().all(|row| row.unwrap()[column].is_empty()),
             "{found}"
         );
-        for colour in ["predicted", "agreement"] {
-            let picture = music.sandbox.path("map.png");
-            let output = music
-                .sandbox
-                .command(["map", "--colour-by", colour, "--output"])
-                .arg(&picture)
-                .output()
-                .unwrap();
-            assert_eq!(code(&output), 2);
-            assert!(
-                text(&output.stderr).contains(&lacking),
-                "{}",
-                text(&output.stderr)
-            );
-            assert!(!picture.exists());
-        }
     }
 }
 
@@ -297,16 +277,6 @@ fn the_fewest_labels_answer_and_report_their_number() {
     );
     // enough for answers, not for writing
     music.refuses_to_write("found 4 labelled tracks of 2 genres (0 genres with as many)");
-    // a genre that was requested alone comes with its number of labels
-    let mut only = music
-        .sandbox
-        .command(["classify", "--among", "loud", "--format", "json"]);
-    let only = answers(only.arg(&music.noise).output().unwrap())[0].clone();
-    assert_eq!(
-        (&only["labelled_tracks"], &only["labelled_genres"]),
-        (&json!(2), &json!(1)),
-        "{only}"
-    );
     // so does a trained model of so few labels
     fine(music.sandbox.run(["train", "genre"]));
     let trained = music.ask(&music.files[2]);
@@ -426,92 +396,6 @@ fn strangers_are_unknown_to_neighbours_and_head() {
     }
 }
 
-/// Labels of metal and orchestral music, and none of techno.
-#[test]
-fn a_genre_that_the_labels_lack_is_reported_as_unknown() {
-    let sandbox = Sandbox::new();
-    let library = format!("{DEMO}/library");
-    let folders = ["metal", "orchestral", "techno"].map(|genre| format!("{library}/{genre}"));
-    fine(
-        sandbox.run(
-            ["add"]
-                .into_iter()
-                .chain(folders.iter().map(String::as_str)),
-        ),
-    );
-    let table = sandbox.path("labels.csv");
-    let label = |techno: &str| {
-        let mut rows = String::from("path,genre\n");
-        for (folder, genre) in folders.iter().zip(["Metal", "Orchestral", techno]) {
-            for file in fs::read_dir(folder).unwrap().filter(|_| !genre.is_empty()) {
-                rows += &format!("{},{genre}\n", file.unwrap().path().display());
-            }
-        }
-        fs::write(&table, rows).unwrap();
-        fine(sandbox.run(["labels", table.to_str().unwrap()]));
-    };
-    let stranger = format!("{library}/techno/elysis-brainsukker.opus");
-    let classify = |more: &[&str]| {
-        let arguments = ["classify", stranger.as_str(), "--format", "json"];
-        fine_json(sandbox.run([&arguments, more].concat()))[0].clone()
-    };
-    label("");
-    for source in ["neighbours", "head"] {
-        if source == "head" {
-            fine(sandbox.run(["train", "genre"]));
-        }
-        let answer = classify(&[]);
-        assert_eq!(
-            (&answer["source"], &answer["genre"]),
-            (&json!(source), &Value::Null),
-            "{answer}"
-        );
-        assert_eq!(
-            (&answer["unknown"], &answer["best"]),
-            (&json!("lacking"), &json!("Metal")),
-            "{answer}"
-        );
-        assert_eq!(answer["sounds_like"]["genre"], "Electronic", "{answer}");
-        assert!(
-            answer["sounds_like"]["share"].as_f64() >= Some(0.5),
-            "{answer}"
-        );
-        let summary = answer["summary"].as_str().unwrap();
-        let words =
-            "unknown: sounds like Electronic, which your labels lack; nearest of yours: Metal";
-        assert!(summary.starts_with(words), "{summary}");
-        let all = fine_json(sandbox.run(["classify", "--all", "--format", "json"]));
-        let is_lost = |answer: &&Value| {
-            !answer["path"].as_str().unwrap().contains("/techno/") && answer["unknown"] == "lacking"
-        };
-        let lost = all.as_array().unwrap().iter().filter(is_lost).count();
-        assert_eq!(lost, 0, "{all}");
-        assert!(
-            fine(sandbox.run(["classify", "--all"]))
-                .contains("sounds like Electronic, which your labels lack")
-        );
-        // With `--among` the answer is always one of the given genres.
-        assert_eq!(classify(&["--among", "metal,orchestral"])["genre"], "Metal");
-    }
-    // With a label of a related style, or with the user's table, nothing is lacking.
-    label("House");
-    assert_eq!(classify(&["-k", "15"])["sounds_like"], Value::Null);
-    label("");
-    fs::write(sandbox.path("library/genre-kin.tsv"), "Electronic\tMetal\n").unwrap();
-    assert_eq!(classify(&["-k", "15"])["sounds_like"], Value::Null);
-    fs::write(
-        sandbox.path("library/genre-kin.tsv"),
-        "Electronic\tMetal\nDub\n",
-    )
-    .unwrap();
-    let broken = sandbox.run(["classify", stranger.as_str()]);
-    let stderr = text(&broken.stderr);
-    assert!(
-        code(&broken) == 2 && stderr.contains("genre-kin.tsv, line 2: expected two styles or more"),
-        "{stderr}"
-    );
-}
-
 /// Fourteen seconds of espeak-ng 1.51, voice "de", 150 words a minute, as Opus of 12 kbit/s.
 #[test]
 fn speech_is_distinguished_from_music() {
@@ -528,32 +412,12 @@ fn speech_is_distinguished_from_music() {
     assert!(guess["probability"].as_f64() >= Some(0.85), "{guess}");
     music.label((3, "Metal"), (3, "Ambient"));
     fine(music.sandbox.run([Path::new("add"), &speech]));
-    for track in [&speech, Path::new("id:8")] {
-        let answer = music.ask(track);
-        assert_eq!(
-            (&answer["genre"], &answer["unknown"]),
-            (&Value::Null, &json!("lacking")),
-            "{answer}"
-        );
-        assert_eq!(answer["sounds_like"]["genre"], "Speech", "{answer}");
-    }
-    for file in &music.files {
-        assert_eq!(
-            music.ask(file)["sounds_like"],
-            Value::Null,
-            "{}",
-            file.display()
-        );
-    }
     let found = fine_json(
         music
             .sandbox
             .run(["find", "talking", "--limit", "1", "--format", "json"]),
     );
     assert_eq!(found["tracks"][0]["id"], 8, "{found}");
-    // Where there is a label for it, nothing is lacking.
-    music.label((3, "Metal"), (3, "Spoken Word"));
-    assert_eq!(music.ask(&speech)["sounds_like"], Value::Null);
 }
 
 #[test]

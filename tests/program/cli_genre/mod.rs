@@ -5,7 +5,6 @@
 
 use crate::common;
 mod evidence;
-mod kept;
 mod labels;
 mod remembered;
 mod several;
@@ -231,16 +230,6 @@ fn a_head_is_trained_used_and_found_to_age() {
         words.contains("Genre 0, ") && words.contains("head:") && words.contains("neighbours:"),
         "{words}"
     );
-    // other artists only
-    let others = json(sandbox.run(["classify", "id:1", "--other-artists", "--format", "json"]));
-    assert!(
-        others[0]["evidence"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|voter| voter["artist"] != "Artist 0 0")
-    );
-
     let head = &json(sandbox.run(["status", "--format", "json"]))["genre_head"];
     assert_eq!((&head["tracks"], &head["genres"]), (&100.into(), &5.into()));
     assert_eq!(
@@ -333,69 +322,6 @@ fn a_head_is_trained_used_and_found_to_age() {
         head["problem"].as_str().unwrap().contains("checksum"),
         "{head}"
     );
-}
-
-#[test]
-fn answers_are_among_the_requested_genres() {
-    let sandbox = Sandbox::new();
-    let mut shelf = Shelf::new(&sandbox);
-    shelf.fill(4, 12, 0.7);
-    let ask =
-        |extra: &[&str]| sandbox.run(["classify", "id:1", "--format", "json"].iter().chain(extra));
-    assert_eq!(json(ask(&[]))[0]["genre"], "Genre 0");
-    // by the neighbours' vote, then by the trained head
-    for trained in [false, true] {
-        if trained {
-            assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
-        }
-        let unknown = ask(&["--among", "genre 2, Gener 3", "--among", "genre 1"]);
-        let stderr = text(&unknown.stderr);
-        assert_eq!(code(&unknown), 2, "{stderr}");
-        assert!(
-            stderr.contains("genre Gener 3 cannot be predicted: did you mean Genre 3"),
-            "{stderr}"
-        );
-        assert!(
-            stderr.contains("the possible genres are Genre 0, Genre 1, Genre 2, Genre 3"),
-            "{stderr}"
-        );
-        let answer = json(ask(&["--among", "genre 2", "--among", "Genre 3"]))[0].clone();
-        assert!(
-            ["Genre 2", "Genre 3"].contains(&answer["best"].as_str().unwrap()),
-            "{answer}"
-        );
-        let shares = answer[if trained { "probabilities" } else { "votes" }]
-            .as_object()
-            .unwrap();
-        assert!(
-            shares
-                .keys()
-                .all(|genre| ["Genre 2", "Genre 3"].contains(&genre.as_str())),
-            "{answer}"
-        );
-        assert!((shares.values().map(|v| v.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-5);
-        let only = json(ask(&["--among", "genre 1"]))[0].clone();
-        let summary = only["summary"].as_str().unwrap();
-        assert!(
-            summary.starts_with("of the genres allowed, Genre 1"),
-            "{summary}"
-        );
-        if trained {
-            assert!(summary.contains("is the least unlikely"), "{summary}");
-            assert!(
-                summary.contains("without that limit it is Genre 0"),
-                "{summary}"
-            );
-            assert_eq!(only["confidence"], "guess");
-        }
-        assert_eq!(
-            (&only["best"], &only["probability"]),
-            (&"Genre 1".into(), &1.0.into())
-        );
-        let nobody = ask(&["--among", "zydeco"]);
-        assert_eq!(code(&nobody), 2);
-        assert!(text(&nobody.stderr).contains("genre zydeco cannot be predicted"));
-    }
 }
 
 #[test]
@@ -565,7 +491,7 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
         );
     }
     // nothing is labelled: neither neighbours nor a precision are available
-    let neighbours = sandbox.run(["classify", "id:5", "-k", "5"]);
+    let neighbours = sandbox.run(["classify", "id:5"]);
     assert_eq!(code(&neighbours), 1);
     assert!(text(&neighbours.stderr).contains("no track of this library has a genre"));
     let precision = sandbox.run(["classify", "id:5", "--precision", "0.9"]);
@@ -592,19 +518,6 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
         (&answer["source"], &answer["genre"]),
         (&"head".into(), &"style 1".into())
     );
-    let answer = &json(sandbox.run(["classify", "id:5", "-k", "5", "--format", "json"]))[0];
-    assert_eq!(
-        (&answer["source"], &answer["genre"]),
-        (&"neighbours".into(), &"style 1".into())
-    );
-    assert_eq!(answer["voters"], 5);
-    let both = sandbox.run(["classify", "id:5", "-k", "5", "--precision", "0.9"]);
-    assert_eq!(code(&both), 2);
-    let stderr = text(&both.stderr);
-    assert!(
-        stderr.contains("leave out -k") && !stderr.contains("voisin train genre"),
-        "{stderr}"
-    );
     for verb in [
         &["genres"][..],
         &["suspects"],
@@ -622,33 +535,14 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
 }
 
 #[test]
-fn kinship_is_printed_and_drawn() {
+fn kinship_is_printed() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     // style 3 lies between 0 and far from the others
     shelf.centres[3] = shelf.centres[0].iter().map(|c| c * 0.9 + 0.03).collect();
     shelf.fill(4, 15, 0.6);
-    let heat = sandbox.path("heat.svg");
-    let tree = sandbox.path("tree.png");
-    let drawn = sandbox.run([
-        "genres",
-        "--heatmap",
-        heat.to_str().unwrap(),
-        "--dendrogram",
-        tree.to_str().unwrap(),
-    ]);
-    assert_eq!(code(&drawn), 0, "{}", text(&drawn.stderr));
-    let svg = fs::read_to_string(&heat).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("Genre 3") && !svg.contains("href"));
-    assert!(fs::read(&tree).unwrap().starts_with(b"\x89PNG"));
-    let wrong = sandbox.run(["genres", "--heatmap", "kin.jpg"]);
-    assert_eq!(code(&wrong), 2);
-    assert!(text(&wrong.stderr).contains(".svg or .png"));
     let one = json(sandbox.run(["genres", "genre 3", "--format", "json"]));
     assert_eq!(one["nearest"][0]["genre"], "Genre 0");
-    assert!(
-        one["nearest"][0]["low"].as_f64().unwrap() <= one["nearest"][0]["high"].as_f64().unwrap()
-    );
     let csv = text(&sandbox.run(["genres", "--format", "csv"]).stdout);
     assert_eq!(csv.lines().count(), 1 + 4 * 3);
     let unknown = sandbox.run(["genres", "gener 3"]);
@@ -658,10 +552,7 @@ fn kinship_is_printed_and_drawn() {
         text(&unknown.stderr)
     );
     let table = text(&sandbox.run(["genres", "genre 3"]).stdout);
-    assert!(
-        table.contains("95 % range") && table.contains("typical:"),
-        "{table}"
-    );
+    assert!(table.contains("typical:"), "{table}");
 }
 
 #[test]

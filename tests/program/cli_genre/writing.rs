@@ -350,10 +350,10 @@ fn only_the_named_file_is_written() {
     fs::write(&table, labels).unwrap();
     assert_eq!(code(&sandbox.run([Path::new("add"), &music])), 0);
     let write = |what: &Path, more: &[&str]| {
-        let mut command = sandbox.command(["classify", "--write-tags", "--overwrite", "-k", "2"]);
+        let mut command = sandbox.command(["classify", "--write-tags", "--overwrite"]);
         // Two voters, and music far from the labels: more than half of the votes is the most possible.
         command
-            .args(["--precision", "0.5", "--among", "Noise,Hiss"])
+            .args(["--precision", "0.5"])
             .arg("--label-from")
             .arg(&table)
             .arg(what)

@@ -4,8 +4,8 @@ use ndarray::Array2;
 use serde_json::Value;
 use voisin_learn::metrics;
 use voisin_learn::{
-    Bayes, BayesSettings, Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn,
-    KnnSettings, Lda, Logistic, Metric, Penalty, Training, Weighting, couple,
+    Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Logistic,
+    Metric, Penalty, Training, Weighting, couple,
 };
 
 fn golden(name: &str) -> Value {
@@ -140,18 +140,6 @@ fn neighbours_and_their_votes_equal_scikit_learn() {
             );
         }
     }
-}
-
-#[test]
-fn closed_forms_equal_scikit_learn() {
-    let data = Data::read();
-    // probabilities are kept in single precision
-    data.is_near(
-        "bayes",
-        &Bayes::fit(&data.training(), BayesSettings::default()),
-        1e-7,
-    );
-    data.is_near("lda", &Lda::fit(&data.training()), 1e-6);
 }
 
 #[test]

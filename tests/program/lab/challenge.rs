@@ -22,8 +22,6 @@ fn a_challenge_runs_from_table_to_submission() {
     });
     let run = sandbox.path("challenge");
     let run = run.to_str().unwrap();
-    let cache = sandbox.path("cache");
-    let cache = cache.to_str().unwrap();
     let more = [
         "--algorithm",
         "knn,logistic",
@@ -34,11 +32,7 @@ fn a_challenge_runs_from_table_to_submission() {
         "--features",
         FEATURES,
     ];
-    let output = sandbox.run(
-        ["train", "classifier", &train, run, "--cache", cache]
-            .iter()
-            .chain(&more),
-    );
+    let output = sandbox.run(["train", "classifier", &train, run].iter().chain(&more));
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     // one file that does not decode: its row is there all the same
     let audio = sandbox.path("test");
@@ -69,8 +63,6 @@ fn a_challenge_runs_from_table_to_submission() {
         "--with",
         run,
         &test_here,
-        "--cache",
-        cache,
         "--submission",
         out,
         "--like",
@@ -113,16 +105,7 @@ fn a_challenge_runs_from_table_to_submission() {
     assert_eq!(before, fs::read(out).unwrap());
     let plain = sandbox.path("plain.csv");
     let plain = plain.to_str().unwrap();
-    fine(sandbox.run([
-        "classify",
-        "--with",
-        run,
-        &test,
-        "--cache",
-        cache,
-        "--submission",
-        plain,
-    ]));
+    fine(sandbox.run(["classify", "--with", run, &test, "--submission", plain]));
     let titles = |path: &str| -> Vec<String> {
         let mut reader = csv::Reader::from_path(path).unwrap();
         reader
@@ -170,8 +153,6 @@ fn a_challenge_runs_from_table_to_submission() {
         "--with",
         run,
         &test,
-        "--cache",
-        cache,
         "--submission",
         never.to_str().unwrap(),
         "--like",
@@ -185,9 +166,7 @@ fn a_challenge_runs_from_table_to_submission() {
     assert!(!never.exists());
     // answers without a challenge: files and folders
     let one = files.iter().nth(1).unwrap().to_str().unwrap();
-    let classified = fine_json(sandbox.run([
-        "classify", "--with", run, one, "--cache", cache, "--format", "json",
-    ]));
+    let classified = fine_json(sandbox.run(["classify", "--with", run, one, "--format", "json"]));
     let p: f64 = classified[0]["probabilities"]
         .as_object()
         .unwrap()
@@ -196,9 +175,7 @@ fn a_challenge_runs_from_table_to_submission() {
         .sum();
     assert!((p - 1.0).abs() < 1e-3, "{classified}");
     let folder = audio.to_str().unwrap();
-    let some = sandbox.run([
-        "classify", "--with", run, folder, "--cache", cache, "--format", "json",
-    ]);
+    let some = sandbox.run(["classify", "--with", run, folder, "--format", "json"]);
     assert_eq!(
         (code(&some), json(&some).as_array().map(Vec::len)),
         (1, Some(7))

@@ -128,32 +128,6 @@ fn the_free_music_archives_layout_is_counted_exactly() {
     );
 }
 
-#[test]
-fn a_folder_per_genre_is_split_by_its_lists() {
-    let Some(made) = made() else { return };
-    let sandbox = Sandbox::new();
-    let lists = format!("lists:{}", made.join("genre_lists").display());
-    let genres = data("folder", &made.join("genres_original"));
-    let report = json(sandbox.run(["dataset", &genres, "--split", &lists, "--format", "json"]));
-    assert_eq!(
-        (
-            report["tracks"].as_u64(),
-            report["failures"].as_array().map(Vec::len)
-        ),
-        (Some(47), Some(1))
-    );
-    let split = report["split"].as_str().unwrap();
-    assert!(
-        split.starts_with("split by lists: 32 / 8 / 7; tracks at random, artists unknown"),
-        "{split}"
-    );
-    // Without artists, the note on artist leakage is left out.
-    assert!(
-        split.contains("share a maker") && !split.contains("11 points"),
-        "{split}"
-    );
-}
-
 /// A folder of distinct tones and noises, and a table beside it.
 struct Shelf {
     sandbox: Sandbox,

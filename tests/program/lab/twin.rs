@@ -4,8 +4,7 @@
 use serde_json::Value;
 use voisin::DeviceChoice;
 use voisin_encoder::{FirstWeights, Stack, StackShape, StackTrain};
-use voisin_train::classifier::NetworkRecipe;
-use voisin_train::{AdamW, AdamWOptions};
+use voisin_lab::training::{AdamW, AdamWOptions, NetworkRecipe};
 
 const BATCH: usize = 4;
 
@@ -38,9 +37,7 @@ fn error(found: &[f32], expected: &[f64]) -> f64 {
 }
 
 /// A network with the script's weights, and the numbers of one example.
-///
-/// - `in_candle`: all of it, including the layers that voisin's kernels compute otherwise
-fn network(twin: &Value, in_candle: bool) -> (StackTrain, usize) {
+fn network(twin: &Value) -> (StackTrain, usize) {
     let axes: Vec<usize> = numbers(&twin["input"])
         .iter()
         .map(|x| *x as usize)
@@ -67,12 +64,7 @@ fn network(twin: &Value, in_candle: bool) -> (StackTrain, usize) {
     );
     let stack = Stack::new(&layers, input, twin["classes"].as_u64().unwrap() as usize).unwrap();
     let cpu = DeviceChoice::Cpu.resolve().unwrap();
-    let new = if in_candle {
-        StackTrain::in_candle
-    } else {
-        StackTrain::new
-    };
-    let mut net = new(stack, 1, FirstWeights::Torch, cpu);
+    let mut net = StackTrain::new(stack, 1, FirstWeights::Torch, cpu);
     let plan: Vec<(String, Vec<usize>)> = net
         .tensors()
         .iter()
@@ -129,17 +121,10 @@ fn twins() -> Value {
 fn outputs_gradients_and_losses_are_those_of_pytorch() {
     let twins = twins();
     let networks = twins["networks"].as_array().unwrap();
-    for (twin, in_candle) in networks
-        .iter()
-        .flat_map(|twin| [(twin, false), (twin, true)])
-    {
-        let name = format!(
-            "{}{}",
-            twin["name"],
-            if in_candle { " in Candle" } else { "" }
-        );
+    for twin in networks {
+        let name = &twin["name"];
         let classes = twin["classes"].as_u64().unwrap() as usize;
-        let (mut net, cells) = network(twin, in_candle);
+        let (mut net, cells) = network(twin);
         let predicted = net
             .finished()
             .unwrap()
@@ -178,7 +163,7 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
                 assert!(off < 1e-3, "{name}: gradient {at} at {place}: {off:e}");
             }
         }
-        let (mut net, _) = network(twin, in_candle);
+        let (mut net, _) = network(twin);
         let mut adam: Vec<AdamW> = net
             .blocks()
             .map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default()))
@@ -211,15 +196,13 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
 #[test]
 fn at_its_full_size_the_first_network_gives_what_pytorch_gives() {
     let twin = &twins()["full"];
-    for in_candle in [false, true] {
-        let (net, cells) = network(twin, in_candle);
-        assert_eq!(cells, 128 * 1288);
-        let predicted = net
-            .finished()
-            .unwrap()
-            .evaluate(&examples(cells, 0), BATCH)
-            .unwrap();
-        let off = error(&predicted, &numbers(&twin["judged"]));
-        assert!(off < 1e-4, "in Candle {in_candle}: {off:e}");
-    }
+    let (net, cells) = network(twin);
+    assert_eq!(cells, 128 * 1288);
+    let predicted = net
+        .finished()
+        .unwrap()
+        .evaluate(&examples(cells, 0), BATCH)
+        .unwrap();
+    let off = error(&predicted, &numbers(&twin["judged"]));
+    assert!(off < 1e-4, "{off:e}");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{answered, skipped};
-use crate::common::server::{small_library, some_albums};
+use crate::common::server::small_library;
 use crate::common::{Sandbox, code, fine, text};
 
 #[test]
@@ -21,9 +21,7 @@ fn an_assistant_gets_the_command_lines_answers() {
         return skipped("the protocol's client (PyPI's mcp)");
     }
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    some_albums(&music);
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    small_library(&sandbox);
     let script = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/server/players/assistant.py"
@@ -44,11 +42,6 @@ fn an_assistant_gets_the_command_lines_answers() {
             "similar|chaos god|--limit|3",
         ),
         (
-            "similar",
-            json!({"seeds": [{"id": 1}], "filters": {"bpm": "60-130"}}),
-            "similar|id:1|--bpm|60-130",
-        ),
-        (
             "find",
             json!({"query": "loud guitar, no voice", "limit": 2}),
             "find|loud guitar, no voice|--limit|2",
@@ -60,24 +53,13 @@ fn an_assistant_gets_the_command_lines_answers() {
         ),
         ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
         (
-            "path",
-            json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}),
-            "path|id:1|id:5|--steps|3",
-        ),
-        (
             "playlist",
             json!({"seeds": [{"id": 1}], "limit": 4}),
             "playlist|id:1|--limit|4",
         ),
         ("genres", json!({}), "genres"),
-        ("clusters", json!({}), "clusters"),
-        ("artists", json!({}), "artists"),
-        ("albums", json!({"name": "hits"}), "albums|hits"),
-        ("suspects", json!({"all": true}), "suspects|--all"),
-        ("duplicates", json!({}), "duplicates"),
         ("status", json!({}), "status"),
         ("show", json!({"id": 1, "words": true}), ""),
-        ("words", json!({}), ""),
     ];
     // An unusable index is rebuilt while the first request waits.
     fs::write(sandbox.path("library/index.bin"), b"this is no index").unwrap();
@@ -95,7 +77,7 @@ fn an_assistant_gets_the_command_lines_answers() {
         "{server}"
     );
     let tools = server["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 17);
+    assert_eq!(tools.len(), 8);
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
@@ -103,12 +85,6 @@ fn an_assistant_gets_the_command_lines_answers() {
             tool["title"]
                 .as_str()
                 .is_some_and(|text| text != tool["name"]),
-            "{tool}"
-        );
-        assert!(
-            tool["outputSchema"]["properties"].is_object()
-                || tool["outputSchema"].get("anyOf").is_some()
-                || tool["outputSchema"].get("allOf").is_some(),
             "{tool}"
         );
         assert!(
@@ -126,7 +102,6 @@ fn an_assistant_gets_the_command_lines_answers() {
         questions.iter().zip(server["answers"].as_array().unwrap())
     {
         assert_eq!(answer["is_error"], false, "{tool} {arguments}: {answer}");
-        // The client has validated it against the tool's schema.
         let structured = &answer["structured"];
         let mut answer: Value = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
         assert_eq!(*structured, answer, "{tool}");
@@ -148,12 +123,9 @@ fn an_assistant_gets_the_command_lines_answers() {
     let wrong = json!([
         ["similar", {}],
         ["similar", {"seeds": []}],
-        ["similar", {"seeds": [{"id": 99}]}],
         ["similar", {"seeds": [{"path": "/etc/passwd"}]}],
         ["similar", {"seeds": [{"id": 1}], "sudo": true}],
         ["list", {"limit": 0}],
-        ["list", {"genre": ["polka"]}],
-        ["list", {"sudo": true}],
         ["show", {}],
         ["show", {"id": "../../etc/passwd"}],
         ["find", {"query": "xyzzy"}],
@@ -162,25 +134,25 @@ fn an_assistant_gets_the_command_lines_answers() {
     ]);
     let answers = ask("library", &wrong)["answers"].take();
     let answers = answers.as_array().unwrap();
-    for (call, answer) in wrong.as_array().unwrap().iter().zip(&answers[..12]) {
+    for (call, answer) in wrong.as_array().unwrap().iter().zip(&answers[..9]) {
         let text = answer["text"].as_str().unwrap();
         assert_eq!(answer["is_error"], true, "{call}: {text}");
         assert!(text.len() > 30 && !text.contains("root:"), "{call}: {text}");
     }
     assert!(
-        answers[12]["refused"]
+        answers[9]["refused"]
             .as_str()
             .unwrap()
             .contains("there is no tool"),
         "{}",
-        answers[12]
+        answers[9]
     );
 
     let nowhere = ask(
         "nowhere",
         &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]),
     );
-    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 17);
+    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 8);
     for answer in nowhere["answers"].as_array().unwrap() {
         let text = answer["text"].as_str().unwrap();
         assert!(

@@ -7,148 +7,97 @@ use serde_json::{Value, json};
 use crate::common::server::{Server, small_library, some_albums};
 use crate::common::{DEMO, Sandbox, code, fine, fine_json, noise_wav, text};
 
-/// An answer without the generation, which the command line does not have.
-fn plain(mut answer: Value) -> Value {
-    let generation = answer.as_object_mut().unwrap().remove("generation");
-    assert!(generation.is_some_and(|generation| generation.as_u64().unwrap() > 0));
+/// The answer of a command as JSON, without the version; a list is in `items`.
+fn of_cli(sandbox: &Sandbox, command: &str) -> Value {
+    let output = sandbox.run(command.split('|').chain(["--format", "json"]));
+    assert!(code(&output) <= 1, "{command}: {}", text(&output.stderr));
+    let mut answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer.as_object_mut().unwrap().remove("version");
     answer
 }
 
-/// A list without the fields of pages, which must be complete on this page.
-fn whole(answer: Value) -> Value {
-    let mut answer = plain(answer);
-    let fields = answer.as_object_mut().unwrap();
-    assert_eq!(fields.remove("next"), Some(Value::Null));
-    assert!(fields.remove("total").is_some_and(|total| total.is_u64()));
+/// Removes what a command does not print.
+fn like(mut answer: Value, expected: &Value) -> Value {
+    for name in ["generation", "next", "notes", "total"] {
+        if expected.get(name).is_none() {
+            answer.as_object_mut().unwrap().remove(name);
+        }
+    }
     answer
 }
 
 #[test]
 fn answers_are_those_of_the_command_line_bit_for_bit() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    let cli = |arguments: &[&str]| {
-        let mut all = arguments.to_vec();
-        all.extend(["--format", "json"]);
-        let mut answer = fine_json(sandbox.run(all));
-        // the test's reader unwraps a list from its envelope
-        match answer.as_object_mut() {
-            Some(fields) => {
-                fields.remove("version");
-                answer
-            }
-            None => json!({ "items": answer }),
-        }
-    };
-    for (question, arguments) in [
+    for (path, question, command) in [
         (
-            json!({"seeds": [{"words": "chaos god"}]}),
-            vec!["similar", "chaos god"],
-        ),
-        (
-            json!({"seeds": [{"id": 1}, {"id": 2}], "limit": 2}),
-            vec!["similar", "id:1", "id:2", "--limit", "2"],
-        ),
-        (
-            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "search": "exact"}),
-            vec![
-                "similar",
-                "id:3",
-                "--unlike",
-                "id:1",
-                "--unlike-weight",
-                "0.25",
-                "--exact",
-            ],
-        ),
-        (
-            json!({"seeds": [{"id": 1}], "filters": {"genre": ["METAL"]}, "include_seed": true}),
-            vec!["similar", "id:1", "--genre", "metal", "--include-seed"],
-        ),
-        (
+            "similar",
             json!({"seeds": [{"words": "chaos god"}], "from": 2.0, "to": 8.0, "limit": 2}),
-            vec![
-                "similar",
-                "chaos god",
-                "--from",
-                "2",
-                "--to",
-                "8",
-                "--limit",
-                "2",
-            ],
+            "similar|chaos god|--from|2|--to|8|--limit|2",
+        ),
+        (
+            "similar",
+            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "search": "exact"}),
+            "similar|id:3|--unlike|id:1|--unlike-weight|0.25|--exact",
+        ),
+        (
+            "similar",
+            json!({"seeds": [{"id": 1}], "limit": 6, "sort": "bpm", "filters": {
+                "exclude_artist": ["Muldjord"], "bpm": "60-190", "key": ["compatible"], "licence": ["cc"],
+            }}),
+            "similar|id:1|--limit|6|--sort|bpm|--exclude-artist|muldjord|--bpm|60-190|--key|compatible|--licence|cc",
+        ),
+        ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
+        (
+            "path",
+            json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}),
+            "path|id:1|id:5|--steps|3",
+        ),
+        (
+            "playlist",
+            json!({"filters": {"genre": ["metal"]}, "limit": 3, "keep_duplicates": true}),
+            "playlist|--genre|metal|--limit|3|--keep-duplicates",
         ),
     ] {
-        assert_eq!(
-            plain(server.good("/api/v1/similar", &question)),
-            cli(&arguments),
-            "{question}"
-        );
+        let expected = of_cli(&sandbox, command);
+        let found = server.good(&format!("/api/v1/{path}"), &question);
+        assert!(found["generation"].as_u64() > Some(0), "{path}: {found}");
+        assert_eq!(like(found, &expected), expected, "{path} {question}");
     }
-    // Every filter means the same as on the command line, in every request.
-    let metal = music.join("metal");
-    let metal = metal.to_str().unwrap();
-    for (filters, arguments) in [
+    for (address, command) in [
         (
-            json!({"exclude_genre": ["metal"]}),
-            vec!["--exclude-genre", "metal"],
-        ),
-        (json!({"artist": ["muld"]}), vec!["--artist", "muld"]),
-        (
-            json!({"exclude_artist": ["Muldjord"]}),
-            vec!["--exclude-artist", "muldjord"],
+            "find?query=loud%20guitar%2C%20no%20voice&genre=metal&limit=2",
+            "find|loud guitar, no voice|--genre|metal|--limit|2",
         ),
         (
-            json!({"exclude_folder": [metal]}),
-            vec!["--exclude-folder", metal],
+            "tracks?sort=bpm&reverse=true&words=true&not_tag=guitar",
+            "list|--sort|bpm|--reverse|--not-tag|guitar",
         ),
-        (
-            json!({"regex": ["artist:^Muld"]}),
-            vec!["--regex", "artist:^Muld"],
-        ),
-        (json!({"bpm": "60-90"}), vec!["--bpm", "60-90"]),
-        (
-            json!({"bpm": "60-90", "bpm_exact": true}),
-            vec!["--bpm", "60-90", "--bpm-exact"],
-        ),
-        (json!({"key": ["compatible"]}), vec!["--key", "compatible"]),
-        (json!({"key": ["8A", "C,Am"]}), vec!["--key", "8A,C,Am"]),
-        (json!({"loudness": "-16.."}), vec!["--loudness", "-16.."]),
-        (json!({"licence": ["cc"]}), vec!["--licence", "cc"]),
-        (json!({"tag": ["guitar:50"]}), vec!["--tag", "guitar:50"]),
-        (json!({"not_tag": ["guitar"]}), vec!["--not-tag", "guitar"]),
-        (
-            json!({"year": "1990-", "min_duration": 1.0}),
-            vec!["--year", "1990-", "--min-duration", "1"],
-        ),
+        ("genres", "genres"),
+        ("clusters", "clusters"),
+        ("suspects?all=true", "suspects|--all"),
+        ("duplicates", "duplicates"),
+        ("failed", "failed"),
+        ("status", "status"),
     ] {
-        let question = json!({"seeds": [{"id": 1}], "filters": filters, "limit": 6, "sort": "bpm"});
-        let mut all = vec!["similar", "id:1", "--limit", "6", "--sort", "bpm"];
-        all.extend(&arguments);
-        all.extend(["--format", "json"]);
-        let output = sandbox.run(all);
-        assert!(code(&output) <= 1, "{}", text(&output.stderr));
-        let expected: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let found = plain(server.good("/api/v1/similar", &question));
-        assert_eq!(found["neighbours"], expected["neighbours"], "{filters}");
+        let expected = of_cli(&sandbox, command);
+        let found = server.good_get(&format!("/api/v1/{address}"));
+        assert_eq!(like(found, &expected), expected, "{address}");
     }
+    let map = server.good_get("/api/v1/map");
+    assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
     for (filters, status, reason) in [
         (
             json!({"bpm": "fast"}),
             400,
             "filters.bpm: expected a tempo or a span such as",
         ),
-        (json!({"key": ["H#"]}), 400, "filters.key: expected a key"),
         (
             json!({"tag": ["metal", "guitar:200"]}),
             400,
             "filters.tag[1]: expected a percentile",
-        ),
-        (
-            json!({"min_duration": "long"}),
-            400,
-            "filters.min_duration: expected a number, found \"long\"",
         ),
         (
             json!({"genre": "metal"}),
@@ -160,177 +109,56 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
             400,
             "filters: expected a field of genre, ",
         ),
-        (json!({"tag": ["nonsense"]}), 404, "nonsense"),
         (json!({"artist": ["Nina Simone"]}), 404, "no artist"),
-        (
-            json!({"year": "1999-1990"}),
-            400,
-            "a span that begins before it ends, such as 1990-1999",
-        ),
     ] {
-        let (found, problem) = server.post(
-            "/api/v1/similar",
-            &json!({"seeds": [{"id": 1}], "filters": filters}),
-        );
+        let question = json!({"seeds": [{"id": 1}], "filters": filters});
+        let (found, problem) = server.post("/api/v1/similar", &question);
         let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(
             found == status && detail.contains(reason),
             "{filters}: {found} {problem}"
         );
     }
-    let found = plain(
-        server.good_get("/api/v1/find?query=loud%20guitar%2C%20no%20voice&genre=metal&limit=2"),
-    );
-    assert_eq!(
-        found,
-        cli(&[
-            "find",
-            "loud guitar, no voice",
-            "--genre",
-            "metal",
-            "--limit",
-            "2"
-        ])
-    );
     assert_eq!(server.get("/api/v1/find?query=xyzzy").0, 404);
-    {
-        let path = "words";
-        let (status, problem) = server.get(&format!("/api/v1/{path}?limit=1"));
-        let detail = problem["detail"].as_str().unwrap_or_default();
-        assert!(
-            status == 400 && detail.contains("found \"limit\""),
-            "{path}: {status} {problem}"
-        );
-    }
-    let words = server.good_get("/api/v1/words");
-    assert!(
-        words["words"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|word| word["word"] == "guitar"),
-        "{words}"
-    );
-    let answer = server.good("/api/v1/classify", &json!({"tracks": [{"id": 1}]}));
-    assert_eq!(answer["items"], cli(&["classify", "id:1"])["items"]);
-    assert!(
-        !answer["notes"].as_array().unwrap().is_empty(),
-        "the source is named"
-    );
-    let walk = server.good(
-        "/api/v1/path",
-        &json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}),
-    );
-    assert_eq!(plain(walk), cli(&["path", "id:1", "id:5", "--steps", "3"]));
-    let list = server.good(
-        "/api/v1/playlist",
-        &json!({"seeds": [{"id": 1}], "limit": 4, "diversity": 0.5}),
-    );
-    assert_eq!(
-        list["items"],
-        cli(&["playlist", "id:1", "--limit", "4", "--diversity", "0.5"])["items"]
-    );
-    let list = server.good(
-        "/api/v1/playlist",
-        &json!({"filters": {"genre": ["metal"]}, "limit": 3, "max_bpm_step": 200.0, "keep_duplicates": true}),
-    );
-    let expected = [
-        "playlist",
-        "--genre",
-        "metal",
-        "--limit",
-        "3",
-        "--max-bpm-step",
-        "200",
-        "--keep-duplicates",
-    ];
-    assert_eq!(list["items"], cli(&expected)["items"]);
-    let (status, _) = server.post(
-        "/api/v1/playlist",
-        &json!({"seeds": [{"id": 1}], "shuffle": true, "harmonic": true}),
-    );
-    assert_eq!(status, 400);
-    assert_eq!(whole(server.good_get("/api/v1/genres")), cli(&["genres"]));
-    assert_eq!(
-        whole(server.good_get("/api/v1/clusters"))["clusters"],
-        cli(&["clusters"])["clusters"]
-    );
-    assert_eq!(
-        whole(server.good_get("/api/v1/suspects?all=true")),
-        cli(&["suspects", "--all"])
-    );
-    assert_eq!(
-        whole(server.good_get("/api/v1/duplicates")),
-        json!({"items": []})
-    );
-    assert_eq!(
-        whole(server.good_get("/api/v1/failed")),
-        json!({"items": []})
-    );
-    let map = server.good_get("/api/v1/map");
-    assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
-    for (query, arguments) in [
-        ("genre=metal&words=true", vec!["list", "--genre", "metal"]),
-        (
-            "sort=bpm&reverse=true&words=true",
-            vec!["list", "--sort", "bpm", "--reverse"],
-        ),
-        (
-            "not_tag=guitar&words=true",
-            vec!["list", "--not-tag", "guitar"],
-        ),
-    ] {
-        let mut page = plain(server.good_get(&format!("/api/v1/tracks?{query}")));
-        assert_eq!(
-            page.as_object_mut().unwrap().remove("next"),
-            Some(Value::Null)
-        );
-        assert_eq!(page, cli(&arguments), "{query}");
-    }
-    let status = server.good_get("/api/v1/status");
-    assert_eq!(plain(status), cli(&["status"]));
+}
 
-    // A query for a file outside the library sends its bytes.
+#[test]
+fn a_file_outside_the_library_is_asked_by_its_bytes() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
     let file = format!("{DEMO}/held-out/sectoid-war-of-freedom.mp3");
     let bytes = fs::read(&file).unwrap();
-    let kind = "Content-Type: audio/mpeg\r\n";
-    let (status, _, body) = server.send(
-        "POST",
-        "/api/v1/files/similar?limit=3&genre=Metal",
-        kind,
-        &bytes,
-    );
-    let answer: Value = serde_json::from_slice(&body).unwrap();
+    let send = |question: &str, bytes: &[u8]| {
+        let path = format!("/api/v1/files/{question}");
+        let (status, _, body) = server.send("POST", &path, "Content-Type: audio/mpeg\r\n", bytes);
+        (status, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    for (question, options) in [
+        ("similar?limit=3&genre=Metal", "--limit|3|--genre|Metal"),
+        ("similar?from=2&to=8&limit=2", "--from|2|--to|8|--limit|2"),
+    ] {
+        let (status, answer) = send(question, &bytes);
+        assert_eq!(status, 200, "{answer}");
+        let expected = of_cli(&sandbox, &format!("similar|{file}|{options}"));
+        assert_eq!(answer["neighbours"], expected["neighbours"]);
+        assert_eq!(answer["seeds"], json!([{"id": null, "path": "(uploaded)"}]));
+    }
+    let (status, answer) = send("classify", &bytes);
     assert_eq!(status, 200, "{answer}");
-    let expected = cli(&["similar", &file, "--limit", "3", "--genre", "Metal"]);
-    assert_eq!(answer["neighbours"], expected["neighbours"]);
-    assert_eq!(answer["seeds"], json!([{"id": null, "path": "(uploaded)"}]));
-    let part = "/api/v1/files/similar?from=2&to=8&limit=2";
-    let (status, _, body) = server.send("POST", part, kind, &bytes);
-    let answer: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(status, 200, "{answer}");
-    let expected = cli(&["similar", &file, "--from", "2", "--to", "8", "--limit", "2"]);
-    assert_eq!(answer["neighbours"], expected["neighbours"]);
-    assert_eq!(answer["seeds"], json!([{"id": null, "path": "(uploaded)"}]));
-    let (status, _, body) = server.send("POST", "/api/v1/files/similar?from=2", kind, &bytes);
-    assert!(
-        status == 400 && text(&body).contains("to: expected a time"),
-        "{}",
-        text(&body)
-    );
-    let (status, _, body) = server.send("POST", "/api/v1/files/classify", kind, &bytes);
-    let answer: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(status, 200, "{answer}");
-    let expected = cli(&["classify", &file]);
+    let expected = of_cli(&sandbox, &format!("classify|{file}"));
     assert_eq!(answer["items"][0]["votes"], expected["items"][0]["votes"]);
+    let (status, answer) = send("similar?from=2", &bytes);
+    assert!(
+        status == 400 && answer.to_string().contains("to: expected a time"),
+        "{answer}"
+    );
     for question in ["similar", "similar?from=2&to=8", "classify"] {
-        let address = format!("/api/v1/files/{question}");
         for (bytes, expected) in [
             (&b"this is not music"[..], "(uploaded): not an audio file"),
             (&noise_wav(16_000, 0.1, 1), "(uploaded): 0."),
         ] {
-            let (status, _, body) = server.send("POST", &address, kind, bytes);
-            let answer: Value = serde_json::from_slice(&body).unwrap();
+            let (status, answer) = send(question, bytes);
             assert_eq!(status, 422, "{answer}");
             assert!(
                 answer["detail"].as_str().unwrap().starts_with(expected),
@@ -501,35 +329,6 @@ fn members(answer: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn artists_and_albums_are_those_of_the_command_line() {
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    some_albums(&music);
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
-    let server = Server::start(&sandbox, &[]);
-    let cli = |arguments: &[&str]| json!({"items": fine_json(sandbox.run([arguments, &["--format", "json"]].concat()))});
-    for (makers, name) in [("artists", "muldjord"), ("albums", "hits")] {
-        let all = whole(server.good_get(&format!("/api/v1/{makers}")));
-        assert_eq!(all, cli(&[makers]));
-        assert!(all["items"].as_array().unwrap().len() > 2, "{all}");
-        let near = whole(server.good_get(&format!("/api/v1/{makers}?name={name}")));
-        assert!(
-            near["items"][0]["because"][0]["own"]["id"].is_u64(),
-            "{near}"
-        );
-        assert_eq!(near, cli(&[makers, name]));
-        for unknown in ["polka", ""] {
-            let (status, problem) = server.get(&format!("/api/v1/{makers}?name={unknown}"));
-            let detail = problem["detail"].as_str().unwrap();
-            assert!(
-                status == 404 && detail.contains(&format!("\"voisin {makers}\" lists all")),
-                "{problem}"
-            );
-        }
-    }
-}
-
-#[test]
 fn long_lists_come_in_pages_that_fit_together() {
     type Read = Box<dyn Fn(&Value) -> Vec<Value>>;
     let sandbox = Sandbox::new();
@@ -550,7 +349,7 @@ fn long_lists_come_in_pages_that_fit_together() {
     some_albums(&music);
     assert_eq!(code(&sandbox.run(["add", music.to_str().unwrap()])), 1);
     let server = Server::start(&sandbox, &[]);
-    let failed = whole(server.good_get("/api/v1/failed"));
+    let failed = server.good_get("/api/v1/failed");
     assert!(
         failed["items"][0]["path"]
             .as_str()
@@ -558,10 +357,6 @@ fn long_lists_come_in_pages_that_fit_together() {
             .ends_with("broken.mp3"),
         "{failed}"
     );
-    let output = sandbox.run(["failed", "--format", "json"]);
-    let mut listed: Value = serde_json::from_slice(&output.stdout).unwrap();
-    listed.as_object_mut().unwrap().remove("version");
-    assert_eq!(failed, listed);
     server.good(
         "/api/v1/labels",
         &json!({"tracks": [1, 2, 4], "genre": "Jazz"}),
@@ -569,7 +364,7 @@ fn long_lists_come_in_pages_that_fit_together() {
     let field = |name: &'static str| {
         move |answer: &Value| -> Vec<Value> { answer[name].as_array().unwrap().clone() }
     };
-    let lists: [(&str, &str, Read); 11] = [
+    let lists: [(&str, &str, Read); 9] = [
         ("genres", "", Box::new(field("genres"))),
         ("genres", "", Box::new(field("distance"))),
         ("clusters", "", Box::new(members)),
@@ -578,8 +373,6 @@ fn long_lists_come_in_pages_that_fit_together() {
         ("suspects", "&all=true", Box::new(field("items"))),
         ("duplicates", "&rough=true", Box::new(field("items"))),
         ("failed", "", Box::new(field("items"))),
-        ("artists", "", Box::new(field("items"))),
-        ("albums", "", Box::new(field("items"))),
         ("labels", "", Box::new(field("by_hand"))),
     ];
     for (name, options, read) in &lists {
@@ -637,24 +430,6 @@ fn long_lists_come_in_pages_that_fit_together() {
             .collect()
     };
     assert_eq!(described(&first), described(&all));
-
-    // Further pages are of the old state; a new list is of the current one.
-    let first = server.good_get("/api/v1/map?limit=4");
-    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
-    let rest = server.good_get(&format!("/api/v1/map?limit=4&after={}", first["next"]));
-    assert_eq!(
-        (&rest["generation"], &rest["total"]),
-        (&first["generation"], &json!(10))
-    );
-    let now = server.good_get("/api/v1/map");
-    assert_eq!(now["total"], 11);
-    assert!(now["generation"].as_u64() > first["generation"].as_u64());
-    let rest = server.good_get(&format!("/api/v1/map?limit=4&after={}", first["next"]));
-    assert_eq!(
-        (&rest["generation"], &rest["total"]),
-        (&now["generation"], &json!(11))
-    );
 }
 
 #[test]
@@ -696,7 +471,6 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
         let is_kept = head.contains("cache-control: public, max-age=31536000, immutable");
         assert_eq!(is_kept, address.contains('/'), "{address}: {head}");
     }
-    assert!(page.matches("rel=\"modulepreload\"").count() > 20, "{page}");
     for wrong in [
         "/",
         "/music/page/",
@@ -770,52 +544,7 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
         404
     );
 
-    // Written into files only on request, and undone.
-    let write = |more: Value| {
-        let mut question = json!({"tracks": [1, 2, 3]});
-        question
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        server.good("/music/api/v1/labels/write", &question)
-    };
-    let files = || {
-        paths
-            .clone()
-            .map(|path| fs::read(path.as_str().unwrap()).unwrap())
-    };
-    let before = files();
-    let would = write(json!({}));
-    assert_eq!(
-        (&would["run"], would["items"].as_array().unwrap().len()),
-        (&Value::Null, 2)
-    );
-    // Into WAV nothing is written.
-    assert_eq!(would["items"][0]["outcome"], "failed");
-    assert_eq!(would["items"][1]["outcome"], "would_write");
-    assert!(files() == before, "a dry run changes nothing");
-    let done = write(json!({"dry_run": false}));
-    assert_eq!(
-        (&done["items"][1]["outcome"], &done["items"][1]["after"]),
-        (&json!("written"), &json!(["Jazz"]))
-    );
-    assert!(files() != before);
-    let again = write(json!({"dry_run": false, "run": done["run"]}));
-    assert_eq!(
-        (&again["items"][1]["outcome"], &again["run"]),
-        (&json!("unchanged"), &done["run"])
-    );
-    fine(sandbox.run(["undo", &done["run"].to_string()]));
-    let genres = fine_json(sandbox.run(["labels", "--format", "json"]));
-    assert_eq!(genres["by_hand"], 2, "labels stay where files go back");
-
-    let undone = server.good("/music/api/v1/labels/undo", &json!({}));
-    assert_eq!(
-        (&undone["before"], &undone["after"]),
-        (&json!("Jazz"), &Value::Null)
-    );
-    server.good("/music/api/v1/labels/undo", &json!({}));
-    assert_eq!(server.post("/music/api/v1/labels/undo", &json!({})).0, 409);
+    assert_eq!(labels(Value::Null).1["changed"], 2);
     assert_eq!(
         server.good_get("/music/api/v1/labels")["by_hand"],
         json!([])

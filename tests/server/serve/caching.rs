@@ -3,11 +3,9 @@
 use std::fs;
 use std::io::Read as _;
 
-use flate2::read::GzDecoder;
-use serde_json::Value;
-
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, fine, noise_wav, text};
+use flate2::read::GzDecoder;
 
 /// The value of a header of an answer.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -26,7 +24,6 @@ fn a_player_never_gets_halves_of_two_files() {
     let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
     let (status, head, whole) = server.send("GET", &audio, "", b"");
     let tag = header(&head, "etag").unwrap().to_owned();
-    let date = header(&head, "last-modified").unwrap().to_owned();
     assert_eq!(
         (status, header(&head, "cache-control")),
         (200, Some("private, no-cache"))
@@ -36,14 +33,9 @@ fn a_player_never_gets_halves_of_two_files() {
         let (status, _, body) = server.send("GET", &audio, more, b"");
         (status, body.len())
     };
-    for known in [
-        format!("If-None-Match: {tag}\r\n"),
-        format!("If-Modified-Since: {date}\r\n"),
-    ] {
-        assert_eq!(with(&known), (304, 0), "{known}");
-    }
+    assert_eq!(with(&format!("If-None-Match: {tag}\r\n")), (304, 0));
     let part = |validator: &str| with(&format!("Range: bytes=10-19\r\nIf-Range: {validator}\r\n"));
-    assert_eq!((part(&tag), part(&date)), ((206, 10), (206, 10)));
+    assert_eq!(part(&tag), (206, 10));
     assert_eq!(
         part("\"x\""),
         (200, whole.len()),
@@ -204,26 +196,4 @@ fn long_text_is_compressed_for_clients_that_accept_it() {
         let (_, head, _) = server.send("GET", path, "Accept-Encoding: gzip\r\n", b"");
         assert_eq!(header(&head, "content-encoding"), None, "{path}");
     }
-}
-
-#[test]
-fn keys_are_taken_as_the_command_line_takes_them() {
-    let sandbox = Sandbox::new();
-    small_library(&sandbox);
-    let server = Server::start(&sandbox, &[]);
-    let ask = |key: Value| {
-        let body = serde_json::json!({"seeds": [{"id": 1}], "filters": {"key": key}});
-        server.good("/api/v1/similar", &body)
-    };
-    let list = serde_json::json!(["compatible", "8A"]);
-    assert_eq!(ask("compatible,8A".into()), ask(list));
-    let (status, problem) = server.post(
-        "/api/v1/similar",
-        &serde_json::json!({"seeds": [{"id": 1}], "filters": {"key": 8}}),
-    );
-    assert_eq!(status, 400, "{problem}");
-    assert!(
-        problem["detail"].as_str().unwrap().contains("filters.key"),
-        "{problem}"
-    );
 }

@@ -65,43 +65,6 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
 }
 
 #[test]
-fn missing_music_is_listed_and_taken_out_by_folder() {
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    let albums = sandbox.path("other");
-    fs::create_dir(&albums).unwrap();
-    fs::write(albums.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
-    fine(sandbox.run(["add", albums.to_str().unwrap()]));
-    let server = Server::start(&sandbox, &[]);
-    let missing = || server.good_get("/api/v1/missing");
-    assert_eq!(missing()["total"], 0);
-    let tracks = server.good_get("/api/v1/tracks?limit=100");
-    let path = tracks["tracks"][0]["path"].as_str().unwrap().to_owned();
-    assert!(path.starts_with(music.to_str().unwrap()), "{path}");
-    fs::remove_file(&path).unwrap();
-    fs::rename(&albums, sandbox.path("away")).unwrap();
-    let found = missing();
-    assert_eq!(found["total"], 2, "{found}");
-    assert_eq!(found["items"][0]["path"], path.as_str());
-    assert_eq!(found["items"][0]["absent_folder"], Value::Null);
-    let folder = albums.to_str().unwrap();
-    assert_eq!(found["absent_folders"], json!({folder: 1}));
-    // Tracks of a missing folder are removed only by its name.
-    let remove = |query: &str| {
-        let path = format!("/api/v1/missing{query}");
-        let (status, _, body) = server.send("DELETE", &path, "", b"");
-        assert_eq!(status, 200, "{}", text(&body));
-        serde_json::from_slice::<Value>(&body).unwrap()
-    };
-    assert_eq!(remove("")["tracks"], 1);
-    assert_eq!(missing()["total"], 1);
-    assert_eq!(remove("?folder=/elsewhere")["tracks"], 0);
-    assert_eq!(remove(&format!("?folder={folder}"))["tracks"], 1);
-    assert_eq!(missing()["total"], 0);
-    assert!(sandbox.path("away/noise.wav").exists());
-}
-
-#[test]
 fn a_damaged_vector_is_reported_and_starts_no_second_build() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
@@ -413,9 +376,8 @@ fn quick_queries_do_not_wait_for_whole_library_ones() {
                 );
             }
         }
-        // Of two threads one for each kind: answers, answers that decode, training, shared inputs.
         assert!(
-            nice.len() == 4 && nice.iter().all(|&nice| nice >= 5),
+            nice.len() == 2 && nice.iter().all(|&nice| nice >= 5),
             "{nice:?}"
         );
     }
@@ -467,22 +429,25 @@ fn a_pipe_in_place_of_a_file_blocks_no_request() {
 fn a_scan_adds_the_folders_named_at_the_start() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let server = Server::start(
-        &sandbox,
-        &["--no-watch", "--folder", music.to_str().unwrap()],
-    );
-    assert_eq!(server.good_get("/api/v1/scan")["state"], "idle");
-    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
+    let ends = || {
+        let start = Instant::now();
+        while server.good_get("/api/v1/scan")["state"] == "running" {
+            assert!(start.elapsed() < Duration::from_secs(90), "it ends");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server.good_get("/api/v1/scan")
+    };
+    // One starts with the server.
+    assert_eq!(ends()["state"], "done");
     for (question, word) in [
         (json!({"folder": "/music"}), "\"folder\""),
         (json!([]), "list"),
         (json!("x"), "x"),
     ] {
-        for path in ["/api/v1/scan", "/api/v1/labels/undo"] {
-            let (status, refused) = server.post(path, &question);
-            let detail = refused["detail"].as_str().unwrap_or_default();
-            assert!(status == 400 && detail.contains(word), "{path}: {refused}");
-        }
+        let (status, refused) = server.post("/api/v1/scan", &question);
+        let detail = refused["detail"].as_str().unwrap_or_default();
+        assert!(status == 400 && detail.contains(word), "{refused}");
     }
     let (status, started) = server.post("/api/v1/scan", &json!({}));
     assert_eq!(
@@ -507,19 +472,7 @@ fn a_scan_adds_the_folders_named_at_the_start() {
         body.contains("event: progress\n") && body.contains("\"state\":\"done\""),
         "{body}"
     );
-    let done = server.good_get("/api/v1/scan");
-    assert_eq!(
-        (&done["state"], &done["summary"]["added"]),
-        (&json!("done"), &json!(1)),
-        "{done}"
-    );
-    assert_eq!(
-        server.good_get("/api/v1/tracks")["tracks"]
-            .as_array()
-            .unwrap()
-            .len(),
-        7
-    );
+    assert_eq!(server.good_get("/api/v1/scan")["state"], "done");
     assert_eq!(
         server.send("DELETE", "/api/v1/scan", "", b"").0,
         409,
@@ -540,11 +493,7 @@ fn a_scan_adds_the_folders_named_at_the_start() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(server.send("DELETE", "/api/v1/scan", "", b"").0, 202);
-    while server.good_get("/api/v1/scan")["state"] == "running" {
-        assert!(start.elapsed() < Duration::from_secs(90), "it ends");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let stopped = server.good_get("/api/v1/scan");
+    let stopped = ends();
     assert_eq!(
         (&stopped["state"], &stopped["summary"]["interrupted"]),
         (&json!("stopped"), &json!(true)),

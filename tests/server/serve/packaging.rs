@@ -1,6 +1,5 @@
 //! The files of `packaging/`: their commands are run here, with their settings.
 
-use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,24 +19,22 @@ fn the_image_serves_at_once_and_listens_by_itself() {
             .find_map(|line| line.strip_prefix(start))
             .unwrap()
     };
-    assert_eq!(value("CMD "), r#"["voisin", "serve"]"#);
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
-    let variables: Vec<(&str, OsString)> = file
-        .lines()
-        .filter_map(|line| line.strip_prefix("ENV ")?.split_once('='))
-        .map(|(name, value)| match value {
-            "/data" => (name, sandbox.path("library").into()),
-            "/music" => (name, music.clone().into()),
-            value => (name, value.into()),
+    let command: Vec<String> = serde_json::from_str(value("CMD ")).unwrap();
+    assert_eq!(command[..2], ["voisin", "serve"]);
+    let options: Vec<&str> = command[2..]
+        .iter()
+        .map(|word| {
+            if word == "/music" {
+                music.to_str().unwrap()
+            } else {
+                word
+            }
         })
         .collect();
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| (*name, value.as_os_str()))
-        .collect();
     let begun = Instant::now();
-    let server = Server::start_with(&sandbox, &[], &variables);
+    let server = Server::start(&sandbox, &options);
     assert!(
         begun.elapsed() < Duration::from_secs(30),
         "it waits for no music"
@@ -77,16 +74,11 @@ fn the_unit_is_one_and_its_mistakes_do_not_loop() {
         unit.lines()
             .find_map(|line| line.strip_prefix(&format!("{name}=")))
     };
-    assert!(value("ExecStart").unwrap().ends_with("/voisin serve"));
-    let sandbox = Sandbox::new();
-    let folder = value("Environment").unwrap().split_once('=').unwrap();
-    assert_eq!(folder, ("VOISIN_SERVE_FOLDER", "%h/Music"));
+    let (_, options) = value("ExecStart").unwrap().split_once("/voisin ").unwrap();
+    assert_eq!(options, "serve --folder %h/Music");
     // A missing folder ends it with the code after which the unit is not restarted.
-    let missing = sandbox
-        .command(["serve"])
-        .env(folder.0, sandbox.path("home/Music"))
-        .output()
-        .unwrap();
+    let sandbox = Sandbox::new();
+    let missing = sandbox.run(["serve", "--folder", sandbox.path("Music").to_str().unwrap()]);
     assert_eq!(
         missing.status.code().unwrap().to_string(),
         value("RestartPreventExitStatus").unwrap()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::common::server::{Server, small_library};
-use crate::common::{Sandbox, fine, fine_json, text};
+use crate::common::{Sandbox, fine, fine_json, json as json_of, text};
 use voisin_base::track::ContentId;
 use voisin_library::{FileRecord, Library, NewTrack, OpenMode, TrackWindows};
 
@@ -91,19 +91,18 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     let server = Server::start(&sandbox, &[]);
     let (id, path) = song(&server, "chaos%20god");
     let (_, other) = song(&server, "ambient%202");
-    server.good("/api/v1/labels", &json!({"tracks": [id], "genre": "Polka"}));
+    let table = sandbox.path("genres.csv");
+    fs::write(&table, format!("path,genre\n{},Polka\n", path.display())).unwrap();
     let write = || {
-        let answer = server.good(
-            "/api/v1/labels/write",
-            &json!({"tracks": [id], "dry_run": false}),
-        );
-        (answer["items"][0].clone(), answer["run"].clone())
+        let list = ["--from-list", table.to_str().unwrap(), "--overwrite"];
+        let command = [&["classify", "--write-tags", "--format", "json"], &list[..]].concat();
+        json_of(sandbox.run(command))[0].clone()
     };
     let kept = fs::read(&path).unwrap();
     fs::copy(&other, &path).unwrap();
     let before = fs::read(&path).unwrap();
     is_refused(&server, &id);
-    let (item, _) = write();
+    let item = write();
     assert_eq!(item["outcome"], "failed", "{item}");
     assert!(
         item["reason"]
@@ -121,7 +120,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
-        assert_eq!(write().0["outcome"], "failed");
+        assert_eq!(write()["outcome"], "failed");
         assert!(
             fs::read(&other).unwrap() == before,
             "the file behind the link got the genre"
@@ -132,13 +131,13 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     fs::write(&path, &kept).unwrap();
     retag(&path);
     assert_eq!(audio(&server, &id), (200, fs::read(&path).unwrap()));
-    let (item, run) = write();
+    let item = write();
     assert_eq!(item["outcome"], "written", "{item}");
     assert_eq!(audio(&server, &id), (200, fs::read(&path).unwrap()));
     // Nor is a file restored that has been replaced since.
     let written = fs::read(&path).unwrap();
     fs::write(&path, &before).unwrap();
-    let undone = sandbox.run(["undo", &run.to_string()]);
+    let undone = sandbox.run(["undo"]);
     assert!(
         text(&undone.stderr).contains("not the one that was analysed"),
         "{}",
@@ -146,7 +145,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     );
     assert!(fs::read(&path).unwrap() == before);
     fs::write(&path, written).unwrap();
-    fine(sandbox.run(["undo", &run.to_string()]));
+    fine(sandbox.run(["undo"]));
     // After another add the library has the other recording.
     fs::write(&path, &before).unwrap();
     fine_json(sandbox.run(["add", path.to_str().unwrap(), "--format", "json"]));

@@ -41,16 +41,6 @@ impl Architecture {
         }
     }
 
-    /// The layers whose output can be a window's vector, by their names in a manifest; the first is
-    /// the default.
-    pub fn layers(self) -> &'static [&'static str] {
-        match self {
-            Self::OpenL3 => &["audio_embedding_layer"],
-            Self::Musicnn => &["penultimate"],
-            Self::Clap => &[],
-        }
-    }
-
     /// `[n_mels, n_frames]` of a window: the only input size that the network takes.
     pub fn input_shape(self) -> [usize; 2] {
         match self {

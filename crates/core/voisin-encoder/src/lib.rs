@@ -42,7 +42,7 @@ pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;
 pub use import::{ClapError, import_clap, import_model, is_clap_folder};
-pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection, Pooling};
+pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection};
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use projection::TagLayer;

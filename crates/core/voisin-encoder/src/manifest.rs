@@ -43,13 +43,6 @@ pub struct ModelManifest {
     /// Names of the tag logits, in order, if the model has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
-    /// The layer whose output is a window's vector, if the network has several; by default
-    /// [`Architecture::layers`]' first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layer: Option<String>,
-    /// Pooling of the windows' vectors; the mean by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pooling: Option<Pooling>,
     /// Further outputs besides the vector and `tags`, in order: logits with their names. In a model
     /// of several networks those of the further ones follow its own; without names they are left
     /// out.
@@ -63,14 +56,6 @@ pub struct ModelManifest {
     #[doc(hidden)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clap: Option<ClapTowers>,
-}
-
-/// Pooling of windows' vectors into a track's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// Their mean, scaled to unit norm.
-    Mean,
 }
 
 /// An output for a window besides its vector.
@@ -97,9 +82,6 @@ pub struct ModelNetwork {
     pub weights_sha256: String,
     /// Factor of its unit vector before it is joined; the first network's counts once.
     pub weight: f64,
-    /// How many of its first logits the model leaves out, since another network's are better.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub untold: usize,
     /// It takes the first of this many consecutive windows, 1 to [`MOST_EVERY`](Self::MOST_EVERY),
     /// and its output is used for all of them.
     #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -137,12 +119,7 @@ pub struct ModelProjection {
     pub dimension: usize,
 }
 
-// Signatures required by serde.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
-}
-
+// The signature that serde requires.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_one(number: &usize) -> bool {
     *number == 1
@@ -186,8 +163,6 @@ impl ModelManifest {
             let ends = [sizes.channels, sizes.mlp_ratio, towers.projection];
             hasher.update(format!("clap {stages:?} {ends:?}\0"));
         }
-        // Fields with a default value (the first layer, the mean) change no vector, and outputs
-        // never do.
         for network in &self.networks {
             for part in [
                 &network.architecture.to_string(),
@@ -198,7 +173,7 @@ impl ModelManifest {
                 hasher.update(part.as_bytes());
                 hasher.update([0]);
             }
-            // Only if it is not the default, for the same reason.
+            // Only if it is not the default: a field that changes no vector changes no identity.
             if network.every > 1 {
                 hasher.update(format!("every {}\0", network.every));
             }
@@ -265,8 +240,6 @@ impl ModelManifest {
             // There is no file to hash; architecture and seed determine the weights.
             weights_sha256: sha256_hex(format!("random {architecture} {seed}").as_bytes()),
             tags: None,
-            layer: None,
-            pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
             clap: None,
@@ -336,8 +309,6 @@ mod tests {
             weights: "test.safetensors".into(),
             weights_sha256: "0".repeat(64),
             tags: None,
-            layer: None,
-            pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
             clap: None,
@@ -438,56 +409,6 @@ mod tests {
         std::fs::read_to_string(root.join(folder).join(format!("{name}.json"))).unwrap()
     }
 
-    /// models/README.md has a row for each built-in model, the default first, and digests of all
-    /// weights.
-    #[test]
-    fn the_readme_of_models_states_what_manifests_hold() {
-        let readme = include_str!("../../../../models/README.md");
-        let rows: Vec<Vec<&str>> = readme
-            .lines()
-            .filter(|line| line.starts_with("| [`"))
-            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-            .collect();
-        assert_eq!(rows.len(), voisin_models::NAMES.len());
-        for (at, row) in rows.iter().enumerate() {
-            let name = row[0].split('`').nth(1).unwrap();
-            assert!(voisin_models::NAMES.contains(&name), "{name}");
-            assert_eq!(row[0].ends_with("default"), at == 0);
-            assert_eq!(at == 0, name == voisin_models::NAMES[0]);
-            let manifest =
-                ModelManifest::parse(&manifest_of("models", name), Path::new(name)).unwrap();
-            let others = manifest.networks.iter();
-            let parts: Vec<(usize, f64)> = std::iter::once((manifest.own_dimension(), 1.0))
-                .chain(others.map(|network| (network.dimension(), network.weight)))
-                .collect();
-            let joined = |numbers: Vec<String>| numbers.join(" + ");
-            let numbers = parts.iter().map(|(length, _)| length.to_string());
-            assert_eq!(row[2], joined(numbers.collect()), "{name}");
-            let squares: f64 = parts.iter().map(|(_, weight)| weight * weight).sum();
-            let shares = parts
-                .iter()
-                .map(|(_, weight)| format!("{:.0}", 100.0 * weight * weight / squares));
-            assert_eq!(row[3], format!("{} %", joined(shares.collect())), "{name}");
-            let others = manifest.networks.iter().flat_map(|network| {
-                let projection = network.projection.iter();
-                std::iter::once((&network.weights, &network.weights_sha256)).chain(
-                    projection.map(|projection| (&projection.weights, &projection.weights_sha256)),
-                )
-            });
-            let mut bytes = 0;
-            for (file, digest) in
-                std::iter::once((&manifest.weights, &manifest.weights_sha256)).chain(others)
-            {
-                bytes += voisin_models::file(file).unwrap().len();
-                assert!(
-                    readme.contains(&format!("    {digest}  {file}\n")),
-                    "{file}"
-                );
-            }
-            assert_eq!(row[4], format!("{:.1} MB", bytes as f64 / 1e6), "{name}");
-        }
-    }
-
     /// Libraries hold it beside their vectors.
     #[test]
     fn fields_with_their_defaults_change_no_fingerprint() {
@@ -500,10 +421,7 @@ mod tests {
                 .unwrap()
                 .contains("networks")
         );
-        let layers = manifest.architecture.layers();
         let with_defaults = ModelManifest {
-            layer: layers.first().map(|layer| (*layer).to_owned()),
-            pooling: Some(Pooling::Mean),
             outputs: vec![ModelOutput {
                 name: "voice".into(),
                 labels: vec!["sung".into()],
@@ -526,7 +444,6 @@ mod tests {
             weights: "second.safetensors".into(),
             weights_sha256: "1".repeat(64),
             weight: 0.5,
-            untold: 0,
             every: 1,
             projection: None,
         };
@@ -571,23 +488,6 @@ mod tests {
             })
             .contains("above 0")
         );
-        let layer = Some("conv9".to_owned());
-        assert!(
-            reason(&ModelManifest {
-                layer,
-                ..manifest()
-            })
-            .contains("expected penultimate")
-        );
-        let attention = serde_json::to_string(&manifest())
-            .unwrap()
-            .replace("\"format\":1", "\"format\":1,\"pooling\":\"attention\"");
-        assert!(
-            ModelManifest::parse(&attention, Path::new("m"))
-                .unwrap_err()
-                .to_string()
-                .contains("expected `mean`")
-        );
     }
 
     #[test]
@@ -603,7 +503,6 @@ mod tests {
             weights: "second.safetensors".into(),
             weights_sha256: "1".repeat(64),
             weight: 1.0,
-            untold: 0,
             every: 3,
             projection: Some(projection.clone()),
         };
@@ -672,13 +571,5 @@ mod tests {
             })
         };
         assert!(reason(&more).contains("expected 1 to 512"));
-    }
-
-    #[test]
-    fn sha256_of_the_empty_string() {
-        assert_eq!(
-            sha256_hex(b""),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
     }
 }

@@ -381,8 +381,6 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         weights: file,
         weights_sha256: sha256_hex(&bytes),
         tags: None,
-        layer: None,
-        pooling: None,
         outputs: Vec::new(),
         networks: Vec::new(),
         clap: None,

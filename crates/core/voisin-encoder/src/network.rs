@@ -1,6 +1,6 @@
 //! The encoder: a model on a device.
 
-use ndarray::{Array2, Axis, concatenate, s};
+use ndarray::{Array2, Axis, concatenate};
 
 use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
@@ -35,9 +35,7 @@ struct Network {
     every: usize,
     backend: Box<dyn Backend>,
     projection: Projection,
-    /// Number of first tag logits that the model leaves out.
-    untold: usize,
-    /// Number of further tag logits, which are used.
+    /// Number of tag logits.
     tags: usize,
     batch: usize,
 }
@@ -118,10 +116,9 @@ impl Encoder {
         for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
-            // Without the logits for which another network is better.
             networks.push(Network {
                 every: network.every,
-                ..further.without(network.untold)
+                ..further
             });
         }
         // Logits of further networks without names would be ambiguous.
@@ -316,8 +313,7 @@ impl Encoder {
             let pass = network.pass(mels, heard)?;
             embeddings.push(network.spread(rows(pass.embeddings, heard, network.dimension)?, n));
             if network.tags > 0 {
-                let all = rows(pass.logits, heard, network.untold + network.tags)?;
-                logits.push(network.spread(all.slice_move(s![.., network.untold..]), n));
+                logits.push(network.spread(rows(pass.logits, heard, network.tags)?, n));
             }
         }
         // With one network its array is passed on without a copy.
@@ -373,7 +369,6 @@ impl Network {
             every: 1,
             backend,
             projection: Projection::default(),
-            untold: 0,
             tags: 0,
             batch,
         }
@@ -407,27 +402,15 @@ impl Network {
         let way = NetworkWay::of(options.engine, &on)?;
         let build = move || InCandle::new(architecture, &weights, &on, way);
         let backend = start(device, batch, build)?;
-        // Only now, as OpenL3's tags are in the layer after the network.
         let tags = match architecture {
             Architecture::Musicnn => TAGS,
-            Architecture::OpenL3 => projection.tags(),
-            Architecture::Clap => 0,
+            Architecture::OpenL3 | Architecture::Clap => 0,
         } + projection.vector_tags();
         Ok(Self {
             projection,
             tags,
             ..Self::bare(architecture.input_shape(), dimension, backend, batch)
         })
-    }
-
-    /// The network without its first logits.
-    fn without(self, untold: usize) -> Self {
-        let untold = untold.min(self.tags);
-        Self {
-            untold,
-            tags: self.tags - untold,
-            ..self
-        }
     }
 
     /// Repeats rows for `n` windows from those of the network's windows.

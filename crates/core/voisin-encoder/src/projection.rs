@@ -4,17 +4,16 @@ use super::backend::Pass;
 use super::{Architecture, EncoderError, ModelManifest, ModelRef, Weights};
 
 /// `projection.{weight, bias}`, dimension × the network's, turns an embedding into the search
-/// vector, which may be shorter; `tags.{weight, bias}`, tags × the network's, gives tag logits from
-/// the same embedding. Either may be missing.
+/// vector, which may be shorter.
 ///
 /// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1
 /// over the music that it was fitted on: `(x - mean) * scale`. `told.{weight, bias}`, logits ×
-/// dimension, gives further logits from the result, so that they can be computed from the stored
-/// vector, too. All are affine, so they commute with the mean over a track's windows.
+/// dimension, gives logits from the result, so that they can be computed from the stored vector,
+/// too. Each may be missing, and all are affine, so they commute with the mean over a track's
+/// windows.
 #[derive(Debug, Default)]
 pub(super) struct Projection {
     vector: Option<Linear>,
-    tags: Option<Linear>,
     standardise: Option<Standardise>,
     vector_tags: Option<Linear>,
 }
@@ -94,19 +93,12 @@ impl Projection {
                 &format!("projection has {outputs} outputs, expected {dimension}"),
             ));
         }
-        let tags = Linear::read(weights, "tags", network)?;
         let further = Linear::read(weights, VECTOR_TAGS, dimension)?;
         Ok(Self {
             vector,
-            tags,
             standardise: Standardise::read(weights, dimension)?,
             vector_tags: further,
         })
-    }
-
-    /// Number of tag logits from the network's own embedding; 0 without tags.
-    pub(super) fn tags(&self) -> usize {
-        self.tags.as_ref().map_or(0, |linear| linear.bias.len())
     }
 
     /// Number of logits from the search vector, which follow all others.
@@ -118,10 +110,6 @@ impl Projection {
 
     /// Adds logits, and converts embeddings into search vectors.
     pub(super) fn apply(&self, pass: &mut Pass) {
-        // Tags first: they need the network's own embedding, which the next line replaces.
-        if let Some(tags) = &self.tags {
-            pass.logits = tags.forward(&pass.embeddings);
-        }
         if let Some(vector) = &self.vector {
             pass.embeddings = vector.forward(&pass.embeddings);
         }
@@ -191,30 +179,24 @@ impl TagLayer {
             return Ok(None);
         };
         let others = manifest.networks.iter();
-        let others =
-            others.map(|network| (network.architecture, network.dimension(), network.untold));
+        let others = others.map(|network| (network.architecture, network.dimension()));
         // Without names, outputs of further networks are left out.
         let others = others.take(if manifest.outputs.is_empty() {
             0
         } else {
             usize::MAX
         });
-        let first = (manifest.architecture, manifest.own_dimension(), 0);
+        let first = (manifest.architecture, manifest.own_dimension());
         let mut layers = Vec::new();
         let mut at = 0;
-        for ((architecture, dimension, mut untold), weights) in std::iter::once(first)
+        for ((architecture, dimension), weights) in std::iter::once(first)
             .chain(others)
             .zip(std::iter::once(&model_files.weights).chain(&model_files.others))
         {
             // In the encoder's order: tags of the network first, then those of its vector.
             let network_tags = TagsOfPart::network_tags(architecture, weights, at)?;
             let stored_tags = TagsOfPart::stored_tags(dimension, weights, at)?;
-            layers.extend(
-                network_tags
-                    .into_iter()
-                    .chain(stored_tags)
-                    .filter_map(|part| part.without(&mut untold)),
-            );
+            layers.extend(network_tags.into_iter().chain(stored_tags));
             at += dimension;
         }
         // If a network's tags cannot be computed from its embedding, none are returned.
@@ -277,8 +259,7 @@ impl TagsOfPart {
         let dimension = architecture.dimension();
         let linear = match architecture {
             Architecture::Musicnn => Linear::read(weights, "dense_1", dimension)?,
-            Architecture::OpenL3 => Linear::read(weights, "tags", dimension)?,
-            Architecture::Clap => None,
+            Architecture::OpenL3 | Architecture::Clap => None,
         };
         let Some(linear) = linear else {
             return Ok(None);
@@ -306,15 +287,6 @@ impl TagsOfPart {
             linear,
             standardise: None,
         }))
-    }
-
-    /// Without the first `untold` logits, as far as they are in this part; `None` if none are left.
-    fn without(mut self, untold: &mut usize) -> Option<Self> {
-        let count = (*untold).min(self.linear.bias.len());
-        *untold -= count;
-        self.linear.bias.drain(..count);
-        self.linear.weight.drain(..count * self.linear.inputs);
-        (!self.linear.bias.is_empty()).then_some(self)
     }
 
     fn logits(&self, mean: &[f32]) -> Vec<f32> {
@@ -429,25 +401,6 @@ mod tests {
     }
 
     #[test]
-    fn both_layers_read_the_raw_embedding() {
-        let file = weights(&[
-            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
-            ("projection.bias", &[2], vec![10.0, 20.0]),
-            ("tags.weight", &[1, 2], vec![1.0, -1.0]),
-            ("tags.bias", &[1], vec![0.5]),
-        ]);
-        let projection = Projection::read(&file, 2, 2).unwrap();
-        assert_eq!(projection.tags(), 1);
-        let mut pass = Pass {
-            embeddings: vec![1.0, 2.0, 3.0, 5.0],
-            logits: Vec::new(),
-        };
-        projection.apply(&mut pass);
-        assert_eq!(pass.embeddings, [12.0, 22.0, 15.0, 26.0]);
-        assert_eq!(pass.logits, [-0.5, -1.5]);
-    }
-
-    #[test]
     fn vector_tags_read_the_vector_as_it_is_stored() {
         let file = weights(&[
             ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
@@ -458,7 +411,7 @@ mod tests {
             ("told.bias", &[2], vec![0.0, -1.0]),
         ]);
         let projection = Projection::read(&file, 2, 2).unwrap();
-        assert_eq!((projection.tags(), projection.vector_tags()), (0, 2));
+        assert_eq!(projection.vector_tags(), 2);
         // After the network's own logits, by window.
         let mut pass = Pass {
             embeddings: vec![1.0, 2.0, 3.0, 5.0],
@@ -519,8 +472,6 @@ mod tests {
             ("conv.weight", &[1], vec![4.0]),
             ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
             ("projection.bias", &[2], vec![10.0, 20.0]),
-            ("tags.weight", &[1, 2], vec![1.0, -1.0]),
-            ("tags.bias", &[1], vec![0.5]),
         ]);
         let short = weights(&[
             ("projection.weight", &[1, 2], vec![1.0, 3.0]),
@@ -536,7 +487,7 @@ mod tests {
             "the network stays"
         );
         let projection = Projection::read(&joined, 2, 1).unwrap();
-        assert_eq!((projection.tags(), projection.vector_tags()), (0, 1));
+        assert_eq!(projection.vector_tags(), 1);
         let mut pass = Pass {
             embeddings: vec![1.0, 2.0, 3.0, 5.0],
             logits: Vec::new(),

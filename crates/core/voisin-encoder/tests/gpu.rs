@@ -12,7 +12,7 @@
 
 use ndarray::{Array2, ArrayView2};
 use voisin_base::random::Random;
-use voisin_encoder::openl3::{OpenL3Train, OpenL3TrainOnDevice, OpenL3Weights};
+use voisin_encoder::openl3::{OpenL3Train, OpenL3Weights};
 use voisin_encoder::{
     Architecture, Device, DeviceChoice, Encoder, EncoderOptions, FirstWeights, ModelRef, Stack,
     StackShape, StackTrain, models,
@@ -213,9 +213,8 @@ fn a_training_step_is_that_of_the_cpu() {
     let mels: Vec<f32> = (0..n * h * w)
         .map(|_| 20.0 * random.normal() as f32 - 40.0)
         .collect();
-    let isa = voisin_kernels::isa().unwrap();
-    let mut on_cpu = OpenL3Train::with_input(&weights, h, w, isa);
-    let mut on_gpu = OpenL3TrainOnDevice::with_input(&weights, h, w, &gpu);
+    let mut on_cpu = OpenL3Train::with_input(&weights, h, w, &cpu());
+    let mut on_gpu = OpenL3Train::with_input(&weights, h, w, &gpu);
     let near = |a: &[f32], b: &[f32], allowed: f64, what: &str| {
         let length = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let off: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
@@ -224,27 +223,27 @@ fn a_training_step_is_that_of_the_cpu() {
         assert!(a.len() == b.len() && error < allowed, "{what}: {error:e}");
     };
     for step in 0..2 {
-        let a = on_cpu.forward(&mels, n);
+        let a = on_cpu.forward(&mels, n).unwrap();
         let b = on_gpu.forward(&mels, n).unwrap();
         near(&b, &a, 2e-5, "embeddings");
         let d: Vec<f32> = (0..a.len())
             .map(|i| (i as f32 * 1.7 + step as f32).sin())
             .collect();
-        on_cpu.backward(&d);
+        on_cpu.backward(&d).unwrap();
         on_gpu.backward(&d).unwrap();
         for parameter in on_cpu.layout().to_vec() {
             // A small remainder of terms that cancel.
             if parameter.name != "batch_normalization_1.weight" {
                 let range = parameter.range.clone();
                 near(
-                    &on_gpu.host().gradients()[range.clone()],
+                    &on_gpu.gradients()[range.clone()],
                     &on_cpu.gradients()[range],
                     2e-3,
                     &parameter.name,
                 );
             }
         }
-        for train in [&mut on_cpu, on_gpu.host_mut()] {
+        for train in [&mut on_cpu, &mut on_gpu] {
             let (parameters, gradients) = train.parameters_and_gradients();
             parameters
                 .iter_mut()

@@ -10,7 +10,7 @@ use voisin_base::track::TrackId;
 use voisin_encoder::Parts;
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
 use voisin_genre::{Genre, Spellings, Taxonomy};
-use voisin_index::{IndexError, Neighbor, SearchMode, SearchParams};
+use voisin_index::{IndexError, SearchMode, SearchParams};
 use voisin_library::{Library, ScaleName, Track, TrackSet};
 
 /// Tracks up to which neighbours are found by comparing all pairs.
@@ -198,15 +198,13 @@ impl Engine {
     }
 
     /// As [`collection`](Self::collection), but only the `most` tracks nearest to each seed, in their own spelling of
-    /// genres. Also returns, for each seed, an upper bound of the similarity of all other tracks.
+    /// genres.
     pub fn collection_near(
         &mut self,
         seeds: &[Seed],
         most: usize,
         allowed: Option<&TrackSet>,
-    ) -> Result<(Collection, Vec<f32>), EngineError> {
-        /// The index has 16 bits per component.
-        const ROUNDING: f32 = 1e-3;
+    ) -> Result<Collection, EngineError> {
         let dimension = self.model()?.dimension;
         let space = self.space()?.clone();
         let queries = space.centre_rows(stacked(seeds, dimension)?);
@@ -214,11 +212,6 @@ impl Engine {
             let all = |_, found| Ok(found);
             engine.search_until_all(queries.view(), most, SearchMode::Exact, allowed, all)
         })?;
-        let last = |found: &Vec<Neighbor>| match found.last() {
-            Some(last) if found.len() >= most => last.similarity + ROUNDING,
-            _ => f32::NEG_INFINITY,
-        };
-        let least = found.iter().map(last).collect();
         let near = found.iter().flatten().map(|neighbor| neighbor.id);
         let ids: BTreeSet<TrackId> = near
             .chain(seeds.iter().filter_map(|seed| seed.track))
@@ -247,19 +240,16 @@ impl Engine {
         }
         let vectors = space.centre_rows(vectors);
         let total = self.library.status()?.vectors as usize;
-        Ok((
-            Collection {
-                ids,
-                vectors,
-                meta,
-                genres,
-                taxonomy,
-                space,
-                library_size: total,
-                guests: 0,
-            },
-            least,
-        ))
+        Ok(Collection {
+            ids,
+            vectors,
+            meta,
+            genres,
+            taxonomy,
+            space,
+            library_size: total,
+            guests: 0,
+        })
     }
 
     /// The `k` nearest other tracks of every track: exact in small libraries, else from the index.
@@ -474,7 +464,6 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
         composers: track.composers.clone(),
         album: track.album().map(str::to_owned),
         album_artist: track.tags.album_artist.clone(),
-        disc: track.tags.disc_number,
         genres,
         year: track.tags.year,
         seconds: track.audio.seconds,
@@ -493,7 +482,7 @@ mod tests {
 
     use super::*;
     use voisin_base::random::Random;
-    use voisin_base::vector::{dot, make_unit};
+    use voisin_base::vector::make_unit;
     use voisin_library::TrackFilter;
     use voisin_library::testing::{library, track};
 
@@ -527,7 +516,7 @@ mod tests {
             },
         ] {
             let allowed = engine.matching(&filter).unwrap();
-            let (near, least) = engine
+            let near = engine
                 .collection_near(&seeds, 30, allowed.as_ref())
                 .unwrap();
             assert!(
@@ -543,34 +532,7 @@ mod tests {
                     (&whole.meta[same].path, whole.meta[same].year)
                 );
             }
-            let queries = near.space.centre_rows(stacked(&seeds, 16).unwrap());
-            for (query, least) in queries.rows().into_iter().zip(least) {
-                let similarity = |row: usize| {
-                    dot(
-                        query.to_slice().unwrap(),
-                        whole.vectors.row(row).to_slice().unwrap(),
-                    )
-                };
-                let fits =
-                    |id: TrackId| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
-                let others = (0..300)
-                    .filter(|&row| fits(whole.ids[row]) && near.row(whole.ids[row]).is_none());
-                let nearest = others.map(similarity).fold(f32::NEG_INFINITY, f32::max);
-                assert!(nearest <= least && least < 1.0, "{nearest} {least}");
-            }
         }
-        let few = engine
-            .matching(&TrackFilter {
-                year_to: Some(1900),
-                ..TrackFilter::default()
-            })
-            .unwrap();
-        let (_, least) = engine.collection_near(&seeds, 30, few.as_ref()).unwrap();
-        assert_eq!(
-            least,
-            [f32::NEG_INFINITY; 2],
-            "all three that pass are there"
-        );
     }
 
     fn unit(rng: &mut Random) -> Vec<f32> {

@@ -14,8 +14,8 @@ pub(crate) struct FilterState {
     pub(crate) library: (i64, u64),
     /// Where labels come from.
     pub(crate) source: String,
-    /// Length and time of the user's tables.
-    pub(crate) tables: [Option<(u64, SystemTime)>; 2],
+    /// Length and time of the user's synonyms.
+    pub(crate) synonyms: Option<(u64, SystemTime)>,
 }
 
 /// The tracks that pass filters, as bit sets, in one state of the library.

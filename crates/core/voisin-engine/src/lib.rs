@@ -21,7 +21,6 @@ mod foreign;
 mod foreign_vectors;
 mod genre;
 mod keeper;
-mod kept;
 mod known_filters;
 mod list;
 mod missing_files;
@@ -59,7 +58,6 @@ pub use genre::{
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
 };
 pub use genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
-pub use kept::{FoundSuspects, KeptAnswer};
 pub use list::{TrackPage, TrackQuery};
 pub use missing_files::MissingFiles;
 pub use moods::{READY_MOODS, STRONG_MOOD, measured_scale};

@@ -157,7 +157,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
                 (table[[row, column]], plain[[row, column]]) = (*value, *value);
             }
             if guesses {
-                let shares = guess.guess(&values[..guessed], &[])?.shares;
+                let shares = guess.guess(&values[..guessed])?.shares;
                 for (column, genre) in genres.iter().enumerate() {
                     let share = shares.iter().find(|share| share.genre == *genre);
                     let probability = share.map_or(0.0, |share| share.probability);
@@ -667,7 +667,7 @@ impl PredictedTags {
             return None;
         }
         let logits = self.logits.row(row).to_vec();
-        genres.guess(&logits[..genres.tags().len()], &[]).ok()
+        genres.guess(&logits[..genres.tags().len()]).ok()
     }
 
     /// Every known word, with the tags that it means.

@@ -1,28 +1,17 @@
-//! Artists near an artist, and albums near an album, by their best matching tracks.
-//!
-//! Artists with the same mean can be far apart (one plays in two styles, the other between them). Therefore the similarity
-//! of two artists is the mean cosine of each track, of either artist, to the most similar one of the other. It is 1 only if
-//! every track has a copy on the other side, and works with a single track as well. Albums are compared in the same way.
+//! Artists near an artist, and albums near an album, by the directions of their tracks' means.
 
 use std::collections::{BTreeMap, HashMap};
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::albums::album_keys;
-use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
+use super::{ExploreError, Result, TrackMeta, same_length};
 use voisin_base::text::{did_you_mean, fold, matching_names, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_library::artists;
 
-/// Most tracks per artist to compare, evenly spread over the library's order.
-const MOST_TRACKS: usize = 200;
-/// Pairs of tracks returned as the reason.
-const REASONS: usize = 3;
-/// Artists with the nearest means that are compared in full when the nearest of every artist is computed.
-const SHORT_LIST: usize = 20;
-/// Artists per block in the comparison of means.
+/// Artists per block in the comparison of all.
 const TOGETHER: usize = 16;
 
 /// Whether artists or albums are compared.
@@ -53,25 +42,7 @@ pub struct NearArtist {
     pub album: Option<String>,
     /// Number of tracks.
     pub tracks: usize,
-    /// Mean cosine similarity of each track, of either artist, to the most similar one of the other: -1 to 1.
-    pub similarity: f32,
-    /// Cosine similarity of the mean directions, for comparison.
-    pub mean_similarity: f32,
-    /// The nearest pairs of tracks, nearest first.
-    pub because: Vec<TrackPair>,
-    /// Its tracks (at most 200), those most similar to a track of the other first.
-    pub songs: Vec<TrackId>,
-}
-
-/// Two tracks of two artists.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct TrackPair {
-    /// A track of the query's artist.
-    #[serde(rename = "own")]
-    pub query: TrackId,
-    /// A track of the other.
-    pub other: TrackId,
-    /// Their cosine similarity.
+    /// Cosine similarity of the directions of both means, -1 to 1.
     pub similarity: f32,
 }
 
@@ -109,10 +80,11 @@ struct ArtistTracks {
     name: String,
     artist: String,
     album: Option<String>,
-    count: usize,
     rows: Vec<usize>,
-    vectors: Array2<f32>,
-    mean: ndarray::Array1<f32>,
+    /// The direction of the mean of its tracks.
+    direction: Array1<f32>,
+    /// The length of that mean.
+    cohesion: f32,
 }
 
 /// The most common text, of equals the alphabetically first.
@@ -150,14 +122,10 @@ fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
 fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> Vec<ArtistTracks> {
     // Ordered by name, so that ties are deterministic.
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let albums = match makers {
-        Makers::Artists => Vec::new(),
-        Makers::Albums => album_keys(meta),
-    };
     for (row, track) in meta.iter().enumerate() {
         let keys = match makers {
             Makers::Artists => track.artist_keys(),
-            Makers::Albums => albums[row].iter().cloned().collect(),
+            Makers::Albums => track.album_key().into_iter().collect(),
         };
         for key in keys {
             rows_of.entry(key).or_default().push(row);
@@ -186,90 +154,53 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
                     (name, artist, Some(title))
                 }
             };
-            let count = rows.len();
-            let rows: Vec<usize> = rows
-                .into_iter()
-                // Evenly over the library, so that all albums are represented.
-                .step_by(count.div_ceil(MOST_TRACKS))
-                .collect();
-            let vectors = vectors.select(Axis(0), &rows);
-            let mean = vectors.mean_axis(Axis(0)).expect("an artist has tracks");
+            let sum = rows
+                .iter()
+                .fold(Array1::zeros(vectors.ncols()), |sum, &row| {
+                    sum + &vectors.row(row)
+                });
+            let mean: Array1<f32> = sum / rows.len() as f32;
+            let cohesion = mean.dot(&mean).sqrt();
+            let direction = if cohesion > f32::EPSILON {
+                mean / cohesion
+            } else {
+                // Opposite tracks cancel out.
+                vectors.row(rows[0]).to_owned()
+            };
             ArtistTracks {
                 name,
                 artist,
                 album,
-                count,
                 rows,
-                vectors,
-                mean,
+                direction,
+                cohesion: cohesion.min(1.0),
             }
         })
         .collect()
 }
 
 fn similarity(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
-    let products: Array2<f32> = a.vectors.dot(&b.vectors.t());
-    let best =
-        |row: ndarray::ArrayView1<'_, f32>| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = products
-        .rows()
-        .into_iter()
-        .map(best)
-        // In both directions, so that the similarity is symmetric.
-        .chain(products.columns().into_iter().map(best))
-        .sum();
-    (sum / (a.rows.len() + b.rows.len()) as f32).clamp(-1.0, 1.0)
+    a.direction.dot(&b.direction).clamp(-1.0, 1.0)
 }
 
-fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
-    let norms = (a.mean.dot(&a.mean) * b.mean.dot(&b.mean)).sqrt();
-    (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
-}
-
-/// For some artists, the [`SHORT_LIST`] others with the most similar directions of means.
-fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>> {
+/// For some artists, the other with the most similar direction, of equals the first.
+fn nearest_of(bodies: &[ArtistTracks], some: &[usize]) -> Vec<Option<usize>> {
     let Some(first) = bodies.first() else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
-    let mut means = Array2::zeros((bodies.len(), first.mean.len()));
-    for (mut row, body) in means.rows_mut().into_iter().zip(bodies) {
-        let norm = body.mean.dot(&body.mean).sqrt();
-        // If opposite tracks cancel out, the direction of the first is used.
-        if norm > f32::EPSILON {
-            row.assign(&(&body.mean / norm));
-        } else {
-            row.assign(&body.vectors.row(0));
-        }
+    let mut directions = Array2::zeros((bodies.len(), first.direction.len()));
+    for (mut row, body) in directions.rows_mut().into_iter().zip(bodies) {
+        row.assign(&body.direction);
     }
-    // At least 0, since there is a first body.
-    let short = SHORT_LIST.min(bodies.len() - 1);
-    // For most of the artists, the graph of all pairs, computed in blocks, is faster.
-    if some.len() > bodies.len() / 2 {
-        let graph = KnnGraph::exact(means.view(), short)?;
-        return Ok(some
-            .iter()
-            .map(|&row| graph.row(row).map(|(other, _)| other).collect())
-            .collect());
-    }
-    let nearest = |some: &[usize]| -> Vec<Vec<usize>> {
-        let products = means.select(Axis(0), some).dot(&means.t());
-        let nearest_means = |(&artist, products): (&usize, ndarray::ArrayView1<'_, f32>)| {
-            let mut others: Vec<usize> =
-                (0..bodies.len()).filter(|&other| other != artist).collect();
-            let order =
-                |&a: &usize, &b: &usize| products[b].total_cmp(&products[a]).then(a.cmp(&b));
-            if short < others.len() {
-                others.select_nth_unstable_by(short, order);
-                others.truncate(short);
-            }
-            others
+    let nearest = |some: &[usize]| -> Vec<Option<usize>> {
+        let products = directions.select(Axis(0), some).dot(&directions.t());
+        let best = |(&artist, products): (&usize, ndarray::ArrayView1<'_, f32>)| {
+            let others = (0..bodies.len()).filter(|&other| other != artist);
+            others.max_by(|&a, &b| products[a].total_cmp(&products[b]).then(b.cmp(&a)))
         };
-        some.iter()
-            .zip(products.rows())
-            .map(nearest_means)
-            .collect()
+        some.iter().zip(products.rows()).map(best).collect()
     };
-    Ok(some.par_chunks(TOGETHER).flat_map_iter(nearest).collect())
+    some.par_chunks(TOGETHER).flat_map_iter(nearest).collect()
 }
 
 /// Most names in an error.
@@ -322,53 +253,11 @@ pub fn near_artists(
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
     near.truncate(limit);
-    let answer = near.into_iter().map(|(similarity, body)| {
-        // Computed again for the few results, since storing them for all artists would take too much
-        // memory.
-        let products: Array2<f32> = queried.vectors.dot(&body.vectors.t());
-        let best = products
-            .columns()
-            .into_iter()
-            .map(|column| column.fold(f32::NEG_INFINITY, |a, &b| a.max(b)));
-        let mut songs: Vec<(f32, TrackId)> = best
-            .zip(body.rows.iter().map(|&row| meta[row].id))
-            .collect();
-        songs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut pairs: Vec<TrackPair> = products
-            .indexed_iter()
-            .map(|((a, b), &similarity)| TrackPair {
-                query: meta[queried.rows[a]].id,
-                other: meta[body.rows[b]].id,
-                similarity,
-            })
-            .collect();
-        pairs.sort_by(|a, b| {
-            b.similarity
-                .total_cmp(&a.similarity)
-                .then((a.query, a.other).cmp(&(b.query, b.other)))
-        });
-        // Each track once, so that a single track is not in all the reasons.
-        let mut because: Vec<TrackPair> = Vec::new();
-        for pair in pairs {
-            if because.len() == REASONS {
-                break;
-            }
-            if because
-                .iter()
-                .all(|known| known.query != pair.query && known.other != pair.other)
-            {
-                because.push(pair);
-            }
-        }
-        NearArtist {
-            artist: body.artist.clone(),
-            album: body.album.clone(),
-            tracks: body.count,
-            similarity,
-            mean_similarity: cosine(queried, body),
-            because,
-            songs: songs.into_iter().map(|(_, song)| song).collect(),
-        }
+    let answer = near.into_iter().map(|(similarity, body)| NearArtist {
+        artist: body.artist.clone(),
+        album: body.album.clone(),
+        tracks: body.rows.len(),
+        similarity,
     });
     Ok(answer.collect())
 }
@@ -389,36 +278,32 @@ pub fn artists(
     rows.sort_by(|&a, &b| {
         let a = &bodies[a];
         let b = &bodies[b];
-        b.count
-            .cmp(&a.count)
+        (b.rows.len().cmp(&a.rows.len()))
             .then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
     });
     rows.truncate(limit);
-    // Tracks are compared only for artists with near means, or the time would be quadratic.
-    let near = near_means(&bodies, &rows)?;
+    let near = nearest_of(&bodies, &rows);
     let answer = rows
-        .par_iter()
+        .iter()
         .zip(near)
         .map(|(&row, near)| {
             let body = &bodies[row];
-            let nearest = near
-                .into_iter()
-                .map(|other| (similarity(body, &bodies[other]), &bodies[other]))
-                .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.name.cmp(&a.1.name)));
-            let closeness = body.vectors.dot(&body.mean);
-            let most = (0..body.rows.len())
-                .max_by(|&a, &b| closeness[a].total_cmp(&closeness[b]).then(b.cmp(&a)));
+            let closeness = |row: &&usize| vectors.row(**row).dot(&body.direction);
+            let medoid = body
+                .rows
+                .iter()
+                .max_by(|a, b| closeness(a).total_cmp(&closeness(b)).then(b.cmp(a)))
+                .expect("an artist has tracks");
             ArtistSummary {
                 artist: body.artist.clone(),
                 album: body.album.clone(),
-                tracks: body.count,
-                medoid: meta[body.rows[most.expect("an artist has tracks")]].id,
-                // The length of the mean of unit vectors measures their cohesion.
-                cohesion: (body.count > 1).then(|| body.mean.dot(&body.mean).sqrt().min(1.0)),
-                nearest: nearest.map(|(similarity, body)| Nearest {
-                    artist: body.artist.clone(),
-                    album: body.album.clone(),
-                    similarity,
+                tracks: body.rows.len(),
+                medoid: meta[*medoid].id,
+                cohesion: (body.rows.len() > 1).then_some(body.cohesion),
+                nearest: near.map(|other| Nearest {
+                    artist: bodies[other].artist.clone(),
+                    album: bodies[other].album.clone(),
+                    similarity: similarity(body, &bodies[other]),
                 }),
             }
         })
@@ -432,7 +317,7 @@ mod tests {
     use super::*;
     use rand::{SeedableRng, rngs::StdRng};
 
-    /// Artist A plays two styles, B the same two, C what lies between them.
+    /// Artists A and B play alike, C otherwise.
     fn two_styles() -> (Array2<f32>, Vec<TrackMeta>) {
         let mut rng = StdRng::seed_from_u64(1);
         let mut meta = Vec::new();
@@ -444,13 +329,7 @@ mod tests {
             for d in 0..8 {
                 vectors[[i, d]] = 0.05 * normal(&mut rng);
             }
-            match i % 3 {
-                2 => {
-                    vectors[[i, 0]] += 0.7;
-                    vectors[[i, 1]] += 0.7;
-                }
-                _ => vectors[[i, (i / 3) % 2]] += 1.0,
-            }
+            vectors[[i, usize::from(i % 3 == 2)]] += 1.0;
             meta.push(track);
         }
         for mut row in vectors.rows_mut() {
@@ -461,26 +340,18 @@ mod tests {
     }
 
     #[test]
-    fn similarity_compares_distributions_and_not_only_means() {
+    fn artists_are_near_if_their_means_are() {
         let (vectors, meta) = two_styles();
         let near = near_artists(vectors.view(), &meta, Makers::Artists, "a ", 5).expect("known");
         assert_eq!(near[0].artist, "B");
         assert!(
-            near[0].similarity > 0.97 && near[1].similarity < 0.9,
+            near[0].similarity > 0.97 && near[1].similarity < 0.5,
             "{near:?}"
         );
-        assert!((near[0].mean_similarity - near[1].mean_similarity).abs() < 0.05);
-        assert_eq!(near[0].because.len(), 3);
         let all = artists(vectors.view(), &meta, Makers::Artists, 9).expect("same rows");
         assert_eq!((all.len(), all[0].tracks), (3, 20));
-        assert_eq!(
-            all.iter()
-                .find(|a| a.artist == "A")
-                .and_then(|a| a.nearest.clone())
-                .map(|n| n.artist)
-                .as_deref(),
-            Some("B")
-        );
+        let of_a = all.iter().find(|a| a.artist == "A").expect("A");
+        assert_eq!(of_a.nearest.as_ref().expect("another").artist, "B");
     }
 
     #[test]
@@ -525,9 +396,6 @@ mod tests {
                 "{found} for {expected}"
             );
         }
-        let near =
-            near_artists(vectors.view(), &meta, Makers::Artists, "artist 0", 5).expect("known");
-        assert_eq!(near[0].because[0].similarity, near[0].similarity);
     }
 
     #[test]

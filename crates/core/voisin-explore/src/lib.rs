@@ -8,8 +8,8 @@
 //! |---|---|
 //! | groups of tracks | [`clusters`] |
 //! | positions of tracks on a map | [`layout`] |
-//! | drawings of the map | [`map`], with the shapes of [`scene`] |
-//! | a path between tracks in small steps | [`path`] |
+//! | drawings of the map | [`map`] |
+//! | a path between tracks | [`path`] |
 //! | playlists | [`playlist`] |
 //! | tracks like some and unlike others | [`seeds`] |
 //! | near artists and albums | [`artists`] |
@@ -22,7 +22,6 @@
 // Not forbid, because ndarray's s![] expands to an allowed unsafe block.
 #![deny(unsafe_code)]
 
-mod albums;
 mod align;
 pub mod artists;
 pub mod audio_match;
@@ -35,9 +34,7 @@ pub mod map;
 mod meta;
 mod name_limit;
 pub mod path;
-mod pixels;
 pub mod playlist;
-pub mod scene;
 pub mod seeds;
 mod strays;
 #[cfg(test)]
@@ -102,16 +99,6 @@ pub enum ExploreError {
         found: String,
         /// The expected range.
         expected: &'static str,
-    },
-    /// No path between two tracks fulfils the conditions.
-    #[error("no path from row {from} to row {to} under these conditions: {hint}")]
-    NoPath {
-        /// The first row.
-        from: usize,
-        /// The last row.
-        to: usize,
-        /// The condition to relax.
-        hint: &'static str,
     },
     /// A name that matches no artist or album, or several.
     #[error(

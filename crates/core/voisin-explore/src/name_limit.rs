@@ -31,15 +31,6 @@ impl NameLimit {
             .for_each(|name| *self.taken.entry(name).or_default() += 1);
     }
 
-    /// Removes these names from the counts.
-    pub(crate) fn release(&mut self, names: &[String]) {
-        for name in names {
-            if let Some(taken) = self.taken.get_mut(name) {
-                *taken = taken.saturating_sub(1);
-            }
-        }
-    }
-
     /// Counts these names if there is room; returns whether there was.
     pub fn admit(&mut self, names: Vec<String>) -> bool {
         let has_room = self.has_room(&names);

@@ -176,15 +176,9 @@ impl DefaultGenres {
 
     /// Guesses from a track's mean tag logits, in the order of [`tags`](Self::tags).
     ///
-    /// - `among`: genres to choose from, of which the most likely is returned whatever its
-    ///   probability; empty: all
-    ///
     /// # Errors
-    /// Not as many logits as tags, or one that is not finite; `among` has a genre that the head
-    /// lacks.
-    pub fn guess(&self, logits: &[f32], among: &[Genre]) -> Result<Guess, GenreError> {
-        GenreError::check_among(among, self.genres().map(|(genre, _)| genre))?;
-        let is_asked = |genre: &Genre| among.is_empty() || among.contains(genre);
+    /// Not as many logits as tags, or one that is not finite.
+    pub fn guess(&self, logits: &[f32]) -> Result<Guess, GenreError> {
         if logits.len() != self.tags.len() || logits.iter().any(|x| !x.is_finite()) {
             return Err(GenreError::DefaultHead {
                 reason: format!(
@@ -224,16 +218,10 @@ impl DefaultGenres {
             // The other genres share the remaining probability.
             .for_each(|p| *p /= music * (1.0 + speech.exp()));
         p.push(1.0 / (1.0 + (-speech).exp()));
-        let answers = || {
-            self.genres()
-                .zip(&p)
-                .filter(|((genre, _), _)| is_asked(genre))
-        };
-        let all: f32 = answers()
-            .map(|(_, p)| p)
-            .sum::<f32>()
-            .max(f32::MIN_POSITIVE);
-        let mut shares: Vec<GuessShare> = answers()
+        let all: f32 = p.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+        let mut shares: Vec<GuessShare> = self
+            .genres()
+            .zip(&p)
             .map(|((genre, basis), p)| GuessShare {
                 genre: genre.clone(),
                 probability: p / all,
@@ -242,9 +230,7 @@ impl DefaultGenres {
             .collect();
         shares.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         let probability = shares.first().map_or(0.0, |share| share.probability);
-        // With a choice of genres the result is never unknown.
-        let certain = !among.is_empty() || probability >= self.unknown_below;
-        let genre = certain.then(|| shares[0].genre.clone());
+        let genre = (probability >= self.unknown_below).then(|| shares[0].genre.clone());
         Ok(Guess {
             genre,
             probability,
@@ -326,7 +312,7 @@ mod tests {
             (vec![("punk", 3.0), ("rock", 0.0)], "Punk"),
             (vec![("country", 2.0), ("folk", -1.0)], "Country"),
         ] {
-            let guess = head.guess(&logits(&head, &strong), &[]).unwrap();
+            let guess = head.guess(&logits(&head, &strong)).unwrap();
             assert_eq!(guess.shares[0].genre.name(), expected, "{guess:?}");
             let sum: f32 = guess.shares.iter().map(|share| share.probability).sum();
             assert!((sum - 1.0).abs() < 1e-5 && guess.shares.len() == 17);
@@ -336,7 +322,7 @@ mod tests {
         let (_, tags, bar) = head.tagged[3].clone();
         let mut at = logits(&head, &[("rock", 0.5)]);
         at[tags[0]] = 0.5 + bar;
-        let guess = head.guess(&at, &[]).unwrap();
+        let guess = head.guess(&at).unwrap();
         let probability_of = |name: &str| {
             guess
                 .shares
@@ -354,58 +340,14 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_limited_to_the_requested_genres() {
-        let head = head();
-        let taxonomy = Taxonomy::default();
-        let genres = |names: &[&str]| -> Vec<Genre> {
-            names.iter().map(|n| taxonomy.genre(n).unwrap()).collect()
-        };
-        let punk = logits(&head, &[("punk", 3.0), ("rock", 0.0), ("jazz", -2.0)]);
-        let all = head.guess(&punk, &[]).unwrap();
-        assert_eq!(all.shares[0].genre.name(), "Punk");
-        let high = DefaultGenres {
-            unknown_below: 1.1,
-            ..super::tests::head()
-        };
-        let limited = high.guess(&punk, &genres(&["jazz", "rock"])).unwrap();
-        assert_eq!(limited.genre.as_ref(), Some(&limited.shares[0].genre));
-        let mut names: Vec<&str> = limited.shares.iter().map(|s| s.genre.name()).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["Jazz", "Rock"]);
-        assert!((limited.shares.iter().map(|s| s.probability).sum::<f32>() - 1.0).abs() < 1e-5);
-        let probability_of = |guess: &Guess, name: &str| {
-            guess
-                .shares
-                .iter()
-                .find(|s| s.genre.name() == name)
-                .map(|s| s.probability)
-                .unwrap()
-        };
-        let ratio = probability_of(&all, "Rock") / probability_of(&all, "Jazz");
-        assert!(
-            (probability_of(&limited, "Rock") / probability_of(&limited, "Jazz") / ratio - 1.0)
-                .abs()
-                < 1e-3
-        );
-        let error = head
-            .guess(&punk, &genres(&["polka"]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("genre polka cannot be predicted: the possible genres are Blues"),
-            "{error}"
-        );
-    }
-
-    #[test]
     fn invalid_logits_are_refused_and_weak_ones_are_unknown() {
         let head = head();
-        assert!(head.guess(&[0.0; 49], &[]).is_err() && head.guess(&[f32::NAN; 50], &[]).is_err());
+        assert!(head.guess(&[0.0; 49]).is_err() && head.guess(&[f32::NAN; 50]).is_err());
         let high = DefaultGenres {
             unknown_below: 1.1,
             ..super::tests::head()
         };
-        let guess = high.guess(&[0.0; 50], &[]).unwrap();
+        let guess = high.guess(&[0.0; 50]).unwrap();
         assert!(guess.genre.is_none() && guess.probability > 0.0);
         let taxonomy = Taxonomy::default();
         for (from, to) in [

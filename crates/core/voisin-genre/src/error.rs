@@ -31,44 +31,11 @@ pub enum GenreError {
         /// Number of columns in the line.
         columns: usize,
     },
-    /// A line of a hierarchy is not two genres.
-    #[error(
-        "{}, line {line}: expected a genre, a tab and the genre that it lies within, found {genres} genre(s)",
-        path.display()
-    )]
-    HierarchyLine {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// Number of genres in the line.
-        genres: usize,
-    },
-    /// A line of a table of related styles has too few of them.
-    #[error("{}, line {line}: expected two styles or more with tabs between them, found {styles}", path.display())]
-    KinLine {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// Number of styles in the line.
-        styles: usize,
-    },
     /// The default genre head or its input is invalid.
     #[error("the default genre head cannot be used: {reason}")]
     DefaultHead {
         /// The fault.
         reason: String,
-    },
-    /// A requested genre that cannot be predicted.
-    #[error("genre {requested} cannot be predicted: {}the possible genres are {known}", did_you_mean(.suggestions))]
-    Among {
-        /// The requested genre.
-        requested: String,
-        /// Genres with a similar spelling.
-        suggestions: Vec<String>,
-        /// The genres that can be predicted.
-        known: String,
     },
     /// A setting outside its range.
     #[error("{name} is {value}: expected {expected}")]
@@ -154,26 +121,6 @@ impl GenreError {
         } else {
             Err(Self::TooFewToWrite(labels))
         }
-    }
-
-    /// Checks that all these genres can be predicted.
-    pub fn check_among<'a>(
-        among: &[Genre],
-        known: impl Iterator<Item = &'a Genre>,
-    ) -> Result<(), Self> {
-        let known: Vec<&Genre> = known.collect();
-        let Some(unknown) = among.iter().find(|genre| !known.contains(genre)) else {
-            return Ok(());
-        };
-        Err(Self::Among {
-            requested: unknown.to_string(),
-            suggestions: alike(unknown, known.iter().copied()),
-            known: known
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
     }
 
     /// [`GenreError::UnknownGenre`] with known genres of a similar spelling.

@@ -25,9 +25,7 @@ const REFERENCE: usize = 4000;
 /// Most labelled tracks whose familiarity is measured.
 const MEASURED: usize = 1000;
 /// A track is foreign if fewer than this share of the labelled tracks are as foreign; so many known
-/// tracks are called unknown by mistake. Together with those whose first guess is a genre that the
-/// labels lack ([`super::PresentGenres`]) they may be a tenth: fitted by
-/// `research/quality/open_set_figures.py --fit`.
+/// tracks are called unknown by mistake: fitted by `research/quality/open_set_figures.py --fit`.
 const FOREIGN_BELOW: f32 = 0.08;
 /// Probabilities of tracks less familiar than this are reduced in proportion: fitted by
 /// `research/quality/open_set_figures.py --fit` in an older space. A new fit gives 0.55, which is

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, Axis};
 
 use super::{
-    FitOptions, Fusion, FusionPart, GenreError, GenreModel, LabelledVectors, Near, Nesting,
-    Novelty, OutOfFold, PrecisionStep, Quality, Settings,
+    FitOptions, Fusion, FusionPart, GenreError, GenreModel, LabelledVectors, Near, Novelty,
+    OutOfFold, PrecisionStep, Quality, Settings,
     choose::{choose, sample_groups},
     data::Examples,
     fitted::{AnswerSources, Core},
@@ -37,7 +37,6 @@ impl GenreModel {
         let Validated {
             settings,
             core,
-            nesting,
             fusion,
             accuracies,
             mut sources,
@@ -57,7 +56,7 @@ impl GenreModel {
             scores.iter().map(|score| *score as f32).collect(),
             std::mem::take(&mut sources.neighbours),
         );
-        let oof = out_of_fold(&examples, &nesting, sources, divided, scores);
+        let oof = out_of_fold(&examples, sources, divided, scores);
         let quality = Quality::of(&oof, &covered, &examples.groups, &accuracies);
         let model = Self {
             core,
@@ -68,7 +67,6 @@ impl GenreModel {
             fusion,
             precision: precision_steps(&oof, &covered),
             quality,
-            nesting,
             held,
             min_tracks: options.min_tracks,
             refitted: false,
@@ -83,13 +81,12 @@ impl OutOfFold {
     pub(super) fn of(set: &LabelledVectors, options: &FitOptions) -> Result<Self, GenreError> {
         let examples = sampled(Examples::new(set)?, options);
         let Validated {
-            nesting,
             sources,
             divided,
             scores,
             ..
         } = Validated::of(&examples, options, false)?;
-        Ok(out_of_fold(&examples, &nesting, sources, divided, scores))
+        Ok(out_of_fold(&examples, sources, divided, scores))
     }
 }
 
@@ -107,7 +104,6 @@ struct Validated {
     settings: Settings,
     /// Fitted on all tracks.
     core: Option<Core>,
-    nesting: Nesting,
     fusion: Fusion,
     /// Of the vote, and if there is a head, of the head and of both.
     accuracies: Vec<f64>,
@@ -154,7 +150,6 @@ impl Validated {
         let (sources, covered) = join_folds(examples, &folds, sources_of_folds);
         let known: Vec<[f32; 2]> = covered.iter().map(|&r| sources.novelty[r]).collect();
         let novelty = Novelty::fit(&known);
-        let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
         let targets = examples.targets();
         let mut parts = vec![FusionPart::Vote];
         if !settings.head_classes.is_empty() {
@@ -164,8 +159,7 @@ impl Validated {
             .into_iter()
             .map(|part| {
                 let fusion = Fusion::fit(part, novelty.clone(), &sources, &targets, &covered);
-                let (mut probabilities, _) = fusion.apply(&sources);
-                nesting.undivide(&mut probabilities);
+                let (probabilities, _) = fusion.apply(&sources);
                 let is_correct =
                     |&r: &usize| examples.classes[r].contains(&argmax(probabilities.row(r)));
                 (fusion, covered.iter().map(is_correct).collect())
@@ -182,7 +176,6 @@ impl Validated {
         Ok(Self {
             settings,
             core,
-            nesting,
             fusion,
             accuracies,
             sources,
@@ -195,21 +188,16 @@ impl Validated {
 
 fn out_of_fold(
     examples: &Examples,
-    nesting: &Nesting,
     sources: AnswerSources,
-    mut fused: Array2<f32>,
+    fused: Array2<f32>,
     novelty: Vec<f64>,
 ) -> OutOfFold {
-    let mut head = sources.head.mapv(f32::exp);
-    [&mut fused, &mut head]
-        .into_iter()
-        .for_each(|p| nesting.undivide(p));
     OutOfFold {
         rows: examples.origin.clone(),
         ids: examples.ids.clone(),
         genres: examples.genres.clone(),
         classes: examples.classes.clone(),
-        head,
+        head: sources.head.mapv(f32::exp),
         vote: sources.whole,
         fused,
         novelty,

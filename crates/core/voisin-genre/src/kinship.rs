@@ -9,20 +9,16 @@
 //! A track with both genres has distance 0 from either, so that genres of the same tracks have
 //! distance 0.
 
-use std::collections::BTreeMap;
-
-use ndarray::{Array1, Array2, ArrayView1, Axis};
-use rayon::prelude::*;
+use ndarray::{Array1, Array2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Genre, GenreError, LabelledVectors, Nesting, Space, Transform,
+    Genre, GenreError, LabelledVectors, Space, Transform,
     data::{Examples, priors},
     nearest::with_products,
     space::unit_rows,
 };
-use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 
 /// Settings of [`kinship`].
@@ -30,12 +26,8 @@ use voisin_base::track::TrackId;
 pub struct KinshipOptions {
     /// Neighbours of other genres that vote.
     pub k: usize,
-    /// Resamples for each interval.
-    pub resamples: usize,
-    /// Typical and borderline tracks listed per genre.
+    /// Typical tracks listed per genre.
     pub tracks: usize,
-    /// Seed of the random numbers.
-    pub seed: u64,
     /// Most tracks to use; more are thinned evenly.
     pub max_tracks: usize,
 }
@@ -44,9 +36,7 @@ impl Default for KinshipOptions {
     fn default() -> Self {
         Self {
             k: 20,
-            resamples: 200,
             tracks: 5,
-            seed: 1,
             max_tracks: 10_000,
         }
     }
@@ -69,9 +59,6 @@ pub struct GenreKinship {
     pub genre: Genre,
     /// Number of its tracks.
     pub tracks: usize,
-    /// The genres that it is within, by labels: all or nearly all its tracks have them as well, and
-    /// not the reverse; of nested ones the narrowest.
-    pub within: Vec<Genre>,
     /// Mean cosine of its tracks to their mean direction, in [-1, 1]; `None` for a single
     /// track.
     pub cohesion: Option<f64>,
@@ -79,8 +66,6 @@ pub struct GenreKinship {
     pub nearest: Vec<Kin>,
     /// Tracks nearest to the genre's mean direction, nearest first.
     pub typical: Vec<TrackId>,
-    /// Tracks nearer to another genre's tracks than to those of their own, largest margin first.
-    pub borderline: Vec<Borderline>,
 }
 
 /// A relation between two genres.
@@ -90,27 +75,12 @@ pub struct Kin {
     pub genre: Genre,
     /// Mean of the three measures, in [0, 1].
     pub distance: f64,
-    /// 2.5 % point of the distance when this genre's artists are resampled.
-    pub low: f64,
-    /// 97.5 % point.
-    pub high: f64,
     /// 1 - cosine of mean directions, unscaled, in [0, 2].
     pub centroid: f64,
     /// Mean 1 - cosine to the nearest tracks, unscaled, in [0, 2].
     pub neighbourhood: f64,
     /// The other genre's share in the votes for this one's tracks, in [0, 1].
     pub votes: f64,
-}
-
-/// A track between two genres.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Borderline {
-    /// The track.
-    pub track: TrackId,
-    /// The other genre.
-    pub towards: Genre,
-    /// Cosine to that genre's tracks minus cosine to those of its own.
-    pub margin: f64,
 }
 
 impl Kinship {
@@ -120,63 +90,6 @@ impl Kinship {
             .iter()
             .find(|g| g.genre == *genre)
             .ok_or_else(|| GenreError::unknown_genre(genre, self.genres.iter().map(|g| &g.genre)))
-    }
-
-    /// Agglomerative clustering of genres (average linkage), for a dendrogram and the order of a heat
-    /// map.
-    ///
-    /// Each merge has two clusters (genres are `0..n`, the i-th merge makes cluster `n + i`) and
-    /// their distance.
-    pub fn merges(&self) -> Vec<(usize, usize, f64)> {
-        let n = self.distance.len();
-        let mut live: Vec<(usize, Vec<usize>)> = (0..n).map(|i| (i, vec![i])).collect();
-        let mut merges = Vec::new();
-        while live.len() > 1 {
-            let mut best = (f64::INFINITY, 0, 1);
-            for i in 0..live.len() {
-                for j in i + 1..live.len() {
-                    let sum: f64 = live[i]
-                        .1
-                        .iter()
-                        .flat_map(|&a| live[j].1.iter().map(move |&b| self.distance[a][b]))
-                        .sum();
-                    let mean = sum / (live[i].1.len() * live[j].1.len()) as f64;
-                    if mean < best.0 {
-                        best = (mean, i, j);
-                    }
-                }
-            }
-            let (distance, i, j) = best;
-            let (right, mut members) = live.remove(j);
-            let (left, left_members) = live.remove(i);
-            members.splice(0..0, left_members);
-            merges.push((left, right, distance));
-            live.push((n + merges.len() - 1, members));
-        }
-        merges
-    }
-
-    /// Genres in the order of the dendrogram's leaves.
-    pub fn leaf_order(&self) -> Vec<usize> {
-        fn walk(node: usize, n: usize, merges: &[(usize, usize, f64)], out: &mut Vec<usize>) {
-            if node < n {
-                out.push(node);
-            } else {
-                walk(merges[node - n].0, n, merges, out);
-                walk(merges[node - n].1, n, merges, out);
-            }
-        }
-        let n = self.distance.len();
-        let merges = self.merges();
-        let mut order = Vec::new();
-        if n > 0 {
-            walk(n + merges.len() - 1, n, &merges, &mut order);
-        }
-        if order.is_empty() {
-            (0..n).collect()
-        } else {
-            order
-        }
     }
 }
 
@@ -208,9 +121,7 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
                 .collect()
         })
         .collect();
-    let sums = sums(&unit, &members);
-    let centroids = unit_rows(sums.clone());
-    let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
+    let centroids = unit_rows(sums(&unit, &members));
 
     // Directed measures, then their symmetric means and scales.
     let mut raw = [
@@ -219,8 +130,7 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
         Array2::zeros((k, k)),
     ];
     for g in 0..k {
-        let affinities = AffinitySums::new(&members[g], &examples, &tracks);
-        let rows = measures(g, &affinities, |h| centroids.row(h));
+        let rows = measures(g, &members[g], &examples, &tracks, &centroids);
         for (matrix, row) in raw.iter_mut().zip(rows) {
             matrix.row_mut(g).assign(&Array1::from(row));
         }
@@ -251,24 +161,12 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
         }
     }
     let genres = (0..k)
-        .into_par_iter()
         .map(|g| {
-            let context = KinshipContext {
-                examples: &examples,
-                unit: &unit,
-                tracks: &tracks,
-                sums: &sums,
-                centroids: &centroids,
-                nesting: &nesting,
-            };
-            let intervals = context.intervals(g, &members[g], &raw, &scales, options);
             let mut nearest: Vec<Kin> = (0..k)
                 .filter(|&h| h != g)
                 .map(|h| Kin {
                     genre: examples.genres[h].clone(),
                     distance: distance[g][h],
-                    low: intervals[h].0,
-                    high: intervals[h].1,
                     centroid: raw[0][[g, h]],
                     neighbourhood: f64::midpoint(raw[1][[g, h]], raw[1][[h, g]]),
                     votes: 1.0 - raw[2][[g, h]],
@@ -279,7 +177,21 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
                     .total_cmp(&b.distance)
                     .then(a.genre.cmp(&b.genre))
             });
-            context.genre(g, &members[g], nearest, options.tracks)
+            let to_centre = |i: usize| f64::from(unit.row(i).dot(&centroids.row(g)));
+            let mut typical = members[g].clone();
+            typical.sort_by(|&a, &b| to_centre(b).total_cmp(&to_centre(a)).then(a.cmp(&b)));
+            let sum: f64 = typical.iter().map(|&i| to_centre(i)).sum();
+            GenreKinship {
+                genre: examples.genres[g].clone(),
+                tracks: typical.len(),
+                cohesion: (typical.len() > 1).then(|| sum / typical.len() as f64),
+                nearest,
+                typical: typical
+                    .iter()
+                    .take(options.tracks)
+                    .map(|&i| examples.ids[i])
+                    .collect(),
+            }
         })
         .collect();
     Ok(Kinship { genres, distance })
@@ -295,66 +207,34 @@ fn sums(unit: &Array2<f32>, members: &[Vec<usize>]) -> Array2<f32> {
     out
 }
 
-/// Sums of the affinities of some tracks (with repetitions) to each genre.
-#[derive(Clone)]
-struct AffinitySums {
-    tracks: usize,
-    near: Vec<f64>,
-    votes: Vec<f64>,
-}
-
-impl AffinitySums {
-    fn new(rows: &[usize], examples: &Examples, affinities: &TrackAffinities) -> Self {
-        let k = examples.n_classes();
-        let mut near = vec![0.0; k];
-        let mut votes = vec![0.0; k];
-        for &r in rows {
-            let track_classes = &examples.classes[r];
-            for h in 0..k {
-                // A track with a genre has distance 0 from it and votes for it.
-                let (far, share) = if track_classes.contains(&h) {
-                    (0.0, 1.0)
-                } else {
-                    (affinities.near[[r, h]], affinities.votes[[r, h]])
-                };
-                near[h] += f64::from(far);
-                votes[h] += f64::from(share);
-            }
-        }
-        Self {
-            tracks: rows.len(),
-            near,
-            votes,
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.tracks += other.tracks;
-        for (sums, more) in [
-            (&mut self.near, &other.near),
-            (&mut self.votes, &other.votes),
-        ] {
-            sums.iter_mut()
-                .zip(more)
-                .for_each(|(sum, more)| *sum += more);
-        }
-    }
-}
-
 /// Distances of one genre, from the affinities of its tracks, to every genre.
-fn measures<'a>(
+fn measures(
     genre: usize,
-    sums: &AffinitySums,
-    centre: impl Fn(usize) -> ArrayView1<'a, f32>,
+    members: &[usize],
+    examples: &Examples,
+    affinities: &TrackAffinities,
+    centroids: &Array2<f32>,
 ) -> [Vec<f64>; 3] {
-    let k = sums.near.len();
-    let n = sums.tracks.max(1) as f64;
+    let k = examples.n_classes();
+    let n = members.len().max(1) as f64;
     let mut out = [vec![0.0; k], vec![0.0; k], vec![0.0; k]];
     for h in (0..k).filter(|h| *h != genre) {
+        let mut near = 0.0;
+        let mut votes = 0.0;
+        for &row in members {
+            // A track with a genre has distance 0 from it and votes for it.
+            let (far, share) = if examples.classes[row].contains(&h) {
+                (0.0, 1.0)
+            } else {
+                (affinities.near[[row, h]], affinities.votes[[row, h]])
+            };
+            near += f64::from(far);
+            votes += f64::from(share);
+        }
         // Rounding may give slightly negative values for the same tracks.
-        out[0][h] = (1.0 - f64::from(centre(genre).dot(&centre(h)))).max(0.0);
-        out[1][h] = sums.near[h] / n;
-        out[2][h] = 1.0 - sums.votes[h] / n;
+        out[0][h] = (1.0 - f64::from(centroids.row(genre).dot(&centroids.row(h)))).max(0.0);
+        out[1][h] = near / n;
+        out[2][h] = 1.0 - votes / n;
     }
     out
 }
@@ -481,153 +361,4 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
         tracks.votes.row_mut(i).assign(&Array1::from(votes));
     }
     tracks
-}
-
-struct KinshipContext<'a> {
-    examples: &'a Examples,
-    unit: &'a Array2<f32>,
-    tracks: &'a TrackAffinities,
-    /// Sums of the tracks of each genre.
-    sums: &'a Array2<f32>,
-    centroids: &'a Array2<f32>,
-    nesting: &'a Nesting,
-}
-
-impl KinshipContext<'_> {
-    /// Bootstrap intervals (95 %) of the distance to each genre, resampling this genre's groups.
-    fn intervals(
-        &self,
-        genre: usize,
-        members: &[usize],
-        raw: &[Array2<f64>; 3],
-        scales: &[f64],
-        options: &KinshipOptions,
-    ) -> Vec<(f64, f64)> {
-        let k = self.centroids.nrows();
-        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for &m in members {
-            groups.entry(self.examples.groups[m]).or_default().push(m);
-        }
-        let groups: Vec<Vec<usize>> = groups.into_values().collect();
-        // Sums of each artist are computed once; a resample only adds them.
-        let group_sums: Vec<AffinitySums> = groups
-            .iter()
-            .map(|rows| AffinitySums::new(rows, self.examples, self.tracks))
-            .collect();
-        let nothing = AffinitySums::new(&[], self.examples, self.tracks);
-        let mut rng = Random::new(options.seed.wrapping_add(genre as u64));
-        let mut draws: Vec<Vec<f64>> = vec![Vec::new(); k];
-        let bears = |r: usize, h: usize| self.examples.classes[r].contains(&h);
-        let is_shared = |h: &usize| members.iter().any(|&r| bears(r, *h));
-        // Genres that some of these tracks have, with the sum of their other tracks.
-        let shared: Vec<(usize, Array1<f32>)> = (0..k)
-            .filter(is_shared)
-            .map(|h| {
-                let others = |sum: Array1<f32>, &r: &usize| {
-                    if bears(r, h) {
-                        sum - self.unit.row(r)
-                    } else {
-                        sum
-                    }
-                };
-                let nothing = || Array1::zeros(self.unit.ncols());
-                (
-                    h,
-                    if h == genre {
-                        nothing()
-                    } else {
-                        members.iter().fold(self.sums.row(h).to_owned(), others)
-                    },
-                )
-            })
-            .collect();
-        for _ in 0..options.resamples {
-            // Whole artists are drawn, because tracks of one artist are similar and would narrow
-            // the interval.
-            let mut drawn: Vec<usize> = Vec::new();
-            let mut sums = nothing.clone();
-            for _ in 0..groups.len() {
-                let group = rng.below(groups.len());
-                drawn.extend(&groups[group]);
-                sums.add(&group_sums[group]);
-            }
-            // Tracks that have other genres as well are drawn for these, too.
-            let centres: BTreeMap<usize, Array2<f32>> = shared
-                .iter()
-                .map(|(h, others)| {
-                    let mut sum = others.clone();
-                    drawn
-                        .iter()
-                        .filter(|r| bears(**r, *h))
-                        .for_each(|&r| sum += &self.unit.row(r));
-                    (*h, unit_rows(sum.insert_axis(Axis(0))))
-                })
-                .collect();
-            let centre = |h: usize| {
-                centres
-                    .get(&h)
-                    .map_or_else(|| self.centroids.row(h), |centre| centre.row(0))
-            };
-            let rows = measures(genre, &sums, centre);
-            for h in (0..k).filter(|h| *h != genre) {
-                let distance = (0..3)
-                    .map(|m| f64::midpoint(rows[m][h], raw[m][[h, genre]]) / scales[m])
-                    .sum::<f64>();
-                draws[h].push(distance / 3.0);
-            }
-        }
-        draws
-            .iter_mut()
-            .map(|d| {
-                d.sort_by(f64::total_cmp);
-                let at = |q: f64| {
-                    d.get(((d.len().saturating_sub(1)) as f64 * q).round() as usize)
-                        .copied()
-                };
-                (at(0.025).unwrap_or(0.0), at(0.975).unwrap_or(0.0))
-            })
-            .collect()
-    }
-
-    fn genre(&self, g: usize, members: &[usize], nearest: Vec<Kin>, list: usize) -> GenreKinship {
-        let to_centre = |i: usize| f64::from(self.unit.row(i).dot(&self.centroids.row(g)));
-        let cohesion = (members.len() > 1)
-            .then(|| members.iter().map(|&i| to_centre(i)).sum::<f64>() / members.len() as f64);
-        let mut typical = members.to_vec();
-        typical.sort_by(|&a, &b| to_centre(b).total_cmp(&to_centre(a)).then(a.cmp(&b)));
-        let mut borderline: Vec<(f64, usize, usize)> = members
-            .iter()
-            .filter_map(|&i| {
-                let other = (0..self.centroids.nrows())
-                    .filter(|h| !self.examples.classes[i].contains(h))
-                    .min_by(|&a, &b| {
-                        self.tracks.near[[i, a]].total_cmp(&self.tracks.near[[i, b]])
-                    })?;
-                let margin = f64::from(self.tracks.near[[i, g]] - self.tracks.near[[i, other]]);
-                (margin > 0.0).then_some((margin, i, other))
-            })
-            .collect();
-        borderline.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        GenreKinship {
-            genre: self.examples.genres[g].clone(),
-            tracks: members.len(),
-            within: self.nesting.wholes(&self.examples.genres[g]),
-            cohesion,
-            nearest,
-            typical: typical
-                .iter()
-                .take(list)
-                .map(|&i| self.examples.ids[i])
-                .collect(),
-            borderline: borderline
-                .iter()
-                .take(list)
-                .map(|&(margin, i, other)| Borderline {
-                    track: self.examples.ids[i],
-                    towards: self.examples.genres[other].clone(),
-                    margin,
-                })
-                .collect(),
-        }
-    }
 }

@@ -4,7 +4,6 @@
 //! Not for: reading tags (`audio`), measuring quality (`eval`).
 
 mod choose;
-mod classifier;
 mod data;
 mod default;
 mod error;
@@ -19,11 +18,9 @@ mod label_count;
 mod model;
 mod name;
 mod nearest;
-mod nesting;
 mod novelty;
 mod parallel;
 mod prediction;
-mod present;
 mod provenance;
 mod settings;
 mod space;
@@ -34,23 +31,20 @@ mod unknown;
 mod vote;
 mod voters;
 
-pub use classifier::FusionClassifier;
 pub use data::{LabelledRows, LabelledVectors, QueryVectors, thinned};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::{GIVE_GENRES, GenreError};
 pub use familiarity::{Familiar, Familiarity, MeasuredFamiliarity, is_steady};
 pub use fusion::Fusion;
-pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};
+pub use kinship::{GenreKinship, Kin, Kinship, KinshipOptions, kinship};
 pub use label_count::{LEAST_GENRES, LEAST_TRACKS, LabelCount, WELL_KNOWN};
 pub use model::{
     FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality,
 };
 pub use name::Genre;
 pub use nearest::{Near, nearest};
-pub use nesting::Nesting;
 pub use novelty::Novelty;
-pub use prediction::{Agreement, Confidence, GenrePrediction};
-pub use present::{KinStyles, PresentGenres};
+pub use prediction::{Confidence, GenrePrediction};
 pub use provenance::{Provenance, Recipe};
 pub use settings::{FusionPart, Settings, VoteSettings};
 pub use space::{Space, Transform, unit_rows};

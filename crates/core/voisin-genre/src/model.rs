@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, Nesting,
-    QueryVectors, Settings, UnknownReason, Voter, Votes, WELL_KNOWN,
+    Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, QueryVectors, Settings,
+    UnknownReason, Voter, Votes, WELL_KNOWN,
     fitted::{AnswerSources, Core},
     held_out::HeldOut,
 };
@@ -91,8 +91,6 @@ pub struct GenreModel {
     pub(super) precision: Vec<PrecisionStep>,
     pub(super) quality: Quality,
     pub(super) digest: String,
-    /// Nesting of the genres of the voting tracks.
-    pub(super) nesting: Nesting,
     /// Out-of-fold predictions for the training tracks.
     pub(super) held: HeldOut,
     pub(super) min_tracks: usize,
@@ -122,9 +120,6 @@ pub struct PredictOptions {
     pub voters: usize,
     /// Most genres in each list of shares.
     pub genres: usize,
-    /// Genres to choose from; empty: all. The lists of the head and of the votes have all
-    /// genres.
-    pub among: Vec<Genre>,
 }
 
 impl Default for PredictOptions {
@@ -134,7 +129,6 @@ impl Default for PredictOptions {
             novelty: 0.99,
             voters: 10,
             genres: 10,
-            among: Vec::new(),
         }
     }
 }
@@ -239,13 +233,6 @@ impl GenreModel {
             // A training track gets its out-of-fold prediction.
             self.held.answer(row, to, &self.genres, &reference, answer);
         }
-        self.nesting.undivide(&mut sources.head);
-        let mut unlimited = (!options.among.is_empty()).then(|| fused.clone());
-        self.keep_among(&mut fused, &options.among)?;
-        unlimited
-            .iter_mut()
-            .chain([&mut fused])
-            .for_each(|p| self.nesting.undivide(p));
         let threshold = options.precision.map_or(0.0, |p| self.threshold(p));
         Ok((0..queries.vectors.nrows())
             .into_par_iter()
@@ -253,61 +240,19 @@ impl GenreModel {
                 let mut answer =
                     self.answer(queries, &sources, &fused, scores[i], threshold, i, options);
                 answer.held_out = held[i].is_some();
-                match &unlimited {
-                    Some(all) => self.limited(answer, all.row(i)),
-                    None => answer,
-                }
+                answer
             })
             .collect())
-    }
-
-    /// Sets the probabilities of other genres to 0 and scales rows to sum 1.
-    fn keep_among(
-        &self,
-        probabilities: &mut Array2<f32>,
-        among: &[Genre],
-    ) -> Result<(), GenreError> {
-        if among.is_empty() {
-            return Ok(());
-        }
-        GenreError::check_among(among, self.genres.iter())?;
-        let is_allowed: Vec<bool> = self
-            .genres
-            .iter()
-            .map(|genre| among.contains(genre))
-            .collect();
-        for mut row in probabilities.rows_mut() {
-            let sum: f32 = row
-                .iter()
-                .zip(&is_allowed)
-                .filter(|(_, is_allowed)| **is_allowed)
-                .map(|(p, _)| p)
-                .sum();
-            // Without any probability for these genres they are equally likely.
-            let even = 1.0 / is_allowed.iter().filter(|is_allowed| **is_allowed).count() as f32;
-            for (p, &is_allowed) in row.iter_mut().zip(&is_allowed) {
-                *p = match (is_allowed, sum > 0.0) {
-                    (true, true) => *p / sum,
-                    (true, false) => even,
-                    (false, _) => 0.0,
-                };
-            }
-        }
-        Ok(())
     }
 
     /// Combined, head's and vote's probabilities, `[queries, genres]` each, and novelty scores.
     pub fn probabilities(&self, queries: &QueryVectors) -> Result<Probabilities, GenreError> {
         queries.check(self.dimension())?;
         let sources = self.sources(queries);
-        let (mut fused, novelty) = self.fusion.apply(&sources);
-        let mut head = sources.head.mapv(f32::exp);
-        [&mut fused, &mut head]
-            .into_iter()
-            .for_each(|p| self.nesting.undivide(p));
+        let (fused, novelty) = self.fusion.apply(&sources);
         Ok(Probabilities {
             fused,
-            head,
+            head: sources.head.mapv(f32::exp),
             vote: sources.whole,
             novelty,
         })
@@ -385,25 +330,6 @@ impl GenreModel {
         } else {
             None
         };
-        let agreement = if self
-            .core
-            .settings
-            .head_classes
-            .binary_search(&best)
-            .is_err()
-        {
-            Agreement::NoHead
-        } else {
-            match (
-                first(sources.head.row(i)) == best,
-                first(sources.whole.row(i)) == best,
-            ) {
-                (true, true) => Agreement::Both,
-                (true, false) => Agreement::HeadOnly,
-                (false, true) => Agreement::NeighboursOnly,
-                (false, false) => Agreement::Neither,
-            }
-        };
         let temperature = self.core.settings.vote.temperature;
         let near = &sources.neighbours[i];
         // Relative to the nearest and corrected for the frequency of genres, as in the vote.
@@ -445,26 +371,16 @@ impl GenreModel {
         } else {
             list(sources.head.row(i))
         };
-        let probabilities = self.ranked(fused.row(i), usize::MAX);
-        let genres = self.nesting.together(&probabilities);
         GenrePrediction {
-            words: self.nesting.words(&genres),
-            genres: if unknown.is_none() {
-                genres
-            } else {
-                Vec::new()
-            },
             genre: unknown.is_none().then(|| self.genres[best].clone()),
             best: self.genres[best].clone(),
             probability,
-            without_limit: None,
             answers_by: self.fusion.part,
             held_out: false,
             unknown,
             novelty,
             novelty_score: score as f32,
             confidence: Confidence::of(probability),
-            agreement,
             probabilities: list(fused.row(i)),
             head,
             votes: Votes {
@@ -474,26 +390,6 @@ impl GenreModel {
                 collection: 0.0,
             },
         }
-    }
-
-    /// Adds the best of all genres to a prediction among some, and sets its confidence relative to
-    /// all.
-    fn limited(
-        &self,
-        mut answer: GenrePrediction,
-        all: ndarray::ArrayView1<f32>,
-    ) -> GenrePrediction {
-        let best = self.order(all).first().copied().unwrap_or(0);
-        if self.genres[best] != answer.best {
-            let share_of =
-                |genre: &Genre| self.genres.binary_search(genre).map_or(0.0, |at| all[at]);
-            answer.confidence = Confidence::of(share_of(&answer.best));
-            answer.without_limit = Some(GenreShare {
-                genre: self.genres[best].clone(),
-                share: all[best],
-            });
-        }
-        answer
     }
 
     /// Classes with a share, largest first, of equals the more common first.
@@ -525,8 +421,7 @@ impl GenreModel {
 /// Probabilities of many tracks.
 #[derive(Debug, Clone)]
 pub struct Probabilities {
-    /// Combined probability that a track has each genre, `[queries, genres]`; rows sum to 1 if no
-    /// track has several.
+    /// Combined probability of each genre, `[queries, genres]`; rows sum to 1.
     pub fused: Array2<f32>,
     /// The head's.
     pub head: Array2<f32>,

@@ -10,19 +10,10 @@ use super::{Familiar, FusionPart, Genre, GenreShare, UnknownReason, Votes};
 pub struct GenrePrediction {
     /// The predicted genre; `None` if unknown.
     pub genre: Option<Genre>,
-    /// The predicted genre and those that the track most likely has as well; empty if
-    /// unknown.
-    pub genres: Vec<Genre>,
     /// The most likely genre, even if the prediction is unknown.
     pub best: Genre,
-    /// This and the genres that the track most likely has as well, as text.
-    #[serde(skip)]
-    pub words: String,
     /// Calibrated probability of [`Self::best`], in [0, 1].
     pub probability: f32,
-    /// The most likely of all genres and its probability, if only some were allowed and it is not
-    /// one of them.
-    pub without_limit: Option<GenreShare>,
     /// The parts of the model that were used.
     pub answers_by: FusionPart,
     /// Whether it or a copy of it is a training track: then the prediction is from models trained
@@ -37,10 +28,8 @@ pub struct GenrePrediction {
     pub novelty_score: f32,
     /// The probability as a word.
     pub confidence: Confidence,
-    /// Whether head and neighbours agree.
-    pub agreement: Agreement,
     /// The probability of each genre, largest first (only the first few, see the options); they sum
-    /// to 1 if no track has several.
+    /// to 1.
     pub probabilities: Vec<GenreShare>,
     /// The head's probabilities, largest first.
     pub head: Vec<GenreShare>,
@@ -72,7 +61,6 @@ impl GenrePrediction {
     pub fn reject(&mut self, reason: Option<UnknownReason>) {
         if reason.is_some() {
             (self.genre, self.unknown) = (None, reason);
-            self.genres.clear();
         }
     }
 
@@ -87,44 +75,12 @@ impl GenrePrediction {
     /// The prediction as text, with its probability.
     pub fn summary(&self) -> String {
         let percent = format!("{:.0} %", 100.0 * self.probability);
-        match (self.unknown, &self.without_limit) {
-            (Some(_), _) => format!("{} ({percent})", self.sentence()),
-            (None, Some(other)) => format!(
-                "{} is the least unlikely ({percent} of what they share); without that limit it is {} ({:.0} %)",
-                self.best,
-                other.genre,
-                100.0 * other.share
-            ),
-            (None, None) if self.is_surer_than_its_parts() => format!(
-                "{}, {} ({percent}); {}, together more certain than either alone",
-                self.words, self.confidence, self.agreement
-            ),
-            (None, None) => format!(
-                "{}, {} ({percent}); {}",
-                self.words, self.confidence, self.agreement
-            ),
-        }
-    }
-
-    /// Whether the combined probability is greater than those of both parts.
-    fn is_surer_than_its_parts(&self) -> bool {
-        let in_head = self
-            .head
-            .iter()
-            .find(|share| share.genre == self.best)
-            .map_or(0.0, |share| share.share);
-        // By more than half of the last printed digit.
-        self.answers_by == FusionPart::Fused
-            && self.agreement == Agreement::Both
-            && self.probability > in_head.max(self.votes.share(&self.best)) + 0.005
-    }
-
-    /// The prediction as text, without its probability.
-    pub fn sentence(&self) -> String {
-        let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
         match self.unknown {
-            Some(reason) => reason.sentence(&kin, None),
-            None => format!("{}, {}; {}", self.words, self.confidence, self.agreement),
+            Some(reason) => {
+                let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
+                format!("{} ({percent})", reason.sentence(&kin))
+            }
+            None => format!("{}, {} ({percent})", self.best, self.confidence),
         }
     }
 }
@@ -166,34 +122,6 @@ impl std::fmt::Display for Confidence {
             Self::Likely => "likely",
             Self::VeryLikely => "very likely",
             Self::AlmostCertain => "almost certain",
-        })
-    }
-}
-
-/// Agreement of head and neighbours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Agreement {
-    /// Both have this genre first.
-    Both,
-    /// Only the head has it first.
-    HeadOnly,
-    /// Only the neighbours have it first.
-    NeighboursOnly,
-    /// Neither has it first, but both together do.
-    Neither,
-    /// The head lacks this genre.
-    NoHead,
-}
-
-impl std::fmt::Display for Agreement {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Both => "the trained head and the neighbours agree",
-            Self::HeadOnly => "predicted by the trained head, not by the neighbours",
-            Self::NeighboursOnly => "predicted by the neighbours, not by the trained head",
-            Self::Neither => "a compromise between the trained head and the neighbours",
-            Self::NoHead => "by the neighbours alone",
         })
     }
 }

@@ -7,8 +7,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FitOptions, Fusion, Genre, GenreError, GenreModel, Near, Nesting, PrecisionStep, Provenance,
-    Quality, Settings, Space, Transform, data::Examples, fitted::Core, held_out::HeldOut,
+    FitOptions, Fusion, Genre, GenreError, GenreModel, Near, PrecisionStep, Provenance, Quality,
+    Settings, Space, Transform, data::Examples, fitted::Core, held_out::HeldOut,
 };
 use voisin_base::atomic_file;
 use voisin_base::track::TrackId;
@@ -370,7 +370,6 @@ impl GenreModel {
         }
         Some(Self {
             held,
-            nesting: Nesting::new(genres.clone(), &training.classes),
             core: Core::assemble(settings, space, head, raw, training.classes, k),
             genres,
             ids: training.ids,

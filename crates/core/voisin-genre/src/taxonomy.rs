@@ -1,9 +1,8 @@
 //! Parses the text of tags to genres.
 //!
 //! A [`Genre`] has the user's spelling and a key by which spellings are compared: `Hip-Hop`,
-//! `hip hop` and `HIPHOP` are one genre. There is no built-in hierarchy of genres: which genre is
-//! within which follows from the labels ([`super::Nesting`]) or from a user's table, and kinship is
-//! measured ([`super::kinship`]).
+//! `hip hop` and `HIPHOP` are one genre. There is no hierarchy of genres: kinship is measured
+//! ([`super::kinship`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -12,44 +11,6 @@ use std::sync::{Arc, LazyLock};
 use super::{Genre, GenreError, id3};
 use voisin_base::table::TableText;
 use voisin_base::text::{self, clean};
-
-/// Words that end names of genres, and the keys of words that name such a genre only together with them.
-const HALVES: [(&str, &str); 6] = [
-    (
-        "Metal",
-        "black death doom drone gothic groove heavy melodic power progressive sludge speed stoner symphonic technical thrash",
-    ),
-    (
-        "House",
-        "acid afro chicago deep french future hard latin progressive soulful tech tribal tropical vocal",
-    ),
-    ("Techno", "acid deep detroit hard melodic"),
-    ("Trance", "acid hard progressive tech uplifting vocal"),
-    (
-        "Rap",
-        "conscious eastcoast gangsta hardcore political southern underground westcoast",
-    ),
-    (
-        "Rock",
-        "art classic glam hard math progressive soft southern space stoner",
-    ),
-];
-
-/// Suffixes of decades' names after the number, as keys.
-const DECADE_ENDS: [&str; 8] = ["s", "es", "er", "erjahre", "tal", "talet", "е", "年代"];
-
-/// Whether a key is the name of a decade: `80s`, `90er Jahre`, `années 80`, which is no genre.
-fn is_decade(key: &str) -> bool {
-    let before = ["the", "annees", "anni", "anos", "jaren"]
-        .iter()
-        .find_map(|word| key.strip_prefix(word));
-    let number = before.unwrap_or(key);
-    let end = number.trim_start_matches(|c: char| c.is_ascii_digit());
-    let digits = number.strip_suffix(end).unwrap_or_default();
-    matches!(digits.len(), 2 | 4)
-        && digits.ends_with('0')
-        && (DECADE_ENDS.contains(&end) || before.is_some() && end.is_empty())
-}
 
 /// The text of a user's table.
 pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
@@ -72,8 +33,6 @@ pub(super) fn table_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 pub struct Taxonomy {
     /// Folded spelling → its meaning.
     synonyms: Arc<HashMap<String, Meaning>>,
-    /// Key of a genre → the genres that it is within, from a user's table.
-    wholes: Arc<HashMap<String, Vec<Genre>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -100,7 +59,6 @@ impl Taxonomy {
     pub fn without_synonyms() -> Self {
         Self {
             synonyms: Arc::default(),
-            wholes: Arc::default(),
         }
     }
 
@@ -156,37 +114,6 @@ impl Taxonomy {
         Ok(())
     }
 
-    /// Adds a user's hierarchy: lines of `part<TAB>whole`, `#` comments. Tracks with the part have
-    /// the whole as well.
-    ///
-    /// # Errors
-    /// The file cannot be read; a line is not two genres.
-    pub fn with_hierarchy(mut self, path: &Path) -> Result<Self, GenreError> {
-        self.extend_hierarchy(&read_table(path)?, path)?;
-        Ok(self)
-    }
-
-    fn extend_hierarchy(&mut self, text: &str, path: &Path) -> Result<(), GenreError> {
-        for (number, line) in table_lines(text) {
-            let genres: Vec<Option<Genre>> =
-                line.split('\t').map(|name| self.genre(name)).collect();
-            let [Some(part), Some(whole)] = genres.as_slice() else {
-                let path = path.to_owned();
-                let line = number;
-                return Err(GenreError::HierarchyLine {
-                    path,
-                    line,
-                    genres: genres.iter().flatten().count(),
-                });
-            };
-            Arc::make_mut(&mut self.wholes)
-                .entry(part.key().to_owned())
-                .or_default()
-                .push(whole.clone());
-        }
-        Ok(())
-    }
-
     /// The whole string as one genre, without splitting or numbers. `None` if it is no
     /// genre.
     pub fn genre(&self, spelling: &str) -> Option<Genre> {
@@ -203,10 +130,6 @@ impl Taxonomy {
                 _ => break,
             }
         }
-        // A user can keep decades by a line for each in a file of synonyms.
-        if is_decade(&key) && !self.synonyms.contains_key(&key) {
-            return None;
-        }
         Some(Genre::from_parts(name, key))
     }
 
@@ -221,8 +144,7 @@ impl Taxonomy {
             .collect()
     }
 
-    /// The genres of a tag's strings, in order, without repetitions, followed by those that they are
-    /// within.
+    /// The genres of a tag's strings, in order, without repetitions.
     ///
     /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/`, `,`, `>` and `: ` unless the
     /// whole is a known name; parses `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is
@@ -251,21 +173,8 @@ impl Taxonomy {
                         push(self.genre(text));
                     } else {
                         for list in text.replace(": ", ">").split([',', '>']) {
-                            // "Black/Death Metal" is two kinds of metal.
-                            let last = list.trim_end().rsplit_once(' ').map(|(_, last)| last);
-                            let of_kind = HALVES.iter().find(|(word, _)| {
-                                last.is_some_and(|last| last.eq_ignore_ascii_case(word))
-                            });
                             for piece in list.split('/') {
-                                let piece = numbered(piece).unwrap_or(piece);
-                                let key = text::key(piece);
-                                let is_half = |(_, halves): &&(&str, &str)| {
-                                    halves.split(' ').any(|half| half == key)
-                                };
-                                push(match of_kind.filter(is_half) {
-                                    Some((word, _)) => self.genre(&format!("{piece} {word}")),
-                                    None => self.genre(piece),
-                                });
+                                push(self.genre(numbered(piece).unwrap_or(piece)));
                             }
                         }
                     }
@@ -274,17 +183,6 @@ impl Taxonomy {
                     push(self.genre(name));
                 }
             }
-        }
-        // Transitively; a cycle ends when nothing is new.
-        let mut at = 0;
-        while let Some(part) = genres.get(at) {
-            let wholes = self.wholes.get(part.key()).into_iter().flatten();
-            let new: Vec<Genre> = wholes
-                .filter(|whole| !genres.contains(whole))
-                .cloned()
-                .collect();
-            genres.extend(new);
-            at += 1;
         }
         genres
     }
@@ -402,19 +300,6 @@ mod tests {
         assert_eq!(names(&["AC/17"]), ["AC", "Rock"]);
         let house = names(&["Electronic > House", "Electronic: House"]);
         assert_eq!(house, ["Electronic", "House"]);
-        let metal = names(&["Black/Death Metal, Folk / Stoner Metal", "Doom/Soul"]).join(", ");
-        let expected = "Black Metal, Death Metal, Folk, Stoner Metal, Doom, Soul";
-        assert_eq!(metal, expected);
-        let others = names(&[
-            "Progressive/Death Metal",
-            "Acid/Deep house",
-            "Gangsta/Hardcore Rap",
-            "Techno/Deep House",
-        ]);
-        assert_eq!(
-            others.join(", "),
-            "Progressive Metal, Death Metal, Acid House, Deep house, Gangsta Rap, Hardcore Rap, Techno"
-        );
     }
 
     #[test]
@@ -430,22 +315,11 @@ mod tests {
             "5 stars",
             "to listen",
             "albums I own",
-            "50's",
-            "1980s",
-            "90er",
-            "années 80",
-            "80年代",
         ] {
             assert_eq!(names(&[none]), Vec::<String>::new(), "{none}");
         }
         let some = ["80s Pop", "1980", "2 Step", "Anime"];
         assert_eq!(names(&some), some);
-        let mut taxonomy = Taxonomy::default();
-        let decades = "80s\t80s\n";
-        taxonomy
-            .extend_from_tsv(decades, Path::new("mine.tsv"))
-            .unwrap();
-        assert!(taxonomy.genre("80's").is_some());
     }
 
     #[test]
@@ -469,44 +343,6 @@ mod tests {
             taxonomy.genre("!!!").map(|g| g.key().to_owned()),
             Some("!!!".into())
         );
-    }
-
-    #[test]
-    fn a_part_implies_the_genres_that_it_is_within() {
-        let path = Path::new("genre-hierarchy.tsv");
-        let mut taxonomy = Taxonomy::default();
-        taxonomy
-            .extend_hierarchy(
-                "# mine\nBebop\tJazz\nHard Bop\tBebop\nJazz\tHard Bop\n",
-                path,
-            )
-            .unwrap();
-        let named = |tag: &str| -> Vec<String> {
-            taxonomy
-                .parse(&[tag])
-                .iter()
-                .map(|genre| genre.name().to_owned())
-                .collect()
-        };
-        assert_eq!(
-            named("hard-bop; Rock"),
-            ["hard-bop", "Rock", "Bebop", "Jazz"]
-        );
-        assert_eq!(named("Rock"), ["Rock"]);
-        for bad in [
-            "Swing\tJazz\nBebop\n",
-            "Swing\tJazz\nBebop\tJazz\tMusic\n",
-            "Swing\tJazz\nBebop\t \n",
-        ] {
-            let error = Taxonomy::default()
-                .extend_hierarchy(bad, path)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.contains("genre-hierarchy.tsv, line 2: expected a genre, a tab"),
-                "{error}"
-            );
-        }
     }
 
     #[test]

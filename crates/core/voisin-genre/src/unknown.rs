@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Genre;
-
 /// Why a genre is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -16,29 +14,18 @@ pub enum UnknownReason {
     Unsure,
     /// It never changes: a tone or noise.
     Steady,
-    /// It sounds like a genre that the labels lack.
-    Lacking,
 }
 
 impl UnknownReason {
     /// The reason as text, with the nearest genres.
-    ///
-    /// - `sounds_like`: a genre that the labels lack
-    pub fn sentence(self, kin: &[&str], sounds_like: Option<&Genre>) -> String {
+    pub fn sentence(self, kin: &[&str]) -> String {
         let kin_list = kin.join(", ");
-        match (self, sounds_like) {
-            (Self::Steady, _) => {
+        match self {
+            Self::Steady => {
                 format!("unknown: it hardly changes, as a tone or noise; nearest to {kin_list}")
             }
-            (_, Some(genre)) => {
-                format!(
-                    "unknown: sounds like {genre}, which your labels lack; nearest of yours: {kin_list}"
-                )
-            }
-            (Self::Unsure, None) => {
-                format!("unknown: too unsure; perhaps {}", kin.join(" or "))
-            }
-            (Self::Novel | Self::Lacking, None) => {
+            Self::Unsure => format!("unknown: too unsure; perhaps {}", kin.join(" or ")),
+            Self::Novel => {
                 format!("unknown: unlike anything labelled here; nearest to {kin_list}")
             }
         }

@@ -1,7 +1,7 @@
 //! Replaces the voters of a trained model.
 
 use super::{
-    Genre, GenreError, GenreModel, LabelledVectors, Nesting, choose::sample_groups, data::Examples,
+    Genre, GenreError, GenreModel, LabelledVectors, choose::sample_groups, data::Examples,
     fitted::Core,
 };
 
@@ -54,7 +54,6 @@ impl GenreModel {
             .map(|classes| classes.iter().map(|&c| places[c]).collect())
             .collect();
         Ok(Self {
-            nesting: Nesting::new(genres.clone(), &classes),
             core: Core::assemble(settings, space, head, examples.x, classes, genres.len()),
             genres,
             ids: examples.ids,

@@ -48,33 +48,4 @@ impl Centroid {
     pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
         self.scores(x).outer_iter().map(argmax).collect()
     }
-
-    /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
-    pub fn load(from: &super::Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let means = from.matrix("centroid.means")?;
-        let known: Vec<bool> = from
-            .u32("centroid.known")?
-            .iter()
-            .map(|&known| known != 0)
-            .collect();
-        (means.dim() == (classes, columns) && known.len() == classes)
-            .then_some(Self { means, known })
-    }
-}
-
-impl super::FittedClassifier for Centroid {
-    /// Softmax of minus half the mean square of the columns' distances.
-    fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        // The mean over columns, so that the softmax is as sharp with many columns as with few.
-        let scale = 0.5 / self.means.ncols().max(1) as f64;
-        super::softmax(self.scores(x).mapv(|score| score * scale).view())
-    }
-
-    fn save(&self, out: &mut super::Tensors) {
-        out.put_matrix("centroid.means", &self.means);
-        out.put_u32(
-            "centroid.known",
-            self.known.iter().map(|&known| u32::from(known)).collect(),
-        );
-    }
 }

@@ -43,14 +43,6 @@ impl Tensors {
         );
     }
 
-    pub(crate) fn put_matrix_f64(&mut self, name: &str, values: &Array2<f64>) {
-        let shape = values.shape().to_vec();
-        self.0.insert(
-            name.to_owned(),
-            (shape, Numbers::F64(values.iter().copied().collect())),
-        );
-    }
-
     pub(crate) fn f32(&self, name: &str) -> Option<&[f32]> {
         match self.0.get(name)? {
             (_, Numbers::F32(values)) => Some(values),
@@ -80,14 +72,6 @@ impl Tensors {
             return None;
         };
         Array2::from_shape_vec((rows, columns), self.f32(name)?.to_vec()).ok()
-    }
-
-    pub(crate) fn matrix_f64(&self, name: &str) -> Option<Array2<f64>> {
-        let (shape, _) = self.0.get(name)?;
-        let &[rows, columns] = shape.as_slice() else {
-            return None;
-        };
-        Array2::from_shape_vec((rows, columns), self.f64(name)?.to_vec()).ok()
     }
 
     /// Adds all tensors of a part, under its number.

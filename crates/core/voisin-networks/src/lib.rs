@@ -1,5 +1,4 @@
-//! Layers of networks on a CPU: convolutions and their gradients, MusiCNN's front, recurrent
-//! layers, products of rows.
+//! Layers of networks on a CPU: convolutions, MusiCNN's front, products of rows.
 //!
 //! One kernel source is compiled for every instruction set ([`simd`]) and chosen at run time. Not
 //! here: whole networks (`voisin-encoder`).
@@ -14,8 +13,6 @@
 )]
 
 pub mod conv;
-pub mod conv1;
-pub mod lstm;
 pub mod musicnn;
 pub mod rows;
 pub mod simd;

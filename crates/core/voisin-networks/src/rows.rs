@@ -1,5 +1,4 @@
-//! Rows times a matrix: MusiCNN's convolutions over all channels and dense layers, LSTMs,
-//! neighbours and regressions.
+//! Rows times a matrix: MusiCNN's convolutions over all channels and dense layers, neighbours and regressions.
 
 use crate::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
@@ -7,8 +6,6 @@ use voisin_kernels::buffer::Buffer;
 
 /// Most rows that are computed together.
 const TOGETHER: usize = 6;
-/// Side of the squares for transposing a matrix.
-const SIDE: usize = 16;
 
 /// `scale · relu(input · matrix + bias) + shift`, plus a residual.
 #[derive(Clone, Copy)]
@@ -165,9 +162,8 @@ pub struct Panels {
     isa: Isa,
     inner: usize,
     /// Outputs with the padding of the last panel.
-    pub(super) outputs: usize,
+    outputs: usize,
     matrix: Buffer,
-    pub(super) bias: Vec<f32>,
 }
 
 impl Panels {
@@ -195,15 +191,7 @@ impl Panels {
             inner,
             outputs: wide,
             matrix,
-            bias: vec![0.0; wide],
         }
-    }
-
-    /// Starts each row's sums with these, `[outputs]`, instead of zeros.
-    #[must_use]
-    pub fn with_bias(mut self, bias: &[f32]) -> Self {
-        self.bias[..bias.len()].copy_from_slice(bias);
-        self
     }
 
     /// Numbers of a row of products: the outputs, and the padding of the last panel.
@@ -223,30 +211,13 @@ impl Panels {
             inner: self.inner,
             matrix: self.matrix.as_slice(),
             row_length: None,
-            bias: &self.bias,
+            bias: &vec![0.0; self.outputs],
             bias_row: &vec![0; out.len() / self.outputs],
             norm: None,
             residual: None,
             outputs: self.outputs,
         };
         rows(self.isa, &job, out);
-    }
-}
-
-/// Transposes rows of `from` into columns of `to`, as many as both have room for.
-///
-/// - `width`: numbers of a row of `from`; `rows`: numbers of a row of `to`
-pub fn turn(from: &[f32], width: usize, to: &mut [f32], rows: usize) {
-    let rows_of_from = (from.len() / width).min(rows);
-    let columns = width.min(to.len() / rows);
-    for row in (0..rows_of_from).step_by(SIDE) {
-        for column in (0..columns).step_by(SIDE) {
-            for at in row..(row + SIDE).min(rows_of_from) {
-                let values = &from[at * width..][column..(column + SIDE).min(columns)];
-                let places = to[column * rows + at..].iter_mut().step_by(rows);
-                places.zip(values).for_each(|(to, value)| *to = *value);
-            }
-        }
     }
 }
 

@@ -30,10 +30,6 @@ pub(super) trait Simd: Copy + 'static {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// c − a·b
     fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// Lanes of `v` where `a > b`, else 0.
-    fn keep_gt(self, a: Self::V, b: Self::V, v: Self::V) -> Self::V;
-    /// Lanes of `v` where `a == b`, else `w`.
-    fn select_eq(self, a: Self::V, b: Self::V, v: Self::V, w: Self::V) -> Self::V;
     /// Prefetches the cache line at `p` (which need not exist) into the second-level cache.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
@@ -96,12 +92,6 @@ mod x86 {
             max(a: __m512, b: __m512) _mm512_max_ps(a, b);
             fma(a: __m512, b: __m512, c: __m512) _mm512_fmadd_ps(a, b, c);
             fnma(a: __m512, b: __m512, c: __m512) _mm512_fnmadd_ps(a, b, c);
-            keep_gt(a: __m512, b: __m512, v: __m512) {
-                _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), v)
-            };
-            select_eq(a: __m512, b: __m512, v: __m512, w: __m512) {
-                _mm512_mask_mov_ps(w, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), v)
-            };
         }
         #[inline(always)]
         fn prefetch(self, p: *const f32) {
@@ -137,10 +127,6 @@ mod x86 {
             max(a: __m256, b: __m256) _mm256_max_ps(a, b);
             fma(a: __m256, b: __m256, c: __m256) _mm256_fmadd_ps(a, b, c);
             fnma(a: __m256, b: __m256, c: __m256) _mm256_fnmadd_ps(a, b, c);
-            keep_gt(a: __m256, b: __m256, v: __m256) _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b), v);
-            select_eq(a: __m256, b: __m256, v: __m256, w: __m256) {
-                _mm256_blendv_ps(w, v, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
-            };
         }
         #[inline(always)]
         fn prefetch(self, p: *const f32) {
@@ -186,12 +172,6 @@ mod arm {
             max(a: float32x4_t, b: float32x4_t) vmaxq_f32(a, b);
             fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) vfmaq_f32(c, a, b);
             fnma(a: float32x4_t, b: float32x4_t, c: float32x4_t) vfmsq_f32(c, a, b);
-            keep_gt(a: float32x4_t, b: float32x4_t, v: float32x4_t) {
-                vbslq_f32(vcgtq_f32(a, b), v, vdupq_n_f32(0.0))
-            };
-            select_eq(a: float32x4_t, b: float32x4_t, v: float32x4_t, w: float32x4_t) {
-                vbslq_f32(vceqq_f32(a, b), v, w)
-            };
         }
     }
 }
@@ -248,14 +228,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn fnma(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
         zip(c, zip(a, b, |x, y| x * y), |x, y| x - y)
-    }
-    #[inline(always)]
-    fn keep_gt(self, a: [f32; 4], b: [f32; 4], v: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| if a[i] > b[i] { v[i] } else { 0.0 })
-    }
-    #[inline(always)]
-    fn select_eq(self, a: [f32; 4], b: [f32; 4], v: [f32; 4], w: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| if a[i] == b[i] { v[i] } else { w[i] })
     }
 }
 

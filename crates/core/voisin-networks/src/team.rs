@@ -7,15 +7,13 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rayon::prelude::*;
-
 /// Polls of the state before a waiting thread yields its core: some 50 µs.
 const SPINS: u32 = 2000;
 
 /// Runs steps of independent tasks.
 pub(super) struct Team {
-    /// Threads besides the leader that may join; `None`: rayon's own loops.
-    helpers: Option<usize>,
+    /// Threads besides the leader that may join.
+    helpers: usize,
     /// Odd while a step is open; it changes with every step.
     state: AtomicUsize,
     finished: AtomicBool,
@@ -51,7 +49,7 @@ unsafe impl Send for Team {}
 /// do not join and are not waited for.
 pub(super) fn with_team<R: Send>(lead: impl FnOnce(&Team) -> R + Send) -> R {
     let helpers = rayon::current_num_threads().saturating_sub(1);
-    let team = Team::new(Some(helpers));
+    let team = Team::new(helpers);
     if helpers == 0 {
         return lead(&team);
     }
@@ -111,7 +109,7 @@ fn pause(spins: &mut u32) {
 }
 
 impl Team {
-    fn new(helpers: Option<usize>) -> Self {
+    fn new(helpers: usize) -> Self {
         Self {
             helpers,
             state: AtomicUsize::new(0),
@@ -125,28 +123,21 @@ impl Team {
 
     /// Only the calling thread.
     pub(super) fn alone() -> Self {
-        Self::new(Some(0))
-    }
-
-    /// No team: each step is a parallel loop of rayon's, for steps that are long.
-    pub(super) fn rayon() -> Self {
-        Self::new(None)
+        Self::new(0)
     }
 
     /// Threads that may work on a step.
     pub(super) fn threads(&self) -> usize {
-        self.helpers
-            .map_or_else(rayon::current_num_threads, |helpers| helpers + 1)
+        self.helpers + 1
     }
 
     /// Runs `work(0)` to `work(tasks - 1)`, each once, on whichever threads are free; returns when
     /// all are done. Only the team's leader calls it.
     pub(super) fn run<F: Fn(usize) + Sync + Send>(&self, tasks: usize, work: F) {
         match self.helpers {
-            None => (0..tasks).into_par_iter().with_max_len(1).for_each(work),
-            Some(0) => (0..tasks).for_each(work),
-            Some(_) if tasks < 2 => (0..tasks).for_each(work),
-            Some(_) => self.open(tasks, &work),
+            0 => (0..tasks).for_each(work),
+            _ if tasks < 2 => (0..tasks).for_each(work),
+            _ => self.open(tasks, &work),
         }
     }
 
@@ -209,6 +200,8 @@ impl Team {
 
 #[cfg(test)]
 mod tests {
+    use rayon::prelude::*;
+
     use super::*;
 
     fn pool(threads: usize) -> rayon::ThreadPool {

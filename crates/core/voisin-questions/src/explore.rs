@@ -1,44 +1,35 @@
 //! Queries for clusters, artists and albums, copies and paths.
 
 use clap::Args;
+use ndarray::ArrayView1;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{ClusterDetail, WholeNumber, at_most, limit_of};
+use super::values::{WholeNumber, at_most, limit_of};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::graph::{
-    clustered, collection_and_graph, duplicate_groups, neighbour_graph, neighbours_of_duplicates,
-    remembered_clusters,
+    clustered, collection_and_graph, duplicate_groups, neighbours_of_duplicates,
 };
-use voisin_base::vector::make_unit;
-use voisin_engine::{
-    AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, KeptAnswer, Seed,
-};
+use voisin_engine::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
-use voisin_explore::path::{PathOptions, Walk, path};
+use voisin_explore::path::{PathOptions, Walk, between_ends, path};
 use voisin_explore::{ExploreError, KnnGraph};
-use voisin_library::OpenMode;
 
-/// From this many tracks on, a path is searched among near ones: the neighbours of all would take a minute.
-const NEAR_FROM: u64 = 200_000;
-/// Points between the stops of a path around which tracks are searched in a large library.
-// Shared by all stretches of a path: with many stops each has fewer points between its ends.
-const PLACES: usize = 8;
-/// Tracks around each of them: ten thousand in all, whose graph is built in a second.
-const NEAR_EACH: usize = 1000;
+/// From this many tracks on, a path is searched among near ones: reading all would take long.
+const NEAR_FROM: u64 = 20_000;
+/// Points between two stops of a path around which tracks are searched in a large library, and tracks around each.
+const PLACES: usize = 16;
+const NEAR_EACH: usize = 200;
 
 /// Groups of tracks that sound alike
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Clusters {
-    /// How finely to divide
-    #[arg(long, default_value_t)]
-    pub(crate) detail: ClusterDetail,
     /// Find exactly this many clusters [default: as the data suggests]
     #[arg(long, value_name = "K")]
     pub(crate) clusters: Option<WholeNumber<1, 10_000, 1000>>,
@@ -66,7 +57,6 @@ impl Clusters {
             graph,
             rows,
             &ClusterOptions {
-                detail: self.detail.0,
                 count,
                 seed,
                 ..usual
@@ -74,46 +64,13 @@ impl Clusters {
         )
     }
 
-    /// [`run`](Self::run) on the whole library, cached until it changes; a new answer has the changes since the last clusters.
+    /// [`run`](Self::run) on the whole library.
     pub fn all(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
-        let mut changes = Vec::new();
-        let mut work = |engine: &mut Engine| {
-            let (mut collection, graph) = collection_and_graph(engine)?;
-            engine.genres().predict(&mut collection, &graph)?;
-            let mut found = self.run(engine, &collection, &graph, None, seed)?;
-            // Changes since the last clusters are not cached, so
-            // that they are reported once.
-            changes = std::mem::take(&mut found.changes);
-            Ok::<_, EngineError>(KeptClusters(found))
-        };
-        // A fixed number of clusters is a rare query, and not cached.
-        let KeptClusters(found) = if self.clusters.is_some() {
-            work(engine)?
-        } else {
-            let source = engine.genres().label_source();
-            // The key of the cache: every option that changes the answer is in it.
-            let question = format!("{self:?} {seed:?}");
-            let kept = engine.kept("clusters", &question, &source, &mut work)?;
-            let remembered = remembered_clusters(engine, self.detail.0)?;
-            if engine.library().mode() == OpenMode::ReadOnly
-                // Numbers of clusters are used by `playlist
-                // --cluster`, so they must be those that were stored.
-                || remembered.as_ref() == Some(&kept.0.identity)
-            {
-                kept
-            } else {
-                work(engine)?
-            }
-        };
-        Ok(Clustering { changes, ..found })
+        let (mut collection, graph) = collection_and_graph(engine)?;
+        engine.genres().predict(&mut collection, &graph)?;
+        self.run(engine, &collection, &graph, None, seed)
     }
 }
-
-/// Clusters of a whole library.
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptClusters(Clustering);
-
-impl KeptAnswer for KeptClusters {}
 
 /// Artists, or albums, and those near to one
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
@@ -147,7 +104,7 @@ impl NearArtists {
 }
 
 impl NearArtists {
-    /// [`run`](Self::run) on the whole library; the list of all is cached until the library changes.
+    /// [`run`](Self::run) on the whole library.
     ///
     /// # Errors
     /// None, or several, have this name.
@@ -157,20 +114,7 @@ impl NearArtists {
         makers: Makers,
         limit: usize,
     ) -> Result<FoundArtists, QuestionError> {
-        let work = |engine: &mut Engine| {
-            Ok::<_, QuestionError>(self.run(&engine.collection()?, makers, limit)?)
-        };
-        // Not cached: there are as many answers as names.
-        if self.name.is_some() {
-            return work(engine);
-        }
-        let source = engine.genres().label_source();
-        engine.kept(
-            &format!("{makers:?}").to_lowercase(),
-            &limit.to_string(),
-            &source,
-            work,
-        )
+        Ok(self.run(&engine.collection()?, makers, limit)?)
     }
 }
 
@@ -232,7 +176,7 @@ impl Duplicates {
     }
 }
 
-/// A path from one track to another, in small steps
+/// A path from one track to another
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathBetween {
@@ -250,7 +194,7 @@ pub struct PathBetween {
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
     pub(crate) via: Vec<NamedSeed>,
-    /// Number of steps [default: as many as needed]
+    /// Number of steps [default: nine from one stop to the next]
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<WholeNumber<1, 10_000, 999>>,
     /// At most this many tracks of one artist; 0: no limit
@@ -277,12 +221,7 @@ impl PathBetween {
     /// The path.
     ///
     /// - `stops`: the named tracks, in the order of [`Self::stops`]
-    pub fn run(
-        &self,
-        collection: &Collection,
-        graph: &KnnGraph,
-        stops: &[Seed],
-    ) -> Result<Walk, QuestionError> {
+    pub fn run(&self, collection: &Collection, stops: &[Seed]) -> Result<Walk, QuestionError> {
         let mut rows = stops
             .iter()
             .map(|seed| collection.row_of(seed))
@@ -297,7 +236,7 @@ impl PathBetween {
         };
         let vectors = collection.vectors.view();
         let meta = &collection.meta;
-        Ok(path(vectors, graph, meta, rows[0], rows[1], &options)?)
+        Ok(path(vectors, meta, rows[0], rows[1], &options)?)
     }
 
     /// The path, with the collection of its rows.
@@ -308,66 +247,41 @@ impl PathBetween {
         engine: &mut Engine,
         stops: &[Seed],
     ) -> Result<(Collection, Walk), QuestionError> {
-        if engine.library().status()?.vectors > NEAR_FROM
-            && let Some(answer) = self.run_near(engine, stops)?
-        {
-            return Ok(answer);
-        }
-        let mut collection = engine.collection()?;
+        let mut collection = if engine.library().status()?.vectors > NEAR_FROM {
+            engine.collection_near(&around(stops), NEAR_EACH, None)?
+        } else {
+            engine.collection()?
+        };
         // Stops may be files that are not in the library.
         collection.take_in(stops)?;
-        let graph = neighbour_graph(engine, &collection)?;
-        let walk = self.run(&collection, &graph, stops)?;
+        let walk = self.run(&collection, stops)?;
         Ok((collection, walk))
     }
+}
 
-    /// As [`run`](Self::run), among the tracks nearest to the stops and to points between them; `None` if no path leads
-    /// through these, or there are too many stops.
-    fn run_near(
-        &self,
-        engine: &mut Engine,
-        stops: &[Seed],
-    ) -> Result<Option<(Collection, Walk)>, QuestionError> {
-        let ([from, to], via) = match stops {
-            // With more stops some stretches would have no point between their ends.
-            [from, to, via @ ..] if via.len() < PLACES => ([from, to], via),
-            _ => return Ok(None),
-        };
-        // In the order of the path; `stops` has the destination second.
+/// The stops of a path, and points between them.
+///
+/// - `stops`: both ends, then the tracks to pass
+fn around(stops: &[Seed]) -> Vec<Seed> {
+    let mut seeds = stops.to_vec();
+    if let [from, to, via @ ..] = stops {
         let way: Vec<&Seed> = [from].into_iter().chain(via).chain([to]).collect();
-        let mut seeds = stops.to_vec();
         for pair in way.windows(2) {
-            let places = PLACES / (way.len() - 1);
-            for place in 1..=places {
-                // At even distances between the ends, which are seeds themselves.
-                let share = place as f32 / (places + 1) as f32;
-                let ends = pair[0].vector.iter().zip(&pair[1].vector);
-                // Linear interpolation, normalized to length 1 as all
-                // vectors are.
-                let mut vector: Vec<f32> = ends.map(|(a, b)| a + share * (b - a)).collect();
-                make_unit(&mut vector);
-                seeds.push(Seed::of_vector(vector));
+            let [a, b] = [pair[0], pair[1]].map(|end| ArrayView1::from(&end.vector));
+            for place in 1..=PLACES {
+                let share = place as f32 / (PLACES + 1) as f32;
+                seeds.push(Seed::of_vector(between_ends(a, b, share).to_vec()));
             }
-        }
-        let (mut collection, _) = engine.collection_near(&seeds, NEAR_EACH, None)?;
-        // Stops may be files that are not in the library.
-        collection.take_in(stops)?;
-        let graph = neighbour_graph(engine, &collection)?;
-        match self.run(&collection, &graph, stops) {
-            Ok(walk) => Ok(Some((collection, walk))),
-            // The neighbourhoods are not connected: among all tracks there may be a path.
-            Err(QuestionError::Engine(EngineError::Explore(ExploreError::NoPath { .. }))) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
         }
     }
+    seeds
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use voisin_base::track::TrackId;
+    use voisin_base::vector::make_unit;
     use voisin_library::testing::{library, track};
 
     #[test]
@@ -386,13 +300,11 @@ mod tests {
             serde_json::from_str(r#"{"from": {"id": 1}, "to": {"id": 40}, "via": [{"id": 9}]}"#)
                 .unwrap();
         let stops = [1, 40, 9].map(|id| engine.seed_of(TrackId(id)).unwrap());
-        let collection = engine.collection().unwrap();
-        let graph = neighbour_graph(&mut engine, &collection).unwrap();
-        let whole = question.run(&collection, &graph, &stops).unwrap();
-        let (near, walk) = question.run_near(&mut engine, &stops).unwrap().unwrap();
-        assert_eq!((near.ids, walk.rows), (collection.ids, whole.rows));
-        let many = vec![stops[0].clone(); PLACES + 2];
-        assert!(question.run_near(&mut engine, &many).unwrap().is_none());
+        let whole = question.answer(&mut engine, &stops).unwrap().1;
+        let mut near = engine.collection_near(&around(&stops), 5, None).unwrap();
+        near.take_in(&stops).unwrap();
+        let walk = question.run(&near, &stops).unwrap();
+        assert_eq!(walk.tracks, whole.tracks);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

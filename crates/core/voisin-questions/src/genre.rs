@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer};
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{Fraction, SearchArgs, WholeNumber, at_most};
+use super::values::{Fraction, SearchArgs, at_most};
 use voisin_base::track::TrackId;
 use voisin_engine::{
-    Classifier, ClassifyOptions, Embedder, Engine, EngineError, FoundSuspects, GenreAnswer,
-    GenreNews, LabelSource, Seed, TrackDisplay,
+    Classifier, ClassifyOptions, Embedder, Engine, EngineError, GenreAnswer, GenreNews,
+    LabelSource, Seed, TrackDisplay,
 };
 use voisin_genre::{FitOptions, Kinship, KinshipOptions, Suspect};
 
@@ -92,23 +92,6 @@ pub struct Classify {
     #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(min = 1, max = MOST_SEEDS))]
     pub tracks: Vec<NamedSeed>,
-    /// Let this many neighbours vote, without the trained head [default: 15 if there is no head]
-    #[arg(long, short = 'k', value_name = "N")]
-    pub(crate) neighbours: Option<WholeNumber<1, 10_000, 1000>>,
-    /// Use only voters by other artists
-    #[arg(long)]
-    #[serde(default)]
-    pub(crate) other_artists: bool,
-    /// Predict only these genres
-    #[arg(
-        long,
-        value_name = "GENRE",
-        value_delimiter = ',',
-        help = "Predict only this genre (several, also with commas: any of them)"
-    )]
-    #[serde(default, deserialize_with = "at_most::<100, _, _>")]
-    #[schemars(length(max = 100))]
-    pub(crate) among: Vec<String>,
     /// Share of right answers that is required, else the answer is "unknown"; needs a trained head
     #[arg(long, value_name = "P", value_parser = precision, help = "Share of right answers that is required, else the answer is \"unknown\" (0.5 to 1; needs a trained head, or with --write-tags uses the share of the votes instead) [default: 0.9 with --write-tags, else none]")]
     pub(crate) precision: Option<Fraction>,
@@ -137,9 +120,6 @@ impl Classify {
     pub fn options(&self) -> ClassifyOptions {
         ClassifyOptions {
             labels: self.label_from.label_from.clone(),
-            neighbours: self.neighbours.map(WholeNumber::get),
-            other_artists: self.other_artists,
-            among: self.among.clone(),
             precision: self.precision.map(Fraction::get),
             // `--write-tags` sets it.
             or_share: false,
@@ -180,14 +160,10 @@ pub struct GenreRelations {
 }
 
 impl GenreRelations {
-    /// The relations, cached until labels or the library change.
+    /// The relations.
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = self.label_from.source(engine);
-        let options = KinshipOptions::default();
-        // The key has the options and labels; `kept` checks the library's generation.
-        engine.kept("genres", &format!("{options:?}"), &source, |engine| {
-            engine.genres().kinship(&source, &options)
-        })
+        engine.genres().kinship(&source, &KinshipOptions::default())
     }
 }
 
@@ -203,23 +179,23 @@ pub struct Suspects {
     pub(crate) label_from: LabelArgs,
 }
 
+/// Labels that look wrong, and how many were checked.
+#[derive(Debug, Clone)]
+pub struct FoundSuspects {
+    /// Worst first.
+    pub suspects: Vec<Suspect>,
+    /// Labelled tracks that were checked.
+    pub judged: usize,
+}
+
 impl Suspects {
-    /// The labels that look wrong, cached until labels or the library change.
+    /// The labels that look wrong.
     pub fn run(&self, engine: &mut Engine) -> Result<FoundSuspects, EngineError> {
         let source = self.label_from.source(engine);
-        let options = FitOptions::default();
-        let mut found = engine.kept("suspects", &format!("{options:?}"), &source, |engine| {
-            let suspects = engine.genres().suspects(&source, &options)?;
-            Ok::<_, EngineError>(FoundSuspects {
-                judged: suspects.len(),
-                suspects,
-            })
-        })?;
-        found
-            .suspects
-            // After the cache: one cached answer serves both forms of the query.
-            .retain(|suspect| self.all || suspect.confident);
-        Ok(found)
+        let mut suspects = engine.genres().suspects(&source, &FitOptions::default())?;
+        let judged = suspects.len();
+        suspects.retain(|suspect| self.all || suspect.confident);
+        Ok(FoundSuspects { suspects, judged })
     }
 
     /// Their tracks, for display.

@@ -11,8 +11,6 @@ pub mod genre;
 pub mod list;
 pub mod page;
 pub mod playlist;
-#[cfg(test)]
-mod python;
 pub mod read;
 pub(crate) mod remote;
 pub mod schema;

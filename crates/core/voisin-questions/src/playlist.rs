@@ -1,6 +1,6 @@
 //! Queries for playlists around seeds.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 
 use clap::Args;
@@ -10,16 +10,15 @@ use serde::Deserialize;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Playtime;
-use super::values::{Cosine, Fraction, Limit, Positive, at_most, limit_of};
+use super::values::{Cosine, Fraction, Limit, at_most, limit_of};
 use super::{Filters, QuestionError};
-use crate::answers::graph::{clustered, neighbour_graph};
-use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
+use crate::answers::graph::{clustered, neighbour_graph, stored_clusters};
+use crate::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_engine::{Collection, Engine, EngineError, Seed, SimilarOptions};
-use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
-use voisin_explore::playlist::{LEAST_ROOM, Length, PlaylistOptions, SeedUse};
+use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
 
 /// Longest track of a list in seconds, unless a seed is longer: no mixes of an hour.
@@ -34,11 +33,7 @@ const TRACKS: usize = 20;
 pub const MOST_NEAR_SEEDS: usize = 8;
 /// Tracks around each seed: this many times the length of a list, and at least so many.
 const NEAR_ROOM: usize = 20;
-const LEAST_NEAR: usize = 1000;
-/// A library is read as a whole unless it has more than this many times the tracks.
-// If the near tracks do not suffice, all are read
-// after them: the attempt has to be cheap in comparison.
-const FROM_NEAR: usize = 5;
+const LEAST_NEAR: usize = 2000;
 
 /// A playlist around tracks, a genre or a cluster
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
@@ -124,20 +119,8 @@ pub struct Playlist {
     /// Least similarity of a track to its seed
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
-    /// Compare the audio of tracks that may be copies of the same recording: this also finds copies of low bit rates. If a file
-    /// cannot be read, vectors, lengths and titles decide
-    #[arg(long)]
-    #[serde(default)]
-    pub no_duplicates: bool,
-    /// Order tracks so that each key mixes with the one before: the same, a fifth up or down, or the relative key
-    #[arg(long, conflicts_with = "shuffle")]
-    #[serde(default)]
-    pub(crate) harmonic: bool,
-    /// At most this many beats a minute from one track to the next
-    #[arg(long, value_name = "BPM", conflicts_with = "shuffle")]
-    pub(crate) max_bpm_step: Option<Positive>,
     /// Leave copies of the same recording, and tracks with one artist and title, in the list
-    #[arg(long, conflicts_with = "no_duplicates")]
+    #[arg(long)]
     #[serde(default)]
     pub(crate) keep_duplicates: bool,
 }
@@ -207,9 +190,6 @@ impl Playlist {
             exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
             among: Some(among),
             min_similarity: None,
-            no_duplicates: false,
-            harmonic: false,
-            max_bpm_step: None,
             keep_duplicates: false,
         }
     }
@@ -221,50 +201,26 @@ impl Playlist {
 
     /// The fields of tracks that the query uses, see [`Filters::fields`].
     pub fn fields(&self) -> Vec<String> {
-        let mut fields = self.filters.fields();
-        fields.extend(self.harmonic.then(|| "key".to_owned()));
-        fields.extend(self.max_bpm_step.map(|_| "tempo".to_owned()));
-        fields
+        self.filters.fields()
     }
 
     /// Refuses invalid combinations.
     pub fn validate(&self) -> Result<(), Refused> {
-        let one_of = |field: &str, other: &str| {
-            Err(Refused::new(
-                field,
-                format!("no \"{other}\" beside it"),
-                "both",
-            ))
-        };
         // As clap's `conflicts_with`, for other callers than the command line.
         if self.length.is_some() && self.limit.is_some() {
-            return one_of("length", "limit");
-        }
-        if self.no_duplicates && self.keep_duplicates {
-            return one_of("keep_duplicates", "no_duplicates");
-        }
-        let ordered = [
-            ("harmonic", self.harmonic),
-            ("max_bpm_step", self.max_bpm_step.is_some()),
-        ];
-        if let (true, Some((field, _))) =
-            (self.shuffle, ordered.iter().find(|(_, is_given)| *is_given))
-        {
-            return one_of("shuffle", field);
+            return Err(Refused::new("length", "no \"limit\" beside it", "both"));
         }
         Ok(())
     }
 
     /// The list.
     ///
-    /// - `graph`: of the collection, if there is one already; a cluster needs it
     /// - `named`: seeds named one by one
     /// - `of_lists`: seeds from lists
     pub fn run(
         &self,
         engine: &mut Engine,
         collection: &Collection,
-        graph: Option<&KnnGraph>,
         named: &[Seed],
         of_lists: &[Seed],
     ) -> Result<PlaylistRows, QuestionError> {
@@ -273,23 +229,26 @@ impl Playlist {
             .map(|seed| collection.row_of(seed))
             .collect::<Result<Vec<_>, _>>()?;
         if let Some(cluster) = self.cluster {
-            let made = if graph.is_none() {
-                Some(neighbour_graph(engine, collection)?)
-            } else {
-                None
+            let clusters = match stored_clusters(engine)? {
+                Some(clusters) => clusters,
+                None => {
+                    let graph = neighbour_graph(engine, collection)?;
+                    let options = ClusterOptions::default();
+                    let found = clustered(engine, collection, &graph, None, &options)?;
+                    collection
+                        .ids
+                        .iter()
+                        .copied()
+                        .zip(found.assignment)
+                        .collect()
+                }
             };
-            let graph = graph
-                .or(made.as_ref())
-                .ok_or(QuestionError::NoCluster(cluster))?;
-            // With the defaults of `voisin clusters`, which printed the number.
-            let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
-            let found = found.clusters.into_iter().find(|one| one.id == cluster);
-            let members = found.ok_or(QuestionError::NoCluster(cluster))?.members;
-            rows.extend(
-                members
-                    .into_iter()
-                    .filter_map(|track| collection.row(track)),
-            );
+            let before = rows.len();
+            let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
+            rows.extend((0..collection.ids.len()).filter(is_in));
+            if cluster == 0 || rows.len() == before {
+                return Err(QuestionError::NoCluster(cluster));
+            }
         }
         let filter = self.filters.filter(engine, named)?;
         let allowed = self.allowed(engine, &filter)?;
@@ -305,15 +264,15 @@ impl Playlist {
                 Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into(),
             );
         }
-        // No bounds of similarity, as the collection has all tracks.
-        let all = HashMap::new();
         let excluded = self.excluded(engine)?;
         let options = self.list_options(collection.total(), opening(named, &excluded));
-        let longest = self.longest(named.iter().chain(of_lists));
-        let wanted = self.wanted(allowed.as_ref(), longest, &all, &excluded);
-        // `None` is impossible with all tracks.
-        let mut list =
-            listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();
+        let wanted = PlaylistConstraints {
+            keeps_copies: self.keep_duplicates,
+            allowed: allowed.as_ref(),
+            longest: self.longest(named.iter().chain(of_lists)),
+            excluded: &excluded,
+        };
+        let mut list = listed(collection, &rows, named.len(), &wanted, &options)?;
         let is_in = |row: &usize| !excluded.contains(&collection.ids[*row]);
         list.rows.retain(is_in);
         let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
@@ -323,62 +282,6 @@ impl Playlist {
         Ok(list)
     }
 
-    /// The same list from the tracks near its seeds, if these suffice.
-    pub fn run_near(
-        &self,
-        engine: &mut Engine,
-        named: &[Seed],
-        of_lists: &[Seed],
-    ) -> Result<Option<(Collection, PlaylistRows)>, QuestionError> {
-        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
-        // A cluster and a comparison of audio need the graph of all tracks.
-        if self.cluster.is_some()
-            || self.no_duplicates
-            || seeds.is_empty()
-            || seeds.len() > MOST_NEAR_SEEDS
-        {
-            return Ok(None);
-        }
-        let total = engine.library().status()?.vectors as usize;
-        let excluded = self.excluded(engine)?;
-        let opening = opening(named, &excluded);
-        let options = self.list_options(total, opening);
-        // With key or tempo, a list is chosen from a multiple of its length.
-        let length = options
-            .length
-            .search_count()
-            .saturating_mul(if self.is_mixed() { MIX_REACH } else { 1 });
-        let most = length.saturating_mul(NEAR_ROOM).max(LEAST_NEAR);
-        if total < most.saturating_mul(FROM_NEAR) {
-            return Ok(None);
-        }
-        let filter = self.filters.filter(engine, named)?;
-        let allowed = self.allowed(engine, &filter)?;
-        let (mut collection, least) = engine.collection_near(&seeds, most, allowed.as_ref())?;
-        // The filters left too few near tracks.
-        if collection.ids.len() < LEAST_ROOM * length {
-            return Ok(None);
-        }
-        collection.take_in(&seeds)?;
-        let rows = seeds
-            .iter()
-            .map(|seed| collection.row_of(seed))
-            .collect::<Result<Vec<_>, _>>()?;
-        // Upper bounds of the similarity to each seed of the tracks that were not fetched.
-        let least: HashMap<usize, f32> = rows.iter().copied().zip(least).collect();
-        let longest = self.longest(&seeds);
-        let wanted = self.wanted(allowed.as_ref(), longest, &least, &excluded);
-        let options = self.list_options(collection.total(), opening);
-        let Some(mut list) = listed(engine, &collection, &rows, named.len(), &wanted, &options)?
-        else {
-            return Ok(None);
-        };
-        let is_in = |row: &usize| !excluded.contains(&collection.ids[*row]);
-        list.rows.retain(is_in);
-        stand(engine, &collection, &seeds, filter, &mut list)?;
-        Ok(Some((collection, list)))
-    }
-
     /// Longest track in seconds: a quarter of an hour, or twice the longest seed; `None` if the query filters by length.
     fn longest<'a>(&self, seeds: impl IntoIterator<Item = &'a Seed>) -> Option<f64> {
         if self.filters.min_duration.is_some() || self.filters.max_duration.is_some() {
@@ -386,11 +289,6 @@ impl Playlist {
         }
         let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
         Some(seconds.map(|seconds| 2.0 * seconds).fold(LONGEST, f64::max))
-    }
-
-    /// Whether key or tempo choose among more candidates.
-    fn is_mixed(&self) -> bool {
-        self.harmonic || self.max_bpm_step.is_some()
     }
 
     /// The list of a library on this disk, with the collection whose rows it has.
@@ -403,12 +301,25 @@ impl Playlist {
         named: &[Seed],
         of_lists: &[Seed],
     ) -> Result<(Collection, PlaylistRows), QuestionError> {
-        if let Some(found) = self.run_near(engine, named, of_lists)? {
-            return Ok(found);
-        }
-        let mut collection = engine.collection()?;
-        collection.take_in(&[named, of_lists].concat())?;
-        let list = self.run(engine, &collection, None, named, of_lists)?;
+        let seeds = [named, of_lists].concat();
+        let total = engine.library().status()?.vectors as usize;
+        let length = self.list_options(total, SeedUse::Leave).length;
+        let most = length
+            .search_count()
+            .saturating_mul(NEAR_ROOM)
+            .max(LEAST_NEAR);
+        // A cluster may be anywhere, and many seeds are near all tracks.
+        let is_near =
+            self.cluster.is_none() && (1..=MOST_NEAR_SEEDS).contains(&seeds.len()) && most < total;
+        let mut collection = if is_near {
+            let filter = self.filters.filter(engine, named)?;
+            let allowed = self.allowed(engine, &filter)?;
+            engine.collection_near(&seeds, most, allowed.as_ref())?
+        } else {
+            engine.collection()?
+        };
+        collection.take_in(&seeds)?;
+        let list = self.run(engine, &collection, named, of_lists)?;
         Ok((collection, list))
     }
 
@@ -462,35 +373,13 @@ impl Playlist {
             min_similarity: self.min_similarity.map(Cosine::get),
         }
     }
-
-    fn wanted<'a>(
-        &self,
-        allowed: Option<&'a TrackSet>,
-        longest: Option<f64>,
-        least: &'a HashMap<usize, f32>,
-        excluded: &'a HashSet<TrackId>,
-    ) -> PlaylistConstraints<'a> {
-        PlaylistConstraints {
-            copies: match (self.no_duplicates, self.keep_duplicates) {
-                (true, _) => Copies::LookedFor,
-                (false, true) => Copies::Kept,
-                (false, false) => Copies::LeftOut,
-            },
-            harmonic: self.harmonic,
-            max_bpm_step: self.max_bpm_step.map(|step| step.0),
-            allowed,
-            longest,
-            least,
-            excluded,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use voisin_library::NewTrack;
     use voisin_library::testing::{library, track};
-    use voisin_library::{Descriptors, MusicalKey, NewTrack};
 
     /// Ids of the list that a query makes in a library of tracks at these angles.
     fn listed_ids(
@@ -510,9 +399,7 @@ mod tests {
         let question: Playlist = serde_json::from_str(question).unwrap();
         let named = crate::seed::seeds(&question.seeds, &engine).unwrap();
         let collection = engine.collection().unwrap();
-        let list = question
-            .run(&mut engine, &collection, None, &named, &[])
-            .unwrap();
+        let list = question.run(&mut engine, &collection, &named, &[]).unwrap();
         drop(engine);
         std::fs::remove_dir_all(dir).unwrap();
         let rows = list.rows.into_iter();
@@ -530,24 +417,5 @@ mod tests {
         let question = r#"{"seeds": [{"id": 1}], "limit": 10}"#;
         let ids = listed_ids("playlist-copies", &angles, untag, question);
         assert_eq!(ids, [1, 3, 4, 6]);
-    }
-
-    #[test]
-    fn an_artists_limit_leaves_keys_their_choice() {
-        let angles: Vec<f32> = (0..30_u8).map(|i| 0.02 * f32::from(i)).collect();
-        // The two nearest to the seed are in a key that does not mix with its own.
-        let give_keys = |i: usize, new: &mut NewTrack| {
-            new.tags.artist = Some("A".into());
-            let tonic = if i == 1 || i == 2 { 6 } else { 0 };
-            new.descriptors = Some(Descriptors {
-                version: 1,
-                key: Some(MusicalKey::new(tonic, false)),
-                ..Descriptors::default()
-            });
-        };
-        let question =
-            r#"{"seeds": [{"id": 1}], "limit": 5, "max_per_artist": 3, "harmonic": true}"#;
-        let ids = listed_ids("playlist-keys", &angles, give_keys, question);
-        assert_eq!(ids, [1, 4, 5]);
     }
 }

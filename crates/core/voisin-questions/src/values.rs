@@ -16,7 +16,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::QuestionError;
 use super::read::Refused;
 use voisin_engine::{Engine, measured_scale};
-use voisin_explore::clusters::Detail;
 use voisin_index::SearchMode;
 use voisin_library::{ScaleName, SortBy};
 
@@ -72,7 +71,6 @@ text_values! {
     NeighbourOrder: {"type": "string"};
     ListOrder: {"type": "string"};
     SearchChoice: {"type": "string", "enum": SearchChoice::names()};
-    ClusterDetail: {"type": "string", "enum": ClusterDetail::names()};
 }
 
 /// A type whose values have names, from one list for clap and [`FromStr`].
@@ -125,9 +123,6 @@ named_values! {
         ("lists", SearchMode::Lists),
         ("hnsw", SearchMode::Hnsw),
     ];
-    /// How finely clusters divide.
-    ClusterDetail(Detail) =
-        [("coarse", Detail::Coarse), ("default", Detail::Default), ("fine", Detail::Fine)];
 }
 
 /// Orders: names of a list, or scales'.
@@ -482,40 +477,6 @@ impl<const LEAST: i32, const MOST: i32> JsonSchema for Within<LEAST, MOST> {
         json_schema!({"type": "number", "minimum": LEAST, "maximum": MOST})
     }
 }
-
-/// A number above 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Positive(pub(crate) f64);
-
-impl Positive {
-    const EXPECTED: &str = "a number above 0";
-
-    fn of(number: f64) -> Option<Self> {
-        Some(Self(number)).filter(|_| number.is_finite() && number > 0.0)
-    }
-}
-
-impl FromStr for Positive {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        text.trim()
-            .parse()
-            .ok()
-            .and_then(Self::of)
-            .ok_or_else(|| Refused::text(Self::EXPECTED, text))
-    }
-}
-
-impl<'de> Deserialize<'de> for Positive {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = f64::deserialize(deserializer)?;
-        Self::of(number)
-            .ok_or_else(|| D::Error::invalid_value(Unexpected::Float(number), &Self::EXPECTED))
-    }
-}
-
-schema! { Positive: {"type": "number", "exclusiveMinimum": 0}; }
 
 /// A list with a maximal length over a network.
 pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(

@@ -6,14 +6,11 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 
-use super::devices::{Devices, Rights};
-use super::guess_limit::SignIns;
 use super::peer::Peer;
 use super::problem::Problem;
-use super::sessions::Sessions;
-use super::token::Token;
+use super::token::{Rights, Secrets};
 
 /// Longest address of a request, in bytes.
 pub(super) const LONGEST_URI: usize = 8 * 1024;
@@ -29,10 +26,9 @@ pub(super) const BODY_TIME: Duration = Duration::from_secs(5);
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// As [`PATIENCE`], for uploads of audio files.
 pub(super) const PATIENCE_FOR_FILES: Duration = Duration::from_mins(10);
-/// Wrong tokens that an address may send within [`WINDOW`].
-// Not against guessing of 256 bits, but to stop clients with an old token.
+/// Wrong secrets that an address may send within [`WINDOW`].
 const TRIES: usize = 5;
-const WINDOW: Duration = Duration::from_secs(20);
+const WINDOW: Duration = Duration::from_mins(1);
 /// Name of the page's cookie.
 pub const COOKIE: &str = "voisin";
 
@@ -46,24 +42,16 @@ const EVERY_ADDRESS: &str = "0.0.0.0";
 /// The rules of this server.
 #[derive(Debug, Default)]
 pub struct Guard {
-    /// `None`: no token is needed.
-    pub token: Option<Token>,
+    /// `None`: no secret is needed.
+    pub secrets: Option<Secrets>,
     /// Names and addresses besides its own addresses, in lower case.
     pub hosts: Vec<String>,
-    /// Codes for signing in further devices.
-    pub devices: Devices,
-    /// Devices that are signed in.
-    pub sessions: Sessions,
-    /// Origins besides the server's own.
-    pub origins: Vec<String>,
     /// Prefix of every path; empty or such as `/voisin`.
     pub base_path: String,
     /// Trusted proxies.
     pub proxies: Vec<Peer>,
-    /// Attempts to sign in with passwords and codes.
-    pub sign_ins: SignIns,
-    /// Wrong tokens and cookies.
-    failed: Mutex<HashMap<Peer, Vec<Instant>>>,
+    /// Wrong secrets of each network.
+    wrong: Mutex<HashMap<Peer, Vec<Instant>>>,
 }
 
 /// The host in a Host header, without its port: `None` if it is invalid.
@@ -205,70 +193,53 @@ impl Guard {
         }
     }
 
-    /// The origin that may read the answer besides the server's own, if the request comes from one.
-    pub fn check_origin(
-        &self,
-        headers: &HeaderMap,
-        host: &str,
-    ) -> Result<Option<HeaderValue>, Problem> {
-        let mut named = headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = named.next() else {
-            return Ok(None);
-        };
-        let text = origin.to_str().unwrap_or_default();
+    /// Refuses a request of a page that is not the server's own.
+    pub fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), Problem> {
         // Both schemes, as a proxy may add TLS.
-        let is_own = ["http://", "https://"].iter().any(|scheme| {
-            text.strip_prefix(scheme)
-                .is_some_and(|rest| rest.eq_ignore_ascii_case(host))
-        });
-        if named.next().is_none() {
-            if is_own {
-                return Ok(None);
-            }
-            if self.origins.iter().any(|known| known == text) {
-                return Ok(Some(origin.clone()));
-            }
+        let is_own = |origin: &str| {
+            ["http://", "https://"].iter().any(|scheme| {
+                origin
+                    .strip_prefix(scheme)
+                    .is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+            })
+        };
+        let mut named = headers.get_all(header::ORIGIN).iter();
+        if named.all(|origin| origin.to_str().is_ok_and(is_own)) {
+            return Ok(());
         }
         Err(Problem::new(
             StatusCode::FORBIDDEN,
             "this server does not accept requests from pages of another origin",
-            "open the server's own page, or start the server with this origin allowed",
+            "open the server's own page",
         ))
     }
 
-    /// The rights of a request, by its token or cookie. A cookie is enough to read; to send something the request must also
+    /// The rights of a request, by its secret or cookie. A cookie is enough to read; to send something the request must also
     /// have the origin of the page itself.
-    pub(super) fn check_token(
+    ///
+    /// - `log`: receives each wrong secret's address
+    pub(super) fn check_secret(
         &self,
         headers: &HeaderMap,
         method: &Method,
         peer: Peer,
+        log: &dyn Fn(&str),
     ) -> Result<Rights, Problem> {
-        let Some(token) = &self.token else {
+        let Some(secrets) = &self.secrets else {
             return Ok(Rights::Change);
         };
         if let Some(offered) = bearer(headers) {
-            // A wrong token is refused even with a valid cookie, since the client means the
-            // token.
-            if !token.is(offered) {
-                return Err(self.failed(peer));
-            }
-            self.sign_ins.remember(peer);
-            return Ok(Rights::Change);
+            // A wrong secret is refused even with a valid cookie, since the client means the
+            // secret.
+            return Ok(self.open(secrets, offered, peer, log)?.0);
         }
-        let Some(cookie) = cookie(headers) else {
+        let Some(rights) = cookie(headers).and_then(|cookie| secrets.of_cookie(cookie)) else {
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "this needs the server's token",
                 "send \"Authorization: Bearer TOKEN\"; the owner of the server can show it",
             ));
         };
-        let Some(rights) = self.sessions.rights_of(token, cookie) else {
-            return Err(self.failed(peer));
-        };
-        if rights == Rights::Change {
-            self.sign_ins.remember(peer);
-        }
         // `check_origin` has compared the origin before; a request without one may be a form of
         // another page.
         if method.is_safe() || headers.contains_key(header::ORIGIN) {
@@ -280,6 +251,44 @@ impl Guard {
                 "send the token as \"Authorization: Bearer TOKEN\"",
             ))
         }
+    }
+
+    /// The rights and the cookie of a secret. An address that sent too many wrong ones is refused before the comparison.
+    pub fn open(
+        &self,
+        secrets: &Secrets,
+        offered: &str,
+        peer: Peer,
+        log: &dyn Fn(&str),
+    ) -> Result<(Rights, String), Problem> {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        // Expired tries are removed first, so that a scan from many addresses does not fill the memory.
+        wrong.retain(|_, times| {
+            times.retain(|time| time.elapsed() < WINDOW);
+            !times.is_empty()
+        });
+        let network = peer.network();
+        if wrong
+            .get(&network)
+            .is_some_and(|times| times.len() >= TRIES)
+        {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong tokens from this address: try again in a minute",
+                "wait, then send the right one; the owner of the server can show it",
+            )
+            .retry_after(WINDOW.as_secs() as u32));
+        }
+        secrets.of_secret(offered).ok_or_else(|| {
+            wrong.entry(network).or_default().push(Instant::now());
+            // In the format of fail2ban's filter in docs/serve.md.
+            log(&format!("wrong token from {peer}"));
+            Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "this is not the server's token",
+                "the owner of the server can show it",
+            )
+        })
     }
 
     /// The client behind a trusted proxy: the address that it appended. Those before it came with the request and may be
@@ -295,41 +304,6 @@ impl Guard {
         let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next());
         last.and_then(|address| address.trim().parse::<IpAddr>().ok())
             .map_or(peer, |address| Peer::Address(address.to_canonical()))
-    }
-
-    /// Whether a request has the owner's token or cookie.
-    pub fn is_owners(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else {
-            return true;
-        };
-        if let Some(offered) = bearer(headers) {
-            return token.is(offered);
-        }
-        let rights = cookie(headers).and_then(|offered| self.sessions.rights_of(token, offered));
-        rights == Some(Rights::Change)
-    }
-
-    /// Counts a wrong token.
-    pub fn failed(&self, peer: Peer) -> Problem {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        // Expired addresses are removed first, so that a scan from many does not fill the memory.
-        failed.retain(|_, times| times.last().is_some_and(|last| last.elapsed() < WINDOW));
-        let times = failed.entry(peer.network()).or_default();
-        times.retain(|time| time.elapsed() < WINDOW);
-        if times.len() >= TRIES {
-            return Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too many wrong tokens from this address",
-                "wait, then send the right one; the owner of the server can show it",
-            )
-            .retry_after(WINDOW.as_secs() as u32);
-        }
-        times.push(Instant::now());
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "this is not the server's token",
-            "the owner of the server can show it",
-        )
     }
 }
 
@@ -360,6 +334,8 @@ pub fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -529,6 +505,27 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn guesses_are_counted_by_network_and_the_right_one_waits_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::of_file(&folder.path().join("token")).unwrap();
+        let guard = Guard::default();
+        let address = |text: &str| Peer::Address(text.parse().unwrap());
+        let open = |from: &str, offered: &str| {
+            let answer = guard.open(&secrets, offered, address(from), &|_| ());
+            answer.map_err(|problem| problem.status().as_u16())
+        };
+        for last in 0..5 {
+            let from = format!("2001:db8:1:2::{last:x}");
+            assert_eq!(open(&from, "guess").err(), Some(401));
+        }
+        assert_eq!(open("2001:db8:1:2::9", secrets.reveal()).err(), Some(429));
+        let (rights, cookie) = open("2001:db8:1:3::1", secrets.reveal()).unwrap();
+        assert_eq!(rights, Rights::Change);
+        assert_eq!(secrets.of_cookie(&cookie), Some(Rights::Change));
+        assert_eq!(secrets.of_cookie(secrets.reveal()), None);
     }
 
     #[test]

@@ -15,70 +15,46 @@ const LEAST: u64 = 1200;
 /// Bodies from this length on are compressed on a blocking thread.
 const LONG: usize = 64 << 10;
 
-/// The validator of a resource: its `ETag` and date.
+/// The validator of a resource: its `ETag`.
 #[derive(Debug, Clone)]
-pub struct Validator {
-    tag: HeaderValue,
-    modified: Option<HeaderValue>,
-}
+pub struct Validator(HeaderValue);
 
 impl Validator {
+    fn new(tag: &str) -> Self {
+        Self(HeaderValue::from_str(tag).unwrap_or(HeaderValue::from_static("\"\"")))
+    }
+
     /// Of a file on the disk: it counts as unchanged while its length and time are.
     pub fn of_file(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok();
         let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let tag = format!(
-            "\"{:x}-{:x}\"",
-            metadata.len(),
-            since.unwrap_or_default().as_nanos()
-        );
-        let modified = modified.map(httpdate::fmt_http_date);
-        Self {
-            tag: HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\"")),
-            modified: modified.and_then(|date| HeaderValue::from_str(&date).ok()),
-        }
+        let nanoseconds = since.unwrap_or_default().as_nanos();
+        Self::new(&format!("\"{:x}-{nanoseconds:x}\"", metadata.len()))
     }
 
     /// Of bytes. Weak, since they may be sent compressed.
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        let tag = format!("W/\"{}\"", &blake3::hash(bytes).to_hex()[..16]);
-        let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""));
-        Self {
-            tag,
-            modified: None,
-        }
+        Self::new(&format!("W/\"{}\"", &blake3::hash(bytes).to_hex()[..16]))
     }
 
     /// Whether the client has this version already.
     pub fn is_known(&self, request: &HeaderMap) -> bool {
         let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-        let own_tag = opaque(self.tag.to_str().unwrap_or_default());
-        let mut tags = request.get_all(header::IF_NONE_MATCH).iter().peekable();
-        if tags.peek().is_some() {
-            // A tag takes precedence over a date (RFC 9110): dates are in whole seconds.
-            return tags
-                .filter_map(|value| value.to_str().ok())
-                .flat_map(|value| value.split(','))
-                .any(|tag| tag.trim() == "*" || opaque(tag) == own_tag);
-        }
-        let since = request
-            .get(header::IF_MODIFIED_SINCE)
-            .and_then(|value| value.to_str().ok());
-        let date = |text: &str| httpdate::parse_http_date(text).ok();
-        let modified = self
-            .modified
-            .as_ref()
-            .and_then(|value| date(value.to_str().ok()?));
-        modified
-            .zip(since.and_then(date))
-            .is_some_and(|(modified, since)| modified <= since)
+        let own_tag = opaque(self.0.to_str().unwrap_or_default());
+        request
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|tag| tag.trim() == "*" || opaque(tag) == own_tag)
     }
 
     /// Whether a part may be sent: not to a client with parts of another version.
     pub fn allows_parts(&self, request: &HeaderMap) -> bool {
-        let wanted = request.get(header::IF_RANGE);
         // A strong comparison: parts of two versions must never be joined.
-        wanted.is_none_or(|wanted| *wanted == self.tag || self.modified.as_ref() == Some(wanted))
+        request
+            .get(header::IF_RANGE)
+            .is_none_or(|wanted| *wanted == self.0)
     }
 
     /// Sets the validator and the cache control of an answer.
@@ -86,10 +62,7 @@ impl Validator {
     /// - `control`: the value of Cache-Control
     pub fn put(&self, answer: &mut Response<Body>, control: &'static str) {
         let headers = answer.headers_mut();
-        headers.insert(header::ETAG, self.tag.clone());
-        if let Some(modified) = &self.modified {
-            headers.insert(header::LAST_MODIFIED, modified.clone());
-        }
+        headers.insert(header::ETAG, self.0.clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
     }
 
@@ -134,7 +107,7 @@ pub(super) async fn remembered(mut answer: Response<Body>, request: &HeaderMap) 
 }
 
 /// Whether the client accepts gzip.
-pub fn takes_gzip(request: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(request: &HeaderMap) -> bool {
     let all = request
         .get_all(header::ACCEPT_ENCODING)
         .iter()
@@ -220,44 +193,19 @@ mod tests {
     }
 
     #[test]
-    fn a_validator_compares_tags_before_dates() {
+    fn a_validator_is_known_by_its_tag() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let validator = Validator::of_file(&file.as_file().metadata().unwrap());
-        let tag = validator.tag.to_str().unwrap();
-        let date = validator.modified.as_ref().unwrap().to_str().unwrap();
+        let tag = validator.0.to_str().unwrap();
+        let knows = |tag: &str| validator.is_known(&headers(&[(header::IF_NONE_MATCH, tag)]));
         let weak = format!("\"other\", W/{tag}");
-        for known in [tag, &weak, "*"] {
-            assert!(
-                validator.is_known(&headers(&[(header::IF_NONE_MATCH, known)])),
-                "{known}"
-            );
-        }
-        assert!(validator.is_known(&headers(&[(header::IF_MODIFIED_SINCE, date)])));
-        let old = "Thu, 01 Jan 1970 00:00:00 GMT";
-        for unknown in [
-            &[][..],
-            &[(header::IF_NONE_MATCH, "\"other\"")],
-            &[
-                (header::IF_NONE_MATCH, "\"other\""),
-                (header::IF_MODIFIED_SINCE, date),
-            ],
-            &[(header::IF_MODIFIED_SINCE, old)],
-            &[(header::IF_MODIFIED_SINCE, "yesterday")],
-        ] {
-            assert!(!validator.is_known(&headers(unknown)), "{unknown:?}");
-        }
-        for same in [tag, date] {
-            assert!(
-                validator.allows_parts(&headers(&[(header::IF_RANGE, same)])),
-                "{same}"
-            );
-        }
-        assert!(validator.allows_parts(&HeaderMap::new()));
-        for other in ["\"x\"", old, &format!("W/{tag}")] {
-            assert!(
-                !validator.allows_parts(&headers(&[(header::IF_RANGE, other)])),
-                "{other}"
-            );
+        assert!([tag, &weak, "*"].into_iter().all(knows));
+        assert!(!knows("\"other\"") && !validator.is_known(&HeaderMap::new()));
+        let parts = |tag: &str| validator.allows_parts(&headers(&[(header::IF_RANGE, tag)]));
+        assert!(parts(tag) && validator.allows_parts(&HeaderMap::new()));
+        let date = "Thu, 01 Jan 1970 00:00:00 GMT";
+        for other in ["\"x\"", date, &format!("W/{tag}")] {
+            assert!(!parts(other), "{other}");
         }
         file.as_file().set_len(1).unwrap();
         let changed = Validator::of_file(&file.as_file().metadata().unwrap());

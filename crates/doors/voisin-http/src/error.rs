@@ -15,17 +15,18 @@ pub enum ServeError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file of the token or of passwords cannot be used.
-    #[error("cannot use the token or password in {}: name another file for it", path.display())]
+    /// The file of the token cannot be used.
+    #[error("cannot use the token in {}: name another file for it", path.display())]
     TokenFile {
         /// The file.
         path: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// The token is too short, or has invalid characters.
+    /// The file of the token has none, too many, or weak ones.
     #[error(
-        "{}: expected one line of at least {least} printable characters: remove the file to have one made", path.display()
+        "{}: expected a token or password of at least {least} characters in the first line, and another one that only reads, \
+         or none, in the second: remove the file to have a token made", path.display()
     )]
     WeakToken {
         /// The file.
@@ -33,35 +34,7 @@ pub enum ServeError {
         /// Least number of characters.
         least: usize,
     },
-    /// The file of passwords has none, too many, or weak ones.
-    #[error(
-        "{}: expected a password of at least {least} characters in the first line, and another one for guests, or none, in \
-         the second", path.display()
-    )]
-    WeakPassword {
-        /// The file.
-        path: PathBuf,
-        /// Least number of characters.
-        least: usize,
-    },
-    /// A password that is too short.
-    #[error(
-        "expected a password of at least {least} characters, found a shorter one: type a longer one"
-    )]
-    ShortPassword {
-        /// Least number of characters.
-        least: usize,
-    },
-    /// The file of passwords has a hash that cannot be compared.
-    #[error(
-        "{}: expected passwords or hashes of them by Argon2id with 256 MiB, ten passes and four lanes at most, found another \
-         hash or a damaged one: make one with \"voisin serve --hash-password\"", path.display()
-    )]
-    OtherHash {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Others can read the token's file, or that of passwords.
+    /// Others can read the token's file.
     #[cfg(unix)]
     #[error(
         "{}: expected a file that only its owner can read (mode 600), found mode {mode:o}: run \"chmod 600\" on it",

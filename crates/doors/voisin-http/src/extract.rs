@@ -82,7 +82,7 @@ pub struct NoBody;
 /// A query without fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NoFields {}
+struct NoFields {}
 
 impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Problem;

@@ -14,16 +14,13 @@
 
 pub mod access;
 pub mod cached;
-pub mod devices;
 mod error;
 pub mod extract;
-pub mod guess_limit;
 pub mod listen;
 pub mod middleware;
 pub mod peer;
 pub mod problem;
 pub mod scan;
-pub mod sessions;
 pub mod state;
 pub mod token;
 pub mod uploads;

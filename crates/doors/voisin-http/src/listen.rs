@@ -1,19 +1,15 @@
 //! Connections: addresses to listen on, limits of number and time, and shutdown.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,18 +21,15 @@ use tokio::task::JoinSet;
 
 use super::ServeError;
 use super::access::LocalAddress;
-use super::devices::Rights;
-use super::peer::{Caller, Peer};
+use super::peer::Peer;
 use super::state::lock;
 
-/// Most open connections; for another the oldest without a token is closed, else a guest's, else the longest idle.
+/// Most open connections; for another the oldest without a token is closed.
 const MOST_CONNECTIONS: usize = 512;
 /// File descriptors for each of them: its own, one for a song or another server, and one in reserve for the library, the
 /// model and scans.
 #[cfg(unix)]
 const DESCRIPTORS: u64 = 3;
-/// Guests have this fraction of the connections, one in four.
-const SHARE_OF_GUESTS: usize = 4;
 /// Most header lines of a request.
 const MOST_HEADERS: usize = 64;
 /// Most bytes of a request's head.
@@ -193,120 +186,20 @@ pub struct Open {
 
 #[derive(Default)]
 struct HttpConnection {
-    /// Number of requests whose answers are not sent yet.
-    busy: AtomicUsize,
-    /// The client of the last request with a token or cookie.
-    caller: Mutex<Option<Caller>>,
+    /// Whether a request had a token or cookie.
+    is_known: AtomicBool,
     end: tokio::sync::Notify,
 }
 
-impl HttpConnection {
-    fn caller(&self) -> Option<Caller> {
-        *lock(&self.caller)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) == 0
-    }
-}
-
-/// A request in progress; owned by its answer's body, since a song is sent long after its head.
-struct BusyMark(Arc<HttpConnection>);
-
-impl BusyMark {
-    fn new(connection: &Arc<HttpConnection>) -> Self {
-        connection.busy.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(connection))
-    }
-}
-
-impl Drop for BusyMark {
-    fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The body of an answer, which keeps its connection busy.
-struct BusyBody {
-    body: Body,
-    _busy: BusyMark,
-}
-
-impl HttpBody for BusyBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A connection among all, for the middleware that identifies its client.
+/// A connection, for the middleware that knows its client.
 #[derive(Clone)]
-pub(super) struct ConnectionPlace {
-    open: Arc<Open>,
-    connection: Arc<HttpConnection>,
-}
+pub(super) struct ConnectionPlace(Arc<HttpConnection>);
 
 impl ConnectionPlace {
-    /// Sets the client of the connection. If guests then have more than their share, a connection of the guest with the most
-    /// is closed.
-    pub(super) fn admit(&self, caller: Caller) {
-        let before = lock(&self.connection.caller).replace(caller);
-        // Counted only when the client changes, not at each request.
-        if before == Some(caller) || caller.rights == Rights::Change {
-            return;
-        }
-        let mut all = lock(&self.open.all);
-        let guests = all
-            .iter()
-            .filter(|open| open.caller().is_some_and(Caller::is_guest))
-            .count();
-        if guests > self.open.most / SHARE_OF_GUESTS
-            && let Some(at) = of_greatest_guest(&all)
-        {
-            all.remove(at).end.notify_one();
-        }
+    /// The connection is no longer a stranger's.
+    pub(super) fn admit(&self) {
+        self.0.is_known.store(true, Ordering::Relaxed);
     }
-}
-
-/// A connection of the guest with the most: the longest idle one, else the oldest.
-fn of_greatest_guest(all: &[Arc<HttpConnection>]) -> Option<usize> {
-    let callers: Vec<Option<Caller>> = all
-        .iter()
-        .map(|open| open.caller().filter(|one| one.is_guest()))
-        .collect();
-    let mut counts: HashMap<Caller, usize> = HashMap::new();
-    for caller in callers.iter().flatten() {
-        *counts.entry(*caller).or_default() += 1;
-    }
-    let (greatest, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    let of_them = || (0..all.len()).filter(|&at| callers[at] == Some(greatest));
-    of_them()
-        .find(|&at| all[at].is_idle())
-        .or_else(|| of_them().next())
-}
-
-/// The connection to close for a new one; `None` if all are busy for the owner.
-///
-/// Strangers' connections are closed by age, whether busy or not: they cannot lock out others by being busy, and a new one
-/// is not closed before its request was read.
-fn gives_way(all: &[Arc<HttpConnection>]) -> Option<usize> {
-    let stranger = all.iter().position(|open| open.caller().is_none());
-    stranger
-        .or_else(|| of_greatest_guest(all))
-        .or_else(|| all.iter().position(|open| open.is_idle()))
 }
 
 impl Default for Open {
@@ -330,31 +223,31 @@ impl Default for Open {
 }
 
 impl Open {
-    /// Makes room for one more and adds it; `None` if there is none.
+    /// Adds a connection; `None` if there is no room.
     fn add(&self) -> Option<Arc<HttpConnection>> {
-        let mut all = lock(&self.all);
-        if all.len() >= self.most {
-            let at = gives_way(&all)?;
-            // `notify_one` stores its permit, so that a connection that is just starting
-            // ends, too.
-            all.remove(at).end.notify_one();
+        let is_full = lock(&self.all).len() >= self.most;
+        if is_full && !self.end_stranger() {
+            return None;
         }
         let connection = Arc::new(HttpConnection::default());
-        all.push(Arc::clone(&connection));
+        lock(&self.all).push(Arc::clone(&connection));
         Some(connection)
     }
 
-    /// Closes a connection that is not the owner's, if there is one, and waits for a moment. Called when the process has no
-    /// free file descriptor.
+    /// Ends the oldest connection without a token, whether busy or not: strangers cannot lock out others by being busy, and
+    /// a new one is not closed before its request was read.
+    fn end_stranger(&self) -> bool {
+        let mut all = lock(&self.all);
+        let stranger = all
+            .iter()
+            .position(|open| !open.is_known.load(Ordering::Relaxed));
+        // `notify_one` stores its permit, so that a connection that is just starting ends, too.
+        stranger.map(|at| all.remove(at).end.notify_one()).is_some()
+    }
+
+    /// Ends a stranger's connection and waits for a moment. Called when the process has no free file descriptor.
     async fn make_room(&self) {
-        {
-            let mut all = lock(&self.all);
-            if let Some(at) =
-                gives_way(&all).filter(|&at| all[at].caller().is_none_or(Caller::is_guest))
-            {
-                all.remove(at).end.notify_one();
-            }
-        }
+        self.end_stranger();
         // `accept` fails at once while no descriptor is free: without a pause this loop would spin.
         tokio::time::sleep(ACCEPT_AGAIN).await;
     }
@@ -429,10 +322,7 @@ fn start(
     let mut stop = stop.clone();
     tasks.spawn(async move {
         let service = TowerToHyperService::new(router);
-        let place = ConnectionPlace {
-            open: Arc::clone(&open),
-            connection: Arc::clone(&connection),
-        };
+        let place = ConnectionPlace(Arc::clone(&connection));
         let service = service_fn(move |mut request: Request<Incoming>| {
             // An extension, which a client cannot forge as it can a header.
             request.extensions_mut().insert(peer);
@@ -440,12 +330,7 @@ fn start(
                 request.extensions_mut().insert(local);
             }
             request.extensions_mut().insert(place.clone());
-            let busy = BusyMark::new(&place.connection);
-            let answer = hyper::service::Service::call(&service, request);
-            async move {
-                let answer = answer.await;
-                answer.map(|answer| answer.map(|body| BusyBody { body, _busy: busy }))
-            }
+            hyper::service::Service::call(&service, request)
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -471,98 +356,24 @@ fn start(
 mod tests {
     use super::*;
 
-    /// Connections of one caller after another; how many of each are left.
-    fn left(open: &Arc<Open>, callers: &[Option<Caller>]) -> HashMap<Option<Caller>, usize> {
-        for caller in callers {
-            let connection = open.add().unwrap();
-            connection.busy.fetch_add(1, Ordering::Relaxed);
-            let place = ConnectionPlace {
-                open: Arc::clone(open),
-                connection,
-            };
-            caller.iter().for_each(|caller| place.admit(*caller));
-        }
-        let mut left = HashMap::new();
-        lock(&open.all)
-            .iter()
-            .for_each(|open| *left.entry(open.caller()).or_default() += 1);
-        left
-    }
-
     #[tokio::test]
-    async fn connections_of_guests_and_strangers_close_first() {
-        let open = Arc::new(Open {
+    async fn connections_of_strangers_close_first() {
+        let open = Open {
             all: Mutex::default(),
             most: 16,
-        });
-        let caller = |rights, last: u8| {
-            Some(Caller {
-                rights,
-                network: Peer::Address([192, 0, 2, last].into()),
-            })
         };
-        let owner = caller(Rights::Change, 1);
-        let attacker = caller(Rights::Listen, 66);
-        let guest = caller(Rights::Listen, 2);
-        let now = left(
-            &open,
-            &[vec![guest], vec![attacker; 100], vec![owner; 3]].concat(),
-        );
-        assert_eq!(
-            now,
-            HashMap::from([(guest, 1), (attacker, 3), (owner, 3)]),
-            "a quarter, of the greatest guest"
-        );
-        let now = left(&open, &[vec![None; 100], vec![owner; 5]].concat());
-        assert_eq!(
-            now,
-            HashMap::from([(guest, 1), (attacker, 3), (owner, 8), (None, 4)])
-        );
-        let now = left(&open, &[owner; 8]);
-        assert_eq!(
-            now,
-            HashMap::from([(owner, 16)]),
-            "also where no stranger is left"
-        );
-        assert!(open.add().is_none(), "all are busy for the owner");
+        let of_owner: Vec<_> = (0..4).filter_map(|_| open.add()).collect();
+        of_owner
+            .iter()
+            .for_each(|one| ConnectionPlace(Arc::clone(one)).admit());
+        assert_eq!((0..100).filter_map(|_| open.add()).count(), 100);
+        let all = lock(&open.all).clone();
+        assert_eq!(all.len(), 16);
+        assert!(of_owner.iter().zip(&all).all(|(a, b)| Arc::ptr_eq(a, b)));
+        all.into_iter().for_each(|one| ConnectionPlace(one).admit());
+        assert!(open.add().is_none(), "all are the owner's");
         open.make_room().await;
         assert_eq!(lock(&open.all).len(), 16);
-    }
-
-    #[tokio::test]
-    async fn a_connection_is_busy_until_its_answer_is_sent() {
-        use futures_util::{StreamExt as _, stream};
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        // A song of which only one byte is sent.
-        let song = || async {
-            let first = stream::iter([Ok::<_, std::io::Error>("a")]);
-            Body::from_stream(first.chain(stream::pending()))
-        };
-        let router = Router::new()
-            .route("/song", axum::routing::get(song))
-            .route("/", axum::routing::get(|| async { "b" }));
-        let open = Arc::new(Open {
-            all: Mutex::default(),
-            most: 16,
-        });
-        let (_stop, stop) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        for (path, sent, is_idle) in [("/", "\r\n\r\nb", true), ("/song", "a\r\n", false)] {
-            let (mut client, server) = tokio::io::duplex(1024);
-            let peer = (Peer::Unix, None);
-            start(&mut tasks, &open, server, peer, &router, &stop);
-            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
-            client.write_all(request.as_bytes()).await.unwrap();
-            let mut read = Vec::new();
-            while !read.ends_with(sent.as_bytes()) {
-                assert!(client.read_buf(&mut read).await.unwrap() > 0);
-            }
-            let connection = Arc::clone(&lock(&open.all)[0]);
-            assert_eq!(connection.is_idle(), is_idle, "{path}");
-            drop(client);
-            tasks.join_next().await.unwrap().unwrap();
-            assert!(connection.is_idle() && lock(&open.all).is_empty());
-        }
     }
 
     #[test]

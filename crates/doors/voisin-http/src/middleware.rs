@@ -1,27 +1,25 @@
 //! Checks of every request before its handler, and the headers of every answer.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value;
+use futures_util::{StreamExt as _, stream};
 
 use super::access::{
     BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, LocalAddress, PATIENCE,
     PATIENCE_FOR_FILES,
 };
 use super::cached::{packed, remembered, takes_gzip};
-use super::devices::Rights;
 use super::listen::ConnectionPlace;
-use super::peer::{Caller, Peer};
+use super::peer::Peer;
 use super::problem::Problem;
 use super::state::{Shared, WAITED, Waited};
+use super::token::Rights;
 
 /// Checks every request, and adds the common headers of answers.
 pub async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
@@ -35,16 +33,10 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
     let peer = state.guard.caller(peer, request.headers());
     request.extensions_mut().insert(peer);
     let checked = check(&state, &request, peer);
-    let rights = checked.as_ref().ok().map(|(_, rights)| *rights);
-    if let Some(rights) = rights {
+    if let Ok(rights) = checked {
         // A refused request has no rights, and reaches no handler.
         request.extensions_mut().insert(rights);
-        request.extensions_mut().insert(Caller {
-            rights,
-            network: peer.network(),
-        });
     }
-    let origin = checked.map(|(origin, _)| origin);
     let path = request
         .uri()
         .path()
@@ -55,7 +47,7 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
     let is_own = !path.starts_with("/rest/");
     let takes_gzip = is_own && takes_gzip(request.headers());
     let known = (is_own && request.method() == Method::GET).then(|| request.headers().clone());
-    let needs_token = needs_token(path);
+    let needs_token = needs_token(request.method(), path);
     let patience = if path.starts_with("/api/v1/files/") {
         PATIENCE_FOR_FILES
     } else {
@@ -68,14 +60,9 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
             Instant::now(),
         )
     });
-    let preflight =
-        request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
-    // Requests that need no token have no guest.
-    let is_guest = needs_token && rights == Some(Rights::Listen);
-    let waited = Waited::new(is_guest);
-    let mut response = match &origin {
-        Err(problem) => problem.clone().into_response(),
-        Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
+    let waited = Waited::new();
+    let mut response = match checked {
+        Err(problem) => problem.into_response(),
         Ok(_) => {
             // A stranger could otherwise hold a connection with an endless body.
             let request = if needs_token {
@@ -115,10 +102,6 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
             response.headers_mut().insert(header::ALLOW, allowed);
         }
     }
-    // Before the answer's tag is computed: guests and owners have different bodies.
-    if is_guest {
-        response = without_folders(response).await;
-    }
     if let Some(known) = known {
         response = remembered(response, &known).await;
     }
@@ -153,24 +136,6 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
     {
         headers.insert(HeaderName::from_static("server-timing"), timing);
     }
-    // Also for errors, so that a page of that origin can read them.
-    if let Ok(Some(origin)) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        // A cache must not serve one origin's answer to another.
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("Authorization, Content-Type"),
-        );
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET, POST, PUT, DELETE"),
-        );
-        headers.insert(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("cross-origin"),
-        );
-    }
     if let Some((method, path, start)) = log {
         // Without the query, which may contain secrets.
         let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
@@ -187,9 +152,9 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
 const SESSION: &str = "/api/v1/session";
 
 /// - `path`: below the base path
-fn needs_token(path: &str) -> bool {
+fn needs_token(method: &Method, path: &str) -> bool {
     // Whole paths: a prefix would allow routes that are added below it later.
-    let is_public = ["/api/v1/health", SESSION].contains(&path);
+    let is_public = path == "/api/v1/health" || path == SESSION && *method != Method::GET;
     path.starts_with("/api/") && !is_public
 }
 
@@ -215,140 +180,7 @@ fn in_time(body: Body) -> Body {
     ))
 }
 
-/// Fields with paths on the server.
-const PLACES: [&str; 7] = [
-    "path",
-    "folder",
-    "absent_folder",
-    "library",
-    "left_out",
-    "source",
-    "to",
-];
-
-/// An answer for a guest: names of files without the server's folders.
-async fn without_folders(mut response: Response<Body>) -> Response<Body> {
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let is_problem = kind == "application/problem+json";
-    // The interfaces of other servers have errors of another form.
-    let is_refusal = is_problem || !response.status().is_success();
-    if kind == "text/event-stream" {
-        let pieces = std::mem::take(response.body_mut()).into_data_stream();
-        // Each piece is a whole event.
-        *response.body_mut() = Body::from_stream(pieces.map_ok(event_without_folders));
-        return response;
-    }
-    // Pictures and songs have no paths; playlists as files are not for guests.
-    if kind != "application/json" && !is_problem {
-        return response;
-    }
-    let whole = to_bytes(std::mem::take(response.body_mut()), usize::MAX).await;
-    let parsed = whole.and_then(|whole| serde_json::from_slice(&whole).map_err(axum::Error::new));
-    let Ok(mut answer) = parsed else {
-        return Problem::fault().into_response();
-    };
-    shorten_places(&mut answer, false);
-    // Messages of errors have paths within sentences.
-    if is_refusal && let Value::Object(fields) = &mut answer {
-        for text in fields.values_mut() {
-            if let Value::String(text) = text {
-                *text = sentence_without_folders(text);
-            }
-        }
-    }
-    // The body is shorter now.
-    response.headers_mut().remove(header::CONTENT_LENGTH);
-    *response.body_mut() = answer.to_string().into();
-    response
-}
-
-fn event_without_folders(event: Bytes) -> Bytes {
-    let text = String::from_utf8_lossy(&event);
-    let changed = |line: &str| {
-        let mut data = serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok()?;
-        shorten_places(&mut data, false);
-        Some(format!("data: {data}"))
-    };
-    let lines = text.split('\n');
-    let lines: Vec<String> = lines
-        .map(|line| changed(line).unwrap_or_else(|| line.to_owned()))
-        .collect();
-    lines.join("\n").into()
-}
-
-/// Shortens absolute paths in a sentence (up to a quotation mark, a colon, a comma or the end) to their last part; addresses
-/// of this server stay.
-fn sentence_without_folders(text: &str) -> String {
-    let mut shortened = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let begins = shortened
-            .chars()
-            .next_back()
-            .is_none_or(|before| matches!(before, ' ' | '"' | '(' | '\u{201c}'));
-        // Windows: "C:\Music" and "\\server\Music".
-        let is_drive = begins
-            && match rest.as_bytes() {
-                [b'\\', b'\\', ..] => true,
-                [letter, b':', b'\\' | b'/', ..] => letter.is_ascii_alphabetic(),
-                _ => false,
-            };
-        let separators: &[char] = if is_drive { &['/', '\\'] } else { &['/'] };
-        // "3/4" is no path: the slash has to begin a word.
-        let is_path = is_drive || begins && rest.starts_with('/') && !rest.starts_with("/api/");
-        let end = if is_path {
-            let ends = ["\"", "\u{201d}", ": ", ", ", "; ", ")", "\n"];
-            let ends = ends.iter().filter_map(|sign| rest.find(sign));
-            ends.min().unwrap_or(rest.len())
-        } else {
-            rest.chars().next().map_or(0, char::len_utf8)
-        };
-        let piece = &rest[..end];
-        shortened.push_str(if is_path {
-            piece
-                .trim_end_matches(separators)
-                .rsplit(separators)
-                .next()
-                .unwrap_or(piece)
-        } else {
-            piece
-        });
-        rest = &rest[end..];
-    }
-    shortened
-}
-
-fn shorten_places(answer: &mut Value, is_place: bool) {
-    match answer {
-        Value::String(text) if is_place => *text = name_of(text),
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| shorten_places(item, is_place)),
-        Value::Object(fields) => {
-            for (field, value) in fields.iter_mut() {
-                shorten_places(value, PLACES.contains(&field.as_str()));
-            }
-            // Its folders are names of fields.
-            if let Some(Value::Object(folders)) = fields.get_mut("absent_folders") {
-                let counts = std::mem::take(folders).into_iter();
-                *folders = counts.map(|(path, n)| (name_of(&path), n)).collect();
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The last part of an absolute path; other texts unchanged.
-fn name_of(text: &str) -> String {
-    let path = Path::new(text);
-    match path.file_name() {
-        Some(name) if path.is_absolute() => name.to_string_lossy().into_owned(),
-        _ => text.to_owned(),
-    }
-}
-
-/// Requests with a body that guests may send: queries. All others change something, or have paths of files.
+/// Requests with a body that need no right to change: queries.
 const QUESTIONS: [&str; 6] = [
     "/api/v1/similar",
     "/api/v1/classify",
@@ -358,12 +190,8 @@ const QUESTIONS: [&str; 6] = [
     "/api/v1/files/classify",
 ];
 
-/// The origin that may read the answer, and the request's rights.
-fn check(
-    state: &Shared,
-    request: &Request,
-    peer: Peer,
-) -> Result<(Option<HeaderValue>, Rights), Problem> {
+/// The request's rights.
+fn check(state: &Shared, request: &Request, peer: Peer) -> Result<Rights, Problem> {
     let guard = &state.guard;
     let headers = request.headers();
     let method = request.method();
@@ -387,31 +215,25 @@ fn check(
         uri,
         request.extensions().get::<LocalAddress>().copied(),
     )?;
-    let origin = guard.check_origin(headers, &host)?;
-    // Browsers send no token with a CORS preflight.
-    if method == Method::OPTIONS && origin.is_some() {
-        return Ok((origin, Rights::Listen));
-    }
+    guard.check_origin(headers, &host)?;
     let path = uri
         .path()
         .strip_prefix(guard.base_path.as_str())
         .unwrap_or_default();
-    let mut rights = Rights::Listen;
-    if needs_token(path) {
-        rights = guard.check_token(headers, method, peer)?;
-        if rights == Rights::Listen && !method.is_safe() && !QUESTIONS.contains(&path) {
+    let mut rights = Rights::Read;
+    if needs_token(method, path) {
+        let log = |text: &str| state.log(text);
+        rights = guard.check_secret(headers, method, peer, &log)?;
+        if rights == Rights::Read && !method.is_safe() && !QUESTIONS.contains(&path) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "this device may only search and play, and this needs full access",
-                "use a device with full access, or sign in with a code for it",
+                "this token may only search and play",
+                "sign in with the token that opens everything",
             ));
         }
         // The connection is no longer a stranger's, which are closed first.
         if let Some(place) = request.extensions().get::<ConnectionPlace>() {
-            place.admit(Caller {
-                rights,
-                network: peer.network(),
-            });
+            place.admit();
         }
     }
     // Other bodies are bounded while they are read; this refuses a stated length that is too
@@ -434,67 +256,5 @@ fn check(
             ));
         }
     }
-    Ok((origin, rights))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn guests_get_no_folders_in_errors_of_other_interfaces() {
-        let text = r#"{"error":"the library is not there: /home/me/lib: away"}"#;
-        for (status, expected) in [
-            (StatusCode::OK, text),
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                r#"{"error":"the library is not there: lib: away"}"#,
-            ),
-        ] {
-            let kind = [(header::CONTENT_TYPE, "application/json")];
-            let answer = without_folders((status, kind, text).into_response()).await;
-            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-            assert_eq!(body, expected);
-        }
-    }
-
-    #[test]
-    fn guests_get_no_folders_in_sentences_and_events() {
-        for (text, expected) in [
-            (
-                "/srv/My Music/a b.flac: No such file",
-                "a b.flac: No such file",
-            ),
-            (
-                "found \"/srv/music\", expected /srv/old/, or none",
-                "found \"music\", expected old, or none",
-            ),
-            (
-                "the folder (/srv/music) is away",
-                "the folder (music) is away",
-            ),
-            (
-                "see those there are: GET /api/v1/genres",
-                "see those there are: GET /api/v1/genres",
-            ),
-            ("3/4 of it, at 1/2", "3/4 of it, at 1/2"),
-            (
-                "cannot open C:\\Users\\me\\a b.flac: access is denied",
-                "cannot open a b.flac: access is denied",
-            ),
-            ("found \"\\\\nas\\music\"", "found \"music\""),
-            ("\u{201c}D:/music\u{201d}", "\u{201c}music\u{201d}"),
-        ] {
-            assert_eq!(sentence_without_folders(text), expected);
-        }
-        let event = "event: progress\ndata: {\"folder\":\"/srv/music\",\"done\":2}\n\n";
-        assert_eq!(
-            event_without_folders(event.into()),
-            "event: progress\ndata: {\"done\":2,\"folder\":\"music\"}\n\n"
-        );
-        assert_eq!(
-            event_without_folders(": still here\n\n".into()),
-            ": still here\n\n"
-        );
-    }
+    Ok(rights)
 }

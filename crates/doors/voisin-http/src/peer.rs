@@ -4,8 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::devices::Rights;
-
 /// The source of a request, or a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
@@ -16,7 +14,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The network by which limits count: 64 bits of IPv6 are one customer of a provider, with any number of addresses.
+    /// The network by which wrong secrets count: 64 bits of IPv6 are one customer of a provider, with any number of addresses.
     pub(super) fn network(self) -> Self {
         match self {
             Self::Address(IpAddr::V6(address)) => {
@@ -47,19 +45,5 @@ impl fmt::Display for Peer {
             Self::Address(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
-    }
-}
-
-/// The client by which limits count: each network of guests is one guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Caller {
-    pub(super) rights: Rights,
-    /// By [`Peer::network`].
-    pub(super) network: Peer,
-}
-
-impl Caller {
-    pub(super) fn is_guest(self) -> bool {
-        self.rights == Rights::Listen
     }
 }

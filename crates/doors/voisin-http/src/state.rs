@@ -1,30 +1,26 @@
 //! State shared by all requests: engines, permits, and the version of the library.
 
 mod admission;
-mod source;
 mod whole;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::admission::Admission;
 pub(super) use self::admission::{WAITED, Waited};
-use self::source::AnswerSource;
 pub use self::whole::GivenUp;
 use self::whole::WholeLibrary;
 use super::ServeError;
 use super::access::Guard;
 use super::problem::{KeptFailure, Problem};
 use super::scan::ScanProcess;
-use super::uploads::Uploads;
+use super::uploads;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_engine::{
-    Collection, Embedder, Engine, EngineError, PredictedTags, TrackPage, TrackQuery,
-};
+use voisin_engine::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
 use voisin_explore::KnnGraph;
 use voisin_library::{DATABASE, Library, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
 
@@ -33,8 +29,6 @@ const PAGE_CACHE: u32 = 4096;
 
 /// The state for handlers.
 pub type Shared = Arc<State>;
-/// The tags of all tracks, or a model's text encoder; `None` for a model without either.
-pub type SharedTags = Arc<Option<PredictedTags>>;
 /// Loads the library's model.
 pub type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
@@ -54,14 +48,14 @@ struct Watch {
     epoch: u64,
 }
 
-/// The local library for one request.
-pub struct RequestContext<'a> {
+/// A library that answers one request at a time.
+pub struct RequestContext {
     /// The library, its index and its model.
-    pub engine: &'a mut Engine,
+    pub engine: Engine,
     /// The library's version when the request came.
     version: Version,
     /// The index's version and generation.
-    followed: &'a mut Option<(Version, u64)>,
+    followed: Option<(Version, u64)>,
 }
 
 /// Sorted tracks and search texts of one version of the library, cached because a search sends a request at each keystroke.
@@ -106,7 +100,7 @@ pub struct State {
     pub(super) load_model: LoadModel,
     admission: Admission,
     watch: Mutex<Watch>,
-    sources: Mutex<Vec<AnswerSource>>,
+    contexts: Mutex<Vec<RequestContext>>,
     /// Whether the index must be built.
     building: AtomicBool,
     builds: AtomicBool,
@@ -117,7 +111,7 @@ pub struct State {
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
     /// Uploaded files.
-    pub(super) uploads: Arc<Uploads>,
+    pub(super) uploads: Arc<Semaphore>,
 }
 
 /// Locks a mutex, also after a panic of a thread that held it.
@@ -172,14 +166,14 @@ impl State {
             load_model,
             admission: Admission::new(rayon::current_num_threads()),
             watch: Mutex::default(),
-            sources: Mutex::default(),
+            contexts: Mutex::default(),
             building: AtomicBool::new(false),
             builds: AtomicBool::new(false),
             unbuilt: Mutex::default(),
             model: Mutex::default(),
             whole,
             lists: Mutex::default(),
-            uploads: Arc::default(),
+            uploads: Arc::new(Semaphore::new(uploads::MOST)),
         })
     }
 
@@ -212,8 +206,7 @@ impl State {
         {
             watch.library = None;
             watch.epoch += 1;
-            lock(&self.sources).clear();
-            self.whole.clear();
+            lock(&self.contexts).clear();
         }
         let found = found.map_err(|error| {
             let detail = format!("the library is not there: {}: {error}", path.display());
@@ -238,11 +231,7 @@ impl State {
     }
 
     /// The tracks of a query.
-    pub fn list(
-        &self,
-        context: &RequestContext<'_>,
-        query: &TrackQuery,
-    ) -> Result<TrackPage, Problem> {
+    pub fn list(&self, context: &RequestContext, query: &TrackQuery) -> Result<TrackPage, Problem> {
         let library = context.engine.library();
         let _snapshot = library.snapshot()?;
         let order = (query.sort, query.descending);
@@ -292,7 +281,7 @@ impl State {
     /// background, and requests get 503 meanwhile; after a failure they get its reason, and it is not built again at once.
     pub fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
         // Nothing was committed since this engine updated the index.
-        if let Some((version, generation)) = *context.followed
+        if let Some((version, generation)) = context.followed
             && version == context.version
             && context.engine.has_index()
         {
@@ -300,7 +289,7 @@ impl State {
         }
         match context.engine.follow() {
             Ok(generation) => {
-                *context.followed = Some((context.version, generation));
+                context.followed = Some((context.version, generation));
                 Ok(generation)
             }
             Err(EngineError::Index(error)) => {

@@ -1,115 +1,69 @@
-//! The token that clients must send: 256 bits, in a file that only its owner can read.
+//! The secrets that open the server, in a file that only its owner can read.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::ServeError;
-use super::devices::Rights;
 use voisin_base::regular_file;
 
-/// Hexadecimal digits of a generated token.
-const DIGITS: usize = 64;
-/// Most bytes of a token's file.
+/// Random bytes of a generated token.
+const RANDOM: usize = 32;
+/// Most bytes of the file.
 const LARGEST: u64 = 64 << 10;
-/// Least length of a token.
-const LEAST: usize = 32;
-/// Least length of a password, of which at most 1440 a day are compared ([`guess_limit`](super::guess_limit)).
-const LEAST_OF_PASSWORD: usize = 10;
-/// Most memory in KiB, passes and lanes of an Argon2 hash: a comparison takes a second or two then.
-// Without bounds, a hash in the file could allocate all memory at each attempt to sign in.
-const MOST_OF_HASH: (u32, u32, u32) = (256 * 1024, 10, 4);
+/// Least length of a secret.
+const LEAST: usize = 10;
 
-/// A password of its file.
+/// What a client may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rights {
+    /// Everything.
+    Change,
+    /// Search and play: no changes of the library or of files.
+    Read,
+}
+
+/// A secret. It is compared by its digest, in constant time.
 #[derive(Clone)]
-enum Password {
-    /// Its digest, for a comparison in constant time.
-    Plain(blake3::Hash),
-    /// Argon2id (RFC 9106), with its salt and parameters.
-    Hashed(Box<PasswordHash>),
-}
-
-impl Password {
-    /// Parses a line; `None` for a hash of another kind, or a damaged one.
-    fn of_line(line: &str) -> Option<Self> {
-        if !line.starts_with("$argon2") {
-            return Some(Self::Plain(blake3::hash(line.as_bytes())));
-        }
-        let hash = PasswordHash::new(line).ok()?;
-        let params = Params::try_from(&hash).ok()?;
-        let (memory, passes, lanes) = MOST_OF_HASH;
-        let is_known = hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
-            && hash.salt.is_some()
-            && hash.hash.is_some()
-            && params.m_cost() <= memory
-            && params.t_cost() <= passes
-            && params.p_cost() <= lanes;
-        is_known.then(|| Self::Hashed(Box::new(hash)))
-    }
-
-    fn is(&self, offered: &str) -> bool {
-        match self {
-            Self::Plain(digest) => blake3::hash(offered.as_bytes()) == *digest,
-            Self::Hashed(hash) => Argon2::default()
-                .verify_password(offered.as_bytes(), hash.as_ref())
-                .is_ok(),
-        }
-    }
-}
-
-/// A hash of a password for the file of passwords: Argon2id with 19 MiB, two passes and one lane, the minimum of OWASP's
-/// Password Storage Cheat Sheet, as a PHC string.
-///
-/// # Errors
-///
-/// The password has fewer than ten characters, or the system's random numbers failed.
-pub fn hash_password(password: &str) -> Result<String, ServeError> {
-    let password = password.trim();
-    if password.chars().count() < LEAST_OF_PASSWORD {
-        return Err(ServeError::ShortPassword {
-            least: LEAST_OF_PASSWORD,
-        });
-    }
-    let hash: PasswordHash = Argon2::default()
-        .hash_password(password.as_bytes())
-        .map_err(|_| ServeError::Random)?;
-    Ok(hash.to_string())
-}
-
-/// A token. It is compared by its digest, in constant time, and never shown by `Debug`.
-#[derive(Clone)]
-pub struct Token {
-    text: String,
+struct Secret {
+    rights: Rights,
     digest: blake3::Hash,
-    /// The key of cookies' digests, different for each token.
-    key: [u8; 32],
-    passwords: Vec<(Rights, Password)>,
+    /// The page's cookie: a token cannot be computed from it, and another secret has another one.
+    cookie: blake3::Hash,
 }
 
-impl std::fmt::Debug for Token {
+/// The token, or a password of the owner's, and one that only reads. They are never shown by `Debug`.
+#[derive(Clone)]
+pub struct Secrets {
+    token: String,
+    all: Vec<Secret>,
+}
+
+impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(…)")
+        f.write_str("Secrets(…)")
     }
 }
 
-impl Token {
-    fn new(text: String) -> Self {
-        let digest = blake3::hash(text.as_bytes());
-        // The string separates this key from others of the same token; changing it signs
-        // out all devices.
-        let key = blake3::derive_key("voisin serve, cookies of devices", text.as_bytes());
+impl Secrets {
+    fn new(lines: &[&str]) -> Self {
+        let secret = |(rights, text): (Rights, &&str)| Secret {
+            rights,
+            digest: blake3::hash(text.as_bytes()),
+            cookie: blake3::derive_key("voisin serve, cookie of a secret", text.as_bytes()).into(),
+        };
+        let rights = [Rights::Change, Rights::Read];
         Self {
-            text,
-            digest,
-            key,
-            passwords: Vec::new(),
+            token: lines.first().copied().unwrap_or_default().to_owned(),
+            all: rights.into_iter().zip(lines).map(secret).collect(),
         }
     }
 
-    /// Reads the token in `path`, or creates one there.
+    /// Reads the secrets in `path`, or creates a token there.
     pub fn of_file(path: &Path) -> Result<Self, ServeError> {
         let fault = |source| ServeError::TokenFile {
             path: path.to_owned(),
@@ -117,20 +71,27 @@ impl Token {
         };
         match regular_file::read_text(path, LARGEST) {
             Ok(text) => {
-                let text = text.trim().to_owned();
-                if text.len() < LEAST || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let lines: Vec<&str> = text
+                    .lines()
+                    .map(str::trim)
+                    .filter(|line| !line.is_empty())
+                    .collect();
+                if !(1..=2).contains(&lines.len())
+                    || lines.iter().any(|line| line.chars().count() < LEAST)
+                    || lines.first() == lines.get(1)
+                {
                     return Err(ServeError::WeakToken {
                         path: path.to_owned(),
                         least: LEAST,
                     });
                 }
                 check_secret_file(path)?;
-                Ok(Self::new(text))
+                Ok(Self::new(&lines))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let mut bytes = [0; DIGITS / 2];
+                let mut bytes = [0; RANDOM];
                 getrandom::fill(&mut bytes).map_err(|error| fault(error.into()))?;
-                let text = blake3::Hash::from(bytes).to_hex().to_string();
+                let text = blake3::Hash::from(bytes).to_hex();
                 let mut options = OpenOptions::new();
                 // Another server that starts at the same time may have created it: its token must not
                 // be replaced.
@@ -146,89 +107,29 @@ impl Token {
                     // An empty file, as on a full disk, would be refused at each later start.
                     .inspect_err(|_| drop(std::fs::remove_file(path)))
                     .map_err(fault)?;
-                Ok(Self::new(text))
+                Ok(Self::new(&[&text]))
             }
             Err(error) => Err(fault(error)),
         }
     }
 
-    /// Adds passwords for signing in: the first line of `path` gives full access, the second one of guests. A line is a
-    /// password or its [`hash_password`].
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, can be read by others, or has other lines.
-    pub fn with_passwords(mut self, path: &Path) -> Result<Self, ServeError> {
-        let fault = |source| ServeError::TokenFile {
-            path: path.to_owned(),
-            source,
-        };
-        let text = regular_file::read_text(path, LARGEST).map_err(fault)?;
-        let lines: Vec<&str> = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        if !(1..=2).contains(&lines.len())
-            || lines
-                .iter()
-                .any(|line| line.chars().count() < LEAST_OF_PASSWORD)
-            // Equal passwords would make guests owners.
-            || lines.first() == lines.get(1)
-        {
-            return Err(ServeError::WeakPassword {
-                path: path.to_owned(),
-                least: LEAST_OF_PASSWORD,
-            });
-        }
-        check_secret_file(path)?;
-        let passwords: Option<Vec<Password>> = lines.into_iter().map(Password::of_line).collect();
-        let passwords = passwords.ok_or_else(|| ServeError::OtherHash {
-            path: path.to_owned(),
-        })?;
-        self.passwords = [Rights::Change, Rights::Listen]
-            .into_iter()
-            .zip(passwords)
-            .collect();
-        Ok(self)
-    }
-
-    /// Whether a password is stored in plain text.
-    pub fn has_plain_password(&self) -> bool {
-        self.passwords
-            .iter()
-            .any(|(_, password)| matches!(password, Password::Plain(_)))
-    }
-
-    /// Whether there are passwords.
-    pub fn has_passwords(&self) -> bool {
-        !self.passwords.is_empty()
-    }
-
-    /// The token itself, for its owner.
+    /// The secret that opens everything, for its owner.
     pub fn reveal(&self) -> &str {
-        &self.text
+        &self.token
     }
 
-    /// Compares a token.
-    pub fn is(&self, offered: &str) -> bool {
-        blake3::hash(offered.as_bytes()) == self.digest
+    /// The rights of a secret, and the cookie for the page.
+    pub(super) fn of_secret(&self, offered: &str) -> Option<(Rights, String)> {
+        let digest = blake3::hash(offered.trim().as_bytes());
+        let known = self.all.iter().find(|secret| secret.digest == digest)?;
+        Some((known.rights, known.cookie.to_hex().to_string()))
     }
 
-    /// The rights of a password. May take a second.
-    pub fn of_password(&self, offered: &str) -> Option<Rights> {
-        let known = self
-            .passwords
-            .iter()
-            .find(|(_, password)| password.is(offered.trim()))?;
-        Some(known.0)
-    }
-
-    /// A digest of a device's cookie, keyed by the token.
-    pub(super) fn digest_of(&self, cookie: &str) -> String {
-        blake3::keyed_hash(&self.key, cookie.as_bytes())
-            .to_hex()
-            .to_string()
+    /// The rights of a cookie.
+    pub(super) fn of_cookie(&self, offered: &str) -> Option<Rights> {
+        let cookie = blake3::Hash::from_hex(offered).ok()?;
+        let known = self.all.iter().find(|secret| secret.cookie == cookie)?;
+        Some(known.rights)
     }
 }
 
@@ -236,7 +137,7 @@ impl Token {
 ///
 /// # Errors
 /// [`ServeError::OpenToken`], or [`ServeError::TokenFile`] if it cannot be accessed
-pub fn check_secret_file(path: &Path) -> Result<(), ServeError> {
+fn check_secret_file(path: &Path) -> Result<(), ServeError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -258,38 +159,4 @@ pub fn check_secret_file(path: &Path) -> Result<(), ServeError> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hashed_passwords_are_compared_with_their_own_parameters() {
-        let line = hash_password(" violin and drums\n").unwrap();
-        assert!(
-            line.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{line}"
-        );
-        assert_ne!(line, hash_password("violin and drums").unwrap(), "salted");
-        let known = Password::of_line(&line).unwrap();
-        assert!(known.is("violin and drums") && !known.is("violin and drum") && !known.is(&line));
-        // By the reference implementation in C: echo -n "violin and drums" | argon2 somesalt -id -m 12 -t 3 -p 1 -e
-        let other =
-            "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ$f9q5TBJCS820Fi04s8TeP35XSqf/IVb14+L3SVhyET4";
-        assert!(Password::of_line(other).unwrap().is("violin and drums"));
-        for wrong in [
-            &line[..line.len() - 50],
-            &line.replace("m=19456", "m=4194304"),
-            &line.replace("t=2", "t=1000"),
-            &line.replace("$argon2id$", "$argon2i$"),
-            "$argon2id$",
-        ] {
-            assert!(Password::of_line(wrong).is_none(), "{wrong}");
-        }
-        assert!(matches!(
-            hash_password("too short"),
-            Err(ServeError::ShortPassword { least: 10 })
-        ));
-    }
 }

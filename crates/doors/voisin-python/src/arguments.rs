@@ -10,27 +10,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use voisin_questions::read::from_arguments;
-use voisin_questions::values::Limit;
 
 /// A query whose fields are these arguments.
-///
-/// - `given`: fields with a parameter of their own
-pub(super) fn question<T: DeserializeOwned>(
-    options: Option<&Bound<'_, PyDict>>,
-    given: impl IntoIterator<Item = (&'static str, Value)>,
-) -> PyResult<T> {
+pub(super) fn question<T: DeserializeOwned>(options: &Bound<'_, PyDict>) -> PyResult<T> {
     let mut fields = Map::new();
-    for (name, value) in options.into_iter().flatten() {
+    for (name, value) in options {
         let name: String = name.extract()?;
         let value = json(&value, &name)?;
         fields.insert(name, value);
     }
-    // Parameters of their own come last, so that no keyword replaces them.
-    fields.extend(
-        given
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value)),
-    );
     from_arguments(fields).map_err(|refused| {
         // An unknown keyword is a `TypeError` in Python. The error has no kind for that, but an empty
         // field and this text.
@@ -44,25 +32,14 @@ pub(super) fn question<T: DeserializeOwned>(
     })
 }
 
-/// A limit; `None`: all.
-pub(super) fn limit(limit: Option<i64>) -> PyResult<Limit> {
-    count("limit", "for all", limit).map(|most| Limit::from(most.unwrap_or(0)))
-}
-
-/// A number of 1 or more.
-///
-/// - `none`: the meaning of `None`
-pub(super) fn count(name: &str, none: &str, found: Option<i64>) -> PyResult<Option<usize>> {
+/// A number of 0 or more.
+pub(super) fn count(name: &str, found: Option<i64>) -> PyResult<Option<usize>> {
     let Some(found) = found else { return Ok(None) };
-    usize::try_from(found)
-        .ok()
-        .filter(|&count| count > 0)
-        .map(Some)
-        .ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "{name}: expected 1 or more, or None {none}, found {found}"
-            ))
-        })
+    usize::try_from(found).map(Some).map_err(|_| {
+        PyValueError::new_err(format!(
+            "{name}: expected 1 or more, or 0 for all, found {found}"
+        ))
+    })
 }
 
 /// Converts a value to JSON: text and paths, numbers, booleans, dictionaries, lists and other iterables.
@@ -123,8 +100,12 @@ pub(super) fn dictionaries<'py>(
     py: Python<'py>,
     answer: &impl Serialize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // By Python's parser of JSON, since answers are defined as JSON.
     let text =
         serde_json::to_string(answer).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    loads(py, &text)
+}
+
+/// JSON as dictionaries and lists.
+pub(super) fn loads<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("json")?.call_method1("loads", (text,))
 }

@@ -9,7 +9,6 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use super::answers::AnswerClasses;
 use super::audio::{Audio, is_many};
 use super::errors::raised;
 use super::process::on_threads;
@@ -108,7 +107,8 @@ impl PyEmbedder {
         self.inner.window_seconds()
     }
 
-    /// Analyses audio, one or several.
+    /// Analyses audio, one or several: a dictionary of "vector", float32 [dimension], of length 1, the mean of its windows;
+    /// "windows", the network's output, float32 [windows, dimension]; "starts", float32 [windows], in seconds.
     ///
     /// audio: a path; the bytes of a file; a file object opened with "rb"; or floats of full scale ±1, of shape [samples] or
     /// [channels, samples], whose mean over channels is taken. A list, or another iterable, of these, and of
@@ -150,7 +150,6 @@ impl PyEmbedder {
         } else {
             (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
         };
-        let answers = AnswerClasses::new(py)?;
         let mut all = Vec::new();
         let mut ended = 0;
         each(
@@ -170,7 +169,7 @@ impl PyEmbedder {
                     })
                 });
                 let embedded = match embedded.map_err(raised) {
-                    Ok(embedded) => embedding(py, &answers, embedded)?,
+                    Ok(embedded) => embedding(py, embedded)?.into_any(),
                     Err(error) if is_many && return_exceptions => {
                         error.into_value(py).into_bound(py).into_any()
                     }
@@ -256,20 +255,12 @@ fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
         .map_or(error, PyErr::from_value)
 }
 
-fn embedding<'py>(
-    py: Python<'py>,
-    answers: &AnswerClasses<'py>,
-    embedded: FileEmbedding,
-) -> PyResult<Bound<'py, PyAny>> {
-    let FileEmbedding {
-        vector,
-        windows,
-        starts,
-        ..
-    } = embedded;
-    answers.make("Embedding", |fields| {
-        fields.set_item("vector", vector.into_vec().into_pyarray(py))?;
-        fields.set_item("windows", windows.into_pyarray(py))?;
-        fields.set_item("starts", starts.into_pyarray(py))
-    })
+/// vector: the track's, float32 [dimension], of length 1; windows: float32 [windows, dimension], the network's output;
+/// starts: float32 [windows], in seconds.
+fn embedding<'py>(py: Python<'py>, embedded: FileEmbedding) -> PyResult<Bound<'py, PyDict>> {
+    let answer = PyDict::new(py);
+    answer.set_item("vector", embedded.vector.into_vec().into_pyarray(py))?;
+    answer.set_item("windows", embedded.windows.into_pyarray(py))?;
+    answer.set_item("starts", embedded.starts.into_pyarray(py))?;
+    Ok(answer)
 }

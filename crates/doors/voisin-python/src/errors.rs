@@ -82,15 +82,10 @@ pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
 
 /// A `KeyError` whose text is shown unquoted, with line breaks.
 pub(super) fn no_such_track(text: String) -> PyErr {
-    exception("NoSuchTrack", text)
-}
-
-/// An exception of python/voisin/_answers.py.
-fn exception(class: &str, text: String) -> PyErr {
     Python::attach(|py| {
         let raised = py
-            .import("voisin._answers")
-            .and_then(|module| module.getattr(class)?.call1((text,)));
+            .import("voisin")
+            .and_then(|module| module.getattr("NoSuchTrack")?.call1((text,)));
         // If the import fails, its error is raised instead.
         raised.map_or_else(|error| error, PyErr::from_value)
     })

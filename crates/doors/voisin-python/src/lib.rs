@@ -2,7 +2,7 @@
 //!
 //! For: conversion of Python's arguments, and of answers to NumPy arrays, which take over the memory without a copy.
 //! Computations release the interpreter's lock. Not for: functions that other programs could use; types are in
-//! python/voisin/_voisin.pyi, classes of answers in python/voisin/_answers.py.
+//! python/voisin/_voisin.pyi, named queries in python/voisin/__init__.py.
 
 #![allow(
     clippy::doc_markdown,
@@ -10,7 +10,6 @@
 )]
 
 mod adding;
-mod answers;
 mod arguments;
 mod arrays;
 mod audio;
@@ -19,9 +18,8 @@ mod errors;
 mod index;
 mod library;
 mod process;
+mod queries;
 mod seeds;
-mod source;
-mod table;
 mod workers;
 
 use pyo3::prelude::*;
@@ -34,8 +32,6 @@ mod _voisin {
     use super::index::PyVectorIndex;
     #[pymodule_export]
     use super::library::PyLibrary;
-    #[pymodule_export]
-    use super::table::PyTable;
 
     use pyo3::prelude::*;
 

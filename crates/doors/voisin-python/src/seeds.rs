@@ -52,25 +52,13 @@ impl SeedArgument {
         Ok(vec![Self::of(seeds)?])
     }
 
-    /// As [`all`](Self::all), without vectors: playlists and paths contain their seeds, which must be tracks.
-    pub(super) fn all_with_names(seeds: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
-        Self::all(seeds)?
-            .into_iter()
-            .map(Self::checked_name)
-            .collect()
-    }
-
-    /// One value, no vector.
-    pub(super) fn with_name(seed: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Self::of(seed)?.checked_name()
-    }
-
-    fn checked_name(self) -> PyResult<Self> {
+    /// Refuses a vector, for queries that need a track.
+    pub(super) fn check_name(&self) -> PyResult<()> {
         match self {
             Self::Vector(_) => Err(PyTypeError::new_err(
                 "expected an id, a path or words, found a vector",
             )),
-            named => Ok(named),
+            _ => Ok(()),
         }
     }
 
@@ -79,7 +67,7 @@ impl SeedArgument {
         match self {
             Self::Id(id) => json!({"id": id.0}),
             Self::Named(name) => json!({"words": name.to_string_lossy()}),
-            // Playlists and paths never have vectors, which `checked_name` refuses.
+            // Playlists and paths never have vectors, which `check_name` refuses.
             Self::Vector(_) => Value::Null,
         }
     }

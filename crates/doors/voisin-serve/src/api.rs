@@ -3,13 +3,11 @@
 mod explore;
 mod labels;
 mod lists;
-mod missing;
 mod search;
 mod tracks;
 
 use std::convert::Infallible;
 use std::ops::Range;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
@@ -18,30 +16,25 @@ use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use futures_util::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::qr;
 use voisin_http::ServeError;
-use voisin_http::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION, cookie};
-use voisin_http::devices::{CODE_LASTS, Rights, readable};
+use voisin_http::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION};
 use voisin_http::extract;
-use voisin_http::guess_limit::SignInRefused;
 use voisin_http::listen::raised;
 use voisin_http::middleware::guard;
 use voisin_http::peer::Peer;
 use voisin_http::problem::Problem;
 use voisin_http::scan::ScanProgress;
-use voisin_http::sessions::{SignedIn, device_name};
 use voisin_http::state::Shared;
+use voisin_http::token::Rights;
 use voisin_players::subsonic;
 use voisin_players::upstream::ServerAddress;
 use voisin_questions::values::Limit;
-
-pub(super) use missing::{Gone, MissingPage};
 
 /// Longest list of tracks in a query.
 pub const MOST: usize = voisin_questions::values::MOST as usize;
@@ -132,36 +125,29 @@ pub(super) fn router(
         .route("/openapi.json", get(description))
         .route(
             "/session",
-            post(session)
+            get(rights)
+                .post(session)
                 .delete(end_session)
                 .layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
         )
-        .route("/devices", get(device).post(let_in))
-        .route("/devices/{id}", delete(sign_out))
         .route("/status", get(tracks::status))
         .route("/tracks", get(tracks::list))
         .route("/find", get(tracks::find))
-        .route("/words", get(tracks::words))
         .route("/tracks/{id}", get(tracks::one))
         .route("/tracks/{id}/audio", get(tracks::audio))
         .route("/tracks/{id}/cover", get(lists::cover))
         .route("/lists", post(lists::file))
         .route("/labels", get(labels::all).post(labels::give))
-        .route("/labels/undo", post(labels::undo))
-        .route("/labels/write", post(labels::write))
         .route("/similar", post(search::similar))
         .route("/classify", post(search::classify))
         .route("/path", post(search::path))
         .route("/playlist", post(search::playlist))
         .route("/genres", get(explore::genres))
         .route("/clusters", get(explore::clusters))
-        .route("/artists", get(explore::artists))
-        .route("/albums", get(explore::albums))
         .route("/map", get(explore::map))
         .route("/suspects", get(explore::suspects))
         .route("/duplicates", get(explore::duplicates))
         .route("/failed", get(explore::failed))
-        .route("/missing", get(missing::all).delete(missing::remove))
         .route("/scan", get(scan).post(start_scan).delete(stop_scan))
         .layer(DefaultBodyLimit::max(LONGEST_BODY as usize))
         // Uploads are bounded when they are written to disk.
@@ -197,11 +183,21 @@ async fn description(State(state): State<Shared>) -> Json<serde_json::Value> {
     Json(super::openapi::description(&state.guard.base_path))
 }
 
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct OwnRights {
+    rights: Rights,
+}
+
+/// What the client may do.
+async fn rights(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
+    Json(OwnRights { rights })
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Session {
-    token: Option<String>,
-    code: Option<String>,
+    token: String,
     #[serde(default)]
     stay: bool,
 }
@@ -209,200 +205,32 @@ struct Session {
 /// Lifetime of the cookie of a device that stays signed in: half a year.
 const STAYS: u32 = 180 * 24 * 60 * 60;
 
-/// Exchanges the token, a password (sent as a token) or a code for a cookie, since media elements and event streams cannot
-/// send a token.
+/// Exchanges the token for a cookie, since media elements and event streams cannot send a token.
 async fn session(
     State(state): State<Shared>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     extract::Body(session): extract::Body<Session>,
 ) -> Result<Response<Body>, Problem> {
-    let Some(token) = &state.guard.token else {
+    let Some(secrets) = &state.guard.secrets else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let rights = match (session.token, session.code) {
-        // The token has no limit of attempts: it cannot be guessed, and its owner must always get in.
-        (Some(offered), None) if token.is(&offered) => Ok(Rights::Change),
-        (Some(_), None) if !token.has_passwords() => {
-            if state.guard.sign_ins.is_logged() {
-                log_refused(&state, peer, "wrong token");
-            }
-            return Err(state.guard.failed(peer));
-        }
-        (Some(password), None) => {
-            let known = token.clone();
-            let is_owner = state.guard.is_owners(&headers);
-            state
-                .guard
-                .sign_ins
-                .check(peer, is_owner, move || known.of_password(&password))
-                .await
-        }
-        (None, Some(code)) => {
-            let known = Arc::clone(&state);
-            let is_owner = state.guard.is_owners(&headers);
-            state
-                .guard
-                .sign_ins
-                .check(peer, is_owner, move || known.guard.devices.take(&code))
-                .await
-        }
-        _ => {
-            return Err(Problem::bad(
-                "a token or a code",
-                "neither of them, or both",
-            ));
-        }
-    };
-    let rights = rights.map_err(|refused| {
-        let next =
-            "get a code from a device that is signed in, or the token from the owner of the server";
-        match refused {
-            SignInRefused::Wrong => {
-                log_refused(&state, peer, "wrong password or code");
-                Problem::new(
-                    StatusCode::UNAUTHORIZED,
-                    "this is not the server's token or a valid code",
-                    next,
-                )
-            }
-            SignInRefused::TooMany(wait) => {
-                // Rounded up: an attempt too early would be refused again.
-                let seconds = wait.as_secs() as u32 + 1;
-                if state.guard.sign_ins.is_logged() {
-                    log_refused(&state, peer, "too many wrong passwords and codes");
-                }
-                let detail =
-                    format!("too many wrong passwords and codes: try again in {seconds} s");
-                Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, next).retry_after(seconds)
-            }
-        }
-    })?;
+    let log = |text: &str| state.log(text);
+    let (_, cookie) = state.guard.open(secrets, &session.token, peer, &log)?;
     let more = if session.stay {
         format!("; Max-Age={STAYS}")
     } else {
         String::new()
     };
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
-    let name = device_name(text(header::USER_AGENT));
-    let cookie = state
-        .guard
-        .sessions
-        .begin(token, rights, name)
-        .map_err(|_| Problem::fault())?;
     // A page served over TLS sends the cookie over TLS only.
-    let secure = if text(header::ORIGIN).starts_with("https://") {
-        "; Secure"
-    } else {
-        ""
-    };
+    let is_by_tls = headers
+        .get(header::ORIGIN)
+        .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+    let secure = if is_by_tls { "; Secure" } else { "" };
     Ok(with_cookie(&state, &cookie, &format!("{more}{secure}")))
 }
 
-/// Logs a refused sign-in, in the format of fail2ban's filter in docs/serve.md.
-fn log_refused(state: &Shared, peer: Peer, reason: &str) {
-    state.log(&format!("sign-in refused for {peer}: {reason}"));
-}
-
-#[derive(Serialize, JsonSchema)]
-#[schemars(inline)]
-pub(super) struct OwnRights {
-    rights: Rights,
-    /// Signed-in devices, for devices with full access.
-    devices: Vec<SignedIn>,
-}
-
-/// The rights of the requesting device, and the signed-in devices.
-async fn device(
-    State(state): State<Shared>,
-    Extension(rights): Extension<Rights>,
-    headers: HeaderMap,
-) -> Json<OwnRights> {
-    let devices = match &state.guard.token {
-        Some(token) if rights == Rights::Change => {
-            state.guard.sessions.all(token, cookie(&headers))
-        }
-        _ => Vec::new(),
-    };
-    Json(OwnRights { rights, devices })
-}
-
-/// Signs a device out.
-async fn sign_out(
-    State(state): State<Shared>,
-    extract::PathId(id): extract::PathId,
-) -> Result<StatusCode, Problem> {
-    if state.guard.sessions.end(id.0 as u64) {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        let next = "GET /api/v1/devices lists them";
-        Err(Problem::not_found("no such device is signed in", next))
-    }
-}
-
-#[derive(Serialize, JsonSchema)]
-#[schemars(inline)]
-pub(super) struct Invited {
-    code: String,
-    rights: Rights,
-    /// Its lifetime.
-    seconds: u64,
-    /// A QR code of `page` that signs in with this code: the data of an SVG path, a unit a module.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    qr: Option<String>,
-    /// Its side, in modules.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    qr_side: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Invitation {
-    rights: Rights,
-    /// The address of the page for the other device.
-    page: Option<String>,
-}
-
-/// Creates a code for signing in another device.
-async fn let_in(
-    State(state): State<Shared>,
-    extract::Body(invitation): extract::Body<Invitation>,
-) -> Result<Json<Invited>, Problem> {
-    if state.guard.token.is_none() {
-        let next = "open its address on the other device";
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "this server needs no sign-in",
-            next,
-        ));
-    }
-    let Invitation { rights, page } = invitation;
-    let code = state
-        .guard
-        .devices
-        .code(rights)
-        .map_err(|_| Problem::fault())?;
-    // Behind a #, which browsers do not send, so that the code is in no log of a proxy.
-    let picture = page.and_then(|page| qr::picture(&format!("{page}#code={code}")));
-    let (qr_side, qr) = picture.unzip();
-    Ok(Json(Invited {
-        code: readable(&code),
-        rights,
-        seconds: CODE_LASTS.as_secs(),
-        qr,
-        qr_side,
-    }))
-}
-
-async fn end_session(State(state): State<Shared>, headers: HeaderMap) -> Response<Body> {
-    if let (Some(token), Some(cookie)) = (&state.guard.token, cookie(&headers)) {
-        state.guard.sessions.end_own(token, cookie);
-    }
+async fn end_session(State(state): State<Shared>) -> Response<Body> {
     with_cookie(&state, "", "; Max-Age=0")
 }
 

@@ -16,7 +16,6 @@ mod audio;
 mod mcp;
 mod openapi;
 mod page;
-mod qr;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,19 +26,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use voisin_http::access::{Guard, allowed_names, own_names};
-use voisin_http::devices::{Rights, readable};
 use voisin_http::listen::{self, Listen, Listener, Open};
 use voisin_http::peer::Peer;
 use voisin_http::scan::ScanProcess;
-use voisin_http::sessions::Sessions;
 use voisin_http::state::{LoadModel, State};
-use voisin_http::token::Token;
+use voisin_http::token::Secrets;
 use voisin_http::{ServeError, runtime};
 use voisin_kernels::allocator;
 use voisin_players::upstream::ServerAddress;
 
 pub use mcp::assist;
-pub use qr::for_terminal as qr_for_terminal;
 
 /// Options of the server.
 pub struct Options {
@@ -48,15 +44,13 @@ pub struct Options {
     /// Addresses to listen on.
     pub listen: Vec<Listen>,
     /// `None`: no token is needed.
-    pub token: Option<Token>,
+    pub secrets: Option<Secrets>,
     /// Allowed host names besides its own.
     pub hosts: Vec<String>,
     /// The name of this machine, if that is allowed, too.
     pub lan: Option<String>,
     /// Proxies whose X-Forwarded-For is trusted.
     pub proxies: Vec<Peer>,
-    /// Allowed origins besides its own.
-    pub origins: Vec<String>,
     /// Empty, or such as `/voisin`.
     pub base_path: String,
     /// The Subsonic server behind it.
@@ -67,19 +61,17 @@ pub struct Options {
     pub load_model: LoadModel,
     /// `voisin add` of the folders to scan; `None` without folders.
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
-    /// Whether a scan starts with the server.
-    pub scans: bool,
 }
 
 /// Serves until `stop` is set.
 ///
 /// - `listener`: receives log messages
-/// - `ready`: receives the addresses when they accept connections, and a code to sign in with
+/// - `ready`: receives the addresses when they accept connections
 pub fn serve(
     options: Options,
     stop: &Arc<AtomicBool>,
     listener: impl Fn(&str) + Send + Sync + 'static,
-    ready: impl FnOnce(&[String], Option<&str>),
+    ready: impl FnOnce(&[String]),
 ) -> Result<(), ServeError> {
     // The server runs for weeks, and memory of one answer about the whole library must be
     // returned.
@@ -88,15 +80,14 @@ pub fn serve(
     let (stopper, stopped) = watch::channel(false);
     let own_hosts = options.lan.as_deref().map(own_names).unwrap_or_default();
     let mut guard = Guard::default();
-    guard.token = options.token;
+    guard.secrets = options.secrets;
     guard.hosts = own_hosts
         .into_iter()
         .chain(options.hosts.iter().flat_map(|host| allowed_names(host)))
         .collect();
-    guard.origins = options.origins;
     guard.base_path = options.base_path;
     guard.proxies = options.proxies;
-    guard.sessions = Sessions::of_folder(&options.dir);
+    let scans = options.add.is_some();
     let state = State::new(
         options.dir,
         guard,
@@ -106,9 +97,7 @@ pub fn serve(
         Box::new(listener),
         options.logs,
     )?;
-    if options.scans
-        && let Err(problem) = state.scan.start()
-    {
+    if scans && let Err(problem) = state.scan.start() {
         state.log(problem.detail());
     }
     let state = Arc::new(state);
@@ -138,19 +127,7 @@ pub fn serve(
             ))
         };
         let tasks: Vec<_> = open.into_iter().map(serve).collect();
-        // A new code at each start, so that a first device can sign in with the code on the
-        // terminal.
-        let code = match &state.guard.token {
-            Some(_) => Some(
-                state
-                    .guard
-                    .devices
-                    .code(Rights::Change)
-                    .map_err(|_| ServeError::Random)?,
-            ),
-            None => None,
-        };
-        ready(&addresses, code.map(|code| readable(&code)).as_deref());
+        ready(&addresses);
         // Polled, since an atomic has no wake-up. The same loop starts builds of the index that
         // requests need.
         while !stop.load(Ordering::Relaxed) {

@@ -22,144 +22,37 @@ use rmcp::{ServerHandler, ServiceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{api, openapi};
+use super::api;
+use super::openapi::{ROUTES, Route};
 use voisin_http::access::Guard;
 use voisin_http::peer::Peer;
 use voisin_http::problem::Problem;
 use voisin_http::scan::ScanProcess;
 use voisin_http::state::{LoadModel, Shared, State};
 use voisin_http::{ServeError, runtime};
-use voisin_questions::Similar;
-use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
-use voisin_questions::genre::{Classify, GenreRelations, Suspects};
-use voisin_questions::list::{Find, List, Show};
-use voisin_questions::page::{Paged, Plain};
-use voisin_questions::playlist::Playlist;
-use voisin_questions::schema::{of_body, of_query};
 
-/// A tool: its name, its title, its route, and the schema of its arguments.
-pub(super) type QuestionTool = (
-    &'static str,
-    &'static str,
-    Method,
-    &'static str,
-    fn() -> Value,
-);
-
-pub(super) static TOOLS: [QuestionTool; 15] = [
-    (
-        "similar",
-        "Similar tracks",
-        Method::POST,
-        "/similar",
-        of_body::<Similar>,
-    ),
-    (
-        "find",
-        "Music by words for its sound",
-        Method::GET,
-        "/find",
-        of_query::<Find>,
-    ),
-    (
-        "words",
-        "Known words for sound",
-        Method::GET,
-        "/words",
-        of_query::<Plain>,
-    ),
-    (
-        "list",
-        "Tracks of the library",
-        Method::GET,
-        "/tracks",
-        of_query::<Paged<List>>,
-    ),
-    ("show", "A track", Method::GET, "/tracks/{id}", of_track),
-    (
-        "classify",
-        "Genre of tracks",
-        Method::POST,
-        "/classify",
-        of_body::<Classify>,
-    ),
-    (
-        "path",
-        "A path between two tracks",
-        Method::POST,
-        "/path",
-        of_body::<PathBetween>,
-    ),
-    (
-        "playlist",
-        "A playlist around tracks",
-        Method::POST,
-        "/playlist",
-        of_body::<Playlist>,
-    ),
-    (
-        "genres",
-        "How close genres are",
-        Method::GET,
-        "/genres",
-        of_query::<Paged<GenreRelations, usize>>,
-    ),
-    (
-        "clusters",
-        "Groups that sound alike",
-        Method::GET,
-        "/clusters",
-        of_query::<Paged<Clusters>>,
-    ),
-    (
-        "artists",
-        "Artists near to each other",
-        Method::GET,
-        "/artists",
-        of_query::<Paged<NearArtists, usize>>,
-    ),
-    (
-        "albums",
-        "Albums near to each other",
-        Method::GET,
-        "/albums",
-        of_query::<Paged<NearArtists, usize>>,
-    ),
-    (
-        "suspects",
-        "Labels that look wrong",
-        Method::GET,
-        "/suspects",
-        of_query::<Paged<Suspects>>,
-    ),
-    (
-        "duplicates",
-        "Copies",
-        Method::GET,
-        "/duplicates",
-        of_query::<Paged<Duplicates>>,
-    ),
-    (
-        "status",
-        "State of the library",
-        Method::GET,
-        "/status",
-        of_query::<Plain>,
-    ),
+/// The tools: their names, titles and routes.
+const TOOLS: [(&str, &str, &str); 8] = [
+    ("similar", "Similar tracks", "/similar"),
+    ("find", "Music by words for its sound", "/find"),
+    ("list", "Tracks of the library", "/tracks"),
+    ("show", "A track", "/tracks/{id}"),
+    ("classify", "Genre of tracks", "/classify"),
+    ("playlist", "A playlist around tracks", "/playlist"),
+    ("genres", "How close genres are", "/genres"),
+    ("status", "State of the library", "/status"),
 ];
 
-/// The arguments of `show`: the id in the path, and the query.
-fn of_track() -> Value {
-    let mut schema = of_query::<Show>();
-    schema["properties"]["id"] = json!({"type": "integer", "minimum": 0});
-    schema["required"] = json!(["id"]);
-    schema
+/// The route of a tool.
+fn route_of(name: &str) -> Option<&'static Route> {
+    let (.., path) = TOOLS.iter().find(|(tool, ..)| *tool == name)?;
+    ROUTES.iter().find(|route| route.path == *path)
 }
 
 /// Instructions for an assistant.
 const INSTRUCTIONS: &str = "Answers about the user's own music library, by how the music sounds. Tracks are named by \
     {\"id\": 17}, by {\"path\": \"...\"} as the library has it, or by {\"words\": \"artist title\"} that match only one \
-    track; `list` finds ids. `find` takes words for sounds, which `words` lists. Nothing is changed by any of these tools.";
+    track; `list` finds ids. `find` takes words for sounds. Nothing is changed by any of these tools.";
 
 /// Timeout for an index that must be built; assistants wait for a minute.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -253,8 +146,7 @@ impl ServerHandler for Assistant {
         call: CallToolRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some((_, _, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == call.name)
-        else {
+        let Some(route) = route_of(&call.name) else {
             let names: Vec<&str> = TOOLS.iter().map(|(name, ..)| *name).collect();
             let text = format!(
                 "there is no tool {:?}: expected one of {}",
@@ -266,7 +158,7 @@ impl ServerHandler for Assistant {
         let mut arguments = call.arguments.unwrap_or_default();
         // Assistants send null for omitted arguments.
         arguments.retain(|_, value| !value.is_null());
-        let (problem, answer) = self.send(method, path, arguments).await?;
+        let (problem, answer) = self.send(route, arguments).await?;
         Ok(match problem {
             None => {
                 let structured = serde_json::from_str(&answer).ok();
@@ -287,20 +179,23 @@ impl Assistant {
     /// Sends a request, with retries while the index is being built.
     async fn send(
         &self,
-        method: &Method,
-        path: &str,
+        route: &Route,
         arguments: JsonObject,
     ) -> Result<(Option<Problem>, String), ErrorData> {
         let fault =
             |error: &dyn std::error::Error| ErrorData::internal_error(error.to_string(), None);
-        let (uri, body) = written(method, path, arguments);
+        let (uri, body) = written(route, arguments);
         let uri: Uri = uri
             .parse()
             .map_err(|error: axum::http::uri::InvalidUri| fault(&error))?;
         let start = Instant::now();
         loop {
             let mut request = Request::new(Body::from(body.clone()));
-            *request.method_mut() = method.clone();
+            *request.method_mut() = if route.method == "post" {
+                Method::POST
+            } else {
+                Method::GET
+            };
             *request.uri_mut() = uri.clone();
             let headers = [
                 // Passes the checks of all requests.
@@ -331,20 +226,20 @@ impl Assistant {
 }
 
 /// The path and the body of a request.
-fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, String) {
+fn written(route: &Route, mut arguments: JsonObject) -> (String, String) {
     fn plain(value: &Value) -> String {
         value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned)
     }
-    let mut path = format!("/api/v1{path}");
+    let mut path = format!("/api/v1{}", route.path);
     if path.contains("{id}") {
         let id = plain(&arguments.remove("id").unwrap_or_default());
         let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
         // In a path a blank is %20, unlike in a form.
         path = path.replace("{id}", &id.replace('+', "%20"));
     }
-    if *method == Method::POST {
+    if route.method == "post" {
         return (path, Value::Object(arguments).to_string());
     }
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -363,59 +258,24 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
 
 /// The descriptions of the tools.
 fn tools() -> Vec<Tool> {
-    let all = openapi::description("");
-    let tool = |(name, title, method, path, schema): &QuestionTool| {
-        let question = &all["paths"][path][method.as_str().to_ascii_lowercase()];
-        let Value::Object(schema) = schema() else {
+    let tool = |(name, title, path): &(&'static str, &'static str, &str)| {
+        let route = route_of(name)?;
+        let mut schema = route.query?();
+        if path.contains("{id}") {
+            schema["properties"]["id"] = json!({"type": "integer", "minimum": 0});
+            schema["required"] = json!(["id"]);
+        }
+        let Value::Object(schema) = schema else {
             return None;
         };
-        let mut answer =
-            question["responses"]["200"]["content"]["application/json"]["schema"].clone();
-        inline(&mut answer, &all["components"]["schemas"]);
-        leave_out_descriptions(&mut answer);
-        // The protocol requires the type at the top, even for several kinds.
-        answer["type"] = "object".into();
-        let Value::Object(answer) = answer else {
-            return None;
-        };
-        let summary = question["summary"].as_str().unwrap_or_default().to_owned();
         let hints = ToolAnnotations::new().read_only(true).open_world(false);
         Some(
-            Tool::new(*name, summary, Arc::new(schema))
+            Tool::new(*name, route.about, Arc::new(schema))
                 .with_title(*title)
-                .with_raw_output_schema(Arc::new(answer))
                 .annotate(hints),
         )
     };
     TOOLS.iter().filter_map(tool).collect()
-}
-
-/// Removes the descriptions of answers' fields, since an assistant reads all tools before the first call.
-fn leave_out_descriptions(schema: &mut Value) {
-    match schema {
-        Value::Object(fields) => {
-            // A field named `description` has a schema, not a text.
-            fields.retain(|name, value| name != "description" || !value.is_string());
-            fields.values_mut().for_each(leave_out_descriptions);
-        }
-        Value::Array(items) => items.iter_mut().for_each(leave_out_descriptions),
-        _ => {}
-    }
-}
-
-/// Replaces references in a schema by their definitions.
-fn inline(schema: &mut Value, known: &Value) {
-    let name = schema["$ref"]
-        .as_str()
-        .and_then(|name| name.strip_prefix("#/components/schemas/"));
-    if let Some(referred) = name.and_then(|name| known.get(name)) {
-        *schema = referred.clone();
-    }
-    match schema {
-        Value::Object(fields) => fields.values_mut().for_each(|field| inline(field, known)),
-        Value::Array(items) => items.iter_mut().for_each(|item| inline(item, known)),
-        _ => {}
-    }
 }
 
 #[cfg(test)]
@@ -430,13 +290,7 @@ mod tests {
             let schema = Value::Object((*tool.input_schema).clone());
             assert_eq!(schema["type"], "object", "{}", tool.name);
             assert_eq!(schema["additionalProperties"], false, "{}", tool.name);
-            let answer = Value::Object((*tool.output_schema.unwrap()).clone());
-            assert_eq!(answer["type"], "object", "{}", tool.name);
-            assert!(
-                !format!("{schema}{answer}").contains("$ref"),
-                "{}",
-                tool.name
-            );
+            assert!(!schema.to_string().contains("$ref"), "{}", tool.name);
             assert!(
                 tool.title.is_some_and(|title| title.len() < 40),
                 "{}",
@@ -462,16 +316,15 @@ mod tests {
             .collect();
         assert!(missing.is_empty(), "{missing:?}");
         let length = serde_json::to_string(&tools).unwrap().len();
-        assert!(length < 90_000, "{length} bytes");
+        assert!(length < 30_000, "{length} bytes");
     }
 
     #[test]
     fn arguments_become_addresses_and_bodies() {
         let object = |value: Value| value.as_object().cloned().unwrap_or_default();
-        let request = |method, path, arguments| written(&method, path, object(arguments));
+        let request = |tool, arguments| written(route_of(tool).unwrap(), object(arguments));
         let (uri, body) = request(
-            Method::GET,
-            "/tracks",
+            "list",
             json!({"genre": ["R&B", "Jazz"], "limit": 5, "words": true}),
         );
         assert_eq!(
@@ -481,19 +334,16 @@ mod tests {
                 ""
             )
         );
+        assert_eq!(request("show", json!({"id": 7})).0, "/api/v1/tracks/7?");
         assert_eq!(
-            request(Method::GET, "/tracks/{id}", json!({"id": 7})).0,
-            "/api/v1/tracks/7?"
-        );
-        assert_eq!(
-            request(Method::GET, "/tracks/{id}", json!({"id": "../x"})).0,
+            request("show", json!({"id": "../x"})).0,
             "/api/v1/tracks/..%2Fx?"
         );
         assert_eq!(
-            request(Method::GET, "/tracks/{id}", json!({"id": "ü a+b"})).0,
+            request("show", json!({"id": "ü a+b"})).0,
             "/api/v1/tracks/%C3%BC%20a%2Bb?"
         );
-        let (uri, body) = request(Method::POST, "/similar", json!({"seeds": [{"id": 1}]}));
+        let (uri, body) = request("similar", json!({"seeds": [{"id": 1}]}));
         assert_eq!(
             (uri.as_str(), body.as_str()),
             ("/api/v1/similar", r#"{"seeds":[{"id":1}]}"#)

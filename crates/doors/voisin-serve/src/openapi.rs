@@ -1,25 +1,20 @@
-//! The description of the API (`OpenAPI`), from the types of queries and answers.
+//! The routes and their description (`OpenAPI`), from the types of queries and answers.
 
-use axum::http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::api::{Answer, Gone, Invited, MissingPage, OwnRights};
-use super::mcp::{QuestionTool, TOOLS};
+use super::api::{Answer, OwnRights};
 use voisin_base::track::TrackId;
 use voisin_http::problem::Problem;
 use voisin_http::scan::ScanProgress;
-use voisin_questions::answers::artists::ArtistJson;
 use voisin_questions::answers::card::CardJson;
 use voisin_questions::answers::clusters::ClustersJson;
 use voisin_questions::answers::duplicates::GroupJson;
 use voisin_questions::answers::failed::FailureJson;
-use voisin_questions::answers::find::{FoundJson, WordsJson};
+use voisin_questions::answers::find::FoundJson;
 use voisin_questions::answers::genre::AnswersJson;
 use voisin_questions::answers::genres::GenresPart;
-use voisin_questions::answers::labels::{
-    HandLabelsJson, LabelUndoneJson, LabelsChangedJson, LabelsWrittenJson,
-};
+use voisin_questions::answers::labels::{HandLabelsJson, LabelsChangedJson};
 use voisin_questions::answers::list::PageJson;
 use voisin_questions::answers::map::MapPart;
 use voisin_questions::answers::page::{NextPage, Page, PageItems};
@@ -28,48 +23,17 @@ use voisin_questions::answers::similar::SimilarJson;
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::walk::WalkJson;
-use voisin_questions::genre::Classify;
+use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
+use voisin_questions::genre::{Classify, GenreRelations, Suspects};
+use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::{Paged, Plain};
+use voisin_questions::playlist::Playlist;
 use voisin_questions::schema::{self, of_body, of_query};
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::{Filters, Similar};
 
 /// The path of shared schemas.
 const COMPONENTS: &str = "#/components/schemas";
-
-/// Queries that are no tools.
-const OTHERS: [QuestionTool; 6] = [
-    ("", "", Method::GET, "/labels", of_query::<Paged<Plain>>),
-    (
-        "",
-        "",
-        Method::GET,
-        "/failed",
-        of_query::<Paged<Plain, usize>>,
-    ),
-    (
-        "",
-        "",
-        Method::GET,
-        "/missing",
-        of_query::<Paged<Plain, usize>>,
-    ),
-    (
-        "",
-        "",
-        Method::GET,
-        "/map",
-        of_query::<Paged<Plain, TrackId, 1000>>,
-    ),
-    ("", "", Method::POST, "/files/similar", of_query::<Similar>),
-    (
-        "",
-        "",
-        Method::POST,
-        "/files/classify",
-        of_query::<Classify>,
-    ),
-];
 
 /// Adds the schema of an answer to a generator.
 type AnswerSchema = fn(&mut SchemaGenerator) -> Schema;
@@ -78,238 +42,170 @@ fn answer_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-/// A page of a list whose items are tracks, or are named by their index.
+/// A page of a list whose items are tracks.
 type ByTrack<T> = Answer<Page<PageItems<'static, T>, TrackId>>;
-type ByPlace<T> = Answer<Page<PageItems<'static, T>, usize>>;
 
-/// The types of the answers.
-const ANSWERS: [(&str, &str, AnswerSchema); 28] = [
-    ("get", "/albums", answer_of::<ByPlace<ArtistJson>>),
-    ("get", "/artists", answer_of::<ByPlace<ArtistJson>>),
-    ("post", "/classify", answer_of::<Answer<AnswersJson<'_>>>),
-    (
-        "get",
-        "/clusters",
-        answer_of::<Answer<Page<ClustersJson<'_>, TrackId>>>,
-    ),
-    ("get", "/devices", answer_of::<OwnRights>),
-    ("post", "/devices", answer_of::<Invited>),
-    ("get", "/duplicates", answer_of::<ByTrack<GroupJson>>),
-    ("get", "/failed", answer_of::<ByPlace<FailureJson>>),
-    (
-        "post",
-        "/files/classify",
-        answer_of::<Answer<AnswersJson<'_>>>,
-    ),
-    ("post", "/files/similar", answer_of::<Answer<SimilarJson>>),
-    ("get", "/find", answer_of::<Answer<FoundJson<'_>>>),
-    (
-        "get",
-        "/genres",
-        answer_of::<Answer<Page<GenresPart<'_>, usize>>>,
-    ),
-    ("get", "/labels", answer_of::<Answer<HandLabelsJson>>),
-    ("post", "/labels", answer_of::<Answer<LabelsChangedJson>>),
-    ("post", "/labels/undo", answer_of::<Answer<LabelUndoneJson>>),
-    (
-        "post",
-        "/labels/write",
-        answer_of::<Answer<LabelsWrittenJson>>,
-    ),
-    (
-        "get",
-        "/map",
-        answer_of::<Answer<Page<MapPart<'_>, TrackId>>>,
-    ),
-    ("delete", "/missing", answer_of::<Answer<Gone>>),
-    ("get", "/missing", answer_of::<Answer<MissingPage>>),
-    ("post", "/path", answer_of::<Answer<WalkJson>>),
-    ("post", "/playlist", answer_of::<Answer<PlaylistJson>>),
-    ("get", "/scan", answer_of::<ScanProgress>),
-    ("post", "/similar", answer_of::<Answer<SimilarJson>>),
-    ("get", "/status", answer_of::<Answer<StatusJson>>),
-    ("get", "/suspects", answer_of::<ByTrack<SuspectJson>>),
-    ("get", "/tracks", answer_of::<Answer<NextPage<PageJson>>>),
-    ("get", "/tracks/{id}", answer_of::<Answer<CardJson<'_>>>),
-    ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
-];
+/// A route below `/api/v1`.
+pub(super) struct Route {
+    /// `get`, `post` or `delete`.
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    /// What it answers, for programs and assistants.
+    pub(super) about: &'static str,
+    /// The schema of its body, or of its query string.
+    pub(super) query: Option<fn() -> Value>,
+    answer: Option<AnswerSchema>,
+}
 
-/// The summary of each route.
-const ABOUT: [(&str, &str, &str); 39] = [
-    (
-        "get",
-        "/albums",
-        "Albums, each with its nearest, or those near to the one that is named; as `voisin albums`.",
-    ),
-    (
-        "get",
-        "/artists",
-        "Artists, each with its nearest, or those near to the one that is named; as `voisin artists`.",
-    ),
-    (
-        "post",
-        "/classify",
-        "Which genre these tracks are; as `voisin classify`.",
-    ),
-    (
+/// A route without a query and an answer in JSON.
+const fn route(method: &'static str, path: &'static str, about: &'static str) -> Route {
+    Route {
+        method,
+        path,
+        about,
+        query: None,
+        answer: None,
+    }
+}
+
+impl Route {
+    const fn asks(mut self, query: fn() -> Value) -> Self {
+        self.query = Some(query);
+        self
+    }
+
+    const fn answers(mut self, answer: AnswerSchema) -> Self {
+        self.answer = Some(answer);
+        self
+    }
+}
+
+/// All routes.
+pub(super) static ROUTES: [Route; 29] = [
+    route("post", "/classify", "Which genre these tracks are; as `voisin classify`.")
+        .asks(of_body::<Classify>)
+        .answers(answer_of::<Answer<AnswersJson<'_>>>),
+    route(
         "get",
         "/clusters",
         "Groups of tracks that sound alike; as `voisin clusters`. Each page describes all of them, and names `limit` members: of one cluster after the other, then of noise.",
-    ),
-    ("get", "/devices", "What the device that asks may do."),
-    (
-        "post",
-        "/devices",
-        "A code that lets another device in, once: to change things, or to listen.",
-    ),
-    ("delete", "/devices/{id}", "Signs a device out."),
-    (
+    )
+    .asks(of_query::<Paged<Clusters>>)
+    .answers(answer_of::<Answer<Page<ClustersJson<'_>, TrackId>>>),
+    route(
         "get",
         "/duplicates",
         "Recordings that are there several times, a page at a time; as `voisin duplicates`.",
-    ),
-    (
+    )
+    .asks(of_query::<Paged<Duplicates>>)
+    .answers(answer_of::<ByTrack<GroupJson>>),
+    route(
         "get",
         "/failed",
-        "Files that could not be listened to, and why, a page at a time; as `voisin failed`.",
-    ),
-    (
+        "Files that could not be listened to, and why, a page at a time.",
+    )
+    .asks(of_query::<Paged<Plain, usize>>)
+    .answers(answer_of::<Answer<Page<PageItems<'static, FailureJson>, usize>>>),
+    route(
         "post",
         "/files/classify",
         "Which genre this file is, which need not be in the library.",
-    ),
-    (
+    )
+    .asks(of_query::<Classify>)
+    .answers(answer_of::<Answer<AnswersJson<'_>>>),
+    route(
         "post",
         "/files/similar",
         "What sounds like this file, which need not be in the library.",
-    ),
-    (
-        "get",
-        "/find",
-        "Music by what it sounds like, in words; as `voisin find`.",
-    ),
-    (
+    )
+    .asks(of_query::<Similar>)
+    .answers(answer_of::<Answer<SimilarJson>>),
+    route("get", "/find", "Music by what it sounds like, in words; as `voisin find`.")
+        .asks(of_query::<Find>)
+        .answers(answer_of::<Answer<FoundJson<'_>>>),
+    route(
         "get",
         "/genres",
         "How close the genres are to one another, a page at a time; as `voisin genres`.",
-    ),
-    (
-        "get",
-        "/health",
-        "Whether the server answers. Needs no token.",
-    ),
-    (
-        "get",
-        "/labels",
-        "Genres given by hand, a page at a time; as `voisin labels`.",
-    ),
-    (
+    )
+    .asks(of_query::<Paged<GenreRelations, usize>>)
+    .answers(answer_of::<Answer<Page<GenresPart<'_>, usize>>>),
+    route("get", "/health", "Whether the server answers. Needs no token."),
+    route("get", "/labels", "Genres given by hand, a page at a time; as `voisin labels`.")
+        .asks(of_query::<Paged<Plain>>)
+        .answers(answer_of::<Answer<HandLabelsJson>>),
+    route(
         "post",
         "/labels",
         "Gives tracks a genre by hand, or takes it away; as `voisin labels set` and `unset`.",
-    ),
-    (
-        "post",
-        "/labels/undo",
-        "Takes back the last change of a label; as `voisin labels undo`.",
-    ),
-    (
-        "post",
-        "/labels/write",
-        "Writes labels given by hand into the files of these tracks, over what is there; `voisin undo` takes it back.",
-    ),
-    (
-        "get",
-        "/lists",
-        "The lists that are kept, and some that are ready to be; as `voisin lists`.",
-    ),
-    (
-        "post",
-        "/lists",
-        "Tracks as a playlist, with the paths that the library has.",
-    ),
-    (
+    )
+    .answers(answer_of::<Answer<LabelsChangedJson>>),
+    route("post", "/lists", "Tracks as a playlist, with the paths that the library has."),
+    route(
         "get",
         "/map",
         "Where each track lies on the map, a page at a time; as `voisin map`.",
-    ),
-    (
-        "delete",
-        "/missing",
-        "Takes out of the library what is gone; as `voisin remove --missing`.",
-    ),
-    (
-        "get",
-        "/missing",
-        "Files that are no longer on the disk, a page at a time; as `voisin remove --missing --dry-run`.",
-    ),
-    ("get", "/openapi.json", "This description."),
-    (
-        "post",
-        "/path",
-        "The way from one track to another; as `voisin path`.",
-    ),
-    (
-        "post",
-        "/playlist",
-        "A list for an evening; as `voisin playlist`.",
-    ),
-    (
+    )
+    .asks(of_query::<Paged<Plain, TrackId, 1000>>)
+    .answers(answer_of::<Answer<Page<MapPart<'_>, TrackId>>>),
+    route("get", "/openapi.json", "This description."),
+    route("post", "/path", "The way from one track to another; as `voisin path`.")
+        .asks(of_body::<PathBetween>)
+        .answers(answer_of::<Answer<WalkJson>>),
+    route("post", "/playlist", "A list for an evening; as `voisin playlist`.")
+        .asks(of_body::<Playlist>)
+        .answers(answer_of::<Answer<PlaylistJson>>),
+    route(
         "delete",
         "/scan",
         "Stops the scan; the tracks in hand are finished first.",
     ),
-    (
+    route(
         "get",
         "/scan",
         "How the scan goes: once, or as events where text/event-stream is accepted.",
-    ),
-    (
+    )
+    .answers(answer_of::<ScanProgress>),
+    route(
         "post",
         "/scan",
         "Starts `voisin add` of the folders that were named at the start.",
     ),
-    ("delete", "/session", "Takes the page's cookie back."),
-    (
-        "post",
-        "/session",
-        "Gives the page a cookie for the token or a code.",
-    ),
-    (
-        "post",
-        "/similar",
-        "What sounds like these tracks; as `voisin similar`.",
-    ),
-    (
+    route("delete", "/session", "Takes the page's cookie back."),
+    route("get", "/session", "What the client may do.").answers(answer_of::<OwnRights>),
+    route("post", "/session", "Gives the page a cookie for the token."),
+    route("post", "/similar", "What sounds like these tracks; as `voisin similar`.")
+        .asks(of_body::<Similar>)
+        .answers(answer_of::<Answer<SimilarJson>>),
+    route(
         "get",
         "/status",
         "What the library holds, and the state of its index; as `voisin status`.",
-    ),
-    (
+    )
+    .asks(of_query::<Plain>)
+    .answers(answer_of::<Answer<StatusJson>>),
+    route(
         "get",
         "/suspects",
         "Labels that look wrong, a page at a time; as `voisin suspects`.",
-    ),
-    (
-        "get",
-        "/tracks",
-        "The tracks, a page at a time; as `voisin list`.",
-    ),
-    ("get", "/tracks/{id}", "A track."),
-    (
+    )
+    .asks(of_query::<Paged<Suspects>>)
+    .answers(answer_of::<ByTrack<SuspectJson>>),
+    route("get", "/tracks", "The tracks, a page at a time; as `voisin list`.")
+        .asks(of_query::<Paged<List>>)
+        .answers(answer_of::<Answer<NextPage<PageJson>>>),
+    route("get", "/tracks/{id}", "A track; as `voisin show`.")
+        .asks(of_query::<Show>)
+        .answers(answer_of::<Answer<CardJson<'_>>>),
+    route(
         "get",
         "/tracks/{id}/audio",
         "The stored file of a track; ranges are answered.",
     ),
-    (
+    route(
         "get",
         "/tracks/{id}/cover",
         "The picture in a track's file; 204 where there is none.",
-    ),
-    (
-        "get",
-        "/words",
-        "Every word that is understood; as `voisin find --words`.",
     ),
 ];
 
@@ -336,36 +232,39 @@ fn parameters(schema: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// The description of a route, without its answer.
-fn operation(method: &str, path: &str, about: &str) -> Value {
-    let mut operation = json!({"summary": about, "responses": {
+/// The description of a route.
+fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let mut operation = json!({"summary": route.about, "responses": {
         "200": {"description": "The answer."},
         "default": {"description": "Why there is none.", "content": {"application/problem+json": {
             "schema": {"$ref": format!("{COMPONENTS}/Problem")}
         }}}
     }});
     let mut named = Vec::new();
-    if path.contains("{id}") {
+    if route.path.contains("{id}") {
         named.push(json!({"name": "id", "in": "path", "required": true, "schema": {}}));
     }
-    let mut queries = TOOLS.iter().chain(&OTHERS);
-    let query = queries
-        .find(|(.., verb, other, _)| *other == path && verb.as_str().eq_ignore_ascii_case(method));
-    match query {
-        Some((tool, _, verb, _, schema)) if *verb == Method::POST && !tool.is_empty() => {
+    let is_file = route.path.starts_with("/files/");
+    match route.query {
+        Some(query) if route.method == "post" && !is_file => {
             operation["requestBody"] = json!({"required": true, "content": {
-                "application/json": {"schema": schema()}
+                "application/json": {"schema": query()}
             }});
         }
-        Some((.., schema)) => named.extend(parameters(&schema())),
+        Some(query) => named.extend(parameters(&query())),
         None => {}
     }
-    if path.starts_with("/files/") {
+    if is_file {
         operation["requestBody"] = json!({"required": true, "content": {
             "application/octet-stream": {"schema": {}}, "audio/*": {"schema": {}}
         }});
     }
     operation["parameters"] = named.into();
+    if let Some(answer) = route.answer {
+        let mut answer = answer(generator).to_value();
+        schema::tidy_answer(&mut answer);
+        operation["responses"]["200"]["content"] = json!({"application/json": {"schema": answer}});
+    }
     operation
 }
 
@@ -374,15 +273,9 @@ fn operation(method: &str, path: &str, about: &str) -> Value {
 /// - `base`: the path below which the server's routes are
 pub(super) fn description(base: &str) -> Value {
     let mut paths = json!({});
-    for (method, path, about) in ABOUT {
-        paths[path][method] = operation(method, path, about);
-    }
     let mut generator = schema::answers(COMPONENTS);
-    for (method, path, answer) in ANSWERS {
-        let mut answer = answer(&mut generator).to_value();
-        schema::tidy_answer(&mut answer);
-        paths[path][method]["responses"]["200"]["content"] =
-            json!({"application/json": {"schema": answer}});
+    for route in &ROUTES {
+        paths[route.path][route.method] = operation(route, &mut generator);
     }
     let _ = generator.subschema_for::<Problem>();
     let mut schemas = Value::Object(generator.take_definitions(true));
@@ -439,6 +332,6 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(text.len() > 50_000, "{}", text.len());
+        assert!(text.len() > 30_000, "{}", text.len());
     }
 }

@@ -102,7 +102,7 @@ impl<'a> Bench<'a> {
             }
         }
         // Folds do not touch a test part of the data set; otherwise every track is held out once.
-        if config.data.folds > 0 && !matches!(split.how.as_str(), "given" | "lists" | "table") {
+        if config.data.folds > 0 && !matches!(split.how.as_str(), "given" | "table") {
             split.parts.fill(Some(Part::Training));
             split.summary = format!(
                 "{} folds by {}{}",

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::LabError;
-use super::report::{Interval, Report, intervals};
+use super::report::{Interval, intervals};
 use crate::dataset::read_cells;
 use voisin_base::random::Random;
 use voisin_learn::metrics::{confusion, per_class};
@@ -85,43 +85,19 @@ pub struct Comparison {
     pub p_value: f64,
     /// Recall of each class: name, tracks, first, second.
     pub recall: Vec<(String, usize, f64, f64)>,
-    /// Why the figures may not be comparable.
-    pub warnings: Vec<String>,
 }
 
-/// Compares a run with the first; with other data or another split only if `anyway`.
-pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, LabError> {
-    let reports = [Report::read(first)?, Report::read(second)?];
-    let mut warnings = Vec::new();
-    if reports[0].digests.get("data") != reports[1].digests.get("data") {
-        warnings.push("the runs have other data or another split".to_owned());
-    }
+/// Compares a run with the first, on the tracks that both were evaluated on.
+pub fn compare(first: &Path, second: &Path) -> Result<Comparison, LabError> {
     let a = answers_of(first)?;
     let b = answers_of(second)?;
     // only common tracks can be paired
     let both: Vec<&String> = a.keys().filter(|key| b.contains_key(*key)).collect();
-    if both.len() < a.len() || both.len() < b.len() {
-        warnings.push(format!(
-            "only {} of {} and {} evaluated tracks are the same",
-            both.len(),
-            a.len(),
-            b.len()
-        ));
-    }
-    if both.iter().any(|key| a[*key].0 != b[*key].0) {
-        warnings.push("some tracks have other labels".to_owned());
-    }
-    if both.is_empty() || (!warnings.is_empty() && !anyway) {
-        let hint = if both.is_empty() {
-            ""
-        } else {
-            "; --anyway compares the tracks that they share"
-        };
+    if both.is_empty() {
         return Err(LabError::Options(format!(
-            "{} and {} cannot be compared: {}{hint}",
+            "{} and {} were evaluated on no common track",
             first.display(),
-            second.display(),
-            warnings.join("; ")
+            second.display()
         )));
     }
     // The groups of the first run, since the tracks are the same.
@@ -186,7 +162,6 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
             .into_iter()
             .map(|(name, (n, a, b))| (name.to_owned(), n, a as f64 / n as f64, b as f64 / n as f64))
             .collect(),
-        warnings,
     })
 }
 

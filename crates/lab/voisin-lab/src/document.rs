@@ -1,7 +1,7 @@
 //! Reports as documents, rendered as one self-contained HTML page or on a terminal.
 
+use crate::scene::Scene;
 use voisin_base::text::xml;
-use voisin_explore::scene::Scene;
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
 content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><meta http-equiv=\"Content-Security-Policy\" \

@@ -11,10 +11,10 @@ use super::csv_bytes;
 use super::matrix::{FeatureSet, LONGEST, Matrix, SoundFile};
 use crate::dataset::{Dataset, Part};
 use crate::eval::plots::{Panel, Ramp, hertz, sound};
+use crate::scene::Scene;
 use voisin_audio::{self, AudioInfo};
 use voisin_base::output::{OutputError, OutputFile, OutputTarget};
 use voisin_base::text::with_causes;
-use voisin_explore::scene::Scene;
 use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
 
 /// Metadata of the tracks: a header and a row for each, without columns that have no values.

@@ -222,7 +222,6 @@ mod tests {
             how: "given".to_owned(),
             summary: String::new(),
             at_random: false,
-            listed: std::collections::HashMap::new(),
         };
         let found = find_overlaps(&rows, &split([t, t, e, e]));
         assert_eq!(found.shared.len(), 1);

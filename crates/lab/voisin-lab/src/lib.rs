@@ -4,8 +4,8 @@
 //! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`model`]) or networks
 //! ([`networks`]) in a run folder ([`run`]) that is enough to repeat the run, figures with
 //! intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]), predictions
-//! ([`answer`]), and features as files for other programs ([`extract`]). An interrupted run resumes
-//! with the same command and is bit-for-bit reproducible.
+//! ([`answer`]), and features as files for other programs ([`extract`]).
+//! A run is bit-for-bit reproducible.
 //!
 //! Not for: the genres of a library and the algorithms themselves (`voisin-genre`, `voisin-learn`).
 
@@ -16,7 +16,6 @@ pub mod answer;
 mod bench;
 pub mod compare;
 pub mod config;
-mod cost;
 pub mod dataset;
 pub mod document;
 pub mod eval;
@@ -28,9 +27,12 @@ pub mod matrix;
 pub mod model;
 pub mod networks;
 pub mod pages;
+mod pixels;
 pub mod report;
 pub mod run;
+pub mod scene;
 pub mod split;
+pub mod training;
 
 use std::path::{Path, PathBuf};
 
@@ -51,7 +53,7 @@ pub enum LabError {
     Genre(#[from] voisin_genre::GenreError),
     /// A network could not be trained.
     #[error(transparent)]
-    Train(#[from] voisin_train::TrainError),
+    Train(#[from] crate::training::TrainError),
     /// A file could not be read or written.
     #[error("{}", path.display())]
     Io {

@@ -10,12 +10,12 @@ use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use rayon::prelude::*;
 
 use super::LabError;
-use crate::dataset::{Columns, Dataset, DatasetError, Fault, Item, Kind, Source, group_of};
+use crate::dataset::{Dataset, Fault, Item, group_of};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::{fold, with_causes};
 use voisin_base::track::ContentId;
 use voisin_base::{atomic_file, regular_file};
-use voisin_engine::{Embedder, Engine, GroupBy, WindowPlan};
+use voisin_engine::{Embedder, WindowPlan};
 use voisin_features::DescriptorSet;
 
 /// A file to compute features of; audio that several descriptor sets need is decoded once.
@@ -204,14 +204,12 @@ pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> std::io::Result<()> {
     )
 }
 
-/// A cache of features, a file for each track: safe to delete.
+/// A cache of features in a run's folder, a file for each track.
 #[derive(Debug)]
 pub struct Cache {
     folder: PathBuf,
     /// Why nothing more is cached.
     broken: OnceLock<String>,
-    /// Set once the unfinished files of killed runs are removed.
-    swept: OnceLock<()>,
 }
 
 impl Cache {
@@ -220,7 +218,6 @@ impl Cache {
         Self {
             folder,
             broken: OnceLock::new(),
-            swept: OnceLock::new(),
         }
     }
 
@@ -249,8 +246,6 @@ impl Cache {
         if self.broken.get().is_some() {
             return;
         }
-        // only a run that writes cleans up; reading changes nothing on disk
-        self.swept.get_or_init(|| self.sweep());
         let bytes: Vec<u8> = numbers
             .iter()
             .flat_map(|number| number.to_le_bytes())
@@ -260,20 +255,6 @@ impl Cache {
                 "features are no longer cached in {}: {error}; nothing else is lost",
                 self.folder.display()
             ));
-        }
-    }
-
-    /// Removes the unfinished files of killed runs, before the first write.
-    fn sweep(&self) {
-        let folders = |parent: &Path| {
-            std::fs::read_dir(parent)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|entry| entry.path())
-        };
-        for folder in folders(&self.folder).flat_map(|features| folders(&features)) {
-            atomic_file::remove_abandoned(&folder.join("features"));
         }
     }
 
@@ -360,63 +341,6 @@ pub struct Matrix {
     pub values: Array2<f32>,
     /// Tracks that could not be decoded.
     pub faults: Vec<Fault>,
-}
-
-/// Reads a data set of any kind.
-///
-/// - `engine`: opens the library, for the kind `library` only
-pub fn open(
-    source: &Source,
-    engine: impl FnOnce() -> Result<Engine, LabError>,
-) -> Result<Dataset, LabError> {
-    let mut set = match source.kind {
-        Kind::Library => of_library(source, &engine()?)?,
-        _ => crate::dataset::read(source)?,
-    };
-    if set.items.is_empty() {
-        let why = set
-            .faults
-            .first()
-            .map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
-        let problem = format!("expected tracks, found none that can be used{why}");
-        return Err(DatasetError::Source {
-            text: source.to_string(),
-            problem,
-        }
-        .into());
-    }
-    // Only tables list rows that cannot be used; other kinds have the keys of their items.
-    if set.keys.is_empty() {
-        set.keys = set.items.iter().map(|item| item.key.clone()).collect();
-    }
-    // Last, for all kinds, since classes are counted from here on.
-    set.join_spellings();
-    Ok(set)
-}
-
-/// The tracks of the library by their first genre, with their vectors.
-fn of_library(source: &Source, engine: &Engine) -> Result<Dataset, LabError> {
-    let tracks = engine
-        .genres()
-        .labelled_tracks(&engine.genres().label_source(), &GroupBy::Artist)?;
-    let mut set = Dataset::new(source, "path", "genre");
-    for (facts, genres) in tracks.facts.iter().zip(&tracks.labels) {
-        set.items.push(Item {
-            path: Some(facts.path.clone()),
-            key: facts.path.to_string_lossy().into_owned(),
-            label: genres.first().map(|genre| genre.name().to_owned()),
-            artist: facts.artist.clone(),
-            ..Item::default()
-        });
-    }
-    let names = (0..tracks.vectors.ncols())
-        .map(|i| format!("vector_{i:03}"))
-        .collect();
-    set.columns = Some(Columns {
-        names,
-        values: tracks.vectors,
-    });
-    Ok(set)
 }
 
 /// Computes the features of all tracks of a data set, on all threads.
@@ -615,29 +539,6 @@ mod tests {
         bytes[40] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!((cache.read("x", content, 3), cache.broken()), (None, None));
-    }
-
-    #[test]
-    fn the_first_write_removes_files_of_a_killed_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let before = Cache::new(folder.path().join("cache"));
-        before.write("x", ContentId([7; 32]), &[1.0]);
-        let kept = before.path("x", ContentId([7; 32]));
-        let left = kept.with_file_name(format!("{}abc.f32", voisin_base::abandoned::PREFIX));
-        std::fs::write(&left, "half").unwrap();
-        // old enough to count as abandoned where locks cannot show it
-        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(2);
-        std::fs::File::options()
-            .write(true)
-            .open(&left)
-            .unwrap()
-            .set_modified(long_ago)
-            .unwrap();
-        let next = Cache::new(folder.path().join("cache"));
-        assert_eq!(next.read("x", ContentId([7; 32]), 1), Some(vec![1.0]));
-        assert!(left.exists(), "reading changes nothing");
-        next.write("y", ContentId([8; 32]), &[2.0]);
-        assert!(kept.exists() && !left.exists());
     }
 
     #[test]

@@ -9,11 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::LabError;
 use voisin_base::regular_file;
-use voisin_genre::{FusionClassifier, FusionPart};
 use voisin_learn::{
-    Bayes, BayesSettings, Boost, BoostSettings, Centroid, FittedClassifier, Forest, ForestSettings,
-    Knn, KnnSettings, Lda, Logistic, Majority, Penalty, Preparation, SvmProbabilities, SvmSettings,
-    Tensors, Training,
+    Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Logistic,
+    Majority, Penalty, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
 };
 
 /// A classification algorithm.
@@ -22,45 +20,27 @@ use voisin_learn::{
 pub enum Algorithm {
     /// Always the commonest class.
     Majority,
-    /// The nearest mean.
-    Centroid,
     /// The nearest neighbours.
     Knn,
     /// Multinomial logistic regression.
     Logistic,
-    /// Linear discriminant analysis.
-    Lda,
-    /// Gaussian naive Bayes.
-    Bayes,
     /// Support vector machine.
     Svm,
     /// Random forest.
     Forest,
     /// Gradient boosting.
     Boost,
-    /// The genre engine's trained head.
-    Head,
-    /// The genre engine's vote of neighbours.
-    Vote,
-    /// The genre engine: head and vote combined.
-    Fused,
 }
 
 impl Algorithm {
-    /// All of them, the cheapest first; the last three fit the whole genre engine with its validation.
-    pub const ALL: [(&str, Self); 12] = [
+    /// All of them, the cheapest first.
+    pub const ALL: [(&str, Self); 6] = [
         ("majority", Self::Majority),
-        ("centroid", Self::Centroid),
         ("knn", Self::Knn),
         ("logistic", Self::Logistic),
-        ("lda", Self::Lda),
-        ("bayes", Self::Bayes),
         ("svm", Self::Svm),
         ("forest", Self::Forest),
         ("boost", Self::Boost),
-        ("head", Self::Head),
-        ("vote", Self::Vote),
-        ("fused", Self::Fused),
     ];
 
     /// Its name in configurations.
@@ -114,8 +94,6 @@ pub struct AlgorithmSettings {
     pub knn: KnnSettings,
     /// Of `logistic`.
     pub logistic: LogisticSettings,
-    /// Of `bayes`.
-    pub bayes: BayesSettings,
     /// Of `svm`.
     pub svm: SvmSettings,
     /// Of `forest`.
@@ -138,11 +116,6 @@ impl AlgorithmSettings {
                 "0 or more",
             ),
             (above(self.logistic.c), "logistic.c", "more than 0"),
-            (
-                (0.0..=1.0).contains(&self.bayes.var_smoothing),
-                "bayes.var_smoothing",
-                "0 to 1",
-            ),
             (above(self.svm.c), "svm.c", "more than 0"),
             (
                 (1..=100_000).contains(&self.forest.trees),
@@ -231,7 +204,6 @@ impl Model {
         }
         let classifier: Box<dyn FittedClassifier> = match algorithm {
             Algorithm::Majority => Box::new(Majority::fit(data)),
-            Algorithm::Centroid => Box::new(Centroid::fit(data.x, data.class_of, data.classes)),
             Algorithm::Knn => Box::new(Knn::fit(data, settings.knn)),
             Algorithm::Logistic => {
                 let LogisticSettings { c, penalty } = settings.logistic;
@@ -242,14 +214,9 @@ impl Model {
                     (c, penalty),
                 ))
             }
-            Algorithm::Lda => Box::new(Lda::fit(data)),
-            Algorithm::Bayes => Box::new(Bayes::fit(data, settings.bayes)),
             Algorithm::Svm => Box::new(SvmProbabilities::fit(data, settings.svm)),
             Algorithm::Forest => Box::new(Forest::fit(data, settings.forest)),
             Algorithm::Boost => Box::new(Boost::fit(data, settings.boost)),
-            Algorithm::Head => Box::new(FusionClassifier::fit(data, FusionPart::Head)?),
-            Algorithm::Vote => Box::new(FusionClassifier::fit(data, FusionPart::Vote)?),
-            Algorithm::Fused => Box::new(FusionClassifier::fit(data, FusionPart::Fused)?),
         };
         // A single algorithm is an ensemble of one, so that both have one format.
         let members = vec![Member {
@@ -399,17 +366,11 @@ impl Head {
         let d = self.columns.len();
         let classifier = match algorithm {
             Algorithm::Majority => boxed(Majority::load(from, k)),
-            Algorithm::Centroid => boxed(Centroid::load(from, k, d)),
             Algorithm::Knn => boxed(Knn::load(from, self.settings.knn, k, d)),
             Algorithm::Logistic => boxed(Logistic::load(from, k, d)),
-            Algorithm::Lda => boxed(Lda::load(from, k, d)),
-            Algorithm::Bayes => boxed(Bayes::load(from, k, d)),
             Algorithm::Svm => boxed(SvmProbabilities::load(from, k, d)),
             Algorithm::Forest => boxed(Forest::load(from, k, d)),
             Algorithm::Boost => boxed(Boost::load(from, k, d)),
-            Algorithm::Head => boxed(FusionClassifier::load(from, FusionPart::Head, k, d)),
-            Algorithm::Vote => boxed(FusionClassifier::load(from, FusionPart::Vote, k, d)),
-            Algorithm::Fused => boxed(FusionClassifier::load(from, FusionPart::Fused, k, d)),
         }?;
         // With another number of columns it would not fit the rows.
         let preparation =

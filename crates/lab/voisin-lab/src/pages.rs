@@ -3,7 +3,7 @@
 use super::compare::Comparison;
 use super::document::Document;
 use super::leak::{Double, Likeness};
-use super::report::{Cost, FEW, Figures, Interval, Learning, Report};
+use super::report::{FEW, Figures, Interval, Learning, Report};
 use crate::eval::plots::{Series, bars, chart, confusion_map, curves};
 use voisin_base::text::{count, count_with};
 
@@ -54,7 +54,6 @@ pub fn run(report: &Report) -> Document {
         .iter()
         .find(|method| method.chosen)
         .map_or("", |method| &method.name);
-    let seconds: f64 = report.cost.iter().map(|cost| cost.seconds).sum();
     let right = share(figures.accuracy.value, figures.tracks);
     let right = match figures.tracks {
         tracks if tracks < FEWEST_FOR_SHARES => format!("{right} correctly"),
@@ -80,7 +79,7 @@ pub fn run(report: &Report) -> Document {
     };
     page.text(format!(
         "Of tracks that it was not trained on ({}), {chosen} predicts the {} of {right}. The most frequent class alone is {} of \
-         them{balanced}. It took {seconds:.0} seconds.",
+         them{balanced}.",
         figures.evaluated_on(),
         report.data.label_name,
         share(commonest, figures.tracks),
@@ -106,7 +105,6 @@ pub fn run(report: &Report) -> Document {
             rows.collect(),
         );
     }
-    cost(&mut page, report);
     page
 }
 
@@ -510,29 +508,6 @@ fn importance(page: &mut Document, report: &Report) {
     }
 }
 
-fn cost(page: &mut Document, report: &Report) {
-    page.heading("Time and memory");
-    let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.1}"));
-    let rows = report.cost.iter().map(|c| {
-        strings([
-            &c.phase,
-            &format!("{:.1}", c.seconds),
-            &number(c.processor),
-            &number(c.memory),
-        ])
-    });
-    page.detail(
-        &["phase", "seconds", "CPU seconds", "peak memory, MB"],
-        rows.collect(),
-    );
-    page.heading("Reproduction");
-    page.hint(&report.command);
-    report
-        .digests
-        .iter()
-        .for_each(|(name, digest)| page.text(format!("{name} {digest}")));
-}
-
 /// Compares runs with the first.
 ///
 /// - `runs`: name and report of each
@@ -563,7 +538,6 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         page.hint(format!(
             "Correct in the first run only: {first}; in the second only: {second}."
         ));
-        one.warnings.iter().for_each(|warning| page.hint(warning));
         let recall = one.recall.iter();
         let rows = recall
             .map(|(name, n, a, b)| strings([name, &n.to_string(), &percent(*a), &percent(*b)]));
@@ -595,19 +569,6 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
             page.picture(chart(title, "epoch", "", &curves));
         }
     }
-    page.heading("Time");
-    let sum = |report: &Report| -> [f64; 2] {
-        let total = |part: &dyn Fn(&Cost) -> f64| report.cost.iter().map(part).sum::<f64>();
-        [
-            total(&|cost| cost.seconds),
-            total(&|cost| cost.processor.unwrap_or(0.0)),
-        ]
-    };
-    let rows = runs.iter().map(|(name, report)| {
-        let [seconds, processor] = sum(report).map(|seconds| format!("{seconds:.1}"));
-        strings([name, &seconds, &processor])
-    });
-    page.detail(&["run", "seconds", "CPU seconds"], rows.collect());
     for (name, report) in runs {
         let f = &report.figures;
         if f.per_class.len() <= DRAWN {

@@ -209,12 +209,6 @@ pub struct Report {
     pub importance: Vec<Importance>,
     /// Tracks, artists and albums in more than one part.
     pub leak: Leak,
-    /// Wall-clock and CPU seconds by phase.
-    pub cost: Vec<Cost>,
-    /// Of the data (content, label, split) and of the run (settings, data, weights).
-    pub digests: BTreeMap<String, String>,
-    /// The command that repeats it.
-    pub command: String,
     /// A network's training, epoch by epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning: Option<Learning>,
@@ -233,19 +227,6 @@ pub struct Learning {
     pub layers: Vec<(String, String, usize)>,
     /// Accuracy of single windows, and of tracks by the windows' mean and by their votes.
     pub decisions: Vec<(String, f64)>,
-}
-
-/// Time and memory of a phase.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cost {
-    /// The phase.
-    pub phase: String,
-    /// Wall-clock seconds.
-    pub seconds: f64,
-    /// CPU seconds of all threads, if the system counts them.
-    pub processor: Option<f64>,
-    /// Peak memory so far in megabytes, if the system counts it.
-    pub memory: Option<f64>,
 }
 
 impl Learning {

@@ -28,11 +28,8 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
     }
     let compared: Vec<Comparison> = others
         .iter()
-        .map(|other| compare(first, other, args.anyway))
+        .map(|other| compare(first, other))
         .collect::<Result<_, _>>()?;
-    for warning in compared.iter().flat_map(|one| &one.warnings) {
-        context.console.warn(warning);
-    }
     let name = |run: &PathBuf| {
         run.file_name()
             .unwrap_or(run.as_os_str())

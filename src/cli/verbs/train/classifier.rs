@@ -20,9 +20,9 @@ use voisin_lab::matrix::Matrix;
 use voisin_lab::matrix::compute;
 use voisin_lab::networks::{self, ClipReader, KeptSpectrograms};
 use voisin_lab::pages;
-use voisin_lab::report::{Cost, Interval, Method, Report};
+use voisin_lab::report::{Interval, Method, Report};
 use voisin_lab::run::{
-    Clock, Progress, RunInputs, TRIAL, TRIALS, TRIALS_HEADER, begin, refuse_others, train,
+    Progress, RunInputs, TRIAL, TRIALS, TRIALS_HEADER, begin, refuse_others, train,
 };
 
 /// Most combinations of settings to try, and to draw from.
@@ -36,7 +36,6 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
     } else {
         args.data.clone().with_label(&label)
     };
-    let reading = Clock::start();
     let set = open(context, &source)?;
     let config = config(args, &set, &source.to_string(), &[])?;
     if args.dry_run {
@@ -44,7 +43,7 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
     }
     let searches = !args.tries.is_empty();
     // A search begins its runs itself, with their settings.
-    if !searches && begin(&args.run, &config, &set)? {
+    if !searches && begin(&args.run, &config)? {
         context
             .console
             .note("this run is finished; its figures are shown again");
@@ -58,11 +57,10 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
         set: &set,
         stop: &stop,
     };
-    let cost = vec![reading.cost("reading the data set")];
     let report = if searches {
-        job.search(&source.to_string(), cost)
+        job.search(&source.to_string())
     } else {
-        job.train(&args.run, &config, 0, cost)
+        job.train(&args.run, &config, 0)
     };
     let report = match report {
         // After Ctrl-C any error is that of the interruption.
@@ -84,31 +82,20 @@ struct TrainingJob<'a> {
 
 impl TrainingJob<'_> {
     /// One run, of algorithms or of a network.
-    fn train(
-        &self,
-        run: &Path,
-        config: &Config,
-        chosen_among: usize,
-        mut cost: Vec<Cost>,
-    ) -> anyhow::Result<Report> {
+    fn train(&self, run: &Path, config: &Config, chosen_among: usize) -> anyhow::Result<Report> {
         let Self {
             context,
             args,
             set,
             stop,
         } = *self;
-        let analysis = Clock::start();
         // In the run's folder, so that an aborted analysis can be resumed.
         let subfolder = if chosen_among == 0 {
             "work/features"
         } else {
             "trials/features"
         };
-        let cache = args
-            .cache
-            .clone()
-            .unwrap_or_else(|| args.run.join(subfolder));
-        let command = command(run, config);
+        let cache = args.run.join(subfolder);
         let report_matrix = |matrix: &Matrix| {
             // Trials analyse the same files, whose faults are reported once, by the run itself.
             if chosen_among != TRIAL {
@@ -120,15 +107,12 @@ impl TrainingJob<'_> {
             let matrix = with_meter(context, set.items.len(), "analysed", |progress| {
                 compute(set, false, &[&kept], None, progress, stop)
             })?;
-            cost.push(analysis.cost("computing features"));
             report_matrix(&matrix);
             let given = RunInputs {
                 config,
                 set,
                 matrix,
                 chosen_among,
-                command,
-                cost,
             };
             let device = context.device_option();
             let report = metered(context, |progress| {
@@ -137,24 +121,21 @@ impl TrainingJob<'_> {
             return Ok(report?);
         }
         let matrix = compute_features(context, set, &config.features.sets, Some(cache), stop)?;
-        cost.push(analysis.cost("computing features"));
         report_matrix(&matrix);
         let given = RunInputs {
             config,
             set,
             matrix,
             chosen_among,
-            command,
-            cost,
         };
         Ok(metered(context, |progress| {
             train(run, given, progress, stop)
         })?)
     }
 
-    /// Tries every combination of values, each as a separate run without the test part; with halving all with a part of the
-    /// budget, then fewer with more. Then trains with the best settings, the first of equals.
-    fn search(&self, source: &str, cost: Vec<Cost>) -> anyhow::Result<Report> {
+    /// Tries every combination of values, each as a separate run without the test part. Then trains with the best settings,
+    /// the first of equals.
+    fn search(&self, source: &str) -> anyhow::Result<Report> {
         refuse_others(&self.args.run)?;
         let folder = self.args.run.join("trials");
         let mut all: Vec<Vec<(String, String)>> = vec![Vec::new()];
@@ -191,64 +172,41 @@ impl TrainingJob<'_> {
         let configs = configs.collect::<anyhow::Result<Vec<_>>>()?;
         // Trials after the test part was used would be selected by it.
         let is_finished = self.args.run.join("report.json").exists();
-        let parts: &[usize] = if self.args.halving { &[9, 3, 1] } else { &[1] };
         let mut table = format!("{TRIALS_HEADER}\n");
-        let mut alive: Vec<usize> = (0..all.len()).collect();
-        for &part in parts {
-            let mut found: Vec<(f64, usize)> = Vec::new();
-            for (place, &at) in alive.iter().enumerate() {
-                let name = if part > 1 {
-                    format!("{:03}-{part}", at + 1)
-                } else {
-                    format!("{:03}", at + 1)
-                };
-                let config = config(
-                    self.args,
-                    self.set,
-                    source,
-                    &with_budget(&all[at], &configs[at], part),
-                )?;
-                let settings = all[at]
-                    .iter()
-                    .map(|(key, value)| format!("{key}={value}"))
-                    .collect::<Vec<_>>()
-                    .join(" ");
-                let share = match part {
-                    9 => ", with a ninth of the budget",
-                    3 => ", with a third of the budget",
-                    _ => "",
-                };
-                let text = format!("trial {} of {}{share}: {settings}", place + 1, alive.len());
-                self.context.console.note(&text);
-                if is_finished && !folder.join(&name).join("report.json").exists() {
-                    let run = self.args.run.display();
-                    anyhow::bail!(
-                        "{run}: this search is finished without a trial of {settings}: name another folder"
-                    );
-                }
-                let method = self.trial(&folder.join(name), &config)?;
-                let Interval { value, low, high } = method.accuracy;
-                let seconds = method.seconds;
-                let number = at + 1;
-                table += &format!(
-                    "{number},{settings},1/{part},{value:.4},{low:.4},{high:.4},{seconds:.1}\n"
+        let mut best: Option<(f64, &Config)> = None;
+        for (at, (pairs, config)) in all.iter().zip(&configs).enumerate() {
+            let settings = pairs
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect::<Vec<_>>()
+                .join(" ");
+            let number = at + 1;
+            let run = folder.join(format!("{number:03}"));
+            let text = format!("trial {number} of {}: {settings}", all.len());
+            self.context.console.note(&text);
+            if is_finished && !run.join("report.json").exists() {
+                let run = self.args.run.display();
+                anyhow::bail!(
+                    "{run}: this search is finished without a trial of {settings}: name another folder"
                 );
-                // After each trial, so that a search that is stopped has its table.
-                atomic_file::write(&self.args.run.join(TRIALS), &table)?;
-                found.push((value, at));
             }
-            // The first of equals.
-            found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            found.truncate(if part > 1 { found.len().div_ceil(3) } else { 1 });
-            alive = found.into_iter().map(|(_, at)| at).collect();
-            // In the order of the combinations again, for the names and the messages.
-            alive.sort_unstable();
+            let method = self.trial(&run, config)?;
+            let Interval { value, low, high } = method.accuracy;
+            let seconds = method.seconds;
+            table += &format!("{number},{settings},{value:.4},{low:.4},{high:.4},{seconds:.1}\n");
+            // After each trial, so that a search that is stopped has its table.
+            atomic_file::write(&self.args.run.join(TRIALS), &table)?;
+            if best.is_none_or(|(most, _)| value > most) {
+                best = Some((value, config));
+            }
         }
-        let config = &configs[alive[0]];
-        if begin(&self.args.run, config, self.set)? {
+        let Some((_, config)) = best else {
+            anyhow::bail!("--try: expected values, found none");
+        };
+        if begin(&self.args.run, config)? {
             return Ok(Report::read(&self.args.run)?);
         }
-        let report = self.train(&self.args.run, config, configs.len(), cost)?;
+        let report = self.train(&self.args.run, config, configs.len())?;
         // Errors are ignored, as it is only a cache.
         let _ = std::fs::remove_dir_all(folder.join("features"));
         Ok(report)
@@ -256,30 +214,15 @@ impl TrainingJob<'_> {
 
     /// Evaluates settings without the test part.
     fn trial(&self, run: &Path, config: &Config) -> anyhow::Result<Method> {
-        let is_finished = begin(run, config, self.set)?;
+        let is_finished = begin(run, config)?;
         let report = if is_finished {
             Report::read(run)?
         } else {
-            self.train(run, config, TRIAL, Vec::new())?
+            self.train(run, config, TRIAL)?
         };
         let chosen = report.methods.into_iter().find(|method| method.chosen);
         chosen.ok_or_else(|| anyhow::anyhow!("{}: its report has no chosen method", run.display()))
     }
-}
-
-/// Settings with a part of their budget: of a network's epochs, else of the training tracks (Jamieson and Talwalkar,
-/// "Non-stochastic best arm identification and hyperparameter optimization", 2016).
-fn with_budget(pairs: &[(String, String)], config: &Config, part: usize) -> Vec<(String, String)> {
-    let budget = match config.network() {
-        _ if part == 1 => None,
-        Some((_, settings)) => Some((
-            "network.training.epochs",
-            settings.training.epochs.div_ceil(part).to_string(),
-        )),
-        None => Some(("data.share", (config.data.share / part as f64).to_string())),
-    };
-    let budget = budget.map(|(key, value)| (key.to_owned(), value));
-    pairs.iter().cloned().chain(budget).collect()
 }
 
 /// Runs work that reports its progress.
@@ -329,7 +272,6 @@ fn config(
         ("recipe", args.recipe.as_deref()),
         ("data.label", args.label.as_deref()),
         ("data.split", args.split.as_deref()),
-        ("algorithms.combine", args.combine.as_deref()),
     ];
     for (key, value) in optional {
         if let Some(value) = value {
@@ -360,12 +302,11 @@ fn config(
     }
     // Later pairs take precedence: --set over the options, a trial's values over both.
     pairs.extend(args.set.iter().chain(tried).cloned());
-    let mut config = Config::changed(args.config.as_deref(), &pairs)?;
+    let mut config = Config::changed(&pairs)?;
     if let Some((recipe, _)) = config.network() {
         let given = [
             ("--features", args.features.is_some()),
             ("--algorithm", !args.algorithm.is_empty()),
-            ("--combine", args.combine.is_some()),
         ];
         if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
             anyhow::bail!(
@@ -384,15 +325,6 @@ fn config(
         .names
         .retain(|algorithm| seen.insert(*algorithm));
     Ok(config)
-}
-
-/// The command that repeats a run.
-fn command(run: &Path, config: &Config) -> String {
-    format!(
-        "voisin train classifier '{}' NEW-RUN --config '{}'",
-        config.data.source,
-        run.join("config.toml").display()
-    )
 }
 
 fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<Ending> {

@@ -1,6 +1,6 @@
 //! `voisin train genre|classifier`.
 //!
-//! For: options, progress and summaries. Not for: fitting; that is [`voisin_genre`], [`voisin_train`] and `lab`.
+//! For: options, progress and summaries. Not for: fitting; that is [`voisin_genre`] and [`voisin_lab`].
 
 mod classifier;
 mod genre;

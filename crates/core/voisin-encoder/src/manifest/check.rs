@@ -37,17 +37,6 @@ impl ModelManifest {
             &self.weights_sha256,
         )?;
         self.check_clap()?;
-        let layers = architecture.layers();
-        if let Some(layer) = self
-            .layer
-            .as_deref()
-            .filter(|layer| !layers.contains(layer))
-        {
-            return Err(format!(
-                "\"layer\" is \"{layer}\": expected {}",
-                layers.join(" or ")
-            ));
-        }
         for output in &self.outputs {
             if output.name.is_empty() || output.labels.is_empty() {
                 return Err("an output has no name or no labels".to_owned());

@@ -5,9 +5,7 @@ use candle_nn::BatchNorm;
 
 use super::block::{Block, Size};
 use voisin_kernels::Isa;
-use voisin_networks::conv::{
-    BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine,
-};
+use voisin_networks::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, affine};
 
 /// Consecutive blocks.
 pub(crate) struct BlockRun<'a> {
@@ -16,8 +14,7 @@ pub(crate) struct BlockRun<'a> {
     pub(crate) blocks: &'a [Block],
 }
 
-/// Consecutive blocks as one operation, `[n, inputs, height, width]` to `[n, outputs, height,
-/// width]`.
+/// Consecutive blocks as one operation, `[n, inputs, height, width]` to `[n, outputs, 1, 1]`.
 #[derive(Debug)]
 pub(crate) struct CompiledChain(pub(crate) FastChain);
 
@@ -85,32 +82,7 @@ fn scales(norm: &BatchNorm) -> Result<(Vec<f32>, Vec<f32>)> {
 }
 
 impl BlockRun<'_> {
-    /// The blocks for the CPU kernels.
-    ///
-    /// - `size`: of the image
-    /// - `together`: examples per pass of each block
-    pub(crate) fn plan(&self, size: Size, together: &[usize]) -> ChainPlan {
-        let norms = self.blocks.iter().find_map(|block| block.norm.as_ref());
-        let blocks = self.blocks.iter().zip(together);
-        ChainPlan {
-            input: size,
-            blocks: blocks
-                .map(|(block, together)| BlockPlan {
-                    out: block.bias.elem_count(),
-                    norm: match block.norm {
-                        Some(_) => NormPlace::BeforeRelu,
-                        None => NormPlace::Absent,
-                    },
-                    pool: block.pool.unwrap_or([1, 1]),
-                    together: *together,
-                })
-                .collect(),
-            tail: Tail::Maximum,
-            epsilon: norms.map_or(0.0, BatchNorm::eps),
-        }
-    }
-
-    /// For a CPU, with batch norms folded.
+    /// For a CPU, with batch norms folded; each pool is of 2 × 2 places, the last one of all.
     ///
     /// - `size`: of the image
     /// - `together`: examples per pass of each block
@@ -124,17 +96,24 @@ impl BlockRun<'_> {
                 None => packed,
             });
         }
-        let mut plan = self.plan(size, together);
-        for block in &mut plan.blocks {
-            block.norm = NormPlace::Absent;
-        }
+        let blocks = self.blocks.iter().zip(together);
+        let plan = ChainPlan {
+            input: size,
+            blocks: blocks
+                .map(|(block, together)| BlockPlan {
+                    out: block.bias.elem_count(),
+                    is_pooled: block.pool == Some([2, 2]),
+                    together: *together,
+                })
+                .collect(),
+        };
         let tensors: Vec<BlockTensors> = host.iter().map(HostBlock::tensors).collect();
         let (scale, shift) = self
             .input
             .map_or_else(|| Ok((vec![1.0], vec![0.0])), scales)?;
         // An image has one channel.
         let input = (scale[0], shift[0]);
-        Ok(FastChain::new(plan, input, &tensors, true, isa))
+        Ok(FastChain::new(plan, input, &tensors, isa))
     }
 }
 
@@ -148,8 +127,7 @@ impl CustomOp1 for CompiledChain {
         let n = layout.dims()[0];
         let mut out = vec![0.0; n * chain.dimension()];
         chain.forward(whole(storage, layout)?, n, &mut out);
-        let [channels, height, width] = chain.output();
-        Ok((CpuStorage::F32(out), (n, height, width, channels).into()))
+        Ok((CpuStorage::F32(out), (n, 1, 1, chain.dimension()).into()))
     }
 }
 

@@ -8,7 +8,7 @@ use super::chain::{BlockRun, CompiledChain};
 use super::{Computing, Definition};
 use crate::weights::Weights;
 use voisin_kernels::Isa;
-use voisin_networks::conv::{ChainPlan, FastChain};
+use voisin_networks::conv::FastChain;
 
 /// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may
 /// be narrower.
@@ -71,21 +71,13 @@ impl ConvNet {
         std::iter::once(&self.input).chain(blocks)
     }
 
-    /// Its convolutions as the kernels of a CPU train them, from an image of `size` on.
-    pub(crate) fn plan(&self, size: [usize; 2], together: &[usize]) -> ChainPlan {
-        self.run().plan(size, together)
-    }
-
-    fn run(&self) -> BlockRun<'_> {
-        BlockRun {
-            input: Some(&self.input),
-            blocks: &self.blocks,
-        }
-    }
-
     /// Its convolutions for a CPU, from an image of `size` on.
     pub(crate) fn fast(&self, size: [usize; 2], isa: Isa) -> Result<FastChain> {
-        self.run().fast(size, &OPENL3_TOGETHER, isa)
+        let run = BlockRun {
+            input: Some(&self.input),
+            blocks: &self.blocks,
+        };
+        run.fast(size, &OPENL3_TOGETHER, isa)
     }
 }
 

@@ -23,6 +23,7 @@ use super::{Architecture, CpuPath, EncoderError, Weights};
 use conv_net::openl3_channels;
 use voisin_kernels::{Isa, isa};
 
+pub(crate) use chain::whole;
 pub(crate) use conv_net::{ConvNet, OPENL3_CHANNELS, openl3_layer};
 use musicnn::Musicnn;
 

@@ -1,11 +1,9 @@
-//! OpenL3 mel128 in training: its tensors by name, a step on a CPU and on a GPU. The network itself is in
+//! OpenL3 mel128 in training: its tensors by name, and a step. The network itself is in
 //! [`networks`](super::networks).
 
-mod on_device;
 mod train;
 mod weights;
 
-pub use on_device::OpenL3TrainOnDevice;
 pub use train::{OpenL3Train, Parameter};
 pub use weights::{ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};
 

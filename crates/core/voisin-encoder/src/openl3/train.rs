@@ -1,17 +1,16 @@
-//! OpenL3 in training: a chain of convolutions whose tensors have their names.
+//! OpenL3 in training, by Candle's gradients.
 
+use std::collections::HashMap;
 use std::ops::Range;
+
+use candle_core::{DType, Tensor, Var};
+use candle_nn::VarBuilder;
 
 use super::weights::OpenL3Weights;
 use super::{FRAMES, MELS};
-use voisin_kernels::Isa;
-use voisin_networks::conv::TrainChain;
-
-/// Windows per pass of each convolution, for one step backward.
-const TOGETHER: [usize; 8] = [2, 2, 4, 4, 8, 8, 8, 8];
-
-/// Running statistics of a batch norm, in their order.
-pub(super) const RUNNING: [&str; 2] = ["running_mean", "running_var"];
+use crate::network::LARGEST_ON_GPU;
+use crate::networks::ConvNet;
+use crate::{Device, EncoderError};
 
 /// A tensor's place in the flat parameter and gradient vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,53 +25,77 @@ pub struct Parameter {
     pub decays: bool,
 }
 
-/// An OpenL3-shaped network in training, as [`TrainChain`].
+/// An OpenL3-shaped network in training. Parameters, gradients and running statistics lie on the host, so that
+/// optimisers and checkpoints do not depend on the device.
 #[derive(Debug)]
 pub struct OpenL3Train {
+    device: candle_core::Device,
+    input: (usize, usize),
+    channels: [usize; 9],
     layout: Vec<Parameter>,
-    dimension: usize,
-    chain: TrainChain,
+    parameters: Vec<f32>,
+    gradients: Vec<f32>,
+    /// Running mean and variance by name.
+    running: HashMap<String, Vec<f32>>,
+    last: Option<LastPass>,
+}
+
+/// What the gradients of a pass are computed from.
+#[derive(Debug)]
+struct LastPass {
+    /// In the order of the layout.
+    vars: Vec<Var>,
+    embeddings: Tensor,
 }
 
 impl OpenL3Train {
     /// A trainer that starts from `weights`, for windows of 128 × 199.
-    pub fn new(weights: &OpenL3Weights, isa: Isa) -> Self {
-        Self::with_input(weights, MELS, FRAMES, isa)
+    pub fn new(weights: &OpenL3Weights, device: &Device) -> Self {
+        Self::with_input(weights, MELS, FRAMES, device)
     }
 
     /// As [`OpenL3Train::new`] for windows of `mels` × `frames` (each at least 8).
     ///
     /// # Panics
     /// If a window is smaller than 8 × 8.
-    pub fn with_input(weights: &OpenL3Weights, mels: usize, frames: usize, isa: Isa) -> Self {
+    pub fn with_input(
+        weights: &OpenL3Weights,
+        mels: usize,
+        frames: usize,
+        device: &Device,
+    ) -> Self {
         assert!(
             mels >= 8 && frames >= 8,
             "three 2×2 pools need windows of 8 × 8 or more"
         );
         let mut layout = Vec::new();
-        let mut len = 0;
+        let mut parameters = Vec::new();
+        let mut running = HashMap::new();
         weights.for_each(|name, shape, values| {
             // Running statistics follow from batches; they have no gradient and are no parameters.
-            if !name.contains(".running_") {
-                let range = len..len + values.len();
-                let shape = shape.to_vec();
-                len = range.end;
-                layout.push(Parameter {
-                    name: name.to_owned(),
-                    // Filters alone have four axes.
-                    decays: shape.len() == 4,
-                    shape,
-                    range,
-                });
+            if name.contains(".running_") {
+                running.insert(name.to_owned(), values.to_vec());
+                return;
             }
+            let start = parameters.len();
+            parameters.extend_from_slice(values);
+            layout.push(Parameter {
+                name: name.to_owned(),
+                // Filters alone have four axes.
+                decays: shape.len() == 4,
+                shape: shape.to_vec(),
+                range: start..parameters.len(),
+            });
         });
-        let plan = weights.network().plan([mels, frames], &TOGETHER);
-        let mut chain = TrainChain::new(plan, true, isa);
-        chain.set(Some(weights.input_norm.tensors()), &weights.tensors());
         Self {
+            device: device.candle().clone(),
+            input: (mels, frames),
+            channels: weights.channels(),
             layout,
-            dimension: weights.convs[7].cout,
-            chain,
+            gradients: vec![0.0; parameters.len()],
+            parameters,
+            running,
+            last: None,
         }
     }
 
@@ -83,49 +106,29 @@ impl OpenL3Train {
 
     /// All trainable parameters, one after the other.
     pub fn parameters(&self) -> &[f32] {
-        self.chain.parameters()
+        &self.parameters
     }
 
     /// Gradients from the last [`backward`](Self::backward), laid out like the parameters.
     pub fn gradients(&self) -> &[f32] {
-        self.chain.gradients()
-    }
-
-    /// The same, mutable, for gradients computed elsewhere.
-    pub(super) fn gradients_mut(&mut self) -> &mut [f32] {
-        self.chain.gradients_mut()
-    }
-
-    /// Running mean and variance of norm `i` (0: the input's, which the chain does not count).
-    pub(super) fn running(&self, i: usize) -> [&[f32]; 2] {
-        self.chain.running(i.checked_sub(1))
-    }
-
-    /// Sets the running statistics of norm `i`.
-    pub(super) fn set_running(&mut self, i: usize, mean: Vec<f32>, variance: Vec<f32>) {
-        self.chain.set_running(i.checked_sub(1), mean, variance);
+        &self.gradients
     }
 
     /// Parameters to change and gradients to read, for an optimiser.
     pub fn parameters_and_gradients(&mut self) -> (&mut [f32], &[f32]) {
-        self.chain.parameters_and_gradients()
+        (&mut self.parameters, &self.gradients)
     }
 
     /// Length of an embedding.
     pub fn dimension(&self) -> usize {
-        self.dimension
+        self.channels[8]
     }
 
     /// The present parameters and running statistics.
     pub fn weights(&self) -> OpenL3Weights {
-        let named = |name: &str| {
-            if let Some(parameter) = self.layout.iter().find(|parameter| parameter.name == name) {
-                return Some(self.parameters()[parameter.range.clone()].to_vec());
-            }
-            let (norm, part) = name.strip_prefix("batch_normalization_")?.split_once('.')?;
-            let [mean, variance] = self.running(norm.parse::<usize>().ok()?.checked_sub(1)?);
-            let values = if part == RUNNING[0] { mean } else { variance };
-            Some(values.to_vec())
+        let named = |name: &str| match self.layout.iter().find(|one| one.name == name) {
+            Some(parameter) => Some(self.parameters[parameter.range.clone()].to_vec()),
+            None => self.running.get(name).cloned(),
         };
         OpenL3Weights::from_named(named).expect("it was made from a network of these widths")
     }
@@ -135,16 +138,71 @@ impl OpenL3Train {
     ///
     /// # Panics
     /// If `mels` is shorter than stated, or `n` is 0.
-    pub fn forward(&mut self, mels: &[f32], n: usize) -> Vec<f32> {
-        self.chain.forward(mels, n, &mut |_, _| None)
+    pub fn forward(&mut self, mels: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
+        let (h, w) = self.input;
+        assert!(
+            n > 0 && mels.len() >= n * h * w,
+            "expected {n} windows of {h} × {w}, found {}",
+            mels.len()
+        );
+        if self.device.is_cuda() {
+            let most = (LARGEST_ON_GPU - 1) / (9 * h * w * self.channels[1]);
+            if n > most {
+                let error = format!("{n} windows at once: expected at most {most} on a GPU");
+                return Err(candle_core::Error::Msg(error).into());
+            }
+        }
+        let mut tensors = HashMap::new();
+        // Rebuilt in every step, as the optimiser changes the parameters on the host.
+        let mut vars = Vec::new();
+        for parameter in &self.layout {
+            let values = &self.parameters[parameter.range.clone()];
+            let var = Var::from_slice(values, parameter.shape.as_slice(), &self.device)?;
+            tensors.insert(parameter.name.clone(), var.as_tensor().clone());
+            vars.push(var);
+        }
+        for (name, values) in &self.running {
+            let tensor = Tensor::from_slice(values, values.len(), &self.device)?;
+            tensors.insert(name.clone(), tensor);
+        }
+        let vb = VarBuilder::from_tensors(tensors, DType::F32, &self.device);
+        let network = ConvNet::openl3(&self.channels, &vb)?;
+        let mels = Tensor::from_slice(&mels[..n * h * w], (n, 1, h, w), &self.device)?;
+        let embeddings = network.forward_t(&mels, true)?;
+        let values = embeddings.flatten_all()?.to_vec1()?;
+        for (i, norm) in network.norms().enumerate() {
+            for (part, tensor) in [
+                ("running_mean", norm.running_mean()),
+                ("running_var", norm.running_var()),
+            ] {
+                let name = format!("batch_normalization_{}.{part}", i + 1);
+                self.running.insert(name, tensor.to_vec1()?);
+            }
+        }
+        self.last = Some(LastPass { vars, embeddings });
+        Ok(values)
     }
 
     /// Gradients of all parameters from the gradient of the embeddings that the last
     /// [`forward`](Self::forward) returned; read them with [`gradients`](Self::gradients).
     ///
     /// # Panics
-    /// If `d_embeddings` has another length than those.
-    pub fn backward(&mut self, d_embeddings: &[f32]) {
-        self.chain.backward(d_embeddings);
+    /// Without a [`forward`](Self::forward) before it.
+    pub fn backward(&mut self, gradient: &[f32]) -> Result<(), EncoderError> {
+        let LastPass { vars, embeddings } =
+            self.last.take().expect("forward comes before backward");
+        let gradient = Tensor::from_slice(gradient, embeddings.dims(), &self.device)?;
+        // Candle differentiates a scalar: the sum of these products has the given gradient at the
+        // embeddings.
+        let found = (embeddings * gradient)?.sum_all()?.backward()?;
+        for (parameter, var) in self.layout.iter().zip(&vars) {
+            let to = &mut self.gradients[parameter.range.clone()];
+            // A bias before a batch norm has none: it is left out of the graph.
+            match found.get(var) {
+                Some(found) => to.copy_from_slice(&found.flatten_all()?.to_vec1::<f32>()?),
+                None => to.fill(0.0),
+            }
+        }
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use candle_nn::VarBuilder;
 use crate::networks::{ConvNet, OPENL3_CHANNELS, openl3_layer};
 use voisin_base::random::Random;
 use voisin_kernels::Isa;
-use voisin_networks::conv::{BlockTensors, FastChain};
+use voisin_networks::conv::FastChain;
 
 use super::{FRAMES, MELS};
 
@@ -61,18 +61,6 @@ pub struct NormWeights {
     pub running_mean: Vec<f32>,
     /// Running variance.
     pub running_var: Vec<f32>,
-}
-
-impl NormWeights {
-    /// γ, β, running mean and running variance.
-    pub(super) fn tensors(&self) -> [&[f32]; 4] {
-        [
-            &self.weight,
-            &self.bias,
-            &self.running_mean,
-            &self.running_var,
-        ]
-    }
 }
 
 /// A 3×3 convolution's parameters.
@@ -168,7 +156,7 @@ impl OpenL3Weights {
     }
 
     /// The network as a module of Candle's.
-    pub(super) fn network(&self) -> ConvNet {
+    fn network(&self) -> ConvNet {
         let mut tensors = HashMap::new();
         self.for_each(|name, shape, values| {
             let tensor = Tensor::from_slice(values, shape, &Device::Cpu);
@@ -231,23 +219,6 @@ impl OpenL3Weights {
             convs,
             norms,
         }
-    }
-
-    /// The convolutions' tensors, each with the batch norm that follows.
-    pub(super) fn tensors(&self) -> Vec<BlockTensors<'_>> {
-        let norms = self
-            .norms
-            .iter()
-            .map(|norm| Some(norm.tensors()))
-            .chain([None]);
-        let tensors = self.convs.iter().zip(norms);
-        tensors
-            .map(|(conv, norm)| BlockTensors {
-                weight: &conv.weight,
-                bias: &conv.bias,
-                norm,
-            })
-            .collect()
     }
 
     /// Channels before and after each convolution.

@@ -2,19 +2,19 @@
 //! `tests/parts/conv/traps.rs`.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use candle_core::{D, DType, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
 
+use super::convolution::convolve;
 use super::layer::StackLayer;
 use super::list::Stack;
 use voisin_base::random::Random;
 
 /// Added to a variance before its root.
-pub(super) const EPSILON: f64 = 1e-5;
+const EPSILON: f64 = 1e-5;
 /// Numbers of a dropout mask that are drawn from one stream.
 const DRAWN_TOGETHER: usize = 1 << 14;
 
@@ -36,7 +36,7 @@ pub(super) struct Observed {
     pub(super) count: usize,
 }
 
-/// Layers of a network as a module of Candle.
+/// A network as a module of Candle.
 #[derive(Debug)]
 pub(super) struct CandleLayers(Vec<CandleLayer>);
 
@@ -49,11 +49,9 @@ struct CandleLayer {
 }
 
 impl CandleLayers {
-    /// - `range`: the network's layers
-    /// - `vb`: has their tensors under `layers.N`
-    pub(super) fn new(stack: &Stack, range: Range<usize>, vb: &VarBuilder) -> Result<Self> {
-        let layers = stack.layers().enumerate().take(range.end).skip(range.start);
-        let layers = layers.map(|(at, (layer, from))| {
+    /// - `vb`: has the layers' tensors under `layers.N`
+    pub(super) fn new(stack: &Stack, vb: &VarBuilder) -> Result<Self> {
+        let layers = stack.layers().enumerate().map(|(at, (layer, from))| {
             let vb = vb.pp(format!("layers.{at}"));
             let plans = layer.tensors(from, stack.classes()).into_iter();
             let tensors = plans.map(|plan| Ok((plan.name, vb.get(plan.shape, plan.name)?)));
@@ -66,7 +64,7 @@ impl CandleLayers {
         layers.collect::<Result<_>>().map(Self)
     }
 
-    /// Output of the layers for the input of the first of them, `[n, …]`.
+    /// Output of the last layer for the input of the first, `[n, …]`.
     ///
     /// - `observed`: receives the moments of batch norms in training
     pub(super) fn forward_t(
@@ -99,37 +97,20 @@ impl CandleLayer {
                 same,
                 ..
             } => {
-                // Candle pads by one number for both axes; kernels may have different sides.
-                let x = if same {
-                    padded(&padded(&x, 2, rows)?, 3, columns)?
+                let zeros = if same {
+                    [rows / 2, columns / 2]
                 } else {
-                    x
+                    [0, 0]
                 };
-                let bias = layer_tensor("bias");
-                let channels = bias.elem_count();
-                x.conv2d(&layer_tensor("weight"), 0, 1, 1, 1)?
-                    .broadcast_add(&bias.reshape((1, channels, 1, 1))?)?
+                convolve(&x, &layer_tensor("weight"), zeros)?
+                    .broadcast_add(&layer_tensor("bias").reshape((1, (), 1, 1))?)?
             }
-            // Candle's conv1d has a wrong gradient, and that of its conv2d takes 20 times as long:
-            // here it is a product.
+            // An image of one row: Candle's conv1d has a wrong gradient.
             StackLayer::Convolution1 { kernel, same, .. } => {
-                let x = if same { padded(&x, 2, kernel)? } else { x };
-                let (_, channels, steps) = x.dims3()?;
-                let shifted = |by| x.narrow(2, by, steps + 1 - kernel);
-                let columns =
-                    Tensor::cat(&(0..kernel).map(shifted).collect::<Result<Vec<_>>>()?, 1)?;
-                // A GPU's products need it.
-                let columns = columns.contiguous()?;
-                let bias = layer_tensor("bias");
-                let out = bias.elem_count();
-                let weight = layer_tensor("weight")
+                let zeros = [0, if same { kernel / 2 } else { 0 }];
+                convolve(&x.unsqueeze(2)?, &layer_tensor("weight"), zeros)?
                     .squeeze(2)?
-                    .transpose(1, 2)?
-                    .contiguous()?;
-                let weight = weight.reshape((1, out, kernel * channels))?;
-                weight
-                    .broadcast_matmul(&columns)?
-                    .broadcast_add(&bias.reshape((1, out, 1))?)?
+                    .broadcast_add(&layer_tensor("bias").reshape((1, (), 1))?)?
             }
             StackLayer::BatchNorm => batch_norm(at, &x, &layer_tensor, pass, observed)?,
             // Candle's relu has a slope of 1 at 0.
@@ -181,15 +162,6 @@ impl CandleLayer {
     }
 }
 
-/// Zeros on both sides of an axis, so that a convolution keeps its length.
-fn padded(x: &Tensor, axis: usize, kernel: usize) -> Result<Tensor> {
-    if kernel > 1 {
-        x.pad_with_zeros(axis, kernel / 2, kernel / 2)
-    } else {
-        Ok(x.clone())
-    }
-}
-
 /// The largest number along the last axis. Of equally large ones the first has the gradient.
 fn largest(x: &Tensor) -> Result<Tensor> {
     let first = x.argmax_keepdim(D::Minus1)?;
@@ -204,16 +176,11 @@ fn mask(x: &Tensor, share: f64, seed: u64, step: u64, layer: usize) -> Result<Te
         .into_iter()
         .map(|kept| if kept { factor } else { 0.0 })
         .collect();
-    match *x.dims() {
-        // Channels together, as the kernels have them.
-        [n, c, h, w] => Tensor::from_vec(values, (n, h, w, c), x.device())?.permute((0, 3, 1, 2)),
-        _ => Tensor::from_vec(values, x.dims(), x.device()),
-    }
+    Tensor::from_vec(values, x.dims(), x.device())
 }
 
-/// The numbers that dropout keeps, determined by seed, step, layer and position. Images are
-/// channels-last.
-pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize) -> Vec<bool> {
+/// The numbers that dropout keeps, determined by seed, step, layer and position.
+fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize) -> Vec<bool> {
     // Four of each number drawn, 16 bits for each.
     let dropped = (share * 65_536.0).round() as u64;
     let mut kept = vec![true; count];
@@ -309,7 +276,7 @@ fn recurrent(
     }
 }
 
-/// Reshapes examples for a layer.
+/// Examples as a tensor.
 pub(super) fn batch(
     x: &[f32],
     n: usize,

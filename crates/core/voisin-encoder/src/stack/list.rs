@@ -44,16 +44,6 @@ pub enum FirstWeights {
 }
 
 impl StackTensor {
-    /// The number of its layer.
-    pub(super) fn layer(&self) -> usize {
-        let number = self
-            .name
-            .split('.')
-            .nth(1)
-            .and_then(|number| number.parse().ok());
-        number.expect("names are made of a layer's number")
-    }
-
     /// Whether it is learnt; running statistics are not.
     pub fn is_parameter(&self) -> bool {
         !self.name.contains(".running_")
@@ -145,11 +135,6 @@ impl Stack {
     /// Layers, each with the shape of its input.
     pub(super) fn layers(&self) -> impl Iterator<Item = (StackLayer, StackShape)> {
         self.layers.iter().copied().zip(self.shapes.iter().copied())
-    }
-
-    /// Length of each axis of a layer's input, without the batch's.
-    pub(super) fn axes(&self, layer: usize) -> Vec<usize> {
-        self.shapes[layer].axes()
     }
 
     /// Layers, their output shapes, and their numbers of parameters.

@@ -8,13 +8,11 @@
 //! For: classifiers of the laboratory, and the outputs of their inner layers. Not for: networks with published weights
 //! ([`networks`](super::networks)), and not for reading audio.
 
-mod block;
+mod convolution;
 mod forward;
-mod front;
 mod inner;
 mod layer;
 mod list;
-mod recurrent;
 mod train;
 
 pub use layer::{StackLayer, StackShape};

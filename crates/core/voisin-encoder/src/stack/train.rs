@@ -1,27 +1,16 @@
-//! Training a network of layers: on a CPU its first blocks of convolutions by voisin's kernels; everything else, and on
-//! a GPU all of it, in Candle.
+//! Training a network of layers by Candle's gradients.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
-use candle_core::{DType, Module, Tensor, Var};
+use candle_core::{DType, Module as _, Tensor, Var};
 use candle_nn::VarBuilder;
 
-use super::block::{StepBlock, StepBlockPass};
 use super::forward::{self, CandleLayers, Observed, PassMode};
-use super::front::{Front, FrontTrain, find};
-use super::layer::{StackLayer, StackShape};
 use super::list::{FirstWeights, Stack, StackTensor};
-use super::recurrent::{LstmLayer, LstmLayerPass};
 use crate::{Device, EncoderError};
-use voisin_kernels::Isa;
-use voisin_networks::conv::FastChain;
 
 /// Share of a new batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
-/// Bytes that are allocated and freed once: glibc keeps twice the largest block ever freed at its heap's end, and
-/// returns the rest to the system, which would be faulted in again at each step.
-const GIVEN_BACK: usize = 30 << 20;
 
 /// A network of layers in training; [`forward`](Self::forward) and [`backward`](Self::backward) compute gradients
 /// of its parameters.
@@ -33,65 +22,15 @@ pub struct StackTrain {
     tensors: Vec<StackTensor>,
     /// One per tensor; those of running statistics stay empty.
     gradients: Vec<Vec<f32>>,
-    isa: Option<Isa>,
-    front: Option<FrontTrain>,
-    /// The parts after the front.
-    parts: Vec<StackPart>,
-    /// Values of each part's last pass for its gradients.
-    last: Vec<StackPartPass>,
+    last: Option<LastPass>,
 }
 
-/// Layers that are computed together.
+/// What the gradients of a pass are computed from.
 #[derive(Debug)]
-enum StackPart {
-    Block(StepBlock),
-    Lstm(LstmLayer),
-    Candle(Range<usize>),
-}
-
-/// A part's values of a pass for its gradients.
-#[derive(Debug)]
-enum StackPartPass {
-    Block(StepBlockPass),
-    Lstm(LstmLayerPass),
-    Candle {
-        /// The input, if its gradient is requested.
-        input: Option<Var>,
-        /// Parameters, each with the number of its tensor.
-        vars: Vec<(usize, Var)>,
-        outputs: Tensor,
-    },
-}
-
-/// The parts of a network from a layer on.
-///
-/// - `isa`: for the kernels; `None`: use Candle for all layers
-fn parts(stack: &Stack, start: usize, isa: Option<Isa>) -> Vec<StackPart> {
-    let layers: Vec<(StackLayer, StackShape)> = stack.layers().collect();
-    let mut found = Vec::new();
-    let mut at = start;
-    while let Some(layer) = layers.get(at) {
-        if let Some(block) = isa.and_then(|isa| StepBlock::of(isa, &layers, at)) {
-            found.push(StackPart::Block(block));
-            at = block.end;
-            continue;
-        }
-        match (
-            isa.and_then(|isa| LstmLayer::of(isa, *layer, at)),
-            found.last_mut(),
-        ) {
-            (Some(memory), _) => found.push(StackPart::Lstm(memory)),
-            (_, Some(StackPart::Candle(range))) if range.end == at => range.end += 1,
-            // The same numbers in the same order, by another name.
-            _ if matches!(
-                layer.0,
-                StackLayer::Frames | StackLayer::Sequence | StackLayer::Flatten
-            ) => {}
-            _ => found.push(StackPart::Candle(at..at + 1)),
-        }
-        at += 1;
-    }
-    found
+struct LastPass {
+    /// Parameters, each with the number of its tensor.
+    vars: Vec<(usize, Var)>,
+    outputs: Tensor,
 }
 
 /// The numbers of a tensor.
@@ -102,17 +41,6 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
 impl StackTrain {
     /// A network with initial weights by a seed.
     pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
-        let isa = kernels(&device);
-        let net = Self::in_candle(stack, seed, first, device);
-        if let Some(isa) = isa {
-            net.by_kernels(isa)
-        } else {
-            net
-        }
-    }
-
-    /// The same with every layer in Candle, for comparison.
-    pub fn in_candle(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
         let tensors = stack.tensors(seed, first);
         let length = |one: &StackTensor| {
             if one.is_parameter() {
@@ -122,31 +50,14 @@ impl StackTrain {
             }
         };
         let gradients = tensors.iter().map(|one| vec![0.0; length(one)]).collect();
-        let parts = parts(&stack, 0, None);
         Self {
             stack,
             device,
             seed,
             tensors,
             gradients,
-            isa: None,
-            front: None,
-            parts,
-            last: Vec::new(),
+            last: None,
         }
-    }
-
-    fn by_kernels(mut self, isa: Isa) -> Self {
-        drop(std::hint::black_box(Vec::<u8>::with_capacity(GIVEN_BACK)));
-        let front = Front::of(&self.stack, isa);
-        self.parts = parts(
-            &self.stack,
-            front.as_ref().map_or(0, Front::layers),
-            Some(isa),
-        );
-        self.front = front.map(FrontTrain::new);
-        self.isa = Some(isa);
-        self
     }
 
     /// Its layers.
@@ -190,68 +101,31 @@ impl StackTrain {
     ///
     /// - `x`: `n` examples
     pub fn forward(&mut self, x: &[f32], n: usize, step: u64) -> Result<Vec<f32>, EncoderError> {
-        let mut x = match &mut self.front {
-            Some(front) => front.forward(x, n, &mut self.tensors, self.seed, step),
-            None => x.to_vec(),
-        };
         let device = self.device.candle();
+        let mut vars = Vec::new();
+        let mut named = HashMap::new();
+        for (number, one) in self.tensors.iter().enumerate() {
+            let var = Var::from_slice(&one.values, one.shape.as_slice(), device)?;
+            named.insert(one.name.clone(), var.as_tensor().clone());
+            if one.is_parameter() {
+                vars.push((number, var));
+            }
+        }
+        let vb = VarBuilder::from_tensors(named, DType::F32, device);
+        let layers = CandleLayers::new(&self.stack, &vb)?;
+        let input = forward::batch(x, n, &self.stack.input().axes(), device)?;
         let mut observed: Vec<Observed> = Vec::new();
         let pass = PassMode::Training {
             seed: self.seed,
             step,
         };
-        self.last.clear();
-        let tensor =
-            |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
-        for (at, part) in self.parts.iter().enumerate() {
-            let left = match part {
-                StackPart::Block(block) => {
-                    let (y, made) = block.forward(x, &tensor, pass);
-                    observed.extend(block.observed(&made));
-                    x = y;
-                    StackPartPass::Block(made)
-                }
-                StackPart::Lstm(memory) => {
-                    let (y, made) = memory.forward(&x, &tensor);
-                    x = y;
-                    StackPartPass::Lstm(made)
-                }
-                StackPart::Candle(range) => {
-                    let mut input = forward::batch(&x, n, &self.stack.axes(range.start), device)?;
-                    // The gradient of the spectrogram is not needed.
-                    let var = (at > 0 || self.front.is_some())
-                        .then(|| Var::from_tensor(&input))
-                        .transpose()?;
-                    if let Some(var) = &var {
-                        input = var.as_tensor().clone();
-                    }
-                    let mut vars = Vec::new();
-                    let mut named = HashMap::new();
-                    let tensors = self.tensors.iter().enumerate();
-                    for (number, one) in tensors.filter(|(_, one)| range.contains(&one.layer())) {
-                        let var = Var::from_slice(&one.values, one.shape.as_slice(), device)?;
-                        named.insert(one.name.clone(), var.as_tensor().clone());
-                        if one.is_parameter() {
-                            vars.push((number, var));
-                        }
-                    }
-                    let vb = VarBuilder::from_tensors(named, DType::F32, device);
-                    let layers = CandleLayers::new(&self.stack, range.clone(), &vb)?;
-                    let outputs = layers.forward_t(&input, pass, &mut observed)?;
-                    x = numbers(&outputs)?;
-                    StackPartPass::Candle {
-                        input: var,
-                        vars,
-                        outputs,
-                    }
-                }
-            };
-            self.last.push(left);
-        }
+        let outputs = layers.forward_t(&input, pass, &mut observed)?;
         for seen in observed {
             self.observe(&seen);
         }
-        Ok(x)
+        let found = numbers(&outputs);
+        self.last = Some(LastPass { vars, outputs });
+        found
     }
 
     /// Gradients of the parameters, from those of the last outputs.
@@ -259,75 +133,30 @@ impl StackTrain {
     /// # Panics
     /// Without a [`forward`](Self::forward) before it.
     pub fn backward(&mut self, gradient: &[f32]) -> Result<(), EncoderError> {
-        assert_eq!(
-            self.last.len(),
-            self.parts.len(),
-            "forward comes before backward"
-        );
-        let tensors = &self.tensors;
-        let gradients = &mut self.gradients;
-        let tensor = |layer: usize, name: &str| &*tensors[find(tensors, layer, name)].values;
-        let mut d = gradient.to_vec();
-        for (at, part) in self.parts.iter().enumerate().rev() {
-            let mut take = |layer: usize, name: &str, found: &[f32]| {
-                gradients[find(tensors, layer, name)].copy_from_slice(found);
+        let LastPass { vars, outputs } = self.last.take().expect("forward comes before backward");
+        let gradient = Tensor::from_slice(gradient, outputs.dims(), self.device.candle())?;
+        // Candle differentiates a scalar: the sum of these products has the given gradient at the outputs.
+        let found = (outputs * gradient)?.sum_all()?.backward()?;
+        for (number, var) in &vars {
+            self.gradients[*number] = match found.get(var) {
+                Some(found) => numbers(found)?,
+                // The output does not depend on it.
+                None => vec![0.0; var.elem_count()],
             };
-            let wanted = at > 0 || self.front.is_some();
-            d = match (part, self.last.pop()) {
-                (StackPart::Block(block), Some(StackPartPass::Block(made))) => block
-                    .backward(&made, d, &tensor, wanted, &mut take)
-                    .unwrap_or_default(),
-                (StackPart::Lstm(memory), Some(StackPartPass::Lstm(made))) => {
-                    memory.backward(&made, &d, wanted, &mut take)
-                }
-                (
-                    _,
-                    Some(StackPartPass::Candle {
-                        input,
-                        vars,
-                        outputs,
-                    }),
-                ) => {
-                    let gradient = Tensor::from_slice(&d, outputs.dims(), self.device.candle())?;
-                    let found = (outputs * gradient)?.sum_all()?.backward()?;
-                    let gradient_of = |var: &Var| match found.get(var) {
-                        Some(found) => numbers(found),
-                        // The output does not depend on it.
-                        None => Ok(vec![0.0; var.elem_count()]),
-                    };
-                    for (at, var) in &vars {
-                        gradients[*at] = gradient_of(var)?;
-                    }
-                    input
-                        .as_ref()
-                        .map(gradient_of)
-                        .transpose()?
-                        .unwrap_or_default()
-                }
-                _ => unreachable!("each part leaves its own"),
-            };
-        }
-        if let Some(front) = &mut self.front {
-            front.backward(&d, &self.tensors, &mut self.gradients);
         }
         Ok(())
     }
 
     /// The present network, for inference.
     pub fn finished(&self) -> Result<FinishedStack, EncoderError> {
-        FinishedStack::new(
-            self.stack.clone(),
-            &self.tensors,
-            self.device.clone(),
-            self.isa,
-        )
+        FinishedStack::new(self.stack.clone(), &self.tensors, self.device.clone())
     }
 
     /// The present network up to its [inner layer](Stack::inner), for inference: its outputs are that layer's.
     pub fn inner(&self) -> Result<FinishedStack, EncoderError> {
         let (layers, dimension) = self.stack.inner();
         let stack = Stack::new(&layers, self.stack.input(), dimension)?;
-        FinishedStack::new(stack, &self.tensors, self.device.clone(), self.isa)
+        FinishedStack::new(stack, &self.tensors, self.device.clone())
     }
 
     /// Moves running statistics by a batch's.
@@ -338,19 +167,14 @@ impl StackTrain {
             ("running_mean", &seen.mean, 1.0),
             ("running_var", &seen.variance, unbiased),
         ] {
-            let at = find(&self.tensors, seen.layer, name);
-            for (running, value) in self.tensors[at].values.iter_mut().zip(values) {
+            let name = format!("layers.{}.{name}", seen.layer);
+            let running = self.tensors.iter_mut().find(|one| one.name == name);
+            let running = running.map(|one| &mut one.values).into_iter().flatten();
+            for (running, value) in running.zip(values) {
                 *running += MOMENTUM * (factor * value - *running);
             }
         }
     }
-}
-
-/// The instruction set of kernels on a device; `None` on a GPU.
-fn kernels(device: &Device) -> Option<Isa> {
-    voisin_kernels::isa()
-        .ok()
-        .filter(|_| device.candle().is_cpu())
 }
 
 /// A trained network of layers, for inference.
@@ -358,53 +182,22 @@ fn kernels(device: &Device) -> Option<Isa> {
 pub struct FinishedStack {
     stack: Stack,
     device: Device,
-    tensors: Vec<StackTensor>,
-    /// Candle's parts, by the first of their layers.
-    in_candle: HashMap<usize, CandleLayers>,
-    front: Option<(Front, FastChain)>,
-    parts: Vec<StackPart>,
+    layers: CandleLayers,
 }
 
 impl FinishedStack {
     /// - `tensors`: all tensors of the layers
-    /// - `isa`: for voisin's kernels; `None`: use Candle for all layers
-    fn new(
-        stack: Stack,
-        tensors: &[StackTensor],
-        device: Device,
-        isa: Option<Isa>,
-    ) -> Result<Self, EncoderError> {
-        let front = isa.and_then(|isa| Front::of(&stack, isa)).map(|front| {
-            let chain = front.finished(tensors);
-            (front, chain)
-        });
-        let parts = parts(
-            &stack,
-            front.as_ref().map_or(0, |(front, _)| front.layers()),
-            isa,
-        );
-        let mut in_candle = HashMap::new();
-        for part in &parts {
-            let StackPart::Candle(range) = part else {
-                continue;
-            };
-            let mut named = HashMap::new();
-            for one in tensors.iter().filter(|one| range.contains(&one.layer())) {
-                let shape = one.shape.as_slice();
-                let tensor = Tensor::from_slice(&one.values, shape, device.candle())?;
-                named.insert(one.name.clone(), tensor);
-            }
-            let vb = VarBuilder::from_tensors(named, DType::F32, device.candle());
-            let layers = CandleLayers::new(&stack, range.clone(), &vb)?;
-            in_candle.insert(range.start, layers);
+    fn new(stack: Stack, tensors: &[StackTensor], device: Device) -> Result<Self, EncoderError> {
+        let mut named = HashMap::new();
+        for one in tensors {
+            let tensor = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
+            named.insert(one.name.clone(), tensor);
         }
+        let vb = VarBuilder::from_tensors(named, DType::F32, device.candle());
         Ok(Self {
+            layers: CandleLayers::new(&stack, &vb)?,
             stack,
             device,
-            tensors: tensors.to_vec(),
-            in_candle,
-            front,
-            parts,
         })
     }
 
@@ -415,27 +208,8 @@ impl FinishedStack {
 
     /// Outputs `[n][classes]`: batch norms by their running statistics, no dropout.
     pub fn evaluate(&self, x: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
-        let mut x = x.to_vec();
-        if let Some((_, chain)) = &self.front {
-            let mut made = vec![0.0; n * chain.dimension()];
-            chain.forward(&x, n, &mut made);
-            x = made;
-        }
-        let tensor =
-            |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
-        let pass = PassMode::Evaluating;
-        for part in &self.parts {
-            x = match part {
-                StackPart::Block(block) => block.forward(x, &tensor, pass).0,
-                StackPart::Lstm(memory) => memory.forward(&x, &tensor).0,
-                StackPart::Candle(range) => {
-                    let axes = self.stack.axes(range.start);
-                    let input = forward::batch(&x, n, &axes, self.device.candle())?;
-                    numbers(&self.in_candle[&range.start].forward(&input)?)?
-                }
-            };
-        }
-        Ok(x)
+        let input = forward::batch(x, n, &self.stack.input().axes(), self.device.candle())?;
+        numbers(&self.layers.forward(&input)?)
     }
 }
 
@@ -493,6 +267,9 @@ mod tests {
                 &[
                     "conv 4 3x3",
                     "elu",
+                    "conv 5 5x3 same",
+                    "elu",
+                    "conv 3 2x3",
                     "gap",
                     "linear 6",
                     "elu",
@@ -568,108 +345,6 @@ mod tests {
                     (slope / square - 1.0).abs() < 0.02,
                     "{layers:?}, block {at}: {slope}, {square}"
                 );
-            }
-        }
-    }
-
-    #[test]
-    fn kernels_match_candle_on_every_instruction_set() {
-        // Odd and small sides, all kinds of blocks, and layers without kernels.
-        let all = [
-            "conv 16 3x3 same",
-            "batch-norm",
-            "relu",
-            "pool 2x2",
-            "dropout 0.2",
-            "conv 32 3x3 same",
-            "relu",
-            "dropout 0.1",
-            "conv 16 3x3 same",
-            "relu",
-            "pool 2x2",
-            "conv 48 3x3 same",
-            "batch-norm",
-            "relu",
-            "conv 16 3x3 same",
-            "elu",
-            "flatten",
-            "linear classes",
-        ];
-        let n = 3;
-        let classes = 4;
-        let other = Stack::new(
-            &["conv 24 3x3 same", "relu", "gap", "linear 4"],
-            StackShape::Image(1, 9, 9),
-            4,
-        );
-        assert!(Front::of(&other.unwrap(), voisin_kernels::Isa::PORTABLE).is_none());
-        // Blocks along the time, with all that may be in one and with nothing.
-        let along = [
-            "frames",
-            "conv1 20 5 same",
-            "batch-norm",
-            "relu",
-            "pool1 4",
-            "dropout 0.2",
-            "conv1 7 3",
-            "relu",
-            "conv1 33 2",
-            "batch-norm",
-            "conv1 5 1",
-            "pool1 2",
-            "elu",
-            "lstm 6 all",
-            "conv1 4 1 same",
-            "dropout 0.1",
-            "flatten",
-            "linear classes",
-        ];
-        let networks: [(&[&str], _, _, _); 5] = [
-            (&all, 19, 46, 14),
-            (&all, 9, 21, 14),
-            (&all, 5, 130, 14),
-            (&along, 19, 46, 0),
-            (&along, 3, 130, 0),
-        ];
-        for (layers, rows, columns, of_front) in networks {
-            let input = StackShape::Image(1, rows, columns);
-            let stack = Stack::new(layers, input, classes).unwrap();
-            let cpu = DeviceChoice::Cpu.resolve().unwrap();
-            let x = numbers(n * input.cells(), 1);
-            let d = numbers(n * classes, 2);
-            let pass = |net: &mut StackTrain| {
-                // Twice: the second begins with moved statistics and other masks.
-                let mut outputs = Vec::new();
-                for step in [3, 4] {
-                    outputs.extend(net.forward(&x, n, step).unwrap());
-                    net.backward(&d).unwrap();
-                }
-                let judged = net.finished().unwrap().evaluate(&x, n).unwrap();
-                let mut found = vec![outputs, judged];
-                found.extend(net.blocks().map(|(_, gradient, _)| gradient.to_vec()));
-                found.extend(net.tensors().iter().map(|tensor| tensor.values.clone()));
-                found
-            };
-            let candle =
-                || StackTrain::in_candle(stack.clone(), 5, FirstWeights::Torch, cpu.clone());
-            let expected = pass(&mut candle());
-            for isa in voisin_kernels::Isa::available() {
-                let front = Front::of(&stack, isa);
-                assert_eq!(front.as_ref().map_or(0, Front::layers), of_front);
-                let mut net = candle().by_kernels(isa);
-                for (at, (found, expected)) in pass(&mut net).iter().zip(&expected).enumerate() {
-                    assert_eq!(found.len(), expected.len());
-                    // A bias before a batch norm has no gradient but rounding errors.
-                    let largest = expected.iter().fold(1e-2f32, |most, x| most.max(x.abs()));
-                    let off = found
-                        .iter()
-                        .zip(expected)
-                        .fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
-                    assert!(
-                        off < 2e-4 * largest,
-                        "{isa}, {rows} x {columns}, {at}: {off:e} of {largest:e}"
-                    );
-                }
             }
         }
     }

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use super::evidence::Evidence;
 use crate::Seed;
 use voisin_base::track::TrackId;
-use voisin_genre::{
-    Familiar, Genre, GenrePrediction, GenreShare, Guess, LabelCount, UnknownReason, Votes,
-};
+use voisin_genre::{Familiar, Genre, GenrePrediction, Guess, LabelCount, UnknownReason, Votes};
 
 /// The predicted genre of a track, with reasons.
 #[derive(Debug, Clone)]
@@ -18,14 +16,10 @@ pub struct GenreAnswer {
     pub path: PathBuf,
     /// Whether the user named `path`: then results show this file, not another copy in the library.
     pub is_named_file: bool,
-    /// Whether only some genres were allowed.
-    pub is_limited: bool,
-    /// The number of tracks labelled with allowed genres, on which the prediction is based, or which is too small for one.
+    /// The number of labelled tracks, on which the prediction is based, or which is too small for one.
     pub labelled: LabelCount,
     /// Share of the labelled tracks that are no more familiar than this one, above 0 to 1.
     pub familiar: Option<f32>,
-    /// The genre and its probability by the first guess, if neither it nor a related genre is among the labels.
-    pub sounds_like: Option<GenreShare>,
     /// The probability before it was lowered for a track unlike the labelled ones, if it was.
     pub before_doubt: Option<f32>,
     /// Why it is unknown regardless of the finding.
@@ -45,10 +39,6 @@ pub enum Finding {
     Vote {
         /// Shares and voters.
         votes: Votes,
-        /// The winner, and the genres that the track most likely has as well.
-        genres: Vec<Genre>,
-        /// These as text.
-        words: String,
         /// The voters, nearest first.
         evidence: Vec<Evidence>,
         /// Share of the votes below which the genre is unknown.
@@ -64,12 +54,7 @@ pub enum Finding {
 }
 
 impl GenreAnswer {
-    pub(super) fn new(
-        seed: Seed,
-        is_limited: bool,
-        labelled: LabelCount,
-        finding: Finding,
-    ) -> Self {
+    pub(super) fn new(seed: Seed, labelled: LabelCount, finding: Finding) -> Self {
         let Seed {
             track,
             path,
@@ -77,17 +62,14 @@ impl GenreAnswer {
             ..
         } = seed;
         let familiar = None;
-        let sounds_like = None;
         let before_doubt = None;
         let rejected = None;
         Self {
             track,
             path,
             is_named_file,
-            is_limited,
             labelled,
             familiar,
-            sounds_like,
             before_doubt,
             rejected,
             finding,
@@ -98,7 +80,6 @@ impl GenreAnswer {
     pub fn guessed(guess: Option<Guess>, seed: Seed, labelled: LabelCount) -> Self {
         Self::new(
             seed,
-            false,
             labelled,
             guess.map_or(Finding::NoMethod, Finding::FirstGuess),
         )
@@ -115,15 +96,6 @@ impl GenreAnswer {
                 self.best().filter(|_| self.probability() >= *least_share)
             }
             Finding::Head { prediction, .. } => prediction.genre.as_ref(),
-        }
-    }
-
-    /// The genre, and those that the track most likely has as well; empty if it is unknown.
-    pub fn genres(&self) -> Vec<&Genre> {
-        match &self.finding {
-            Finding::Vote { genres, .. } if self.genre().is_some() => genres.iter().collect(),
-            Finding::Head { prediction, .. } => prediction.genres.iter().collect(),
-            _ => self.genre().into_iter().collect(),
         }
     }
 
@@ -173,9 +145,7 @@ impl GenreAnswer {
     /// Why it is unknown, as text.
     fn why_unknown(&self) -> Option<String> {
         let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
-        let sounds_like = self.sounds_like.as_ref().map(|share| &share.genre);
-        self.unknown()
-            .map(|reason| reason.sentence(&kin, sounds_like))
+        self.unknown().map(|reason| reason.sentence(&kin))
     }
 
     /// Why its probability was lowered, as text.
@@ -191,11 +161,6 @@ impl GenreAnswer {
     /// The result as text, without the track.
     pub fn summary(&self) -> String {
         let percent = format!("{:.0} %", 100.0 * self.probability());
-        let limit = if self.is_limited {
-            "of the genres allowed, "
-        } else {
-            ""
-        };
         let why_unknown = self.why_unknown();
         let genre = match (self.genre(), &why_unknown) {
             (Some(genre), _) => genre.to_string(),
@@ -205,40 +170,23 @@ impl GenreAnswer {
         match &self.finding {
             Finding::NoMethod => format!("{genre} ({})", self.labelled.shortage()),
             Finding::FirstGuess(_) => {
-                format!(
-                    "{limit}{genre} ({percent}, a first guess, with {})",
-                    self.labelled
-                )
+                format!("{genre} ({percent}, a first guess, with {})", self.labelled)
             }
-            Finding::Vote { words, .. } => {
-                let genre = if self.genre().is_some() {
-                    words
-                } else {
-                    &genre
-                };
-                format!("{limit}{genre} ({percent} likely, from {})", self.labelled)
-            }
+            Finding::Vote { .. } => format!("{genre} ({percent} likely, from {})", self.labelled),
             Finding::Head { prediction, .. } => {
                 let words = why_unknown
                     .map_or_else(|| prediction.summary(), |why| format!("{why} ({percent})"));
-                format!("{limit}{words}; from {}", self.labelled)
+                format!("{words}; from {}", self.labelled)
             }
         }
     }
 
     /// Lowers the probability or makes the result unknown, by how familiar the track is among the labelled ones.
     ///
-    /// - `sounds_like`: the genre by the first guess, if the labels lack it
     /// - `threshold`: the least probability of a known genre, for a head
-    pub(super) fn apply_familiarity(
-        &mut self,
-        familiar: Familiar,
-        sounds_like: Option<GenreShare>,
-        threshold: f32,
-    ) {
+    pub(super) fn apply_familiarity(&mut self, familiar: Familiar, threshold: f32) {
         let before = self.probability();
         self.familiar = Some(familiar.share);
-        self.sounds_like = sounds_like;
         // The prediction of a head handles its own threshold; shares of votes are lowered here.
         match &mut self.finding {
             Finding::Head { prediction, .. } => prediction.doubt(familiar, threshold),
@@ -252,10 +200,6 @@ impl GenreAnswer {
             _ => {}
         }
         self.before_doubt = (self.probability() < before).then_some(before);
-        // A result that is already unknown keeps its reason.
-        if self.sounds_like.is_some() && self.genre().is_some() {
-            self.reject(UnknownReason::Lacking);
-        }
     }
 
     /// Makes the result unknown.

@@ -10,7 +10,6 @@ use super::first_guess::FirstGuess;
 use super::head::GenreHead;
 use super::kept_labels::NearLabels;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
-use super::lacking::Lacking;
 use super::vote::{Voters, vote_options};
 use crate::parts::EngineGenres;
 use crate::seed::stacked;
@@ -18,8 +17,8 @@ use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, Nesting, PredictOptions, Priors,
-    Taxonomy, UnknownReason, VoteOptions, Votes, is_steady,
+    Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, PredictOptions, Priors,
+    UnknownReason, VoteOptions, Votes, is_steady,
 };
 use voisin_index::SearchMode;
 use voisin_library::{Library, OpenMode};
@@ -29,12 +28,6 @@ use voisin_library::{Library, OpenMode};
 pub struct ClassifyOptions {
     /// Where labels come from; `None`: [`EngineGenres::label_source`](crate::EngineGenres::label_source).
     pub labels: Option<LabelSource>,
-    /// The number of neighbours that vote, without the trained head. `None`: the head is used if there is one.
-    pub neighbours: Option<usize>,
-    /// Only neighbours by other artists vote.
-    pub other_artists: bool,
-    /// Genres to choose from, in any spelling; empty: all.
-    pub among: Vec<String>,
     /// The precision of answers; less certain ones become unknown. Needs a trained head.
     pub precision: Option<f32>,
     /// Without a head, take the precision as the least share of the votes instead of failing.
@@ -48,30 +41,17 @@ pub struct ClassifyOptions {
 impl ClassifyOptions {
     /// Whether the vote has default settings.
     fn is_usual_vote(&self, source: &LabelSource) -> bool {
-        let Self {
-            neighbours,
-            other_artists,
-            among,
-            precision,
-            mode,
-            ..
-        } = self;
-        // The stored summary is for tags, all genres and the default vote. Other settings need the
-        // labels themselves.
+        // The stored summary is for tags and the default vote. Other settings need the labels
+        // themselves.
         *source == LabelSource::Tags
-            && neighbours.is_none()
-            && !other_artists
-            && among.is_empty()
-            && precision.is_none()
-            && *mode == SearchMode::default()
+            && self.precision.is_none()
+            && self.mode == SearchMode::default()
     }
 }
 
 /// Events of the classifier.
 #[derive(Debug)]
 pub enum GenreNews {
-    /// A vote of neighbours without the head was requested.
-    NeighboursOnly,
     /// There is no trained head. With the requested source of labels, if any.
     NoHead(Option<LabelSource>),
     /// There is no head for this precision, which is taken as the least share of the votes.
@@ -131,7 +111,6 @@ impl GenreNews {
 impl std::fmt::Display for GenreNews {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NeighboursOnly => f.write_str("the neighbours vote alone, as requested"),
             Self::NoHead(labels) => write!(
                 f,
                 "no trained head yet: the neighbours vote alone; {}",
@@ -200,23 +179,18 @@ pub enum Classifier {
 /// A classifier based on labelled tracks.
 pub struct Labelled {
     voters: Voters,
-    /// The number of tracks with allowed genres.
     count: LabelCount,
     method: GenreMethod,
-    /// `None` if only some genres are allowed.
+    /// `None` until it is measured.
     familiarity: Option<Box<Familiarity>>,
-    lacking: Option<Box<Lacking>>,
-    other_artists: bool,
 }
 
 enum GenreMethod {
     Vote {
         priors: Priors,
-        nesting: Nesting,
         options: VoteOptions,
         mode: SearchMode,
         least_share: f32,
-        is_limited: bool,
     },
     Head {
         model: Box<GenreModel>,
@@ -232,8 +206,8 @@ impl Classifier {
     /// - `tell`: called with events
     ///
     /// # Errors
-    /// None of the requested genres exists; there are too few labels for the requested precision or neighbours; labels
-    /// cannot be read; there is neither a library nor a model with tags.
+    /// There are too few labels for the requested precision; labels cannot be read; there is neither a library nor a
+    /// model with tags.
     pub fn open(
         engine: Option<&mut Engine>,
         options: &ClassifyOptions,
@@ -264,18 +238,13 @@ impl Classifier {
         embedder: impl FnOnce(Option<&Library>) -> Result<Arc<Embedder>, EngineError>,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
-        let needs_labels =
-            options.neighbours.is_some() || options.precision.is_some() && !options.or_share;
-        if needs_labels && labelled.tracks > 0 {
-            return Err(GenreError::TooFew(labelled).into());
+        if options.precision.is_some() && !options.or_share {
+            return Err(if labelled.tracks > 0 {
+                GenreError::TooFew(labelled).into()
+            } else {
+                no_head(options)
+            });
         }
-        if options.neighbours.is_some() {
-            return Err(EngineError::NoLabels);
-        }
-        if needs_labels {
-            return Err(no_head(options));
-        }
-        let among = Taxonomy::default().named(&options.among);
         let mut problem = None;
         let embedder = match embedder(engine.map(Engine::library)) {
             Ok(embedder) => Some(embedder),
@@ -289,7 +258,7 @@ impl Classifier {
             }
             Err(error) => return Err(error),
         };
-        let guess = FirstGuess::new(engine, embedder, &among, labelled)?;
+        let guess = FirstGuess::new(engine, embedder, labelled)?;
         if guess.is_possible() {
             tell(GenreNews::FirstGuess(labelled));
         } else if engine.is_some() {
@@ -303,13 +272,9 @@ impl Classifier {
 
 /// The error for a precision without a head.
 fn no_head(options: &ClassifyOptions) -> EngineError {
-    let next = match options.neighbours {
-        Some(_) => "leave out -k, which uses the neighbours alone".to_owned(),
-        None => train_on(options.labels.as_ref()),
-    };
     EngineError::NoHead {
         what: "a precision",
-        next,
+        next: train_on(options.labels.as_ref()),
     }
 }
 
@@ -325,7 +290,7 @@ impl Labelled {
     /// - `tell`: called with events
     ///
     /// # Errors
-    /// None of the requested genres exists; a precision is requested without a head; labels cannot be read.
+    /// A precision is requested without a head; labels cannot be read.
     pub fn open(
         engine: &mut Engine,
         options: &ClassifyOptions,
@@ -358,15 +323,11 @@ impl Labelled {
             Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
-        let labelled = tracks.label_count(&[]);
+        let labelled = tracks.label_count();
         if !labelled.is_enough() {
             return Ok(Err(labelled));
         }
         let head = match (head, trained) {
-            (Some(_), _) if options.neighbours.is_some() => {
-                tell(GenreNews::NeighboursOnly);
-                None
-            }
             (Some(_), Some(trained)) if !same_source(&source, &trained) => {
                 tell(GenreNews::OtherLabels {
                     requested: source.clone(),
@@ -386,12 +347,7 @@ impl Labelled {
             && let (Voters::All(tracks), Some(familiarity)) =
                 (&labelled.voters, &labelled.familiarity)
         {
-            engine.keep_labels(
-                tracks,
-                labelled.count,
-                familiarity,
-                labelled.lacking.as_deref(),
-            )?;
+            engine.keep_labels(tracks, labelled.count, familiarity)?;
         }
         Ok(Ok(labelled))
     }
@@ -399,14 +355,11 @@ impl Labelled {
     /// A vote based on the stored summary of the labels.
     fn near(mut near: NearLabels, options: &ClassifyOptions) -> Self {
         let familiarity = near.familiarity.take();
-        let lacking = near.lacking.take().map(Box::new);
         let method = GenreMethod::Vote {
             priors: std::mem::take(&mut near.priors),
-            nesting: near.nesting.clone(),
-            options: vote_options(options.neighbours),
+            options: vote_options(),
             mode: options.mode,
             least_share: 0.0,
-            is_limited: false,
         };
         let count = near.count;
         Self {
@@ -414,36 +367,24 @@ impl Labelled {
             count,
             method,
             familiarity,
-            lacking,
-            other_artists: false,
         }
     }
 
     fn new(
         engine: &mut Engine,
         head: Option<GenreHead>,
-        mut tracks: LabelledTracks,
+        tracks: LabelledTracks,
         options: &ClassifyOptions,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
-        let among = engine.genres().taxonomy()?.named(&options.among);
-        let count = tracks.label_count(&among);
-        let is_limited = !among.is_empty();
-        // With a choice of genres the most likely of them is returned, however unlike the track is.
-        let lacking = if is_limited {
-            None
-        } else {
-            Lacking::of(engine, &tracks)?.map(Box::new)
-        };
+        let count = tracks.label_count();
         let method = if let Some(head) = head {
             let model = up_to_date(engine, head, &tracks, tell)
                 .model
                 // The head may be older than some labels; the voters are current.
                 .with_voters(&tracks.set())?;
-            GenreError::check_among(&among, model.genres().iter())?;
             let options = PredictOptions {
                 precision: options.precision,
-                among,
                 ..PredictOptions::default()
             };
             GenreMethod::Head {
@@ -457,33 +398,23 @@ impl Labelled {
                 }
                 tell(GenreNews::ShareForPrecision(precision));
             }
-            // Tracks of other genres lose their labels and do not vote, so that the nearest tracks of
-            // allowed genres do.
-            if is_limited {
-                tracks.keep_among(&among)?;
-            }
             let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
             GenreMethod::Vote {
                 priors,
-                nesting: Nesting::of(&tracks.labels),
-                options: vote_options(options.neighbours),
+                options: vote_options(),
                 mode: options.mode,
                 least_share: options.precision.unwrap_or(0.0),
-                is_limited,
             }
         };
-        let other_artists = options.other_artists;
         let voters = Voters::All(tracks);
         let mut labelled = Self {
             voters,
             count,
             method,
             familiarity: None,
-            lacking,
-            other_artists,
         };
         // Last, because the finished classifier predicts labelled tracks.
-        if let (false, Voters::All(tracks)) = (is_limited, &labelled.voters) {
+        if let Voters::All(tracks) = &labelled.voters {
             let probabilities = |rows: &[usize]| -> Result<Vec<f32>, EngineError> {
                 let seeds = rows.iter().map(|&row| tracks.seed(row)).collect();
                 Ok(labelled
@@ -516,7 +447,7 @@ impl Labelled {
 
     /// Classifies seeds, in their order. Neither a track nor its copies vote for itself.
     ///
-    /// A track that is unlike the labelled tracks or never changes is unknown, unless only some genres are allowed.
+    /// A track that is unlike the labelled tracks or never changes is unknown.
     pub fn classify(
         &self,
         engine: &mut Engine,
@@ -548,21 +479,12 @@ impl Labelled {
             }
             GenreMethod::Vote { .. } => 0.0,
         };
-        let sounds_like = match &self.lacking {
-            Some(lacking) => lacking.of_seeds(engine, &seeds)?,
-            None => vec![None; seeds.len()],
-        };
         let mut answers = self.predict(engine, seeds)?;
         if let Some(familiarity) = &self.familiarity {
             let probabilities: Vec<f32> = answers.iter().map(GenreAnswer::probability).collect();
             let familiar = familiarity.assess(vectors.view(), &groups, &probabilities);
-            let assessed = answers
-                .iter_mut()
-                .zip(familiar)
-                .zip(sounds_like)
-                .zip(steady);
-            for (((answer, familiar), sounds_like), is_steady) in assessed {
-                answer.apply_familiarity(familiar, sounds_like, threshold);
+            for ((answer, familiar), is_steady) in answers.iter_mut().zip(familiar).zip(steady) {
+                answer.apply_familiarity(familiar, threshold);
                 if is_steady {
                     answer.reject(UnknownReason::Steady);
                 }
@@ -577,43 +499,25 @@ impl Labelled {
         seeds: Vec<Seed>,
     ) -> Result<Vec<GenreAnswer>, EngineError> {
         match &self.method {
-            GenreMethod::Head { model, options } => engine.predict_by_head(
-                model,
-                &self.voters,
-                self.count,
-                seeds,
-                options,
-                self.other_artists,
-            ),
+            GenreMethod::Head { model, options } => {
+                engine.predict_by_head(model, &self.voters, self.count, seeds, options)
+            }
             GenreMethod::Vote {
                 priors,
-                nesting,
                 options,
                 mode,
                 least_share,
-                is_limited,
             } => {
                 let votes = engine.with_index(|engine| {
-                    engine.vote(
-                        &seeds,
-                        &self.voters,
-                        priors,
-                        options,
-                        self.other_artists,
-                        *mode,
-                    )
+                    engine.vote(&seeds, &self.voters, priors, options, *mode)
                 })?;
                 let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
-                    let genres = nesting.together(&votes.shares);
-                    let words = nesting.words(&genres);
                     let finding = Finding::Vote {
                         votes,
-                        genres,
-                        words,
                         evidence,
                         least_share: *least_share,
                     };
-                    GenreAnswer::new(seed, *is_limited, self.count, finding)
+                    GenreAnswer::new(seed, self.count, finding)
                 };
                 Ok(seeds.into_iter().zip(votes).map(answer).collect())
             }

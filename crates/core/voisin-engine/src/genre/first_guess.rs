@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use super::answer::{Finding, GenreAnswer};
 use crate::{Embedder, Engine, EngineError, WindowPlan};
-use voisin_genre::{DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason};
+use voisin_genre::{DefaultGenres, Guess, LabelCount, Taxonomy, UnknownReason};
 use voisin_library::stored_path;
 
 /// Guesses genres by the model's tags; the result is "unknown" if the model has none.
 pub struct FirstGuess {
     guesser: Option<Guesser>,
-    is_limited: bool,
     labelled: LabelCount,
 }
 
@@ -19,30 +18,19 @@ struct Guesser {
     genres: DefaultGenres,
     embedder: Arc<Embedder>,
     windows: WindowPlan,
-    among: Vec<Genre>,
 }
 
 impl FirstGuess {
     /// - `engine`: the library whose windows setting is used, if there is one
     /// - `embedder`: `None`: the library's model is not on this machine
-    /// - `among`: genres to choose from; empty: all
     /// - `labelled`: the number of labels, which is too small
-    ///
-    /// # Errors
-    /// `among` has a genre that cannot be guessed.
     pub(super) fn new(
         engine: Option<&Engine>,
         embedder: Option<Arc<Embedder>>,
-        among: &[Genre],
         labelled: LabelCount,
     ) -> Result<Self, EngineError> {
-        let guesser =
-            embedder.map_or(Ok(None), |embedder| Guesser::new(engine, embedder, among))?;
-        Ok(Self {
-            guesser,
-            is_limited: !among.is_empty(),
-            labelled,
-        })
+        let guesser = embedder.map_or(Ok(None), |embedder| Guesser::new(engine, embedder))?;
+        Ok(Self { guesser, labelled })
     }
 
     /// The number of labels, which is too small.
@@ -72,10 +60,8 @@ impl FirstGuess {
             track: None,
             path: stored_path(path),
             is_named_file: true,
-            is_limited: self.is_limited,
             labelled: self.labelled,
             familiar: None,
-            sounds_like: None,
             rejected,
             finding,
         })
@@ -84,11 +70,7 @@ impl FirstGuess {
 
 impl Guesser {
     /// `None` unless the model has the fifty tags of the Million Song Dataset.
-    fn new(
-        engine: Option<&Engine>,
-        embedder: Arc<Embedder>,
-        among: &[Genre],
-    ) -> Result<Option<Self>, EngineError> {
+    fn new(engine: Option<&Engine>, embedder: Arc<Embedder>) -> Result<Option<Self>, EngineError> {
         let genres = DefaultGenres::shipped(&Taxonomy::default())?;
         let encoder = embedder.encoder();
         let tags = encoder.manifest().tags.as_deref().unwrap_or_default();
@@ -96,13 +78,11 @@ impl Guesser {
         if tags != genres.tags() || encoder.tags() < tags.len() {
             return Ok(None);
         }
-        GenreError::check_among(among, genres.genres().map(|(genre, _)| genre))?;
         let windows = engine.map_or(Ok(WindowPlan::default()), Engine::windows_setting)?;
         Ok(Some(Self {
             genres,
             embedder,
             windows,
-            among: among.to_vec(),
         }))
     }
 
@@ -111,8 +91,7 @@ impl Guesser {
         let info = voisin_audio::probe(path)?;
         let (logits, is_steady) = self.embedder.tag_logits(path, &info, self.windows)?;
         Ok((
-            self.genres
-                .guess(&logits[..self.genres.tags().len()], &self.among)?,
+            self.genres.guess(&logits[..self.genres.tags().len()])?,
             is_steady,
         ))
     }

@@ -135,8 +135,7 @@ impl Engine {
     /// Neither a track nor its copies vote for itself.
     ///
     /// - `head`: with current voters, see [`GenreModel::with_voters`]
-    /// - `labelled`: the number of tracks with allowed genres
-    /// - `other_artists`: tracks by the same artist do not vote
+    /// - `labelled`: the number of labelled tracks
     pub(super) fn predict_by_head(
         &self,
         head: &GenreModel,
@@ -144,7 +143,6 @@ impl Engine {
         labelled: LabelCount,
         seeds: Vec<Seed>,
         options: &PredictOptions,
-        other_artists: bool,
     ) -> Result<Vec<GenreAnswer>, EngineError> {
         let mut answers = Vec::with_capacity(seeds.len());
         let mut ballots = voters.ballots(self)?;
@@ -156,18 +154,8 @@ impl Engine {
             }
             let vectors = stacked(&batch, head.dimension())?;
             let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
-            // Without groups only the track itself and its copies are excluded.
-            let groups: Vec<Option<usize>> = if other_artists {
-                ballots.read(self, ids.iter().copied().flatten())?;
-                ids.iter()
-                    .map(|id| Some(ballots.of((*id)?)?.group))
-                    .collect()
-            } else {
-                Vec::new()
-            };
             let queries = QueryVectors {
                 ids: &ids,
-                exclude_groups: &groups,
                 same_recording: Some(SAME_RECORDING),
                 ..QueryVectors::of(vectors.view())
             };
@@ -177,12 +165,7 @@ impl Engine {
                     prediction: Box::new(prediction),
                     evidence,
                 };
-                answers.push(GenreAnswer::new(
-                    seed,
-                    !options.among.is_empty(),
-                    labelled,
-                    finding,
-                ));
+                answers.push(GenreAnswer::new(seed, labelled, finding));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A stored summary of a large library's labels, with which the classification of a few tracks reads only the labels near
 //! them.
 //!
-//! Frequencies and nesting of genres and the familiarity of labelled tracks may lag behind the library by
+//! Frequencies of genres and the familiarity of labelled tracks may lag behind the library by
 //! [`RENEWAL_SHARE`]; the labels that vote are always current.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,12 +11,9 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::labels::{LabelSource, LabelledTracks, Labeller, TrackDisplay, artist_group, spell};
-use super::lacking::Lacking;
 use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_genre::{
-    Familiarity, Genre, LabelCount, MeasuredFamiliarity, Nesting, Priors, Taxonomy,
-};
+use voisin_genre::{Familiarity, Genre, LabelCount, MeasuredFamiliarity, Priors, Taxonomy};
 use voisin_library::Person;
 use voisin_library::{LabelTotals, OpenMode};
 
@@ -36,15 +33,13 @@ pub(super) struct KeptLabels {
     generation: u64,
     tracks: u64,
     totals: LabelTotals,
-    /// Length and time of the user's tables.
-    tables: [Option<(u64, SystemTime)>; 2],
+    /// Length and time of the user's synonyms.
+    synonyms: Option<(u64, SystemTime)>,
     count: LabelCount,
     /// Names in their most common spelling with their keys, ascending by key.
     genres: Vec<(String, String)>,
     /// Sets of genres, as positions in `genres`, and the number of tracks with each set.
     sets: Vec<(Vec<usize>, usize)>,
-    /// Genres of labelled tracks by the first guess.
-    sounding: Vec<(String, String)>,
     familiarity: MeasuredFamiliarity,
     /// The artist group of each reference track.
     groups: Vec<String>,
@@ -65,7 +60,7 @@ impl KeptLabels {
         // Generations count changes of vectors, totals those of labels.
         let changes = self.generation.abs_diff(now.generation) + self.totals.changes(&now.totals);
         self.space == now.space
-            && self.tables == now.tables
+            && self.synonyms == now.synonyms
             && (changes == 0 || (changes as f64) < RENEWAL_SHARE * self.tracks as f64)
     }
 }
@@ -74,10 +69,8 @@ impl KeptLabels {
 pub(super) struct NearLabels {
     pub(super) count: LabelCount,
     pub(super) priors: Priors,
-    pub(super) nesting: Nesting,
     /// `None` after it was taken.
     pub(super) familiarity: Option<Box<Familiarity>>,
-    pub(super) lacking: Option<Lacking>,
     pub(super) dimension: usize,
     taxonomy: Taxonomy,
     source: LabelSource,
@@ -95,18 +88,11 @@ impl NearLabels {
                 .collect()
         };
         let genres = parts(kept.genres);
-        let sounding = parts(kept.sounding);
         let named = kept
             .sets
             .iter()
             .map(|(set, count)| (set.iter().map(|&at| &genres[at]), *count));
         let priors = Priors::of_sets(named);
-        let sets: BTreeMap<&[usize], usize> = kept
-            .sets
-            .iter()
-            .map(|(set, count)| (set.as_slice(), *count))
-            .collect();
-        let nesting = Nesting::of_sets(genres.clone(), &sets);
         let dimension = engine.model()?.dimension;
         let mut groups: HashMap<String, usize> = HashMap::new();
         let mut values = Vec::new();
@@ -131,20 +117,13 @@ impl NearLabels {
             vectors,
             of_reference,
         )));
-        let lacking = Lacking::known(
-            engine,
-            genres.iter().cloned().collect(),
-            BTreeSet::from_iter(sounding),
-        )?;
         let taxonomy = engine.genres().taxonomy()?;
         let source = LabelSource::Tags;
         let count = kept.count;
         Ok(Self {
             count,
             priors,
-            nesting,
             familiarity,
-            lacking,
             dimension,
             taxonomy,
             source,
@@ -244,11 +223,10 @@ impl Engine {
             generation: status.generation,
             tracks: status.vectors,
             totals: self.library.labels().label_totals()?,
-            tables: self.genre_tables(),
+            synonyms: self.synonyms_state(),
             count: LabelCount::default(),
             genres: Vec::new(),
             sets: Vec::new(),
-            sounding: Vec::new(),
             familiarity: MeasuredFamiliarity::default(),
             groups: Vec::new(),
         })
@@ -260,7 +238,6 @@ impl Engine {
         tracks: &LabelledTracks,
         count: LabelCount,
         familiarity: &Familiarity,
-        lacking: Option<&Lacking>,
     ) -> Result<(), EngineError> {
         let all = tracks.ids.len();
         if self.library.mode() == OpenMode::ReadOnly
@@ -276,8 +253,7 @@ impl Engine {
         }
         let genres: BTreeSet<&Genre> = tracks.labels.iter().flatten().collect();
         let genres: Vec<&Genre> = genres.into_iter().collect();
-        // Tracks with the same set of genres are counted together, which suffices for priors and
-        // nesting.
+        // Tracks with the same set of genres are counted together, which suffices for priors.
         let mut sets: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
         for labels in tracks.labels.iter().filter(|labels| !labels.is_empty()) {
             let labels: BTreeSet<usize> = labels
@@ -293,9 +269,6 @@ impl Engine {
             count,
             genres: genres.into_iter().map(parts).collect(),
             sets: sets.into_iter().collect(),
-            sounding: lacking
-                .map(|lacking| lacking.sounding().map(parts).collect())
-                .unwrap_or_default(),
             familiarity: measured,
             groups: reference.iter().map(artist_group).collect(),
             ..now

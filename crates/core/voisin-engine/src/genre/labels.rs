@@ -1,6 +1,6 @@
 //! Labelled tracks of a library: genres from tags, folders or a file, and groups of tracks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -13,13 +13,11 @@ use crate::parts::EngineGenres;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_explore::TrackMeta;
-use voisin_genre::{Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
+use voisin_genre::{Genre, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
 use voisin_library::{Library, LibraryError, Track, fold};
 
 /// Name of a user's own synonyms inside a library's folder.
 pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
-/// A user's own hierarchy of genres, inside a library's folder.
-pub(super) const HIERARCHY_FILE: &str = "genre-hierarchy.tsv";
 
 /// Setting of a library: where its labels come from.
 const SOURCE_SETTING: &str = "labels";
@@ -239,19 +237,6 @@ impl LabelledTracks {
         }
     }
 
-    /// Removes all labels except these genres.
-    ///
-    /// # Errors
-    /// No track has one of them.
-    pub(super) fn keep_among(&mut self, among: &[Genre]) -> Result<(), EngineError> {
-        let known: BTreeSet<&Genre> = self.labels.iter().flatten().collect();
-        GenreError::check_among(among, known.into_iter())?;
-        self.labels
-            .iter_mut()
-            .for_each(|genres| genres.retain(|genre| among.contains(genre)));
-        Ok(())
-    }
-
     /// Number of tracks with a label.
     pub fn labelled(&self) -> usize {
         self.labels
@@ -260,14 +245,9 @@ impl LabelledTracks {
             .count()
     }
 
-    /// Number of tracks labelled with these genres; empty: with any.
-    pub(super) fn label_count(&self, among: &[Genre]) -> LabelCount {
-        let is_allowed = |genre: &&Genre| among.is_empty() || among.contains(genre);
-        LabelCount::of(
-            self.labels
-                .iter()
-                .map(|genres| genres.iter().filter(is_allowed)),
-        )
+    /// Numbers of labelled tracks and of their genres.
+    pub(super) fn label_count(&self) -> LabelCount {
+        LabelCount::of(&self.labels)
     }
 }
 
@@ -356,19 +336,12 @@ fn paths(track: &Track) -> impl Iterator<Item = &Path> {
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// Spellings of genres: voisin's own, and the synonyms in the library's folder, if any.
     pub fn taxonomy(&self) -> Result<Taxonomy, EngineError> {
-        let [synonyms, hierarchy] =
-            [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| self.library.dir().join(name));
+        let synonyms = self.library.dir().join(SYNONYMS_FILE);
         let shipped = Taxonomy::default();
-        // Synonyms first, because they decide the spellings of genres in the hierarchy.
-        let read = if synonyms.is_file() {
+        Ok(if synonyms.is_file() {
             shipped.with_user_file(&synonyms)?
         } else {
             shipped
-        };
-        Ok(if hierarchy.is_file() {
-            read.with_hierarchy(&hierarchy)?
-        } else {
-            read
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::SystemTime;
 
-use super::labels::{HIERARCHY_FILE, LabelSource, SYNONYMS_FILE, table_state};
+use super::labels::{LabelSource, SYNONYMS_FILE, table_state};
 use crate::known_filters::FilterState;
 use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
@@ -47,17 +47,17 @@ impl Engine {
         if !filter.words.is_empty() || matches!(source, LabelSource::File(_)) {
             return Ok(None);
         }
-        let tables = self.genre_tables();
+        let synonyms = self.synonyms_state();
         Ok(Some(FilterState {
             library: self.library.changes().state()?,
             source: source.to_string(),
-            tables,
+            synonyms,
         }))
     }
 
-    /// Length and time of the user's tables.
-    pub(crate) fn genre_tables(&self) -> [Option<(u64, SystemTime)>; 2] {
-        [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| table_state(&self.library.dir().join(name)))
+    /// Length and time of the user's synonyms.
+    pub(crate) fn synonyms_state(&self) -> Option<(u64, SystemTime)> {
+        table_state(&self.library.dir().join(SYNONYMS_FILE))
     }
 
     fn matching_now(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {

@@ -14,7 +14,6 @@ mod head;
 mod kept_labels;
 mod kinship;
 mod labels;
-mod lacking;
 mod matching;
 mod path_table;
 mod vote;
@@ -24,5 +23,4 @@ pub use classifier::{Classifier, ClassifyOptions, GenreNews, Labelled, Retrainin
 pub use evidence::Evidence;
 pub use first_guess::FirstGuess;
 pub use head::{GENRE_MODEL_FILE, GenreHead, RETRAIN_SHARE};
-pub(crate) use labels::table_state;
 pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackDisplay};

@@ -19,9 +19,9 @@ use voisin_index::{IndexError, Neighbor, SearchMode};
 const VOTERS: usize = 15;
 
 /// Options of a vote without a head.
-pub(super) fn vote_options(neighbours: Option<usize>) -> VoteOptions {
+pub(super) fn vote_options() -> VoteOptions {
     VoteOptions {
-        k: neighbours.unwrap_or(VOTERS),
+        k: VOTERS,
         ..VoteOptions::default()
     }
 }
@@ -104,14 +104,12 @@ impl Engine {
     /// Neither a track nor its copies vote for itself. The index must have been opened.
     ///
     /// - `priors`: of the labels of all tracks
-    /// - `other_artists`: tracks by the same artist do not vote
     pub(super) fn vote(
         &self,
         seeds: &[Seed],
         voters: &Voters,
         priors: &Priors,
         options: &VoteOptions,
-        other_artists: bool,
         mode: SearchMode,
     ) -> Result<Vec<(Votes, Vec<Evidence>)>, EngineError> {
         let dimension = seeds.first().map_or(0, |seed| seed.vector.len());
@@ -126,24 +124,12 @@ impl Engine {
             }
         })?;
         let mut ballots = voters.ballots(self)?;
-        // The seeds' own groups are needed only if their artists must not vote.
-        ballots.read(
-            self,
-            seeds
-                .iter()
-                .filter(|_| other_artists)
-                .filter_map(|seed| seed.track),
-        )?;
         let votes_here = |ballots: &Ballots, seed: &Seed, neighbor: &Neighbor| {
             let Some(ballot) = ballots.of(neighbor.id) else {
                 return false;
             };
-            let own_group = seed
-                .track
-                .filter(|_| other_artists)
-                .and_then(|own_track| Some(ballots.of(own_track)?.group));
             let itself = seed.track == Some(neighbor.id) || is_same_recording(neighbor.similarity);
-            !ballot.genres.is_empty() && !itself && Some(ballot.group) != own_group
+            !ballot.genres.is_empty() && !itself
         };
         // The search continues until enough labelled neighbours are found.
         let found =
@@ -209,7 +195,7 @@ impl Collection {
             return Ok(labelled);
         }
         let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
-        let options = vote_options(None);
+        let options = vote_options();
         let winners: Vec<Option<(String, f32)>> = (0..graph.len().min(genres.len()))
             .into_par_iter()
             .map(|row| {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::super::edges::Edges;
 use super::super::{ExploreError, KnnGraph, Result};
 use super::leiden::{self, Edge, leiden};
-use super::stability::{USUAL, stable_resolution};
+use super::stability::stable_resolution;
 use super::{COARSE, ClusterOptions, NEIGHBOURS, SMALL};
 use voisin_base::random::Random;
 
@@ -20,16 +20,6 @@ pub(super) struct Division {
     pub(super) modularity: f64,
     pub(super) resolution: f64,
 }
-
-/// Least gain in quality for which a new division replaces the one grown from the previous clustering; smaller
-/// gains do not justify changed clusters.
-const WORTH_A_CHANGE: f64 = 0.02;
-
-/// Share of tracks with a group in the previous clustering from which its resolution is kept.
-const MOSTLY_KNOWN: f64 = 0.8;
-
-/// Factor between the resolutions to try if most tracks are in no group.
-const STEP: f64 = std::f64::consts::SQRT_2;
 
 /// Runs of the consensus for up to [`SMALL`] tracks, up to 20 000, and more, where runs agree better.
 const CONSENSUS_RUNS: [u64; 3] = [24, 8, 4];
@@ -81,9 +71,6 @@ pub(super) struct DivisionInput<'a> {
     /// Smaller groups become noise.
     pub(super) min_size: usize,
     pub(super) options: &'a ClusterOptions,
-    /// Group of each row in the previous clustering, if there was one, and its resolution.
-    pub(super) start: Option<Vec<Option<u32>>>,
-    pub(super) resolution: Option<f64>,
 }
 
 /// Divides the graph.
@@ -97,8 +84,6 @@ pub(super) fn divide(input: DivisionInput<'_>) -> Result<Division> {
         noise,
         min_size,
         options,
-        start,
-        resolution: previous_resolution,
     } = input;
     let edges = edges(graph, noise);
     // Built once for all runs of the consensus.
@@ -112,25 +97,16 @@ pub(super) fn divide(input: DivisionInput<'_>) -> Result<Division> {
     };
     let (mut labels, resolution) = if let Some(count) = options.count {
         // A small collection has so many groups only if they may be small, too.
-        search
-            .with_count(vectors, count, start.as_deref())
-            .or_else(|error| {
-                let any_size = DivisionSearch {
-                    min_size: 1,
-                    ..search
-                };
-                any_size.with_count(vectors, count, None).map_err(|_| error)
-            })?
+        search.with_count(vectors, count).or_else(|error| {
+            let any_size = DivisionSearch {
+                min_size: 1,
+                ..search
+            };
+            any_size.with_count(vectors, count).map_err(|_| error)
+        })?
     } else {
-        let resolution = match options.detail.resolution() {
-            // A requested level does not depend on the previous clustering.
-            Some(resolution) => resolution,
-            None => match previous_resolution.filter(|_| mostly_known(start.as_deref())) {
-                Some(resolution) => resolution,
-                None => stable_resolution(&edges, noise, options.seed, previous_resolution),
-            },
-        };
-        search.mostly_grouped(resolution, start.as_deref())
+        let resolution = stable_resolution(&edges, noise, options.seed);
+        (search.best(resolution), resolution)
     };
     compact(&mut labels);
     let modularity = modularity(edges.iter().copied(), &labels, 1.0);
@@ -160,9 +136,6 @@ fn divide_by_part(input: DivisionInput<'_>, most: usize) -> Result<Division> {
         noise: &vec![false; rows.len()],
         // Sizes of groups are proportional to the sample.
         min_size: (input.min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
-        start: input
-            .start
-            .map(|start| rows.iter().map(|&row| start[row]).collect()),
         ..input
     })?;
     let mut labels = vec![None; graph.len()];
@@ -214,36 +187,6 @@ fn joined(graph: &KnnGraph, labels: &[Option<usize>], rows: &[usize]) -> Vec<(us
     rows.par_iter().filter_map(group).collect()
 }
 
-/// Whether most tracks had a group before, so that the resolution is kept and a few new tracks do not change everything.
-fn mostly_known(start: Option<&[Option<u32>]>) -> bool {
-    start.is_some_and(|start| {
-        start.iter().flatten().count() as f64 >= MOSTLY_KNOWN * start.len() as f64
-    })
-}
-
-/// The division with these groups, without another optimisation, which might move a track although nothing has
-/// changed.
-pub(super) fn unchanged(
-    graph: &KnnGraph,
-    noise: &[bool],
-    groups: &[Option<u32>],
-    resolution: f64,
-) -> Division {
-    let numbers = from_previous(groups);
-    let mut labels: Vec<Option<usize>> = groups
-        .iter()
-        .zip(numbers)
-        .map(|(group, number)| group.map(|_| number))
-        .collect();
-    compact(&mut labels);
-    let modularity = modularity(pieces(graph, noise), &labels, 1.0);
-    Division {
-        labels,
-        modularity,
-        resolution,
-    }
-}
-
 struct DivisionSearch<'a> {
     /// The graph of the edges.
     divided: &'a Edges,
@@ -254,19 +197,18 @@ struct DivisionSearch<'a> {
 }
 
 impl DivisionSearch<'_> {
-    /// The consensus of many near-optimal divisions, unless one grown from `start` is nearly as
-    /// good.
+    /// The consensus of many near-optimal divisions.
     ///
     /// Leiden with different seeds finds divisions of nearly the same modularity that differ at their borders.
     /// Each edge is weighted by the share of runs that keep its ends together, and Leiden divides that graph
     /// (Lancichinetti and Fortunato, "Consensus clustering in complex networks", 2012).
-    fn best(&self, resolution: f64, start: Option<&[Option<u32>]>) -> Vec<Option<usize>> {
+    fn best(&self, resolution: f64) -> Vec<Option<usize>> {
         let runs = CONSENSUS_RUNS[[SMALL, 20_000].partition_point(|most| *most < self.noise.len())];
         // Hashed, so that the runs of adjacent seeds differ.
         let seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let found: Vec<Vec<usize>> = (0..runs)
             .into_par_iter()
-            .map(|run| leiden(self.divided, resolution, seed.wrapping_add(run), None))
+            .map(|run| leiden(self.divided, resolution, seed.wrapping_add(run)))
             .collect();
         let agreed = self.edges.iter().filter_map(|&(a, b, weight)| {
             let together = found.iter().filter(|labels| labels[a] == labels[b]).count();
@@ -277,75 +219,8 @@ impl DivisionSearch<'_> {
         });
         let agreed: Vec<Edge> = agreed.collect();
         let agreed = leiden::graph(self.noise.len(), agreed.iter());
-        let mut labels = leiden(&agreed, resolution, seed, None);
-        if let Some(start) = start.filter(|start| start.iter().any(Option::is_some)) {
-            // The previous groups are considered unchanged and improved by Leiden.
-            let grown = self.grown(start);
-            let warm = leiden(self.divided, resolution, seed, Some(grown.clone()));
-            let quality = |labels: &[usize]| {
-                modularity(
-                    self.edges.iter().copied(),
-                    &labels.iter().copied().map(Some).collect::<Vec<_>>(),
-                    resolution,
-                )
-            };
-            // The same threshold applies to improvements of the previous groups.
-            let familiar = if quality(&warm) < quality(&grown) + WORTH_A_CHANGE {
-                grown
-            } else {
-                warm
-            };
-            if quality(&labels) < quality(&familiar) + WORTH_A_CHANGE {
-                labels = familiar;
-            }
-        }
+        let labels = leiden(&agreed, resolution, seed);
         self.without_small_groups(&labels)
-    }
-
-    /// As [`best`](Self::best), with a lower resolution if groups are so small that most tracks are in
-    /// none, since a resolution for fine groups in a large collection leaves a small one without groups.
-    /// If lower ones give no groups either, returns the first result. Also returns the resolution
-    /// used.
-    fn mostly_grouped(
-        &self,
-        mut resolution: f64,
-        start: Option<&[Option<u32>]>,
-    ) -> (Vec<Option<usize>>, f64) {
-        let mut first = None;
-        loop {
-            let labels = self.best(resolution, start);
-            let groups: HashSet<usize> = labels.iter().flatten().copied().collect();
-            if groups.len() > 1 && 2 * labels.iter().flatten().count() >= labels.len() {
-                return (labels, resolution);
-            }
-            let first_result = first.get_or_insert((labels, resolution));
-            // Not lower than plain modularity.
-            if resolution <= USUAL {
-                return std::mem::take(first_result);
-            }
-            resolution = (resolution / STEP).max(USUAL);
-        }
-    }
-
-    /// The previous groups, with each new track in the group to which it has most edges.
-    fn grown(&self, start: &[Option<u32>]) -> Vec<usize> {
-        let mut ties: HashMap<usize, BTreeMap<u32, f64>> = HashMap::new();
-        for &(a, b, weight) in self.edges {
-            // Either end of an edge may be the new one.
-            for (new, old) in [(a, b), (b, a)] {
-                if let (None, Some(group)) = (start[new], start[old]) {
-                    *ties.entry(new).or_default().entry(group).or_default() += weight;
-                }
-            }
-        }
-        let mut groups = start.to_vec();
-        for (row, ties) in ties {
-            groups[row] = ties
-                .into_iter()
-                .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
-                .map(|tie| tie.0);
-        }
-        from_previous(&groups)
     }
 
     /// Marks groups below the least size as noise.
@@ -367,7 +242,6 @@ impl DivisionSearch<'_> {
         &self,
         vectors: ArrayView2<'_, f32>,
         count: usize,
-        start: Option<&[Option<u32>]>,
     ) -> Result<(Vec<Option<usize>>, f64)> {
         let usable = self.noise.iter().filter(|&&noise| !noise).count();
         if count == 0 || count * self.min_size > usable {
@@ -394,7 +268,7 @@ impl DivisionSearch<'_> {
             } else {
                 f64::midpoint(low, high)
             };
-            let labels = leiden(self.divided, middle.exp(), self.seed, None);
+            let labels = leiden(self.divided, middle.exp(), self.seed);
             match groups(&self.without_small_groups(&labels)).cmp(&count) {
                 Ordering::Less => low = middle,
                 Ordering::Equal => {
@@ -405,7 +279,7 @@ impl DivisionSearch<'_> {
             }
         }
         let mut resolution = high.exp();
-        let mut labels = self.best(resolution, start);
+        let mut labels = self.best(resolution);
         while groups(&labels) < count {
             // The consensus may have fewer groups than the single run of the bisection. In small steps,
             // so that few groups have to be joined.
@@ -413,33 +287,11 @@ impl DivisionSearch<'_> {
             if resolution > 500.0 {
                 return Err(too_many());
             }
-            labels = self.best(resolution, start);
+            labels = self.best(resolution);
         }
         join_down_to(vectors, self.edges, &mut labels, count);
         Ok((labels, resolution))
     }
-}
-
-/// Groups of the previous clustering as a start; tracks without one start as single groups.
-fn from_previous(start: &[Option<u32>]) -> Vec<usize> {
-    let mut numbers: HashMap<u32, usize> = HashMap::new();
-    let mut next = 0;
-    start
-        .iter()
-        .map(|label| {
-            let fresh = match label {
-                Some(id) => numbers.get(id).copied(),
-                None => None,
-            };
-            fresh.unwrap_or_else(|| {
-                if let Some(id) = label {
-                    numbers.insert(*id, next);
-                }
-                next += 1;
-                next - 1
-            })
-        })
-        .collect()
 }
 
 /// Number of different groups.
@@ -594,8 +446,6 @@ mod tests {
             noise: &noise,
             min_size: 10,
             options: &ClusterOptions::default(),
-            start: None,
-            resolution: None,
         };
         let whole = divide(input.clone()).expect("3000 rows");
         let part = divide_by_part(input, 1000).expect("3000 rows");
@@ -635,13 +485,5 @@ mod tests {
             2,
         );
         assert_eq!(labels, [0, 0, 2, 2, 0].map(Some));
-    }
-
-    #[test]
-    fn previous_groups_become_a_start() {
-        assert_eq!(
-            from_previous(&[Some(7), None, Some(3), Some(7), None]),
-            [0, 1, 2, 0, 3]
-        );
     }
 }

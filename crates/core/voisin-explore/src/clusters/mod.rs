@@ -1,26 +1,20 @@
 //! Clusters of tracks, from vectors alone.
 //!
 //! The k-NN graph is divided by Leiden (Traag, Waltman, van Eck, "From Louvain to Leiden: guaranteeing
-//! well-connected communities", 2019), which chooses the number of groups; a resolution sets the level of
-//! detail, by default the most stable one. Edges have weight 2 between mutual neighbours, else 1.
+//! well-connected communities", 2019), which chooses the number of groups, at the most stable resolution. Edges have weight 2 between mutual neighbours, else 1.
 //! Deterministic for a seed, regardless of the number of threads.
 //!
 //! In collections of more than 200 000 tracks a random sample is divided, and the others join their neighbours.
-//!
-//! Ids persist over rescans: the next division starts from the previous one and is matched with it by
-//! overlap ([`Identity`], [`Change`]).
 //!
 //! Not for: genres, which are only used to name clusters.
 
 mod compare;
 mod describe;
 mod divide;
-mod identity;
 mod leiden;
 mod stability;
 
 pub use compare::{adjusted_rand_index, normalised_mutual_information};
-pub use identity::{Change, Identity};
 
 use ndarray::{ArrayView2, Axis};
 use schemars::JsonSchema;
@@ -39,66 +33,12 @@ const EXACT_SUBSET: usize = 20_000;
 /// Tracks up to which divisions vary with the random numbers, so that more runs are made.
 const SMALL: usize = 5000;
 
-/// Resolution of [`Detail::Coarse`].
+/// Lowest resolution at which a given number of clusters is searched.
 const COARSE: f64 = 0.35;
-
-/// Level of detail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Detail {
-    /// Few, broad groups.
-    Coarse,
-    /// The most stable level: the resolution whose groups are found again without a fifth of the
-    /// tracks.
-    #[default]
-    Default,
-    /// Many small groups, which together have at least half of the tracks.
-    Fine,
-}
-
-impl Detail {
-    /// Its name, as parsed by [`FromStr`](std::str::FromStr); part of the key of stored cluster ids.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Coarse => "coarse",
-            Self::Default => "default",
-            Self::Fine => "fine",
-        }
-    }
-
-    /// Leiden's resolution for this level, reduced in collections that it would split too far; `None`: the most stable
-    /// one.
-    pub fn resolution(self) -> Option<f64> {
-        match self {
-            Self::Coarse => Some(COARSE),
-            Self::Default => None,
-            Self::Fine => Some(4.0),
-        }
-    }
-}
-
-impl std::str::FromStr for Detail {
-    type Err = ExploreError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "coarse" => Ok(Self::Coarse),
-            "default" => Ok(Self::Default),
-            "fine" => Ok(Self::Fine),
-            other => Err(ExploreError::Parameter {
-                name: "level of detail",
-                found: other.to_owned(),
-                expected: "coarse, default or fine",
-            }),
-        }
-    }
-}
 
 /// Settings of a clustering.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ClusterOptions {
-    /// Level of detail; ignored if `count` is set.
-    pub detail: Detail,
     /// Exactly this many clusters.
     pub count: Option<usize>,
     /// Seed of the random numbers: the same seed gives the same clusters.
@@ -110,7 +50,7 @@ pub struct ClusterOptions {
 /// A group of tracks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
-    /// Persistent id, see [`Identity`]; from 1.
+    /// From 1, largest first.
     pub id: u32,
     /// Unique name from its most distinctive genres, tags and artists.
     pub name: String,
@@ -170,37 +110,25 @@ pub struct Clustering {
     pub modularity: f64,
     /// Leiden's resolution.
     pub resolution: f64,
-    /// Changes since the previous clustering; empty on the first run.
-    pub changes: Vec<Change>,
-    /// To be passed to the next run, which keeps the ids.
-    pub identity: Identity,
 }
 
-/// Finds clusters, names them and keeps ids of `previous`.
+/// Finds clusters and names them.
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `graph` and `meta` have the same rows. The first [`NEIGHBOURS`] of the
 ///   graph's neighbours are used.
 /// - `rows`: clusters only these rows, such as those of one genre, ascending; `None` for all. The result's
 ///   `assignment` still has one entry per input row.
-/// - `previous`: from a clustering of the same scope (same `rows` condition and level of detail)
 pub fn cluster(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
     meta: &[TrackMeta],
     rows: Option<&[usize]>,
     options: &ClusterOptions,
-    previous: Option<&Identity>,
 ) -> Result<Clustering> {
     same_length("metadata", vectors.nrows(), meta.len())?;
     same_length("neighbour graph", vectors.nrows(), graph.len())?;
     let Some(rows) = rows else {
-        return cluster_rows(
-            vectors,
-            graph,
-            &meta.iter().collect::<Vec<_>>(),
-            options,
-            previous,
-        );
+        return cluster_rows(vectors, graph, &meta.iter().collect::<Vec<_>>(), options);
     };
     if let Some(&bad) = rows.iter().find(|&&row| row >= meta.len()) {
         return Err(ExploreError::Row {
@@ -216,7 +144,7 @@ pub fn cluster(
         graph.induced(rows)
     };
     let part_meta: Vec<&TrackMeta> = rows.iter().map(|&row| &meta[row]).collect();
-    let mut clustering = cluster_rows(part.view(), &part_graph, &part_meta, options, previous)?;
+    let mut clustering = cluster_rows(part.view(), &part_graph, &part_meta, options)?;
     let mut assignment = vec![0; meta.len()];
     for (&row, &id) in rows.iter().zip(&clustering.assignment) {
         assignment[row] = id;
@@ -231,7 +159,6 @@ fn cluster_rows(
     graph: &KnnGraph,
     meta: &[&TrackMeta],
     options: &ClusterOptions,
-    previous: Option<&Identity>,
 ) -> Result<Clustering> {
     let n = meta.len();
     let min_size = options
@@ -245,92 +172,48 @@ fn cluster_rows(
             found: n,
         });
     }
-    let ids: Vec<TrackId> = meta.iter().map(|track| track.id).collect();
-    // Left out before dividing, since a stray would join the nearest group in any case.
     let noise = strays::strays(graph);
-    let start = previous.map(|p| p.labels(&ids));
-    let resolution = previous.and_then(|p| p.resolution);
-    let question = question(vectors, &ids, min_size, options);
-    let division = match (resolution, &start) {
-        (Some(resolution), Some(groups))
-            if previous.is_some_and(|p| p.question == Some(question)) =>
-        {
-            // The same tracks and options keep their division, even if there is a better one.
-            divide::unchanged(graph, &noise, groups, resolution)
-        }
-        _ => divide::divide(divide::DivisionInput {
-            vectors,
-            graph,
-            noise: &noise,
-            min_size,
-            options,
-            start,
-            resolution,
-        })?,
-    };
-    let (assignment, changes, mut identity) =
-        identity::carry_over(&ids, &division.labels, previous);
-    // Stored for the next run.
-    identity.resolution = Some(division.resolution);
-    identity.question = Some(question);
+    let division = divide::divide(divide::DivisionInput {
+        vectors,
+        graph,
+        noise: &noise,
+        min_size,
+        options,
+    })?;
+    let assignment = numbered(&division.labels);
     let clusters = describe::describe(vectors, meta, &assignment);
     Ok(Clustering {
         clusters,
-        noise: ids
+        noise: meta
             .iter()
             .zip(&assignment)
             .filter(|&(_, &id)| id == 0)
-            .map(|(&track, _)| track)
+            .map(|(track, _)| track.id)
             .collect(),
         assignment,
         modularity: division.modularity,
         resolution: division.resolution,
-        changes,
-        identity,
     })
 }
 
-/// Fingerprint of everything that a division depends on. It is stored, so that its form (BLAKE3) must
-/// not change.
-fn question(
-    vectors: ArrayView2<'_, f32>,
-    ids: &[TrackId],
-    min_size: usize,
-    options: &ClusterOptions,
-) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    let number = |hasher: &mut blake3::Hasher, n: u64| {
-        hasher.update(&n.to_le_bytes());
-    };
-    hasher.update(b"voisin clusters 1\0");
-    hasher.update(options.detail.name().as_bytes());
-    if options.detail == Detail::Fine {
-        // Earlier releases left most of a small collection out of fine groups.
-        hasher.update(b" 2");
-    }
-    for n in [
-        options.count.map_or(u64::MAX, |n| n as u64),
-        min_size as u64,
-        options.seed,
-        ids.len() as u64,
-    ] {
-        number(&mut hasher, n);
-    }
-    ids.iter().for_each(|id| number(&mut hasher, id.0 as u64));
-    // Many rows at a time, because BLAKE3 is five times as fast for long pieces.
-    let mut bytes = Vec::new();
-    for rows in vectors.axis_chunks_iter(Axis(0), 128) {
-        bytes.clear();
-        bytes.extend(rows.iter().flat_map(|x| x.to_le_bytes()));
-        hasher.update(&bytes);
-    }
-    let digest = hasher.finalize();
-    u64::from_le_bytes(
-        *digest
-            .as_bytes()
-            .first_chunk()
-            .expect("a digest has 32 bytes"),
-    )
+/// The id of each row: groups are numbered from 1, largest first; 0 is noise.
+///
+/// - `labels`: from 0, without gaps
+fn numbered(labels: &[Option<usize>]) -> Vec<u32> {
+    let groups = labels.iter().flatten().max().map_or(0, |&most| most + 1);
+    let mut sizes = vec![0_usize; groups];
+    labels.iter().flatten().for_each(|&label| sizes[label] += 1);
+    let mut order: Vec<usize> = (0..groups).collect();
+    order.sort_by_key(|&group| (std::cmp::Reverse(sizes[group]), group));
+    let mut ids = vec![0; groups];
+    order
+        .iter()
+        .zip(1..)
+        .for_each(|(&group, id)| ids[group] = id);
+    labels
+        .iter()
+        .map(|label| label.map_or(0, |label| ids[label]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -363,7 +246,6 @@ mod tests {
             &meta,
             None,
             &ClusterOptions::default(),
-            None,
         )
         .expect("240 tracks");
         assert_eq!(found.clusters.len(), 6);
@@ -385,7 +267,6 @@ mod tests {
             (first.genres[0].share - 1.0).abs() < 1e-6 && (first.genres[0].lift - 6.0).abs() < 1e-4
         );
         assert_eq!(first.nearest.len(), 5);
-        assert_eq!(found.identity.members.len() + found.noise.len(), 240);
     }
 
     #[test]
@@ -399,87 +280,11 @@ mod tests {
                 seed: 4,
                 ..ClusterOptions::default()
             };
-            let a =
-                cluster(vectors.view(), &graph, &meta, None, &options, None).expect("300 tracks");
+            let a = cluster(vectors.view(), &graph, &meta, None, &options).expect("300 tracks");
             assert_eq!(a.clusters.len(), count);
-            let b =
-                cluster(vectors.view(), &graph, &meta, None, &options, None).expect("300 tracks");
+            let b = cluster(vectors.view(), &graph, &meta, None, &options).expect("300 tracks");
             assert_eq!(a, b);
         }
-    }
-
-    #[test]
-    fn coarse_is_coarser_than_fine() {
-        // Two pairs of near groups.
-        let (mut vectors, labels) = grouped(6, 100, 16, 1.6, 2);
-        for (i, mut row) in vectors.rows_mut().into_iter().enumerate() {
-            row[labels[i] / 2] += 0.5;
-            let norm = row.dot(&row).sqrt();
-            row /= norm;
-        }
-        let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
-        let meta = metas(&labels);
-        let count = |detail| {
-            let options = ClusterOptions {
-                detail,
-                ..ClusterOptions::default()
-            };
-            cluster(vectors.view(), &graph, &meta, None, &options, None)
-                .expect("600 tracks")
-                .clusters
-                .len()
-        };
-        let counts = [
-            count(Detail::Coarse),
-            count(Detail::Default),
-            count(Detail::Fine),
-        ];
-        assert!(
-            counts[0] <= counts[1] && counts[1] < counts[2] && counts[0] + 3 < counts[2],
-            "{counts:?}"
-        );
-    }
-
-    #[test]
-    fn ids_survive_new_tracks() {
-        let (vectors, labels) = grouped(6, 100, 16, 0.9, 11);
-        let meta = metas(&labels);
-        let old = 570;
-        let part = vectors.slice(ndarray::s![..old, ..]);
-        let graph = KnnGraph::exact(part, NEIGHBOURS).expect("unit vectors");
-        let first = cluster(
-            part,
-            &graph,
-            &meta[..old],
-            None,
-            &ClusterOptions::default(),
-            None,
-        )
-        .expect("tracks");
-        let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
-        let options = ClusterOptions {
-            seed: 99,
-            ..ClusterOptions::default()
-        };
-        let second = cluster(
-            vectors.view(),
-            &graph,
-            &meta,
-            None,
-            &options,
-            Some(&first.identity),
-        )
-        .expect("tracks");
-        let kept = first
-            .assignment
-            .iter()
-            .zip(&second.assignment)
-            .filter(|(a, b)| a == b)
-            .count();
-        assert!(
-            kept as f64 >= 0.95 * old as f64,
-            "{kept} of {old} kept their id"
-        );
     }
 
     #[test]
@@ -494,7 +299,6 @@ mod tests {
             &meta,
             Some(&rows),
             &ClusterOptions::default(),
-            None,
         )
         .expect("100");
         assert_eq!(found.clusters.len(), 2);
@@ -504,42 +308,6 @@ mod tests {
                 .iter()
                 .zip(&labels)
                 .all(|(&id, &label)| (id == 0) == (label >= 2))
-        );
-    }
-
-    /// Stored in libraries: a change would divide every library again once.
-    const QUESTION: u64 = 14_011_290_312_320_270_748;
-
-    #[test]
-    fn the_stored_fingerprint_does_not_change() {
-        let vectors = ndarray::array![[1.0_f32, 0.0], [0.6, 0.8]];
-        let ids = [TrackId(3), TrackId(9)];
-        let question_of = |options: &ClusterOptions| question(vectors.view(), &ids, 3, options);
-        let plain = ClusterOptions {
-            seed: 7,
-            ..ClusterOptions::default()
-        };
-        assert_eq!(question_of(&plain), QUESTION);
-        for other in [
-            ClusterOptions {
-                detail: Detail::Fine,
-                ..plain.clone()
-            },
-            ClusterOptions {
-                count: Some(4),
-                ..plain.clone()
-            },
-            ClusterOptions {
-                seed: 8,
-                ..plain.clone()
-            },
-        ] {
-            assert_ne!(question_of(&other), QUESTION);
-        }
-        assert_ne!(question(vectors.view(), &ids, 4, &plain), QUESTION);
-        assert_ne!(
-            question(vectors.view(), &[TrackId(3), TrackId(8)], 3, &plain),
-            QUESTION
         );
     }
 
@@ -553,7 +321,6 @@ mod tests {
             &metas(&labels),
             None,
             &ClusterOptions::default(),
-            None,
         );
         assert_eq!(
             error.expect_err("two tracks").to_string(),

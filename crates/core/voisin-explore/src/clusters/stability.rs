@@ -23,33 +23,16 @@ pub(super) const USUAL: f64 = 1.0;
 const PARTS: usize = 8;
 /// Share of the tracks in a sample.
 const SHARE: f64 = 0.8;
-/// Least gain in stability (adjusted Rand index) for a change of the previous clustering's resolution.
-const WORTH_A_CHANGE: f64 = 0.05;
-
 /// The resolution at which the groups of random samples agree best (mean adjusted Rand index of all pairs of samples, on
 /// their common tracks); of equals the lowest.
 ///
 /// - `edges`: of the whole graph; `noise`: rows left out
-/// - `previous`: the resolution of the previous clustering, which is kept if it is nearly as good
-pub(super) fn stable_resolution(
-    edges: &[Edge],
-    noise: &[bool],
-    seed: u64,
-    previous: Option<f64>,
-) -> f64 {
+pub(super) fn stable_resolution(edges: &[Edge], noise: &[bool], seed: u64) -> f64 {
     let rows: Vec<usize> = (0..noise.len()).filter(|&row| !noise[row]).collect();
     // With fewer tracks, samples would differ only by a track or two.
     if rows.len() > MOST_TRACKS || rows.len() < 10 {
         return USUAL;
     }
-    let mut candidates = RESOLUTIONS.to_vec();
-    // The previous resolution is added unless it is among the candidates.
-    candidates.extend(previous.filter(|previous| {
-        (0.01..=100.0).contains(previous)
-            && RESOLUTIONS
-                .iter()
-                .all(|known| (known - previous).abs() > 1e-9)
-    }));
     let many = if rows.len() <= SMALL {
         PARTS
     } else {
@@ -74,19 +57,14 @@ pub(super) fn stable_resolution(
     };
     // The graph of each sample is used for all resolutions.
     let graphs: Vec<Edges> = parts.par_iter().map(of_part).collect();
-    let tasks: Vec<(f64, usize)> = candidates
+    let tasks: Vec<(f64, usize)> = RESOLUTIONS
         .iter()
         .flat_map(|&resolution| (0..many).map(move |part| (resolution, part)))
         .collect();
     let divided: Vec<Vec<usize>> = tasks
         .par_iter()
         .map(|&(resolution, part)| {
-            leiden(
-                &graphs[part],
-                resolution,
-                seed.wrapping_add(part as u64),
-                None,
-            )
+            leiden(&graphs[part], resolution, seed.wrapping_add(part as u64))
         })
         .collect();
     let agreement: Vec<f64> = divided
@@ -119,17 +97,12 @@ pub(super) fn stable_resolution(
             scores.iter().sum::<f64>() / scores.len() as f64
         })
         .collect();
-    let best = (0..candidates.len())
+    let best = (0..RESOLUTIONS.len())
         .max_by(|&a, &b| {
             agreement[a]
                 .total_cmp(&agreement[b])
-                .then(candidates[b].total_cmp(&candidates[a]))
+                .then(RESOLUTIONS[b].total_cmp(&RESOLUTIONS[a]))
         })
         .expect("there are candidates");
-    let kept = previous.and_then(|previous| {
-        (0..candidates.len())
-            .find(|&i| (candidates[i] - previous).abs() <= 1e-9)
-            .filter(|&i| agreement[i] >= agreement[best] - WORTH_A_CHANGE)
-    });
-    candidates[kept.unwrap_or(best)]
+    RESOLUTIONS[best]
 }

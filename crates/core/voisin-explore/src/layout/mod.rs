@@ -2,10 +2,9 @@
 //!
 //! UMAP (`McInnes`, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection", arXiv 1802.03426)
 //! on the k-NN graph. The optimiser is voisin's own, because that of `umap-rs` 0.4 is not reproducible (its
-//! random numbers have no seed) and cannot place new points. Here one thread uses one seeded
-//! generator.
+//! random numbers have no seed). Here one thread uses one seeded generator.
 //!
-//! For: positions of tracks on a map, also of new ones among old ones. Not for: drawing them
+//! For: positions of tracks on a map. Not for: drawing them
 //! ([`map`](super::map)).
 
 mod curve;
@@ -124,30 +123,19 @@ fn by_part(
     place_new(graph, &known, options)
 }
 
-/// Places new rows without moving the old ones.
+/// Places the other rows without moving the known ones.
 ///
-/// - `known`: per row of `graph`, its position on the old map, or `None` if the row is new
+/// - `known`: per row of `graph`, its position, or `None`
 /// - returns: `[n, 2]`; known rows are bit-identical
-pub fn place_new(
+fn place_new(
     graph: &KnnGraph,
     known: &[Option<[f32; 2]>],
     options: &LayoutOptions,
 ) -> Result<Array2<f32>> {
-    options.check()?;
-    same_length("known positions", graph.len(), known.len())?;
     let edges = fuzzy::fuzzy(graph);
     let moving: Vec<bool> = known.iter().map(Option::is_none).collect();
     let mut positions = start::among_known(&edges, known, options.seed);
-    let many = moving.iter().filter(|&&moves| moves).count();
-    if many > 0 && graph.len() > 2 {
-        let epochs = if many > LAID_OUT {
-            FEW_EPOCHS
-        } else {
-            // Fewer epochs than a whole layout, since the other rows are fixed.
-            options.epochs(graph.len()) / 3
-        };
-        optimise::optimise(&mut positions, &edges, &moving, epochs, options);
-    }
+    optimise::optimise(&mut positions, &edges, &moving, FEW_EPOCHS, options);
     Ok(Array2::from_shape_fn((graph.len(), 2), |(i, d)| {
         positions[i][d]
     }))
@@ -215,27 +203,6 @@ mod tests {
             "{whole:?} {quality:?}"
         );
         assert!(spread_of(&part, &labels) > 0.97);
-    }
-
-    #[test]
-    fn new_tracks_are_near_their_group_and_old_ones_stay() {
-        let (vectors, labels) = grouped(5, 60, 32, 0.6, 3);
-        let old = 270;
-        let part = vectors.slice(ndarray::s![..old, ..]);
-        let options = LayoutOptions::default();
-        let before = layout(
-            part,
-            &KnnGraph::exact(part, 15).expect("unit vectors"),
-            &options,
-        )
-        .expect("same rows");
-        let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let known: Vec<Option<[f32; 2]>> = (0..300)
-            .map(|i| (i < old).then(|| [before[[i, 0]], before[[i, 1]]]))
-            .collect();
-        let after = place_new(&graph, &known, &options).expect("same rows");
-        assert_eq!(after.slice(ndarray::s![..old, ..]), before);
-        assert!(spread_of(&after, &labels) > 0.97);
     }
 
     #[test]

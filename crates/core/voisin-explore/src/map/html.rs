@@ -12,10 +12,9 @@ use serde::Serialize;
 
 use super::super::playlist::relative;
 use super::super::{Result, TrackMeta, graph};
-use super::colour::{ColourBy, folders, genre_order};
-use super::labels::ranked;
+use super::MapData;
+use super::colour::{genre_order, ranked};
 use super::palette::CORE;
-use super::{MapData, MapScale};
 use voisin_base::text::{base64, xml};
 
 /// Neighbours per track in the page.
@@ -30,27 +29,16 @@ struct CategoryColumn<T> {
     index: String,
 }
 
-/// Values of a scale in hundredths of a point; [`NO_VALUE`] for none.
-#[derive(Serialize)]
-struct ScaleColumn<'a> {
-    name: &'a str,
-    values: String,
-}
-
-const NO_VALUE: u16 = u16::MAX;
-
 #[derive(Serialize)]
 struct Payload<'a> {
     n: usize,
     k: usize,
-    mode: String,
     bounds: [f32; 4],
     xy: String,
     ids: String,
     titles: Vec<&'a str>,
     files: Vec<String>,
     folders: CategoryColumn<String>,
-    places: CategoryColumn<String>,
     artists: CategoryColumn<String>,
     albums: CategoryColumn<String>,
     genres: Vec<String>,
@@ -58,9 +46,7 @@ struct Payload<'a> {
     predicted: CategoryColumn<String>,
     probability: String,
     clusters: CategoryColumn<String>,
-    words: CategoryColumn<String>,
     years: String,
-    scales: Vec<ScaleColumn<'a>>,
     seconds: String,
     neighbours: String,
     similarity: String,
@@ -71,17 +57,11 @@ struct Payload<'a> {
 /// - `title`: shown on top
 /// - `page_folder`: the folder of the page, for relative links to audio files; `None` leaves paths
 ///   unchanged
-/// - `colour_by`: the initial colouring of the page
-pub fn html(
-    data: &MapData<'_>,
-    title: &str,
-    page_folder: Option<&Path>,
-    colour_by: ColourBy,
-) -> Result<String> {
+pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Result<String> {
     data.check()?;
     let json =
         // A "</script>" in a tag must not end the script.
-        serde_json::to_string(&payload(data, page_folder, colour_by))?.replace('<', "\\u003c");
+        serde_json::to_string(&payload(data, page_folder))?.replace('<', "\\u003c");
     let script = [
         CORE,
         include_str!("page/data.js"),
@@ -114,7 +94,7 @@ pub fn html(
     Ok(page)
 }
 
-fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: ColourBy) -> Payload<'a> {
+fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>) -> Payload<'a> {
     let n = data.meta.len();
     let meta = data.meta;
     let bounds = data.bounds();
@@ -159,11 +139,6 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
     Payload {
         n,
         k: NEIGHBOURS,
-        mode: match colour_by {
-            // With a prefix, because a scale may have any name.
-            ColourBy::Scale(place) => format!("scale {}", data.scales[place].name),
-            other => other.name().to_owned(),
-        },
         bounds,
         xy: pack(
             (0..n)
@@ -182,7 +157,6 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
                 .iter()
                 .map(|(folder, _)| Some(*folder).filter(|f| !f.is_empty())),
         ),
-        places: column(folders(meta).iter().map(Option::as_deref)),
         artists: column(meta.iter().map(|track| track.artist.as_deref())),
         albums: column(meta.iter().map(|track| track.album.as_deref())),
         genres,
@@ -194,10 +168,6 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
                 .map_or(0, |p| (p.clamp(0.0, 1.0) * 100.0).round() as u8)
         })),
         clusters: column(data.cluster_names().into_iter()),
-        words: column(
-            meta.iter()
-                .map(|track| track.tags.first().map(String::as_str)),
-        ),
         years: pack(meta.iter().flat_map(|track| {
             track
                 .year
@@ -205,7 +175,6 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
                 .unwrap_or(0)
                 .to_le_bytes()
         })),
-        scales: data.scales.iter().map(scale_column).collect(),
         seconds: pack(
             meta.iter()
                 .flat_map(|track| (track.seconds as f32).to_le_bytes()),
@@ -272,15 +241,6 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) 
     )
 }
 
-fn scale_column(scale: &MapScale) -> ScaleColumn<'_> {
-    let hundredths = |value: f32| (100.0 * value.clamp(0.0, 100.0)).round() as u16;
-    let values = scale.values.iter();
-    ScaleColumn {
-        name: &scale.name,
-        values: pack(values.flat_map(|value| value.map_or(NO_VALUE, hundredths).to_le_bytes())),
-    }
-}
-
 /// Typed arrays as text.
 fn pack(bytes: impl Iterator<Item = u8>) -> String {
     base64(&bytes.collect::<Vec<u8>>())
@@ -313,10 +273,8 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
-            scales: &[],
         };
-        let page =
-            html(&data, hostile, Some(Path::new("/music")), ColourBy::Folder).expect("consistent");
+        let page = html(&data, hostile, Some(Path::new("/music"))).expect("consistent");
         assert_eq!(
             page.matches("</script").count(),
             2,
@@ -377,9 +335,8 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
-            scales: &[],
         };
-        let draw = || html(&data, "t", None, ColourBy::Genre).expect("consistent");
+        let draw = || html(&data, "t", None).expect("consistent");
         assert_eq!(draw(), draw());
     }
 }

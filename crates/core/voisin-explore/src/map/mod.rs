@@ -1,18 +1,15 @@
-//! Drawings of a layout: an interactive HTML file, PNG and SVG for papers, CSV for other tools.
+//! Drawings of a layout: an interactive HTML file, CSV for other tools.
 //!
 //! For: self-contained files. Not for: positions of tracks ([`layout`](super::layout)) or groups
 //! ([`clusters`](super::clusters)).
 
 mod colour;
 mod html;
-mod labels;
 mod palette;
-mod picture;
 
-pub use colour::{ColourBy, coloured_genres, genre};
+pub use colour::{coloured_genres, genre};
 pub use html::html;
-pub use palette::{CORE, category_colours};
-pub use picture::{StaticOptions, png, svg};
+pub use palette::CORE;
 
 use ndarray::ArrayView2;
 
@@ -30,17 +27,6 @@ pub struct MapData<'a> {
     pub graph: &'a KnnGraph,
     /// Clusters to colour by.
     pub clustering: Option<&'a Clustering>,
-    /// Scales to colour by.
-    pub scales: &'a [MapScale],
-}
-
-/// A numeric property of tracks.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MapScale {
-    /// Its name.
-    pub name: String,
-    /// One per row, 0 to 100.
-    pub values: Vec<Option<f32>>,
 }
 
 impl MapData<'_> {
@@ -52,13 +38,6 @@ impl MapData<'_> {
                 "cluster assignment",
                 self.positions.nrows(),
                 clustering.assignment.len(),
-            )?;
-        }
-        for scale in self.scales {
-            same_length(
-                "values of a scale",
-                self.positions.nrows(),
-                scale.values.len(),
             )?;
         }
         if self.positions.ncols() != 2 || self.positions.iter().any(|x| !x.is_finite()) {
@@ -117,11 +96,10 @@ impl MapData<'_> {
 }
 
 /// CSV with a header: id, x, y, cluster, words (the model's strongest tags, joined by "; "), artist, title, album, genres (joined by "; "), `predicted_genre`,
-/// year, folder (below the common part), agreement ("agree" or "differ": tag and prediction), path, and each scale by its name. Fields that a spreadsheet would evaluate as a formula get a leading apostrophe.
+/// year, path. Fields that a spreadsheet would evaluate as a formula get a leading apostrophe.
 pub fn csv(data: &MapData<'_>) -> Result<String> {
     data.check()?;
     let clusters = data.cluster_names();
-    let [folders, agreement] = [ColourBy::Folder, ColourBy::Agreement].map(|way| way.labels(data));
     let mut writer = csv::Writer::from_writer(Vec::new());
     let write_error = |error: csv::Error| ExploreError::Draw(error.to_string());
     let header = [
@@ -136,14 +114,9 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
         "genres",
         "predicted_genre",
         "year",
-        "folder",
-        "agreement",
         "path",
     ];
-    let scales = data.scales.iter().map(|scale| scale.name.as_str());
-    writer
-        .write_record(header.into_iter().chain(scales))
-        .map_err(write_error)?;
+    writer.write_record(header).map_err(write_error)?;
     for (row, track) in data.meta.iter().enumerate() {
         let text = |value: &str| {
             // The characters of OWASP's page on CSV injection.
@@ -166,18 +139,10 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
             text(&track.genres.join("; ")),
             text(track.predicted_genre.as_deref().unwrap_or("")),
             track.year.map(|year| year.to_string()).unwrap_or_default(),
-            text(folders[row].as_deref().unwrap_or("")),
-            agreement[row].clone().unwrap_or_default(),
             // Without an apostrophe, because programs open the file by it.
             track.path.clone(),
         ];
-        let scales = data.scales.iter().map(|scale| {
-            let value = scale.values[row];
-            value.map(|value| value.to_string()).unwrap_or_default()
-        });
-        writer
-            .write_record(fields.into_iter().chain(scales))
-            .map_err(write_error)?;
+        writer.write_record(fields).map_err(write_error)?;
     }
     let bytes = writer
         .into_inner()

@@ -1,14 +1,10 @@
-//! The colours of all maps: pictures, the page of `voisin map`, the server's page.
+//! The colours of both maps: the page of `voisin map` and the server's page.
 //!
-//! For: reading [palette.json](palette.json), which pictures and both pages use. Not for: assigning colours to names
-//! ([`colour`](super::colour)).
+//! For: reading [palette.json](palette.json). Not for: assigning colours to names ([`colour`](super::colour)).
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use serde::Deserialize;
-
-use super::super::scene::Rgb;
 
 const FILE: &str = include_str!("palette.json");
 
@@ -20,59 +16,37 @@ pub const CORE: &str = concat!(
     include_str!("page/core.js")
 );
 
-/// Colours on one background, as in the file.
+/// The number of categories with a colour of their own.
+pub(super) fn colours() -> usize {
+    read("light").colours.len()
+}
+
+/// Colours on one background; the first of [`colours`](Palette::colours) are Okabe and Ito's ("Color Universal Design", 2008),
+/// except those with too little contrast to the background.
 #[derive(Debug, Deserialize)]
-struct PaletteText {
+struct Palette {
     colours: Vec<String>,
-    grey: String,
-    ramp: Vec<String>,
-}
-
-/// Colours on one background.
-#[derive(Debug)]
-pub(super) struct Palette {
-    /// Distinct colours of categories; the first are Okabe and Ito's ("Color Universal Design", 2008), except those with too
-    /// little contrast to the background.
-    pub(super) colours: Vec<Rgb>,
-    /// For everything without a colour of its own.
-    pub(super) grey: Rgb,
-    /// From low to high, after viridis, without the ends with too little contrast.
-    pub(super) ramp: Vec<Rgb>,
-}
-
-/// The colours on white.
-pub(super) fn light() -> &'static Palette {
-    static LIGHT: LazyLock<Palette> = LazyLock::new(|| read("light"));
-    &LIGHT
-}
-
-/// Distinct colours of categories on white, without black.
-pub fn category_colours() -> &'static [Rgb] {
-    &light().colours
 }
 
 fn read(ground: &str) -> Palette {
-    let mut grounds: HashMap<String, PaletteText> =
+    let mut grounds: HashMap<String, Palette> =
         serde_json::from_str(FILE).expect("the palette is JSON");
-    let written = grounds.remove(ground).expect("light and dark");
-    Palette {
-        colours: written.colours.iter().map(|hex| rgb(hex)).collect(),
-        grey: rgb(&written.grey),
-        ramp: written.ramp.iter().map(|hex| rgb(hex)).collect(),
-    }
-}
-
-fn rgb(hex: &str) -> Rgb {
-    let part = |at: usize| {
-        let digits = hex.get(at..at + 2).expect("seven letters");
-        u8::from_str_radix(digits, 16).expect("two digits")
-    };
-    (part(1), part(3), part(5))
+    grounds.remove(ground).expect("light and dark")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Rgb = (u8, u8, u8);
+
+    fn rgb(hex: &str) -> Rgb {
+        let part = |at: usize| {
+            let digits = hex.get(at..at + 2).expect("seven letters");
+            u8::from_str_radix(digits, 16).expect("two digits")
+        };
+        (part(1), part(3), part(5))
+    }
 
     /// Red, green and blue as shares of light (sRGB's inverse transfer).
     fn linear((r, g, b): Rgb) -> [f64; 3] {
@@ -124,19 +98,17 @@ mod tests {
             ("light", ["#ffffff", "#faf8f5"]),
             ("dark", ["#121216", "#161513"]),
         ] {
-            let palette = read(ground);
-            for (i, &colour) in palette.colours.iter().enumerate() {
+            let colours: Vec<Rgb> = read(ground).colours.iter().map(|hex| rgb(hex)).collect();
+            for (i, &colour) in colours.iter().enumerate() {
                 for back in backs {
                     let ratio = contrast(colour, rgb(back));
                     assert!(ratio >= 3.0, "{ground} {i} on {back}: {ratio:.2}");
                 }
-                let others = palette.colours[..i].iter().chain([&palette.grey]);
-                for &other in others {
+                for &other in &colours[..i] {
                     let apart = distance(colour, other);
                     assert!(apart >= 0.09, "{ground} {i} and {other:?}: {apart:.3}");
                 }
             }
-            assert!(palette.ramp.len() >= 2);
         }
         assert_eq!(read("light").colours.len(), read("dark").colours.len());
         assert!(distance((0, 0, 0), (255, 255, 255)) > 0.99);

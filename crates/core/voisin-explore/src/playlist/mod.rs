@@ -17,7 +17,7 @@ use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use self::pool::{CandidatePool, PlaylistBuilder};
-use super::{ExploreError, NameLimit, Result, TrackMeta, same_length};
+use super::{ExploreError, Result, TrackMeta, same_length};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 
@@ -31,15 +31,6 @@ pub enum Length {
 }
 
 impl Length {
-    /// This length `n` times.
-    #[must_use]
-    pub fn times(self, n: usize) -> Self {
-        match self {
-            Self::Tracks(tracks) => Self::Tracks(tracks.saturating_mul(n)),
-            Self::Seconds(seconds) => Self::Seconds(seconds * n as f64),
-        }
-    }
-
     /// Number of tracks to search for.
     pub fn search_count(self) -> usize {
         match self {
@@ -121,8 +112,6 @@ const MOST_SEEDS: usize = 32;
 const DRAWN_FROM: f32 = 40.0;
 /// Nearest tracks per track of the list in its neighbourhood at full diversity.
 pub const REACH: usize = 3;
-/// Nearest tracks per track of the list that give the same list as all tracks.
-pub const LEAST_ROOM: usize = 4 * REACH;
 /// Length in seconds assumed for tracks of unknown length.
 const USUAL_SECONDS: f64 = 240.0;
 
@@ -143,24 +132,6 @@ pub fn playlist(
     excluded: &dyn Fn(usize) -> bool,
     options: &PlaylistOptions,
 ) -> Result<Vec<Entry>> {
-    let found = playlist_near(vectors, meta, seeds, excluded, options, &|_| {
-        f32::NEG_INFINITY
-    })?;
-    Ok(found.unwrap_or_default())
-}
-
-/// The same from a part of all tracks, at least [`LEAST_ROOM`] times the list's length; `None` if
-/// tracks outside the part might belong in the list.
-///
-/// - `least`: upper bounds of the similarities of all other tracks to each seed
-pub fn playlist_near(
-    vectors: ArrayView2<'_, f32>,
-    meta: &[TrackMeta],
-    seeds: &[usize],
-    excluded: &dyn Fn(usize) -> bool,
-    options: &PlaylistOptions,
-    least: &dyn Fn(usize) -> f32,
-) -> Result<Option<Vec<Entry>>> {
     check(vectors, meta, seeds, options)?;
     let mut list = PlaylistBuilder::new(meta, options);
     let left_out: HashSet<usize> = match options.seeds {
@@ -184,7 +155,7 @@ pub fn playlist_near(
         .map(|&seed| {
             let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
             let wanted = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
-            CandidatePool::new(vectors, seed, wanted, least(seed), usable)
+            CandidatePool::new(vectors, seed, wanted, usable)
         })
         .collect();
     // At most a quarter of a small library, and at least the length of the list.
@@ -203,10 +174,6 @@ pub fn playlist_near(
         let taken = pool.take(vectors, &list, opening, reach, |best| {
             random.below(drawn_from.min(best))
         });
-        // With fewer than `reach` candidates the best might be missing: the caller must pass more tracks.
-        if pool.is_cut && pool.near.len() < reach {
-            return Ok(None);
-        }
         match taken {
             Some((row, similarity)) => {
                 idle = 0;
@@ -223,93 +190,7 @@ pub fn playlist_near(
         Some(seed) => Random::new(seed).shuffle(&mut entries[opening..]),
         None => order_by_small_steps(vectors, &mut entries, opening, seeds[0]),
     }
-    Ok(Some(entries))
-}
-
-/// Steps after which [`chain`] returns the longest chain so far.
-const MOST_STEPS: usize = 100_000;
-/// Candidates to try at those steps in total, about a second.
-const MOST_TRIED: usize = 10_000_000;
-
-/// A list from candidates in which each track `fits` after the previous one.
-///
-/// Begins with the first candidate and continues with the earliest that fits, with backtracking. Returns the longest list that
-/// was found, of at most the options' length and within their limits per artist and album.
-pub fn chain(
-    candidates: &[usize],
-    meta: &[TrackMeta],
-    options: &PlaylistOptions,
-    fits: &dyn Fn(usize, usize) -> bool,
-) -> Vec<usize> {
-    let seconds = |row: usize| {
-        if meta[row].seconds > 0.0 {
-            meta[row].seconds
-        } else {
-            USUAL_SECONDS
-        }
-    };
-    let full = |list: &[usize]| match options.length {
-        Length::Tracks(tracks) => list.len() >= tracks,
-        Length::Seconds(wanted) => {
-            list.iter().map(|&i| seconds(candidates[i])).sum::<f64>() >= wanted
-        }
-    };
-    // Computed once, because backtracking needs them millions of times.
-    let artist_names: Vec<Vec<String>> = candidates
-        .iter()
-        .map(|&row| meta[row].artist_keys())
-        .collect();
-    let album_names: Vec<Vec<String>> = candidates
-        .iter()
-        .map(|&row| meta[row].album_key().into_iter().collect())
-        .collect();
-    let mut artists = NameLimit::new(options.max_per_artist);
-    let mut albums = NameLimit::new(options.max_per_album);
-    let mut list: Vec<usize> = Vec::new();
-    let mut best: Vec<usize> = Vec::new();
-    // The candidate to try next at the end of the list.
-    let mut next = 0;
-    // Backtracking is exponential in the worst case, so that it is bounded.
-    let mut tried = 0;
-    for _ in 0..MOST_STEPS {
-        if tried > MOST_TRIED {
-            break;
-        }
-        // The earliest that fits is the best one, since candidates are in order.
-        let fitting = (next..candidates.len()).find(|i| {
-            tried += 1;
-            !list.contains(i)
-                && list
-                    .last()
-                    .is_none_or(|&last| fits(candidates[last], candidates[*i]))
-                && artists.has_room(&artist_names[*i])
-                && albums.has_room(&album_names[*i])
-        });
-        match fitting {
-            Some(i) => {
-                list.push(i);
-                artists.take(artist_names[i].clone());
-                albums.take(album_names[i].clone());
-                next = 0;
-                if list.len() > best.len() {
-                    best.clone_from(&list);
-                }
-                if full(&list) {
-                    break;
-                }
-            }
-            // The first track is the seed and stays.
-            None if list.len() > 1 => {
-                let Some(last) = list.pop() else { break };
-                artists.release(&artist_names[last]);
-                albums.release(&album_names[last]);
-                // Continues after the candidate that led to a dead end.
-                next = last + 1;
-            }
-            None => break,
-        }
-    }
-    best.into_iter().map(|i| candidates[i]).collect()
+    Ok(entries)
 }
 
 fn check(
@@ -471,43 +352,6 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_backtracks_from_a_dead_end() {
-        let mut meta = collection().2;
-        meta.iter_mut().for_each(|track| track.seconds = 60.0);
-        // 0 leads to 1 and 2, and 1 is a dead end; 2 leads to 3, and 3 to 4.
-        let steps = [(0, 1), (0, 2), (2, 3), (3, 4), (4, 0)];
-        let fits = |from: usize, to: usize| steps.contains(&(from, to));
-        let all = [0, 1, 2, 3, 4, 5];
-        let with = |length| PlaylistOptions {
-            length,
-            ..PlaylistOptions::default()
-        };
-        assert_eq!(
-            chain(&all, &meta, &with(Length::Tracks(4)), &fits),
-            [0, 2, 3, 4]
-        );
-        assert_eq!(
-            chain(&all, &meta, &with(Length::Tracks(9)), &fits),
-            [0, 2, 3, 4],
-            "the longest possible"
-        );
-        assert_eq!(
-            chain(&all, &meta, &with(Length::Seconds(150.0)), &fits),
-            [0, 2, 3]
-        );
-        assert_eq!(
-            chain(&[5, 0, 1], &meta, &with(Length::Tracks(3)), &fits),
-            [5],
-            "the first track stays"
-        );
-        assert!(chain(&[], &meta, &with(Length::Tracks(3)), &fits).is_empty());
-        assert_eq!(
-            chain(&all, &meta, &with(Length::Tracks(3)), &|_, _| true),
-            [0, 1, 2]
-        );
-    }
-
-    #[test]
     fn a_list_without_a_limit_takes_all_tracks() {
         let (vectors, _, meta) = collection();
         let options = PlaylistOptions {
@@ -516,24 +360,6 @@ mod tests {
         };
         let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).unwrap();
         assert_eq!(list.len(), 199);
-    }
-
-    #[test]
-    fn a_chain_keeps_the_limit_per_artist() {
-        let mut meta = collection().2;
-        for (row, artist) in ["A", "A", "A", "B", "C"].into_iter().enumerate() {
-            meta[row].artist = Some(artist.into());
-        }
-        let options = PlaylistOptions {
-            length: Length::Tracks(4),
-            max_per_artist: Some(2),
-            ..PlaylistOptions::default()
-        };
-        // 1 leads only to 2, which would be the third of its artist.
-        let steps = [(0, 1), (1, 2), (0, 2), (2, 3), (3, 4)];
-        let fits = |from: usize, to: usize| steps.contains(&(from, to));
-        let all = [0, 1, 2, 3, 4];
-        assert_eq!(chain(&all, &meta, &options, &fits), [0, 2, 3, 4]);
     }
 
     #[test]
@@ -590,65 +416,6 @@ mod tests {
         plain.truncate(12);
         plain.sort_unstable();
         assert_eq!(rows, plain);
-    }
-
-    #[test]
-    fn a_list_from_the_nearest_tracks_equals_that_from_all() {
-        let (vectors, _, meta) = collection();
-        let seeds = [3, 77];
-        let tracks =
-            |entries: &[Entry]| entries.iter().map(|entry| entry.track).collect::<Vec<_>>();
-        // Of each seed so many, and the similarity of the last of them.
-        let near = |most: usize, options: &PlaylistOptions| {
-            let nearest = |seed: usize| {
-                let similarity = vectors.dot(&vectors.row(seed));
-                let mut rows: Vec<usize> = (0..200).collect();
-                rows.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
-                rows.truncate(most);
-                let least = similarity[rows[most - 1]];
-                (rows, least)
-            };
-            let found = seeds.map(nearest);
-            let mut rows: Vec<usize> = found.iter().flat_map(|(rows, _)| rows.clone()).collect();
-            rows.sort_unstable();
-            rows.dedup();
-            let part = vectors.select(Axis(0), &rows);
-            let meta: Vec<TrackMeta> = rows.iter().map(|&row| meta[row].clone()).collect();
-            let at = seeds.map(|seed| {
-                rows.iter()
-                    .position(|&row| row == seed)
-                    .expect("its own nearest")
-            });
-            let least = |row: usize| if row == at[0] { found[0].1 } else { found[1].1 };
-            let list = playlist_near(part.view(), &meta, &at, &|_| false, options, &least);
-            list.expect("a list").map(|entries| tracks(&entries))
-        };
-        for (diversity, max_per_artist) in [(0.0, None), (0.8, None), (0.0, Some(1))] {
-            let options = PlaylistOptions {
-                length: Length::Tracks(5),
-                diversity,
-                max_per_artist,
-                seeds: SeedUse::Open(2),
-                ..PlaylistOptions::default()
-            };
-            let all =
-                playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
-            assert_eq!(near(40, &options), Some(tracks(&all)), "{options:?}");
-            assert_eq!(near(2, &options), None, "too few to be sure: {options:?}");
-        }
-        let options = PlaylistOptions {
-            length: Length::Tracks(30),
-            min_similarity: Some(0.9),
-            seeds: SeedUse::Open(2),
-            ..PlaylistOptions::default()
-        };
-        let all = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
-        assert!(all.len() < 30);
-        assert_eq!(
-            near(60, &options),
-            Some(tracks(&all)),
-            "short because no other track is as near"
-        );
     }
 
     #[test]

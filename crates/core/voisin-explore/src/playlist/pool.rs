@@ -88,9 +88,7 @@ pub(super) struct CandidatePool {
     /// Number of candidates considered so far.
     seen: usize,
     /// Those of them that the list admits.
-    pub(super) near: Vec<PlaylistCandidate>,
-    /// Whether there may be more candidates after the last one.
-    pub(super) is_cut: bool,
+    near: Vec<PlaylistCandidate>,
 }
 
 /// A candidate for the next track.
@@ -104,20 +102,17 @@ pub(super) struct PlaylistCandidate {
 
 impl CandidatePool {
     /// - `wanted`: least similarity to the seed
-    /// - `known`: upper bound of the similarities of all other tracks to the seed
     pub(super) fn new(
         vectors: ArrayView2<'_, f32>,
         seed: usize,
         wanted: f32,
-        known: f32,
         usable: impl Fn(usize) -> bool,
     ) -> Self {
-        let least = wanted.max(known);
         let similarities = vectors.dot(&vectors.row(seed));
         let mut candidates: Vec<(usize, f32)> = similarities
             .iter()
             .enumerate()
-            .filter(|&(row, &s)| s >= least && usable(row))
+            .filter(|&(row, &s)| s >= wanted && usable(row))
             .map(|(row, &s)| (row, s))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -126,9 +121,6 @@ impl CandidatePool {
             candidates,
             seen: 0,
             near: Vec::new(),
-            // Tracks outside the part may be nearer than `wanted`, so that there may be more
-            // candidates.
-            is_cut: known > wanted,
         }
     }
 

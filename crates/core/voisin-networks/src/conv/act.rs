@@ -41,10 +41,6 @@ impl Shape {
     pub(super) fn at(self, y: usize, x: usize) -> usize {
         (y + 1) * self.row() + (x + 1) * self.c
     }
-    /// Offset of number `at` of `[channel][row][column]`.
-    pub(super) fn plane(self, at: usize) -> usize {
-        self.at(at / self.w % self.h, at % self.w) + at / (self.h * self.w)
-    }
     /// After a 2×2 max pool (stride 2, floor), with `c` channels.
     pub(super) fn pooled(self, c: usize) -> Self {
         Self {

@@ -1,52 +1,27 @@
-//! A network of 3×3 convolutions as data: what [`super::forward`] computes and
-//! [`super::train_chain`] trains.
+//! A network of 3×3 convolutions as data, which [`super::forward`] computes.
 
 use super::act::Shape;
 
-/// Consecutive convolutions, from an image of one channel on.
+/// Consecutive convolutions, from an image of one channel on; the last one is reduced to each
+/// channel's maximum over all places.
 #[derive(Clone, Debug)]
 pub struct ChainPlan {
     /// Rows and columns of the image.
     pub input: [usize; 2],
     /// The blocks, the first of which takes the image.
     pub blocks: Vec<BlockPlan>,
-    /// How the last block's output is laid out or reduced.
-    pub tail: Tail,
-    /// Added to a variance before its root by batch norms.
-    pub epsilon: f64,
 }
 
-/// One block: a 3×3 convolution that keeps the image's size, ReLU, and optionally batch norm, max
-/// pool and dropout, which is last.
+/// One block: a 3×3 convolution that keeps the image's size, with any batch norm folded into it,
+/// ReLU (not in the last block), and a max pool of 2 × 2 or none.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockPlan {
     /// Output channels, a multiple of 16.
     pub out: usize,
-    /// Position of its batch norm.
-    pub norm: NormPlace,
-    /// Rows and columns of the max pool; incomplete pools are dropped. `[1, 1]`: no pool.
-    pub pool: [usize; 2],
+    /// Whether 2 × 2 places become their maximum; incomplete pools are dropped.
+    pub is_pooled: bool,
     /// Examples per pass, so that a step's output is still in cache when the next one reads it.
     pub together: usize,
-}
-
-/// Position of a block's batch norm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NormPlace {
-    /// There is none, or it is folded into the convolution's weights.
-    Absent,
-    /// Between convolution and ReLU.
-    BeforeRelu,
-}
-
-/// How the last block's output is laid out or reduced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tail {
-    /// All of it, `[channel][row][column]`.
-    Planes,
-    /// Each channel's maximum over all places. The last block is its convolution alone, without
-    /// ReLU.
-    Maximum,
 }
 
 /// A block's tensors.
@@ -60,11 +35,10 @@ pub struct BlockTensors<'a> {
     pub norm: Option<[&'a [f32]; 4]>,
 }
 
-/// The shapes of a block: of its input, its convolution's output and its output.
+/// The shapes of a block: of its input and its output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockShapes {
     pub(super) from: Shape,
-    pub(super) y: Shape,
     pub(super) a: Shape,
 }
 
@@ -89,33 +63,13 @@ impl ChainPlan {
                 y.h * y.w > 0 && y.c > 0 && y.c.is_multiple_of(16),
                 "whole registers of channels"
             );
-            let a = Shape {
-                h: y.h / block.pool[0],
-                w: y.w / block.pool[1],
-                ..y
-            };
+            let a = if block.is_pooled { y.pooled(y.c) } else { y };
             BlockShapes {
                 from: std::mem::replace(&mut from, a),
-                y,
                 a,
             }
         });
         shapes.collect()
-    }
-
-    /// Channels, rows and columns of the output.
-    pub fn output(&self) -> [usize; 3] {
-        let last = self.shapes()[self.blocks.len() - 1].a;
-        if self.tail == Tail::Maximum {
-            [last.c, 1, 1]
-        } else {
-            [last.c, last.h, last.w]
-        }
-    }
-
-    /// Whether block `i` is a convolution alone.
-    pub(super) fn is_bare(&self, i: usize) -> bool {
-        self.tail == Tail::Maximum && i + 1 == self.blocks.len()
     }
 }
 

@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use super::act::c16;
-use super::grad_kernels;
 use super::winograd::{self, A, B, POS};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::Buffer;
@@ -24,26 +23,18 @@ pub(super) struct WinogradFilters {
 impl WinogradFilters {
     /// From `[out][in][3][3]` weights and `out` biases.
     pub(super) fn new(isa: Isa, weight: &[f32], bias: &[f32], cin: usize, cout: usize) -> Self {
-        let mut filters = Self::empty(isa, c16(cin), c16(cout));
-        filters.bias[..cout].copy_from_slice(bias);
-        filters.set(weight, cin, cout);
-        filters
-    }
-
-    /// Filters of zeros, to be set.
-    pub(super) fn empty(isa: Isa, k: usize, n: usize) -> Self {
-        assert!(
-            k.is_multiple_of(16) && n.is_multiple_of(16),
-            "channels are multiples of 16"
-        );
-        Self {
+        let (k, n) = (c16(cin), c16(cout));
+        let mut filters = Self {
             isa,
             k,
             n,
             group: 64.min(n),
             u: Buffer::zeroed(POS * k * n),
             bias: vec![0.0; n],
-        }
+        };
+        filters.bias[..cout].copy_from_slice(bias);
+        filters.set(weight, cin, cout);
+        filters
     }
 
     /// Layout of output channel `o` in U, from the first position and input channel: offset, floats
@@ -81,54 +72,6 @@ impl WinogradFilters {
                     }
                 }
             });
-    }
-
-    /// Transforms weights that change at every training step, in f32 and vectorised;
-    /// `index(out, in, tap)` is the index of a tap.
-    fn refresh(&mut self, weight: &[f32], index: impl Fn(usize, usize, usize) -> usize + Sync) {
-        assert_eq!(
-            weight.len(),
-            9 * self.k * self.n,
-            "nine weights for each pair of channels"
-        );
-        let k = self.k;
-        let cout = self.n;
-        let isa = self.isa;
-        let next_panel = k * winograd::panel_width(isa);
-        let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
-        let u = self.u.share();
-        places.into_par_iter().enumerate().with_max_len(1).for_each(
-            |(block, (offset, next_position, next_input))| {
-                // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
-                let mut taps = [[0.0f32; 16]; 9];
-                for i in 0..k {
-                    for o in 0..16 {
-                        for (tap, taps) in taps.iter_mut().enumerate() {
-                            taps[o] = weight[index(block * 16 + o, i, tap)];
-                        }
-                    }
-                    // SAFETY: the 16 outputs' slots of U, which no other task writes.
-                    unsafe {
-                        let u = u.skip(offset + i * next_input);
-                        grad_kernels::filter(isa, &taps, u, next_position, next_panel, next_input);
-                    }
-                }
-            },
-        );
-    }
-
-    /// Sets `[out][in][3][3]` weights and biases, as [`refresh`](Self::refresh) does.
-    pub(super) fn set_forward(&mut self, weight: &[f32], bias: &[f32]) {
-        let cin = self.k;
-        self.refresh(weight, |o, i, tap| (o * cin + i) * 9 + tap);
-        self.bias.copy_from_slice(bias);
-    }
-
-    /// Sets the weights of the convolution for the input's gradient: in and out swapped, the kernel
-    /// turned by 180°.
-    pub(super) fn set_backward(&mut self, weight: &[f32]) {
-        let cin = self.n;
-        self.refresh(weight, |o, i, tap| (i * cin + o) * 9 + 8 - tap);
     }
 
     pub(super) fn groups_of_channels(&self) -> usize {

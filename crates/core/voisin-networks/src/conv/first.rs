@@ -1,4 +1,4 @@
-//! The first layer's kernels: one input channel, direct rather than Winograd, forward and backward.
+//! The first layer's kernels: one input channel, direct rather than Winograd.
 
 use crate::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
@@ -20,7 +20,6 @@ pub(super) struct First<'a> {
     /// `[9][c]`.
     pub(super) weight: &'a [f32],
     pub(super) bias: &'a [f32],
-    pub(super) relu: bool,
 }
 
 /// `PX` neighbouring pixels × `NV` registers.
@@ -54,10 +53,7 @@ unsafe fn first_pixels<S: Simd, const PX: usize, const NV: usize>(
         let zero = simd.splat(0.0);
         for (x, pixel) in acc.into_iter().enumerate() {
             for (j, z) in pixel.into_iter().enumerate() {
-                simd.store(
-                    dst.add(x * a.c + j * S::LANES),
-                    if a.relu { simd.max(z, zero) } else { z },
-                );
+                simd.store(dst.add(x * a.c + j * S::LANES), simd.max(z, zero));
             }
         }
     }
@@ -143,79 +139,4 @@ pub(super) unsafe fn first(isa: Isa, a: &First<'_>) {
     );
     // SAFETY: it fits, and outputs are kept apart by the caller.
     unsafe { first_unchecked(isa, a) }
-}
-
-/// # Safety
-/// `cols` pixels at `dy`, three rows of `cols + 2` floats at `image`, `9 · c` floats at `out`.
-#[inline(always)]
-unsafe fn first_grad_generic<S: Simd>(
-    simd: S,
-    dy: *const f32,
-    cols: usize,
-    c: usize,
-    image: *const f32,
-    image_row: usize,
-    out: *mut f32,
-) {
-    for ch in (0..c).step_by(S::LANES) {
-        // SAFETY: the extents above.
-        unsafe {
-            // Nine running sums stay in registers for the whole row and are written back once.
-            let mut acc = [simd.splat(0.0); 9];
-            for (tap, acc) in acc.iter_mut().enumerate() {
-                *acc = simd.load(out.add(tap * c + ch));
-            }
-            for x in 0..cols {
-                let d = simd.load(dy.add(x * c + ch));
-                for tap in 0..9 {
-                    let s = simd.splat(*image.add(tap / 3 * image_row + tap % 3 + x));
-                    acc[tap] = simd.fma(s, d, acc[tap]);
-                }
-            }
-            for (tap, acc) in acc.into_iter().enumerate() {
-                simd.store(out.add(tap * c + ch), acc);
-            }
-        }
-    }
-}
-
-dispatch! {
-    first_grad_unchecked => first_grad_generic(
-        dy: *const f32, cols: usize, c: usize, image: *const f32, image_row: usize, out: *mut f32
-    )
-}
-
-/// Adds one row's part of the first layer's weight gradient to `out`, `[9][c]`.
-///
-/// - `dy`: `cols` pixels of `c` channels, a multiple of 16
-/// - `image`: three rows of `cols + 2` values, `image_row` apart
-pub(super) fn first_grad(
-    isa: Isa,
-    dy: &[f32],
-    cols: usize,
-    image: &[f32],
-    image_row: usize,
-    out: &mut [f32],
-) {
-    let c = out.len() / 9;
-    assert!(
-        c.is_multiple_of(16) && dy.len() >= cols * c,
-        "pixels of whole registers of channels"
-    );
-    assert!(
-        image.len() >= 2 * image_row + cols + 2,
-        "a border around the image"
-    );
-    // SAFETY: the extents just checked.
-    unsafe {
-        first_grad_unchecked(
-            isa,
-            dy.as_ptr(),
-            cols,
-            c,
-            image.as_ptr(),
-            image_row,
-            out.as_mut_ptr(),
-        );
-    }
 }

@@ -4,21 +4,15 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::act::{Act, Shape};
-use super::chain::{
-    BlockPlan, BlockShapes, BlockTensors, ChainPlan, NormPlace, Tail, affine, turn_first,
-};
+use super::chain::{BlockPlan, BlockShapes, BlockTensors, ChainPlan, turn_first};
 use super::filters::WinogradFilters;
 use super::first::{self, First};
 use super::layer::{self, BLOCK, PaddedInput, Plan, Target, TileBlock, with_scratch};
-use super::norm_kernels::{self, Norm, PixelRows};
-use super::norm_pass::NormPass;
 use super::winograd::{Epilogue, Tile};
 use crate::team::{Team, with_team};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
-/// Approximate number of floats of the first convolution's output per task.
-const STRIP: usize = 1 << 14;
 /// Most tile columns of a strip of the first two convolutions.
 const STRIP_TILES: usize = 14;
 
@@ -42,14 +36,10 @@ struct FastBlock {
     kind: FastKind,
     plan: BlockPlan,
     shapes: BlockShapes,
-    /// Batch norm (or 1 and 0), ReLU and pool, if not part of the convolution.
-    pass: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 #[derive(Debug)]
 enum FastKind {
-    /// The first block, a few rows at a time, so that its convolution's output is never stored.
-    First,
     /// The first two blocks, strip by strip, so that the first one's output is never stored.
     Pair(Strips, Plan, WinogradFilters),
     /// Transform, products and inverse as one step per few tiles.
@@ -82,8 +72,6 @@ struct ChainWorkspace {
     image: Buffer,
     /// Outputs of the blocks.
     acts: Vec<Act>,
-    /// A convolution's output before its pass.
-    y: Buffer,
     /// V and M of the phased form.
     work: Buffer,
 }
@@ -126,72 +114,43 @@ impl Strips {
 impl FastChain {
     /// - `input`: scale and shift of the image
     /// - `tensors`: of every block
-    /// - `is_final`: whether these weights are constant, so that filters are transformed in f64;
-    ///   else they are transformed as in training
     ///
     /// # Panics
     /// If the plan does not fit the tensors, or is invalid ([`ChainPlan`]).
-    pub fn new(
-        plan: ChainPlan,
-        input: (f32, f32),
-        tensors: &[BlockTensors<'_>],
-        is_final: bool,
-        isa: Isa,
-    ) -> Self {
+    pub fn new(plan: ChainPlan, input: (f32, f32), tensors: &[BlockTensors<'_>], isa: Isa) -> Self {
         assert_eq!(tensors.len(), plan.blocks.len(), "tensors of every block");
+        assert!(
+            tensors.len() > 2,
+            "the first two blocks are one, and the last is reduced"
+        );
         let shapes = plan.shapes();
         let mut first = (vec![0.0; 9 * plan.blocks[0].out], tensors[0].bias.to_vec());
         turn_first(tensors[0].weight, &mut first.0);
-        let mut blocks = Vec::with_capacity(shapes.len());
-        for (i, ((block, shapes), tensors)) in
-            plan.blocks.iter().zip(shapes).zip(tensors).enumerate()
-        {
-            let c = block.out;
-            let unit = || (vec![1.0; c], vec![0.0; c]);
-            let (epilogue, pass) = match (block.norm, block.pool) {
-                // The inverse transform can pool 2 × 2 while it stores; every other pool is a pass
-                // of its own.
-                _ if plan.is_bare(i) => (Epilogue::Linear, None),
-                (NormPlace::Absent, [1, 1]) if i > 0 => (Epilogue::Relu, None),
-                (NormPlace::Absent, [2, 2]) if i > 0 => (Epilogue::ReluPool, None),
-                (NormPlace::Absent, _) => (Epilogue::Linear, Some(unit())),
-                (NormPlace::BeforeRelu, _) => {
-                    let norm = tensors
-                        .norm
-                        .expect("a block with a batch norm has its tensors");
-                    (Epilogue::Linear, Some(affine(norm, plan.epsilon)))
-                }
+        let last = shapes.len() - 1;
+        let mut blocks = Vec::with_capacity(last);
+        // The first block is part of the second one.
+        for i in 1..=last {
+            let block = plan.blocks[i];
+            let from = shapes[i].from;
+            let epilogue = match block.is_pooled {
+                _ if i == last => Epilogue::Linear,
+                true => Epilogue::ReluPool,
+                false => Epilogue::Relu,
             };
-            let kind = if i == 0 {
-                FastKind::First
+            let BlockTensors { weight, bias, .. } = tensors[i];
+            let filters = WinogradFilters::new(isa, weight, bias, from.c, block.out);
+            let convolution = Plan::new(from, block.out, epilogue);
+            let kind = if i == 1 {
+                FastKind::Pair(Strips::new(&convolution), convolution, filters)
+            } else if layer::is_small(&filters) && convolution.tiles.len() >= BLOCK && i < last {
+                FastKind::Fused(convolution, filters)
             } else {
-                let from = shapes.from;
-                let BlockTensors { weight, bias, .. } = tensors;
-                let filters = if is_final {
-                    WinogradFilters::new(isa, weight, bias, from.c, c)
-                } else {
-                    let mut filters = WinogradFilters::empty(isa, from.c, c);
-                    filters.set_forward(weight, bias);
-                    filters
-                };
-                let convolution = Plan::new(from, c, epilogue);
-                let first = &plan.blocks[0];
-                // A first block with neither norm nor pool is recomputed strip by strip for the
-                // second one: cheaper than storing it.
-                if i == 1 && (first.norm, first.pool, &pass) == (NormPlace::Absent, [1, 1], &None) {
-                    blocks.clear();
-                    FastKind::Pair(Strips::new(&convolution), convolution, filters)
-                } else if layer::is_small(&filters) && convolution.tiles.len() >= BLOCK {
-                    FastKind::Fused(convolution, filters)
-                } else {
-                    FastKind::Phased(convolution, filters)
-                }
+                FastKind::Phased(convolution, filters)
             };
             blocks.push(FastBlock {
                 kind,
-                plan: *block,
-                shapes,
-                pass,
+                plan: block,
+                shapes: shapes[i],
             });
         }
         Self {
@@ -209,19 +168,9 @@ impl FastChain {
         self.isa
     }
 
-    /// Channels, rows and columns of an example's output.
-    pub fn output(&self) -> [usize; 3] {
-        let last = self.blocks.last().expect("there is a block").shapes.a;
-        if self.plan.tail == Tail::Maximum {
-            [last.c, 1, 1]
-        } else {
-            [last.c, last.h, last.w]
-        }
-    }
-
-    /// Length of an example's output.
+    /// Length of an example's output: the last block's channels.
     pub fn dimension(&self) -> usize {
-        self.output().iter().product()
+        self.blocks[self.blocks.len() - 1].shapes.a.c
     }
 
     /// Writes the results of `n` examples `[n][row][column]`, concatenated, to `out`. An example's
@@ -256,7 +205,6 @@ impl FastChain {
                 .iter()
                 .map(|block| Act::new(block.shapes.a, 0))
                 .collect(),
-            y: Buffer::default(),
             work: Buffer::default(),
         });
         let most = self.blocks[self.blocks.len() - 1].plan.together;
@@ -287,14 +235,9 @@ impl FastChain {
         let few = together.min(n);
         let [h, w] = self.plan.input;
         space.image.reserve(few * (h + 2) * (w + 2));
-        for (i, (act, block)) in space.acts.iter_mut().zip(&self.blocks).enumerate() {
-            let at_once = if i < early { few } else { n };
-            if i + 1 < self.blocks.len() || self.plan.tail != Tail::Maximum {
-                act.reserve(if i + 1 < early { few } else { n });
-            }
-            if block.pass.is_some() && i > 0 {
-                space.y.reserve(at_once * block.shapes.y.len());
-            }
+        // The last block's output is never stored.
+        for (i, act) in space.acts[..self.blocks.len() - 1].iter_mut().enumerate() {
+            act.reserve(if i + 1 < early { few } else { n });
         }
         for start in (0..n).step_by(few) {
             let count = few.min(n - start);
@@ -317,19 +260,6 @@ impl FastChain {
         }
         for i in early..self.blocks.len() {
             self.block(i, team, 0, n, out, space);
-        }
-        let last = &space.acts[self.blocks.len() - 1];
-        let Shape { h, w, c } = last.shape;
-        let windows = last.buf.as_slice().chunks_exact(last.shape.len());
-        match self.plan.tail {
-            Tail::Maximum => {}
-            Tail::Planes => {
-                for (out, a) in out.chunks_exact_mut(h * w * c).zip(windows).take(n) {
-                    for (at, out) in out.iter_mut().enumerate() {
-                        *out = a[last.shape.plane(at)];
-                    }
-                }
-            }
         }
     }
 
@@ -360,18 +290,12 @@ impl FastChain {
         at: usize,
         n: usize,
         out: &mut [f32],
-        ChainWorkspace {
-            image,
-            acts,
-            y,
-            work,
-        }: &mut ChainWorkspace,
+        ChainWorkspace { image, acts, work }: &mut ChainWorkspace,
     ) {
         let block = &self.blocks[i];
         let (before, after) = acts.split_at_mut(i);
         let a = &mut after[0].buf;
         let (plan, filters) = match &block.kind {
-            FastKind::First => return self.first_rows(team, image, a, at, n),
             FastKind::Pair(strips, plan, filters) => {
                 return self.first_pair(team, strips, plan, filters, image, a, at, n);
             }
@@ -381,90 +305,15 @@ impl FastChain {
             buf: &before[i - 1].buf,
             first: 0,
         };
-        if self.plan.tail == Tail::Maximum && i + 1 == self.blocks.len() {
+        if i + 1 == self.blocks.len() {
             let target = Target::GlobalMax(&mut out[at * filters.n..][..n * filters.n]);
-            return layer::phased(team, filters, plan, src, target, n, work, None);
+            return layer::phased(team, filters, plan, src, target, n, work);
         }
-        let (dst, to) = if block.pass.is_some() {
-            (&mut *y, 0)
-        } else {
-            (&mut *a, at)
-        };
         if matches!(block.kind, FastKind::Fused(..)) {
-            layer::fused(team, filters, plan, src, dst, to, n, None);
+            layer::fused(team, filters, plan, src, a, at, n);
         } else {
-            layer::phased(
-                team,
-                filters,
-                plan,
-                src,
-                Target::Act(dst, to),
-                n,
-                work,
-                None,
-            );
+            layer::phased(team, filters, plan, src, Target::Act(a, at), n, work);
         }
-        if let Some(norm) = &block.pass {
-            let pass = NormPass {
-                y: y.as_slice(),
-                shape: block.shapes.y,
-                a: block.shapes.a,
-                pool: block.plan.pool,
-                norm: Norm::forward(norm),
-            };
-            pass.forward(self.isa, team, a, at, 0, n);
-        }
-    }
-
-    /// The first block alone, a few rows at a time.
-    fn first_rows(&self, team: &Team, image: &Buffer, a: &mut Buffer, at: usize, n: usize) {
-        let FastBlock {
-            plan,
-            shapes: BlockShapes { y, a: made, .. },
-            pass,
-            ..
-        } = &self.blocks[0];
-        let norm = pass.as_ref().expect("the first block alone has its pass");
-        let c = y.c;
-        let wide = y.w + 2;
-        // A whole number of pooling windows to a task, so that no window is split between two.
-        let per_task = (STRIP / (plan.pool[0] * y.w * c)).max(1);
-        let tasks = made.h.div_ceil(per_task);
-        let target = a.share();
-        team.run(n * tasks, |task| {
-            let window = task / tasks;
-            let top = task % tasks * per_task;
-            let rows = per_task.min(made.h - top) * plan.pool[0];
-            with_scratch(rows * y.w * c, |pixels| {
-                let convolution = First {
-                    src: &image.as_slice()[(window * (y.h + 2) + top * plan.pool[0]) * wide..],
-                    src_row: wide,
-                    dst: SharedSlice::new(pixels),
-                    dst_row: y.w * c,
-                    rows,
-                    cols: y.w,
-                    c,
-                    weight: &self.first.0,
-                    bias: &self.first.1,
-                    relu: false,
-                };
-                // SAFETY: the scratch is this thread's.
-                unsafe { first::first(self.isa, &convolution) };
-                let rows = PixelRows {
-                    y: pixels,
-                    y_row: y.w * c,
-                    rows,
-                    cols: y.w,
-                    c,
-                    a_row: made.row(),
-                    pool: plan.pool,
-                    norm: Norm::forward(norm),
-                };
-                let a = target.skip((at + window) * made.len() + made.at(top, 0));
-                // SAFETY: each task writes its own rows of its window.
-                unsafe { norm_kernels::norm_forward(self.isa, rows, a) };
-            });
-        });
     }
 
     /// The first two blocks, strip by strip.
@@ -520,7 +369,6 @@ impl FastChain {
                     c,
                     weight: &self.first.0,
                     bias: &self.first.1,
-                    relu: true,
                 };
                 // SAFETY: the scratch is this thread's; each task writes its own tiles of its
                 // window.

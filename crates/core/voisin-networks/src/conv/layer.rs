@@ -5,17 +5,14 @@ use std::ops::Range;
 
 use super::act::Shape;
 use super::filters::WinogradFilters;
-use super::norm_kernels;
-use super::sums::TaskSums;
 use super::winograd::{self, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
 use crate::team::Team;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
 /// Tiles of a fused block.
 pub(super) const BLOCK: usize = 28;
-/// Filters (input times output channels) up to which a convolution in training is fused rather than
-/// phased, and its filters' gradient is summed lane by lane.
-pub(super) const SMALL: usize = 128 * 128;
+/// Filters (input times output channels) up to which a convolution is fused rather than phased.
+const SMALL: usize = 128 * 128;
 
 thread_local! {
     /// A task's V and M.
@@ -169,19 +166,16 @@ pub(super) fn fused(
     dst: &mut Buffer,
     at: usize,
     n: usize,
-    stats: Option<&mut TaskSums>,
 ) {
     let mut blocks = plan.tiles.len().div_ceil(BLOCK);
-    if stats.is_none() && n * blocks < 8 * team.threads() {
-        // Few tasks: as many for each thread. (Sums are added task by task, so their number must
-        // not change.)
+    if n * blocks < 8 * team.threads() {
+        // Few tasks: as many for each thread.
         blocks = (n * blocks)
             .next_multiple_of(team.threads())
             .div_ceil(n)
             .min(plan.tiles.len());
     }
     let target = dst.share();
-    let sums = stats.map(|sums| sums.extend(n * blocks, plan.to.c));
     team.run(n * blocks, |task| {
         let window = task / blocks;
         let block = task % blocks;
@@ -193,14 +187,9 @@ pub(super) fn fused(
         };
         with_scratch(block.scratch(), |scratch| {
             let dst = target.skip((at + window) * plan.to.len());
-            // SAFETY: each task writes its own tiles of its window and its own sums, and reads what
-            // it wrote.
+            // SAFETY: each task writes its own tiles of its window.
             unsafe {
                 block.run(src.window(window, plan.from), plan.from.row(), scratch, dst);
-                if let Some(sums) = sums {
-                    let out = sums.slice_mut(task * 2 * plan.to.c..(task + 1) * 2 * plan.to.c);
-                    norm_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
-                }
             }
         });
     });
@@ -222,7 +211,7 @@ impl<'a> PaddedInput<'a> {
 
 /// Tasks of the phased form per window and step: enough that any number of threads has work, few
 /// enough that starting them costs little.
-pub(super) fn phased_parts(plan: &Plan) -> usize {
+fn phased_parts(plan: &Plan) -> usize {
     plan.tiles.len().div_ceil(8)
 }
 
@@ -244,7 +233,6 @@ pub(super) fn phased(
     target: Target<'_>,
     n: usize,
     work: &mut Buffer,
-    stats: Option<&mut TaskSums>,
 ) {
     let per_window = plan.tiles.len();
     let total = per_window * n;
@@ -318,7 +306,6 @@ pub(super) fn phased(
     match target {
         Target::Act(dst, at) => {
             let dst = dst.share();
-            let sums = stats.map(|sums| sums.extend(n * parts, plan.to.c));
             team.run(n * parts, |task| {
                 let window = task / parts;
                 let tiles = part(per_window, parts, task % parts);
@@ -332,21 +319,6 @@ pub(super) fn phased(
                     );
                     // SAFETY: each task writes its own tiles of its window.
                     unsafe { winograd::output(filters.isa, &output) };
-                }
-                if let Some(sums) = sums {
-                    // SAFETY: reads the tiles that this task wrote; each task has its own sums.
-                    unsafe {
-                        let out = sums.slice_mut(task * 2 * plan.to.c..(task + 1) * 2 * plan.to.c);
-                        let tiles = &plan.tiles[tiles];
-                        norm_kernels::tile_sums(
-                            filters.isa,
-                            dst,
-                            tiles,
-                            plan.to.row(),
-                            plan.to.c,
-                            out,
-                        );
-                    }
                 }
             });
         }
@@ -370,38 +342,9 @@ pub(super) fn phased(
     }
 }
 
-/// Whether a convolution has few enough filters to be [`fused`] in training, where the form
-/// determines the order of sums.
+/// Whether a convolution has few enough filters to be [`fused`].
 pub(super) fn is_small(filters: &WinogradFilters) -> bool {
     filters.k * filters.n <= SMALL
-}
-
-/// [`fused`] or [`phased`], whichever suits the filters' size, by parallel loops of rayon's.
-pub(super) fn convolve(
-    filters: &WinogradFilters,
-    plan: &Plan,
-    src: PaddedInput<'_>,
-    dst: &mut Buffer,
-    at: usize,
-    n: usize,
-    work: &mut Buffer,
-    sums: Option<&mut TaskSums>,
-) {
-    let team = Team::rayon();
-    if is_small(filters) {
-        fused(&team, filters, plan, src, dst, at, n, sums);
-    } else {
-        phased(
-            &team,
-            filters,
-            plan,
-            src,
-            Target::Act(dst, at),
-            n,
-            work,
-            sums,
-        );
-    }
 }
 
 #[cfg(test)]
@@ -491,7 +434,7 @@ mod tests {
                 let scale = expected.iter().fold(1e-20f32, |most, x| most.max(x.abs()));
                 for isa in Isa::available() {
                     let filters = WinogradFilters::new(isa, &weight, &bias, cin, cout);
-                    let team = Team::rayon();
+                    let team = Team::alone();
                     let source = PaddedInput {
                         buf: &src,
                         first: 0,
@@ -500,7 +443,7 @@ mod tests {
                         Buffer::zeroed(plan.to.len() * n),
                         Buffer::zeroed(plan.to.len() * n),
                     ];
-                    fused(&team, &filters, &plan, source, &mut found[0], 0, n, None);
+                    fused(&team, &filters, &plan, source, &mut found[0], 0, n);
                     let target = Target::Act(&mut found[1], 0);
                     phased(
                         &team,
@@ -510,7 +453,6 @@ mod tests {
                         target,
                         n,
                         &mut Buffer::default(),
-                        None,
                     );
                     let [fused, phased] = found.each_ref().map(Buffer::as_slice);
                     assert_eq!(fused, phased, "{isa} {epilogue:?} case {case}");

@@ -13,15 +13,8 @@ mod chain;
 mod filters;
 mod first;
 mod forward;
-mod grad_kernels;
 mod layer;
-mod norm_kernels;
-mod norm_pass;
-mod sums;
-mod train_chain;
-mod weight_grad;
 mod winograd;
 
-pub use chain::{BlockPlan, BlockTensors, ChainPlan, NormPlace, Tail, affine};
+pub use chain::{BlockPlan, BlockTensors, ChainPlan, affine};
 pub use forward::FastChain;
-pub use train_chain::{BlockGradients, BlockMask, TrainChain};

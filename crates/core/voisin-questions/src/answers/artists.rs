@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::track::TrackRef;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, KeptAnswer, meta};
+use voisin_engine::{Engine, EngineError, meta};
 use voisin_explore::TrackMeta;
-use voisin_explore::artists::{ArtistSummary, NearArtist, TrackPair};
+use voisin_explore::artists::{ArtistSummary, NearArtist};
 
 /// The result: artists, or albums.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub enum FoundArtists {
     /// All of them.
     All(Vec<ArtistSummary>),
@@ -20,19 +20,12 @@ pub enum FoundArtists {
     Near(Vec<NearArtist>),
 }
 
-impl KeptAnswer for FoundArtists {}
-
 impl FoundArtists {
-    /// Metadata of the tracks that it names.
+    /// Metadata of the most typical track of each.
     pub fn tracks(&self, engine: &Engine) -> Result<HashMap<TrackId, TrackMeta>, EngineError> {
-        // Only tracks of the answer: the typical one of each, or the similar pairs.
         let ids: Vec<TrackId> = match self {
             Self::All(all) => all.iter().map(|one| one.medoid).collect(),
-            Self::Near(near) => near
-                .iter()
-                .flat_map(|one| &one.because)
-                .flat_map(|pair| [pair.query, pair.other])
-                .collect(),
+            Self::Near(_) => Vec::new(),
         };
         let taxonomy = engine.genres().taxonomy()?;
         let tracks = engine.library().tracks_by_id(&ids)?;
@@ -88,16 +81,6 @@ pub struct NearArtistJson {
     name: MakerName,
     tracks: usize,
     similarity: f32,
-    mean_similarity: f32,
-    because: Vec<TrackPairJson>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct TrackPairJson {
-    #[serde(rename = "own")]
-    query: Option<TrackRef>,
-    other: Option<TrackRef>,
-    similarity: f32,
 }
 
 impl ArtistJson {
@@ -119,7 +102,7 @@ impl ArtistJson {
                 .collect(),
             FoundArtists::Near(near) => near
                 .into_iter()
-                .map(|one| Self::Near(NearArtistJson::new(one, track)))
+                .map(|one| Self::Near(NearArtistJson::new(one)))
                 .collect(),
         }
     }
@@ -153,12 +136,7 @@ impl ArtistSummaryJson {
 }
 
 impl NearArtistJson {
-    fn new(one: NearArtist, track: impl Fn(TrackId) -> Option<TrackRef>) -> Self {
-        let because = |pair: TrackPair| TrackPairJson {
-            query: track(pair.query),
-            other: track(pair.other),
-            similarity: pair.similarity,
-        };
+    fn new(one: NearArtist) -> Self {
         Self {
             name: MakerName {
                 album: one.album,
@@ -166,8 +144,6 @@ impl NearArtistJson {
             },
             tracks: one.tracks,
             similarity: one.similarity,
-            mean_similarity: one.mean_similarity,
-            because: one.because.into_iter().map(because).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::remembered_clusters;
+use super::graph::stored_clusters;
 use super::list::TrackJson;
 use super::lossy;
 use crate::{LibrarySource, QuestionError, Sampled};
@@ -12,7 +12,6 @@ use voisin_engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
     SimilarOptions, SimilarTrack,
 };
-use voisin_explore::clusters::Detail;
 use voisin_genre::{Genre, UnknownReason};
 use voisin_library::{Descriptors, FileRecord, Track};
 
@@ -260,7 +259,7 @@ fn cards_beside(
         .collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().derived().descriptors(&ids)?;
-    let clusters = remembered_clusters(engine, Detail::default())?;
+    let clusters = stored_clusters(engine)?;
     // Declared before `tags`, which may borrow it.
     let computed;
     let tags = match words {
@@ -287,7 +286,9 @@ fn cards_beside(
             // Empty for a model without tags, and left out if words were not requested.
             words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
             sung: tags.and_then(|tags| tags.sung(id)),
-            cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
+            cluster: clusters
+                .as_ref()
+                .and_then(|clusters| clusters.get(&id).copied()),
             nearest,
             windows: engine
                 .library()

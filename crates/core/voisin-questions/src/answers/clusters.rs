@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::track::TrackRef;
 use voisin_engine::Collection;
-use voisin_explore::clusters::{Change, Clustering, NearCluster, Share};
+use voisin_explore::clusters::{Clustering, NearCluster, Share};
 
 /// The documented JSON of `clusters`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -16,7 +16,6 @@ pub struct ClustersJson<'a> {
     noise: &'a [TrackRef],
     modularity: f64,
     resolution: f64,
-    changes: &'a [Change],
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -79,7 +78,6 @@ impl<'a> ClustersJson<'a> {
             noise: named(&(end..members.len())),
             modularity: found.modularity,
             resolution: found.resolution,
-            changes: &found.changes,
         }
     }
 }

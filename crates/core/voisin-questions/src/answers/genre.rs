@@ -9,7 +9,7 @@ use super::lossy;
 use voisin_base::track::TrackId;
 use voisin_engine::{Finding, GenreAnswer};
 use voisin_genre::{
-    Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, Quality, Settings, UnknownReason,
+    Basis, Confidence, FusionPart, Genre, GenreShare, Quality, Settings, UnknownReason,
 };
 
 /// The documented JSON of `classify`: a list of these. Fields that a method does not have are null or empty.
@@ -22,17 +22,13 @@ pub struct AnswerJson<'a> {
     source: &'static str,
     /// Null if the answer is unknown.
     genre: Option<&'a Genre>,
-    /// The answer, then the genres that the track most likely has along with it; empty if it is unknown.
-    genres: Vec<&'a Genre>,
     /// The likeliest genre, also if the answer is unknown.
     best: Option<&'a Genre>,
     probability: f32,
-    /// `novel`, `unsure`, `steady`, `lacking` or null.
+    /// `novel`, `unsure`, `steady` or null.
     unknown: Option<UnknownReason>,
     /// The likeliest genres if the answer is unknown.
     kin: Vec<&'a Genre>,
-    /// The genre of the first guess, if the labels have neither it nor its kin.
-    sounds_like: Option<&'a GenreShare>,
     /// Share of the labelled tracks that are more familiar.
     novelty: Option<f32>,
     /// The probability before it was lowered for a track unlike the labelled ones; null if it was not.
@@ -44,14 +40,13 @@ pub struct AnswerJson<'a> {
     /// Whether the head was trained on it: then a head trained without its artist answers.
     held_out: bool,
     confidence: Option<Confidence>,
-    agreement: Option<Agreement>,
     summary: String,
     probabilities: Option<BTreeMap<&'a str, f32>>,
     /// Of a first guess: the basis of each genre.
     basis: Option<BTreeMap<&'a str, Basis>>,
     head: Option<BTreeMap<&'a str, f32>>,
     votes: BTreeMap<&'a str, f32>,
-    /// Number of tracks with a label among the allowed genres.
+    /// Number of labelled tracks.
     labelled_tracks: usize,
     labelled_genres: usize,
     /// Number of labelled tracks that voted; `evidence` has those of most weight.
@@ -110,12 +105,10 @@ impl<'a> AnswerJson<'a> {
             path: lossy(&answer.path),
             source,
             genre: answer.genre(),
-            genres: answer.genres(),
             best: answer.best(),
             probability: answer.probability(),
             unknown: answer.unknown(),
             kin: answer.kin(),
-            sounds_like: answer.sounds_like.as_ref(),
             novelty: prediction
                 .map(|p| p.novelty)
                 // The share of less familiar tracks converted to that of more familiar ones.
@@ -125,7 +118,6 @@ impl<'a> AnswerJson<'a> {
             answers_by: prediction.map(|p| p.answers_by),
             held_out: prediction.is_some_and(|p| p.held_out),
             confidence: prediction.map(|p| p.confidence),
-            agreement: prediction.map(|p| p.agreement),
             summary: answer.summary(),
             probabilities: match (prediction, guess) {
                 (Some(prediction), _) => Some(map(&prediction.probabilities)),

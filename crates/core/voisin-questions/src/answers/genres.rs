@@ -31,20 +31,9 @@ pub struct GenresPart<'a> {
 pub struct GenreJson {
     genre: Genre,
     tracks: usize,
-    /// The genres that it lies within, by labels.
-    within: Vec<Genre>,
     cohesion: Option<f64>,
     nearest: Vec<Kin>,
     typical: Vec<TrackRef>,
-    borderline: Vec<BorderlineJson>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct BorderlineJson {
-    #[serde(flatten)]
-    track: TrackRef,
-    towards: Genre,
-    margin: f64,
 }
 
 impl GenreJson {
@@ -53,19 +42,9 @@ impl GenreJson {
         let track = |id: TrackId| -> Result<TrackRef, EngineError> {
             Ok(TrackRef::of_track(&engine.library().track(id)?))
         };
-        let borderline = genre.borderline.iter().map(|between| {
-            let towards = between.towards.clone();
-            let margin = between.margin;
-            Ok(BorderlineJson {
-                track: track(between.track)?,
-                towards,
-                margin,
-            })
-        });
         Ok(Self {
             genre: genre.genre.clone(),
             tracks: genre.tracks,
-            within: genre.within.clone(),
             cohesion: genre.cohesion,
             nearest: genre.nearest.clone(),
             typical: genre
@@ -73,7 +52,6 @@ impl GenreJson {
                 .iter()
                 .map(|&id| track(id))
                 .collect::<Result<_, EngineError>>()?,
-            borderline: borderline.collect::<Result<_, EngineError>>()?,
         })
     }
 }

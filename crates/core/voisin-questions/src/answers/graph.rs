@@ -1,12 +1,16 @@
 //! Parts of several answers that come from the library's neighbour graph: the graph itself, clusters, copies.
 
+use std::collections::{BTreeMap, HashMap};
+
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError, GraphUse, window_set};
-use voisin_explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
+use voisin_explore::clusters::{self, ClusterOptions, Clustering};
 use voisin_explore::duplicates::{DuplicateGroup, DuplicateOptions, PairComparer, duplicates};
 use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 use voisin_library::OpenMode;
 
+/// The setting with the last clusters of the whole library.
+const CLUSTERS: &str = "clusters";
 /// Neighbours in the graphs that clusters and maps are made from.
 const GRAPH_K: usize = 15;
 
@@ -27,20 +31,14 @@ pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph
     engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)
 }
 
-/// The last clusters of the whole collection at this detail, if there were any.
-pub fn remembered_clusters(
-    engine: &Engine,
-    detail: Detail,
-) -> Result<Option<Identity>, EngineError> {
-    let text = engine
-        .library()
-        .settings()
-        .setting(&format!("clusters.{}", detail.name()))?;
-    // With an unreadable setting, clusters only get new numbers.
+/// The cluster of each track by the last clusters of the whole library, if there were any.
+pub fn stored_clusters(engine: &Engine) -> Result<Option<HashMap<TrackId, u32>>, EngineError> {
+    let text = engine.library().settings().setting(CLUSTERS)?;
+    // With an unreadable setting, clusters are computed again.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Clusters a library, with ids carried over from the last clusters of the same query.
+/// Clusters a library; those of the whole collection are stored, so that others can name their numbers.
 pub fn clustered(
     engine: &mut Engine,
     collection: &Collection,
@@ -48,31 +46,23 @@ pub fn clustered(
     rows: Option<&[usize]>,
     options: &ClusterOptions,
 ) -> Result<Clustering, EngineError> {
-    // Ids are carried over for the whole collection only: other queries are rare.
-    let remembered = rows.is_none() && options.count.is_none();
-    let name = format!("clusters.{}", options.detail.name());
-    let previous = if remembered {
-        remembered_clusters(engine, options.detail)?
-    } else {
-        None
-    };
     let found = clusters::cluster(
         collection.vectors.view(),
         graph,
         &collection.meta,
         rows,
         options,
-        previous.as_ref(),
     )?;
-    // In a read-only library ids may change from one call to the next.
-    if remembered && engine.library().mode() != OpenMode::ReadOnly {
-        let text = serde_json::to_string(&found.identity).map_err(ExploreError::from)?;
+    if rows.is_none() && engine.library().mode() != OpenMode::ReadOnly {
+        let ids = collection.ids.iter().zip(&found.assignment);
+        let stored: BTreeMap<&TrackId, &u32> = ids.filter(|(_, id)| **id > 0).collect();
+        let text = serde_json::to_string(&stored).map_err(ExploreError::from)?;
         // Written only if it changed.
-        if engine.library().settings().setting(&name)?.as_deref() != Some(&text) {
+        if engine.library().settings().setting(CLUSTERS)?.as_deref() != Some(&text) {
             engine
                 .library_mut()
                 .settings_mut()
-                .set_setting(&name, Some(&text))?;
+                .set_setting(CLUSTERS, Some(&text))?;
         }
     }
     Ok(found)

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::track::TrackRef;
 use voisin_base::track::TrackId;
-use voisin_engine::TagResult;
 
 /// The documented JSON of the server's `labels`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -35,26 +34,6 @@ pub struct HandLabelJson {
 pub struct LabelsChangedJson {
     /// Tracks whose label changed.
     pub changed: u64,
-}
-
-/// A change of a label that was undone.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct LabelUndoneJson {
-    /// Null if the track is no longer in the library.
-    pub track: Option<TrackRef>,
-    /// The label before undoing.
-    pub before: Option<String>,
-    /// The label that is restored.
-    pub after: Option<String>,
-}
-
-/// The result of writing labels into files.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct LabelsWrittenJson {
-    /// The run for `voisin undo RUN`; null if nothing was to be written.
-    pub run: Option<i64>,
-    /// The files.
-    pub items: Vec<TagResult>,
 }
 
 /// The documented JSON of `labels`.

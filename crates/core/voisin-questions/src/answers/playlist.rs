@@ -1,55 +1,27 @@
 //! Assembling a playlist around seeds, and its JSON.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::{duplicate_groups, neighbours_of_duplicates};
 use super::similar::FarJson;
 use super::track::ListedJson;
 use voisin_base::track::TrackId;
-use voisin_engine::{AudioComparer, Collection, Engine, EngineError, GraphUse, Seed, Standing};
-use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
-use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
-use voisin_explore::{KnnGraph, TrackMeta};
-use voisin_library::{Descriptors, TrackSet};
-
-/// Half a step of the rounded tempos that are shown.
-const SHOWN: f64 = 0.5;
-/// Candidates for a list with rules of key or tempo: this many times its length, and this many times as many if they were too
-/// few.
-pub const MIX_REACH: usize = 8;
-const WIDER: usize = 4;
-/// Pairs of a list whose audio is compared at most, which takes a few seconds.
-const MOST_COMPARED: usize = 500;
-
-/// The treatment of copies of one recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Copies {
-    /// Copies by vectors, names and lengths are left out.
-    LeftOut,
-    /// Candidates for copies are decoded and compared, which finds those of low bit rates, too.
-    LookedFor,
-    /// Copies stay.
-    Kept,
-}
+use voisin_engine::{Collection, Engine, EngineError, Seed, Standing};
+use voisin_explore::TrackMeta;
+use voisin_explore::playlist::{Entry, PlaylistOptions, playlist};
+use voisin_library::TrackSet;
 
 /// Constraints of a list besides its options.
 #[derive(Debug, Clone, Copy)]
 pub struct PlaylistConstraints<'a> {
-    /// The treatment of copies.
-    pub copies: Copies,
-    /// Each track's key mixes with that of the previous one.
-    pub harmonic: bool,
-    /// Largest step of tempo from one track to the next, in beats a minute.
-    pub max_bpm_step: Option<f64>,
+    /// Whether copies of one recording stay; else they are left out by vectors, names and lengths.
+    pub keeps_copies: bool,
     /// Tracks that may be in it besides named seeds; `None`: all.
     pub allowed: Option<&'a TrackSet>,
     /// Longest track in seconds, to exclude long sets, except for named seeds.
     pub longest: Option<f64>,
-    /// Upper bounds of the similarity to seeds, by their rows, of tracks that are not in the collection.
-    pub least: &'a HashMap<usize, f32>,
     /// Tracks that are not in it.
     pub excluded: &'a HashSet<TrackId>,
 }
@@ -59,8 +31,6 @@ pub struct PlaylistConstraints<'a> {
 pub struct PlaylistRows {
     /// Rows of the collection, in the order of the list.
     pub rows: Vec<usize>,
-    /// Whether the list is not full because no other track fits in key and tempo.
-    pub is_short: bool,
     /// How near the library is to the seeds, if there are any.
     pub standing: Option<Standing>,
 }
@@ -91,110 +61,23 @@ impl PlaylistJson {
     }
 }
 
-/// Makes a list; `None` if tracks outside of the collection might belong in it.
+/// Makes a list.
 ///
 /// - `seeds`: rows of the seeds, those named one by one first
 /// - `named`: number of those
 pub fn listed(
-    engine: &mut Engine,
     collection: &Collection,
     seeds: &[usize],
     named: usize,
     wanted: &PlaylistConstraints<'_>,
     options: &PlaylistOptions,
-) -> Result<Option<PlaylistRows>, EngineError> {
-    let mut reach = MIX_REACH;
-    let mut longest = PlaylistRows::default();
-    let mut seen = 0;
-    loop {
-        let found = listed_among(engine, collection, seeds, named, wanted, options, reach)?;
-        let Some((list, candidates)) = found else {
-            return Ok(None);
-        };
-        // A wider reach found no more candidates, so there are none.
-        let is_through = candidates <= seen;
-        if list.rows.len() > longest.rows.len() || !list.is_short {
-            longest = list;
-        }
-        if !longest.is_short || is_through {
-            return Ok(Some(longest));
-        }
-        // The collection has a part of the tracks: the caller reads all before the search gets wider.
-        if !wanted.least.is_empty() {
-            return Ok(None);
-        }
-        longest.is_short = true;
-        seen = candidates;
-        reach = reach.saturating_mul(WIDER);
-    }
-}
-
-/// - `reach`: candidates as a multiple of the list's length, for rules of key and tempo
-/// - returns: the list, and the number of candidates
-fn listed_among(
-    engine: &mut Engine,
-    collection: &Collection,
-    seeds: &[usize],
-    named: usize,
-    wanted: &PlaylistConstraints<'_>,
-    options: &PlaylistOptions,
-    reach: usize,
-) -> Result<Option<(PlaylistRows, usize)>, EngineError> {
-    let length = options.length;
-    let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
-    // The limits hold for the list: there may be more among the candidates.
-    let most = |most: Option<usize>| most.map(|most| most.saturating_mul(reach));
-    let pool_options = if mixed {
-        PlaylistOptions {
-            length: length.times(reach),
-            max_per_artist: most(options.max_per_artist),
-            max_per_album: most(options.max_per_album),
-            ..options.clone()
-        }
-    } else {
-        options.clone()
-    };
+) -> Result<PlaylistRows, EngineError> {
     let mut excluded: HashSet<usize> = HashSet::new();
-    // The graph of the whole collection, computed once: the loop below uses parts of it.
-    let looked_for = if wanted.copies == Copies::LookedFor {
-        let graph = engine.knn_graph(
-            collection,
-            neighbours_of_duplicates(collection),
-            GraphUse::Copies,
-        )?;
-        Some((graph, AudioComparer::new(engine.library(), |_| {})?))
-    } else {
-        None
-    };
-    let vectors = collection.vectors.view();
-    let with_genres = |row: usize| {
-        let genres = collection.genres.get(row).map_or(&[][..], Vec::as_slice);
-        (collection.ids[row], genres)
-    };
-    let speech = engine
-        .genres()
-        .speech(seeds.iter().copied().map(with_genres))?;
-    let is_speech = |row: &usize| speech.contains(&collection.ids[*row]);
-    // Speech is left out of a list unless a seed is speech.
-    // Rows of a filter do not count as seeds here.
-    let takes_speech = if named > 0 {
-        seeds[..named].iter().any(is_speech)
-    } else {
-        seeds.iter().all(is_speech)
-    };
-    let unwanted = if takes_speech {
-        HashSet::new()
-    } else {
-        engine
-            .genres()
-            .speech((0..collection.ids.len()).map(with_genres))?
-    };
     // Repeated without the copies found, which makes room for others. It ends, since each turn
     // excludes rows.
-    let entries = loop {
+    loop {
         let is_out = |row: usize| {
             excluded.contains(&row)
-                || unwanted.contains(&collection.ids[row])
                 || wanted.excluded.contains(&collection.ids[row])
                 || wanted
                     .allowed
@@ -203,139 +86,26 @@ fn listed_among(
                     .longest
                     .is_some_and(|longest| collection.meta[row].seconds > longest)
         };
-        let least = |seed: usize| {
-            wanted
-                .least
-                .get(&seed)
-                .copied()
-                // The collection is complete.
-                .unwrap_or(f32::NEG_INFINITY)
-        };
-        let entries = playlist_near(
-            vectors,
-            &collection.meta,
-            seeds,
-            &is_out,
-            &pool_options,
-            &least,
-        )?;
-        let Some(entries) = entries else {
-            return Ok(None);
-        };
-        let is_copy =
-            |a: usize, b: usize| wanted.copies != Copies::Kept && are_copies(collection, a, b);
-        let song = |row: usize| {
-            let is_compared = wanted.copies != Copies::Kept;
-            is_compared.then(|| collection.meta[row].song()).flatten()
-        };
-        let mut again = repeated(&entries, &seeds[..named], is_copy, song);
-        if let Some((graph, listener)) = &looked_for {
-            let listed = entries.iter().map(|entry| entry.row);
-            let rows: BTreeSet<usize> = listed
-                .chain(seeds[..named].iter().copied())
-                .filter(|row| !again.contains(row))
-                .collect();
-            again.extend(copies_by_audio(
-                engine,
-                collection,
-                graph,
-                listener,
-                rows,
+        let vectors = collection.vectors.view();
+        let entries = playlist(vectors, &collection.meta, seeds, &is_out, options)?;
+        let again = if wanted.keeps_copies {
+            Vec::new()
+        } else {
+            repeated(
+                &entries,
                 &seeds[..named],
-            )?);
-        }
+                |a, b| are_copies(collection, a, b),
+                |row| collection.meta[row].song(),
+            )
+        };
         if again.is_empty() {
-            break entries;
+            return Ok(PlaylistRows {
+                rows: entries.iter().map(|entry| entry.row).collect(),
+                standing: None,
+            });
         }
         excluded.extend(again);
-    };
-    let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
-    let candidates = rows.len();
-    let mut is_short = false;
-    // A chain of candidates, nearest first, that fits in key and tempo.
-    if mixed {
-        let known = engine.library().derived().descriptors(&collection.ids)?;
-        let unknown = Descriptors::default();
-        let descriptors_of = |row: usize| known.get(&collection.ids[row]).unwrap_or(&unknown);
-        let follows = |from: usize, to: usize| {
-            let from = descriptors_of(from);
-            let to = descriptors_of(to);
-            let in_key = from
-                .key
-                .zip(to.key)
-                // A track of unknown key or tempo follows none.
-                .is_some_and(|(from, to)| from.compatible().contains(&to));
-            let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
-            (!wanted.harmonic || in_key)
-                && wanted
-                    .max_bpm_step
-                    .is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
-        };
-        rows = chain(&rows, &collection.meta, options, &follows);
-        is_short = match length {
-            Length::Tracks(n) => rows.len() < n,
-            Length::Seconds(seconds) => {
-                rows.iter()
-                    .map(|&row| collection.meta[row].seconds)
-                    .sum::<f64>()
-                    // A list that fills four fifths of its time is
-                    // not short: the next track may be long.
-                    < 0.8 * seconds
-            }
-        };
     }
-    let list = PlaylistRows {
-        rows,
-        is_short,
-        standing: None,
-    };
-    Ok(Some((list, candidates)))
-}
-
-/// Rows of a list that are copies of others in it, by comparing audio in doubtful cases.
-///
-/// - `graph`: of the collection
-/// - `named`: seeds, of which every other copy is left out
-fn copies_by_audio(
-    engine: &Engine,
-    collection: &Collection,
-    graph: &KnnGraph,
-    listener: &dyn PairComparer,
-    rows: BTreeSet<usize>,
-    named: &[usize],
-) -> Result<Vec<usize>, EngineError> {
-    let rows: Vec<usize> = rows.into_iter().collect();
-    let meta: Vec<TrackMeta> = rows
-        .iter()
-        .map(|&row| collection.meta[row].clone())
-        .collect();
-    let options = DuplicateOptions {
-        most_compared: MOST_COMPARED,
-        ..DuplicateOptions::default()
-    };
-    let groups = duplicate_groups(
-        engine,
-        &graph.induced(&rows),
-        &meta,
-        Some(listener),
-        &options,
-    )?;
-    let copies = groups.iter().flat_map(|group| {
-        let files = || {
-            [&group.best]
-                .into_iter()
-                .chain(&group.others)
-                .filter_map(|&track| collection.row(track))
-        };
-        let kept = files()
-            // A named seed stays, even if another copy is better.
-            .find(|row| named.contains(row))
-            .or_else(|| files().next());
-        files()
-            .filter(move |row| Some(*row) != kept && !named.contains(row))
-            .collect::<Vec<_>>()
-    });
-    Ok(copies.collect())
 }
 
 fn are_copies(collection: &Collection, a: usize, b: usize) -> bool {

@@ -14,8 +14,6 @@ pub struct WalkJson {
     pub tracks: Vec<StepJson>,
     /// The largest distance from one track to the next.
     pub largest_step: f32,
-    /// The smallest value possible in this library.
-    pub smallest_possible: f32,
 }
 
 /// A track of the path.
@@ -42,7 +40,6 @@ impl WalkJson {
         Ok(Self {
             tracks: tracks.collect(),
             largest_step: walk.largest_step,
-            smallest_possible: walk.bottleneck,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{AnswerSource, RequestContext, State, lock};
+use super::{RequestContext, State, lock};
 use crate::problem::Problem;
 
 /// Most requests that wait for a permit, and their timeout.
@@ -15,13 +15,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Lookups at once, beside requests that compute.
 // They are short, so that a few are enough; each needs an engine of its own.
 const LOOKS: usize = 4;
-/// Guests have this fraction, one in four, of each kind of permits, but at least one, and of the queue for them.
-const SHARE_OF_GUESTS: usize = 4;
 
 /// The time of a request, and its delay before processing.
 pub(crate) struct Waited {
     since: Instant,
-    is_guest: bool,
     /// The delay in microseconds; [`u64::MAX`] before processing.
     begun: AtomicU64,
 }
@@ -32,10 +29,9 @@ tokio::task_local! {
 }
 
 impl Waited {
-    pub(crate) fn new(is_guest: bool) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             since: Instant::now(),
-            is_guest,
             begun: AtomicU64::new(u64::MAX),
         })
     }
@@ -53,66 +49,22 @@ impl Waited {
     }
 }
 
-/// Permits of one kind.
-struct PermitLane {
-    all: Arc<Semaphore>,
-    guests: Arc<Semaphore>,
-}
-
-impl PermitLane {
-    fn new(permits: usize) -> Self {
-        let guests = (permits / SHARE_OF_GUESTS).max(1);
-        Self {
-            all: Arc::new(Semaphore::new(permits)),
-            guests: Arc::new(Semaphore::new(guests)),
-        }
-    }
-}
-
-/// A permit, and for a guest also one of theirs.
-type Permit = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
-
 /// Permits to compute.
 pub(super) struct Admission {
     /// One for each thread.
-    permits: PermitLane,
+    permits: Arc<Semaphore>,
     /// For lookups, such as the path of a file, so that music plays on while all permits are taken.
-    looks: PermitLane,
+    looks: Arc<Semaphore>,
     waiting: AtomicUsize,
-    guests_waiting: AtomicUsize,
 }
 
 impl Admission {
     pub(super) fn new(threads: usize) -> Self {
         Self {
-            permits: PermitLane::new(threads),
-            looks: PermitLane::new(LOOKS),
+            permits: Arc::new(Semaphore::new(threads)),
+            looks: Arc::new(Semaphore::new(LOOKS)),
             waiting: AtomicUsize::new(0),
-            guests_waiting: AtomicUsize::new(0),
         }
-    }
-
-    /// A permit of this kind; guests first wait for one of theirs, so that they do not delay the owner.
-    async fn permit(&self, lane: &PermitLane) -> Result<Permit, Problem> {
-        // Outside of a request, as for assistants, there are no guests.
-        let is_guest = WAITED.try_with(|waited| waited.is_guest).unwrap_or(false);
-        let share = if is_guest {
-            // Theirs first: a guest who waits here holds no general permit.
-            Some(
-                acquire(
-                    &lane.guests,
-                    &self.guests_waiting,
-                    MOST_WAITING / SHARE_OF_GUESTS,
-                )
-                .await?,
-            )
-        } else {
-            None
-        };
-        Ok((
-            acquire(&lane.all, &self.waiting, MOST_WAITING).await?,
-            share,
-        ))
     }
 }
 
@@ -120,7 +72,6 @@ impl Admission {
 async fn acquire(
     permits: &Arc<Semaphore>,
     waiting: &AtomicUsize,
-    most: usize,
 ) -> Result<OwnedSemaphorePermit, Problem> {
     struct Waiting<'a>(&'a AtomicUsize);
     impl Drop for Waiting<'_> {
@@ -136,7 +87,7 @@ async fn acquire(
     // Counted before the comparison; `Waiting` subtracts it on every exit.
     let before = waiting.fetch_add(1, Ordering::Relaxed);
     let _waiting = Waiting(waiting);
-    if before >= most {
+    if before >= MOST_WAITING {
         return Err(busy());
     }
     let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(permits).acquire_owned()).await;
@@ -149,7 +100,7 @@ impl State {
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = self.admission.permit(&self.admission.permits).await?;
+        let permit = acquire(&self.admission.permits, &self.admission.waiting).await?;
         self.with(permit, move |state| state.work(&work)).await
     }
 
@@ -158,13 +109,13 @@ impl State {
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = self.admission.permit(&self.admission.looks).await?;
+        let permit = acquire(&self.admission.looks, &self.admission.waiting).await?;
         self.with(permit, move |state| state.work(&work)).await
     }
 
     async fn with<T: Send + 'static>(
         self: &Arc<Self>,
-        permit: Permit,
+        permit: OwnedSemaphorePermit,
         work: impl FnOnce(&State) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let state = Arc::clone(self);
@@ -188,66 +139,37 @@ impl State {
     ) -> Result<T, Problem> {
         let version = self.version()?;
         let waiting = {
-            let mut sources = lock(&self.sources);
+            let mut contexts = lock(&self.contexts);
             // Engines of a replaced library hold its old file open.
-            sources.retain(|source| source.version.epoch == version.epoch);
-            sources.pop()
+            contexts.retain(|context| context.version.epoch == version.epoch);
+            contexts.pop()
         };
-        let mut source = match waiting {
-            Some(source) => source,
-            None => AnswerSource::new(self.open_engine()?),
+        let mut context = match waiting {
+            Some(context) => context,
+            None => RequestContext {
+                engine: self.open_engine()?,
+                version,
+                followed: None,
+            },
         };
-        source.version = version;
+        context.version = version;
         // Commits of others, and own changes.
-        let commits =
-            |source: &mut AnswerSource| source.context().engine.library().changes().state();
-        let before = commits(&mut source)?;
-        let mut answer = work(self, &mut source.context());
+        let commits = |context: &RequestContext| context.engine.library().changes().state();
+        let before = commits(&context)?;
+        let mut answer = work(self, &mut context);
         if answer.is_err() {
             let now = self.version()?;
-            let after = commits(&mut source)?;
+            let after = commits(&context)?;
             // Retried if others committed between two reads. Not after own writes, which would be written twice, nor for a
             // replaced database, which fails again.
             if after.0 != before.0 && after.1 == before.1 && now.epoch == version.epoch {
                 // Otherwise `index` would take its last index for the current one.
-                source.version = now;
-                answer = work(self, &mut source.context());
+                context.version = now;
+                answer = work(self, &mut context);
             }
         }
         // Also after an error: the engine is still valid, and opening another one costs more.
-        lock(&self.sources).push(source);
+        lock(&self.contexts).push(context);
         answer
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The permits that a guest, or the owner, gets at once.
-    async fn free(admission: &Admission, is_guest: bool) -> Vec<Permit> {
-        let mut permits = Vec::new();
-        let next = || WAITED.scope(Waited::new(is_guest), admission.permit(&admission.permits));
-        while let Ok(Ok(permit)) = tokio::time::timeout(Duration::from_millis(50), next()).await {
-            permits.push(permit);
-        }
-        permits
-    }
-
-    #[tokio::test]
-    async fn guests_compute_on_a_quarter_of_the_threads() {
-        for (threads, of_guests) in [(1, 1), (2, 1), (8, 2), (16, 4)] {
-            let admission = Admission::new(threads);
-            let guests = free(&admission, true).await;
-            assert_eq!(guests.len(), of_guests, "{threads}");
-            assert_eq!(
-                free(&admission, false).await.len(),
-                threads - of_guests,
-                "{threads}"
-            );
-            drop(guests);
-            let all = free(&admission, false).await;
-            assert_eq!(all.len(), threads, "the owner has all of them");
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! Answers about the whole library: computed once and shared, one after the other, at low priority and on separate
-//! threads, and cached. Quick queries never wait for them.
+//! Answers about the whole library: computed once and shared, at low priority and on separate threads, and cached. Quick
+//! queries never wait for them.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Explored, RequestContext, State, Version, lock};
 use crate::problem::{KeptFailure, Problem};
@@ -20,8 +20,8 @@ use voisin_kernels::allocator;
 const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
 /// Most answers about the whole library that are cached or being computed.
 const MOST_KEPT: usize = 64;
-/// How long further pages of a cached answer are available after the library changed.
-const GOES_ON: Duration = Duration::from_mins(1);
+/// Answers that are computed at once: one that decodes files takes minutes, and must not delay the others.
+const AT_ONCE: usize = 2;
 /// How long a computation continues without a waiting client, so that a client can retry.
 const GIVEN_UP: Duration = if cfg!(test) {
     Duration::from_millis(500)
@@ -29,24 +29,20 @@ const GIVEN_UP: Duration = if cfg!(test) {
     Duration::from_secs(15)
 };
 /// Interval of the check for waiting clients.
-const GLANCE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Niceness of the threads of this module: they get a third of the CPU time of a normal thread.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
-type Worked = Result<Arc<dyn Any + Send + Sync>, KeptFailure>;
+type Computed = Result<Arc<dyn Any + Send + Sync>, KeptFailure>;
 /// A finished or future answer.
-type Whole = watch::Receiver<Option<Worked>>;
+type Pending = watch::Receiver<Option<Computed>>;
 
-struct Kept {
+struct CacheEntry {
     version: Version,
     requested: Instant,
-    answer: Whole,
+    answer: Pending,
 }
-
-/// Data of all tracks that queries need, with the library's version.
-type Ground<T> = Mutex<Option<(Version, Arc<T>)>>;
-type MakeGround<T> = fn(&State, &mut RequestContext) -> Result<(Version, T), Problem>;
 
 /// Set when no client waits for an answer any more.
 #[derive(Clone, Default)]
@@ -66,17 +62,18 @@ impl GivenUp {
     }
 }
 
-/// A queue of work, one task at a time, on its own threads.
-struct Lane {
-    turn: Arc<Semaphore>,
+/// The state of this module.
+pub(super) struct WholeLibrary {
+    turns: Arc<Semaphore>,
     pool: Arc<ThreadPool>,
+    cache: Mutex<HashMap<String, CacheEntry>>,
 }
 
-impl Lane {
-    /// All threads but one, which is left to quick queries.
-    fn new() -> Result<Self, ThreadPoolBuildError> {
+impl WholeLibrary {
+    /// All threads but one, which is left to quick queries, but one for each answer at once.
+    pub(super) fn new() -> Result<Self, ThreadPoolBuildError> {
         let pool = ThreadPoolBuilder::new()
-            .num_threads(rayon::current_num_threads().saturating_sub(1).max(1))
+            .num_threads(rayon::current_num_threads().saturating_sub(1).max(AT_ONCE))
             .thread_name(|at| format!("whole-{at}"))
             .start_handler(|_| {
                 // Other systems have priorities of processes only, or other calls.
@@ -84,107 +81,33 @@ impl Lane {
                 let _ = rustix::process::setpriority_process(None, NICE);
             });
         Ok(Self {
-            turn: Arc::new(Semaphore::new(1)),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
             pool: Arc::new(pool.build()?),
-        })
-    }
-}
-
-/// The state of this module.
-pub(super) struct WholeLibrary {
-    answers: Lane,
-    /// For answers that decode files, which take minutes and must not delay others.
-    dear: Lane,
-    /// For answers that train on the labels, which take seconds.
-    learning: Lane,
-    /// For data that quick queries need, too, which must not wait for answers.
-    grounds: Lane,
-    kept: Mutex<HashMap<String, Kept>>,
-    explored: Ground<Explored>,
-    tags: Ground<Option<PredictedTags>>,
-}
-
-impl WholeLibrary {
-    pub(super) fn new() -> Result<Self, ThreadPoolBuildError> {
-        Ok(Self {
-            answers: Lane::new()?,
-            dear: Lane::new()?,
-            learning: Lane::new()?,
-            grounds: Lane::new()?,
-            kept: Mutex::default(),
-            explored: Mutex::default(),
-            tags: Mutex::default(),
+            cache: Mutex::default(),
         })
     }
 
     /// Moves answers about one version of the library to another one, between which only cached data was written.
-    pub(super) fn carry(&self, from: Version, to: Version) {
-        fn carried<T>(ground: &Ground<T>, from: Version, to: Version) {
-            if let Some((version, _)) = &mut *lock(ground)
-                && *version == from
-            {
-                *version = to;
-            }
-        }
-        carried(&self.explored, from, to);
-        carried(&self.tags, from, to);
-        lock(&self.kept)
+    fn carry(&self, from: Version, to: Version) {
+        lock(&self.cache)
             .values_mut()
-            .filter(|kept| kept.version == from)
-            .for_each(|kept| kept.version = to);
-    }
-
-    /// Clears the data of a former library.
-    pub(super) fn clear(&self) {
-        // `kept` needs no clearing: its answers have their epoch.
-        *lock(&self.explored) = None;
-        *lock(&self.tags) = None;
+            .filter(|entry| entry.version == from)
+            .for_each(|entry| entry.version = to);
     }
 }
 
 impl State {
-    async fn now(self: &Arc<Self>) -> Result<Version, Problem> {
-        let state = Arc::clone(self);
-        tokio::task::spawn_blocking(move || state.version())
-            .await
-            .unwrap_or_else(|_| Err(Problem::fault()))
-    }
-
     /// An answer about the whole library, cached as long as the library does not change.
     ///
     /// - `key`: the query with all its options, except the page of the answer
-    /// - `goes_on`: a further page of a cached answer is requested, which is available for a while even if the library has
-    ///   changed
     pub async fn once<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
-        goes_on: bool,
         work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Arc<T>, Problem> {
-        self.once_in(|whole| &whole.answers, key, goes_on, work)
-            .await
-    }
-
-    /// [`once`](Self::once) for answers that train on the labels.
-    pub async fn once_learned<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        key: String,
-        goes_on: bool,
-        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<Arc<T>, Problem> {
-        self.once_in(|whole| &whole.learning, key, goes_on, work)
-            .await
-    }
-
-    async fn once_in<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        lane: fn(&WholeLibrary) -> &Lane,
-        key: String,
-        goes_on: bool,
-        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<Arc<T>, Problem> {
-        let answer = self.begin(key, goes_on, move |state, given_up| async move {
-            state.in_turn(lane, given_up, work).await
+        let answer = self.begin(key, move |state, given_up| async move {
+            let turn = state.turn().await?;
+            state.compute(Some(turn), given_up, work).await
         });
         wait(answer.await?, Some(WAIT_FOR_ALL)).await
     }
@@ -193,45 +116,18 @@ impl State {
     pub async fn once_explored<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
-        goes_on: bool,
         work: impl Fn(&Self, &mut RequestContext, &Explored, &GivenUp) -> Result<T, Problem>
         + Send
         + 'static,
     ) -> Result<Arc<T>, Problem> {
-        self.once_explored_in(|whole| &whole.answers, key, goes_on, work)
-            .await
-    }
-
-    /// [`once_explored`](Self::once_explored) for answers that decode files.
-    pub async fn once_explored_decoded<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        key: String,
-        goes_on: bool,
-        work: impl Fn(&Self, &mut RequestContext, &Explored, &GivenUp) -> Result<T, Problem>
-        + Send
-        + 'static,
-    ) -> Result<Arc<T>, Problem> {
-        self.once_explored_in(|whole| &whole.dear, key, goes_on, work)
-            .await
-    }
-
-    async fn once_explored_in<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        lane: fn(&WholeLibrary) -> &Lane,
-        key: String,
-        goes_on: bool,
-        work: impl Fn(&Self, &mut RequestContext, &Explored, &GivenUp) -> Result<T, Problem>
-        + Send
-        + 'static,
-    ) -> Result<Arc<T>, Problem> {
-        let answer = self.begin(key, goes_on, move |state, given_up| async move {
-            // Before the turn is taken: neighbours are made in another lane, and waiting for them
-            // inside would hold this one.
-            let (_, explored) = state.neighbours(None).await?;
+        let answer = self.begin(key, move |state, given_up| async move {
+            // Before the turn is taken, so that no turn is held while neighbours are found.
+            let explored = state.explored(None).await?;
+            let turn = state.turn().await?;
             let work = move |state: &Self, context: &mut RequestContext, given_up: &GivenUp| {
                 work(state, context, &explored, given_up)
             };
-            state.in_turn(lane, given_up, work).await
+            state.compute(Some(turn), given_up, work).await
         });
         wait(answer.await?, Some(WAIT_FOR_ALL)).await
     }
@@ -239,139 +135,95 @@ impl State {
     /// [`run`](Self::run) with all tracks and their neighbours, which it waits for before it takes a permit.
     pub async fn run_explored<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(&Self, &mut RequestContext, &Explored) -> Result<T, Problem>
-        + Send
-        + Sync
-        + 'static,
+        work: impl Fn(&Self, &mut RequestContext, &Explored) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let work = Arc::new(work);
-        let mut tries = 2;
-        loop {
-            tries -= 1;
-            let (version, explored) = self.neighbours(Some(WAIT_FOR_ALL)).await?;
-            let work = Arc::clone(&work);
-            let answer = self
-                .run(move |state, context| work(state, context, &explored))
-                .await;
-            // The tracks in question may have been added or removed since.
-            if answer.is_ok() || tries == 0 || self.now().await? == version {
-                return answer;
-            }
-        }
+        let explored = self.explored(Some(WAIT_FOR_ALL)).await?;
+        self.run(move |state, context| work(state, context, &explored))
+            .await
     }
 
     /// All tracks and their neighbours, read once for each version of the library.
-    async fn neighbours(
+    async fn explored(
         self: &Arc<Self>,
         patience: Option<Duration>,
-    ) -> Result<(Version, Arc<Explored>), Problem> {
-        self.ground(
-            "neighbours",
-            patience,
-            |whole| &whole.explored,
-            |state, context| {
-                let generation = state.index(context)?;
-                let version = state.version()?;
-                let collection = Arc::new(context.engine.collection()?);
-                let graph =
-                    voisin_questions::answers::graph::neighbour_graph(context.engine, &collection)?;
-                Ok((
-                    version,
-                    Explored {
-                        collection,
-                        graph,
-                        generation,
-                    },
-                ))
-            },
-        )
-        .await
+    ) -> Result<Arc<Explored>, Problem> {
+        let work = |state: &Self, context: &mut RequestContext, _: &GivenUp| {
+            let generation = state.index(context)?;
+            let collection = Arc::new(context.engine.collection()?);
+            let graph = voisin_questions::answers::graph::neighbour_graph(
+                &mut context.engine,
+                &collection,
+            )?;
+            Ok(Explored {
+                collection,
+                graph,
+                generation,
+            })
+        };
+        let answer = self.begin("neighbours".to_owned(), move |state, given_up| async move {
+            state.compute(None, given_up, work).await
+        });
+        wait(answer.await?, patience).await
     }
 
     /// The model's tags of all tracks, read once for each version of the library; `None` for a model without
     /// tags.
     pub async fn tags(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
-        let tags = self.ground(
-            "tags",
-            Some(WAIT_FOR_ALL),
-            |whole| &whole.tags,
-            |state, context| {
-                // Otherwise they would be computed each time.
-                if let Err(error) = context.engine.words_mut().keep_tags() {
-                    state.log(&format!(
-                        "the tags cannot be stored: {}",
-                        voisin_base::text::with_causes(&error)
-                    ));
-                }
-                let version = state.version()?;
-                Ok((version, context.engine.words().words_if_any()?))
-            },
-        );
-        Ok(tags.await?.1)
+        let work = |state: &Self, context: &mut RequestContext, _: &GivenUp| {
+            // Otherwise they would be computed each time.
+            if let Err(error) = context.engine.words_mut().keep_tags() {
+                state.log(&format!(
+                    "the tags cannot be stored: {}",
+                    voisin_base::text::with_causes(&error)
+                ));
+            }
+            Ok(context.engine.words().words_if_any()?)
+        };
+        let answer = self.begin("tags".to_owned(), move |state, given_up| async move {
+            state.compute(None, given_up, work).await
+        });
+        wait(answer.await?, Some(WAIT_FOR_ALL)).await
     }
 
-    async fn ground<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        name: &str,
-        patience: Option<Duration>,
-        place: fn(&WholeLibrary) -> &Ground<T>,
-        make: MakeGround<T>,
-    ) -> Result<(Version, Arc<T>), Problem> {
-        let version = self.now().await?;
-        let found = lock(place(&self.whole)).clone();
-        if let Some(found) = found.filter(|(at_version, _)| *at_version == version) {
-            return Ok(found);
-        }
-        let answer = self.begin(name.to_owned(), false, move |state, given_up| async move {
-            let work = move |state: &Self, context: &mut RequestContext, _: &GivenUp| {
-                let (version, made) = make(state, context)?;
-                // Also stored outside of the queue, for quick queries.
-                *lock(place(&state.whole)) = Some((version, Arc::new(made)));
-                Ok(())
-            };
-            state.in_turn(|whole| &whole.grounds, given_up, work).await
-        });
-        wait::<()>(answer.await?, patience).await?;
-        lock(place(&self.whole)).clone().ok_or_else(Problem::fault)
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turns = Arc::clone(&self.whole.turns);
+        turns.acquire_owned().await.map_err(|_| Problem::fault())
     }
 
     /// Starts a computation, unless it is cached or has started.
     async fn begin<T: Send + Sync + 'static, F>(
         self: &Arc<Self>,
         key: String,
-        goes_on: bool,
         work: impl FnOnce(Arc<Self>, GivenUp) -> F,
-    ) -> Result<Whole, Problem>
+    ) -> Result<Pending, Problem>
     where
         F: Future<Output = Result<T, Problem>> + Send + 'static,
     {
-        let version = self.now().await?;
-        let mut kept = lock(&self.whole.kept);
+        let state = Arc::clone(self);
+        let version = tokio::task::spawn_blocking(move || state.version())
+            .await
+            .unwrap_or_else(|_| Err(Problem::fault()))?;
+        let mut cache = lock(&self.whole.cache);
         // Each new query removes stale answers, without a timer.
-        kept.retain(|_, kept| {
+        cache.retain(|_, entry| {
             // A failed answer is computed again once something may have changed.
-            let is_over =
-                |failure: &KeptFailure| kept.version != version || failure.lasting().is_none();
-            kept.version.epoch == version.epoch
-                && (kept.version == version || kept.requested.elapsed() < GOES_ON)
-                && !matches!(&*kept.answer.borrow(), Some(Err(failure)) if is_over(failure))
+            let is_over = matches!(&*entry.answer.borrow(), Some(Err(failure)) if failure.lasting().is_none());
+            entry.version == version
+                && !is_over
                 // An error here means that its task ended without an answer.
-                && kept.answer.has_changed().is_ok()
+                && entry.answer.has_changed().is_ok()
         });
-        if let Some(kept) = kept
-            .get_mut(&key)
-            .filter(|kept| goes_on || kept.version == version)
-        {
-            kept.requested = Instant::now();
-            return Ok(kept.answer.clone());
+        if let Some(entry) = cache.get_mut(&key) {
+            entry.requested = Instant::now();
+            return Ok(entry.answer.clone());
         }
         // Only finished answers are evicted: others have waiting clients.
-        if kept.len() >= MOST_KEPT {
-            let done = kept
+        if cache.len() >= MOST_KEPT {
+            let done = cache
                 .iter()
-                .filter(|(_, kept)| kept.answer.borrow().is_some());
+                .filter(|(_, entry)| entry.answer.borrow().is_some());
             let oldest = done
-                .min_by_key(|(_, kept)| kept.requested)
+                .min_by_key(|(_, entry)| entry.requested)
                 .map(|(key, _)| key.clone());
             let busy = || {
                 Problem::later(
@@ -380,24 +232,24 @@ impl State {
                     "try again",
                 )
             };
-            kept.remove(&oldest.ok_or_else(busy)?);
+            cache.remove(&oldest.ok_or_else(busy)?);
         }
         let (sender, answer) = watch::channel(None);
-        kept.insert(
+        cache.insert(
             key.clone(),
-            Kept {
+            CacheEntry {
                 version,
                 requested: Instant::now(),
                 answer: answer.clone(),
             },
         );
         // `abandoned` takes the same lock.
-        drop(kept);
+        drop(cache);
         let given_up = GivenUp::default();
         let work = work(Arc::clone(self), given_up.clone());
         let state = Arc::clone(self);
         tokio::spawn(async move {
-            let answer: Worked = tokio::select! {
+            let answer: Computed = tokio::select! {
                 answer = work => {
                     answer.map(|answer| Arc::new(answer) as Arc<dyn Any + Send + Sync>).map_err(KeptFailure::new)
                 }
@@ -415,43 +267,38 @@ impl State {
     }
 
     /// Waits until no client has waited for an answer for a while, and removes it.
-    async fn abandoned(&self, key: &str, sender: &watch::Sender<Option<Worked>>) {
+    async fn abandoned(&self, key: &str, sender: &watch::Sender<Option<Computed>>) {
         let mut alone: Option<Instant> = None;
         loop {
-            tokio::time::sleep(GLANCE).await;
-            let mut kept = lock(&self.whole.kept);
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let mut cache = lock(&self.whole.cache);
             // One receiver is for later requests, unless the library has changed.
             let receiver = sender.subscribe();
-            let is_kept = kept
+            let is_cached = cache
                 .get(key)
-                .is_some_and(|kept| kept.answer.same_channel(&receiver));
+                .is_some_and(|entry| entry.answer.same_channel(&receiver));
             drop(receiver);
-            if sender.receiver_count() > usize::from(is_kept) {
+            if sender.receiver_count() > usize::from(is_cached) {
                 alone = None;
             // A client needs a moment to retry.
-            } else if !is_kept || alone.get_or_insert_with(Instant::now).elapsed() >= GIVEN_UP {
-                if is_kept {
-                    kept.remove(key);
+            } else if !is_cached || alone.get_or_insert_with(Instant::now).elapsed() >= GIVEN_UP {
+                if is_cached {
+                    cache.remove(key);
                 }
                 return;
             }
         }
     }
 
-    async fn in_turn<T: Send + 'static>(
+    /// - `turn`: held as long as the work runs, also without a client
+    async fn compute<T: Send + 'static>(
         self: Arc<Self>,
-        lane: fn(&WholeLibrary) -> &Lane,
+        turn: Option<OwnedSemaphorePermit>,
         given_up: GivenUp,
         work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let Lane { turn, pool } = lane(&self.whole);
-        let turn = Arc::clone(turn)
-            .acquire_owned()
-            .await
-            .map_err(|_| Problem::fault())?;
-        let pool = Arc::clone(pool);
+        let pool = Arc::clone(&self.whole.pool);
         let done = tokio::task::spawn_blocking(move || {
-            // Moved in, so that the turn ends with the work, also without a client.
             let _turn = turn;
             let answer = pool.install(move || {
                 self.work(&|state, context| {
@@ -477,7 +324,7 @@ impl State {
 }
 
 async fn wait<T: Send + Sync + 'static>(
-    mut answer: Whole,
+    mut answer: Pending,
     patience: Option<Duration>,
 ) -> Result<Arc<T>, Problem> {
     let done = answer.wait_for(Option::is_some);
@@ -594,7 +441,7 @@ mod tests {
                 let state = Arc::clone(&state);
                 let key = key.to_owned();
                 let work = held(&begun, &go_on);
-                tokio::spawn(async move { state.once(key, false, work).await })
+                tokio::spawn(async move { state.once(key, work).await })
             };
             let same: Vec<_> = (0..3).map(|_| send("a")).collect();
             let others: Vec<_> = (0..20).map(|at| send(&format!("b {at}"))).collect();
@@ -606,7 +453,7 @@ mod tests {
                     .await;
                 assert_eq!(count.ok(), Some(0));
             }
-            assert_eq!(begun.load(Ordering::SeqCst), 1, "one after the other");
+            assert!(begun.load(Ordering::SeqCst) <= AT_ONCE, "in turn");
             go_on.store(true, Ordering::SeqCst);
             for answer in same.into_iter().chain(others) {
                 assert_eq!(*answer.await.unwrap().ok().unwrap(), 7);
@@ -614,32 +461,6 @@ mod tests {
             assert_eq!(begun.load(Ordering::SeqCst), 21, "the same query once");
             assert_eq!(*send("a").await.unwrap().ok().unwrap(), 7);
             assert_eq!(begun.load(Ordering::SeqCst), 21, "and cached");
-        });
-    }
-
-    #[test]
-    fn decoding_and_training_delay_no_other_answer() {
-        let folder = tempfile::tempdir().unwrap();
-        crate::runtime().unwrap().block_on(async {
-            let state = state(folder.path());
-            let begun = Arc::new(AtomicUsize::new(0));
-            let go_on = Arc::new(AtomicBool::new(false));
-            let work = held(&begun, &go_on);
-            let shared = Arc::clone(&state);
-            let dear = tokio::spawn(async move {
-                let lane: fn(&WholeLibrary) -> &Lane = |whole| &whole.dear;
-                shared.once_in(lane, "a".to_owned(), false, work).await
-            });
-            let work = held(&begun, &go_on);
-            let shared = Arc::clone(&state);
-            let learned =
-                tokio::spawn(async move { shared.once_learned("c".to_owned(), false, work).await });
-            until(|| begun.load(Ordering::SeqCst) == 2).await;
-            let cheap = state.once("b".to_owned(), false, |_, _, _| Ok(3)).await;
-            assert_eq!(*cheap.ok().unwrap(), 3, "meanwhile");
-            go_on.store(true, Ordering::SeqCst);
-            assert_eq!(*dear.await.unwrap().ok().unwrap(), 7);
-            assert_eq!(*learned.await.unwrap().ok().unwrap(), 7);
         });
     }
 
@@ -660,7 +481,7 @@ mod tests {
                         }
                         .into())
                     };
-                let problem = state.once("a".to_owned(), false, work).await.err().unwrap();
+                let problem = state.once("a".to_owned(), work).await.err().unwrap();
                 assert_eq!(problem.status().as_u16(), 500);
                 assert!(
                     problem.in_tools().contains("voisin.db is damaged"),
@@ -696,19 +517,21 @@ mod tests {
                 let state = Arc::clone(&state);
                 let key = key.to_owned();
                 let work = held(&begun, &go_on);
-                tokio::spawn(async move { state.once(key, false, work).await })
+                tokio::spawn(async move { state.once(key, work).await })
             };
-            let first = send("first");
-            until(|| begun.load(Ordering::SeqCst) == 1).await;
+            let first: Vec<_> = (0..AT_ONCE)
+                .map(|at| send(&format!("first {at}")))
+                .collect();
+            until(|| begun.load(Ordering::SeqCst) == AT_ONCE).await;
             let second = send("second");
-            until(|| lock(&state.whole.kept).len() == 2).await;
-            // The second has not begun; then the first ends, and with it its turn.
+            until(|| lock(&state.whole.cache).len() == AT_ONCE + 1).await;
+            // The second has not begun; then the first end, and with them their turns.
             second.abort();
-            until(|| lock(&state.whole.kept).len() == 1).await;
-            first.abort();
-            until(|| lock(&state.whole.kept).is_empty()).await;
-            until(|| state.whole.answers.turn.available_permits() == 1).await;
-            assert_eq!(begun.load(Ordering::SeqCst), 1);
+            until(|| lock(&state.whole.cache).len() == AT_ONCE).await;
+            first.iter().for_each(tokio::task::JoinHandle::abort);
+            until(|| lock(&state.whole.cache).is_empty()).await;
+            until(|| state.whole.turns.available_permits() == AT_ONCE).await;
+            assert_eq!(begun.load(Ordering::SeqCst), AT_ONCE);
             go_on.store(true, Ordering::SeqCst);
             assert_eq!(
                 *send("second").await.unwrap().ok().unwrap(),

@@ -394,7 +394,7 @@ impl Sidecar {
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
             let songs = among.items.keys().copied().collect();
             let list = Playlist::after(&seeds, count, songs);
-            let (collection, list) = list.of_library(context.engine, &seeds, &[])?;
+            let (collection, list) = list.of_library(&mut context.engine, &seeds, &[])?;
             let ids = list.rows.iter().map(|&row| collection.ids[row]);
             Ok(ids.filter_map(|id| among.items.get(&id).cloned()).collect())
         });

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response};
 use axum::response::IntoResponse as _;
 
@@ -11,7 +11,6 @@ use super::{Answer, bytes, written};
 use voisin_engine::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
 use voisin_http::extract;
-use voisin_http::peer::Caller;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Explored, GivenUp, RequestContext, Shared, State as Server};
 use voisin_http::uploads::received;
@@ -34,7 +33,7 @@ pub(super) async fn similar(
         .run(move |state, context| {
             let generation = state.index(context)?;
             request.filters.check_licences(context.engine.library())?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let named = seeds(&request.seeds, engine)?;
             let named = request.part_of(engine, named, || state.model(engine))?;
             let unlike = seeds(&request.unlike, engine)?;
@@ -64,18 +63,17 @@ fn seed_of_copy(state: &Server, engine: &Engine, copy: &Path) -> Result<Seed, Pr
 
 pub(super) async fn similar_to_file(
     State(state): State<Shared>,
-    Extension(caller): Extension<Caller>,
     extract::Query(request): extract::Query<Similar>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
     request.validate(1)?;
-    let copy = received(&state, caller, &headers, body).await?;
+    let copy = received(&state, &headers, body).await?;
     state
         .run(move |state, context| {
             let generation = state.index(context)?;
             request.filters.check_licences(context.engine.library())?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let seed = seed_of_copy(state, engine, copy.path())?;
             let mut seeds = request
                 .part_of(engine, vec![seed], || state.model(engine))
@@ -128,7 +126,7 @@ pub(super) async fn classify(
     let answer = state
         .run(move |state, context| {
             state.index(context)?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let tracks = request.tracks.iter();
             let seeds = tracks
                 .map(|one| one.seed(engine))
@@ -141,16 +139,15 @@ pub(super) async fn classify(
 
 pub(super) async fn classify_file(
     State(state): State<Shared>,
-    Extension(caller): Extension<Caller>,
     extract::Query(request): extract::Query<Classify>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
-    let copy = received(&state, caller, &headers, body).await?;
+    let copy = received(&state, &headers, body).await?;
     let answer = state
         .run(move |state, context| {
             state.index(context)?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let seed = seed_of_copy(state, engine, copy.path())?;
             classified(state, engine, &request, vec![seed], Some(copy.path()))
         })
@@ -164,9 +161,9 @@ pub(super) async fn path(
 ) -> Result<Response<Body>, Problem> {
     state
         .run_explored(move |_, context, explored| {
-            let stops = request.stop_seeds(context.engine)?;
-            let walk = request.run(&explored.collection, &explored.graph, &stops)?;
-            let answer = WalkJson::new(context.engine, &explored.collection, &walk)?;
+            let stops = request.stop_seeds(&context.engine)?;
+            let walk = request.run(&explored.collection, &stops)?;
+            let answer = WalkJson::new(&context.engine, &explored.collection, &walk)?;
             Ok(Answer {
                 generation: explored.generation,
                 answer,
@@ -181,12 +178,11 @@ pub(super) async fn playlist(
     extract::Body(request): extract::Body<Playlist>,
 ) -> Result<Response<Body>, Problem> {
     request.validate()?;
-    // Clusters and copies need the whole library.
-    let decodes = request.no_duplicates;
-    if !(request.cluster.is_some() || decodes) {
+    // Clusters need the whole library.
+    if request.cluster.is_none() {
         let answer = state.run(move |state, context| {
             let generation = state.index(context)?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let named = seeds(&request.seeds, engine)?;
             request.filters.check_licences(engine.library())?;
             let (collection, list) = request.of_library(engine, &named, &[])?;
@@ -202,26 +198,15 @@ pub(super) async fn playlist(
         move |state: &Server, context: &mut RequestContext, explored: &Explored, _: &GivenUp| {
             state.index(context)?;
             let collection = &explored.collection;
-            let named = seeds(&request.seeds, context.engine)?;
-            let list = request.run(
-                context.engine,
-                collection,
-                Some(&explored.graph),
-                &named,
-                &[],
-            )?;
+            let named = seeds(&request.seeds, &mut context.engine)?;
+            let list = request.run(&mut context.engine, collection, &named, &[])?;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             bytes(
                 explored.generation,
-                PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
+                PlaylistJson::new(&context.engine, &named, &tracks, list.standing.as_ref())?,
             )
         };
-    // Only copies are decoded.
-    let answer = if decodes {
-        state.once_explored_decoded(key, false, work).await?
-    } else {
-        state.once_explored(key, false, work).await?
-    };
+    let answer = state.once_explored(key, work).await?;
     Ok(written((*answer).clone()))
 }

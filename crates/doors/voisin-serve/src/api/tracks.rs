@@ -12,7 +12,7 @@ use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::Shared;
 use voisin_questions::answers::card::{CardJson, CardWords, cards};
-use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson};
+use voisin_questions::answers::find::FoundJson;
 use voisin_questions::answers::list::PageJson;
 use voisin_questions::answers::page::NextPage;
 use voisin_questions::answers::status::StatusJson;
@@ -24,7 +24,7 @@ pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJ
         .run(|_, context| {
             let library = context.engine.library();
             let generation = library.changes().generation()?;
-            let answer = StatusJson::new(context.engine, &library.status()?);
+            let answer = StatusJson::new(&context.engine, &library.status()?);
             Ok(Answer { generation, answer })
         })
         .await
@@ -48,7 +48,7 @@ pub(super) async fn list(
             let generation = library.changes().generation()?;
             request.question.filters.check_licences(library)?;
             let query = request.question.query(
-                context.engine,
+                &context.engine,
                 request.limit.of(usize::MAX),
                 request.after,
             )?;
@@ -76,7 +76,7 @@ pub(super) async fn find(
         .run(move |_, context| {
             let generation = context.engine.library().changes().generation()?;
             request.filters.check_licences(context.engine.library())?;
-            let engine = &*context.engine;
+            let engine = &context.engine;
             let Some(tags) = &*tags else {
                 return Err(engine
                     .words()
@@ -86,25 +86,6 @@ pub(super) async fn find(
             };
             let found = request.run(engine, tags)?;
             bytes(generation, FoundJson::new(engine, &found, tags)?)
-        })
-        .await?;
-    Ok(written(answer))
-}
-
-/// All known words.
-pub(super) async fn words(
-    State(state): State<Shared>,
-    extract::Query(extract::NoFields {}): extract::Query<extract::NoFields>,
-) -> Result<Response<Body>, Problem> {
-    let tags = state.tags().await?;
-    let answer = state
-        .run(move |_, context| {
-            let generation = context.engine.library().changes().generation()?;
-            let words = tags.iter().flat_map(PredictedTags::words);
-            let words = words
-                .map(|(word, tags)| KnownWordJson { word, tags })
-                .collect();
-            bytes(generation, WordsJson { words })
         })
         .await?;
     Ok(written(answer))
@@ -122,7 +103,7 @@ pub(super) async fn one(
     };
     let answer = state.run(move |state, context| {
         state.index(context)?;
-        let engine = &mut *context.engine;
+        let engine = &mut context.engine;
         let generation = engine.library().changes().generation()?;
         let words = tags
             .as_deref()

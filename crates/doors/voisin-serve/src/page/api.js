@@ -1,6 +1,6 @@
 // Requests to the server. A response of 503 is retried after its Retry-After; an unreachable server is polled until it is back;
 // a missing token raises the event "token", on which the page shows its sign-in dialog.
-import { $, Emitter, keep, wait } from "./dom.js";
+import { $, Emitter, wait } from "./dom.js";
 
 const BASE = new URL("api/v1/", document.baseURI);
 export const events = new Emitter();
@@ -47,22 +47,6 @@ function addressOf(path, query) {
       if (one !== undefined && one !== null && one !== "") address.searchParams.append(name, one);
   return address;
 }
-
-/**
- * Stores the first request of a place, for early.js at the next visit, and returns the JSON that early.js fetched at this visit,
- * which may be outdated, or null.
- */
-export async function first(place, path, query) {
-  const { href } = addressOf(path, query),
-    known = window.early;
-  keep.set("first", { ...keep.get("first", {}), [place]: href });
-  window.early = null;
-  if (known?.address !== href) return null;
-  const answer = await known.answer.catch(() => null);
-  return answer?.ok ? answer.json().catch(() => null) : null;
-}
-// A device that was signed out shows nothing from its last visit.
-events.on("token", () => keep.set("first", {}));
 
 /**
  * Sends a request and returns the JSON (or with `as: "response"` the whole response).
@@ -229,12 +213,11 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) look();
 });
 
-/** Exchanges the token, or the code that another device shows, for a cookie that scripts cannot read. */
-export async function enter(typed, stay) {
-  const code = /^\d{3}[\s-]?\d{3}$/.test(typed);
-  await request("session", { body: code ? { code: typed, stay } : { token: typed, stay } });
+/** Exchanges the token for a cookie that scripts cannot read. */
+export async function enter(token, stay) {
+  await request("session", { body: { token, stay } });
 }
 /** Whether this device may change the library, or only search and play. */
 export async function mayChange() {
-  return (await request("devices")).rights === "change";
+  return (await request("session")).rights === "change";
 }

@@ -1,42 +1,21 @@
-// The page: navigation, sign-in, keyboard shortcuts, themes, dropped files.
-import { $, announce, h, icon, keep, keepHere } from "./dom.js";
+// The page: navigation, sign-in, keyboard shortcuts, dropped files.
+import { $, announce, h, keep, keepHere } from "./dom.js";
 import { enter, events, mayChange, request } from "./api.js";
 import * as player from "./player.js";
 import { recover } from "./playback.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
-import "./now.js";
-import * as list from "./list.js";
 import * as clusters from "./clusters.js";
 import * as genres from "./genres.js";
-import * as home from "./home.js";
-import * as makers from "./makers.js";
 import * as review from "./review.js";
 import * as library from "./library.js";
 import { take } from "./card.js";
-import { lookLater } from "./missing.js";
 import { sentence } from "./states.js";
 
-const PLACES = {
-  home,
-  listen,
-  map,
-  list,
-  genres,
-  albums: makers,
-  review,
-  library,
-  clusters,
-  artists: makers,
-  added: home.lists,
-};
-const ORDER = Object.keys(PLACES).slice(0, 8);
+const PLACES = { listen, map, genres, review, library, clusters };
+const ORDER = Object.keys(PLACES).slice(0, 5);
 /** Places that belong to another one in the navigation. */
-const WITHIN = {
-  clusters: "genres",
-  artists: "albums",
-  added: "home",
-};
+const WITHIN = { clusters: "genres" };
 let now = null,
   leave = new AbortController();
 
@@ -52,9 +31,9 @@ function go(again = false) {
   // Navigation cancels a pending search.
   clearTimeout($("search").timer);
   let to = route();
-  // Guests cannot review.
-  if (to.place === "review" && document.body.dataset.rights === "listen")
-    to = { place: "home", parts: [] };
+  // Only who may change labels reviews them.
+  if (to.place === "review" && document.body.dataset.rights === "read")
+    to = { place: "listen", parts: [] };
   for (const link of document.querySelectorAll("#places a"))
     if (link.dataset.place === (WITHIN[to.place] ?? to.place))
       link.setAttribute("aria-current", "page");
@@ -74,7 +53,7 @@ addEventListener("hashchange", () => go());
 /** A token in the address is exchanged for a cookie at once, and leaves the address. */
 async function begin() {
   const inHash = new URLSearchParams(location.hash.slice(1)),
-    given = inHash.get("token") ?? inHash.get("code");
+    given = inHash.get("token");
   if (given) {
     history.replaceState(null, "", location.pathname + location.search);
     try {
@@ -83,8 +62,6 @@ async function begin() {
       if (error.status) return showSignIn(sentence(error.message));
     }
   }
-  // Without a place in the address the page opens at Home.
-  if (location.hash.length < 2) history.replaceState(null, "", "#/home");
   // The rights of the last visit are assumed until the server answers, so that the page shows at once.
   const last = keep.get("rights", null);
   if (last) {
@@ -93,10 +70,10 @@ async function begin() {
   } else await loadRights();
   return go();
 }
-/** Hides the controls that a guest may not use. */
+/** Hides the controls that may not be used. */
 async function loadRights() {
   try {
-    document.body.dataset.rights = (await mayChange()) ? "change" : "listen";
+    document.body.dataset.rights = (await mayChange()) ? "change" : "read";
     keep.set("rights", document.body.dataset.rights);
     player.recall();
     recover();
@@ -111,42 +88,23 @@ function showSignIn(why) {
   leave.abort();
   now = null;
   $("main").replaceChildren();
-  const code = h("input", {
-    inputmode: "numeric",
-    autocomplete: "one-time-code",
-    maxlength: 7,
-    spellcheck: "false",
-    "aria-label": "Code of six digits",
-    placeholder: "482 193",
-    class: "six",
-    oninput: () => {
-      if (/^\d{3}\s?\d{3}$/.test(code.value.trim())) send(code.value);
-    },
-  });
   const secret = h("input", {
     type: "password",
     autocomplete: "current-password",
     spellcheck: "false",
-    "aria-label": "Password or token",
+    "aria-label": "Token or password",
   });
   const stay = h("input", { type: "checkbox", checked: true });
   const message = h("p", { class: "faint", role: "status" }, why ?? "");
-  let sent = null;
-  const send = async (typed) => {
-    if (sent === typed) return;
-    sent = typed;
+  const send = async () => {
     try {
-      await enter(typed.trim(), stay.checked);
+      await enter(secret.value.trim(), stay.checked);
       dialog.close();
       await loadRights();
       go(true);
     } catch (error) {
-      sent = null;
-      message.textContent =
-        error.status === 401 && typed === code.value
-          ? "This code is not valid: it was mistyped, already used, or shown more than ten minutes ago."
-          : sentence(error.message);
-      (typed === code.value ? code : secret).select();
+      message.textContent = sentence(error.message);
+      secret.select();
     }
   };
   dialog.replaceChildren(
@@ -155,39 +113,20 @@ function showSignIn(why) {
       {
         onsubmit: (event) => {
           event.preventDefault();
-          send(secret.value || code.value);
+          send();
         },
       },
       h("h2", { id: "sign-in-title" }, "Sign in"),
-      h(
-        "p",
-        {},
-        "Type the six digits shown on a device that is already signed in (Library, “Sign in another device”), or those that ",
-        h("code", {}, "voisin serve"),
-        " printed when it started.",
-      ),
-      code,
+      h("p", {}, "The server’s token: ", h("code", {}, "voisin serve --show-token"), " prints it."),
+      secret,
       h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")),
       message,
-      h(
-        "details",
-        {},
-        h("summary", {}, "With a password or the token"),
-        h(
-          "p",
-          { class: "faint" },
-          "The server’s password, if it has one, or its token: ",
-          h("code", {}, "voisin serve --show-token"),
-          " prints it.",
-        ),
-        secret,
-      ),
       h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Sign in")),
     ),
   );
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   dialog.showModal();
-  code.focus();
+  secret.focus();
 }
 
 // ---- loss of the server
@@ -203,21 +142,6 @@ events.on("back", () => {
   announce("The server is back");
   if (!document.body.dataset.rights) loadRights();
   go(true);
-});
-
-// ---- light and dark
-const dark = matchMedia("(prefers-color-scheme: dark)");
-function setTheme() {
-  const kept = keep.get("theme", null);
-  document.documentElement.dataset.theme = kept ?? (dark.matches ? "dark" : "light");
-  dispatchEvent(new Event("voisin-theme"));
-}
-dark.addEventListener("change", setTheme);
-$("theme").addEventListener("click", () => {
-  const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  // The system's own theme is not stored.
-  keep.set("theme", (other === "dark") === dark.matches ? null : other);
-  setTheme();
 });
 
 // ---- search
@@ -273,108 +197,6 @@ $("file-input").addEventListener("change", (event) => {
 });
 
 // ---- keys
-const HELP = [
-  [
-    "Player",
-    [
-      ["Space", "play or pause"],
-      ["← →", "5 seconds back or forward"],
-      ["P N", "previous, next"],
-      ["M", "sound off or on"],
-      ["Shift ↑ ↓", "louder, quieter"],
-      ["Q", "up next"],
-    ],
-  ],
-  [
-    "Places",
-    [
-      ["1 – 8", "Home, Listen, Map, List, Genres, Albums, Review, Library"],
-      ["/", "search"],
-      ["O", "open a file"],
-      ["T", "light or dark"],
-      ["?", "these keys"],
-      ["Esc", "close"],
-    ],
-  ],
-  [
-    "Lists",
-    [
-      ["↑ ↓", "from row to row; on a grip: move the row"],
-      ["L", "add the current track to the list"],
-      ["Ctrl Z", "on the list: undo"],
-    ],
-  ],
-  [
-    "Map",
-    [
-      ["arrows", "to the track in that direction"],
-      ["+ − 0", "zoom, show all"],
-      ["Enter", "open the card"],
-      ["P", "play"],
-      ["S", "select"],
-      ["L", "lasso"],
-    ],
-  ],
-  [
-    "Review",
-    [
-      ["A", "accept"],
-      ["K", "keep"],
-      ["S", "skip"],
-      ["Z", "undo"],
-    ],
-  ],
-];
-function showKeys() {
-  const dialog = $("keys"),
-    single = h("input", {
-      type: "checkbox",
-      checked: keep.get("keys", true),
-      onchange: (event) => keep.set("keys", event.target.checked),
-    });
-  dialog.replaceChildren(
-    h(
-      "div",
-      { class: "head" },
-      h("h2", { id: "keys-title" }, "Keys"),
-      h(
-        "button",
-        { type: "button", class: "quiet", "aria-label": "Close", onclick: () => dialog.close() },
-        icon("close"),
-      ),
-    ),
-    h(
-      "div",
-      { class: "keys" },
-      HELP.map(([title, keys]) =>
-        h(
-          "section",
-          {},
-          h("h3", {}, title),
-          h(
-            "dl",
-            {},
-            keys.map(([key, what]) =>
-              h(
-                "div",
-                {},
-                h(
-                  "dt",
-                  {},
-                  key.split(" ").map((part) => h("kbd", {}, part)),
-                ),
-                h("dd", {}, what),
-              ),
-            ),
-          ),
-        ),
-      ),
-    ),
-    h("label", { class: "inline" }, single, h("span", {}, "Single-key shortcuts")),
-  );
-  dialog.showModal();
-}
-$("help").addEventListener("click", showKeys);
 const KEYS = {
   " ": player.toggle,
   ArrowLeft: () => player.seekBy(-5),
@@ -387,13 +209,7 @@ const KEYS = {
     $("search").focus();
     $("search").select();
   },
-  "?": showKeys,
-  t: () => $("theme").click(),
   o: () => $("file-input").click(),
-  l: () => {
-    const entry = player.current();
-    if (entry && entry.track.id !== null) list.add([entry.track]);
-  },
 };
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !$("queue-panel").hidden) return player.openQueue(false);
@@ -402,13 +218,7 @@ document.addEventListener("keydown", (event) => {
     location.hash = "#/";
     return undefined;
   }
-  if (
-    event.ctrlKey ||
-    event.metaKey ||
-    event.altKey ||
-    document.querySelector("dialog[open]") ||
-    !keep.get("keys", true)
-  )
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
     return undefined;
   const field = event.target.closest("input, select, textarea"),
     name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -421,7 +231,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     return undefined;
   }
-  if (/^[1-8]$/.test(name)) {
+  if (/^[1-5]$/.test(name)) {
     location.hash = ORDER[name - 1] === "listen" ? "#/" : "#/" + ORDER[name - 1];
     event.preventDefault();
     return undefined;
@@ -443,8 +253,7 @@ document.addEventListener("keydown", (event) => {
   return undefined;
 });
 
-setTheme();
-begin().then(lookLater);
+begin();
 
 // For tests.
-window.voisin = { player, map, list, request };
+window.voisin = { player, map, request };

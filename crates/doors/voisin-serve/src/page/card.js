@@ -15,8 +15,6 @@ import {
 } from "./dom.js";
 import { request } from "./api.js";
 import * as player from "./player.js";
-import * as list from "./list.js";
-import { address } from "./makers.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
@@ -122,16 +120,7 @@ function head(track, entry) {
       "div",
       { class: "words" },
       name(titleOf(track), "h2", { title: titleOf(track) }),
-      h(
-        "p",
-        { class: "by" },
-        track.artist && track.id !== null
-          ? name(track.artist, "a", {
-              href: address("artists", track.artist),
-              title: track.artist,
-            })
-          : name(artistOf(track)),
-      ),
+      h("p", { class: "by" }, name(artistOf(track))),
       h(
         "p",
         { class: "faint" },
@@ -142,48 +131,11 @@ function head(track, entry) {
         { class: "acts" },
         play,
         track.id !== null && player.radioButton(() => [track]),
-        track.id !== null &&
-          h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
         iconButton("after", "Play next", () => player.enqueue([entry]), { class: "boxed" }),
-        track.id !== null &&
-          h(
-            "details",
-            { class: "menu" },
-            h("summary", {}, "Path"),
-            h(
-              "div",
-              { class: "menu-box" },
-              h(
-                "button",
-                {
-                  type: "button",
-                  onclick: (e) => {
-                    list.pathEnd(track, true);
-                    shut(e);
-                  },
-                },
-                "Begin a path here",
-              ),
-              h(
-                "button",
-                {
-                  type: "button",
-                  onclick: (e) => {
-                    list.pathEnd(track, false);
-                    shut(e);
-                  },
-                },
-                "End a path here",
-              ),
-            ),
-          ),
       ),
     ),
   );
 }
-const shut = (event) => {
-  event.target.closest("details").open = false;
-};
 
 function facts(track) {
   const all = [
@@ -362,8 +314,8 @@ function neighbours(place, signal, work) {
         ),
         h(
           "button",
-          { type: "button", class: "small", onclick: () => list.add(tracks) },
-          "Add all to the list",
+          { type: "button", class: "small", onclick: () => player.enqueue(all) },
+          "Play all next",
         ),
       ),
       h(

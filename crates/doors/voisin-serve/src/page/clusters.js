@@ -1,7 +1,6 @@
 // Groups of tracks that sound alike, regardless of genre.
 import { count, h, joined, name, percent } from "./dom.js";
 import { requestAll } from "./api.js";
-import * as list from "./list.js";
 import * as player from "./player.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
@@ -123,11 +122,6 @@ function choose(id) {
       { class: "part-acts" },
       h("button", { type: "button", class: "small", onclick: () => player.play(all) }, "Play all"),
       player.radioButton(() => cluster.members.toSpliced(MOST), { class: "small" }),
-      h(
-        "button",
-        { type: "button", class: "small", onclick: () => list.add(cluster.members.slice(0, MOST)) },
-        "Add to the list",
-      ),
     ),
     h(
       "ul",

@@ -169,15 +169,7 @@ const kept = (store) => ({
   },
 });
 /** Settings that last. */
-export const keep = {
-  ...kept(() => localStorage),
-  /** Calls `f` when another tab of this page stores a value. */
-  on(name, f) {
-    addEventListener("storage", (event) => {
-      if (event.key === "voisin-" + name) f();
-    });
-  },
-};
+export const keep = kept(() => localStorage);
 /** Values that last as long as this tab. */
 export const keepHere = kept(() => sessionStorage);
 

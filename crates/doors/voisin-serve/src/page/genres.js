@@ -1,5 +1,4 @@
-// How close the genres are to one another: a tree and a table of distances, and for each genre its kin, its typical tracks and
-// its borderline tracks.
+// How close the genres are to one another: a tree and a table of distances, and for each genre its kin and its typical tracks.
 import { count, h, isolated, joined, keep, name, percent, segments } from "./dom.js";
 import { requestAll } from "./api.js";
 import { mark } from "./playing_marks.js";
@@ -253,11 +252,7 @@ function choose(chosen) {
     h(
       "p",
       { class: "faint" },
-      joined([
-        count(genre.tracks, "track"),
-        genre.within.length ? h("span", {}, "within ", joined(genre.within, ", ")) : null,
-        `cohesion ${genre.cohesion.toFixed(2)}`,
-      ]),
+      joined([count(genre.tracks, "track"), `cohesion ${genre.cohesion.toFixed(2)}`]),
     ),
     h(
       "div",
@@ -275,23 +270,9 @@ function choose(chosen) {
               {},
               link(kin.genre),
               h("i", {
-                vars: {
-                  "--at": percent(kin.distance),
-                  "--low": kin.low,
-                  "--high": kin.high,
-                  "--mid": kin.distance,
-                },
+                vars: { "--at": percent(kin.distance), "--mid": kin.distance },
               }),
-              h(
-                "span",
-                {},
-                kin.distance.toFixed(2),
-                h(
-                  "small",
-                  { title: "Its true distance lies here with a certainty of 95 %" },
-                  ` ${kin.low.toFixed(2)}–${kin.high.toFixed(2)}`,
-                ),
-              ),
+              h("span", {}, kin.distance.toFixed(2)),
             ),
           ),
         ),
@@ -316,20 +297,6 @@ function choose(chosen) {
           genre.typical.map((track) => row({ track })),
         ),
       ),
-      genre.borderline.length
-        ? h(
-            "section",
-            { class: "part" },
-            h("h3", {}, "On the border"),
-            h(
-              "ul",
-              { class: "rows small" },
-              genre.borderline.map((track) =>
-                row({ track }, { note: "towards " + isolated(track.towards) }),
-              ),
-            ),
-          )
-        : null,
     ),
   );
   mark();

@@ -1,8 +1,7 @@
 // The library: its contents, and the scan for new files.
 import { bytes, count, h, name, segments, span, toast } from "./dom.js";
 import { request, scanEvents } from "./api.js";
-import { CHECKS, check } from "./checks.js";
-import { lookLater } from "./missing.js";
+import { failed } from "./failed.js";
 import { load, sentence } from "./states.js";
 
 const STATES = {
@@ -14,32 +13,26 @@ const STATES = {
 };
 
 export function show(root, route, signal) {
-  const what = route.parts[1];
+  const isFailed = route.parts[1] === "failed";
   const head = h(
     "header",
     { class: "page-head" },
     h("h1", {}, "Library"),
     segments("Parts of the library", [
-      ["#/library", "Overview", !CHECKS[what]],
-      ...Object.entries(CHECKS).map(([name, { title }]) => [
-        "#/library/" + name,
-        title,
-        name === what,
-      ]),
+      ["#/library", "Overview", !isFailed],
+      ["#/library/failed", "Failed", isFailed],
     ]),
   );
-  if (CHECKS[what]) {
+  if (isFailed) {
     const place = h("section", {});
     root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, head, place));
-    check(what, place, signal);
+    failed(place, signal);
     return;
   }
   const held = h("section", {}),
-    scan = h("section", { class: "scan for-change" }),
-    devices = h("section", { class: "scan for-change" }),
-    known = h("section", { class: "for-change signed-in" });
+    scan = h("section", { class: "scan for-change" });
   root.replaceChildren(
-    h("div", { class: "page library-page", "data-scrolls": "" }, head, scan, devices, known, held),
+    h("div", { class: "page library-page", "data-scrolls": "" }, head, scan, held),
   );
   const refresh = () =>
     load(
@@ -50,133 +43,6 @@ export function show(root, route, signal) {
     );
   refresh();
   scanner(scan, signal, refresh);
-  signInOther(devices, signal);
-  if (document.body.dataset.rights === "change") signedIn(known, signal);
-}
-
-const KINDS = { change: "full access", listen: "guest: search and play" };
-/** 5 minutes ago; 3 days ago. */
-const ago = (seconds) => {
-  const minutes = Math.round((Date.now() / 1000 - seconds) / 60);
-  if (minutes < 70) return "within the last hour";
-  if (minutes < 36 * 60) return count(Math.round(minutes / 60), "hour") + " ago";
-  return count(Math.round(minutes / (60 * 24)), "day") + " ago";
-};
-
-/** Devices that are signed in, with buttons to sign them out. */
-function signedIn(place, signal) {
-  load(
-    place,
-    signal,
-    (waiting) => request("devices", { signal, waiting }),
-    ({ devices }) => {
-      if (!devices.length) return;
-      place.append(
-        h("h2", {}, "Signed in"),
-        h(
-          "ul",
-          { class: "hand devices" },
-          devices.map((device) =>
-            h(
-              "li",
-              {},
-              h(
-                "span",
-                { class: "words" },
-                h("b", {}, device.name + (device.is_this ? " (this device)" : "")),
-                h("span", { class: "faint" }, `${KINDS[device.rights]} · seen ${ago(device.seen)}`),
-              ),
-              h(
-                "button",
-                {
-                  type: "button",
-                  class: "small",
-                  "aria-label": `Sign out ${device.name}`,
-                  onclick: async () => {
-                    try {
-                      await request("devices/" + device.id, {
-                        method: "DELETE",
-                        signal,
-                        once: true,
-                      });
-                      if (device.is_this) location.reload();
-                      else signedIn(place, signal);
-                    } catch (error) {
-                      if (error.name !== "AbortError") toast(sentence(error.message));
-                    }
-                  },
-                },
-                "Sign out",
-              ),
-            ),
-          ),
-        ),
-      );
-    },
-  );
-}
-
-/** A QR code; dark on white in any theme, as cameras expect it. */
-function qrCode({ qr, qr_side: side }) {
-  const space = "http://www.w3.org/2000/svg",
-    svg = document.createElementNS(space, "svg"),
-    path = document.createElementNS(space, "path");
-  svg.setAttribute("viewBox", `0 0 ${side} ${side}`);
-  svg.setAttribute("class", "qr");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", "QR code to sign in");
-  path.setAttribute("d", qr);
-  svg.append(path);
-  return svg;
-}
-
-/** A code shown here, to be typed on another device. */
-function signInOther(place, signal) {
-  const note = h(
-    "p",
-    { role: "status" },
-    "A device that opens this server’s address needs a code. It is valid once, for ten minutes.",
-  );
-  const code = (rights) => async () => {
-    try {
-      // Another device cannot reach this server under localhost.
-      const isReached = !/^(localhost|127\.|\[::1\])/.test(location.hostname);
-      const page = isReached ? location.origin + location.pathname : undefined;
-      const given = await request("devices", { body: { rights, page }, signal, once: true });
-      note.replaceChildren(
-        given.qr ? qrCode(given) : "",
-        given.qr
-          ? "Point the other device’s camera at this, or open this address there and type "
-          : "Type ",
-        h("b", { class: "code" }, given.code),
-        ` on the other device within ${Math.round(given.seconds / 60)} minutes. ` +
-          (rights === "change"
-            ? "It will have the rights of this device."
-            : "It may search and play, but change nothing."),
-      );
-    } catch (error) {
-      if (error.name !== "AbortError")
-        note.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
-    }
-  };
-  place.append(
-    h("h2", {}, "Sign in another device"),
-    note,
-    h(
-      "div",
-      { class: "part-acts" },
-      h(
-        "button",
-        { type: "button", id: "let-in", onclick: code("change") },
-        "Code for a device of yours",
-      ),
-      h(
-        "button",
-        { type: "button", id: "let-guest-in", onclick: code("listen") },
-        "Code for a guest",
-      ),
-    ),
-  );
 }
 
 function facts(status) {
@@ -256,13 +122,7 @@ function scanner(place, signal, refresh) {
           : progress.can_start
             ? "Finds new and changed files. Files that were analysed before are skipped."
             : "This server was started without a folder to scan. Add music in a terminal: voisin add FOLDER.";
-    const lost = (summary?.gone ?? 0) + (summary?.out_of_reach ?? 0);
-    if (!runs && lost)
-      note.append(" ", h("a", { href: "#/library/missing" }, `${count(lost, "file")} missing`));
-    if (was === "running" && !runs) {
-      refresh();
-      lookLater();
-    }
+    if (was === "running" && !runs) refresh();
     was = progress.state;
   }
   // Events of the server, as long as a scan runs.

@@ -1,11 +1,11 @@
 // Listen: all tracks or the search results on the left, the card of one on the right.
 import { $, count, h, icon, keep } from "./dom.js";
-import { first, request } from "./api.js";
+import { request } from "./api.js";
 import { filterMenu, markWrong, order, wanted } from "./filters.js";
 import { mark } from "./playing_marks.js";
 import { LongList, row } from "./tracks.js";
 import { card, fileCard } from "./card.js";
-import { empty, load, loadFirst, sentence } from "./states.js";
+import { empty, load, sentence } from "./states.js";
 
 let parts = null,
   pending = null,
@@ -127,10 +127,9 @@ export function seek() {
   const top = left?.listed === parts.listed ? left.top : 0;
   left = null;
   const page = (after, limit) => request("tracks", { query: { ...query, limit, after }, signal });
-  loadFirst(
+  load(
     parts.scroller,
     signal,
-    isWhole ? first("listen", "tracks", { ...query, limit: PAGE }) : null,
     (waiting) =>
       request("tracks", { query: { ...query, limit: PAGE }, signal, waiting }).catch((error) => {
         // The count of the last query would not fit the error message.
@@ -172,7 +171,13 @@ function bySound(words, signal) {
       },
     );
   load(parts.scroller, signal, work, (found) => {
-    if (!found) return noWord(words, signal);
+    if (!found)
+      return parts.scroller.replaceChildren(
+        empty(
+          "None of these words is known",
+          "A search by sound knows words such as calm, guitar or no voice. To search for a name, choose Names.",
+        ),
+      );
     parts.head.textContent =
       `Tracks that sound like “${words}”` +
       (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "") +
@@ -190,33 +195,7 @@ function bySound(words, signal) {
   });
 }
 
-/** The known words, to choose from, if no typed word is one of them. */
-async function noWord(_words, signal) {
-  const known = (await request("words", { signal })).words.map(({ word }) => word);
-  const choose = (word) => () => {
-    $("search").value = word;
-    seek();
-  };
-  parts.scroller.replaceChildren(
-    empty(
-      "None of these words is known",
-      `A search by sound knows ${known.length} words and their opposites: “calm guitar”, “no voice”. To search for a name, choose Names.`,
-    ),
-    h(
-      "ul",
-      { class: "chips words-known" },
-      known.map((word) =>
-        h(
-          "li",
-          {},
-          h("button", { type: "button", class: "plain-button", onclick: choose(word) }, word),
-        ),
-      ),
-    ),
-  );
-}
-
-export async function emptyLibrary(place, signal) {
+async function emptyLibrary(place, signal) {
   const scan = await request("scan", { signal }).catch(() => null);
   const start = async () => {
     try {

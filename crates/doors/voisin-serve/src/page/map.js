@@ -16,7 +16,6 @@ import {
 } from "./dom.js";
 import { requestAll } from "./api.js";
 import * as player from "./player.js";
-import * as list from "./list.js";
 import { artistOf, titleOf } from "./cover.js";
 import { labelOf } from "./filters.js";
 import { mark } from "./playing_marks.js";
@@ -183,7 +182,9 @@ function open(root, answer, signal, wanted) {
     clearTimeout(dwell);
     player.stopPreview();
   });
-  addEventListener("voisin-theme", () => recolour(map.way), { signal });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recolour(map.way), {
+    signal,
+  });
   changes.on("change", () => map.redraw(), signal);
   home();
   const kept = keep.get("colour", "genre");
@@ -362,26 +363,21 @@ function showSide() {
             {
               type: "button",
               class: "primary small",
-              id: "lasso-list",
-              onclick: () => {
-                list.add(picked);
-                map.chosen.clear();
-                showSide();
-                map.redraw();
-              },
+              onclick: () => player.play(picked.map((track) => ({ track }))),
             },
-            icon("add"),
-            "Add to the list",
+            icon("play"),
+            "Play",
           ),
           h(
             "button",
             {
               type: "button",
               class: "small",
-              onclick: () => player.play(picked.map((track) => ({ track }))),
+              id: "lasso-queue",
+              onclick: () => player.enqueue(picked.map((track) => ({ track }))),
             },
-            icon("play"),
-            "Play",
+            icon("after"),
+            "Play next",
           ),
           player.radioButton(() => picked, { class: "small" }),
         ),
@@ -433,7 +429,7 @@ function showSide() {
       h(
         "p",
         { class: "faint hint" },
-        "Tracks that sound alike lie together. Press one for details; draw a lasso around many to add them to the list.",
+        "Tracks that sound alike lie together. Press one for details; draw a lasso around many to play them.",
       ),
     );
   }

@@ -3,8 +3,6 @@
 //! The files need no token, since they have no data of the library. The page loads nothing from other servers, has no inline
 //! scripts or styles, and never treats text as markup; the policy below makes browsers enforce this.
 
-use std::collections::HashMap;
-use std::io::Write as _;
 use std::sync::LazyLock;
 
 use axum::Router;
@@ -13,10 +11,8 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
-use voisin_http::cached::{Validator, takes_gzip};
+use voisin_http::cached::Validator;
 use voisin_http::state::Shared;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -35,7 +31,7 @@ const APP: &[u8] = include_bytes!(env!("VOISIN_PAGE_BUNDLE"));
 const APP: &[u8] = include_bytes!("app.js");
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 33] = [
+const FILES: [(&str, &str, &[u8]); 26] = [
     (
         "page.css",
         "text/css; charset=utf-8",
@@ -53,22 +49,16 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("api.js", SCRIPT, include_bytes!("api.js")),
     ("app.js", SCRIPT, APP),
     ("card.js", SCRIPT, include_bytes!("card.js")),
-    ("checks.js", SCRIPT, include_bytes!("checks.js")),
     ("clusters.js", SCRIPT, include_bytes!("clusters.js")),
     ("cover.js", SCRIPT, include_bytes!("cover.js")),
     ("dom.js", SCRIPT, include_bytes!("dom.js")),
-    ("early.js", SCRIPT, include_bytes!("early.js")),
+    ("failed.js", SCRIPT, include_bytes!("failed.js")),
     ("filters.js", SCRIPT, include_bytes!("filters.js")),
     ("genres.js", SCRIPT, include_bytes!("genres.js")),
-    ("home.js", SCRIPT, include_bytes!("home.js")),
     ("library.js", SCRIPT, include_bytes!("library.js")),
-    ("list.js", SCRIPT, include_bytes!("list.js")),
     ("listen.js", SCRIPT, include_bytes!("listen.js")),
-    ("makers.js", SCRIPT, include_bytes!("makers.js")),
     ("map.js", SCRIPT, include_bytes!("map.js")),
     ("map-core.js", SCRIPT, voisin_explore::map::CORE.as_bytes()),
-    ("missing.js", SCRIPT, include_bytes!("missing.js")),
-    ("now.js", SCRIPT, include_bytes!("now.js")),
     ("playback.js", SCRIPT, include_bytes!("playback.js")),
     ("player.js", SCRIPT, include_bytes!("player.js")),
     (
@@ -79,7 +69,6 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("review.js", SCRIPT, include_bytes!("review.js")),
     ("sortable.js", SCRIPT, include_bytes!("sortable.js")),
     ("states.js", SCRIPT, include_bytes!("states.js")),
-    ("tiles.js", SCRIPT, include_bytes!("tiles.js")),
     ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
 
@@ -88,8 +77,6 @@ struct Served {
     /// A digest of all files, in their addresses, which browsers may therefore cache forever.
     version: String,
     index: Vec<u8>,
-    /// Compressed files by name.
-    packed: HashMap<&'static str, Vec<u8>>,
 }
 
 static SERVED: LazyLock<Served> = LazyLock::new(|| {
@@ -100,7 +87,7 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let version = hasher.finalize().to_hex()[..16].to_owned();
     let folder = format!("\"page/{version}/");
     let mut index = INDEX.to_owned();
-    for name in ["page.css", "early.js", "app.js"] {
+    for name in ["page.css", "app.js"] {
         // With the quotation mark, so that no other text of the page is replaced.
         index = index.replace(&format!("\"page/{name}"), &format!("{folder}{name}"));
     }
@@ -117,26 +104,8 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let index = index
         .replace("</head>", &format!("{preloads}</head>"))
         .into_bytes();
-    // Pictures are compressed by their own format.
-    let texts = FILES.iter().filter(|(_, kind, _)| *kind != PICTURE);
-    let packed = texts
-        .map(|(name, _, contents)| (*name, pack(contents)))
-        .chain([("index.html", pack(&index))])
-        .collect();
-    Served {
-        version,
-        index,
-        packed,
-    }
+    Served { version, index }
 });
-
-fn pack(contents: &[u8]) -> Vec<u8> {
-    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-    packer
-        .write_all(contents)
-        .and_then(|()| packer.finish())
-        .unwrap_or_default()
-}
 
 /// The page below a base path (empty, or `/voisin`).
 pub(super) fn router(base: &str) -> Router<Shared> {
@@ -156,7 +125,7 @@ pub(super) fn router(base: &str) -> Router<Shared> {
 }
 
 async fn index(sent: HeaderMap) -> Response<Body> {
-    file("index.html", HTML, &SERVED.index, NO_CACHE, &sent)
+    file(HTML, &SERVED.index, NO_CACHE, &sent)
 }
 
 async fn named(Path(name): Path<String>, sent: HeaderMap) -> Response<Body> {
@@ -174,7 +143,7 @@ async fn of_version(
 
 fn known(name: &str, control: &'static str, sent: &HeaderMap) -> Response<Body> {
     match FILES.iter().find(|(known, ..)| *known == name) {
-        Some((name, kind, contents)) => file(name, kind, contents, control, sent),
+        Some((_, kind, contents)) => file(kind, contents, control, sent),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -184,7 +153,6 @@ const NO_CACHE: &str = "no-cache";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 fn file(
-    name: &'static str,
     kind: &'static str,
     contents: &'static [u8],
     control: &'static str,
@@ -194,15 +162,7 @@ fn file(
     let mut answer = if state.is_known(sent) {
         state.unchanged(control)
     } else {
-        let packed = SERVED.packed.get(name).filter(|_| takes_gzip(sent));
-        let body: &'static [u8] = packed.map_or(contents, Vec::as_slice);
-        let mut answer = ([(header::CONTENT_TYPE, kind)], body).into_response();
-        let headers = answer.headers_mut();
-        if packed.is_some() {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        answer
+        ([(header::CONTENT_TYPE, kind)], contents).into_response()
     };
     state.put(&mut answer, control);
     // Also for 304: the client keeps the headers of its last answer.
@@ -270,10 +230,7 @@ mod tests {
             !INDEX.contains("style=") && !INDEX.contains("<style"),
             "an inline style"
         );
-        assert_eq!(INDEX.matches("<script").count(), 2);
-        assert!(
-            INDEX.contains("<script src=\"page/early.js\" async fetchpriority=\"high\"></script>")
-        );
+        assert_eq!(INDEX.matches("<script").count(), 1);
         assert!(INDEX.contains("<script type=\"module\" src=\"page/app.js\"></script>"));
     }
 }

@@ -13,10 +13,7 @@ import {
   setAwaited,
 } from "./api.js";
 
-/** The element that plays, and the one that loads the next entry: they swap. */
-export let audio = $("audio");
-let ahead = $("ahead"),
-  isAhead = null;
+export const audio = $("audio");
 /** Events: "change" (playing, paused or waiting), "playing", "time", "ended", and "unplayable" (the reason). */
 export const playback = new Emitter();
 /** The entry, whether it should play, and its position in seconds. */
@@ -51,51 +48,14 @@ export function begin(what, from, plays) {
   place = from;
   sounds = plays;
   tried = null;
-  if (from || !takeAhead()) load();
+  load();
   before = 0;
   changed();
 }
 
-/** Loads the beginning of the next entry, so that there is no gap before it. */
-export function prepare(next) {
-  if (!next || next.address || isGone() || isAhead === next.track.id) return;
-  isAhead = next.track.id;
-  ahead.src = audioOf(next.track.id);
-  ahead.load();
-}
-
-/** Swaps the elements if the entry was loaded ahead, and returns whether it was. */
-function takeAhead() {
-  const isReady =
-    entry.track.id !== null &&
-    entry.track.id === isAhead &&
-    !entry.address &&
-    !ahead.error &&
-    ahead.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA;
-  if (!isReady) return false;
-  const last = audio;
-  last.pause();
-  last.id = "ahead";
-  ahead.id = "audio";
-  ahead.volume = last.volume;
-  ahead.muted = last.muted;
-  audio = ahead;
-  ahead = last;
-  isAhead = null;
-  ahead.removeAttribute("src");
-  ahead.load();
-  broken = false;
-  loads++;
-  if (sounds) sound();
-  return true;
-}
-
-/** Listens to events of the element that plays, whichever of the two it is. */
+/** Listens to an event of the audio element. */
 export function onAudio(name, f) {
-  for (const element of [audio, ahead])
-    element.addEventListener(name, (event) => {
-      if (event.target === audio) f(event);
-    });
+  audio.addEventListener(name, f);
 }
 
 function load() {

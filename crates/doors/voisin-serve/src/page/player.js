@@ -24,13 +24,11 @@ import {
   onAudio,
   pause,
   playback,
-  prepare,
   resume,
   seconds,
 } from "./playback.js";
 import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
-import { isMissing } from "./missing.js";
 
 const preview = $("preview"),
   seek = $("seek");
@@ -38,11 +36,8 @@ const preview = $("preview"),
 let queue = [],
   at = -1,
   unplayable = 0;
-/** Whether tracks louder than LEVEL (LUFS) are turned down to it; the volume setting, and the factor applied to it. */
-const LEVEL = -18;
-let even = keep.get("even", false),
-  wanted = keep.get("volume", 1),
-  gain = 1;
+/** The volume setting. */
+let wanted = keep.get("volume", 1);
 /** At the end of the queue: "off", "all" from the beginning, "one" again; and whether similar music follows. */
 let repeat = keep.get("repeat", "off"),
   radio = keep.get("go-on", false);
@@ -58,11 +53,7 @@ export const isPlaying = (id) => current()?.track.id === id && isOn();
 export const paused = () => !isOn();
 
 function start(entry, from = 0, plays = true) {
-  if (plays) {
-    preview.pause();
-    elsewhere = false;
-  }
-  level(entry);
+  if (plays) preview.pause();
   begin(entry, from, plays);
 }
 
@@ -115,9 +106,8 @@ export const radioButton = (tracks, more = {}) =>
 /** Plays these entries, the one at `index` first. */
 export function play(entries, index = 0) {
   setStation(null);
-  const first = entries[index];
-  queue = entries.filter((entry) => !isMissing(entry.track.id));
-  at = queue.length ? Math.max(0, queue.indexOf(first)) : -1;
+  queue = [...entries];
+  at = queue.length ? index : -1;
   unplayable = 0;
   if (queue[at]) start(queue[at]);
 }
@@ -134,13 +124,12 @@ export function playNow(entry) {
 export function playFrom(entry, all) {
   const now = current();
   if (now && now.track.id === entry.track.id) return toggle();
-  const there = all.filter((one) => !isMissing(one.track.id)),
-    place = Math.max(
+  const place = Math.max(
       0,
-      there.findIndex((one) => one.track.id === entry.track.id),
+      all.findIndex((one) => one.track.id === entry.track.id),
     ),
     chosen = queue.slice(at + 1).filter((one) => one.chosen);
-  return play([...there.slice(0, place), entry, ...chosen, ...there.slice(place + 1)], place);
+  return play([...all.slice(0, place), entry, ...chosen, ...all.slice(place + 1)], place);
 }
 /** Queues entries next, behind those that were queued before. */
 export function enqueue(entries) {
@@ -181,24 +170,7 @@ export function setVolume(value) {
   showVolume();
 }
 function applyVolume() {
-  audio.volume = wanted * gain;
-  preview.volume = wanted;
-}
-/** Turns a loud track down, if that is on. Its loudness is requested if its list did not have it. */
-async function level(entry) {
-  gain = 1;
-  const { track } = entry;
-  if (even && track.id !== null) {
-    // A failed request is repeated the next time.
-    if (track.loudness === undefined)
-      track.loudness = await request("tracks/" + track.id).then(
-        (known) => known.loudness ?? null,
-        () => undefined,
-      );
-    if (current() !== entry) return;
-    if (Number.isFinite(track.loudness)) gain = Math.min(1, 10 ** ((LEVEL - track.loudness) / 20));
-  }
-  applyVolume();
+  audio.volume = preview.volume = wanted;
 }
 export function mute() {
   audio.muted = preview.muted = !audio.muted;
@@ -347,11 +319,9 @@ function shuffle() {
   show();
 }
 
-// ---- state that outlives the page and is shared by its tabs
-/** Whether another tab plays, or played last: this one shows its state until the user acts here. */
-let elsewhere = false,
-  noted = 0;
-const brief = ({ id, title, artist, album, seconds, codec, path, loudness }) => ({
+// ---- state that outlives the page
+let noted = 0;
+const brief = ({ id, title, artist, album, seconds, codec, path }) => ({
   id,
   title,
   artist,
@@ -359,10 +329,8 @@ const brief = ({ id, title, artist, album, seconds, codec, path, loudness }) => 
   seconds,
   codec,
   path,
-  loudness,
 });
 function remember() {
-  if (elsewhere) return;
   const near = queue.slice(Math.max(0, at - 50), at + 450),
     kept = near.filter((entry) => entry.track.id !== null && !entry.address);
   keep.set("player", {
@@ -378,52 +346,21 @@ function remember() {
   noted = seconds();
   keep.set("place", noted);
 }
-export function recall() {
-  if (!queue.length) take();
-}
 /** Restores the stored state, paused. */
-function take() {
-  const kept = keep.get("player", null),
-    before = current()?.track.id;
-  if (!kept?.queue?.[kept.at]) return;
+export function recall() {
+  const kept = keep.get("player", null);
+  if (queue.length || !kept?.queue?.[kept.at]) return;
   ({ queue, at } = kept);
-  if (current().track.id !== before) {
-    audio.preload = "metadata";
-    start(current(), keep.get("place", 0), false);
-  } else {
-    move(keep.get("place", 0));
-    show();
-  }
+  audio.preload = "metadata";
+  start(current(), keep.get("place", 0), false);
 }
-function follow() {
-  elsewhere = true;
-  pause();
-  preview.pause();
-  take();
-}
-// One tab plays at a time: the last one in which Play was pressed.
-keep.on("plays", follow);
-keep.on("player", () => {
-  if (!isOn()) follow();
-});
-keep.on("place", () => {
-  if (elsewhere) move(keep.get("place", 0));
-});
-for (const kind of ["pointerdown", "keydown"])
-  addEventListener(
-    kind,
-    () => {
-      elsewhere = false;
-    },
-    true,
-  );
 addEventListener("pagehide", remember);
 let dragged = false;
 function showTime() {
   seek.max = Math.max(1, length());
   if (!dragged) seek.value = seconds();
   seek.setAttribute("aria-valuetext", `${clock(seek.value)} of ${clock(length())}`);
-  if (isOn() && !elsewhere && Math.abs(seconds() - noted) > 2) {
+  if (isOn() && Math.abs(seconds() - noted) > 2) {
     noted = seconds();
     keep.set("place", noted);
   }
@@ -527,6 +464,11 @@ function showQueue() {
         },
         { off: "Repeat", all: "Repeat: all", one: "Repeat: this track" }[repeat],
       ),
+      h(
+        "button",
+        { type: "button", class: "small", id: "save", disabled: !queue.length, onclick: save },
+        "Save as M3U8",
+      ),
     ),
     h(
       "label",
@@ -544,21 +486,6 @@ function showQueue() {
         },
       }),
       h("span", {}, "Keep playing similar music"),
-    ),
-    h(
-      "label",
-      { class: "inline" },
-      h("input", {
-        type: "checkbox",
-        id: "even",
-        checked: even,
-        onchange: (event) => {
-          even = event.target.checked;
-          keep.set("even", even);
-          if (current()) level(current());
-        },
-      }),
-      h("span", {}, "Even loudness: turn loud tracks down"),
     ),
     h(
       "label",
@@ -582,6 +509,21 @@ function showQueue() {
         ),
   );
 }
+/** Saves the queue's tracks of the library, with the library's paths. */
+async function save() {
+  const tracks = queue.map((entry) => entry.track.id).filter((id) => id !== null);
+  try {
+    const answer = await request("lists", { body: { title: "voisin", tracks }, as: "response" });
+    const link = h("a", {
+      href: URL.createObjectURL(await answer.blob()),
+      download: "voisin.m3u8",
+    });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  } catch (error) {
+    toast(sentence(error.message));
+  }
+}
 function drop(i) {
   queue.splice(i, 1);
   if (i < at) at--;
@@ -604,17 +546,13 @@ export function openQueue(open = $("queue-panel").hidden) {
     if (now) panel.scrollTop = now.offsetTop - panel.clientHeight / 3;
   } else $("queue").focus();
 }
+
+/** The current entry's track, and those behind it. */
 export const upcoming = () => queue.slice(Math.max(0, at)).map((entry) => entry.track);
 
 // ---- events of the audio element
 const MOST_UNPLAYABLE = 25;
 let notice = null;
-/** Seconds before the end of a track at which the next one is loaded. */
-const AHEAD = 20;
-playback.on("time", () => {
-  if (isOn() && repeat !== "one" && length() - seconds() < AHEAD)
-    prepare(queue[at + 1] ?? (repeat === "all" ? queue[0] : undefined));
-});
 // For the lock screen.
 const reportPosition = () => {
   const duration = length();
@@ -628,40 +566,14 @@ const reportPosition = () => {
 };
 for (const name of ["playing", "pause", "seeked", "durationchange"]) onAudio(name, reportPosition);
 
-// ---- sleep timer
-let sleep = null;
-/** Stops after so many minutes, at the end of this track ("track"), or (null) not at all. */
-export function setSleep(when) {
-  clearTimeout(sleep?.timer);
-  sleep = when === null ? null : { when, until: Date.now() + when * 60000 };
-  if (sleep && when !== "track")
-    sleep.timer = setTimeout(() => {
-      sleep = null;
-      pause();
-    }, when * 60000);
-  changes.emit("change");
-}
-/** The timer and the minutes that are left. */
-export const sleeping = () =>
-  sleep && { when: sleep.when, left: Math.ceil((sleep.until - Date.now()) / 60000) };
-
 playback.on("time", showTime);
 playback.on("change", show);
 playback.on("playing", () => {
   unplayable = 0;
   show();
 });
-onAudio("play", () => {
-  elsewhere = false;
-  keep.set("plays", Date.now());
-  show();
-});
+onAudio("play", show);
 playback.on("ended", () => {
-  if (sleep?.when === "track") {
-    sleep = null;
-    pause();
-    return;
-  }
   if (repeat === "one" && current()) start(current());
   else if (at + 1 < queue.length || repeat === "all") step(1);
   else if (!awaitsMore()) pause();

@@ -1,7 +1,6 @@
 // Marks of the current track: covers with a play button, and rows.
 import { changes, h, icon, isolated } from "./dom.js";
 import { cover, titleOf } from "./cover.js";
-import { isMissing } from "./missing.js";
 import * as player from "./player.js";
 
 /** A cover that plays its track; `all`: returns its list, whose other tracks follow. */
@@ -29,13 +28,10 @@ export function mark() {
   const open = Number(location.hash.match(/^#\/track\/(\d+)/)?.[1] ?? NaN);
   for (const element of document.querySelectorAll(".index .track"))
     element.classList.toggle("is-open", Number(element.dataset.id) === open);
-  for (const element of document.querySelectorAll(".track, .slot")) {
+  for (const element of document.querySelectorAll(".track")) {
     const id = Number(element.dataset.id),
       sounds = player.isPlaying(id);
     element.classList.toggle("is-now", player.current()?.track.id === id);
-    element.classList.toggle("is-missing", isMissing(id));
-    const play = element.querySelector(".play-cover");
-    if (play) play.disabled = isMissing(id);
     element.querySelector(".play-cover use")?.setAttribute("href", sounds ? "#i-pause" : "#i-play");
   }
 }

@@ -1,5 +1,4 @@
-// The review of labels that look wrong: listen, accept the suggestion, or keep the label. Decisions are stored in the library,
-// and written into files only on request.
+// The review of labels that look wrong: listen, accept the suggestion, or keep the label. Decisions are stored in the library.
 import { announce, count, h, icon, isolated, joined, name, percent, toast } from "./dom.js";
 import { request, requestAll } from "./api.js";
 import * as player from "./player.js";
@@ -228,7 +227,8 @@ async function undo() {
   const last = room.done.pop();
   if (!last) return;
   try {
-    if (last.changed) await request("labels/undo", { method: "POST", once: true });
+    if (last.changed)
+      await request("labels", { body: { tracks: [last.suspect.id], genre: null }, once: true });
     room.at = last.at;
     announce("Undone");
     await draw();
@@ -239,13 +239,12 @@ async function undo() {
   }
 }
 
-/** The decisions so far, and writing them into the files. */
+/** The decisions so far. */
 async function written() {
   const { decided, signal } = room,
     labels = await requestAll("labels", ["by_hand"], { signal });
   if (signal.aborted) return;
   if (!labels.by_hand.length) return decided.replaceChildren();
-  const report = h("div", {});
   decided.replaceChildren(
     h("h2", {}, "Decided by hand"),
     h(
@@ -274,133 +273,6 @@ async function written() {
           ),
       ),
     ),
-    h(
-      "div",
-      { class: "part-acts" },
-      h(
-        "button",
-        {
-          type: "button",
-          class: "small",
-          id: "look",
-          onclick: () =>
-            look(
-              report,
-              labels.by_hand.map((label) => label.id),
-            ),
-        },
-        "Write them into the files …",
-      ),
-    ),
-    report,
-  );
-}
-
-/** A dry run, and after a confirmation the writing. */
-function look(report, tracks) {
-  // A few files a request, as each is copied while it is written; all in one run, so that one undo reverts them.
-  const all = async (dry_run) => {
-    const items = [],
-      many = dry_run ? 1000 : 10;
-    let run = null;
-    for (let i = 0; i < tracks.length; i += many) {
-      const answer = await request("labels/write", {
-        body: { tracks: tracks.slice(i, i + many), dry_run, run },
-        once: !dry_run,
-      });
-      items.push(...answer.items);
-      run = answer.run;
-    }
-    return { items, run };
-  };
-  load(
-    report,
-    room.signal,
-    () => all(true),
-    ({ items }) => {
-      const would = items.filter((item) => item.outcome === "would_write"),
-        others = items.length - would.length;
-      report.append(
-        h(
-          "p",
-          {},
-          would.length
-            ? `${count(would.length, "file")} would change${others ? `, ${others} stay as they are` : ""}. Their old tags are kept: voisin undo restores them.`
-            : "These files have these genres already, or cannot be written.",
-        ),
-        h(
-          "ul",
-          { class: "hand" },
-          would
-            .slice(0, 100)
-            .map((item) =>
-              h(
-                "li",
-                {},
-                name(item.path.split("/").pop(), "span", { class: "path" }),
-                h("span", {}, (item.before.join("; ") || "none") + " → " + item.after.join("; ")),
-              ),
-            ),
-        ),
-        would.length
-          ? h(
-              "div",
-              { class: "part-acts" },
-              h(
-                "button",
-                {
-                  type: "button",
-                  class: "primary",
-                  id: "write",
-                  onclick: () =>
-                    load(
-                      report,
-                      room.signal,
-                      () => all(false),
-                      (done) => {
-                        const wrote = done.items.filter(
-                            (item) => item.outcome === "written",
-                          ).length,
-                          failed = done.items.filter((item) => item.outcome === "failed");
-                        report.append(
-                          h(
-                            "p",
-                            { role: "status" },
-                            `${count(wrote, "file")} written. `,
-                            wrote
-                              ? h(
-                                  "span",
-                                  {},
-                                  "To undo this: ",
-                                  h("code", {}, "voisin undo " + done.run),
-                                )
-                              : "",
-                          ),
-                          failed.length
-                            ? h(
-                                "ul",
-                                { class: "hand" },
-                                failed.map((item) =>
-                                  h(
-                                    "li",
-                                    {},
-                                    name(item.path.split("/").pop(), "span"),
-                                    h("span", {}, item.reason),
-                                  ),
-                                ),
-                              )
-                            : "",
-                        );
-                      },
-                    ),
-                },
-                `Write ${count(would.length, "file")}`,
-              ),
-              h("button", { type: "button", onclick: () => report.replaceChildren() }, "Cancel"),
-            )
-          : "",
-      );
-    },
   );
 }
 

@@ -91,21 +91,4 @@ export async function load(place, signal, work, render, frame) {
   }
 }
 
-/**
- * As `load`, but renders the response of early.js first (`first` in api.js), and again if the current one differs.
- */
-export async function loadFirst(place, signal, known, work, render) {
-  let before = null;
-  const knownOrNew = async (waiting) => {
-    before = await known;
-    return before ?? work(waiting);
-  };
-  await load(place, signal, knownOrNew, render);
-  if (!before || signal.aborted) return;
-  const now = await work(() => {}).catch(() => null);
-  if (!now || signal.aborted || JSON.stringify(now) === JSON.stringify(before)) return;
-  const { scrollTop } = place;
-  await load(place, signal, () => now, render);
-  place.scrollTop = scrollTop;
-}
 export { sentence, wait };

@@ -1,7 +1,6 @@
 // A track's row in a list, and long lists of which only the rows in sight exist.
 import { announce, clock, h, iconButton, isolated, joined, name, percent } from "./dom.js";
 import { artistOf, titleOf } from "./cover.js";
-import * as list from "./list.js";
 import * as player from "./player.js";
 import { mark, playCover } from "./playing_marks.js";
 
@@ -61,9 +60,6 @@ export function row(
     }),
     iconButton("after", `Play ${isolated(title)} next`, () => player.enqueue([entry]), {
       class: "act after",
-    }),
-    iconButton("add", `Add ${isolated(title)} to the list`, () => list.add([track]), {
-      class: "act",
     }),
   );
 }

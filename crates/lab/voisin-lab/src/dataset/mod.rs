@@ -141,43 +141,6 @@ impl Dataset {
         });
     }
 
-    /// BLAKE3 of the contents, independent of the order of the rows: keys, labels, artists, albums,
-    /// parts, sizes of files, numbers.
-    pub fn digest(&self) -> String {
-        let mut lines: Vec<blake3::Hash> = self
-            .items
-            .iter()
-            .enumerate()
-            .map(|(row, item)| {
-                let mut line = blake3::Hasher::new();
-                let part = item.part.map_or("", Part::name);
-                let texts = [&item.label, &item.artist, &item.album];
-                let texts = texts.map(|text| text.as_deref().unwrap_or_default());
-                for text in [item.key.as_str(), part].into_iter().chain(texts) {
-                    // Separated by a byte that no text contains, so that "ab", "c" and "a", "bc" differ.
-                    line.update(text.as_bytes()).update(b"\0");
-                }
-                let size = item.path.as_ref().and_then(|path| path.metadata().ok());
-                line.update(&size.map_or(0, |file| file.len()).to_le_bytes());
-                for number in self
-                    .columns
-                    .iter()
-                    .flat_map(|columns| columns.values.row(row))
-                {
-                    line.update(&number.to_le_bytes());
-                }
-                line.finalize()
-            })
-            .collect();
-        // Sorted, so that the order of a table does not matter.
-        lines.sort_unstable_by_key(|line| *line.as_bytes());
-        let mut all = blake3::Hasher::new();
-        for line in lines {
-            all.update(line.as_bytes());
-        }
-        all.finalize().to_hex().to_string()
-    }
-
     /// Reads artists and albums from the files' tags, as `add` does, if the data set names no artist.
     pub fn read_tags(&mut self) {
         if self.items.iter().any(|item| item.artist.is_some()) {
@@ -209,7 +172,7 @@ impl Dataset {
     }
 
     /// Merges labels that differ only in case, Unicode composition or spaces into the most frequent spelling, and adds a note.
-    pub(crate) fn join_spellings(&mut self) {
+    fn join_spellings(&mut self) {
         let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
         for label in self.items.iter().filter_map(|item| item.label.as_ref()) {
             let known = spellings.entry(spelling_key(label)).or_default();
@@ -309,18 +272,31 @@ impl DatasetError {
     }
 }
 
-/// Reads a data set of files; `library` is read by [`crate::matrix::open`].
+/// Reads a data set.
 pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
-    match source.kind {
+    let mut set = match source.kind {
         Kind::Fma => fma::read(source),
         Kind::Folder => folder::read(source),
         Kind::Table => table::read(source),
         Kind::Features => columns::read(source),
-        Kind::Library => Err(DatasetError::Source {
+    }?;
+    if set.items.is_empty() {
+        let why = set
+            .faults
+            .first()
+            .map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
+        return Err(DatasetError::Source {
             text: source.to_string(),
-            problem: "expected a kind with files".to_owned(),
-        }),
+            problem: format!("expected tracks, found none that can be used{why}"),
+        });
     }
+    // Only tables list rows that cannot be used; other kinds have the keys of their items.
+    if set.keys.is_empty() {
+        set.keys = set.items.iter().map(|item| item.key.clone()).collect();
+    }
+    // Last, for all kinds, since classes are counted from here on.
+    set.join_spellings();
+    Ok(set)
 }
 
 /// The kind of data set that a path looks like.
@@ -392,15 +368,5 @@ mod tests {
         named.read_tags();
         let found: Vec<Option<String>> = artists(&named);
         assert_eq!(found, [None, Some("Muldjord".to_owned())]);
-    }
-
-    #[test]
-    fn a_digest_is_of_content_and_not_of_order() {
-        let one = set(&["a", "b"]);
-        let mut other = one.clone();
-        other.items.reverse();
-        assert_eq!(one.digest(), other.digest());
-        other.items[0].label = Some("c".to_owned());
-        assert_ne!(one.digest(), other.digest());
     }
 }

@@ -17,17 +17,14 @@ pub enum Kind {
     Folder,
     /// A CSV file.
     Table,
-    /// The library.
-    Library,
     /// A CSV file of computed features.
     Features,
 }
 
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 4] = [
     ("fma", Kind::Fma),
     ("folder", Kind::Folder),
     ("table", Kind::Table),
-    ("library", Kind::Library),
     ("features", Kind::Features),
 ];
 
@@ -35,7 +32,7 @@ const KINDS: [(&str, Kind); 5] = [
 fn options_of(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Fma => &["subset", "label"],
-        Kind::Folder | Kind::Library => &[],
+        Kind::Folder => &[],
         Kind::Table => &["audio", "path", "label", "artist", "split"],
         Kind::Features => &["tracks", "subset", "label", "artist", "split", "path"],
     }
@@ -46,7 +43,7 @@ fn options_of(kind: Kind) -> &'static [&'static str] {
 pub struct Source {
     /// Its layout.
     pub kind: Kind,
-    /// The folder or file; empty for the library.
+    /// The folder or file.
     pub path: PathBuf,
     options: BTreeMap<String, String>,
     /// Whether the layout was guessed from the path rather than given.
@@ -81,10 +78,7 @@ impl fmt::Display for Source {
             .iter()
             .find(|(_, kind)| *kind == self.kind)
             .map_or("", |(name, _)| name);
-        f.write_str(name)?;
-        if self.kind != Kind::Library {
-            write!(f, ":{}", self.path.display())?;
-        }
+        write!(f, "{name}:{}", self.path.display())?;
         self.options
             .iter()
             .try_for_each(|(key, value)| write!(f, ",{key}={value}"))
@@ -95,16 +89,6 @@ impl FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "library" {
-            let path = PathBuf::new();
-            let options = BTreeMap::new();
-            return Ok(Self {
-                kind: Kind::Library,
-                path,
-                options,
-                guessed: false,
-            });
-        }
         // Only a known kind before the colon, since a path may contain one too.
         let named = text.split_once(':').and_then(|(name, rest)| {
             KINDS
@@ -117,7 +101,7 @@ impl FromStr for Source {
             let path = at_home(text);
             let Some(kind) = super::kind_of(&path) else {
                 return Err(format!(
-                    "expected KIND:PATH (fma, folder, table, features), library, or the path of a folder or of a CSV file that is there; found \"{text}\""
+                    "expected KIND:PATH (fma, folder, table, features), or the path of a folder or of a CSV file that is there; found \"{text}\""
                 ));
             };
             return Ok(Self {

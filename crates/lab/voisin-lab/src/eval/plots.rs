@@ -1,14 +1,12 @@
-//! Pictures of genres and of sound: heat map, dendrogram, curves, spectrograms.
+//! Pictures of figures and of sound: curves, confusion, spectrograms.
 
 mod chart;
-mod kinship;
 mod sound;
 
 pub use chart::{Curve, bars, chart};
-pub use kinship::{kinship_dendrogram, kinship_heat_map};
 pub use sound::{Panel, Ramp, hertz, sound};
 
-use voisin_explore::scene::{Anchor, Rgb, Scene, blend, shorten};
+use crate::scene::{Anchor, Rgb, Scene, blend, shorten};
 
 const INK: Rgb = (34, 34, 34);
 /// Size of titles.

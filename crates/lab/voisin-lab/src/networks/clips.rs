@@ -12,14 +12,13 @@ use ndarray::ArrayD;
 use super::NetworkSettings;
 use crate::LabError;
 use crate::matrix::{DIGEST, FeatureSet, LONGEST, SoundFile, path_of, read_whole, write_whole};
+use crate::training::{ClipNumbers, NetworkRecipe, RecipeInput, TrainError, vary};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentId;
 use voisin_encoder::StackShape;
 use voisin_features::{DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, windows};
-use voisin_train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
-use voisin_train::{TrainError, vary};
 
 /// Speed of the fastest augmented copy, which needs that much more of a file.
 const FASTEST: f64 = 1.1;
@@ -345,8 +344,7 @@ impl FeatureSet for KeptSpectrograms {
         if let Err(error) = write_whole(&kept, &numbers) {
             let folder = self.folder.display();
             let why = format!(
-                "spectrograms cannot be kept in {folder}: {error}; free some space, or name another folder \
-                 with --cache, and repeat the command"
+                "spectrograms cannot be kept in {folder}: {error}; free some space and repeat the command"
             );
             return Err(self.broken.get_or_init(|| why).clone());
         }

@@ -3,10 +3,9 @@
 use ndarray::Array2;
 
 use crate::LabError;
+use crate::training::{LoadExample, TrackExamples, mean, outputs, predict};
+use voisin_encoder::FinishedStack;
 use voisin_learn::metrics::argmax;
-use voisin_train::classifier::{
-    ClassPredictor, LoadExample, TrackExamples, mean, outputs, predict, votes,
-};
 
 /// Outputs of a network, `[track][window][class]`.
 pub(super) type WindowProbabilities = Vec<Vec<Vec<f32>>>;
@@ -17,6 +16,17 @@ pub(super) fn joined(windows: &WindowProbabilities) -> Result<Array2<f32>, LabEr
     let shape = (rows.len(), rows.first().map_or(0, Vec::len));
     Array2::from_shape_vec(shape, rows.concat())
         .map_err(|error| LabError::Options(error.to_string()))
+}
+
+/// The share of windows whose likeliest class each class is.
+fn votes(windows: &[Vec<f32>]) -> Vec<f32> {
+    let one_hot = |window: &Vec<f32>| {
+        let best = argmax(window);
+        (0..window.len())
+            .map(|class| if class == best { 1.0 } else { 0.0 })
+            .collect()
+    };
+    mean(&windows.iter().map(one_hot).collect::<Vec<_>>())
 }
 
 /// Accuracy of single windows, and of tracks by the windows' mean and by their votes; empty if each track has one window.
@@ -78,7 +88,7 @@ impl<'a> RunExamples<'a> {
     /// Class probabilities of each track's windows.
     pub(super) fn predict(
         self,
-        net: &dyn ClassPredictor,
+        net: &FinishedStack,
         tracks: &[usize],
         batch: usize,
     ) -> Result<WindowProbabilities, LabError> {
@@ -88,7 +98,7 @@ impl<'a> RunExamples<'a> {
     /// Outputs of the inner layer for each track's windows.
     pub(super) fn inner(
         self,
-        net: &dyn ClassPredictor,
+        net: &FinishedStack,
         tracks: &[usize],
         batch: usize,
     ) -> Result<WindowProbabilities, LabError> {

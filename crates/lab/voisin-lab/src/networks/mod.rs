@@ -2,7 +2,7 @@
 //!
 //! Spectrograms of every track are stored on disk ([`clips`]), the network is trained on the
 //! training part and its best epoch chosen on the validation part ([`run`]), and evaluated as any
-//! other run. Not for: the networks and the loop, which are in [`voisin_train::classifier`].
+//! other run. Not for: the networks and the loop, which are in [`training`](super::training).
 
 mod clips;
 mod examples;

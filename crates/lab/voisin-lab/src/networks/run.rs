@@ -13,15 +13,13 @@ use crate::config::Config;
 use crate::leak;
 use crate::matrix::{FeatureSet, SoundFile};
 use crate::report::{Learning, Method, Report};
-use crate::run::{Clock, Progress, RunInputs, among, digests, publish};
-use voisin_base::regular_file;
-use voisin_encoder::{Device, DeviceChoice, Stack, StackShape};
-use voisin_learn::metrics::argmax;
-use voisin_train::TrainError;
-use voisin_train::classifier::{
-    ClassNetOptions, ClassPredictor, EpochFigures, Fitted, LayerNet, NetworkRecipe, TrackExamples,
-    Trainable, fit, mean, read_tensors,
+use crate::run::{Progress, RunInputs, among, publish};
+use crate::training::session::read_tensors;
+use crate::training::{
+    ClassNetOptions, EpochFigures, Fitted, NetworkRecipe, TrackExamples, TrainError, fit, mean,
 };
+use voisin_encoder::{Device, DeviceChoice, FinishedStack, Stack, StackShape, StackTrain};
+use voisin_learn::metrics::argmax;
 
 /// Name of the best epoch's weights in a run's folder.
 const BEST: &str = "best.safetensors";
@@ -47,10 +45,10 @@ fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError>
 }
 
 /// The network before its first step.
-fn network(config: &Config, classes: usize, device: Device) -> Result<LayerNet, LabError> {
+fn network(config: &Config, classes: usize, device: Device) -> Result<StackTrain, LabError> {
     let (recipe, settings) = named(config)?;
     let stack = stack(&recipe, settings, classes)?;
-    Ok(LayerNet::new(
+    Ok(StackTrain::new(
         stack,
         config.seed,
         settings.initialise,
@@ -63,7 +61,7 @@ fn stack(
     settings: &NetworkSettings,
     classes: usize,
 ) -> Result<Stack, LabError> {
-    let stack = Stack::new(&settings.layers, settings.input(recipe), classes);
+    let stack = Stack::new(&recipe.layers(), settings.input(recipe), classes);
     Ok(stack.map_err(TrainError::from)?)
 }
 
@@ -86,9 +84,8 @@ pub fn train(
 ) -> Result<Report, LabError> {
     let config = given.config;
     let (recipe, settings) = named(config)?;
-    let mut cost = given.cost;
     let bench = Bench::new(config, given.matrix)?;
-    let (work, digest) = bench.begin_work(run, given.set)?;
+    bench.write_data(run)?;
     let rows = &bench.matrix.rows;
     let counts = bench.matrix.values.column(0);
     let kept_of: Vec<usize> = counts.iter().map(|count| *count as usize).collect();
@@ -150,7 +147,6 @@ pub fn train(
     }
 
     let test = bench.test_rows(given.chosen_among);
-    let clock = Clock::start();
     let count = fits.len();
     let mut answers = Vec::new();
     let mut last = None;
@@ -194,9 +190,9 @@ pub fn train(
         let Some(fitted) = fitted else {
             return Err(LabError::Interrupted);
         };
-        let net = net.finished()?;
+        let net = net.finished().map_err(TrainError::from)?;
         if let Some(fold) = folds.get(number) {
-            let predicted = examples.predict(&*net, &fold.test, settings.training.batch)?;
+            let predicted = examples.predict(&net, &fold.test, settings.training.batch)?;
             answers.push(joined(&predicted)?);
             // Figures of windows are over all folds, unless there is a test part below.
             windowed.extend(predicted);
@@ -209,9 +205,6 @@ pub fn train(
             "expected training tracks, found none".into(),
         ));
     };
-    cost.push(clock.cost("training the network"));
-
-    let clock = Clock::start();
     progress(&Progress {
         share: 1.0,
         doing: "figures".to_owned(),
@@ -223,7 +216,7 @@ pub fn train(
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
     let mut predictions = None;
     if !test.is_empty() {
-        windowed = examples.predict(&*net, &test, settings.training.batch)?;
+        windowed = examples.predict(&net, &test, settings.training.batch)?;
         truth = test.iter().map(|&row| bench.class_of[row]).collect();
         predictions = Some(joined(&windowed)?);
     }
@@ -232,32 +225,17 @@ pub fn train(
     } else {
         "validation"
     };
-    let figures = bench.conclude(
-        run,
-        given.set,
-        (&folds, &answers),
-        (&test, predictions),
-        otherwise,
-    )?;
-    cost.push(clock.cost("figures"));
-
-    // The digest of the run covers the weights on disk.
-    let best = run.join(BEST);
-    let bytes = regular_file::read(&best, 4 << 30).map_err(LabError::io(&best))?;
+    let figures = bench.conclude(run, (&folds, &answers), (&test, predictions), otherwise)?;
     let method = Method {
         chosen: true,
         ..method
     };
-    let digests = digests(config, given.set, digest, &bytes);
     let mut report = bench.report(
         given.set,
         vec![method],
         figures,
         Vec::new(),
         leak::find_overlaps(rows, &bench.split),
-        cost,
-        digests,
-        given.command,
     );
     report.judged_by += &among(given.chosen_among);
     let spectrograms: usize = kept_of.iter().sum();
@@ -275,7 +253,7 @@ pub fn train(
         }),
         ..report
     };
-    publish(run, &report, &work)?;
+    publish(run, &report)?;
     Ok(report)
 }
 
@@ -336,7 +314,7 @@ pub enum NetworkOutput {
 /// A run's network as a feature set.
 pub struct RunNetwork {
     reader: ClipReader,
-    net: Box<dyn ClassPredictor>,
+    net: FinishedStack,
     output: NetworkOutput,
     columns: Vec<String>,
     crops: usize,
@@ -357,22 +335,23 @@ impl RunNetwork {
         let mut net = network(config, classes.len(), device)?;
         let path = run.join(BEST);
         let mut tensors = read_tensors(&path)?;
-        net.restore(&mut |name| tensors.remove(name))
-            .map_err(|problem| LabError::run(&path, problem))?;
+        net.restore(|name| tensors.remove(name))
+            .map_err(|name| LabError::run(&path, format!("tensor \"{name}\" does not fit")))?;
         // augmented copies are used in training only
         let settings = NetworkSettings {
             copies: 0,
             ..settings.clone()
         };
         let net = match output {
-            NetworkOutput::Probabilities => net.finished()?,
-            NetworkOutput::InnerLayer => net.inner()?,
+            NetworkOutput::Probabilities => net.finished(),
+            NetworkOutput::InnerLayer => net.inner(),
         };
+        let net = net.map_err(TrainError::from)?;
         Ok(Self {
             reader: ClipReader::new(recipe, &settings)?,
             columns: match output {
                 NetworkOutput::Probabilities => classes,
-                NetworkOutput::InnerLayer => (0..net.classes())
+                NetworkOutput::InnerLayer => (0..net.stack().classes())
                     .map(|i| format!("inner_{i:03}"))
                     .collect(),
             },
@@ -410,8 +389,8 @@ impl FeatureSet for RunNetwork {
             load: &load,
         };
         let found = match self.output {
-            NetworkOutput::Probabilities => examples.predict(&*self.net, &[0], self.batch),
-            NetworkOutput::InnerLayer => examples.inner(&*self.net, &[0], self.batch),
+            NetworkOutput::Probabilities => examples.predict(&self.net, &[0], self.batch),
+            NetworkOutput::InnerLayer => examples.inner(&self.net, &[0], self.batch),
         };
         found
             .map(|windows| mean(&windows[0]))

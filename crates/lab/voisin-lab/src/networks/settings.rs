@@ -2,15 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::training::{ClassTraining, NetworkRecipe, RecipeInput};
 use voisin_encoder::{FirstWeights, Stack, StackShape};
-use voisin_train::classifier::{ClassTraining, NetworkRecipe, RecipeInput};
 
 /// Settings of a network and its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
-    /// Its layers.
-    pub layers: Vec<String>,
     /// Seconds of a clip, for networks of clips.
     pub seconds: f64,
     /// Seconds that are cut out of a clip each time, at random in training and evenly spread in the evaluation; 0: no crops.
@@ -27,7 +25,6 @@ impl NetworkSettings {
     /// Defaults of a recipe.
     pub fn of(recipe: &NetworkRecipe) -> Self {
         Self {
-            layers: recipe.layers().into_iter().map(str::to_owned).collect(),
             seconds: recipe.seconds(),
             crop: recipe.crop as f64 / 1000.0,
             copies: recipe.copies,
@@ -78,9 +75,9 @@ impl NetworkSettings {
             .check()
             .map_err(|problem| format!("network.{problem}"))?;
         // The number of classes depends on the data; any number shows whether the layers fit each other.
-        let fitting = Stack::new(&self.layers, self.input(recipe), 2);
+        let fitting = Stack::new(&recipe.layers(), self.input(recipe), 2);
         fitting
             .map(|_| ())
-            .map_err(|error| format!("network.layers: {error}"))
+            .map_err(|error| format!("network.seconds: {error}"))
     }
 }

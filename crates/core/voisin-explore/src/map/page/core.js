@@ -65,7 +65,7 @@ class Nearest {
 const EDGE = 40;
 // Smaller categories have no name on the map: over a few dots it would read as that of the cloud around them.
 const FEWEST = 5,
-  // A second cloud begins at this share of the map's width or height from the first (labels.rs has the same).
+  // A second cloud begins at this share of the map's width or height from the first.
   APART = 0.15,
   GRID = 64;
 
@@ -273,7 +273,7 @@ export class PointMap {
           .map(({ x, y }) => ({ ...line, x, y, size }));
       });
   }
-  /** The member nearest to the mean of those around the fullest cell of a grid (coarser for a small `all`), as in labels.rs. */
+  /** The member nearest to the mean of those around the fullest cell of a grid (coarser for a small `all`). */
   densest(members, all) {
     const [x0, y0, x1, y1] = this.near.bounds,
       side = Math.max(6, Math.min(48, Math.round(2 * Math.sqrt(all)))),

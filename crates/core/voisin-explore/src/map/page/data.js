@@ -27,20 +27,13 @@ const X = new Float32Array(N),
 const ids = new Float64Array(unpack(raw.ids));
 const artists = column(raw.artists),
   albums = column(raw.albums),
-  folders = column(raw.folders),
-  places = column(raw.places);
+  folders = column(raw.folders);
 const predicted = column(raw.predicted),
   clusters = column(raw.clusters),
-  words = column(raw.words),
   genreSets = column(raw.genre_sets);
 const genreNames = raw.genres;
 const years = new Int16Array(unpack(raw.years)),
   seconds = new Float32Array(unpack(raw.seconds));
-const scales = raw.scales.map(({ name, values }) => ({
-  name,
-  // In hundredths; 65535 is none.
-  numbers: Float64Array.from(new Uint16Array(unpack(values)), (v) => (v === 65535 ? NaN : v / 100)),
-}));
 const probability = new Uint8Array(unpack(raw.probability));
 const neighbours = new Uint32Array(unpack(raw.neighbours)),
   similarity = new Int16Array(unpack(raw.similarity));
@@ -97,29 +90,9 @@ const MODES = {
     ...byColumn(predicted, genreNames),
   },
   cluster: { label: "Cluster", none: "noise", ...byColumn(clusters) },
-  word: { label: "Word", none: "no word", ...byColumn(words) },
   artist: { label: "Artist", none: "no artist", ...byColumn(artists) },
   year: { label: "Year", none: "no year", numbers: Float64Array.from(years, (y) => y || NaN) },
-  folder: { label: "Folder", none: "no folder", ...byColumn(places) },
-  agreement: {
-    label: "Tag and prediction",
-    none: "not both known",
-    marked: false,
-    order: ["agree", "differ"],
-    name(i) {
-      const tags = genresOf(i),
-        guess = named(predicted, i);
-      if (!tags.length || !guess) return null;
-      return tags.some((tag) => fold(tag) === fold(guess)) ? "agree" : "differ";
-    },
-  },
 };
-for (const { name, numbers } of scales)
-  MODES["scale " + name] = {
-    label: name[0].toUpperCase() + name.slice(1).replaceAll("-", " "),
-    none: "no value",
-    numbers,
-  };
 // Only colourings for which some track has a value.
 const usable = Object.keys(MODES).filter((key) => {
   const { numbers, name } = MODES[key];

@@ -69,7 +69,7 @@ const map = new PointMap({
 
 // ---- legend and colours
 function setMode(key) {
-  mode = [key, raw.mode].find((way) => usable.includes(way)) ?? usable[0];
+  mode = usable.includes(key) ? key : usable[0];
   $("mode").value = mode;
   map.hidden.clear();
   map.colourBy(MODES[mode]);
@@ -167,13 +167,6 @@ function select(i, center) {
       ],
       ["Cluster", named(clusters, i)],
       ["Year", years[i] || ""],
-      [
-        "Scales",
-        scales
-          .filter(({ numbers }) => !Number.isNaN(numbers[i]))
-          .map(({ name, numbers }) => name + " " + Math.round(numbers[i]))
-          .join(", "),
-      ],
       ["Length", seconds[i] ? clock(seconds[i]) : ""],
       ["File", pathOf(i)],
     ];
@@ -511,7 +504,7 @@ for (const key of usable) {
   $("mode").append(option);
 }
 document.documentElement.dataset.theme = wantedTheme();
-setMode(raw.mode);
+setMode("genre");
 recall();
 if (!location.hash)
   announce("Drag to move, wheel or pinch to zoom, click a track to see its nearest.");

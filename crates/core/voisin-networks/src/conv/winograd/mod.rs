@@ -69,16 +69,7 @@ pub(super) struct Groups {
 impl Groups {
     /// For the microkernels of `isa`.
     pub(super) fn new(tiles: usize, isa: Isa) -> Self {
-        Self::of_size(tiles, microkernel(isa).0)
-    }
-
-    /// One group of all tiles.
-    pub(super) fn one(tiles: usize) -> Self {
-        Self::of_size(tiles, tiles)
-    }
-
-    fn of_size(tiles: usize, mr: usize) -> Self {
-        let count = tiles.div_ceil(mr).max(1);
+        let count = tiles.div_ceil(microkernel(isa).0).max(1);
         Self {
             tiles,
             count,

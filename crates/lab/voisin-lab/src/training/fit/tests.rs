@@ -1,0 +1,210 @@
+use super::*;
+use crate::training::{ClassWeights, NetworkRecipe, Schedule};
+use voisin_encoder::{DeviceChoice, FirstWeights, Stack, StackShape};
+
+const CELLS: usize = 6;
+
+fn net(classes: usize) -> StackTrain {
+    let layers = ["linear 16", "relu", "dropout 0.1", "linear classes"];
+    let stack = Stack::new(&layers, StackShape::Vector(CELLS), classes).unwrap();
+    StackTrain::new(
+        stack,
+        3,
+        FirstWeights::Torch,
+        DeviceChoice::Cpu.resolve().unwrap(),
+    )
+}
+
+fn options(folder: &Path) -> ClassNetOptions {
+    ClassNetOptions {
+        folder: folder.to_owned(),
+        training: ClassTraining {
+            epochs: 8,
+            batch: 7,
+            rate: 2e-2,
+            schedule: Schedule::Cosine,
+            weight_decay: 1e-3,
+            clip: 5.0,
+            ..NetworkRecipe::named("baseline-cnn").unwrap().training
+        },
+        image: Some([2, 3]),
+        seed: 4,
+        checkpoint_every: Duration::from_hours(1),
+    }
+}
+
+/// Three classes around different centres, 30 tracks of one to three examples.
+#[expect(clippy::unnecessary_wraps, reason = "what reads a file may fail")]
+fn example(
+    track: usize,
+    window: usize,
+    place: Option<f64>,
+    to: &mut [f32],
+) -> Result<(), TrainError> {
+    let moved = place.map_or(0, |place| (4.0 * place) as u64);
+    let mut random = Random::stream(track as u64, (window as u64) << 8 | moved);
+    for (place, x) in to.iter_mut().enumerate() {
+        *x = (if place % 3 == track % 3 { 2.0 } else { 0.0 }) + 0.5 * random.normal() as f32;
+    }
+    Ok(())
+}
+
+/// - `stop_at`: steps of each session
+fn trained(folder: &Path, options: &ClassNetOptions, stop_at: usize) -> (usize, Fitted) {
+    let class_of: Vec<usize> = (0..30).map(|track| track % 3).collect();
+    let windows: Vec<usize> = (0..30).map(|track| 1 + track % 3).collect();
+    let (training, validation): (Vec<usize>, Vec<usize>) = (0..30).partition(|track| track % 5 > 0);
+    let examples = TrackExamples {
+        class_of: &class_of,
+        windows: &windows,
+        copies: 1,
+        training: &training,
+        validation: &validation,
+        load: &example,
+    };
+    let mut sessions = 0;
+    loop {
+        sessions += 1;
+        let mut steps = 0;
+        let mut net = net(3);
+        let found = fit(&mut net, options, examples, &mut |_| {
+            steps += 1;
+            steps < stop_at
+        });
+        if let Some(fitted) = found.unwrap() {
+            assert!(folder.join("metrics.csv").exists());
+            let windows = predict(&net.finished().unwrap(), examples, &validation, 4).unwrap();
+            let rows: Vec<Vec<f32>> = windows.iter().map(|one| mean(one)).collect();
+            let right = rows
+                .iter()
+                .zip(&validation)
+                .filter(|(p, track)| argmax(*p) == class_of[**track]);
+            assert_eq!(right.count(), fitted.history[fitted.best].validation_right);
+            assert!(
+                rows.iter()
+                    .all(|p| (p.iter().sum::<f32>() - 1.0).abs() < 1e-5)
+            );
+            return (sessions, fitted);
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_training_gives_the_same_weights() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
+    let (sessions, whole) = trained(folders[0].path(), &options(folders[0].path()), usize::MAX);
+    let last = whole.history.last().unwrap();
+    assert!(
+        (sessions, last.epoch, last.validation_right) == (1, 8, 6),
+        "{last:?}"
+    );
+    assert!(
+        last.train_loss < 0.5 * whole.history[0].train_loss,
+        "{:?}",
+        whole.history
+    );
+    let best = whole
+        .history
+        .iter()
+        .map(|epoch| epoch.validation_right)
+        .max()
+        .unwrap();
+    let first = whole
+        .history
+        .iter()
+        .position(|epoch| epoch.validation_right == best);
+    assert_eq!(first, Some(whole.best));
+    let (sessions, cut) = trained(folders[1].path(), &options(folders[1].path()), 5);
+    assert!(sessions > 10 && bytes(0) == bytes(1));
+    let figures = |fitted: &Fitted| -> Vec<(u64, f64, usize)> {
+        fitted
+            .history
+            .iter()
+            .map(|one| (one.step, one.train_accuracy, one.validation_right))
+            .collect()
+    };
+    assert_eq!(figures(&whole), figures(&cut));
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(5)
+        .build()
+        .unwrap();
+    threads.install(|| trained(folders[2].path(), &options(folders[2].path()), usize::MAX));
+    assert_eq!(bytes(0), bytes(2));
+}
+
+#[test]
+fn a_regularised_training_learns_and_resumes_bit_for_bit() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let train_until = |at: usize, training: ClassTraining, stop_at: usize| {
+        let options = ClassNetOptions {
+            training,
+            ..options(folders[at].path())
+        };
+        trained(folders[at].path(), &options, stop_at).1
+    };
+    let training = ClassTraining {
+        epochs: 12,
+        schedule: Schedule::Plateau,
+        l1: 1e-4,
+        l2: 1e-3,
+        class_weights: ClassWeights::Balanced,
+        label_smoothing: 0.1,
+        mixup: 0.2,
+        mask: 0.5,
+        ..options(folders[0].path()).training
+    };
+    let whole = train_until(0, training, usize::MAX);
+    assert_eq!(
+        whole.history[whole.best].validation_right, 6,
+        "{:?}",
+        whole.history
+    );
+    train_until(1, training, 9);
+    let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
+    assert!(bytes(0) == bytes(1));
+    // the entropy of smoothed targets is a lower bound of the loss
+    assert!(
+        whole.history.iter().all(|epoch| epoch.train_loss > 0.25),
+        "{:?}",
+        whole.history
+    );
+}
+
+#[test]
+fn training_stops_after_epochs_without_improvement() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path());
+    (options.training.epochs, options.training.patience) = (100, 3);
+    let (_, fitted) = trained(folder.path(), &options, usize::MAX);
+    assert_eq!(fitted.history.len(), fitted.best + 1 + 3);
+    let text = std::fs::read_to_string(folder.path().join("metrics.csv")).unwrap();
+    assert_eq!(text.lines().count(), 1 + fitted.history.len());
+    assert!(text.starts_with("epoch,step,seconds,rate,train_loss,train_accuracy,validation_loss,"));
+}
+
+#[test]
+fn checkpoints_of_other_data_and_damaged_ones_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(CHECKPOINT);
+    trained(folder.path(), &options(folder.path()), usize::MAX);
+    let whole = std::fs::read(&path).unwrap();
+    let refused = |windows: &[usize]| {
+        let examples = TrackExamples {
+            class_of: &[0, 1, 2],
+            windows,
+            copies: 0,
+            training: &[0, 1],
+            validation: &[2],
+            load: &example,
+        };
+        fit(&mut net(3), &options(folder.path()), examples, &mut |_| {
+            true
+        })
+        .unwrap_err()
+        .to_string()
+    };
+    assert!(refused(&[1, 1, 1]).contains("expected a training on 2 spectrograms, found one on 96"));
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert!(refused(&[48, 48, 1]).contains("checkpoint.safetensors"));
+}

@@ -1,0 +1,23 @@
+//! Training of networks: their recipes, the loop of epochs, the optimiser and its checkpoints.
+//!
+//! Not for: the arithmetic of a step ([`voisin_encoder`]), data sets, spectrograms, reports.
+
+mod batch;
+mod error;
+mod fit;
+mod optimiser;
+mod recipe;
+pub mod session;
+mod settings;
+mod softmax;
+mod vary;
+
+pub use error::TrainError;
+pub(crate) use fit::{
+    ClassNetOptions, EpochFigures, Fitted, LoadExample, TrackExamples, fit, mean, outputs, predict,
+};
+pub use optimiser::{AdamW, AdamWOptions, cosine};
+pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};
+pub use settings::{ClassTraining, ClassWeights, Schedule};
+pub(crate) use vary::vary;
+pub use vary::{cubic, power};
