@@ -16,7 +16,7 @@ use voisin_library::LibraryError;
 pub(super) const HOW_TO_READ: &str = "whole sentences need a library made with a CLAP model: voisin model import, voisin add --model";
 
 /// How to name a track.
-const NAME_TRACK: &str = "give a path, id:NUMBER, words of artist and title, or sounds:WORDS (sentences need a library made with a CLAP model: voisin model import, voisin add --model)";
+const NAME_TRACK: &str = "give a path, id:NUMBER, or words of artist and title";
 
 /// A failure of the engine, or of one of the parts it joins.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,6 @@ use voisin_genre::{
     Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, PredictOptions, Priors,
     UnknownReason, VoteOptions, Votes, is_steady,
 };
-use voisin_index::SearchMode;
 use voisin_library::{Library, OpenMode};
 
 /// How tracks are classified.
@@ -32,8 +31,8 @@ pub struct ClassifyOptions {
     pub precision: Option<f32>,
     /// Without a head, take the precision as the least share of the votes instead of failing.
     pub or_share: bool,
-    /// How neighbours are searched without a head.
-    pub mode: SearchMode,
+    /// Without a head, compare with every track.
+    pub exact: bool,
     /// All tracks will be classified, so that all labels are read at once.
     pub all: bool,
 }
@@ -43,9 +42,7 @@ impl ClassifyOptions {
     fn is_usual_vote(&self, source: &LabelSource) -> bool {
         // The stored summary is for tags and the default vote. Other settings need the labels
         // themselves.
-        *source == LabelSource::Tags
-            && self.precision.is_none()
-            && self.mode == SearchMode::default()
+        *source == LabelSource::Tags && self.precision.is_none() && !self.exact
     }
 }
 
@@ -189,7 +186,7 @@ enum GenreMethod {
     Vote {
         priors: Priors,
         options: VoteOptions,
-        mode: SearchMode,
+        exact: bool,
         least_share: f32,
     },
     Head {
@@ -358,7 +355,7 @@ impl Labelled {
         let method = GenreMethod::Vote {
             priors: std::mem::take(&mut near.priors),
             options: vote_options(),
-            mode: options.mode,
+            exact: options.exact,
             least_share: 0.0,
         };
         let count = near.count;
@@ -402,7 +399,7 @@ impl Labelled {
             GenreMethod::Vote {
                 priors,
                 options: vote_options(),
-                mode: options.mode,
+                exact: options.exact,
                 least_share: options.precision.unwrap_or(0.0),
             }
         };
@@ -505,12 +502,11 @@ impl Labelled {
             GenreMethod::Vote {
                 priors,
                 options,
-                mode,
+                exact,
                 least_share,
             } => {
-                let votes = engine.with_index(|engine| {
-                    engine.vote(&seeds, &self.voters, priors, options, *mode)
-                })?;
+                engine.space()?;
+                let votes = engine.vote(&seeds, &self.voters, priors, options, *exact)?;
                 let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
                     let finding = Finding::Vote {
                         votes,
