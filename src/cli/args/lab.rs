@@ -51,7 +51,7 @@ pub(crate) struct DatasetArgs {
 /// input of a network, float32 [128, 1288] with baseline-cnn). Existing arrays are left as they are.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin features ~/genres --set fma --output features.csv\n  voisin features fma:~/fma --set mfcc+model:musicnn-msd --output features/\n  voisin features ~/genres --set spectrogram --output spectrograms/\n  voisin features song.mp3 --set frames --output frames/\n  voisin features song.mp3 --picture song.png"
+    after_help = "Examples:\n  voisin features ~/genres --set fma --output features.csv\n  voisin features fma:~/fma --set mfcc+model:musicnn-msd --output features/\n  voisin features ~/genres --set spectrogram --output spectrograms/\n  voisin features song.mp3 --set frames --output frames/\n  voisin features song.mp3 --picture song.svg"
 )]
 pub(crate) struct FeaturesArgs {
     /// A data set, or audio files and folders
@@ -64,7 +64,7 @@ pub(crate) struct FeaturesArgs {
     #[arg(long, short, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Draw one file instead: wave, spectrum, spectrograms, cepstral coefficients and pitch classes, one under the other
-    #[arg(long, value_name = "FILE.svg|FILE.png", conflicts_with_all = ["set", "output"], value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["set", "output"], value_hint = ValueHint::FilePath)]
     pub(crate) picture: Option<PathBuf>,
     /// With --set spectrogram: the network whose input it is [default: baseline-cnn]
     #[arg(long, value_name = "NAME", conflicts_with = "picture")]

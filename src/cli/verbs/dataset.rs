@@ -136,9 +136,6 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
     for (a, b) in summary.leak.contradictions.iter().take(FIRST) {
         line(&format!("{a} and {b} are one track with different labels"))?;
     }
-    if !summary.leak.looked_for.is_empty() {
-        line(&summary.leak.looked_for)?;
-    }
     for (key, reason) in summary.failures.iter().take(FIRST) {
         line(&format!("failed: {key}: {reason}"))?;
     }

@@ -38,17 +38,8 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
     if let Some(path) = &args.picture {
         return draw(context, args, path);
     }
-    // Otherwise `--output song.png` would be refused as an unknown kind of table.
-    if let Some(output) = args.output.as_deref().filter(|output| is_picture(output)) {
-        let shown = output.display();
-        bail!(
-            "--output {shown}: expected FILE.csv, FILE.npy or a folder, found a picture: --picture {shown} draws one"
-        );
-    }
     let (Some(sets), Some(output)) = (&args.set, &args.output) else {
-        bail!(
-            "expected --set and --output, or --picture FILE.svg (FILE.png), which draws one track"
-        );
+        bail!("expected --set and --output, or --picture FILE.svg, which draws one track");
     };
     let names: Vec<String> = sets.split('+').map(str::to_owned).collect();
     // These two differ in size by track, so they cannot be rows of a table.
@@ -73,14 +64,6 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
         Some(alone) => job.arrays(alone),
         None => job.rows(&names, &place),
     }
-}
-
-fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| {
-        ["svg", "png"]
-            .iter()
-            .any(|known| ending.eq_ignore_ascii_case(known))
-    })
 }
 
 /// The kind of output at a path.
@@ -350,8 +333,8 @@ fn ending(matrix: &Matrix) -> Ending {
 fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<Ending> {
     let shown = path.display();
     let ending = output::ending(path, "svg");
-    if !["svg", "png"].contains(&ending.as_str()) {
-        bail!("--picture {shown}: expected FILE.svg or FILE.png, found .{ending}");
+    if ending != "svg" {
+        bail!("--picture {shown}: expected FILE.svg, found .{ending}");
     }
     let [file] = args.tracks.as_slice() else {
         bail!(
@@ -380,12 +363,7 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
             return Ok(Ending::Partial);
         }
     };
-    let bytes = if ending == "svg" {
-        scene.svg().into_bytes()
-    } else {
-        scene.png(2)?
-    };
-    render::write(&place, bytes)?;
+    render::write(&place, scene.svg())?;
     render::print_place(context.console, &place, &format!("the picture is {shown}"))?;
     Ok(Ending::Fine)
 }

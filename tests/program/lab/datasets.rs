@@ -43,67 +43,9 @@ fn data(kind: &str, path: &Path) -> String {
 }
 
 #[test]
-fn the_free_music_archives_layout_is_counted_exactly() {
+fn a_bare_path_is_detected_and_its_table_read_again() {
     let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
-    let output = sandbox.run([
-        "dataset",
-        &data("fma", &made.join("fma")),
-        "--format",
-        "json",
-    ]);
-    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
-    let report = json(&output);
-    // 64 rows; 2 medium, 2 large, 1 without a genre; 1 without audio, 1 empty, 1 truncated, 1 silent
-    assert_eq!(
-        (
-            report["tracks"].as_u64(),
-            report["classes"].as_array().map(Vec::len)
-        ),
-        (Some(55), Some(8))
-    );
-    let failures: Vec<&str> = report["failures"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|pair| pair[1].as_str().unwrap())
-        .collect();
-    assert_eq!(failures.len(), 4, "{failures:?}");
-    assert!(
-        failures
-            .iter()
-            .any(|why| why.starts_with("no audio: expected ")),
-        "{failures:?}"
-    );
-    assert!(
-        failures.contains(&"silent from beginning to end"),
-        "{failures:?}"
-    );
-    assert!(
-        report["split"].as_str().unwrap().starts_with(
-            "split by the data set: 28 / 14 / 13; 0 artists on two sides; the largest artist has "
-        ),
-        "{}",
-        report["split"]
-    );
-    assert_eq!(
-        report["leak"]["shared"][1]["artists"]
-            .as_array()
-            .unwrap()
-            .len(),
-        0
-    );
-    assert_eq!(
-        report["notes"][0],
-        "1 row of the subset has no top genre: not used"
-    );
-    assert_eq!(report["licences"].as_object().unwrap().len(), 3);
-    let medium = data("fma", &made.join("fma")) + ",subset=medium";
-    assert_eq!(
-        json(sandbox.run(["dataset", &medium, "--format", "json"]))["tracks"],
-        57
-    );
-    // the layout of a bare path is detected, and an exported table can be read again
     let table = sandbox.path("table.csv");
     let bare = made.join("fma");
     let output = sandbox.run([
@@ -122,10 +64,7 @@ fn the_free_music_archives_layout_is_counted_exactly() {
             .contains("55 tracks, 8 classes; 4 that cannot be used; 0 artists on two sides")
     );
     let again = json(sandbox.run(["dataset", &data("table", &table), "--format", "json"]));
-    assert_eq!(
-        (again["tracks"].as_u64(), again["artists"].as_u64()),
-        (Some(55), report["artists"].as_u64())
-    );
+    assert_eq!(again["tracks"], 55);
 }
 
 /// A folder of distinct tones and noises, and a table beside it.

@@ -8,23 +8,6 @@ use ndarray::Array2;
 use serde_json::Value;
 
 use crate::common::{Sandbox, code, fine, json, noise_wav, samples_wav, text, tone_wav};
-use crate::lab::descriptors::{bound, floats, kind, signal};
-
-/// A mono 32-bit WAV file: samples to the last bit.
-fn float_wav(rate: u32, samples: &[f32]) -> Vec<u8> {
-    let bytes = 4 * samples.len() as u32;
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x03\0\x01\0");
-    file.extend(rate.to_le_bytes());
-    file.extend((4 * rate).to_le_bytes());
-    file.extend(b"\x04\0\x20\0data");
-    file.extend(bytes.to_le_bytes());
-    samples
-        .iter()
-        .for_each(|sample| file.extend(sample.to_le_bytes()));
-    file
-}
 
 /// Tones and noises by eight artists, one file that is no audio, and a table of them all.
 fn shelf(sandbox: &Sandbox) -> String {
@@ -165,54 +148,6 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
 }
 
 #[test]
-fn columns_equal_librosa() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/data/lab/descriptors.json"
-    );
-    let golden: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let sandbox = Sandbox::new();
-    let names = ["noise", "decay"];
-    let files = names.map(|name| {
-        let file = sandbox.path(&format!("{name}.wav"));
-        fs::write(&file, float_wav(22_050, &signal(name))).unwrap();
-        file.to_str().unwrap().to_owned()
-    });
-    for set in ["mfcc", "fma"] {
-        let table = sandbox.path(&format!("{set}.csv"));
-        let place = table.to_str().unwrap();
-        fine(sandbox.run([
-            "features", &files[0], &files[1], "--set", set, "--output", place,
-        ]));
-        let mut reader = csv::Reader::from_path(&table).unwrap();
-        let header = reader.headers().unwrap().clone();
-        assert_eq!(&header[0], "path", "unknown tags have no column");
-        let mut compared = 0;
-        for ((name, file), record) in names.iter().zip(&files).zip(reader.records()) {
-            let record = record.unwrap();
-            assert_eq!(&record[0], file);
-            let theirs = floats(&golden[*name][set]["numbers"]);
-            assert_eq!(theirs.len(), record.len() - 1);
-            for ((column, cell), theirs) in header.iter().zip(&record).skip(1).zip(theirs) {
-                if !column.contains("_mean_") {
-                    continue;
-                }
-                let Some(bound) = bound(name, kind(column), theirs) else {
-                    continue;
-                };
-                let mine: f64 = cell.parse().unwrap();
-                compared += 1;
-                assert!(
-                    (mine - theirs).abs() <= bound.max(1e-3),
-                    "{name} {column}: {mine} {theirs}"
-                );
-            }
-        }
-        assert!(compared >= 40, "{compared}");
-    }
-}
-
-#[test]
 fn frames_are_what_the_statistics_are_of() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
@@ -347,7 +282,7 @@ fn a_spectrogram_equals_the_networks_input() {
 }
 
 #[test]
-fn a_picture_is_drawn_in_both_formats() {
+fn a_picture_is_drawn() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("tone <1>.wav");
     let broken = sandbox.path("broken.mp3");
@@ -390,9 +325,7 @@ fn a_picture_is_drawn_in_both_formats() {
         ),
         (9, false)
     );
-    let (ended, _, png) = draw(&file, "tone.png");
-    assert!(ended == 0 && png.starts_with(b"\x89PNG") && png.len() > 20_000);
-    let (ended, stderr, none) = draw(&broken, "broken.png");
+    let (ended, stderr, none) = draw(&broken, "broken.svg");
     assert!(
         ended == 1
             && none.is_empty()
@@ -414,16 +347,6 @@ fn mistakes_name_the_expected_value() {
             vec![song.as_str()],
             2,
             "expected --set and --output, or --picture",
-        ),
-        (
-            vec![&song, "--output", "x.png"],
-            2,
-            "--picture x.png draws one",
-        ),
-        (
-            vec![&song, "--set", "mfcc", "--output", "x.SVG"],
-            2,
-            "--picture x.SVG draws one",
         ),
         (
             vec![&song, "--set", "mfcc", "--output", "x.npz"],
@@ -451,17 +374,13 @@ fn mistakes_name_the_expected_value() {
             "there is no folder nowhere",
         ),
         (
-            vec![&song, &song, "--picture", "x.png"],
+            vec![&song, &song, "--picture", "x.svg"],
             2,
             "expected one audio file, found 2",
         ),
+        (vec![&song, "--picture", "x.gif"], 2, "expected FILE.svg"),
         (
-            vec![&song, "--picture", "x.gif"],
-            2,
-            "expected FILE.svg or FILE.png",
-        ),
-        (
-            vec!["nothing.wav", "--picture", "x.png"],
+            vec!["nothing.wav", "--picture", "x.svg"],
             1,
             "expected an audio file to draw, found nothing",
         ),

@@ -371,7 +371,7 @@ fn long_lists_come_in_pages_that_fit_together() {
         ("clusters", "&clusters=2", Box::new(members)),
         ("map", "", Box::new(field("tracks"))),
         ("suspects", "&all=true", Box::new(field("items"))),
-        ("duplicates", "&rough=true", Box::new(field("items"))),
+        ("duplicates", "", Box::new(field("items"))),
         ("failed", "", Box::new(field("items"))),
         ("labels", "", Box::new(field("by_hand"))),
     ];

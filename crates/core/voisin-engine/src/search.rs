@@ -338,11 +338,11 @@ impl<'a> AnsweredTracks<'a> {
     const LEAST_OF_NAMED: f32 = 0.87;
 
     pub(super) fn beside(seeds: &[Seed], library: &'a Library, space: &'a LibrarySpace) -> Self {
-        let named = seeds.iter().filter(|seed| seed.found_by_sound.is_none());
         Self {
             library,
             space,
-            seeds: named
+            seeds: seeds
+                .iter()
                 .filter_map(|seed| {
                     Some(AnsweredTrack::new(seed.track?, seed.vector.clone(), space))
                 })

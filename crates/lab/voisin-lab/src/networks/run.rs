@@ -372,7 +372,7 @@ impl FeatureSet for RunNetwork {
         self.columns.clone()
     }
 
-    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let decoded = self.reader.decode(file.path, file.info, stop)?;
         let cells = self.reader.example().cells();
         // The same crops as in the run's evaluation.
