@@ -58,7 +58,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         .unwrap_or_else(|| engine.genres().label_source());
     // Read from the new source before it is set, so that a table that cannot be read changes
     // nothing.
-    let (labels, unmatched) = match engine.genres().labelled_tracks(&source, &GroupBy::Track) {
+    let (labels, unmatched) = match engine.genres().labelled_tracks(&source, GroupBy::Track) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
         // The source is shown even without labels.
         Err(EngineError::NoLabels) => (Vec::new(), 0),
@@ -218,7 +218,7 @@ fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::
     let library = engine.library();
     let tracks = engine
         .genres()
-        .labelled_tracks(&engine.genres().label_source(), &GroupBy::Track)?;
+        .labelled_tracks(&engine.genres().label_source(), GroupBy::Track)?;
     let by_hand = library.labels().hand_labels()?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["path", "genre", "by_hand", "content"])?;

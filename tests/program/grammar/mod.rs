@@ -891,7 +891,7 @@ fn reports_have_one_option_and_the_ending_that_they_are() {
     }
     let page = demo().path("report.html");
     let line = format!(
-        "eval genre --no-rivals --repeats 1 --group-by album --join metal,techno --report {}",
+        "eval genre --no-rivals --repeats 1 --group-by track --join metal,techno --report {}",
         page.display()
     );
     let printed = fine(run(&line));
