@@ -106,7 +106,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 .genres()
                 // Current labels from the source that it was
                 // trained with, not the library's.
-                .labelled_tracks(&head.source(), &GroupBy::Track);
+                .labelled_tracks(&head.source(), GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.
