@@ -17,7 +17,7 @@ use ndarray::{Array2, s};
 use serde_json::Value;
 use voisin_base::track::TrackId;
 use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions};
-use voisin_index::{GraphBuilder, IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
+use voisin_index::{GraphBuilder, IndexOptions, Neighbor, SearchParams, VectorIndex};
 
 use common::{DEMO, Sandbox, code, fine, json, noise_wav, text, tone_wav};
 
@@ -171,10 +171,7 @@ fn a_graph_finds_what_hnsw_rs_beside_it_finds() {
             builder,
             ..IndexOptions::default()
         };
-        let params = SearchParams {
-            mode: SearchMode::Hnsw,
-            ..SearchParams::default()
-        };
+        let params = SearchParams::default();
         let index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
         let right = questions.outer_iter().map(|question| {
             let products = vectors.dot(&question);

@@ -6,7 +6,6 @@ use std::process::Output;
 use serde_json::Value;
 use voisin::Engine;
 use voisin::{ContentId, TrackId};
-use voisin_index::SearchMode;
 use voisin_library::{OpenMode, TrackFilter, Vectors};
 use voisin_postgres::{BackendError, Postgres, PostgresAddress};
 use voisin_questions::LocalOnly;
@@ -92,7 +91,7 @@ fn compare(engine: &mut Engine, store: &mut Postgres) {
         let mut hits = 0;
         let mut wanted = 0;
         let fitting = engine
-            .nearest_to(&queries[0], vectors.ids.len(), &filter, SearchMode::Exact)
+            .nearest_to(&queries[0], vectors.ids.len(), &filter, true)
             .unwrap();
         let fitting: BTreeSet<TrackId> = fitting.iter().map(|found| found.id).collect();
         for (number, query) in queries.iter().enumerate() {
@@ -102,7 +101,7 @@ fn compare(engine: &mut Engine, store: &mut Postgres) {
                 .map(|(id, similarity)| (local_ids[id], *similarity))
                 .collect();
             let expected: Vec<(ContentId, f32)> = engine
-                .nearest_to(query, 10, &filter, SearchMode::Exact)
+                .nearest_to(query, 10, &filter, true)
                 .unwrap()
                 .iter()
                 .map(|found| (local_ids[&found.id], found.similarity))

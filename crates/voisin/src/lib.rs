@@ -44,8 +44,8 @@
 //! let vectors = array![[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]];
 //! let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default())?;
 //!
-//! let odd = |track: TrackId| track.0 % 2 == 1;
-//! let params = SearchParams { filter: Some(&odd), ..SearchParams::default() };
+//! let odd = index.subset_of(&[TrackId(1), TrackId(3)]);
+//! let params = SearchParams { subset: Some(&odd), ..SearchParams::default() };
 //! let nearest = index.search(&[1.0, 0.0], 2, &params)?;
 //! assert_eq!(nearest.iter().map(|found| found.id.0).collect::<Vec<_>>(), [1, 3]);
 //! # Ok::<(), voisin::IndexError>(())
@@ -110,9 +110,8 @@ pub use voisin_library::{
 
 // The index.
 pub use voisin_index::{
-    Component, GraphAndLists, GraphBuilder, Id, IndexError, IndexMetric, IndexOptions, IndexStamp,
-    IndexStats, ListStats, Neighbor, SearchMode, SearchParams, SelfCheck, Subset, VectorIndex,
-    WaySpeeds,
+    GraphBuilder, Id, IndexError, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchParams,
+    SelfCheck, Subset, VectorIndex,
 };
 
 // The engine: add, search.

@@ -105,15 +105,10 @@ const OTHER_COMMANDS_BELOW: [(&[&str], &str); 4] = [
 
 /// Options of other programs, the option that does the same here, and how it is written. The first that a command has is
 /// suggested.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 33] = [
+const OTHER_OPTIONS: [(&[&str], &str, &str); 32] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
     (&["--m3u", "--m3u8"], "format", "--format m3u8"),
-    (
-        &["--delete", "--remove", "--rm"],
-        "rough",
-        "--format paths (nothing is deleted here)",
-    ),
     (
         &["--order", "--order-by", "--sort-by", "--by"],
         "sort",
@@ -352,7 +347,7 @@ fn missing(error: &Error) -> Vec<String> {
     }
 }
 
-/// The first option that requires missing ones, and these: `--rough needs --from and --to`.
+/// The first option that requires missing ones, and these.
 fn unmet(absent: &[String], called: &str, words: &[String]) -> Option<String> {
     // Clap does not expose what an option requires, so each one is parsed without the others.
     let required = |given: &[String]| {

@@ -62,9 +62,7 @@ fn words(remedy: &Remedy) -> String {
         Remedy::OtherModel => "use that model, or a new library with --library",
         Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
         Remedy::Verify => "run \"voisin verify\"",
-        Remedy::NameTrack => {
-            "give a path, id:NUMBER, words of artist and title, or sounds:WORDS (sentences need a library made with a CLAP model: voisin model import, voisin add --model)"
-        }
+        Remedy::NameTrack => "give a path, id:NUMBER, or words of artist and title",
         Remedy::NameTracks => "name files, id:NUMBER, words, playlists or folders",
         Remedy::SeeTracks => "\"voisin list\" lists all tracks",
         Remedy::SeeFolders => "\"voisin list --sort path\" shows its folders",

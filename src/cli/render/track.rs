@@ -5,7 +5,7 @@ use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
 use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, Seed, Standing};
+use voisin_engine::{Engine, Standing};
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{self, Format, PathStyle};
 use voisin_library::stored_path;
@@ -198,14 +198,13 @@ pub(crate) fn print_table(
 /// - `facts`: columns for fields that the query filters by
 pub(crate) fn print_list(
     engine: &Engine,
-    seeds: &[Seed],
     tracks: &[&TrackMeta],
     standing: Option<&Standing>,
     title: &str,
     facts: &FactColumns,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
-    let json = || PlaylistJson::new(engine, seeds, tracks, standing);
+    let json = || PlaylistJson::new(engine, tracks, standing);
     match output.format {
         ListFormat::Table => {
             let tracks: Vec<TrackJson> = json()?.items.into_iter().map(|one| one.track).collect();

@@ -35,7 +35,7 @@ _voisin_or_names() {
         --model|--model=|--vectors-of|--vectors-of=) what=models ;;
         check) [[ "${COMP_WORDS[1]}" == model ]] && what=models ;;
         id:) what=ids ;;
-        --tag|--tag=|--not-tag|--not-tag=|sounds:) what=words ;;
+        --tag|--tag=|--not-tag|--not-tag=) what=words ;;
         --sort|--sort=) what=orders; [[ "${COMP_WORDS[1]}" == similar ]] && what=scales ;;
         --scale|--scale=) what=scales ;;
         --licence|--licence=) what=licences ;;
@@ -82,7 +82,6 @@ _voisin_tracks() {
         artist:*) compset -P 'artist:'; _voisin_names artists ;;
         composer:*) compset -P 'composer:'; _voisin_names composers ;;
         album:*) compset -P 'album:'; _voisin_names albums ;;
-        sounds:*) compset -P 'sounds:'; _voisin_names words ;;
         id:*) compset -P 'id:'; _voisin_names ids ;;
         *) _files ;;
     esac
@@ -114,11 +113,9 @@ function __voisin_tracks
             printf 'composer:%s\n' (voisin library-names composers 2>/dev/null)
         case 'album:*'
             printf 'album:%s\n' (voisin library-names albums 2>/dev/null)
-        case 'sounds:*'
-            printf 'sounds:%s\n' (voisin library-names words 2>/dev/null)
     end
 end
-complete -c voisin -n 'string match -qr "^(id|artist|composer|album|sounds):" -- (commandline -ct)' -f -a '(__voisin_tracks)'
+complete -c voisin -n 'string match -qr "^(id|artist|composer|album):" -- (commandline -ct)' -f -a '(__voisin_tracks)'
 complete -c voisin -l seed -r -a '(__voisin_tracks)'
 complete -c voisin -l unlike -r -a '(__voisin_tracks)'
 complete -c voisin -l via -r -a '(__voisin_tracks)'

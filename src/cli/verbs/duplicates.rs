@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             }
             if skipped > 0 {
                 console.note(&format!(
-                    "{} less similar: decided by stored vectors alone",
+                    "{} less similar: left for another run",
                     count(skipped as u64, "pair")
                 ));
             }

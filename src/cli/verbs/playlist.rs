@@ -29,10 +29,8 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         context.console.note(&far);
     }
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-    let named = [seeds.named, seeds.of_lists].concat();
     print_list(
         engine,
-        &named,
         &tracks,
         list.standing.as_ref(),
         "voisin playlist",

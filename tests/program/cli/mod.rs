@@ -91,22 +91,22 @@ fn every_track_finds_itself_first_however_it_is_searched() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
-    for mode in ["auto", "exact", "scan", "lists", "hnsw"] {
-        for id in 1..=6 {
-            let id = format!("id:{id}");
-            let found = json(sandbox.run([
-                "similar",
-                &id,
-                "--include-seed",
-                "--search",
-                mode,
-                "--format",
-                "json",
-            ]));
+    for id in 1..=6 {
+        let id = format!("id:{id}");
+        let plain = ["similar", &id, "--include-seed", "--format", "json"];
+        let exact = [
+            "similar",
+            &id,
+            "--include-seed",
+            "--format",
+            "json",
+            "--exact",
+        ];
+        for found in [json(sandbox.run(plain)), json(sandbox.run(exact))] {
             let first = &found["neighbours"][0];
-            assert_eq!(format!("id:{}", first["id"]), id, "{mode}");
-            assert!(first["similarity"].as_f64().unwrap() > 0.9999, "{mode}");
-            assert_eq!(found["neighbours"].as_array().unwrap().len(), 6, "{mode}");
+            assert_eq!(format!("id:{}", first["id"]), id);
+            assert!(first["similarity"].as_f64().unwrap() > 0.9999);
+            assert_eq!(found["neighbours"].as_array().unwrap().len(), 6);
         }
     }
 }
@@ -477,16 +477,16 @@ fn a_graph_is_built_by_hnsw_rs_on_request() {
     assert_eq!(builder(), "voisin");
     add(TRACKS + 1, "hnsw_rs");
     assert_eq!(builder(), "hnsw_rs");
-    let similar = ["similar", "id:7", "--format", "json", "--search"];
-    let found = |way: &str| {
-        let answer = json(sandbox.run([&similar[..], &[way]].concat()));
+    let similar = ["similar", "id:7", "--format", "json"];
+    let found = |more: &[&str]| {
+        let answer = json(sandbox.run([&similar[..], more].concat()));
         let found = answer["neighbours"].as_array().unwrap();
         found
             .iter()
             .map(|track| track["id"].clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(found("hnsw"), found("exact"));
+    assert_eq!(found(&[]), found(&["--exact"]));
     fs::remove_file(sandbox.path("library/index.bin")).unwrap();
     fine(sandbox.run(["--index-builder", "voisin", "similar", "id:7"]));
     assert_eq!(builder(), "voisin");

@@ -238,7 +238,7 @@ fn an_assistant_reads_only_the_protocol_and_ends_it_by_closing() {
     let absent = problem(6).to_string();
     assert!(absent.contains("the tool `list`"), "{absent}");
     let seeds = problem(7).to_string();
-    let forms = "seeds[0]: expected one of id, path, words, sounds, found 1";
+    let forms = "seeds[0]: expected one of id, path, words, found 1";
     assert!(seeds.contains(forms), "{seeds}");
     for id in 1..=3 {
         let answer = answer_to(id);

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::ops::Deref;
 use std::path::Path;
 
-use super::seed::{NAME_PREFIXES, SeedName, sound_notes};
+use super::seed::{NAME_PREFIXES, SeedName};
 use super::{Embedder, Engine, EngineError, Seed};
 use voisin_audio::is_audio_candidate;
 use voisin_base::remedy::Remedy;
@@ -20,7 +20,7 @@ use voisin_library::{Library, LibraryError, NameOf, PathLookup, TrackFilter, sto
 pub struct NamedSeeds {
     /// Those of names of one track.
     pub named: Vec<Seed>,
-    /// Those of names of several: a playlist, a folder, an album, an artist, a phrase for their sound.
+    /// Those of names of several: a playlist, a folder, an album, an artist.
     pub of_lists: Vec<Seed>,
 }
 
@@ -47,8 +47,6 @@ pub struct SeedReader<'a, E> {
     pub engine: &'a Engine,
     /// Whether the files of a folder that is not in the library are analysed.
     pub reads_files: bool,
-    /// Whether words that name no track are searched for as a phrase for a sound.
-    pub reads_phrases: bool,
     /// Loads the model for a file that is not in the library, or refuses that file.
     pub embedder: &'a dyn Fn(&Path) -> Result<E, EngineError>,
     /// Receives messages.
@@ -65,19 +63,9 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             SeedName::Named(kind, name) => {
                 seeds_of(engine, &tracks_named(engine.library(), kind, name)?)?
             }
-            SeedName::Sounds(phrase) => {
-                let seeds = engine.words().seeds(phrase, false)?;
-                self.report_meaning(&format!("sounds:{phrase}"), &seeds);
-                seeds
-            }
             SeedName::StandardInput | SeedName::Id(_) | SeedName::PathOrWords(_) => {
                 let seed = self.seed(text);
                 let meant = match &seed {
-                    // Only words that are no track are tried as a sound: a title always goes first.
-                    Err(EngineError::NoSuchTrack { text, .. }) if self.reads_phrases => {
-                        let seeds = engine.words().seeds_of_unknown(text)?;
-                        seeds.map(|seeds| (format!("sounds:{text}"), seeds))
-                    }
                     // Words that fit several tracks may be the name of an artist or album, all of
                     // which is meant then.
                     Err(EngineError::Ambiguous { text, .. }) => all_named(engine, text)?,
@@ -95,16 +83,11 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         Ok(())
     }
 
-    /// The one track that a name stands for, of a phrase for its sound the one that fits best.
+    /// The one track that a name stands for.
     pub fn one(&mut self, text: &OsStr) -> Result<Seed, EngineError> {
         match SeedName::parse(text) {
             // Words for one track never mean an artist's many: those that fit are listed.
             SeedName::PathOrWords(_) => self.seed(text),
-            SeedName::Sounds(phrase) => {
-                let seed = self.engine.words().seed(phrase)?;
-                self.report_meaning(&format!("sounds:{phrase}"), std::slice::from_ref(&seed));
-                Ok(seed)
-            }
             _ => {
                 let mut found = NamedSeeds::default();
                 self.read(text, &mut found)?;
@@ -124,9 +107,6 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
     fn report_meaning(&mut self, name: &str, seeds: &[Seed]) {
         let tracks = count(seeds.len() as u64, "track");
         (self.report)(SeedNews::Note(format!("taken for {name}, {tracks}")));
-        for note in sound_notes(seeds) {
-            (self.report)(SeedNews::Note(note));
-        }
     }
 
     /// The tracks of the library below a folder; where there are none, its files, which are analysed.

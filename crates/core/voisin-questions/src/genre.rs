@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{Fraction, SearchArgs, at_most};
+use super::values::{Fraction, at_most};
 use voisin_base::track::TrackId;
 use voisin_engine::{
     Classifier, ClassifyOptions, Embedder, Engine, EngineError, GenreAnswer, GenreNews,
@@ -99,10 +99,10 @@ pub struct Classify {
     #[command(flatten)]
     #[serde(default)]
     pub(crate) label_from: LabelArgs,
-    /// Search method
-    #[command(flatten)]
+    /// Compare with every track
+    #[arg(long)]
     #[serde(default)]
-    pub(crate) search: SearchArgs,
+    pub(crate) exact: bool,
 }
 
 /// Parses a precision, 0.5 to 1.
@@ -123,7 +123,7 @@ impl Classify {
             precision: self.precision.map(Fraction::get),
             // `--write-tags` sets it.
             or_share: false,
-            mode: self.search.mode(),
+            exact: self.exact,
             all: false,
         }
     }

@@ -101,8 +101,6 @@ pub(super) fn no_such_track(text: String) -> PyErr {
 /// The file system's kind of error, if it is one.
 fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
     match error {
-        // Another process wrote the file, for which `io::Error` has no kind.
-        EngineError::Index(IndexError::Changed { .. }) => return Some(io::ErrorKind::Other),
         EngineError::Library(LibraryError::NotFound { .. })
         | EngineError::Audio(AudioError::NotFound { .. }) => {
             return Some(io::ErrorKind::NotFound);

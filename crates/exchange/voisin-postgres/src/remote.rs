@@ -11,7 +11,6 @@ use super::row::{hash, id_of, name_hash};
 use super::{BackendError, Postgres, Result};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
-use voisin_index::SearchMode;
 use voisin_library::scan;
 use voisin_library::{
     FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, TrackFilter, fold,
@@ -170,7 +169,6 @@ impl Remote {
             }
             SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist),
             SeedName::Named(NameOf::Composer, _) => Err(LocalOnly::Composer.into()),
-            SeedName::Sounds(_) => Err(LocalOnly::Find.into()),
             SeedName::Id(id) => self.fetch_ids(&[id]),
             SeedName::PathOrWords(text) => self.fetch_path_or_words(text),
         }
@@ -372,10 +370,10 @@ impl RemoteLibrary for Remote {
             return Err(LocalOnly::Unlike.into());
         }
         let (_, query) = self.store.held_space().query(seeds)?;
-        let is_exact = options.mode == SearchMode::Exact;
+        let is_exact = options.exact;
         // The candidates are few and already chosen: they are compared in full.
         let local = SimilarOptions {
-            mode: SearchMode::Exact,
+            exact: true,
             ..options.clone()
         };
         // Seeds are their own nearest, and copies and artist limits take some more: a few at once

@@ -21,7 +21,6 @@ use voisin_genre::{
     Familiarity, GenreError, GenreModel, LabelCount, PredictOptions, Priors, UnknownReason,
     VoteOptions, Votes, is_steady,
 };
-use voisin_index::SearchMode;
 use voisin_library::{Library, OpenMode};
 
 /// How tracks are classified.
@@ -33,8 +32,8 @@ pub struct ClassifyOptions {
     pub precision: Option<f32>,
     /// Without a head, take the precision as the least share of the votes instead of failing.
     pub or_share: bool,
-    /// How neighbours are searched without a head.
-    pub mode: SearchMode,
+    /// Without a head, compare with every track.
+    pub exact: bool,
     /// All tracks will be classified, so that all labels are read at once.
     pub all: bool,
 }
@@ -44,9 +43,7 @@ impl ClassifyOptions {
     fn is_usual_vote(&self, source: &LabelSource) -> bool {
         // The stored summary is for tags and the default vote. Other settings need the labels
         // themselves.
-        *source == LabelSource::Tags
-            && self.precision.is_none()
-            && self.mode == SearchMode::default()
+        *source == LabelSource::Tags && self.precision.is_none() && !self.exact
     }
 }
 
@@ -196,7 +193,7 @@ enum GenreMethod {
     Vote {
         priors: Priors,
         options: VoteOptions,
-        mode: SearchMode,
+        exact: bool,
         least_share: f32,
     },
     Head {
@@ -366,7 +363,7 @@ impl Labelled {
         let method = GenreMethod::Vote {
             priors: std::mem::take(&mut near.priors),
             options: vote_options(),
-            mode: options.mode,
+            exact: options.exact,
             least_share: 0.0,
         };
         let count = near.count;
@@ -410,7 +407,7 @@ impl Labelled {
             GenreMethod::Vote {
                 priors,
                 options: vote_options(),
-                mode: options.mode,
+                exact: options.exact,
                 least_share: options.precision.unwrap_or(0.0),
             }
         };
@@ -513,12 +510,11 @@ impl Labelled {
             GenreMethod::Vote {
                 priors,
                 options,
-                mode,
+                exact,
                 least_share,
             } => {
-                let votes = engine.with_index(|engine| {
-                    engine.vote(&seeds, &self.voters, priors, options, *mode)
-                })?;
+                engine.space()?;
+                let votes = engine.vote(&seeds, &self.voters, priors, options, *exact)?;
                 let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
                     let finding = Finding::Vote {
                         votes,
