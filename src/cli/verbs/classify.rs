@@ -16,7 +16,6 @@ use voisin_engine::{
 use voisin_library::scan::{self, Exclusions, Links};
 use voisin_library::{Library, LibraryError};
 use voisin_questions::LibrarySource;
-use voisin_questions::PULL;
 
 /// Answers for the tracks named.
 pub(super) struct Classified {
