@@ -72,7 +72,7 @@ def test_mistakes_are_python_errors(embedder, tmp_path):
         embedder.embed(np.zeros(160000, np.float32), 16000)
     with pytest.raises(ValueError, match="no model named"):
         voisin.Embedder("nothing of the kind")
-    with pytest.raises(FileNotFoundError, match="add music"):
+    with pytest.raises(FileNotFoundError, match="voisin add FOLDER"):
         voisin.Library(tmp_path / "nowhere")
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"no audio at all")
@@ -237,7 +237,7 @@ def test_names_of_several_tracks_are_seeds(tmp_path, embedder, caplog):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(
-        voisin.NoSuchTrack, match="no track of the library lies below it: add the file or folder"
+        voisin.NoSuchTrack, match="no track of the library lies below it: run .voisin add. on it first"
     ):
         library.similar(empty)
 

@@ -11,8 +11,8 @@ use super::args::Global;
 use super::interrupt;
 use super::render::Console;
 use super::settings::Configuration;
-use crate::cli::render::advised;
 use voisin_base::output::check_folder;
+use voisin_base::text::with_causes;
 use voisin_encoder::{
     DeviceChoice, Encoder, EncoderError, ModelManifest, ModelRef, models, models_dir,
 };
@@ -200,7 +200,7 @@ impl Context {
             Some(held) if !is_requested => anyhow!(
                 "this library's model {} cannot be loaded: name its file with --model ({})",
                 held.name,
-                advised(&error)
+                with_causes(&error)
             ),
             _ => anyhow::Error::from(error).context(format!("cannot load the model {model}")),
         })?;

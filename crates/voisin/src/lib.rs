@@ -81,7 +81,6 @@
 #![deny(unsafe_code)]
 
 // Shared by all crates.
-pub use voisin_base::remedy::Remedy;
 pub use voisin_base::track::{ContentId, TrackId};
 
 // Audio files.

@@ -11,7 +11,7 @@ use voisin_questions::genre::label_source;
 /// Show or set the source of the library's genres, or label single tracks by hand
 ///
 /// The source is a property of the library, and every command that uses genres reads it: the files' tags, the name of the
-/// folder that a file lies in, or a CSV file with the columns path (or mbid) and genre, which is read again each time. Labels
+/// folder that a file lies in, or a CSV file with the columns path and genre, which is read again each time. Labels
 /// given by hand take precedence over the source. They are kept in the library, by the audio itself; your files are not
 /// touched.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ use voisin_questions::genre::label_source;
 pub(crate) struct LabelsArgs {
     #[command(subcommand)]
     pub(crate) command: Option<LabelsCommand>,
-    /// Source of genres from now on: tags, folder, or a CSV file with the columns path (or mbid) and genre [default: show it]
+    /// Source of genres from now on: tags, folder, or a CSV file with the columns path and genre [default: show it]
     #[arg(value_name = "tags|folder|CSV", value_parser = label_source)]
     pub(crate) source: Option<LabelSource>,
     /// Output format

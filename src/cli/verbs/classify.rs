@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
-use crate::cli::render::{self, Console, advised_news, answers, count};
+use crate::cli::render::{self, Console, answers, count};
 use crate::cli::seeds::{library_seeds, named_seeds, seed_names};
 use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
@@ -131,9 +131,9 @@ fn open(
 
 fn report_news(context: &Context, news: &GenreNews) {
     if news.is_warning() {
-        context.console.warn(&advised_news(news));
+        context.console.warn(&news.to_string());
     } else {
-        context.console.note(&advised_news(news));
+        context.console.note(&news.to_string());
     }
 }
 

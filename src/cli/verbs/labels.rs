@@ -49,7 +49,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         .unwrap_or_else(|| engine.genres().label_source());
     // Read from the new source before it is set, so that a table that cannot be read changes
     // nothing.
-    let (labels, unmatched) = match engine.genres().labelled_tracks(&source, &GroupBy::Track) {
+    let (labels, unmatched) = match engine.genres().labelled_tracks(&source, GroupBy::Track) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
         // The source is shown even without labels.
         Err(EngineError::NoLabels) => (Vec::new(), 0),

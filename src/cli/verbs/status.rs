@@ -79,7 +79,7 @@ fn print(
         retrain = head.retrain;
         let mut text = match &head.problem {
             // The head could not be read, so there are no figures to show.
-            Some(problem) if head.tracks == 0 => render::with_remedy(problem, head.remedy.as_ref()),
+            Some(problem) if head.tracks == 0 => problem.clone(),
             _ => format!(
                 "trained {} on {} of {}, labels from {} ({:.1} % right on tracks left out)",
                 render::age(head.trained_at),

@@ -1,4 +1,4 @@
-//! `voisin dataset` on the layouts of `scripts/make_lab_data.py`, and on tables in the forms that people write.
+//! `voisin lab data` on the layouts of `scripts/make_lab_data.py`, and on tables in the forms that people write.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `voisin features`: the numbers of `train classifier` as files, arrays of each track, pictures.
+//! `voisin lab features`: the numbers of `lab train` as files, arrays of each track, pictures.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +33,7 @@ fn shelf(sandbox: &Sandbox) -> String {
     )
 }
 
-/// `voisin features DATA --set SETS --output PATH`: exit code, standard output, standard error.
+/// `voisin lab features DATA --set SETS --output PATH`: exit code, standard output, standard error.
 fn features(sandbox: &Sandbox, data: &str, sets: &str, output: &Path) -> (i32, String, String) {
     let output = sandbox.run([
         "lab",

@@ -214,7 +214,7 @@ fn a_damaged_genre_head_is_reported_alike_by_all_verbs() {
     fine(&sandbox, &["add", &string(&noises(&sandbox, 3))]);
     let head = sandbox.path("library").join("genre.safetensors");
     fs::write(&head, "no tensors").unwrap();
-    let next = "\"voisin train genre\" trains one";
+    let next = "\"voisin train\" trains one";
     let checked = sandbox.run(["verify"]);
     assert_eq!(code(&checked), 1);
     let table = text(&checked.stdout);

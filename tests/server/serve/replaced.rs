@@ -31,7 +31,7 @@ fn is_refused(server: &Server, id: &Value) {
         "{status}: {problem}"
     );
     assert!(
-        problem["next"].as_str().unwrap().contains("add the file"),
+        problem["next"].as_str().unwrap().contains("voisin add"),
         "{problem}"
     );
     assert_eq!(server.get(&format!("/api/v1/tracks/{id}/cover")).0, 409);

@@ -29,9 +29,6 @@ pub mod path_matching;
 #[cfg(feature = "texts")]
 pub mod regular_file;
 #[cfg(feature = "texts")]
-pub mod remedy;
-#[cfg(feature = "texts")]
-#[cfg(feature = "texts")]
 pub mod table;
 #[cfg(feature = "texts")]
 pub mod tags;

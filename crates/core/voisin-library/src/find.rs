@@ -11,7 +11,6 @@ use super::{
 };
 use crate::artists::artists;
 use crate::recording::APART;
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{matching_names, spelt_alike};
 use voisin_base::track::TrackId;
 
@@ -68,10 +67,16 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         );
         if found.is_empty() {
             // Artists and albums can be listed, but not composers.
-            let (what, remedy) = match kind {
-                NameOf::Artist => ("artist", Remedy::SeeArtists),
-                NameOf::Composer => ("composer", "see the tags of your files".into()),
-                NameOf::Album => ("album", Remedy::SeeAlbums),
+            let (what, next) = match kind {
+                NameOf::Artist => (
+                    "artist",
+                    "\"voisin similar --by artist -l all\" lists all artists",
+                ),
+                NameOf::Composer => ("composer", "see the tags of your files"),
+                NameOf::Album => (
+                    "album",
+                    "\"voisin similar --by album -l all\" lists all albums",
+                ),
             };
             let suggestions = spelt_alike(name, names())
                 .into_iter()
@@ -81,7 +86,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 what,
                 name: name.to_owned(),
                 suggestions,
-                remedy,
+                next,
             });
         }
         Ok(found.into_iter().collect())
@@ -98,12 +103,12 @@ impl<L: Deref<Target = Library>> Lookup<L> {
             let what = "folder of this library";
             let name = stored.display().to_string();
             let suggestions = Vec::new();
-            let remedy = Remedy::SeeFolders;
+            let next = "\"voisin list --sort path\" shows its folders";
             return Err(LibraryError::UnknownName {
                 what,
                 name,
                 suggestions,
-                remedy,
+                next,
             });
         }
         Ok(stored)

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, grouped, with_causes};
 use voisin_engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use voisin_index::{IndexError, IndexOptions, VectorIndex};
@@ -98,9 +97,6 @@ pub struct HeadJson {
     pub retrain: bool,
     /// Why it is unusable, if it is.
     pub problem: Option<String>,
-    /// The next step in that case.
-    #[serde(skip)]
-    pub remedy: Option<Remedy>,
 }
 
 fn genre_head(engine: &Engine) -> Option<HeadJson> {
@@ -110,7 +106,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 .genres()
                 // Current labels from the source that it was
                 // trained with, not the library's.
-                .labelled_tracks(&head.source(), &GroupBy::Track);
+                .labelled_tracks(&head.source(), GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.
@@ -126,7 +122,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 retrain: share.as_ref().is_ok_and(|share| *share >= RETRAIN_SHARE),
                 changed_share: share.as_ref().ok().copied(),
                 problem: share.err(),
-                remedy: None,
             }
         }),
         // An unreadable head is shown with its error, not
@@ -141,7 +136,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             // It has no source of labels to train on again.
             retrain: false,
             problem: Some(with_causes(&error)),
-            remedy: error.remedy(),
         }),
     }
 }

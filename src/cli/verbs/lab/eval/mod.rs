@@ -124,7 +124,7 @@ fn joins(
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet> {
     let tracks = engine
         .genres()
-        .labelled_tracks(&output.labels.source(engine), &GroupBy::Artist)?;
+        .labelled_tracks(&output.labels.source(engine), GroupBy::Artist)?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
     let joined = joins(&engine.genres().taxonomy()?, &known, &output.join)?;
     let first: Vec<Option<String>> = tracks
