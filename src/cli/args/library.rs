@@ -253,7 +253,7 @@ pub(crate) enum ExportFormat {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin verify --deep")]
 pub(crate) struct VerifyArgs {
-    /// Read every file again and compare its audio, and analyse a sample of twenty again
+    /// Read every file again and compare its audio
     #[arg(long)]
     pub(crate) deep: bool,
     /// Output format

@@ -11,12 +11,10 @@ use ndarray::ArrayView1;
 use rayon::prelude::*;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, IndexRefresh, WindowPlan};
+use voisin_engine::{Engine, EngineError, IndexRefresh};
 use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
 use voisin_questions::answers::checks::{CheckJson, VerifyJson};
 
-/// The row of missing files.
-const GONE: &str = "gone";
 /// Tracks whose neighbours are compared with the exact search.
 const SAMPLE: usize = 200;
 
@@ -27,7 +25,7 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
     let dir = context.library_dir();
     // Read-only: a check changes nothing, not even the cache.
     let (rows, without_vector) = match Library::open_to_read(&dir) {
-        Ok(library) => check(context, Engine::from_library(library), args.deep)?,
+        Ok(library) => check(Engine::from_library(library), args.deep)?,
         Err(LibraryError::Damaged { detail, .. }) => (vec![("database", false, detail)], 0),
         // Left by a first run that ended before it wrote anything; with more files left it was emptied.
         Err(LibraryError::NotFound { dir }) if dir.join(DATABASE).is_file() => {
@@ -79,11 +77,7 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
     Ok(ending)
 }
 
-fn check(
-    context: &Context,
-    mut engine: Engine,
-    deep: bool,
-) -> anyhow::Result<(Vec<CheckRow>, u64)> {
+fn check(mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<CheckRow>, u64)> {
     let health = engine.library().check()?;
     let mut rows: Vec<CheckRow> = Vec::new();
     let findings: Vec<String> = health.findings.iter().map(ToString::to_string).collect();
@@ -115,7 +109,7 @@ fn check(
     }
     rows.extend(left_behind(&engine.library().files().leftovers()));
     if deep {
-        rows.extend(check_files(context, &engine)?);
+        rows.extend(check_files(&engine)?);
     }
     Ok((rows, health.without_vector))
 }
@@ -208,136 +202,61 @@ fn check_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     Ok(rows)
 }
 
-/// The result of reading a track's file again.
-enum RereadOutcome {
-    /// The same audio.
-    Same(PathBuf),
-    /// It has no file any more.
-    Missing,
-    /// Size or time differ from the stored ones, which add handles.
-    Changed,
-    /// Size and time are as stored, but the audio differs or cannot be read.
-    Damaged(PathBuf, String),
-}
-
-/// Reads every file again, and analyses a sample of them.
-fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
-    const ANALYSED: usize = 20;
+/// Reads every file again.
+fn check_files(engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
+    /// The result of reading a track's file again.
+    enum Reread {
+        Same,
+        /// It has no file any more.
+        Missing,
+        /// Size or time differ from the stored ones, which add handles.
+        Changed,
+        /// Size and time are as stored, but the audio differs or cannot be read.
+        Damaged(String),
+    }
     let tracks = engine.library().tracks()?;
     let read = |track: &Track| {
         // Any existing file, as copies of a recording have the same audio.
         let Some(file) = track.files.iter().find(|file| file.record.path.exists()) else {
-            return RereadOutcome::Missing;
+            return Reread::Missing;
         };
         let path = &file.record.path;
         let unchanged = FileRecord::read(path)
             .is_ok_and(|now| (now.size, now.mtime_ns) == (file.record.size, file.record.mtime_ns));
-        match voisin_audio::probe(path) {
+        let reason = match voisin_audio::probe(path) {
             // The content decides, not size and time, which change if a file is restored from a copy.
-            Ok(info) if info.content == track.audio.content => RereadOutcome::Same(path.clone()),
-            _ if !unchanged => RereadOutcome::Changed,
-            Ok(_) => RereadOutcome::Damaged(
-                path.clone(),
-                "its audio differs from the one that was analysed".to_owned(),
-            ),
-            Err(error) => RereadOutcome::Damaged(path.clone(), with_causes(&error)),
-        }
+            Ok(info) if info.content == track.audio.content => return Reread::Same,
+            _ if !unchanged => return Reread::Changed,
+            Ok(_) => "its audio differs from the one that was analysed".to_owned(),
+            Err(error) => with_causes(&error),
+        };
+        Reread::Damaged(format!("{}: {reason}", path.display()))
     };
     // In parallel, as reading files is most of the work.
-    let found: Vec<RereadOutcome> = tracks.par_iter().map(read).collect();
-    let mut same = 0_u64;
-    let mut missing = 0_u64;
-    let mut changed = 0_u64;
-    let mut damaged = Vec::new();
-    for one in &found {
-        match one {
-            RereadOutcome::Same(_) => same += 1,
-            RereadOutcome::Missing => missing += 1,
-            RereadOutcome::Changed => changed += 1,
-            RereadOutcome::Damaged(path, reason) => damaged.push((path, reason)),
-        }
-    }
+    let found: Vec<Reread> = tracks.par_iter().map(read).collect();
+    let number = |of: fn(&Reread) -> bool| found.iter().filter(|one| of(one)).count() as u64;
+    let same = number(|one| matches!(one, Reread::Same));
     let mut text = format!("{} read again and unchanged", count(same, "file"));
+    let changed = number(|one| matches!(one, Reread::Changed));
     if changed > 0 {
         text += &format!(", {changed} changed since (voisin add)");
     }
-    if let Some((path, reason)) = damaged.first() {
-        let path = path.display();
-        text += &format!(
-            ", {} damaged on the disk, the first {path}: {reason}",
-            damaged.len()
-        );
+    let damaged = number(|one| matches!(one, Reread::Damaged(_)));
+    let first = found.iter().find_map(|one| match one {
+        Reread::Damaged(first) => Some(first),
+        _ => None,
+    });
+    if let Some(first) = first {
+        text += &format!(", {damaged} damaged on the disk, the first {first}");
     }
-    let mut rows = vec![("files", damaged.is_empty(), text)];
+    let mut rows = vec![("files", damaged == 0, text)];
+    let missing = number(|one| matches!(one, Reread::Missing));
     if missing > 0 {
         let text = format!(
             "{} without a file (voisin remove --missing)",
             count(missing, "track")
         );
-        rows.push((GONE, false, text));
+        rows.push(("gone", false, text));
     }
-
-    let same: Vec<(&Track, &PathBuf)> = tracks
-        .iter()
-        .zip(&found)
-        .filter_map(|(track, found)| match found {
-            RereadOutcome::Same(path) => Some((track, path)),
-            _ => None,
-        })
-        .collect();
-    if same.is_empty() {
-        return Ok(rows);
-    }
-    let embedder = context.embedder(Some(engine.library()))?;
-    let mut compared = 0_u64;
-    let mut worst = 1.0_f32;
-    let mut failed = Vec::new();
-    // Evenly over the library, which is in the order of adding.
-    for (track, path) in same.iter().step_by(same.len().div_ceil(ANALYSED)) {
-        // Missing or damaged vectors are reported by other checks.
-        let (Ok(Some(stored)), Ok(Some(windows))) = (
-            engine.library().vector(track.id),
-            engine.library().windows(track.id),
-        ) else {
-            continue;
-        };
-        let again = voisin_audio::probe(path)
-            .map_err(EngineError::from)
-            .and_then(|info| {
-                embedder.embed(path, &info, plan(engine, windows.starts.len())?, None)
-            });
-        match again {
-            Ok(again) if again.starts.len() == windows.starts.len() => {
-                // Both have length 1, so the product is the cosine.
-                let cosine: f32 = stored
-                    .iter()
-                    .zip(again.vector.as_slice())
-                    .map(|(a, b)| a * b)
-                    .sum();
-                worst = worst.min(cosine);
-                compared += 1;
-            }
-            Ok(_) => {}
-            Err(error) => failed.push(with_causes(&error)),
-        }
-    }
-    let mut text = format!(
-        "{} analysed again, lowest cosine {worst:.5}",
-        count(compared, "track")
-    );
-    if let Some(first) = failed.first() {
-        text += &format!(", {} failed: {first}", failed.len());
-    }
-    // Devices and instruction sets differ in the last digits.
-    rows.push(("vectors", worst > 0.999 && failed.is_empty(), text));
     Ok(rows)
-}
-
-/// The plan by which a track got its `n` windows.
-fn plan(engine: &Engine, n: usize) -> Result<WindowPlan, EngineError> {
-    Ok(match engine.windows_setting()? {
-        // With more windows than the setting the track was added with all of them.
-        WindowPlan::Spread(wanted) if n > wanted => WindowPlan::All,
-        other => other,
-    })
 }

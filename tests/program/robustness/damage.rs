@@ -104,7 +104,6 @@ fn verify_finds_a_damaged_index_vector_and_file() {
         "self-recall",
         "recall@10",
         "files",
-        "vectors",
     ] {
         assert!(
             table
