@@ -80,7 +80,7 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
 fn check(mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<CheckRow>, u64)> {
     let health = engine.library().check()?;
     let mut rows: Vec<CheckRow> = Vec::new();
-    let findings: Vec<String> = health.findings.iter().map(ToString::to_string).collect();
+    let findings = &health.findings;
     rows.push((
         "database",
         findings.is_empty(),

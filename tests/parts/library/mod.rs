@@ -111,7 +111,7 @@ fn new_track(seed: u64, path: impl Into<PathBuf>) -> NewTrack {
 
 fn sound(library: &Library) {
     let health = library.check().unwrap();
-    assert_eq!(health.findings, vec![], "{health:?}");
+    assert!(health.findings.is_empty(), "{health:?}");
 }
 
 // ---------------------------------------------------------------- round trips

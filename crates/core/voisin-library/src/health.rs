@@ -8,63 +8,13 @@ use super::{Library, Result, read};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
 
-/// A fault of a library.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum LibraryFault {
-    /// SQLite reports damage to the database's structure.
-    Database(String),
-    /// Rows that refer to missing rows.
-    Dangling {
-        /// The table they are in.
-        table: String,
-        /// How many.
-        rows: u64,
-    },
-    /// A vector with a component that is not finite.
-    NotFinite(TrackId),
-    /// A vector whose norm is not 1.
-    NotUnit {
-        /// Whose vector.
-        track: TrackId,
-        /// Its norm.
-        norm: f64,
-    },
-    /// A vector of another length than the model's.
-    WrongDimension {
-        /// Whose vector.
-        track: TrackId,
-        /// Its length.
-        found: usize,
-    },
-}
-
-impl std::fmt::Display for LibraryFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Database(message) => write!(f, "database: {message}"),
-            Self::Dangling { table, rows } => write!(f, "{rows} rows of {table} belong to nothing"),
-            Self::NotFinite(track) => write!(f, "the vector of track {track} is not finite"),
-            Self::NotUnit { track, norm } => {
-                write!(f, "the vector of track {track} has norm {norm}, expected 1")
-            }
-            Self::WrongDimension { track, found } => {
-                write!(
-                    f,
-                    "the vector of track {track} has dimension {found}, not the model's"
-                )
-            }
-        }
-    }
-}
-
 /// The outcome of [`Library::check`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Health {
     /// Vectors checked.
     pub vectors: u64,
     /// The faults; empty for a sound library.
-    pub findings: Vec<LibraryFault>,
+    pub findings: Vec<String>,
     /// Tracks without a vector, which is no fault: the next `add` embeds them.
     pub without_vector: u64,
     /// Tracks left without a file by an interrupted `add`; the next one removes them.
@@ -110,22 +60,22 @@ fn check(connection: &Connection) -> rusqlite::Result<Health> {
 }
 
 /// Damage that SQLite finds.
-fn structure(connection: &Connection) -> rusqlite::Result<Vec<LibraryFault>> {
+fn structure(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     // Twenty messages are enough to report a damaged file.
     let messages: Vec<String> = connection
         .prepare("PRAGMA integrity_check(20)")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let messages = messages.into_iter().filter(|message| message != "ok");
-    let mut faults: Vec<LibraryFault> = messages.map(LibraryFault::Database).collect();
+    let mut faults: Vec<String> = messages
+        .map(|message| format!("database: {message}"))
+        .collect();
     let mut statement = connection
         .prepare("SELECT \"table\", count(*) FROM pragma_foreign_key_check GROUP BY \"table\"")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        faults.push(LibraryFault::Dangling {
-            table: row.get(0)?,
-            rows: row.get::<_, i64>(1)? as u64,
-        });
+        let (table, rows): (String, i64) = (row.get(0)?, row.get(1)?);
+        faults.push(format!("{rows} rows of {table} belong to nothing"));
     }
     Ok(faults)
 }
@@ -136,16 +86,16 @@ fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
         .map(|n| n as u64)
 }
 
-fn vector_fault(track: TrackId, vector: &[f32], dimension: Option<usize>) -> Option<LibraryFault> {
-    if Some(vector.len()) != dimension {
-        return Some(LibraryFault::WrongDimension {
-            track,
-            found: vector.len(),
-        });
-    }
-    if !vector.iter().all(|value| value.is_finite()) {
-        return Some(LibraryFault::NotFinite(track));
-    }
+fn vector_fault(track: TrackId, vector: &[f32], dimension: Option<usize>) -> Option<String> {
     let norm = norm(vector);
-    ((norm - 1.0).abs() > NORM_TOLERANCE).then_some(LibraryFault::NotUnit { track, norm })
+    let fault = if Some(vector.len()) != dimension {
+        format!("has dimension {}, not the model's", vector.len())
+    } else if !vector.iter().all(|value| value.is_finite()) {
+        "is not finite".to_owned()
+    } else if (norm - 1.0).abs() > NORM_TOLERANCE {
+        format!("has norm {norm}, expected 1")
+    } else {
+        return None;
+    };
+    Some(format!("the vector of track {track} {fault}"))
 }

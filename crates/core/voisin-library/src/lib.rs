@@ -56,7 +56,7 @@ mod written;
 pub use error::LibraryError;
 use error::WorkError;
 pub use find::NameOf;
-pub use health::{Health, LibraryFault};
+pub use health::Health;
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
 pub use labels::{LabelChange, LabelTotals};

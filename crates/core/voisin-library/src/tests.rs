@@ -170,7 +170,7 @@ fn a_database_that_may_not_grow_loses_nothing() {
     assert!(matches!(error, LibraryError::DiskFull { .. }), "{error:?}");
     assert!(held.len() > 5);
     assert_eq!(library.vectors().unwrap().ids, held);
-    assert_eq!(library.check().unwrap().findings, vec![]);
+    assert!(library.check().unwrap().findings.is_empty());
     // With free space the same connection works again.
     library
         .connection
