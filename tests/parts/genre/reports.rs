@@ -103,33 +103,3 @@ fn an_evaluation_is_complete_and_readable() {
             .contains("4 folds")
     );
 }
-
-#[test]
-fn a_genre_of_two_tracks_counts_in_no_mean() {
-    let mut data = blobs(3, 20, 6, 0.6, 21);
-    for labels in data.labels.iter_mut().take(2) {
-        *labels = vec![Genre::plain("rare")];
-    }
-    let options = EvalOptions {
-        folds: 4,
-        repeats: 1,
-        rivals: false,
-        ..EvalOptions::default()
-    };
-    let report = evaluate_genre(&data.set(), &options).unwrap();
-    let recalls: Vec<f64> = report
-        .figures
-        .per_class
-        .iter()
-        .filter(|class| class.measures.support >= 3)
-        .map(|class| class.measures.recall)
-        .collect();
-    let mean = recalls.iter().sum::<f64>() / 3.0;
-    assert_eq!((recalls.len(), report.too_few.len()), (3, 1));
-    assert!((report.figures.balanced_accuracy.value - mean).abs() < 1e-12);
-    let text = report.page().html();
-    assert!(
-        text.contains("fused, over all folds taken together"),
-        "{text}"
-    );
-}

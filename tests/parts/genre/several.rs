@@ -1,7 +1,6 @@
 //! Tracks of several genres, as tags have them: sets whose truth is known.
 
 use voisin_genre::{FitOptions, Genre, Kinship, KinshipOptions, kinship, suspects};
-use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 use crate::genre::data::{Blobs, blobs};
 
@@ -76,47 +75,6 @@ fn a_genre_is_nearest_to_the_one_that_all_its_tracks_have() {
         bebop.nearest[0].distance < 0.7 * bebop.nearest[1].distance,
         "{:?}",
         bebop.nearest
-    );
-}
-
-#[test]
-fn an_evaluation_counts_a_track_in_each_of_its_genres() {
-    let made = collection(24, 25);
-    let options = EvalOptions {
-        repeats: 1,
-        rivals: false,
-        ..EvalOptions::default()
-    };
-    let report = evaluate_genre(&made.set(), &options).unwrap();
-    assert!(
-        report.methods[0].accuracy.mean > 0.9,
-        "{:?}",
-        report.methods[0]
-    );
-    let figures = &report.figures;
-    let measures_of = |name: &str| {
-        figures
-            .per_class
-            .iter()
-            .find(|c| c.name == name)
-            .unwrap()
-            .measures
-    };
-    let tracks: Vec<usize> = ["Jazz", "Bebop", "Rock", "Alternative", "Pop"]
-        .map(|name| measures_of(name).support)
-        .into();
-    assert_eq!(tracks, [48, 24, 24, 12, 24]);
-    assert_eq!(figures.tracks, 96);
-    // a hit in one of a track's genres is a hit in each
-    assert!(
-        measures_of("Bebop").recall > 0.9 && measures_of("Alternative").recall > 0.9,
-        "{:?}",
-        figures.per_class
-    );
-    assert!(
-        report.methods[0].balanced_accuracy.mean > 0.9,
-        "{:?}",
-        report.methods[0]
     );
 }
 
