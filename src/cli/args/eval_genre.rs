@@ -1,4 +1,4 @@
-//! `eval genre`.
+//! `lab eval genre`.
 
 use clap::{Args, ValueHint};
 
@@ -16,7 +16,7 @@ use voisin_questions::genre::LabelArgs;
 /// nearest centroid, and the majority class.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval genre --report genres.html\n  voisin eval genre --label-from folder --group-by track --format json"
+    after_help = "Examples:\n  voisin lab eval genre --report genres.html\n  voisin lab eval genre --label-from folder --group-by track --format json"
 )]
 pub(crate) struct EvalGenreArgs {
     #[command(flatten)]

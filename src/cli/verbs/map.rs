@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
     engine.genres().predict(&mut collection, &graph)?;
-    let positions = layout(collection.vectors.view(), &graph, args.random.random_seed)?;
+    let positions = layout(collection.vectors.view(), &graph, 0)?;
     let clustering = clustered(
         &mut engine,
         &collection,
@@ -56,10 +56,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         graph: &graph,
         clustering: Some(&clustering),
     };
-    let title = args
-        .title
-        .clone()
-        .unwrap_or_else(|| format!("voisin: {}", count(n as u64, "track")));
+    let title = format!("voisin: {}", count(n as u64, "track"));
     let text = if extension == "html" {
         // The page plays files by paths relative to its own folder.
         let folder = stored_path(&args.output);

@@ -84,11 +84,10 @@ fn lists_of_another_machine_name_the_tracks_here() {
     fs::write(&table, "path,genre\nE:\\Other\\Début\\01.wav,Zydeco\n").unwrap();
     // Into WAV nothing is written, but the file is found.
     let listed = crate::common::json(sandbox.run([
-        "classify",
-        "--write-tags",
+        "tag",
         "--format",
         "json",
-        "--from-list",
+        "--from",
         table.to_str().unwrap(),
     ]));
     let path = listed[0]["path"].as_str().unwrap();

@@ -39,7 +39,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ),
         (
             "similar",
-            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "search": "exact"}),
+            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "exact": true}),
             "similar|id:3|--unlike|id:1|--unlike-weight|0.25|--exact",
         ),
         (

@@ -4,7 +4,10 @@
 const SLOTS = PALETTE.light.colours.length,
   OTHER = SLOTS,
   MISSING = SLOTS + 1;
-const palette = () => PALETTE[document.documentElement.dataset.theme];
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+/** That of the page's own theme, else of the system's. */
+const palette = () =>
+  PALETTE[document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light")];
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 // As a pixel's lower three bytes.
 const packed = ([r, g, b]) => r | (g << 8) | (b << 16);
