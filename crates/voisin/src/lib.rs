@@ -127,8 +127,8 @@ pub use voisin_engine::{
 };
 pub use voisin_genre::{
     Basis, Confidence, FitOptions, FusionPart, Genre, GenreError, GenreKinship, GenrePrediction,
-    GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions, LabelCount, LabelledRows,
-    LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
+    GenreShare, Guess, GuessShare, Kin, Kinship, LabelCount, LabelledRows, LabelledVectors,
+    PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
 };
 
 // Exploring a collection.

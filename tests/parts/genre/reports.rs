@@ -1,7 +1,7 @@
 //! Kinship, evaluation and files.
 
 use ndarray::{Array2, Axis};
-use voisin_genre::{Genre, KinshipOptions, kinship};
+use voisin_genre::{Genre, kinship};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 use crate::genre::data::blobs;
@@ -19,7 +19,7 @@ fn kin_are_found_by_their_vectors() {
         let mut row = train.vectors.row_mut(i);
         row += &shift;
     }
-    let kin = kinship(&train.set(), &KinshipOptions::default()).unwrap();
+    let kin = kinship(&train.set()).unwrap();
     let third = kin.of(&Genre::plain("Genre 03")).unwrap();
     assert_eq!(third.nearest[0].genre.name(), "genre 01");
     let nearest = &third.nearest[0];

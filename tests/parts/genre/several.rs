@@ -1,6 +1,6 @@
 //! Tracks of several genres, as tags have them: sets whose truth is known.
 
-use voisin_genre::{FitOptions, Genre, Kinship, KinshipOptions, kinship, suspects};
+use voisin_genre::{FitOptions, Genre, Kinship, kinship, suspects};
 
 use crate::genre::data::{Blobs, blobs};
 
@@ -44,7 +44,7 @@ fn genres_of_the_same_tracks_are_at_distance_zero() {
         };
         *labels = names.iter().map(|name| Genre::plain(name)).collect();
     }
-    let kin = kinship(&made.set(), &KinshipOptions::default()).unwrap();
+    let kin = kinship(&made.set()).unwrap();
     for (a, b) in [
         ("Classical", "Baroque"),
         ("Ambient", "Downtempo"),
@@ -68,7 +68,7 @@ fn genres_of_the_same_tracks_are_at_distance_zero() {
 #[test]
 fn a_genre_is_nearest_to_the_one_that_all_its_tracks_have() {
     let made = collection(24, 22);
-    let kin = kinship(&made.set(), &KinshipOptions::default()).unwrap();
+    let kin = kinship(&made.set()).unwrap();
     let bebop = kin.of(&Genre::plain("Bebop")).unwrap();
     assert_eq!(bebop.nearest[0].genre.name(), "Jazz");
     assert!(
