@@ -12,7 +12,7 @@ mod data;
 use std::time::Instant;
 
 use voisin_base::track::TrackId;
-use voisin_genre::{FitOptions, GenreModel, KinshipOptions, PredictOptions, QueryVectors, kinship};
+use voisin_genre::{FitOptions, GenreModel, PredictOptions, QueryVectors, kinship};
 use voisin_learn::{grouped_folds, metrics};
 
 use cross_validation::cross_validated;
@@ -193,7 +193,7 @@ fn speed() {
         let answers = model.predict(&queries, &PredictOptions::default()).unwrap();
         println!("classify {}: {:.2?}", answers.len(), started.elapsed());
         let started = Instant::now();
-        let kin = kinship(&data.set(), &KinshipOptions::default()).unwrap();
+        let kin = kinship(&data.set()).unwrap();
         println!(
             "kinship of {} genres: {:.2?}",
             kin.genres.len(),

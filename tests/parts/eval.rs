@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Axis};
 use voisin_lab::eval::retrieval::{RetrievalOptions, retrieval};
-use voisin_learn::{Logistic, Penalty, Svm};
+use voisin_learn::{Logistic, Svm};
 
 struct Golden {
     vectors: Array2<f32>,
@@ -85,7 +85,7 @@ fn classifiers_predict_as_in_scikit_learn() {
     let a = golden.vectors.select(Axis(0), &known);
     let b = golden.vectors.select(Axis(0), &queries);
     let labels: Vec<usize> = known.iter().map(|&row| golden.labels[row]).collect();
-    let linear = Logistic::of_classes(a.view(), &labels, 4, (0.1, Penalty::L2));
+    let linear = Logistic::of_classes(a.view(), &labels, 4, 0.1);
     let logits = linear.logits(b.view());
     for (row, expected) in golden.json["linear_logits"]
         .as_array()

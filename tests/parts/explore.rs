@@ -11,7 +11,7 @@ use voisin_base::track::TrackId;
 use voisin_explore::clusters::{
     ClusterOptions, NEIGHBOURS, adjusted_rand_index, cluster, normalised_mutual_information,
 };
-use voisin_explore::layout::{LayoutOptions, layout, quality};
+use voisin_explore::layout::{layout, quality};
 use voisin_explore::map::{MapData, html};
 use voisin_explore::{KnnGraph, TrackMeta};
 
@@ -109,8 +109,7 @@ fn clusters_of_gtzan_match_genres_as_well_as_scikit_learn() {
 fn the_layout_of_gtzan_keeps_neighbours_as_well_as_umap_learn() {
     let Some((vectors, _)) = gtzan() else { return };
     let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-    let options = LayoutOptions::default();
-    let positions = layout(vectors.view(), &graph, &options).expect("same rows");
+    let positions = layout(vectors.view(), &graph, 0).expect("same rows");
     let found = quality(vectors.view(), positions.view(), 15, usize::MAX).expect("733 rows");
     // umap-learn 0.5.12, n_neighbors 15, min_dist 0.1, cosine, mean of three seeds.
     assert!(found.trustworthiness >= 0.989 - 0.01, "{found:?}");

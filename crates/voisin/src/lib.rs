@@ -127,8 +127,8 @@ pub use voisin_engine::{
 };
 pub use voisin_genre::{
     Basis, Confidence, FitOptions, FusionPart, Genre, GenreError, GenreKinship, GenrePrediction,
-    GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions, LabelCount, LabelledRows,
-    LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
+    GenreShare, Guess, GuessShare, Kin, Kinship, LabelCount, LabelledRows, LabelledVectors,
+    PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
 };
 
 // Exploring a collection.
@@ -137,7 +137,7 @@ pub use voisin_explore::artists::Makers;
 pub use voisin_explore::clusters::{
     Cluster, ClusterOptions, Clustering, NearCluster, Share, cluster,
 };
-pub use voisin_explore::layout::{LayoutOptions, layout};
+pub use voisin_explore::layout::layout;
 pub use voisin_explore::path::{PathOptions, Walk, path};
 pub use voisin_explore::words::{Phrase, Term, WordMeaning};
 pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};

@@ -221,7 +221,7 @@ pub(crate) struct RemoveArgs {
 ///
 /// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: subtracted from them before
 /// they are compared), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
-/// order. tags.csv: how strongly each of the model's tags fits each track, as percentiles of the library.
+/// order.
 ///
 /// A name that ends in .db gets a copy of the library's database, which is checked. To restore it, delete `voisin.db-wal` and
 /// `voisin.db-shm` in the library's folder, and put the copy there as `voisin.db`.

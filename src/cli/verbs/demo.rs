@@ -14,7 +14,7 @@ use crate::cli::render::{self, answers, count};
 use crate::cli::seeds::seeds;
 use voisin_audio::is_audio_candidate;
 use voisin_engine::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
-use voisin_genre::{GenreError, KinshipOptions};
+use voisin_genre::GenreError;
 use voisin_library::{OpenMode, scan, stored_path};
 use voisin_questions::SimilarAnswer;
 
@@ -68,9 +68,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
 
     print_text("\nHow far is punk, which no label names, from the labelled genres (0 to 1)?")?;
     let folders = LabelSource::Folder;
-    let kinship = engine
-        .genres()
-        .kinship(&folders, &KinshipOptions::default())?;
+    let kinship = engine.genres().kinship(&folders)?;
     let punk = engine.genres().taxonomy()?.genre("punk");
     for kin in punk
         .map(|punk| kinship.of(&punk))

@@ -9,7 +9,7 @@ use crate::cli::outputs::output_file;
 use crate::cli::render::{self, count};
 use voisin_base::output;
 use voisin_explore::clusters::ClusterOptions;
-use voisin_explore::layout::{LayoutOptions, layout};
+use voisin_explore::layout::layout;
 use voisin_explore::map::{self, MapData};
 use voisin_library::stored_path;
 use voisin_questions::answers::graph::{clustered, collection_and_graph};
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
     engine.genres().predict(&mut collection, &graph)?;
-    let positions = layout(collection.vectors.view(), &graph, &LayoutOptions::default())?;
+    let positions = layout(collection.vectors.view(), &graph, 0)?;
     let clustering = clustered(
         &mut engine,
         &collection,

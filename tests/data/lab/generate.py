@@ -51,12 +51,6 @@ for name, options in {
     algorithms[name + "_neighbours"] = model.kneighbors(qd, return_distance=False).tolist()
 logistic = LogisticRegression(C=1.0, tol=1e-8, max_iter=10000).fit(xd, y)
 algorithms["logistic"] = rounded(logistic.predict_proba(qd))
-# three of seven columns are left out
-sparse = LogisticRegression(C=0.1, penalty="l1", solver="saga", tol=1e-10, max_iter=100000).fit(
-    xd, y
-)
-algorithms["logistic_l1"] = rounded(sparse.predict_proba(qd))
-algorithms["logistic_l1_weights"] = rounded(sparse.coef_)
 tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(xs, y)
 algorithms["tree"] = rounded(tree.predict_proba(qs))
 algorithms["tree_importances"] = rounded(tree.feature_importances_)

@@ -1,9 +1,7 @@
 //! The engine on real genres; skipped, with a message, where the development data is missing.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin_genre::{
-    FitOptions, Genre, GenreModel, KinshipOptions, PredictOptions, kinship, suspects,
-};
+use voisin_genre::{FitOptions, Genre, GenreModel, PredictOptions, kinship, suspects};
 use voisin_learn::metrics;
 
 use crate::genre::data::{GENRES, Taggrams, argmax};
@@ -46,7 +44,7 @@ fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
         return;
     };
     let ids = data.ids();
-    let kin = kinship(&data.set(&ids, &data.labels()), &KinshipOptions::default()).unwrap();
+    let kin = kinship(&data.set(&ids, &data.labels())).unwrap();
     for (genre, nearest) in [
         ("metal", "rock"),
         ("blues", "country"),

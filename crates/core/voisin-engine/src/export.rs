@@ -21,11 +21,10 @@ pub struct ExportSummary {
 }
 
 /// The names of the files of an export.
-pub const EXPORT_FILES: [&str; 6] = [
+pub const EXPORT_FILES: [&str; 5] = [
     "vectors.npy",
     "mean.npy",
     "tracks.csv",
-    "tags.csv",
     "windows.csv",
     "windows.npy",
 ];
@@ -49,8 +48,6 @@ const TRACK_COLUMNS: [&str; 13] = [
 /// Writes `vectors.npy` (float32 `[tracks, dimension]`, raw, unit norm), `mean.npy` (float32 `[dimension]`, subtracted from
 /// them before comparisons), `tracks.csv` in the same row order and, on request, `windows.npy` (float16
 /// `[windows, dimension]`) with `windows.csv`. Genres are those of the library's label source, several joined by `;`.
-///
-/// `tags.csv` has the percentile of each of the model's tags, if it has any.
 ///
 /// Memory: the track vectors, and the windows of one track at a time.
 pub fn export(
@@ -113,10 +110,6 @@ pub fn export(
         }
     }
     finished.push(tracks.finish()?);
-    if let Some(tags) = engine.words().predicted_tags_if_any()? {
-        finished.push(export_tags(&tags, dir)?);
-    }
-
     let mut summary = ExportSummary {
         tracks: vectors.ids.len(),
         windows: 0,
@@ -169,26 +162,6 @@ pub fn export(
             .map_err(|source| EngineError::Write { path, source })?;
     }
     Ok(summary)
-}
-
-/// `tags.csv`: the strength of each of the model's tags in each track, as percentiles of the library.
-fn export_tags(tags: &super::PredictedTags, dir: &Path) -> Result<FinishedFile, EngineError> {
-    let mut file = ExportFile::create(dir, "tags.csv")?.csv();
-    let names = tags.tags().iter().map(|tag| tag.to_lowercase());
-    file.cells(
-        &std::iter::once("id".to_owned())
-            .chain(names)
-            .collect::<Vec<_>>(),
-    )?;
-    for (id, shares) in tags.ids.iter().zip(tags.percentiles().rows()) {
-        let shares = shares.iter().map(|share| format!("{share:.4}"));
-        file.cells(
-            &std::iter::once(id.to_string())
-                .chain(shares)
-                .collect::<Vec<_>>(),
-        )?;
-    }
-    file.finish()
 }
 
 /// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be rewritten in place.
@@ -264,10 +237,6 @@ struct CsvOutput {
 
 impl CsvOutput {
     fn row<S: AsRef<str>, const N: usize>(&mut self, cells: [S; N]) -> Result<(), EngineError> {
-        self.cells(&cells)
-    }
-
-    fn cells<S: AsRef<str>>(&mut self, cells: &[S]) -> Result<(), EngineError> {
         let safe = cells
             .iter()
             .map(|cell| spreadsheet_safe(cell.as_ref()).into_owned());

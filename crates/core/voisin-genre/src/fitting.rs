@@ -69,7 +69,6 @@ impl GenreModel {
             quality,
             held,
             min_tracks: options.min_tracks,
-            refitted: false,
         };
         Ok((model, oof))
     }

@@ -21,26 +21,12 @@ use super::{
 };
 use voisin_base::track::TrackId;
 
-/// Settings of [`kinship`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct KinshipOptions {
-    /// Neighbours of other genres that vote.
-    pub k: usize,
-    /// Typical tracks listed per genre.
-    pub tracks: usize,
-    /// Most tracks to use; more are thinned evenly.
-    pub max_tracks: usize,
-}
-
-impl Default for KinshipOptions {
-    fn default() -> Self {
-        Self {
-            k: 20,
-            tracks: 5,
-            max_tracks: 10_000,
-        }
-    }
-}
+/// Neighbours of other genres that vote.
+const VOTING: usize = 20;
+/// Typical tracks listed per genre.
+const TYPICAL: usize = 5;
+/// Most tracks to use; more are thinned evenly.
+const MOST_TRACKS: usize = 10_000;
 
 /// All genres and their distances.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,13 +91,13 @@ struct TrackAffinities {
 ///
 /// Tracks of the same group (artist) do not count as each other's neighbours. Vectors are
 /// standardised but not whitened by genre, which would favour genres with many labels.
-pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinship, GenreError> {
-    let examples = Examples::some(set, options.max_tracks)?;
+pub fn kinship(set: &LabelledVectors) -> Result<Kinship, GenreError> {
+    let examples = Examples::some(set, MOST_TRACKS)?;
     let k = examples.n_classes();
     let transform = Transform::of(examples.x.view());
     let space = Space::fit(examples.x.view(), examples.targets().view(), transform, 1.0);
     let unit = unit_rows(space.standardise(examples.x.view()));
-    let tracks = measure_affinities(&examples, &unit, options.k);
+    let tracks = measure_affinities(&examples, &unit, VOTING);
     let all: Vec<usize> = (0..examples.len()).collect();
     let members: Vec<Vec<usize>> = (0..k)
         .map(|g| {
@@ -188,7 +174,7 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
                 nearest,
                 typical: typical
                     .iter()
-                    .take(options.tracks)
+                    .take(TYPICAL)
                     .map(|&i| examples.ids[i])
                     .collect(),
             }

@@ -36,7 +36,7 @@ pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::{GIVE_GENRES, GenreError};
 pub use familiarity::{Familiar, Familiarity, MeasuredFamiliarity, is_steady};
 pub use fusion::Fusion;
-pub use kinship::{GenreKinship, Kin, Kinship, KinshipOptions, kinship};
+pub use kinship::{GenreKinship, Kin, Kinship, kinship};
 pub use label_count::{LEAST_GENRES, LEAST_TRACKS, LabelCount, WELL_KNOWN};
 pub use model::{
     FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality,

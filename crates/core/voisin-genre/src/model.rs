@@ -94,8 +94,6 @@ pub struct GenreModel {
     /// Out-of-fold predictions for the training tracks.
     pub(super) held: HeldOut,
     pub(super) min_tracks: usize,
-    /// Whether [`load`](Self::load) fitted it again, from a file of an older layout.
-    pub(super) refitted: bool,
 }
 
 /// A step of the risk–coverage curve on held-out tracks.
@@ -148,11 +146,6 @@ impl GenreModel {
             .filter(|(c, _)| with.binary_search(c).is_err())
             .map(|(_, g)| g)
             .collect()
-    }
-
-    /// Whether it was fitted again when it was loaded, so that it should be saved.
-    pub fn is_refitted(&self) -> bool {
-        self.refitted
     }
 
     /// Dimension of its input vectors.

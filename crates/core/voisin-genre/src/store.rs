@@ -7,19 +7,15 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FitOptions, Fusion, Genre, GenreError, GenreModel, Near, PrecisionStep, Provenance, Quality,
-    Settings, Space, Transform, data::Examples, fitted::Core, held_out::HeldOut,
+    Fusion, Genre, GenreError, GenreModel, Near, PrecisionStep, Provenance, Quality, Settings,
+    Space, Transform, fitted::Core, held_out::HeldOut,
 };
 use voisin_base::atomic_file;
 use voisin_base::track::TrackId;
 use voisin_learn::{Logistic, Standardiser};
 
-/// Version of the layout. Older files are fitted again from their training data; newer ones are
-/// refused.
+/// Version of the layout; files of others are refused.
 const VERSION: u32 = 3;
-/// Had several heads on several transforms, a perceptron, and the checksum in the JSON. Version 2
-/// had no predictions of folds.
-const FIRST_VERSION: u32 = 1;
 /// Key of the JSON in the header.
 const KEY: &str = "voisin_genre";
 /// Key of the BLAKE3 of that JSON and of the tensors' bytes in the order of their names.
@@ -28,8 +24,12 @@ const SEAL: &str = "blake3";
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
-    #[serde(flatten)]
-    training: StoredTraining,
+    provenance: Provenance,
+    genres: Vec<(String, String)>,
+    ids: Vec<TrackId>,
+    groups: Vec<usize>,
+    classes: Vec<Vec<usize>>,
+    min_tracks: usize,
     settings: Settings,
     fusion: Fusion,
     precision: Vec<PrecisionStep>,
@@ -37,21 +37,7 @@ struct Stored {
     digest: String,
 }
 
-/// Fields of the training set that all versions have; its vectors are the tensor `raw`.
-#[derive(Serialize, Deserialize)]
-struct StoredTraining {
-    provenance: Provenance,
-    genres: Vec<(String, String)>,
-    ids: Vec<TrackId>,
-    groups: Vec<usize>,
-    classes: Vec<Vec<usize>>,
-    min_tracks: usize,
-    /// BLAKE3 of the tensors' bytes in the order of their names, in files of [`FIRST_VERSION`].
-    #[serde(default, skip_serializing)]
-    checksum: String,
-}
-
-impl StoredTraining {
+impl Stored {
     fn genres(&self) -> Vec<Genre> {
         self.genres
             .iter()
@@ -59,7 +45,7 @@ impl StoredTraining {
             .collect()
     }
 
-    /// Whether it is consistent with `n` vectors.
+    /// Whether the training set is consistent with `n` vectors.
     fn fits(&self, n: usize) -> bool {
         let k = self.genres.len();
         n > 0
@@ -155,19 +141,16 @@ impl GenreModel {
             .collect();
         let stored = Stored {
             version: VERSION,
-            training: StoredTraining {
-                provenance: provenance.clone(),
-                genres: self
-                    .genres
-                    .iter()
-                    .map(|g| (g.name().to_owned(), g.key().to_owned()))
-                    .collect(),
-                ids: self.ids.clone(),
-                groups: self.groups.clone(),
-                classes: self.core.classes.clone(),
-                min_tracks: self.min_tracks,
-                checksum: String::new(),
-            },
+            provenance: provenance.clone(),
+            genres: self
+                .genres
+                .iter()
+                .map(|g| (g.name().to_owned(), g.key().to_owned()))
+                .collect(),
+            ids: self.ids.clone(),
+            groups: self.groups.clone(),
+            classes: self.core.classes.clone(),
+            min_tracks: self.min_tracks,
             settings: self.core.settings.clone(),
             fusion: self.fusion.clone(),
             precision: self.precision.clone(),
@@ -207,9 +190,8 @@ impl GenreModel {
 
     /// Reads and validates a model.
     ///
-    /// Refuses files of a newer layout, damaged ones, and those trained on vectors of another encoder
-    /// than `fingerprint`. A file of an older version is fitted again from the vectors and labels in
-    /// it.
+    /// Refuses files of another layout, damaged ones, and those trained on vectors of another encoder
+    /// than `fingerprint`.
     pub fn load(path: &Path, fingerprint: &str) -> Result<(Self, Provenance), GenreError> {
         let bytes = std::fs::read(path).map_err(|source| GenreError::Io {
             path: path.to_owned(),
@@ -234,13 +216,13 @@ impl GenreModel {
             .ok()
             .and_then(|v| v.get("version")?.as_u64())
             .ok_or("damaged (its header has no version)")?;
-        if !(u64::from(FIRST_VERSION)..=u64::from(VERSION)).contains(&version) {
+        if version != u64::from(VERSION) {
             return Err(format!(
                 "its layout is version {version}, this program reads version {VERSION}"
             ));
         }
-        let training: StoredTraining = serde_json::from_str(json).map_err(|e| damaged(&e))?;
-        let provenance = training.provenance.clone();
+        let stored: Stored = serde_json::from_str(json).map_err(|e| damaged(&e))?;
+        let provenance = stored.provenance.clone();
         // Vectors of another encoder may have the same dimension and would give meaningless results.
         if provenance.fingerprint != fingerprint {
             return Err(format!(
@@ -251,33 +233,15 @@ impl GenreModel {
         let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(&e))?;
         let mut names = file.names();
         names.sort_unstable();
-        let is_first = version == u64::from(FIRST_VERSION);
-        let mut all = if is_first {
-            Vec::new()
-        } else {
-            vec![(KEY, json.as_bytes())]
-        };
+        let mut all = vec![(KEY, json.as_bytes())];
         for name in names {
             let tensor = file.tensor(name).map_err(|e| damaged(&e))?;
             all.push((name, tensor.data()));
         }
-        let seal = if is_first {
-            Some(&training.checksum)
-        } else {
-            metadata(SEAL)
-        };
         // Before any number is used, so that a damaged model is refused.
-        if seal != Some(&checksum(all.into_iter())) {
+        if metadata(SEAL) != Some(&checksum(all.into_iter())) {
             return Err("damaged (its numbers do not match their checksum)".into());
         }
-        if version != u64::from(VERSION) {
-            let model = Self::fitted_anew(&file, training);
-            return Ok((
-                model.ok_or("damaged (its parts do not fit together)")??,
-                provenance,
-            ));
-        }
-        let stored: Stored = serde_json::from_str(json).map_err(|e| damaged(&e))?;
         let model = Self::assemble(&file, stored);
         Ok((
             model.ok_or("damaged (its parts do not fit together)")?,
@@ -285,52 +249,17 @@ impl GenreModel {
         ))
     }
 
-    /// Fits a model of an older layout again to its training data with its options; `None` if the
-    /// data are inconsistent.
-    fn fitted_anew(file: &SafeTensors, training: StoredTraining) -> Option<Result<Self, String>> {
-        let x = matrix(file, "raw")?;
-        if !training.fits(x.nrows()) {
-            return None;
-        }
-        let mut options = FitOptions {
-            min_tracks: training.min_tracks,
-            ..FitOptions::default()
-        };
-        // Models without a recipe were fitted with the defaults.
-        if let Some(recipe) = training.provenance.recipe {
-            (options.folds, options.seed) = (recipe.folds, recipe.seed);
-        }
-        let examples = Examples {
-            origin: (0..x.nrows()).collect(),
-            x,
-            genres: training.genres(),
-            ids: training.ids,
-            groups: training.groups,
-            classes: training.classes,
-        };
-        Some(
-            Self::fit_examples(examples, &options)
-                .map(|(model, _)| Self {
-                    refitted: true,
-                    ..model
-                })
-                .map_err(|e| e.to_string()),
-        )
-    }
-
     /// `None` if the parts are inconsistent.
     fn assemble(file: &SafeTensors, stored: Stored) -> Option<Self> {
-        let Stored {
-            training, settings, ..
-        } = stored;
+        let settings = &stored.settings;
         let raw = matrix(file, "raw")?;
         let (n, d) = raw.dim();
-        let genres = training.genres();
+        let genres = stored.genres();
         let k = genres.len();
         let classes = settings.head_classes.len();
         // All dimensions are compared, because the checksum detects damage, not inconsistent
         // contents.
-        let fits = training.fits(n)
+        let fits = stored.fits(n)
             && settings.head_classes.iter().all(|c| *c < k)
             && settings.head_classes.is_sorted()
             && classes != 1
@@ -355,7 +284,7 @@ impl GenreModel {
         };
         let space = space(file, "space", settings.vote.transform, d)?;
         let held = HeldOut::new(
-            training.ids.clone(),
+            stored.ids.clone(),
             genres.clone(),
             [
                 matrix(file, "held.fused")?,
@@ -370,16 +299,15 @@ impl GenreModel {
         }
         Some(Self {
             held,
-            core: Core::assemble(settings, space, head, raw, training.classes, k),
+            core: Core::assemble(stored.settings, space, head, raw, stored.classes, k),
             genres,
-            ids: training.ids,
-            groups: training.groups,
+            ids: stored.ids,
+            groups: stored.groups,
             fusion: stored.fusion,
             precision: stored.precision,
             quality: stored.quality,
             digest: stored.digest,
-            min_tracks: training.min_tracks,
-            refitted: false,
+            min_tracks: stored.min_tracks,
         })
     }
 }

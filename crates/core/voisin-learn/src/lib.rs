@@ -26,7 +26,7 @@ mod trees;
 pub use centroid::Centroid;
 pub use folds::{Fold, grouped_folds, split_folds};
 pub use knn::{Knn, KnnSettings, Metric, Weighting};
-pub use logistic::{Logistic, Penalty, Regression, log_softmax};
+pub use logistic::{Logistic, Regression, log_softmax};
 pub use majority::Majority;
 pub use optimise::best_scale;
 pub use platt::{SvmProbabilities, SvmSettings, couple};

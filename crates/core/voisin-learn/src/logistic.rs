@@ -4,30 +4,17 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
-use serde::{Deserialize, Serialize};
-
 use voisin_kernels::{Isa, isa};
 use voisin_networks::rows::{self, Panels, WIDTH};
 
-use super::optimise::{fista, lbfgs};
+use super::optimise::lbfgs;
 use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, softmax};
 use crate::metrics::argmax;
 
-/// Most steps of the minimisers.
+/// Most steps of the minimiser.
 const MOST_STEPS: usize = 500;
-const MOST_SPARSE_STEPS: usize = 2000;
 /// Rows per block, which fits into a core's cache.
 const TOGETHER: usize = 96;
-
-/// The penalised norm of the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Penalty {
-    /// Absolute values: columns with little information get no weight.
-    L1,
-    /// Half the squares.
-    L2,
-}
 
 /// A fitted regression: vectors to logits.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,22 +37,13 @@ impl Logistic {
 
     /// The same for rows with one class each, and with scikit-learn's `C` in place of a
     /// penalty.
-    pub fn of_classes(
-        x: ArrayView2<f32>,
-        class_of: &[usize],
-        classes: usize,
-        (c, penalty): (f64, Penalty),
-    ) -> Self {
+    pub fn of_classes(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
         let mut targets = Array2::zeros((class_of.len(), classes));
         targets
             .outer_iter_mut()
             .zip(class_of)
             .for_each(|(mut row, &class)| row[class] = 1.0);
-        let regression = Regression::new(x, targets.view());
-        match penalty {
-            Penalty::L1 => regression.sparse_at(1.0 / c),
-            Penalty::L2 => regression.at(1.0 / c, None),
-        }
+        Self::fit(x, targets.view(), 1.0 / c)
     }
 
     /// Reads a saved regression; `None` if a tensor is missing or has another shape.
@@ -114,21 +92,6 @@ impl FittedClassifier for Logistic {
 
     fn importances(&self) -> Option<Vec<f64>> {
         Some(mean_absolute(&self.weight.mapv(f64::from)))
-    }
-
-    fn note(&self) -> Option<String> {
-        let used = self
-            .weight
-            .axis_iter(Axis(1))
-            .filter(|column| column.iter().any(|w| *w != 0.0))
-            .count();
-        let all = self
-            .standard
-            .scale
-            .iter()
-            .filter(|scale| **scale > 0.0)
-            .count();
-        (used < all).then(|| format!("{used} of {all} columns have weights"))
     }
 
     fn save(&self, out: &mut Tensors) {
@@ -201,18 +164,6 @@ impl<'a> Regression<'a> {
         }))
     }
 
-    /// Minimises `Σ -ln p(target) + penalty · Σ|W|` (biases are free), as scikit-learn does with
-    /// `penalty="l1"`.
-    fn sparse_at(&self, penalty: f64) -> Logistic {
-        let weights = self.numbers() - self.targets.ncols();
-        let penalised = (weights, penalty / self.rows.nrows().max(1) as f64);
-        // From zero, so that columns without effect keep weight zero.
-        let begin = vec![0.0; self.numbers()];
-        self.fitted(&fista(begin, penalised, MOST_SPARSE_STEPS, |values| {
-            self.loss(0.0, values)
-        }))
-    }
-
     fn numbers(&self) -> usize {
         self.targets.ncols() * (self.columns + 1)
     }
@@ -237,7 +188,7 @@ impl<'a> Regression<'a> {
     }
 
     /// Mean loss with `penalty` for half the weights' squares, and its gradient. Divided by the
-    /// number of rows, so that the tolerances of the minimisers fit.
+    /// number of rows, so that the tolerances of the minimiser fit.
     fn loss(&self, penalty: f64, values: &[f64]) -> (f64, Vec<f64>) {
         let n = self.rows.nrows().max(1) as f64;
         let classes = self.targets.ncols();
@@ -382,67 +333,6 @@ mod tests {
                 assert!(objective(&moved, &x, &t, 3.0) > least, "{column}");
             }
         }
-    }
-
-    #[test]
-    fn an_l1_penalty_leaves_columns_out() {
-        let (x, t) = clouds(90, 1);
-        let class_of: Vec<usize> = (0..90).map(|row| row % 3).collect();
-        // Four columns of noise.
-        let mut random = StdRng::seed_from_u64(9);
-        let noise = Array2::from_shape_fn((90, 4), |_| random.random::<f32>() - 0.5);
-        let x = ndarray::concatenate(Axis(1), &[x.view(), noise.view()]).unwrap();
-        let regression = Regression::new(x.view(), t.view());
-        for penalty in [2.0, 10.0] {
-            let fit = Logistic::of_classes(x.view(), &class_of, 3, (1.0 / penalty, Penalty::L1));
-            let values: Vec<f64> = fit
-                .weight
-                .iter()
-                .chain(&fit.bias)
-                .map(|w| f64::from(*w))
-                .collect();
-            let slopes = regression.loss(0.0, &values).1;
-            for (weight, slope) in fit
-                .weight
-                .iter()
-                .zip(slopes.iter().map(|slope| slope * 90.0))
-            {
-                let kept = if *weight == 0.0 {
-                    slope.abs() - penalty
-                } else {
-                    0.0
-                };
-                let pulled = (slope + penalty * f64::from(weight.signum())).abs();
-                assert!(
-                    kept < 1e-2 && (*weight == 0.0 || pulled < 2e-2),
-                    "{penalty}: {weight} {slope}"
-                );
-            }
-            assert!(
-                slopes[30..].iter().all(|slope| slope.abs() < 1e-4),
-                "biases are free"
-            );
-        }
-        let strong = Logistic::of_classes(x.view(), &class_of, 3, (0.1, Penalty::L1));
-        let used: Vec<bool> = strong
-            .weight
-            .axis_iter(Axis(1))
-            .map(|column| column.iter().any(|w| *w != 0.0))
-            .collect();
-        assert!(
-            used[..6].iter().filter(|used| **used).count()
-                > used[6..].iter().filter(|used| **used).count()
-        );
-        assert!(
-            strong
-                .note()
-                .unwrap()
-                .ends_with(" of 10 columns have weights")
-        );
-        assert_eq!(
-            Logistic::of_classes(x.view(), &class_of, 3, (0.1, Penalty::L2)).note(),
-            None
-        );
     }
 
     #[test]

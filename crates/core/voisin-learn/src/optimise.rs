@@ -1,5 +1,4 @@
-//! Minimisers: limited-memory BFGS, FISTA for absolute values, and golden section for a
-//! temperature.
+//! Minimisers: limited-memory BFGS, and golden section for a temperature.
 
 use std::collections::VecDeque;
 
@@ -75,71 +74,6 @@ pub(crate) fn lbfgs(
     x
 }
 
-/// Minimises a smooth function plus `penalty` times the sum of the absolute values of the first
-/// `penalised` numbers.
-///
-/// - `f(x)`: the smooth part's value and gradient
-///
-/// Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse
-/// problems", 2009, with backtracking and restarts when the value increases (O'Donoghue and Candès,
-/// 2015). Deterministic.
-pub(crate) fn fista(
-    start: Vec<f64>,
-    (penalised, penalty): (usize, f64),
-    max_iterations: usize,
-    mut f: impl FnMut(&[f64]) -> (f64, Vec<f64>),
-) -> Vec<f64> {
-    let minus =
-        |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
-    let mut x = start.clone();
-    let mut ahead = start;
-    let mut step = 1.0;
-    let mut speed = 1.0f64;
-    for _ in 0..max_iterations {
-        let (value, gradient) = f(&ahead);
-        let next = loop {
-            let mut next: Vec<f64> = ahead
-                .iter()
-                .zip(&gradient)
-                .map(|(x, g)| x - step * g)
-                .collect();
-            // The proximal step of absolute values: soft thresholding.
-            for x in &mut next[..penalised] {
-                *x = x.signum() * (x.abs() - step * penalty).max(0.0);
-            }
-            let moved = minus(&next, &ahead);
-            let bound = value + dot(&gradient, &moved) + dot(&moved, &moved) / (2.0 * step);
-            if f(&next).0 <= bound + 1e-9 * value.abs() || step < 1e-9 {
-                break next;
-            }
-            step *= 0.5;
-        };
-        let moved = minus(&next, &x);
-        let is_uphill = dot(&minus(&ahead, &next), &moved) > 0.0;
-        // If the value increases, the momentum has overshot and is reset.
-        let faster = if is_uphill {
-            1.0
-        } else {
-            f64::midpoint(1.0, (1.0 + 4.0 * speed * speed).sqrt())
-        };
-        let momentum = if is_uphill {
-            0.0
-        } else {
-            (speed - 1.0) / faster
-        };
-        ahead = next
-            .iter()
-            .zip(&moved)
-            .map(|(x, moved)| x + momentum * moved)
-            .collect();
-        (x, speed) = (next, faster);
-        if dot(&moved, &moved) <= 1e-14 * dot(&x, &x).max(1e-3) {
-            break;
-        }
-    }
-    x
-}
-
 /// The factor from 1/3 to 3 of log probabilities that minimises a loss, by golden section on its
 /// logarithm; the loss must have one minimum. Its inverse is a temperature.
 pub fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
@@ -198,25 +132,6 @@ mod tests {
     fn a_scale_is_found_and_bounded() {
         assert!((best_scale(|scale| (scale - 1.7).powi(2)) - 1.7).abs() < 1e-3);
         assert!((best_scale(|scale| -scale) - 3.0).abs() < 1e-2);
-    }
-
-    #[test]
-    fn an_l1_penalty_sets_small_values_to_zero() {
-        // (x - 3)² + (y - 0.2)² + (z - 5)², x and y penalised by 1 each: reduced by a half each, not
-        // below 0.
-        let f = |x: &[f64]| {
-            let apart: Vec<f64> = x
-                .iter()
-                .zip([3.0, 0.2, 5.0])
-                .map(|(x, to)| x - to)
-                .collect();
-            (dot(&apart, &apart), apart.iter().map(|x| 2.0 * x).collect())
-        };
-        let x = fista(vec![0.0; 3], (2, 1.0), 500, f);
-        assert!(
-            (x[0] - 2.5).abs() < 1e-5 && x[1] == 0.0 && (x[2] - 5.0).abs() < 1e-5,
-            "{x:?}"
-        );
     }
 
     #[test]

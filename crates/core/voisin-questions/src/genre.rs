@@ -16,7 +16,7 @@ use voisin_engine::{
     Classifier, ClassifyOptions, Embedder, Engine, EngineError, GenreAnswer, GenreNews,
     LabelSource, Seed, TrackDisplay,
 };
-use voisin_genre::{FitOptions, Kinship, KinshipOptions, Suspect};
+use voisin_genre::{FitOptions, Kinship, Suspect};
 
 /// The source of labels; over a network its name alone.
 #[derive(Debug, Clone, Default, Args)]
@@ -166,7 +166,7 @@ impl GenreRelations {
     /// The relations.
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = self.label_from.source(engine);
-        engine.genres().kinship(&source, &KinshipOptions::default())
+        engine.genres().kinship(&source)
     }
 }
 

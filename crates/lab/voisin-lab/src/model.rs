@@ -11,7 +11,7 @@ use super::LabError;
 use voisin_base::regular_file;
 use voisin_learn::{
     Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Logistic,
-    Majority, Penalty, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
+    Majority, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
 };
 
 /// A classification algorithm.
@@ -73,16 +73,11 @@ impl FromStr for Algorithm {
 pub struct LogisticSettings {
     /// Weight of errors against the penalty.
     pub c: f64,
-    /// Penalty on the weights: their squares (`l2`) or their absolute values (`l1`).
-    pub penalty: Penalty,
 }
 
 impl Default for LogisticSettings {
     fn default() -> Self {
-        Self {
-            c: 1.0,
-            penalty: Penalty::L2,
-        }
+        Self { c: 1.0 }
     }
 }
 
@@ -205,15 +200,12 @@ impl Model {
         let classifier: Box<dyn FittedClassifier> = match algorithm {
             Algorithm::Majority => Box::new(Majority::fit(data)),
             Algorithm::Knn => Box::new(Knn::fit(data, settings.knn)),
-            Algorithm::Logistic => {
-                let LogisticSettings { c, penalty } = settings.logistic;
-                Box::new(Logistic::of_classes(
-                    data.x,
-                    data.class_of,
-                    data.classes,
-                    (c, penalty),
-                ))
-            }
+            Algorithm::Logistic => Box::new(Logistic::of_classes(
+                data.x,
+                data.class_of,
+                data.classes,
+                settings.logistic.c,
+            )),
             Algorithm::Svm => Box::new(SvmProbabilities::fit(data, settings.svm)),
             Algorithm::Forest => Box::new(Forest::fit(data, settings.forest)),
             Algorithm::Boost => Box::new(Boost::fit(data, settings.boost)),

@@ -13,7 +13,6 @@ use voisin_base::track::{SAME_RECORDING, TrackId};
 use voisin_genre::{
     FitOptions, GenreModel, LabelCount, PredictOptions, Provenance, QueryVectors, Recipe,
 };
-use voisin_library::OpenMode;
 
 /// Name of the trained head inside a library's folder.
 pub const GENRE_MODEL_FILE: &str = "genre.safetensors";
@@ -69,19 +68,12 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
     }
 
     /// The trained head, if there is one; an error if it cannot be used.
-    ///
-    /// A head of an older version of voisin is fitted again to its training data, and saved unless the library is
-    /// read-only.
     pub fn genre_head(&self) -> Result<Option<GenreHead>, EngineError> {
         let path = self.genre_model_path();
         if !path.exists() {
             return Ok(None);
         }
         let (model, provenance) = GenreModel::load(&path, &self.model()?.fingerprint)?;
-        // Otherwise each reader would have to fit it again.
-        if model.is_refitted() && self.library.mode() != OpenMode::ReadOnly {
-            model.save(&path, &provenance)?;
-        }
         Ok(Some(GenreHead { model, provenance }))
     }
 }

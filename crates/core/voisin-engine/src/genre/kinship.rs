@@ -4,19 +4,15 @@ use super::{GroupBy, LabelSource};
 use crate::parts::EngineGenres;
 use crate::{Engine, EngineError};
 use std::ops::Deref;
-use voisin_genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
+use voisin_genre::{FitOptions, Kinship, Suspect, kinship, suspects};
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// Measures how near the library's genres are to each other, by the vectors of their tracks.
     ///
     /// Tracks of one artist never count as each other's neighbours.
-    pub fn kinship(
-        &self,
-        source: &LabelSource,
-        options: &KinshipOptions,
-    ) -> Result<Kinship, EngineError> {
+    pub fn kinship(&self, source: &LabelSource) -> Result<Kinship, EngineError> {
         let tracks = self.labelled_tracks(source, GroupBy::Artist)?;
-        Ok(kinship(&tracks.set(), options)?)
+        Ok(kinship(&tracks.set())?)
     }
 
     /// Ranks labelled tracks by how wrong their labels look, worst first.

@@ -7,7 +7,6 @@
 //! For: positions of tracks on a map. Not for: drawing them
 //! ([`map`](super::map)).
 
-mod curve;
 mod fuzzy;
 mod gaps;
 mod optimise;
@@ -18,9 +17,8 @@ pub use quality::{LayoutQuality, quality};
 pub use start::principal_axes;
 
 use ndarray::{Array2, ArrayView2, Axis};
-use serde::{Deserialize, Serialize};
 
-use super::{ExploreError, KnnGraph, Result, same_length};
+use super::{KnnGraph, Result, same_length};
 use voisin_base::random::Random;
 
 /// Size of the sample that is laid out in collections of more than twice as many tracks.
@@ -30,69 +28,30 @@ const FEW_EPOCHS: usize = 10;
 /// The stream of random numbers for the sample.
 const PART: u64 = 0x9A27;
 
-/// Settings of a layout.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LayoutOptions {
-    /// Seed of the random numbers: the same seed gives the same map.
-    pub seed: u64,
-    /// Least distance between neighbouring points, from 0 to 0.99; the scale of the map is 1.
-    pub min_dist: f32,
-    /// Epochs of the optimisation; `None`: 500 up to 10 000 tracks, 120 above.
-    pub epochs: Option<usize>,
-    /// Repelling samples per attracting one.
-    pub negative_samples: usize,
-}
-
-impl Default for LayoutOptions {
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            min_dist: 0.1,
-            epochs: None,
-            negative_samples: 5,
-        }
-    }
-}
-
-impl LayoutOptions {
-    fn epochs(&self, n: usize) -> usize {
-        self.epochs.unwrap_or(if n <= 10_000 { 500 } else { 120 })
-    }
-
-    fn check(&self) -> Result<()> {
-        if (0.0..=0.99).contains(&self.min_dist) {
-            return Ok(());
-        }
-        Err(ExploreError::Parameter {
-            name: "least distance on the map",
-            found: self.min_dist.to_string(),
-            expected: "0 to 0.99",
-        })
-    }
-}
-
 /// Positions of all rows of `graph`; with more than 200 000, a random sample of 100 000 is laid out and the others are placed
 /// among them.
 ///
 /// - `vectors`: `[n, dim]` unit vectors, whose principal components are the start of the layout
+/// - `seed`: of the random numbers; the same seed gives the same map
 /// - returns: `[n, 2]`, no unit
-pub fn layout(
-    vectors: ArrayView2<'_, f32>,
-    graph: &KnnGraph,
-    options: &LayoutOptions,
-) -> Result<Array2<f32>> {
-    options.check()?;
+pub fn layout(vectors: ArrayView2<'_, f32>, graph: &KnnGraph, seed: u64) -> Result<Array2<f32>> {
     same_length("neighbour graph", vectors.nrows(), graph.len())?;
     let n = graph.len();
     if n > 2 * LAID_OUT {
-        return by_part(LAID_OUT, vectors, graph, options);
+        return by_part(LAID_OUT, vectors, graph, seed);
     }
     let edges = fuzzy::fuzzy(graph);
-    let mut positions = start::start(vectors, &edges, options.seed);
+    let mut positions = start::start(vectors, &edges, seed);
     // Two tracks need no optimisation.
     if n > 2 {
         let moving = vec![true; n];
-        optimise::optimise(&mut positions, &edges, &moving, options.epochs(n), options);
+        optimise::optimise(
+            &mut positions,
+            &edges,
+            &moving,
+            if n <= 10_000 { 500 } else { 120 },
+            seed,
+        );
     }
     gaps::close_gaps(&mut positions);
     Ok(Array2::from_shape_fn((n, 2), |(i, d)| positions[i][d]))
@@ -103,10 +62,10 @@ fn by_part(
     most: usize,
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
-    options: &LayoutOptions,
+    seed: u64,
 ) -> Result<Array2<f32>> {
     let mut rows: Vec<usize> = (0..graph.len()).collect();
-    Random::stream(options.seed, PART).shuffle(&mut rows);
+    Random::stream(seed, PART).shuffle(&mut rows);
     rows.truncate(most);
     rows.sort_unstable();
     let part = layout(
@@ -114,28 +73,24 @@ fn by_part(
         // Most neighbours of a sampled track are not in the sample, so that its neighbours within the
         // sample are searched.
         &graph.thinned(vectors, &rows),
-        options,
+        seed,
     )?;
     let mut known = vec![None; graph.len()];
     rows.iter()
         .zip(part.rows())
         .for_each(|(&row, at)| known[row] = Some([at[0], at[1]]));
-    place_new(graph, &known, options)
+    place_new(graph, &known, seed)
 }
 
 /// Places the other rows without moving the known ones.
 ///
 /// - `known`: per row of `graph`, its position, or `None`
 /// - returns: `[n, 2]`; known rows are bit-identical
-fn place_new(
-    graph: &KnnGraph,
-    known: &[Option<[f32; 2]>],
-    options: &LayoutOptions,
-) -> Result<Array2<f32>> {
+fn place_new(graph: &KnnGraph, known: &[Option<[f32; 2]>], seed: u64) -> Result<Array2<f32>> {
     let edges = fuzzy::fuzzy(graph);
     let moving: Vec<bool> = known.iter().map(Option::is_none).collect();
-    let mut positions = start::among_known(&edges, known, options.seed);
-    optimise::optimise(&mut positions, &edges, &moving, FEW_EPOCHS, options);
+    let mut positions = start::among_known(&edges, known, seed);
+    optimise::optimise(&mut positions, &edges, &moving, FEW_EPOCHS, seed);
     Ok(Array2::from_shape_fn((graph.len(), 2), |(i, d)| {
         positions[i][d]
     }))
@@ -170,11 +125,7 @@ mod tests {
     fn groups_stay_together_and_a_seed_gives_the_same_map() {
         let (vectors, labels) = grouped(5, 60, 32, 0.6, 3);
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let options = LayoutOptions {
-            seed: 7,
-            ..LayoutOptions::default()
-        };
-        let a = layout(vectors.view(), &graph, &options).expect("same rows");
+        let a = layout(vectors.view(), &graph, 7).expect("same rows");
         assert!(a.iter().all(|x| x.is_finite()));
         assert!(spread_of(&a, &labels) > 0.97);
         let one_thread = rayon::ThreadPoolBuilder::new()
@@ -182,7 +133,7 @@ mod tests {
             .build()
             .expect("a pool");
         let b = one_thread
-            .install(|| layout(vectors.view(), &graph, &options))
+            .install(|| layout(vectors.view(), &graph, 7))
             .expect("same rows");
         assert_eq!(a, b);
     }
@@ -191,9 +142,8 @@ mod tests {
     fn a_sample_lays_out_the_whole_collection() {
         let (vectors, labels) = grouped(5, 200, 32, 0.6, 3);
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let options = LayoutOptions::default();
-        let whole = layout(vectors.view(), &graph, &options).expect("same rows");
-        let part = by_part(300, vectors.view(), &graph, &options).expect("same rows");
+        let whole = layout(vectors.view(), &graph, 0).expect("same rows");
+        let part = by_part(300, vectors.view(), &graph, 0).expect("same rows");
         let measure =
             |map: &Array2<f32>| quality(vectors.view(), map.view(), 15, 1000).expect("1000 rows");
         let whole = measure(&whole);
@@ -210,7 +160,7 @@ mod tests {
         for n in 0..4 {
             let (vectors, _) = grouped(1, n, 8, 0.5, 1);
             let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-            let map = layout(vectors.view(), &graph, &LayoutOptions::default()).expect("same rows");
+            let map = layout(vectors.view(), &graph, 0).expect("same rows");
             assert!(map.nrows() == n && map.iter().all(|x| x.is_finite()));
         }
     }

@@ -12,7 +12,7 @@ use voisin_base::track::TrackId;
 use voisin_engine::Collection;
 use voisin_explore::ExploreError;
 use voisin_explore::clusters::Clustering;
-use voisin_explore::layout::{LayoutOptions, layout};
+use voisin_explore::layout::layout;
 use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Explored, GivenUp, RequestContext, Shared};
@@ -142,7 +142,7 @@ fn mapped(
     let graph = &explored.graph;
     context.engine.genres().predict(&mut collection, graph)?;
     given_up.check()?;
-    let positions = layout(collection.vectors.view(), graph, &LayoutOptions::default())?;
+    let positions = layout(collection.vectors.view(), graph, 0)?;
     given_up.check()?;
     let answer = MapJson::new(&mut context.engine, &collection, graph, positions.view())?;
     Ok(Answer {
