@@ -27,7 +27,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use voisin_base::track::{ContentId, TrackId};
-use voisin_index::{GraphBuilder, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex};
+use voisin_index::{GraphBuilder, IndexOptions, IndexStamp, SearchParams, VectorIndex};
 use voisin_library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
@@ -99,24 +99,14 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Settings of a search; widths of 0 are the default.
-fn params(
-    mode: &str,
-    ef: Option<&&str>,
-    candidates: Option<&&str>,
-) -> anyhow::Result<SearchParams<'static>> {
-    let width = |text: Option<&&str>| -> anyhow::Result<Option<usize>> {
-        Ok(text
-            .map(|text| text.parse())
-            .transpose()?
-            .filter(|&width| width > 0))
-    };
-    let mode = mode.parse().map_err(anyhow::Error::msg)?;
+/// Settings of a search; a width of 0 is the default, and of "exact" there is none.
+fn params(width: &str) -> anyhow::Result<SearchParams<'static>> {
+    let exact = width == "exact";
+    let width = if exact { 0 } else { width.parse()? };
     Ok(SearchParams {
-        mode,
-        ef: width(ef)?,
-        candidates: width(candidates)?,
-        ..SearchParams::default()
+        exact,
+        width: (width > 0).then_some(width),
+        subset: None,
     })
 }
 
@@ -203,7 +193,7 @@ impl State {
                 self.queries = ndarray_npy::read_npy(format!("{dir}/queries.npy"))?;
                 json!({ "queries": self.queries.nrows() })
             }
-            ["build", from, m, efc, lists_from, target, ref builder @ ..] => {
+            ["build", from, m, efc, target, ref builder @ ..] => {
                 let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
                 let mut options = IndexOptions {
                     m: m.parse()?,
@@ -215,10 +205,6 @@ impl State {
                 }
                 if from != "-" {
                     options.graph_from = from.parse()?;
-                    options.graph_to = usize::MAX;
-                }
-                if lists_from != "-" {
-                    options.lists_from = lists_from.parse()?;
                 }
                 if target != "-" {
                     options.target_recall = target.parse()?;
@@ -229,8 +215,7 @@ impl State {
             }
             ["save", path] => {
                 let dimension = self.index()?.dimension();
-                self.index()?
-                    .save_changes(path.as_ref(), &stamp(dimension))?;
+                self.index()?.save(path.as_ref(), &stamp(dimension))?;
                 json!({ "seconds": start.elapsed().as_secs_f64(), "bytes": std::fs::metadata(path)?.len() })
             }
             ["open", path] => {
@@ -241,27 +226,24 @@ impl State {
                 self.index = Some(VectorIndex::load(path.as_ref(), &stamp(dimension))?);
                 json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
             }
-            ["search", mode, ef, k, out, ref candidates @ ..] => {
-                let params = params(mode, Some(&ef), candidates.first())?;
-                self.timed(&params, k.parse()?, out)?
-            }
-            ["filter", share, mode, k, out] => {
+            ["search", width, k, out] => self.timed(&params(width)?, k.parse()?, out)?,
+            ["filter", share, k, out] => {
                 let share: f64 = share.parse()?;
-                let passing: Vec<bool> = (0..self.base.nrows() as i64)
-                    .map(|track| chance(TrackId(track)) < share)
+                let passing: Vec<TrackId> = (0..self.base.nrows() as i64)
+                    .map(TrackId)
+                    .filter(|&track| chance(track) < share)
                     .collect();
-                let filter = |track: TrackId| passing[track.0 as usize];
+                let subset = self.index()?.subset_of(&passing);
                 let params = SearchParams {
-                    mode: mode.parse::<SearchMode>().map_err(anyhow::Error::msg)?,
-                    filter: Some(&filter),
+                    subset: Some(&subset),
                     ..SearchParams::default()
                 };
                 self.timed(&params, k.parse()?, out)?
             }
-            ["batch", mode, k, out, ref widths @ ..] => {
+            ["batch", width, k, out] => {
                 let k = k.parse()?;
                 let queries = std::mem::take(&mut self.queries);
-                let params = params(mode, widths.first(), widths.get(1))?;
+                let params = params(width)?;
                 let before = cpu_nanoseconds();
                 let found = self.index()?.search_batch(queries.view(), k, &params)?;
                 let cpu = (cpu_nanoseconds() - before) / 1e9;

@@ -1,5 +1,4 @@
-//! A vector index by itself: built, searched, filtered, changed while it is searched, saved and
-//! opened again.
+//! A vector index by itself: built, searched, filtered, changed, saved and opened again.
 //!
 //! ```text
 //! cargo run --release -p voisin-index --example vector_index
@@ -9,9 +8,7 @@
 
 use ndarray::{Array2, s};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin_index::{
-    Id, IndexMetric, IndexOptions, IndexStamp, SearchParams, SharedIndex, VectorIndex,
-};
+use voisin_index::{Id, IndexOptions, IndexStamp, SearchParams, VectorIndex};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Any vectors will do: here 6 000 of 64 dimensions around fifty centres.
@@ -25,12 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Ids are any unique numbers.
     let ids: Vec<Id> = (0..6000).map(|i| Id(10 * i)).collect();
 
-    // Cosines are the default metric. From 5 000 vectors on there are lists; fewer are scanned.
-    let options = IndexOptions {
-        metric: IndexMetric::Euclidean,
-        ..IndexOptions::default()
-    };
-    let index = VectorIndex::build(&ids[..5900], vectors.slice(s![..5900, ..]), &options)?;
+    // From 5 000 vectors on there is a graph; of fewer all are compared.
+    let options = IndexOptions::default();
+    let mut index = VectorIndex::build(&ids[..5900], vectors.slice(s![..5900, ..]), &options)?;
     let check = index.self_check(200)?;
     println!(
         "{} vectors; {} do not find themselves; recall@10 {:.4}",
@@ -40,45 +34,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let query = vectors.row(0).to_vec();
+    let params = SearchParams::default();
     println!(
         "nearest to the first: {:?}",
-        index.search(&query, 3, &SearchParams::default())?
+        index.search(&query, 3, &params)?
     );
 
-    // Filters are applied inside the search, so the result has `k` items: a function, or a bitmap
-    // for many searches.
-    let hundreds = |id: Id| id.0 % 100 == 0;
-    let by_function = SearchParams {
-        filter: Some(&hundreds),
-        ..SearchParams::default()
-    };
-    println!(
-        "nearest of the hundreds: {:?}",
-        index.search(&query, 3, &by_function)?
-    );
+    // A filter is a bitmap, applied inside the search, so that the result has `k` items.
     let some = index.subset_of(&ids[1000..1100]);
-    let by_bitmap = SearchParams {
+    let filtered = SearchParams {
         subset: Some(&some),
-        ..SearchParams::default()
+        ..params
     };
     println!(
         "nearest of a hundred: {:?}",
-        index.search(&query, 3, &by_bitmap)?
+        index.search(&query, 3, &filtered)?
     );
 
-    // Many threads may search while others add and remove vectors.
-    let shared = SharedIndex::new(index);
-    std::thread::scope(|scope| {
-        let adding = scope.spawn(|| shared.add(&ids[5900..], vectors.slice(s![5900.., ..])));
-        let found = shared.with(|index| index.search(&query, 1, &SearchParams::default()));
-        println!("meanwhile: {found:?}");
-        adding.join().expect("no panic")
-    })?;
-    shared.remove(Id(0))?;
-    println!(
-        "now: {:?}",
-        shared.with(|index| index.search(&query, 1, &SearchParams::default()))?
-    );
+    for (id, vector) in ids[5900..].iter().zip(vectors.outer_iter().skip(5900)) {
+        index.insert(*id, &vector.to_vec())?;
+    }
+    index.remove(Id(0));
+    println!("now: {:?}", index.search(&query, 1, &params)?);
 
     // Saved atomically; opened by mapping the file. The stamp identifies the vectors.
     let folder = tempfile::tempdir()?;
@@ -88,12 +65,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         model_fingerprint: "none".into(),
         dimension: 64,
     };
-    shared.with(|index| index.save(&path, &stamp))?;
+    index.save(&path, &stamp)?;
     let opened = VectorIndex::load(&path, &stamp)?;
-    println!(
-        "opened again: {} vectors, by {}",
-        opened.len(),
-        opened.stats().mode
-    );
+    println!("opened again: {} vectors", opened.len());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The best results of searches of short codes.
 
+use super::subset::Bitmap;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::{LANES, ShortQuery, ShortSearch};
@@ -7,7 +8,7 @@ use voisin_kernels::dot::short::{LANES, ShortQuery, ShortSearch};
 /// The `most` best of the added vectors, in any order: highest score, then lowest name.
 #[derive(Debug, Clone)]
 pub(crate) struct BestScored {
-    pub(crate) most: usize,
+    most: usize,
     pub(crate) found: Vec<Scored>,
     /// Vectors with a lower score cannot be among the best.
     limit: f32,
@@ -32,66 +33,42 @@ impl BestScored {
         self.limit = f32::NEG_INFINITY;
     }
 
-    pub(crate) fn compare(&mut self, isa: Isa, blocks: &[u8], query: ShortQuery<'_>) {
-        Self::compare_each(isa, blocks, [(self, query)]);
-    }
-
-    /// As [`compare`](Self::compare) for each of several queries of one kind.
+    /// Adds those of a list that are allowed for each of several queries.
     pub(crate) fn compare_each<const N: usize>(
         isa: Isa,
         blocks: &[u8],
-        mut all: [(&mut Self, ShortQuery<'_>); N],
+        mut all: [(&mut Self, ShortQuery<'_>, Option<&Bitmap>); N],
     ) {
+        let before = all.each_ref().map(|(best, ..)| best.found.len());
         // The kernel filters by the limit, so that only candidates are written.
         isa.near_each(
             blocks,
-            all.each_mut().map(|(best, query)| ShortSearch {
+            all.each_mut().map(|(best, query, _)| ShortSearch {
                 query: *query,
                 limit: best.limit,
                 out: &mut best.found,
             }),
         );
-        for (best, _) in all {
+        for ((best, _, allowed), before) in all.into_iter().zip(before) {
+            if let Some(allowed) = allowed {
+                best.retain_from(before, allowed);
+            }
             best.cut_where_it_pays(isa);
         }
     }
 
-    /// As [`compare`](Self::compare), of those whose names are `allowed`.
-    pub(crate) fn compare_allowed(
-        &mut self,
-        isa: Isa,
-        blocks: &[u8],
-        query: ShortQuery<'_>,
-        allowed: impl Fn(u32) -> bool,
-    ) {
-        // The kernel does not check `allowed`, so others are removed afterwards.
-        let before = self.found.len();
-        isa.near(blocks, query, self.limit, &mut self.found);
+    fn retain_from(&mut self, before: usize, allowed: &Bitmap) {
         let mut kept = before;
         for at in before..self.found.len() {
-            if allowed(self.found[at].name()) {
+            if allowed.contains(self.found[at].name() as usize) {
                 self.found.swap(kept, at);
                 kept += 1;
             }
         }
         self.found.truncate(kept);
-        self.cut_where_it_pays(isa);
     }
 
-    /// Whether there are `most`.
-    pub(crate) fn is_full(&self) -> bool {
-        self.found.len() >= self.most
-    }
-
-    /// The worst score of the best; below every score if there are fewer.
-    pub(crate) fn worst(&mut self, isa: Isa) -> f32 {
-        self.cut(isa);
-        let worst = self.found.iter().max().filter(|_| self.is_full());
-        let worst = worst.map_or(f32::NEG_INFINITY, |worst| worst.score());
-        self.limit = self.limit.max(worst);
-        worst
-    }
-
+    /// Keeps only the best.
     pub(crate) fn cut(&mut self, isa: Isa) {
         self.keep(isa, self.most);
     }

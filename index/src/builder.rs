@@ -5,22 +5,20 @@ use rayon::prelude::*;
 
 use super::codes::{CodeSource, PreparedQuery};
 use super::graph::{Graph, NONE};
-use super::lists::{LANES, Lists, Next, Reach};
+use super::lists::{LANES, Lists};
 use super::types::{GraphBuilder, IndexOptions};
 use voisin_kernels::dot::best::Scored;
 
 /// Slots whose neighbours are searched together.
 const TOGETHER: usize = 512;
-/// Lists that are searched for a slot's neighbours; half as many if lists are longer, with more
-/// directions, and half as many if vectors are in two.
-const LOOKED_AT: usize = 80;
+/// Lists that are searched for a slot's neighbours.
+const LOOKED_AT: usize = 40;
 
 /// Builds a graph over all slots, in parallel on rayon's current pool.
 ///
 /// From lists the result does not depend on the number of threads; with `hnsw_rs`, on one thread
 /// the same vectors, options and seed give the same graph.
 pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOptions) -> Graph {
-    let width = options.ef_construction;
     // Whole blocks, as a row of links is compared in one sweep of the kernel.
     let stride = (2 * options.m).next_multiple_of(LANES);
     let order = lists.order();
@@ -28,18 +26,12 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
     let links = match options.builder {
         GraphBuilder::Lists => link(source, &order, stride, |slots, then| {
             let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
-            // Lists of 4 and 2 bits are fewer and longer.
-            let looked_at = if lists.directions.bits == 8 {
-                LOOKED_AT
-            } else {
-                LOOKED_AT / 2
-            };
-            let reach = Reach::fixed(looked_at / lists.copies, width);
+            let reach = (LOOKED_AT, options.ef_construction);
             lists.nearest_of_all(
-                source.isa,
-                Next::Codes(source.codes),
+                source,
                 &queries,
                 reach,
+                |_| None,
                 |at, found| {
                     then(slots[at], found);
                 },

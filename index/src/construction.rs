@@ -3,63 +3,47 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, Codec, Codes};
-use super::grouping::Spill;
 use super::lists::Lists;
-use super::metric::Sphere;
-use super::residual::{RESIDUAL_BITS, Residuals, VectorReader};
 use super::segment::Segment;
 use super::subset::next_version;
 use super::tail::IndexTail;
-use super::trials::Trials;
+use super::trials::trials;
 use super::tuning::{self, Tuning};
-use super::{Component, Id, IndexError, IndexOptions, VectorIndex, builder};
+use super::unit::check;
+use super::{Id, IndexError, IndexOptions, VectorIndex, builder};
 use voisin_kernels::{Isa, isa};
 
 /// Slots are numbered by 31 bits.
 pub(super) const MAX_VECTORS: usize = 1 << 31;
-/// Up to this dimension sums of products fit into 32 bits, in every kernel and in the rotation.
+/// Up to this dimension sums of products fit into 32 bits, in every kernel.
 pub(super) const MAX_DIMENSION: usize = 65_536;
 
 impl VectorIndex {
     /// Builds an index of `vectors` (`[ids.len(), dimension]`, of any length), in parallel on
     /// rayon's current pool.
     ///
-    /// Lists are made from [`IndexOptions::lists_from`] items on, a graph (and lists, if need be)
-    /// from [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options
-    /// (with [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one
-    /// thread), except for the measured speeds of graph and lists, and so the one that
-    /// [`SearchMode::Auto`](super::SearchMode::Auto) uses.
+    /// Lists and a graph are made from [`IndexOptions::graph_from`] items on. The result depends
+    /// only on the vectors and the options (with
+    /// [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one thread).
     #[allow(clippy::needless_pass_by_value)] // a view is a reference
-    pub fn build<T: Component>(
-        ids: &[Id],
-        vectors: ArrayView2<'_, T>,
-        options: &IndexOptions,
-    ) -> Result<Self, IndexError> {
-        let rows = T::rows(vectors);
-        Self::build_spilled(ids, rows.view(), options, Spill::of(options))
-    }
-
-    /// As [`build`](Self::build).
-    pub(crate) fn build_spilled(
+    pub fn build(
         ids: &[Id],
         vectors: ArrayView2<'_, f32>,
         options: &IndexOptions,
-        spill: Option<Spill>,
     ) -> Result<Self, IndexError> {
         let vectors = vectors.as_standard_layout();
         let (order, codec) = Self::fit(ids, vectors.view(), options)?;
-        let mut codes = Codes::zeroed(&codec, order.len());
+        let mut codes = Codes::zeroed(codec.width, order.len());
         // Slots are in the order of ids, so that an item is found by binary search.
-        let row = |slot: usize| vectors.row(order[slot]).to_slice().unwrap_or_default();
         codes.encode(&codec, 0..order.len(), |slot| {
-            codec.lift(ids[order[slot]], row(slot))
-        })?;
+            vectors.row(order[slot]).to_slice().unwrap_or_default()
+        });
         let ids = order.iter().map(|&i| ids[i]).collect();
-        Self::finish(*options, codec, Segment::new(ids, codes), spill)
+        Self::finish(*options, codec, Segment::new(ids, codes))
     }
 
     /// The same for owned vectors, whose memory is freed as they are encoded.
@@ -78,23 +62,19 @@ impl VectorIndex {
         let (n, dimension) = vectors.dim();
         let (mut rows, offset) = vectors.into_raw_vec_and_offset();
         rows.drain(..offset.unwrap_or(0));
-        let mut codes = Codes::zeroed(&codec, n);
+        let mut codes = Codes::zeroed(codec.width, n);
         let mut end = n;
         while end > 0 {
             let start = end.saturating_sub(TOGETHER);
-            let row = |i: usize| &rows[(start + i) * dimension..][..dimension];
-            codes.encode(&codec, start..end, |i| codec.lift(ids[start + i], row(i)))?;
+            codes.encode(&codec, start..end, |i| {
+                &rows[(start + i) * dimension..][..dimension]
+            });
             rows.truncate(start * dimension);
             // Shrinking by an allocation of large blocks returns memory to the system at once.
             rows.shrink_to_fit();
             end = start;
         }
-        Self::finish(
-            *options,
-            codec,
-            Segment::new(ids.to_vec(), codes),
-            Spill::of(options),
-        )
+        Self::finish(*options, codec, Segment::new(ids.to_vec(), codes))
     }
 
     /// Checks ids and vectors for an index: the order of the ids, and how vectors are encoded.
@@ -120,73 +100,39 @@ impl VectorIndex {
         within("dimension", 1. ..=MAX_DIMENSION as f64, dimension as f64)?;
         let rows = vectors.as_slice().unwrap_or_default();
         let row = |i: usize| &rows[i * dimension..][..dimension];
-        // These checks do not use lengths, so a sphere without radius suffices until the vectors
-        // are known to be finite.
-        let space = Sphere::new(options.metric, dimension);
         (0..n)
             .into_par_iter()
-            .try_for_each(|i| space.check(Some(ids[i]), row(i)))?;
+            .try_for_each(|i| check(dimension, Some(ids[i]), row(i)))?;
         let mut order: Vec<usize> = (0..n).collect();
         // Sorting puts equal ids side by side, where one pass finds them.
         order.sort_unstable_by_key(|&i| ids[i]);
         if let Some(pair) = order.windows(2).find(|pair| ids[pair[0]] == ids[pair[1]]) {
             return Err(IndexError::Duplicate(ids[pair[0]]));
         }
-        let rows = order.iter().map(|&i| (ids[i], row(i)));
-        let codec = Codec::fit(options.metric, dimension, rows)?;
+        let codec = Codec::fit(dimension, order.iter().map(|&i| row(i)));
         Ok((order, codec))
     }
 
     /// Makes lists and graph, and measures widths.
-    fn finish(
-        options: IndexOptions,
-        codec: Codec,
-        mut base: Segment,
-        spill: Option<Spill>,
-    ) -> Result<Self, IndexError> {
+    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Result<Self, IndexError> {
         let isa = isa()?;
         let source = CodeSource {
             isa,
             codec: &codec,
             codes: &base.codes,
         };
-        let trials = Trials::new(source, &base);
-        let wants_graph = options.wants_graph(base.len());
-        let wants_lists = wants_graph || base.len() >= options.lists_from.max(2);
-        let lists = wants_lists.then(|| Lists::build(source, &trials.beside, spill));
-        let lists_of_graph = lists.as_ref().filter(|_| wants_graph);
-        let graph = lists_of_graph.map(|lists| builder::build(source, lists, &options));
-        let residuals = lists.as_ref().zip(options.residual_bits);
-        let residuals = residuals.map(|(lists, bits)| {
-            Residuals::build(
-                source,
-                &lists.directions,
-                || lists.codes_by_slot(source.codes.len()),
-                bits,
-            )
-        });
-        let target = options.target_recall;
-        let tuning = tuning::measure(
-            source,
-            &base,
-            &trials,
-            graph.as_ref(),
-            lists.as_ref(),
-            residuals.as_ref(),
-            target,
-        );
-        // The vectors are dropped only now, as widths were measured with them.
-        if residuals.is_some() {
-            base.codes = Arc::new(Codes::empty(&codec));
+        if !options.wants_graph(base.len()) {
+            return Ok(Self::assemble(options, isa, codec, base, Tuning::default()));
         }
-        let mut index = Self {
-            graph: graph.map(Arc::new),
-            lists: lists.map(Arc::new),
-            residuals: residuals.map(Arc::new),
-            ..Self::assemble(options, isa, codec, base, &tuning)
-        };
-        index.measure_speeds(&trials)?;
-        Ok(index)
+        let lists = Lists::build(source);
+        let graph = builder::build(source, &lists, &options);
+        let trials = trials(source, &base);
+        let tuning = tuning::measure(source, &trials, &graph, &lists, options.target_recall);
+        Ok(Self {
+            graph: Some(Arc::new(graph)),
+            lists: Some(Arc::new(lists)),
+            ..Self::assemble(options, isa, codec, base, tuning)
+        })
     }
 
     /// An index without lists and graph.
@@ -195,7 +141,7 @@ impl VectorIndex {
         isa: Isa,
         codec: Codec,
         base: Segment,
-        tuning: &Tuning,
+        tuning: Tuning,
     ) -> Self {
         Self {
             options,
@@ -204,62 +150,11 @@ impl VectorIndex {
             base,
             graph: None,
             lists: None,
-            residuals: None,
-            reader: None,
-            tuning: *tuning,
+            tuning,
             tail: IndexTail::default(),
             version: next_version(),
-            saved: Arc::default(),
+            file: None,
         }
-    }
-
-    /// All vectors with their ids, and additional ones.
-    pub(super) fn gathered(
-        &self,
-        ids: &[Id],
-        vectors: ArrayView2<'_, f32>,
-    ) -> Result<Gathered, IndexError> {
-        if self.is_empty() {
-            let ids = ids.to_vec();
-            let vectors = vectors.to_owned();
-            return Ok(Gathered {
-                ids,
-                vectors,
-                options: self.options,
-                reader: self.reader.clone(),
-            });
-        }
-        let (mut all, mut rows) = self.vectors()?;
-        all.extend(ids);
-        let expected = self.dimension();
-        // `append` only fails for another number of columns.
-        let actual = vectors.ncols();
-        rows.append(Axis(0), vectors)
-            .map_err(|_| IndexError::Dimension { expected, actual })?;
-        Ok(Gathered {
-            ids: all,
-            vectors: rows,
-            options: self.options,
-            reader: self.reader.clone(),
-        })
-    }
-}
-
-/// The vectors and options to build an index of.
-pub(super) struct Gathered {
-    ids: Vec<Id>,
-    vectors: Array2<f32>,
-    options: IndexOptions,
-    reader: Option<Arc<VectorReader>>,
-}
-
-impl Gathered {
-    pub(super) fn build(&self) -> Result<VectorIndex, IndexError> {
-        let built = VectorIndex::build(&self.ids, self.vectors.view(), &self.options)?;
-        Ok(VectorIndex {
-            reader: self.reader.clone(),
-            ..built
-        })
     }
 }
 
@@ -282,59 +177,34 @@ pub(super) fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
         16. ..=2000.,
         options.ef_construction as f64,
     )?;
-    within("target_recall", 0. ..=1., options.target_recall)?;
-    let option = |name, expected: &str, actual| {
-        Err(IndexError::Option {
-            name,
-            expected: expected.to_owned(),
-            actual,
-        })
-    };
-    match options.residual_bits {
-        bits if !RESIDUAL_BITS.contains(&bits) => {
-            option("residual_bits", "0, 1, 2 or 4", bits.unwrap_or(0) as f64)
-        }
-        _ => Ok(()),
-    }
+    within("target_recall", 0. ..=1., options.target_recall)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::of_all_lengths;
-    use crate::{IndexMetric, IndexStamp};
+    use crate::IndexStamp;
+    use crate::tests::clustered;
 
     #[test]
     fn vectors_given_away_make_the_same_index() {
-        let vectors = of_all_lengths(70_000, 8, 4);
+        let vectors = clustered(4, 70_000, 8, 40);
         let ids: Vec<Id> = (0..70_000).map(|id| Id(2 * id)).collect();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("index.bin");
         let stamp = IndexStamp {
             generation: 1,
             model_fingerprint: String::new(),
             dimension: 8,
         };
-        let file = |index: &VectorIndex| {
-            index.save(&path, &stamp).unwrap();
-            std::fs::read(&path).unwrap()
+        let options = IndexOptions {
+            graph_from: usize::MAX,
+            ..IndexOptions::default()
         };
-        for metric in [IndexMetric::Cosine, IndexMetric::Euclidean] {
-            let options = IndexOptions {
-                metric,
-                graph_from: usize::MAX,
-                lists_from: usize::MAX,
-                ..IndexOptions::default()
-            };
-            let lent = file(&VectorIndex::build(&ids, vectors.view(), &options).unwrap());
-            let given = file(&VectorIndex::build_from(&ids, vectors.clone(), &options).unwrap());
-            assert!(lent == given, "{metric}");
-            let backwards: Vec<Id> = ids.iter().rev().copied().collect();
-            let turned = vectors.slice(ndarray::s![..;-1, ..]).to_owned();
-            assert!(
-                lent == file(&VectorIndex::build_from(&backwards, turned, &options).unwrap()),
-                "{metric}"
-            );
-        }
+        let bytes =
+            |index: Result<VectorIndex, IndexError>| index.unwrap().to_bytes(&stamp).unwrap();
+        let lent = bytes(VectorIndex::build(&ids, vectors.view(), &options));
+        assert!(lent == bytes(VectorIndex::build_from(&ids, vectors.clone(), &options)));
+        let backwards: Vec<Id> = ids.iter().rev().copied().collect();
+        let turned = vectors.slice(ndarray::s![..;-1, ..]).to_owned();
+        assert!(lent == bytes(VectorIndex::build_from(&backwards, turned, &options)));
     }
 }

@@ -6,8 +6,8 @@ use voisin_base::track::Id;
 
 /// Why an index operation failed.
 ///
-/// The index is a cache: after [`Damaged`](Self::Damaged), [`Changed`](Self::Changed),
-/// [`Version`](Self::Version), [`Stale`](Self::Stale) or [`OtherModel`](Self::OtherModel) build it
+/// The index is a cache: after [`Damaged`](Self::Damaged), [`Version`](Self::Version),
+/// [`Stale`](Self::Stale) or [`OtherModel`](Self::OtherModel) build it
 /// again from the vectors.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -31,16 +31,6 @@ pub enum IndexError {
         /// Its id, if it has one.
         id: Option<Id>,
     },
-    /// A vector is much longer, or much farther from the others, than those that the index was
-    /// built of.
-    TooFar {
-        /// Its id.
-        id: Id,
-        /// Its distance from the middle of the index.
-        length: f64,
-        /// The largest allowed one.
-        limit: f64,
-    },
     /// The number of ids and the number of vectors differ.
     Count {
         /// Number of ids.
@@ -63,29 +53,8 @@ pub enum IndexError {
         /// The value that was given.
         actual: f64,
     },
-    /// A graph search was requested of an index without a graph.
-    NoGraph {
-        /// Items in the index.
-        items: usize,
-        /// Number of items from which on a graph is built.
-        graph_from: usize,
-    },
-    /// A search of the lists was requested of an index without lists.
-    NoLists {
-        /// Items in the index.
-        items: usize,
-        /// Number of items from which on lists are made.
-        lists_from: usize,
-    },
     /// A prepared subset belongs to another state of the index.
     SubsetOutdated,
-    /// The index holds no vectors, and no reader was set.
-    NoVectors,
-    /// The vectors, which the index does not hold, could not be read.
-    Reading {
-        /// The reader's reason.
-        source: std::io::Error,
-    },
     /// More vectors than the file format can number.
     TooMany {
         /// The limit.
@@ -106,11 +75,6 @@ pub enum IndexError {
         path: PathBuf,
         /// The damaged part.
         what: String,
-    },
-    /// The mapped file was overwritten after it was opened; it may only be replaced by renaming.
-    Changed {
-        /// The file.
-        path: PathBuf,
     },
     /// The file has another format version.
     Version {
@@ -171,15 +135,10 @@ impl std::fmt::Display for IndexError {
                 write!(f, "vector{} has length 0, and so no direction: leave it out", label(*id))
             }
             Self::Query { number, error } => write!(f, "query {number} of the batch: {error}"),
-            Self::TooFar { id, length, limit } => write!(
-                f,
-                "vector of id {id} is {length:.1e} from the middle of the others, expected at most {limit:.1e}: \
-                 leave it out, or build the index again with it and others as far"
-            ),
             Self::Count { ids, vectors } => {
                 write!(f, "{ids} ids came with {vectors} vectors, expected one id per vector")
             }
-            Self::Duplicate(id) => write!(f, "id {id} is there twice, or in the index already: remove it first, or use `upsert`"),
+            Self::Duplicate(id) => write!(f, "id {id} is there twice, or in the index already: remove it first"),
             Self::Unknown(id) => {
                 write!(f, "id {id} is not in the index")
             }
@@ -187,34 +146,15 @@ impl std::fmt::Display for IndexError {
             Self::Option { name, expected, actual } => {
                 write!(f, "index option {name} is {actual}, expected {expected}")
             }
-            Self::NoGraph { items, graph_from } => write!(
-                f,
-                "this index has no HNSW graph ({items} items, built from {graph_from} on): use another way of \
-                 searching, or build with `graph_from: 0`"
-            ),
-            Self::NoLists { items, lists_from } => write!(
-                f,
-                "this index has no lists ({items} items, made from {lists_from} on): use the scan, or build with \
-                 `lists_from: 0`"
-            ),
             Self::SubsetOutdated => f.write_str(
                 "the prepared subset is older than the index: prepare it again after inserting or removing",
             ),
-            Self::NoVectors => {
-                f.write_str("this index holds no vectors: say where they are with `read_vectors_with`")
-            }
-            Self::Reading { .. } => f.write_str("the vectors of an index that holds none could not be read"),
             Self::TooMany { limit, actual } => {
                 write!(f, "an index holds at most {limit} vectors, not {actual}")
             }
             Self::Damaged { path, what } => {
                 write!(f, "index file {} is damaged ({what}): rebuild it", path.display())
             }
-            Self::Changed { path } => write!(
-                f,
-                "index file {} was written into while it was open: open it again, or rebuild it",
-                path.display()
-            ),
             Self::Version { path, expected, actual } => write!(
                 f,
                 "index file {} has format {actual}, this voisin reads {expected}: rebuild it",
@@ -243,7 +183,7 @@ impl std::fmt::Display for IndexError {
 impl std::error::Error for IndexError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } | Self::Reading { source } => Some(source),
+            Self::Io { source, .. } => Some(source),
             _ => None,
         }
     }

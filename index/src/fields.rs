@@ -39,14 +39,6 @@ impl HeaderFields<'_> {
         values.iter_mut().try_for_each(|value| self.number(value))
     }
 
-    /// A boolean.
-    pub(crate) fn flag(&mut self, value: &mut bool) -> FieldResult {
-        let mut number = u8::from(*value);
-        self.number(&mut number)?;
-        *value = number == 1;
-        (number <= 1).then_some(())
-    }
-
     /// A float, which may be NaN.
     pub(crate) fn real(&mut self, value: &mut f64) -> FieldResult {
         let mut word = value.to_bits();

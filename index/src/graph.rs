@@ -17,11 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, Plane, PreparedQuery};
-use super::directions::Along;
-use super::file::array;
 use super::fill::fill;
 use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, ShortQuery, code, empty_blocks, read, write};
-use super::trials::Hidden;
+use super::subset::Bitmap;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 
@@ -124,7 +122,7 @@ thread_local! {
 fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes
         .chunks_exact(WORD)
-        .map(|word| u32::from_le_bytes(array(word)))
+        .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
 }
 
 fn plane_of<'a>(words: impl IntoIterator<Item = &'a u32>) -> Plane {
@@ -147,7 +145,7 @@ impl Graph {
     pub(crate) fn new(stride: usize, links: &[u32], lists: &Lists) -> Self {
         let slots = links.len() / stride;
         let mut places = vec![[0; 2]; slots];
-        for (at, block) in lists.blocks.raw().chunks_exact(BLOCK_BYTES).enumerate() {
+        for (at, block) in lists.all_blocks().chunks_exact(BLOCK_BYTES).enumerate() {
             for lane in 0..LANES {
                 if let Some(place) = places.get_mut(read(block, lane).2 as usize) {
                     place[0] = (at * LANES + lane) as u32;
@@ -162,13 +160,13 @@ impl Graph {
             .iter()
             .flat_map(|&slot| &links[slot as usize * stride..][..stride]);
         let links = plane_of(rows);
-        let graph = Self::mapped(stride, slots, links, plane_of(places.as_flattened()));
+        let graph = Self::linked(stride, slots, links, plane_of(places.as_flattened()));
         graph.make_blocks(lists);
         graph
     }
 
-    /// From the parts of a file, not verified yet.
-    pub(crate) fn mapped(stride: usize, slots: usize, links: Plane, places: Plane) -> Self {
+    /// From the parts of a file, without blocks.
+    pub(crate) fn linked(stride: usize, slots: usize, links: Plane, places: Plane) -> Self {
         Self {
             stride,
             slots,
@@ -182,8 +180,8 @@ impl Graph {
     /// Links and places in the format of a file.
     pub(crate) fn sections(&self) -> [&[u8]; 2] {
         [
-            &self.links.raw()[..self.slots * self.stride * WORD],
-            &self.places.raw()[..self.slots * PLACE],
+            &self.links.bytes()[..self.slots * self.stride * WORD],
+            &self.places.bytes()[..self.slots * PLACE],
         ]
     }
 
@@ -193,20 +191,16 @@ impl Graph {
         words(links).filter(|&link| link != NONE).count()
     }
 
-    /// Bytes of links and places.
-    pub(crate) fn link_bytes(&self) -> usize {
-        self.slots * (self.stride * WORD + PLACE)
-    }
-
-    /// Bytes of the blocks, if they were made.
-    pub(crate) fn block_bytes(&self) -> usize {
-        self.blocks.get().map_or(0, Plane::len)
+    /// Bytes of all parts.
+    pub(crate) fn bytes(&self) -> usize {
+        let blocks = self.blocks.get().map_or(0, |blocks| blocks.bytes().len());
+        self.slots * (self.stride * WORD + PLACE) + blocks
     }
 
     /// Whether all links and places are valid, for those from a file.
     pub(crate) fn is_sane(&self, lists: &Lists) -> bool {
         let [links, places] = self.sections();
-        let blocks = lists.blocks.raw();
+        let blocks = lists.all_blocks();
         let is_at = |(slot, place): (usize, &[u8])| {
             SlotPlace::read(place).is_some_and(|SlotPlace { code, row }| {
                 let block = blocks.chunks_exact(BLOCK_BYTES).nth(code / LANES);
@@ -220,24 +214,18 @@ impl Graph {
             && places.par_chunks(PLACE).enumerate().all(is_at)
     }
 
-    /// Releases memory that need not stay: links after blocks are made, or read by few walks.
-    pub(crate) fn release(&self) {
-        self.links.release();
-        self.places.release();
-    }
-
     fn are_slots(&self, row: &[u8]) -> bool {
         words(row).all(|link| link == NONE || (link as usize) < self.slots)
     }
 
-    /// The row of a slot's links; empty if it is damaged in the file.
-    fn row(&self, lists: &Lists, slot: u32) -> &[u8] {
+    /// The slots that a slot is linked to, but none that a damaged file may name.
+    fn linked_to(&self, slot: u32) -> impl Iterator<Item = u32> {
         let step = self.stride * WORD;
-        self.place(lists, slot)
-            .map_or(&[], |SlotPlace { row, .. }| {
-                self.links
-                    .sane_part(row * step..(row + 1) * step, |row| self.are_slots(row))
-            })
+        let row = self
+            .place(slot)
+            .map_or(0, |place| place.row.min(self.slots - 1));
+        let row = &self.links.bytes()[row * step..][..step];
+        linked(row).filter(|&link| (link as usize) < self.slots)
     }
 
     /// Counts upcoming walks; returns true once, when there are enough to make blocks.
@@ -250,132 +238,88 @@ impl Graph {
         (before..before.saturating_add(walks)).contains(&enough)
     }
 
-    /// Makes the blocks, from verified links and lists.
+    /// Makes the blocks.
     pub(crate) fn make_blocks(&self, lists: &Lists) {
         self.blocks.get_or_init(|| {
-            let codes = lists.codes_by_slot(self.slots);
             let step = self.stride / LANES * BLOCK_BYTES;
-            let [links, places] = self.sections();
             let empty = empty_blocks(self.stride, SHORT);
             let mut plane = Plane::zeroed(self.slots * step);
             let write_row = |slot: usize, blocks: &mut [u8]| {
                 blocks.copy_from_slice(&empty);
-                let place = SlotPlace::read(&places[slot * PLACE..][..PLACE]);
-                let row = place.map_or(0, |place| place.row) * self.stride * WORD;
-                let row = &links[row..][..self.stride * WORD];
-                for (at, link) in linked(row).enumerate() {
-                    let (code, scale, offset) = &codes[link as usize];
-                    write(blocks, at, code, *scale, *offset, link);
+                for (at, link) in self.linked_to(slot as u32).enumerate() {
+                    self.copy_code(lists, link, blocks, at);
                 }
             };
             fill(&mut plane.as_mut()[..self.slots * step], step, write_row);
-            self.release();
             plane
         });
     }
 
-    /// Frees the blocks of a graph that is not walked.
-    pub(crate) fn drop_blocks(&mut self) {
-        self.blocks.take();
+    fn place(&self, slot: u32) -> Option<SlotPlace> {
+        SlotPlace::read(&self.places.bytes()[slot as usize * PLACE..][..PLACE])
     }
 
-    fn place(&self, lists: &Lists, slot: u32) -> Option<SlotPlace> {
-        let at = slot as usize * PLACE;
-        let codes = lists.blocks.len() / BLOCK_BYTES * LANES;
-        let is_inside = |bytes: &[u8]| {
-            SlotPlace::read(bytes).is_some_and(|place| place.code < codes && place.row < self.slots)
-        };
-        SlotPlace::read(self.places.sane_part(at..at + PLACE, is_inside))
-    }
-
-    /// The lists' block and lane of a slot's code; `None` if it is damaged in the file.
-    fn code<'a>(&self, lists: &'a Lists, slot: u32) -> Option<(&'a [u8], usize)> {
-        let SlotPlace { code, .. } = self.place(lists, slot)?;
-        let block = lists.block(code / LANES);
-        // A file by other code may have another slot's code here.
-        let is_there = !block.is_empty() && read(block, code % LANES).2 == slot;
-        if !is_there {
-            self.places.report();
+    /// Copies a slot's code from the lists into a place of other blocks; nothing if a damaged file
+    /// has none.
+    fn copy_code(&self, lists: &Lists, slot: u32, to: &mut [u8], at: usize) {
+        let code_at = self.place(slot).map_or(0, |place| place.code);
+        let mut blocks = lists.all_blocks().chunks_exact(BLOCK_BYTES);
+        if let Some(block) = blocks.nth(code_at / LANES) {
+            let lane = code_at % LANES;
+            let (scale, offset, _) = read(block, lane);
+            write(to, at, &code(block, lane), scale, offset, slot);
         }
-        is_there.then_some((block, code % LANES))
     }
 
-    /// The best `ef` slots found for `query` by short code, with their similarities at 8 bits, in
-    /// no order; `hidden` are left out.
+    /// Passes on the best `ef` allowed slots found for `query` by short code, with their
+    /// similarities at 8 bits, in no order.
     pub(crate) fn walk<R>(
         &self,
         lists: &Lists,
-        source: CodeSource<'_>,
+        CodeSource { isa, codes, .. }: CodeSource<'_>,
         query: &PreparedQuery,
         ef: usize,
-        hidden: &Hidden,
-        mut then: impl FnMut(&mut [Scored]) -> R,
-    ) -> Option<R> {
-        self.walk_all(lists, source, from_ref(query), ef, hidden, |_, found| {
-            then(found)
-        })
-        .pop()
-    }
-
-    /// As [`walk`](Self::walk) for each of `queries`, with its index.
-    pub(crate) fn walk_all<R>(
-        &self,
-        lists: &Lists,
-        CodeSource { isa, codes, .. }: CodeSource<'_>,
-        queries: &[PreparedQuery],
-        ef: usize,
-        hidden: &Hidden,
-        mut then: impl FnMut(usize, &mut [Scored]) -> R,
-    ) -> Vec<R> {
-        let blocks = self.blocks.get().map(Plane::raw);
-        // Entry lists of all queries are found together, four queries to a pass over the centres.
-        let along = lists.along_all(isa, queries);
-        let mut entries = Vec::with_capacity(ENTRIES * queries.len());
-        lists.score_all(isa, &along, |_, scores| {
-            entries.extend(scores.nearest(isa).take(ENTRIES).map(Scored::name));
-        });
-        let entries = entries.chunks(ENTRIES.min(lists.len()).max(1));
+        allowed: Option<&Bitmap>,
+        then: impl FnOnce(&mut [Scored]) -> R,
+    ) -> R {
+        let along = lists.along_all(isa, from_ref(query));
         WALK.with_borrow_mut(|walk| {
             walk.seen
                 .resize(walk.seen.len().max(self.slots.div_ceil(64)), 0);
-            let walks = queries.iter().zip(&along).zip(entries).enumerate();
-            let walk_from = |(at, ((query, along), entries)): (usize, ((_, &Along), &[u32]))| {
-                walk.pool.clear();
-                // Only the words that were marked are cleared; all of them would cost more than a
-                // walk.
-                walk.marked
-                    .drain(..)
-                    .for_each(|word| walk.seen[word as usize] = 0);
-                let short = lists.short(along);
-                let mut search = Search {
-                    graph: self,
-                    lists,
-                    blocks,
-                    isa,
-                    short,
-                    ef: ef.max(1),
-                    hidden,
-                    next: 0,
-                    walk,
-                };
-                // Any list is a valid start, but the nearest ones save steps.
-                entries
-                    .iter()
-                    .for_each(|&list| search.compare(lists.part(list, 0)));
-                search.spread();
-                let GraphWalk {
-                    pool,
-                    slots,
-                    products,
-                    found,
-                    ..
-                } = &mut *walk;
-                slots.clear();
-                slots.extend(pool.iter().copied().map(slot_of));
-                codes.similarities8(isa, query, slots, products, found);
-                then(at, found)
+            walk.pool.clear();
+            // Only the words that were marked are cleared; all of them would cost more than a walk.
+            walk.marked
+                .drain(..)
+                .for_each(|word| walk.seen[word as usize] = 0);
+            let mut search = Search {
+                graph: self,
+                lists,
+                blocks: self.blocks.get().map(Plane::bytes),
+                isa,
+                short: along[0].query(),
+                ef: ef.max(1),
+                allowed,
+                next: 0,
+                walk,
             };
-            walks.map(walk_from).collect()
+            // Any list is a valid start, but the nearest ones save steps.
+            lists.nearest_lists(isa, &along, ENTRIES, |_, nearest| {
+                nearest
+                    .iter()
+                    .for_each(|list| search.compare(lists.list(list.name())));
+            });
+            search.spread();
+            let GraphWalk {
+                pool,
+                slots,
+                products,
+                found,
+                ..
+            } = walk;
+            slots.clear();
+            slots.extend(pool.iter().copied().map(slot_of));
+            codes.similarities8(isa, query, slots, products, found);
+            then(found)
         })
     }
 }
@@ -388,7 +332,7 @@ struct Search<'a> {
     isa: Isa,
     short: ShortQuery<'a>,
     ef: usize,
-    hidden: &'a Hidden,
+    allowed: Option<&'a Bitmap>,
     /// Everything before it in the pool was followed.
     next: usize,
     walk: &'a mut GraphWalk,
@@ -426,11 +370,14 @@ impl Search<'_> {
         };
         fresh.clear();
         for candidate in scored.drain(..) {
-            let word = candidate.name() as usize / 64;
-            let bit = 1 << (candidate.name() % 64);
+            let slot = candidate.name() as usize;
+            let (word, bit) = (slot / 64, 1 << (slot % 64));
             let new = pooled(candidate);
+            // The lists of a damaged file may name other slots.
+            let is_allowed = slot < self.graph.slots
+                && self.allowed.is_none_or(|allowed| allowed.contains(slot));
             // A slot that was once too far stays out, since the pool's worst only gets better.
-            if new < limit && seen[word] & bit == 0 && !self.hidden.contains(candidate.name()) {
+            if new < limit && is_allowed && seen[word] & bit == 0 {
                 if seen[word] == 0 {
                     marked.push(word as u32);
                 }
@@ -457,16 +404,11 @@ impl Search<'_> {
         let mut gathered = std::mem::take(&mut self.walk.gathered);
         gathered.clear();
         let is_new = |&link: &u32| self.walk.seen[link as usize / 64] & 1 << (link % 64) == 0;
-        let mut at = 0;
-        for link in linked(self.graph.row(self.lists, slot)).filter(is_new) {
-            if let Some((block, lane)) = self.graph.code(self.lists, link) {
-                if at % LANES == 0 {
-                    gathered.extend(empty_blocks(1, SHORT));
-                }
-                let (scale, offset, _) = read(block, lane);
-                write(&mut gathered, at, &code(block, lane), scale, offset, link);
-                at += 1;
+        for (at, link) in self.graph.linked_to(slot).filter(is_new).enumerate() {
+            if at % LANES == 0 {
+                gathered.extend(empty_blocks(1, SHORT));
             }
+            self.graph.copy_code(self.lists, link, &mut gathered, at);
         }
         self.near(&gathered);
         self.walk.gathered = gathered;

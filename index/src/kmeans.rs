@@ -5,60 +5,39 @@
 
 use rayon::prelude::*;
 
-use super::codes::{CodeSource, PreparedQuery};
-use super::directions::{Directions, PROJECTED, random_bits, sum, whole};
+use super::codes::CodeSource;
+use super::directions::{Along, Directions, PROJECTED, random_bits, whole};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::{
-    NOBODY, ShortQuery, ShortSearch, block_bytes, empty_blocks, write,
+    CENTRE_BYTES, COMPONENTS, NOBODY, ShortQuery, ShortSearch, empty_blocks, write,
 };
 
 /// Most vectors per group that centres are computed from.
 const PER_CENTRE: usize = 40;
 /// Iterations of k-means.
 const ROUNDS: usize = 8;
-/// λ of [`Projections::second`].
-const ALONG: f32 = 1.5;
 /// Bytes of the centres that are compared with several queries or vectors in a row: they stay in
 /// the first cache.
 const CENTRES_AT_ONCE: usize = 20 << 10;
 
 /// Vectors along the directions, at 8 bits, the input of k-means.
-pub(crate) struct Projections {
-    /// Components of each.
-    width: usize,
-    codes: Vec<i8>,
-    factors: Vec<f32>,
-}
+pub(crate) struct Projections(Vec<Along>);
 
 impl Projections {
-    /// Projects the vector that `vector` returns for each slot, in parallel on rayon's current
-    /// pool.
-    pub(crate) fn of_all(
-        source: CodeSource<'_>,
-        directions: &Directions,
-        vector: impl Fn(usize) -> PreparedQuery + Sync,
-    ) -> Self {
-        let width = directions.len();
-        let mut all = Self::zeroed(width, source.codes.len());
-        let rows = all
-            .codes
-            .par_chunks_mut(PROJECTED * width)
-            .zip(all.factors.par_chunks_mut(PROJECTED));
-        rows.enumerate().for_each(|(place, (codes, factors))| {
-            let slots = place * PROJECTED..place * PROJECTED + factors.len();
-            let vectors: Vec<PreparedQuery> = slots.map(&vector).collect();
+    /// Projects all vectors, in parallel on rayon's current pool.
+    pub(crate) fn of_all(source: CodeSource<'_>, directions: &Directions) -> Self {
+        let slots: Vec<usize> = (0..source.codes.len()).collect();
+        let project = |slots: &[usize]| {
+            let stored = |&slot: &usize| source.codec.stored_at(source.codes, slot);
+            let vectors: Vec<_> = slots.iter().map(stored).collect();
             let vectors: Vec<_> = vectors
                 .iter()
                 .map(|vector| (&vector.code, vector.scale))
                 .collect();
-            let along = directions.along_all(source.isa, &vectors).into_iter();
-            for ((along, code), factor) in along.zip(codes.chunks_exact_mut(width)).zip(factors) {
-                code.copy_from_slice(&along.code);
-                *factor = along.factor;
-            }
-        });
-        all
+            directions.along_all(source.isa, &vectors)
+        };
+        Self(slots.par_chunks(PROJECTED).flat_map_iter(project).collect())
     }
 
     /// The centres of this many groups, and the members of each, ascending.
@@ -78,117 +57,27 @@ impl Projections {
             // An empty group keeps its centre: another round may fill it.
             let members = sample.members(isa, &centres.by_distance(), groups);
             centres
-                .rows_mut()
+                .0
+                .par_iter_mut()
                 .zip(&members)
                 .filter(|(_, members)| !members.is_empty())
-                .for_each(|((code, factor), members)| *factor = sample.mean(members, code));
+                .for_each(|(centre, members)| *centre = sample.mean(members));
         }
         let members = self.members(isa, &centres.by_distance(), groups);
         (centres, members)
     }
 
-    /// A second group for each, and the members of each group, ascending: the one of the least ‖x −
-    /// c‖² + λ (⟨x − c, r⟩ / ‖r‖)², where r is the residual of x from the centre of the first group
-    /// (Sun et al., `NeurIPS` 2023). If r points away from a query, so that the first group is
-    /// missed, the second one is not.
-    ///
-    /// - `first`: members of the first groups, two at least
-    pub(crate) fn second(&self, isa: Isa, centres: &Self, first: &[Vec<u32>]) -> Vec<Vec<u32>> {
-        let blocks = centres.by_distance();
-        let squares: Vec<f32> = (0..centres.len()).map(|at| centres.square(at)).collect();
-        let choose = |(group, members): (usize, &Vec<u32>)| {
-            let mut found = Vec::new();
-            // Scores with all other centres, once for all members of the group: products minus half
-            // of the centre's square.
-            let mut beside = vec![0_f32; centres.len()];
-            isa.near(&blocks, centres.at(group), f32::NEG_INFINITY, &mut found);
-            found
-                .iter()
-                .for_each(|candidate| beside[candidate.name() as usize] = candidate.score());
-            let second = |&slot: &u32| {
-                found.clear();
-                isa.near(
-                    &blocks,
-                    self.at(slot as usize),
-                    f32::NEG_INFINITY,
-                    &mut found,
-                );
-                let to_first = found
-                    .iter()
-                    .find(|candidate| candidate.name() as usize == group)
-                    .map_or(0., |candidate| candidate.score());
-                let square = self.square(slot as usize);
-                // |x − c|² from the products, without the vectors; rounding must not make it zero.
-                let left = (square - 2. * to_first).max(f32::MIN_POSITIVE);
-                let constant = square - to_first - 0.5 * squares[group];
-                let mut least = f32::INFINITY;
-                let mut nearest = NOBODY;
-                for candidate in &found {
-                    // The second term is not negative, so a centre that is too far already is
-                    // skipped.
-                    let distance = square - 2. * candidate.score();
-                    if distance < least && candidate.name() as usize != group {
-                        let along =
-                            constant + beside[candidate.name() as usize] - candidate.score();
-                        let loss = distance + ALONG * (along * along / left);
-                        if loss < least {
-                            (least, nearest) = (loss, candidate.name());
-                        }
-                    }
-                }
-                (slot, nearest)
-            };
-            members.iter().map(second).collect::<Vec<_>>()
-        };
-        let chosen: Vec<Vec<(u32, u32)>> = first.par_iter().enumerate().map(choose).collect();
-        let mut members = vec![Vec::new(); centres.len()];
-        chosen
-            .into_iter()
-            .flatten()
-            .for_each(|(slot, group)| members[group as usize].push(slot));
-        members
-            .iter_mut()
-            .for_each(|members| members.sort_unstable());
-        members
-    }
-
-    fn zeroed(width: usize, n: usize) -> Self {
-        Self {
-            width,
-            codes: vec![0; n * width],
-            factors: vec![0.; n],
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
-        self.factors.len()
+        self.0.len()
     }
 
     pub(crate) fn at(&self, at: usize) -> ShortQuery<'_> {
-        let code = &self.codes[at * self.width..][..self.width];
-        ShortQuery {
-            code,
-            sum: sum(code),
-            factor: self.factors[at],
-            bits: 8,
-        }
-    }
-
-    fn rows_mut(&mut self) -> impl IndexedParallelIterator<Item = (&mut [i8], &mut f32)> {
-        self.codes
-            .par_chunks_exact_mut(self.width)
-            .zip(&mut self.factors)
+        self.0[at].query()
     }
 
     /// The vectors at some positions.
     fn of(&self, places: impl Iterator<Item = usize>) -> Self {
-        let mut some = Self::zeroed(self.width, 0);
-        for at in places {
-            let vector = self.at(at);
-            some.codes.extend_from_slice(vector.code);
-            some.factors.push(vector.factor);
-        }
-        some
+        Self(places.map(|at| self.0[at].clone()).collect())
     }
 
     pub(crate) fn square(&self, at: usize) -> f32 {
@@ -201,26 +90,25 @@ impl Projections {
         square as f32 * (vector.factor * vector.factor)
     }
 
-    /// Writes the mean of some vectors; returns the value of one step.
-    fn mean(&self, members: &[u32], to: &mut [i8]) -> f32 {
-        let mut sum = vec![0_f64; self.width];
+    /// The mean of some vectors.
+    fn mean(&self, members: &[u32]) -> Along {
+        // Sums in f64 in the order of slots: the same on any number of threads.
+        let mut sum = vec![0_f64; COMPONENTS];
         for &at in members {
             let vector = self.at(at as usize);
             for (sum, &x) in sum.iter_mut().zip(vector.code) {
                 *sum += f64::from(x) * f64::from(vector.factor);
             }
         }
-        // Sums in f64 in the order of slots: the same on any number of threads.
         sum.iter_mut().for_each(|x| *x /= members.len() as f64);
-        let (code, step) = whole(&sum, self.width);
-        to.copy_from_slice(&code.hi);
-        step as f32
+        let (code, step) = whole(&sum, COMPONENTS);
+        Along::new(&code.hi, step as f32)
     }
 
     /// Blocks of these as centres, each with an offset: the score of a vector is its product with
     /// the centre plus the offset.
     pub(crate) fn centre_blocks(&self, offset: impl Fn(usize) -> f32) -> Vec<u8> {
-        let mut blocks = empty_blocks(self.len(), self.width);
+        let mut blocks = empty_blocks(self.len(), COMPONENTS);
         for at in 0..self.len() {
             let centre = self.at(at);
             let code: Vec<u8> = centre.code.iter().map(|&x| x as u8 ^ 0x80).collect();
@@ -262,12 +150,12 @@ impl Projections {
             .for_each(|(chunk, nearest)| {
                 let mut best = vec![Scored::new(f32::NEG_INFINITY, NOBODY); nearest.len()];
                 let mut found = [const { Vec::new() }; AT_ONCE];
-                for part in centre_parts(centres, self.width) {
+                for part in centres.chunks(CENTRES_AT_ONCE / CENTRE_BYTES * CENTRE_BYTES) {
                     let (groups, rest) = best.as_chunks_mut::<AT_ONCE>();
                     for (group, best) in groups.iter_mut().enumerate() {
                         let mut at = TOGETHER * chunk + AT_ONCE * group..;
                         let mut limits = best.iter();
-                        isa.near_each(
+                        isa.near_centres(
                             part,
                             found.each_mut().map(|out| {
                                 out.clear();
@@ -288,7 +176,9 @@ impl Projections {
                     let at = TOGETHER * chunk + AT_ONCE * groups.len()..;
                     for (best, at) in rest.iter_mut().zip(at) {
                         found[0].clear();
-                        isa.near(part, self.at(at), best.score(), &mut found[0]);
+                        let out = &mut found[0];
+                        let (query, limit) = (self.at(at), best.score());
+                        isa.near_centres(part, [ShortSearch { query, limit, out }]);
                         better(best, &found[0]);
                     }
                 }
@@ -299,10 +189,4 @@ impl Projections {
             });
         nearest
     }
-}
-
-/// Blocks of centres in parts that fit into the first cache.
-fn centre_parts(centres: &[u8], width: usize) -> std::slice::Chunks<'_, u8> {
-    let block = block_bytes(width);
-    centres.chunks(CENTRES_AT_ONCE / block * block)
 }

@@ -1,7 +1,11 @@
-//! Searches of an index: one query or many, with filters, and the neighbours of all items.
+//! Searches of an index: one query or many, and the neighbours of all items.
+//!
+//! A single query walks the graph; a batch goes through the lists; with a filter every vector that it
+//! allows is compared, and so are all where there is no graph. What was added since the build is
+//! compared in every case.
 
 use std::collections::HashSet;
-use std::hash::Hash;
+use std::slice::{from_mut, from_ref};
 
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
@@ -9,30 +13,33 @@ use rayon::prelude::*;
 use voisin_base::track::Id;
 
 use super::codes::{CodeSource, PreparedQuery};
-use super::lists::CACHED;
+use super::graph::Graph;
+use super::lists::Lists;
+use super::segment::nearest16;
+use super::subset::Bitmap;
 use super::top::Top;
-use super::trials::Hidden;
-use super::tuning::Queries;
-use super::ways::Way;
 use voisin_kernels::dot::best::Scored;
 
-use super::{Component, IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
+use super::{IndexError, Neighbor, SearchParams, VectorIndex};
+
+/// Share of the vectors that must be left for walks and lists: with more removed, all are compared.
+const LEFT: f64 = 0.5;
 
 impl VectorIndex {
     /// The `k` items most similar to `query`: nearest first, equals by id, none twice.
     ///
-    /// Fewer than `k` only if fewer items pass the filter; none in an empty index, whose first
-    /// vectors set its dimension.
-    pub fn search<T: Component>(
+    /// Fewer than `k` only if fewer items are allowed; none in an empty index, whose first vectors
+    /// set its dimension.
+    pub fn search(
         &self,
-        query: &[T],
+        query: &[f32],
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
         if self.is_open_to(query.len()) {
             return Ok(Vec::new());
         }
-        let query = self.codec.query(self.isa, &T::vector(query))?;
+        let query = self.codec.query(self.isa, query)?;
         self.search_query(&query, k, params)
     }
 
@@ -41,33 +48,14 @@ impl VectorIndex {
         self.is_empty() && dimension != self.dimension()
     }
 
-    /// The `k` items most similar to an item of the index, without itself.
-    pub fn search_id(
-        &self,
-        id: Id,
-        k: usize,
-        params: &SearchParams<'_>,
-    ) -> Result<Vec<Neighbor>, IndexError> {
-        let query =
-            self.with_codes(id, |codes, slot| self.codec.query_at(self.isa, codes, slot))?;
-        // One more, because the item itself is among them.
-        let mut found = self.search_query(&query, k.saturating_add(1), params)?;
-        found.retain(|neighbor| neighbor.id != id);
-        found.truncate(k);
-        Ok(found)
-    }
-
     /// Searches for each row of `queries`, in parallel on rayon's current pool: lists are read once
-    /// for many queries. With a fixed [mode](SearchParams::mode) the results are those of single
-    /// searches; [`SearchMode::Auto`] may choose another method for a single query, with the same
-    /// target recall.
-    pub fn search_batch<T: Component>(
+    /// for many queries.
+    pub fn search_batch(
         &self,
-        queries: ArrayView2<'_, T>,
+        queries: ArrayView2<'_, f32>,
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        let queries = T::rows(queries);
         let queries = queries.as_standard_layout();
         let dimension = queries.ncols();
         if self.is_open_to(dimension) {
@@ -89,8 +77,6 @@ impl VectorIndex {
                 };
                 self.codec.query(self.isa, query).map_err(named)
             };
-            // All queries of a batch are prepared together, as projections are computed four at a
-            // time.
             let rows = rows.chunks_exact(dimension).enumerate();
             let queries: Result<Vec<_>, _> = rows.map(prepare).collect();
             self.search_all(&queries?, k, params)
@@ -102,131 +88,145 @@ impl VectorIndex {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// As [`search_id`](Self::search_id) for each of `ids`, on this thread.
-    pub(super) fn search_ids(
-        &self,
-        tracks: &[Id],
-        k: usize,
-        params: &SearchParams<'_>,
-    ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        let query = |&track: &Id| {
-            self.with_codes(track, |codes, slot| {
-                self.codec.query_at(self.isa, codes, slot)
-            })
-        };
-        let queries = tracks
-            .iter()
-            .map(query)
-            .collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
-        // One more, because the item itself is among them.
-        let mut all = self.search_all(&queries, k.saturating_add(1), params)?;
-        for (&track, found) in tracks.iter().zip(&mut all) {
-            found.retain(|neighbor| neighbor.id != track);
-            found.truncate(k);
+    /// What queries are compared with.
+    fn source(&self) -> CodeSource<'_> {
+        CodeSource {
+            isa: self.isa,
+            codec: &self.codec,
+            codes: &self.base.codes,
         }
-        Ok(all)
     }
 
-    /// As [`search_query`](Self::search_query) for each of `queries`, on this thread.
+    /// Graph and lists, for a search that may use them.
+    fn ways(&self, params: &SearchParams<'_>) -> Option<(&Graph, &Lists)> {
+        let live = self.base.live.count as f64;
+        let is_usable = live > LEFT * self.base.len() as f64;
+        let is_all = !params.exact && params.subset.is_none() && is_usable;
+        self.graph
+            .as_deref()
+            .zip(self.lists.as_deref())
+            .filter(|_| is_all)
+    }
+
+    /// Live vectors of the base, if some were removed.
+    fn left(&self) -> Option<&Bitmap> {
+        let live = &*self.base.live;
+        (live.count < self.base.len()).then_some(live)
+    }
+
+    /// The `k` nearest to one query.
+    pub(super) fn search_query(
+        &self,
+        query: &PreparedQuery,
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Neighbor>, IndexError> {
+        let k = k.min(self.len());
+        let mut top = Top::new(k);
+        if let Some((graph, lists)) = self.ways(params) {
+            if graph.wants_blocks(1) {
+                graph.make_blocks(lists);
+            }
+            let ef = params.width.unwrap_or_else(|| self.tuning.ef(k)).max(k);
+            graph.walk(lists, self.source(), query, ef, self.left(), |pool| {
+                self.take(query, pool, &mut top);
+            });
+        }
+        let mut tops = [top];
+        self.complete(from_ref(query), &mut tops, params)?;
+        let [top] = tops;
+        Ok(top.into_sorted())
+    }
+
+    /// The `k` nearest to each of `queries`, on this thread.
     pub(super) fn search_all(
         &self,
         queries: &[PreparedQuery],
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        self.reading(|| self.search_all_by_way(queries, k, params))
+        let k = k.min(self.len());
+        let mut tops = vec![Top::new(k); queries.len()];
+        if let Some((_, lists)) = self.ways(params) {
+            let (count, codes) = self.tuning.reach(k);
+            let reach = (params.width.unwrap_or(count), codes);
+            lists.nearest_of_all(
+                self.source(),
+                queries,
+                reach,
+                |_| self.left(),
+                |at, pool| {
+                    self.take(&queries[at], pool, &mut tops[at]);
+                },
+            );
+        }
+        self.complete(queries, &mut tops, params)?;
+        Ok(tops.into_iter().map(Top::into_sorted).collect())
     }
 
-    fn search_all_by_way(
+    /// Adds the nearest of `pool`, with their similarities at 8 bits, to an empty `top`.
+    fn take(&self, query: &PreparedQuery, pool: &[Scored], top: &mut Top) {
+        nearest16(self.source(), query, pool, top.k(), |found| {
+            top.start(found.iter().map(|candidate| Neighbor {
+                id: self.base.ids[candidate.name() as usize],
+                similarity: candidate.score(),
+            }));
+        });
+    }
+
+    /// Compares queries with every allowed vector: of the tail, and of the base unless its nearest
+    /// were found.
+    fn complete(
         &self,
         queries: &[PreparedQuery],
+        tops: &mut [Top],
+        params: &SearchParams<'_>,
+    ) -> Result<(), IndexError> {
+        let parts = self.tail.parts();
+        let (base, tail): (_, Vec<&Bitmap>) = match params.subset {
+            // A subset holds slots, which any change may invalidate.
+            Some(subset) if !self.is_current(subset) => return Err(IndexError::SubsetOutdated),
+            Some(subset) => (&subset.base, subset.tail.iter().collect()),
+            None => (
+                &*self.base.live,
+                parts.iter().map(|part| &*part.live).collect(),
+            ),
+        };
+        let (isa, codec) = (self.isa, &self.codec);
+        if self.ways(params).is_none() {
+            self.base.exact(isa, codec, queries, base, tops);
+        } else {
+            for (query, top) in queries.iter().zip(&mut *tops) {
+                // A walk that stayed among removed vectors may have missed near ones.
+                if top.len() < top.k().min(base.count) {
+                    *top = Top::new(top.k());
+                    self.base
+                        .exact(isa, codec, from_ref(query), base, from_mut(top));
+                }
+            }
+        }
+        for (part, allowed) in parts.iter().zip(tail) {
+            part.exact(isa, codec, queries, allowed, tops);
+        }
+        Ok(())
+    }
+
+    /// As [`search_all`](Self::search_all) for the vectors of `ids`, each without itself.
+    pub(super) fn search_ids(
+        &self,
+        ids: &[Id],
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        let way = self.way(params.mode, Queries::Batch)?;
-        if let Way::Lists(_) | Way::Graph(..) = way {
-            let k = k.min(self.len());
-            let allowed = self.allowed(params)?;
-            let base = &allowed.base;
-            let take = |at: usize, pool: &mut [Scored], within: &dyn Fn(usize) -> bool| {
-                let mut top = Top::new(k);
-                // An explicit width is used as it is, whether it suffices or not.
-                let within = params.ef.is_none().then_some(within);
-                Ok(self
-                    .take(&queries[at], k, base, pool, within, &mut top)?
-                    .then_some(top))
-            };
-            let tops: Option<Vec<_>> = match way {
-                // Lists that fit the cache are read per query, as sharing saves nothing.
-                Way::Lists(lists) if lists.blocks.len() > CACHED => {
-                    self.reach(lists, k, params, base).map(|reach| {
-                        let within = |count: usize| self.reached(reach, count);
-                        if self.residuals.is_some() {
-                            // The reader may itself search, so no buffers are borrowed while it
-                            // runs.
-                            let copy = |_, pool: &mut [Scored]| pool.to_vec();
-                            let mut pools =
-                                lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
-                            pools
-                                .iter_mut()
-                                .enumerate()
-                                .map(|(at, pool)| take(at, pool, &within))
-                                .collect()
-                        } else {
-                            let take = |at, pool: &mut [Scored]| take(at, pool, &within);
-                            lists.nearest_of_all(self.isa, self.next(), queries, reach, take)
-                        }
-                    })
-                }
-                Way::Graph(graph, lists) => {
-                    let ef = self.width(k, params, base);
-                    if ef.is_some() {
-                        self.prepare_walks(graph, lists, queries.len())?;
-                    }
-                    ef.map(|ef| {
-                        let within = |count: usize| self.tuning.ef(count) <= ef;
-                        let source = CodeSource {
-                            isa: self.isa,
-                            codec: &self.codec,
-                            codes: &self.base.codes,
-                        };
-                        let take = |at, pool: &mut [Scored]| take(at, pool, &within);
-                        graph.walk_all(lists, source, queries, ef, &Hidden::NONE, take)
-                    })
-                }
-                _ => None,
-            };
-            if let Some(tops) = tops {
-                let finish = |(query, top): (&PreparedQuery, Result<Option<Top>, IndexError>)| {
-                    // The result is not reliable, e.g. if a filter excludes all near items: scanned
-                    // instead.
-                    let mut top = if let Some(top) = top? {
-                        top
-                    } else {
-                        let mut top = Top::new(k);
-                        self.scan(&self.base, query, base, k, &mut top)?;
-                        top
-                    };
-                    self.scan_tail(query, &allowed, k, &mut top)?;
-                    self.results(query, top, params)
-                };
-                return queries.iter().zip(tops).map(finish).collect();
-            }
+        let queries = ids.iter().map(|&id| self.stored(id));
+        let queries = queries.collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
+        // One more, because the item itself is among them.
+        let mut all = self.search_all(&queries, k.saturating_add(1), params)?;
+        for (&id, found) in ids.iter().zip(&mut all) {
+            found.retain(|neighbor| neighbor.id != id);
+            found.truncate(k);
         }
-        if params.mode == SearchMode::Exact && self.residuals.is_some() {
-            let allowed = self.allowed(params)?;
-            let mut tops = vec![Top::new(k.min(self.len())); queries.len()];
-            self.read_all(queries, &allowed.base, &mut tops)?;
-            let finish = |(query, mut top): (&PreparedQuery, Top)| {
-                self.exact_tail(query, &allowed, &mut top);
-                self.results(query, top, params)
-            };
-            return queries.iter().zip(tops).map(finish).collect();
-        }
-        queries
-            .iter()
-            .map(|query| self.search_query(query, k, params))
-            .collect()
+        Ok(all)
     }
 
     /// For each row of `queries`, searches for more and more neighbours until `choose` has taken
@@ -274,35 +274,6 @@ impl VectorIndex {
         Ok(taken)
     }
 
-    /// The nearest item of each of the `k` nearest groups: the best window of each recording, or the
-    /// best recording of each artist.
-    ///
-    /// - `group`: the group of an item
-    pub fn search_groups<G: Eq + Hash>(
-        &self,
-        query: &[f32],
-        k: usize,
-        params: &SearchParams<'_>,
-        group: impl Fn(Id) -> G,
-    ) -> Result<Vec<Neighbor>, IndexError> {
-        if self.is_open_to(query.len()) {
-            return Ok(Vec::new());
-        }
-        let query =
-            ArrayView2::from_shape((1, query.len()), query).map_err(|_| IndexError::Dimension {
-                expected: self.dimension(),
-                actual: query.len(),
-            })?;
-        let mut groups = HashSet::new();
-        // Offered nearest first, so the first of a group is its best.
-        let best = |_, mut found: Vec<Neighbor>| {
-            found.retain(|neighbor| groups.insert(group(neighbor.id)));
-            Ok::<_, IndexError>(found)
-        };
-        let mut found = self.search_until(query, k, params, best)?;
-        Ok(found.pop().unwrap_or_default())
-    }
-
     /// The `k` nearest other items of every item, in the order of [`ids`](Self::ids); in
     /// parallel on rayon's current pool, as a [batch](Self::search_batch).
     pub fn knn_graph(
@@ -310,31 +281,27 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        self.check()?;
-        let tracks = self.ids();
-        let mut order: Vec<usize> = (0..tracks.len()).collect();
-        if let Way::Lists(lists) = self.way(params.mode, Queries::Batch)? {
+        let ids = self.ids();
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        if let Some(lists) = &self.lists {
             // Items of one list are near each other: their searches read the same lists.
             let mut place = vec![0; self.base.len()];
-            lists
-                .order()
-                .iter()
-                .enumerate()
-                .for_each(|(at, &slot)| place[slot as usize] = at);
-            order.sort_by_cached_key(|&at| match self.base.ids.binary_search(&tracks[at]) {
+            let slots = lists.order().into_iter().enumerate();
+            slots.for_each(|(at, slot)| place[slot as usize] = at);
+            order.sort_by_cached_key(|&at| match self.base.ids.binary_search(&ids[at]) {
                 Ok(slot) => place[slot],
                 Err(_) => usize::MAX,
             });
         }
         let search = |part: &[usize]| {
-            let part: Vec<Id> = part.iter().map(|&at| tracks[at]).collect();
+            let part: Vec<Id> = part.iter().map(|&at| ids[at]).collect();
             self.search_ids(&part, k, params)
         };
         let parts: Vec<_> = order
             .par_chunks(batch(order.len()))
             .map(search)
             .collect::<Result<_, IndexError>>()?;
-        let mut lists = vec![Vec::new(); tracks.len()];
+        let mut lists = vec![Vec::new(); ids.len()];
         order
             .iter()
             .zip(parts.into_iter().flatten())

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use voisin_base::track::Id;
-
 /// A unique number for a state of an index in this process.
 pub(crate) fn next_version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -38,6 +36,15 @@ impl Bitmap {
         }
     }
 
+    /// From the bytes of a file; `None` if they are not of `n` slots.
+    pub(crate) fn of_bytes(bytes: Vec<u8>, n: usize) -> Option<Self> {
+        let bits = |byte: &u8| byte.count_ones() as usize;
+        let count = bytes.iter().map(bits).sum();
+        let is_last_clear =
+            n.is_multiple_of(8) || bytes.last().is_none_or(|last| last >> (n % 8) == 0);
+        is_last_clear.then_some(Self { bytes, count })
+    }
+
     pub(crate) fn set(&mut self, slot: usize) {
         self.count += usize::from(!self.contains(slot));
         self.bytes[slot / 8] |= 1 << (slot % 8);
@@ -45,7 +52,9 @@ impl Bitmap {
 
     #[inline]
     pub(crate) fn contains(&self, slot: usize) -> bool {
-        self.bytes[slot / 8] >> (slot % 8) & 1 == 1
+        // A damaged file may name slots that there are not.
+        let byte = self.bytes.get(slot / 8);
+        byte.is_some_and(|byte| byte >> (slot % 8) & 1 == 1)
     }
 
     pub(crate) fn push_set(&mut self, slot: usize) {
@@ -60,24 +69,6 @@ impl Bitmap {
             self.bytes[slot / 8] &= !(1 << (slot % 8));
             self.count -= 1;
         }
-    }
-
-    /// The set slots of `self` whose id passes.
-    pub(crate) fn restrict(&self, ids: &[Id], pass: &(dyn Fn(Id) -> bool + Sync)) -> Self {
-        let mut count = 0;
-        let bytes = ids.chunks(8).zip(&self.bytes).map(|(ids, &byte)| {
-            let mut kept = 0_u8;
-            // No call of the filter for a byte without a live slot.
-            if byte != 0 {
-                for (lane, &id) in ids.iter().enumerate() {
-                    kept |= u8::from(byte >> lane & 1 == 1 && pass(id)) << lane;
-                }
-            }
-            count += kept.count_ones() as usize;
-            kept
-        });
-        let bytes = bytes.collect();
-        Self { bytes, count }
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
@@ -95,8 +86,7 @@ impl Bitmap {
 }
 
 /// Items that pass a filter, as a bitmap for many searches: see
-/// [`VectorIndex::subset`](super::VectorIndex::subset) and
-/// [`subset_of`](super::VectorIndex::subset_of).
+/// [`VectorIndex::subset_of`](super::VectorIndex::subset_of).
 #[derive(Debug, Clone)]
 pub struct Subset {
     pub(crate) base: Bitmap,

@@ -31,6 +31,10 @@ impl Top {
         self.k
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// Results below this similarity cannot be among the best.
     #[inline]
     pub(crate) fn worst(&self) -> f32 {

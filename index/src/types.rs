@@ -2,7 +2,6 @@
 
 use voisin_base::track::Id;
 
-use super::metric::IndexMetric;
 use super::subset::Subset;
 
 /// An item near the query.
@@ -11,131 +10,39 @@ pub struct Neighbor {
     /// Its id.
     pub id: Id,
     /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit
-    /// arithmetic; some 3e-6 at 512 dimensions. With [`IndexMetric::InnerProduct`] the product;
-    /// with [`IndexMetric::Euclidean`] the negative distance, from 64-bit differences.
+    /// arithmetic; some 3e-6 at 512 dimensions.
     pub similarity: f32,
 }
 
-/// How to search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SearchMode {
-    /// The graph or the lists, whichever was faster at the build ([`WaySpeeds`]) for a single
-    /// query, one with a filter or a batch; the scan if a filter leaves few items, and for small
-    /// indexes.
-    #[default]
-    Auto,
-    /// Every vector at full precision: the reference.
-    Exact,
-    /// Every vector at 1 bit per dimension, the best of them at 8 bits, the best of those at full
-    /// precision.
-    Scan,
-    /// The lists nearest to the query at 64 bytes a vector, the best of them at 8 bits, the best of
-    /// those at full precision.
-    Lists,
-    /// The HNSW graph at 64 bytes a vector, the best of it at 8 bits, the best of those at full
-    /// precision.
-    Hnsw,
-}
-
-impl SearchMode {
-    /// The name used on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Exact => "exact",
-            Self::Scan => "scan",
-            Self::Lists => "lists",
-            Self::Hnsw => "hnsw",
-        }
-    }
-}
-
-impl std::fmt::Display for SearchMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::str::FromStr for SearchMode {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::Exact, Self::Scan, Self::Lists, Self::Hnsw]
-            .into_iter()
-            .find(|mode| mode.name() == s)
-            .ok_or_else(|| {
-                format!("unknown search mode \"{s}\": expected auto, exact, scan, lists or hnsw")
-            })
-    }
-}
-
 /// Settings of one search.
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct SearchParams<'a> {
-    /// How to search.
-    pub mode: SearchMode,
-    /// Width of the search: candidates of the graph, or the approximate mean number of compared lists,
-    /// which is higher for harder queries, and at least those that hold the candidates; `None`: the
-    /// width measured by the build. Higher is slower and more complete.
-    pub ef: Option<usize>,
-    /// Vectors of the lists that are compared by more than their short codes; `None`: as many as
-    /// the target recall needs, for any `ef`. Some tens suffice for a recall of 0.95.
-    pub candidates: Option<usize>,
-    /// Only items for which this is true are returned. Called up to once per item and search.
-    pub filter: Option<&'a (dyn Fn(Id) -> bool + Sync)>,
-    /// Only items of this prepared subset are returned: cheaper than `filter` when many searches
-    /// share it.
+    /// Compare with every vector at full precision: the reference.
+    pub exact: bool,
+    /// Width of the search: candidates of the walk for a single query, lists that are read for each
+    /// of a batch; `None`: the width found by the build. Higher is slower and more complete.
+    pub width: Option<usize>,
+    /// Only items of this prepared subset are returned.
     pub subset: Option<&'a Subset>,
-    /// Only items of at least this [similarity](Neighbor::similarity) are returned, at most `k`;
-    /// for Euclidean distances a negative radius.
-    pub least: Option<f32>,
-}
-
-impl std::fmt::Debug for SearchParams<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SearchParams")
-            .field("mode", &self.mode)
-            .field("ef", &self.ef)
-            .field("candidates", &self.candidates)
-            .field("filter", &self.filter.map(|_| "fn"))
-            .field("subset", &self.subset.is_some())
-            .field("least", &self.least)
-            .finish()
-    }
 }
 
 /// How an index is built.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IndexOptions {
-    /// The measure of nearness.
-    pub metric: IndexMetric,
     /// Half the links of a point, which are rounded up to a multiple of 16. 4 to 32.
     pub m: usize,
     /// Nearest vectors from which a point's links are chosen. 16 to 2 000.
     pub ef_construction: usize,
-    /// A graph is built from this many items on, over lists; [`usize::MAX`]: none. It is used
-    /// unless the lists were faster at the build, and takes 136 bytes per item in the file, and 2.4
-    /// kilobytes more in the memory of a process that walks it often.
+    /// Lists and a graph over them are built from this many items on; below, all are compared.
+    /// [`usize::MAX`]: never.
     pub graph_from: usize,
-    /// A graph is built up to this many items: with the default, walks hold 3.6 gigabytes in
-    /// memory, and the build takes more.
-    pub graph_to: usize,
-    /// Lists are made from this many items on; below, the scan is as fast and exact.
-    pub lists_from: usize,
-    /// Recall@10 against the exact search for which the default width is chosen. 0 to 1.
+    /// Recall@10 against the exact search for which the widths are chosen. 0 to 1.
     ///
-    /// Measured with three kinds of queries: vectors of the index with their neighbours in the
-    /// order of ids hidden (up to 256 on either side, or eight times as many), vectors with their
-    /// near copies hidden, and midpoints of two vectors. The worst of the three has to meet it;
-    /// [`IndexStats::recall`] has the result. 0.995 leaves room above 0.99.
+    /// Measured with vectors of the index whose near copies are hidden; [`IndexStats::recall`] has
+    /// the result. 0.995 leaves room above 0.99.
     pub target_recall: f64,
-    /// How a graph is built.
+    /// How the graph is built.
     pub builder: GraphBuilder,
-    /// With 0, 1, 2 or 4, an index with lists holds no vectors: only the lists' short codes, and
-    /// this many bits for each component of their residuals. Candidates are compared with the
-    /// vectors that [`read_vectors_with`](super::VectorIndex::read_vectors_with) reads. There is no
-    /// graph then, whatever `graph_from` is.
-    pub residual_bits: Option<usize>,
     /// Order of insertion of `hnsw_rs`. With one thread the same seed gives the same index.
     pub seed: u64,
 }
@@ -186,47 +93,21 @@ impl std::str::FromStr for GraphBuilder {
 impl Default for IndexOptions {
     fn default() -> Self {
         Self {
-            metric: IndexMetric::Cosine,
             m: 16,
             ef_construction: 200,
             graph_from: 5000,
-            graph_to: 1_500_000,
-            lists_from: 5000,
             target_recall: 0.995,
             builder: GraphBuilder::default(),
-            residual_bits: None,
             seed: 1,
         }
     }
 }
 
 impl IndexOptions {
-    /// Whether an index of this many items has a graph.
+    /// Whether an index of this many items has lists and a graph.
     pub(crate) fn wants_graph(&self, items: usize) -> bool {
-        // A graph needs vectors in the index.
-        self.residual_bits.is_none() && (self.graph_from.max(2)..=self.graph_to).contains(&items)
+        items >= self.graph_from.max(2)
     }
-}
-
-/// Speeds of graph and lists measured at the build, at the width that each needs for the recall:
-/// medians of alternating repeats on one thread, in queries a second.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct WaySpeeds {
-    /// Single queries.
-    pub alone: GraphAndLists,
-    /// Single queries with a filter that half of the items pass.
-    pub filtered: GraphAndLists,
-    /// Queries in batches.
-    pub batches: GraphAndLists,
-}
-
-/// Queries a second by either method.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct GraphAndLists {
-    /// By a walk of the graph.
-    pub graph: f64,
-    /// By a search of the lists.
-    pub lists: f64,
 }
 
 /// Identifies the vectors of an index file.
@@ -247,76 +128,35 @@ pub struct IndexSummary {
     pub stamp: IndexStamp,
     /// Items that a search can return.
     pub items: usize,
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// Those that searches keep in memory; the rest, the second half of the vectors, is read as it
-    /// is needed.
+    /// Bytes that searches keep in memory; the rest of the file, the second half of the vectors, is
+    /// read as it is needed.
     pub resident: u64,
-    /// How [`SearchMode::Auto`] searches it for a query alone: [`SearchMode::Scan`],
-    /// [`SearchMode::Lists`] or [`SearchMode::Hnsw`].
-    pub mode: SearchMode,
-    /// The same for queries in batches.
-    pub batch_mode: SearchMode,
-    /// The speeds by which both modes were chosen; `None` if not measured.
-    pub speeds: Option<WaySpeeds>,
-    /// From how many items on a build makes a graph.
-    pub graph_from: usize,
-    /// From how many items on a build makes lists.
-    pub lists_from: usize,
-    /// Default width of a graph search for ten neighbours; `None` without a graph.
+    /// Candidates of a walk for ten neighbours; `None` if all vectors are compared.
     pub ef: Option<usize>,
-    /// Recall@10 of that mode measured at the build; `None` if all vectors are scanned.
+    /// Recall@10 measured at the build; `None` if all vectors are compared.
     pub recall: Option<f64>,
-    /// Reach of a search of the lists for ten neighbours; `None` without lists.
-    pub lists: Option<ListStats>,
-    /// Bits per component of residuals, if it holds no vectors.
-    pub residual_bits: Option<usize>,
     /// Items added since the last build.
     pub tail: usize,
     /// Items removed since the last build.
     pub tombstones: usize,
 }
 
-/// Reach of a search of the lists for ten neighbours, measured at the build.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ListStats {
-    /// Lists, on average.
-    pub lists: usize,
-    /// Vectors of them that are compared at 8 bits, or by residuals in an index without vectors.
-    pub candidates: usize,
-    /// Those of them that are compared in full.
-    pub read: Option<usize>,
-    /// Recall@10 against the exact search, for the worst kind of
-    /// [trials](IndexOptions::target_recall).
-    pub recall: f64,
-    /// Standard error of this recall.
-    pub recall_error: f64,
-}
-
-/// Statistics of an index, for `status`.
+/// Statistics of an index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexStats {
     /// Items that a search can return.
     pub items: usize,
-    /// Dimensions.
-    pub dimension: usize,
-    /// How [`SearchMode::Auto`] searches now for a query alone: [`SearchMode::Scan`],
-    /// [`SearchMode::Lists`] or [`SearchMode::Hnsw`].
-    pub mode: SearchMode,
-    /// The same for queries in batches.
-    pub batch_mode: SearchMode,
-    /// The speeds by which both modes were chosen; `None` if not measured.
-    pub speeds: Option<WaySpeeds>,
-    /// Default width of a graph search for ten neighbours.
-    pub ef: usize,
-    /// Recall@10 of [`SearchMode::Auto`] measured at the build; with near copies limited to what
-    /// their number of groups supports; `None` if all vectors are scanned.
-    pub recall: Option<f64>,
-    /// Reach of a search of the lists for ten neighbours; `None` without lists.
-    pub lists: Option<ListStats>,
+    /// Candidates of a walk for ten neighbours; `None` if all vectors are compared.
+    pub ef: Option<usize>,
+    /// Lists that are read for ten neighbours of a query of a batch; `None` if all vectors are
+    /// compared.
+    pub lists: Option<usize>,
     /// Number of lists.
     pub list_count: usize,
-    /// Items added since the last build: scanned beside the lists or the graph.
+    /// Recall@10 measured at the build, the lower of walk and lists, limited to what the number of
+    /// trials supports; `None` if all vectors are compared.
+    pub recall: Option<f64>,
+    /// Items added since the last build: compared by every search.
     pub tail: usize,
     /// Removed items that still take up memory.
     pub tombstones: usize,
@@ -324,13 +164,8 @@ pub struct IndexStats {
     pub links: usize,
     /// Bytes of the index in memory or mapped from its file.
     pub bytes: usize,
-    /// Those that searches keep in memory; of a mapped file the rest, the second half of the
-    /// vectors, is read as it is needed.
-    pub resident: usize,
     /// Instruction set of the kernels: "AVX-512", "AVX2", "NEON" or "portable".
     pub isa: &'static str,
-    /// Whether the vectors are mapped from a file.
-    pub mapped: bool,
 }
 
 /// Result of [`VectorIndex::self_check`](super::VectorIndex::self_check).

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import pickle
-import signal
 import threading
 
 import numpy as np
@@ -136,44 +135,6 @@ def test_a_changed_index_is_one_file(tmp_path):
     assert same(moved.search(VECTORS[:300], k=5), index.search(VECTORS[:300], k=5))
     again = pickle.loads(pickle.dumps(moved))
     assert same(again.search(VECTORS[:300], k=5), index.search(VECTORS[:300], k=5))
-
-
-def test_a_durable_index_survives_being_killed(tmp_path):
-    path = tmp_path / "v.index"
-    voisin.VectorIndex(VECTORS[:6000]).save(path)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        index = voisin.VectorIndex.load(path, durable=True)
-        for id in range(6000, 9000):
-            index.add(id, VECTORS[id])
-            index.upsert(id - 10, VECTORS[id - 6000])
-            index.remove(id - 3000)
-            os.write(writer, b".")
-        os._exit(0)
-    os.close(writer)
-    acknowledged = 0
-    while acknowledged < 300:
-        acknowledged += len(os.read(reader, 300 - acknowledged))
-    with pytest.raises(OSError, match="another index is kept in it"):
-        voisin.VectorIndex.load(path, durable=True)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    while more := os.read(reader, 1 << 16):
-        acknowledged += len(more)
-    os.close(reader)
-    assert [file.name for file in tmp_path.iterdir()] == ["v.index"]
-    index = voisin.VectorIndex.load(path, durable=True)
-    done = 6000 + acknowledged
-    # All acknowledged rounds are there, and perhaps a part of the next one.
-    assert set(range(6000, done)) <= set(index.ids) <= set(range(done + 1))
-    assert not set(range(3000, done - 3000)) & set(index.ids)
-    kept = [index.vector(id) @ VECTORS[id - 5990] for id in range(6000, done - 10)]
-    lengths = np.linalg.norm(VECTORS[10 : done - 6000], axis=1)
-    np.testing.assert_allclose(kept, lengths, rtol=1e-3)
-    index.add(100_000, VECTORS[0])
-    del index
-    assert 100_000 in voisin.VectorIndex.load(path)
 
 
 def test_pickling_needs_no_folder_for_temporary_files(index, monkeypatch):

@@ -45,4 +45,3 @@ def refused(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.find(7)  # type: ignore[arg-type]
     index.search("a")  # type: ignore[arg-type]
     index.search(samples, "5")  # type: ignore[arg-type]
-    voisin.VectorIndex(samples, metric="taxicab")  # type: ignore[arg-type]

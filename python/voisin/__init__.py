@@ -65,7 +65,7 @@ class Library(_voisin.Library):
     def path(
         self, start: _Named, end: _Named, *, via: Sequence[_Named] = (), **options: Any
     ) -> dict[str, Any]:
-        """A path from one track to another in small steps, through `via`."""
+        """A path from one track to another, through `via`."""
         return self.query("path", [start, end, *via], **options)
 
     def classify(self, tracks: _Seeds, **options: Any) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ class Library(_voisin.Library):
         return self.query("genres", **options)
 
     def clusters(self, **options: Any) -> dict[str, Any]:
-        """Groups of tracks that sound alike: detail="fine", clusters=12."""
+        """Groups of tracks that sound alike: clusters=12."""
         return self.query("clusters", **options)
 
     def duplicates(self, **options: Any) -> list[dict[str, Any]]:

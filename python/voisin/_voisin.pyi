@@ -1,6 +1,6 @@
 """Types of the native half; the documentation of each class is in the classes themselves."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, final, overload
@@ -139,14 +139,13 @@ class VectorIndex:
         vectors: _Numbers | None = None,
         ids: _Ids | None = None,
         *,
-        metric: Literal["cosine", "ip", "l2"] = "cosine",
         graph: bool | None = None,
         m: int = 16,
         ef_construction: int = 200,
         target_recall: float = 0.995,
     ) -> VectorIndex: ...
     @staticmethod
-    def load(path: str | PathLike[str], *, durable: bool = False) -> VectorIndex: ...
+    def load(path: str | PathLike[str]) -> VectorIndex: ...
     def save(self, path: str | PathLike[str], *, force: bool = False) -> None: ...
     def search(
         self,
@@ -155,11 +154,7 @@ class VectorIndex:
         *,
         exact: bool = False,
         width: int | None = None,
-        candidates: int | None = None,
         filter: _Ids | NDArray[np.bool_] | Callable[[int], bool] | None = None,
-        least: float | None = None,
-        radius: float | None = None,
-        groups: Sequence[Hashable] | NDArray[Any] | Callable[[int], Hashable] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def add(self, ids: int | _Ids, vectors: _Numbers) -> None: ...
     def upsert(self, ids: int | _Ids, vectors: _Numbers) -> None: ...

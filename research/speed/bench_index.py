@@ -2,7 +2,7 @@
 """Compares voisin's index with hnswlib and FAISS on the same vectors, in one interleaved run.
 
     cargo build --release --example bench_index
-    python research/speed/bench_index.py DIR [--rounds 7] [--build] [--parts hnsw,scan,filter,paths,file]
+    python research/speed/bench_index.py DIR [--rounds 7] [--build] [--parts hnsw,exact,filter,paths,file]
 
 DIR holds base.npy, queries.npy, truth.npy (float32 unit vectors; exact neighbours by dot product).
 Rivals get all queries in one call and one thread; voisin gets them one by one in one thread. For
@@ -32,7 +32,7 @@ p = argparse.ArgumentParser(
 p.add_argument("dir")
 p.add_argument("--rounds", type=int, default=7)
 p.add_argument("--build", action="store_true")
-p.add_argument("--parts", default="hnsw,scan,filter,paths,file")
+p.add_argument("--parts", default="hnsw,exact,filter,paths,file")
 p.add_argument("--recall", type=float, default=0.99)
 p.add_argument("--binary", default="target/release/examples/bench_index")
 p.add_argument("--threads", type=int, default=2)
@@ -155,7 +155,7 @@ if "hnsw" in parts:
     f = built("faiss.bin", make_faiss, faiss.read_index, faiss.write_index)
 faiss.omp_set_num_threads(1)
 if a.build or not os.path.exists(file):
-    r = v("build", 1000, a.m, a.efc, "-", "-")
+    r = v("build", 1000, a.m, a.efc, "-")
     print(f"  voisin: built in {r['seconds']:.1f} s, {r['cpu']:.1f} CPU s\n  {r['stats']}")
     r = v("save", file)
     print(f"  file: {r['bytes'] / n:.0f} bytes a vector, written in {r['seconds']:.2f} s")
@@ -175,8 +175,8 @@ def search_f(ef):
     return f.search(queries, K)[1]
 
 
-def search_v(ef, mode="hnsw"):
-    return v("search", mode, ef, K, f"{D}/found.npy")
+def search_v(width):
+    return v("search", width, K, f"{D}/found.npy")
 
 
 if "hnsw" in parts:
@@ -215,32 +215,28 @@ if "hnsw" in parts:
     print(
         f"  default settings: recall@10 {recall(v.found()):.4f}, {statistics.median(r['cpu_qps'] for r in default):.0f} queries per CPU second, p50 {statistics.median(r['p50'] for r in default):.1f} us, p99 {statistics.median(r['p99'] for r in default):.1f} us (best round {min(r['p50'] for r in default):.1f}, {min(r['p99'] for r in default):.1f})"
     )
-if "scan" in parts:
+if "exact" in parts:
     flat = faiss.IndexFlatIP(d)
     flat.add(base)
     some = queries[:100]
     rounds = []
     for _ in range(max(3, a.rounds // 2)):
         t, _ = timed(lambda: [flat.search(some[i : i + 1], K) for i in range(len(some))])
-        s = search_v(0, "scan")
-        got = recall(v.found())
-        e = search_v(0, "exact")
-        rounds.append((t / len(some) * 1e6, 1e6 / s["cpu_qps"], 1e6 / e["cpu_qps"]))
-    t, s, e = (statistics.median(x) for x in zip(*rounds, strict=False))
+        rounds.append((t / len(some) * 1e6, 1e6 / search_v("exact")["cpu_qps"]))
+    t, e = (statistics.median(x) for x in zip(*rounds, strict=False))
     print(
-        f"  CPU us a query without a graph: FAISS flat {t:.0f}, scan {s:.0f} (recall@10 {got:.4f}, {t / s:.1f} x), exact {e:.0f} (recall@10 {recall(v.found()):.4f}, {t / e:.1f} x)"
+        f"  CPU us a query without a graph: FAISS flat {t:.0f}, exact {e:.0f} (recall@10 {recall(v.found()):.4f}, {t / e:.1f} x)"
     )
 if "filter" in parts:
     for share in (0.5, 0.1, 0.01, 0.001):
         # The quietest of several rounds: one interruption is longer than a hundred queries.
         r = min(
-            (v("filter", share, "auto", K, f"{D}/found.npy") for _ in range(a.rounds)),
+            (v("filter", share, K, f"{D}/found.npy") for _ in range(a.rounds)),
             key=lambda r: r["p99"],
         )
         got = v.found()
-        v("filter", share, "exact", K, f"{D}/truth-filtered.npy")
         print(
-            f"  filter {share:.1%}: recall@10 {recall(got, np.load(f'{D}/truth-filtered.npy')):.4f}, full lists {np.mean((got >= 0).all(1)):.4f}, p50 {r['p50']:.0f} us, p99 {r['p99']:.0f} us, {1e6 / r['cpu_qps']:.0f} CPU us"
+            f"  filter {share:.1%}: full lists {np.mean((got >= 0).all(1)):.4f}, p50 {r['p50']:.0f} us, p99 {r['p99']:.0f} us, {1e6 / r['cpu_qps']:.0f} CPU us"
         )
 if "paths" in parts:
     answers, figures = {}, {}
@@ -248,20 +244,17 @@ if "paths" in parts:
         one = Voisin(isa)
         one("open", file)
         name = one("stats")["stats"].split("isa: ")[1].split(",")[0].strip('"')
-        rates = {
-            mode: statistics.median(
-                one("search", mode, 0, K, f"{D}/found.npy")["cpu_qps"]
-                for _ in range(3 if isa != "portable" else 1)
-            )
-            for mode in ("scan", "auto")
-        }
+        rates = statistics.median(
+            one("search", 0, K, f"{D}/found.npy")["cpu_qps"]
+            for _ in range(3 if isa != "portable" else 1)
+        )
         answers[name], figures[name] = np.load(f"{D}/found.npy"), rates
         one.p.stdin.close()
         one.p.wait()
     first = next(iter(answers))
     for name, rates in figures.items():
         print(
-            f"  {name}: default {rates['auto']:.0f} queries per CPU second ({rates['auto'] / figures[first]['auto']:.2f} of {first}), scan {rates['scan']:.0f} ({rates['scan'] / figures[first]['scan']:.2f}); same ids as {first}: {np.array_equal(answers[name], answers[first])}"
+            f"  {name}: {rates:.0f} queries per CPU second ({rates / figures[first]:.2f} of {first}); same ids as {first}: {np.array_equal(answers[name], answers[first])}"
         )
 if "file" in parts:
     r = v("check")
@@ -270,10 +263,9 @@ if "file" in parts:
     t = v("save", file)
     print(f"  adding 100: {r['seconds'] * 1e3:.1f} ms, saving {t['seconds'] * 1e3:.1f} ms")
     r = v("remove", 10)
-    search_v(0, "auto")
+    search_v(0)
     got = v.found()
     kept = got[(got >= 0) & (got < n)]
     print(
         f"  removed every tenth in {r['seconds'] * 1e3:.1f} ms; removed ones in results: {int((kept % 10 == 0).sum())}"
     )
-    os.remove(file + ".tail")

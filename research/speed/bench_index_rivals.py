@@ -15,20 +15,15 @@ of parameters, of which those that say how many lists there are follow the squar
 of vectors; for each set and each requested recall@k, the narrowest search that reaches it is found,
 then all are timed in turn, ROUNDS times, on one thread: one query at a time, and all queries in one
 call. Queries per second of CPU time, and of wall-clock time in brackets, medians; each set is
-printed with its parameters and version. voisin's lists are built for each recall and searched as
-narrowly as reaches it, comparing in full as many candidates as were measured at the build, a third,
-half, one and a half times and twice as many (for a k of more than 10: twice to six times what was
-measured for 10); its graph, like the rivals, is built once; the scan, and the lists a second time,
-run with their default settings. Then, for each recall, the better of voisin's ways against the best
-rival. With --curves, last, recall and speed at all widths, of voisin's ways and of each rival's
-best set, drawn.
+printed with its parameters and version. voisin's index is built for each recall, at whose widths it
+is searched. Then, for each recall, voisin against the best rival. With --curves, last, recall and
+speed drawn: of voisin at the requested recalls, of each rival's best set at all widths.
 """
 
 import argparse
 import importlib.metadata
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -688,96 +683,46 @@ class Process:
 
 
 class Voisin:
-    """One way of searching. Width 0 is the one that was fitted when the index was built. With `of`,
-    the same indexes, of whose candidates a share is compared in full.
+    """One index, alone by its graph and in batches by its lists, at the width that the build finds
+    for each recall.
     """
 
-    name = "voisin"
+    name, mode = "voisin", ""
 
-    def __init__(self, mode, graph_from, widths, targets=TARGETS, label="", of=None, share=1):
-        self.all = widths
-        self.mode, self.label, self.rates, self.widths, self.processes, self.candidates, file = (
-            mode,
-            mode + label,
-            {},
-            {},
-            {},
-            {},
-            f"{D}/rivals-{mode}.bin",
-        )
-        if of:
-            self.processes, self.built, self.fitted = of.processes, of.built, of.fitted
-        else:
-            self.fitted = {}
-        for target in targets:
-            if not of and (
-                target == targets[0] or mode == "lists"
-            ):  # lists are measured for a recall when they are built
-                process = Process(a.threads, "load")
-                built = process(
-                    "build",
-                    graph_from,
-                    16,
-                    200,
-                    0,
-                    target if widths[0] and mode == "lists" else "-",
-                )
-                process("save", file)
-                process.p.stdin.close()
-                process.p.wait()
-                self.built = argparse.Namespace(wall=built["seconds"], cpu=built["cpu"])
-                process = self.process = Process(1)
-                process("open", file)
-                self.stats = process("stats")["stats"]
-            if not of:
-                self.processes[target], self.fitted[target] = (
-                    self.process,
-                    int((re.search(r"candidates: (\d+)", self.stats) or [0, 0])[1]),
-                )
-            self.candidates[target] = max(K, round(share * self.fitted[target])) if of else 0
-            for width in widths:
-                self.ask("search", target, width, f"{D}/found.npy")
-                found = recall(np.load(f"{D}/found.npy"))
-                if found >= target:
-                    self.widths[target] = width, found
-                    break
-
-    def ask(self, what, target, width, out):
-        few = self.candidates[target]
-        return self.processes[target](
-            *(
-                (what, self.mode, width, K, out, few)
-                if what == "search"
-                else (what, self.mode, K, out, width, few)
-            )
-        )
+    def __init__(self):
+        self.rates, self.widths, self.processes, file = {}, {}, {}, f"{D}/rivals.bin"
+        self.label = "voisin"
+        for target in TARGETS:
+            process = Process(a.threads, "load")
+            built = process("build", 0, 16, 200, target)
+            process("save", file)
+            process.p.stdin.close()
+            process.p.wait()
+            self.built = argparse.Namespace(wall=built["seconds"], cpu=built["cpu"])
+            process = self.processes[target] = Process(1)
+            process("open", file)
+            self.stats = process("stats")["stats"]
+            found = []
+            for what in ("search", "batch"):
+                process(what, 0, K, f"{D}/found.npy")
+                found.append(recall(np.load(f"{D}/found.npy")))
+            if min(found) >= target:
+                self.widths[target] = 0, min(found)
 
     def time(self):
-        for target, (width, _) in self.widths.items():
+        for target in self.widths:
             for kind, what in (("alone", "search"), ("batch", "batch")):
 
                 def once():
-                    r = self.ask(what, target, width, "-")
+                    r = self.processes[target](what, 0, K, "-")
                     return len(queries) / r["cpu_qps"], len(queries) / r["qps"]
 
                 self.rates.setdefault((target, kind), []).append(paced(once))
 
 
 print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
-fitted = [
-    Voisin("lists", "-", [0], [0.0], ", fitted width"),
-    *([] if LARGE else [Voisin("scan", "-", [0], [0.0])]),
-]
 rivals = []
-lists = Voisin("lists", "-", PROBES)
-ours = [
-    lists,
-    *(
-        Voisin("lists", "-", PROBES, label=f", candidates x {share:.2g}", of=lists, share=share)
-        for share in ((1 / 3, 1 / 2, 3 / 4, 1.5, 2) if K <= 10 else (1.5, 2, 3, 4, 6))
-    ),
-    Voisin("hnsw", 0, WIDTHS),
-]
+ours = [Voisin()]
 print(f"  {ours[-1].stats}", flush=True)
 for name, of in (
     ("rabitqlib", rabitqlib_rivals),
@@ -809,7 +754,7 @@ for name, of in (
     except Exception as error:
         print(f"    {name} does not run here: {str(error).splitlines()[0]}", flush=True)
 for _ in range(a.rounds):
-    for one in (*fitted, *ours, *rivals):
+    for one in (*ours, *rivals):
         one.time()
 
 
@@ -831,8 +776,6 @@ def show(one, target):
 print(
     f"{'queries/s of processor time (by the clock)':60} {'recall':>6} {'alone':>16} {'batch':>16} {'build s (cpu)':>14}"
 )
-for one in fitted:
-    show(one, 0.0)
 for target in TARGETS:
     print(f"recall@{K} of {target} or more")
 
@@ -856,13 +799,14 @@ def curve(one):
     """Recall, and queries/s alone and in batches, at every width from a recall of 0.8 to one of
     0.9995.
     """
+    if one.name == "voisin":
+        return [
+            (found, *(rate(one, target, kind) for kind in ("alone", "batch")))
+            for target, (_, found) in one.widths.items()
+        ]
     points = []
     for width in one.all:
-        if one.name == "voisin":
-            one.ask("search", TARGETS[-1], width, f"{D}/found.npy")
-            found = recall(np.load(f"{D}/found.npy"))
-        else:
-            found = recall(one.search(one.built.index, queries, width))
+        found = recall(one.search(one.built.index, queries, width))
         if found < 0.8:
             continue
         one.rates, one.widths = {}, {TARGETS[-1]: (width, found)}
@@ -888,12 +832,9 @@ if a.curves:
         if key > best.get(one.name, ((0, 0),))[0]:
             best[one.name] = key, one
     figure, panes = plt.subplots(1, 2, figsize=(11.5, 4.2), sharey=True)
-    for at, ways in enumerate([ours[:-1], ours[-1:], *([one] for _, one in best.values())]):
-        one = ways[0]
-        label = one.name + (
-            f", {one.mode.replace('hnsw', 'graph')}" if one.name == "voisin" else ""
-        )
-        points = sorted(point for way in ways for point in curve(way))
+    for at, one in enumerate([*ours, *(one for _, one in best.values())]):
+        label = one.name
+        points = sorted(curve(one))
         points = [
             point
             for point in points
@@ -902,8 +843,8 @@ if a.curves:
         print(label, [tuple(round(x, 4) for x in point) for point in points], flush=True)
         for kind, pane in enumerate(panes):
             style = (
-                {"color": ["#d62728", "#1f77b4"][at], "linewidth": 2.2}
-                if at < 2
+                {"color": "#d62728", "linewidth": 2.2}
+                if at < 1
                 else {
                     "color": plt.cm.Greys(0.95 - 0.06 * at),
                     "linestyle": ["-", "--", ":", "-."][at % 4],

@@ -19,8 +19,6 @@ enum SeedReach {
     Library,
     /// Files are analysed.
     Files,
-    /// Files are analysed, and phrases searched for.
-    Phrases,
 }
 
 /// The names on a command line, with `-` replaced by the list on standard input.
@@ -111,7 +109,7 @@ pub(crate) fn seeds_and_lists(
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<NamedSeeds> {
-    found(context, engine, named, SeedReach::Phrases)
+    found(context, engine, named, SeedReach::Files)
 }
 
 fn found(
@@ -129,14 +127,14 @@ fn found(
     })
 }
 
-/// The track that a name identifies; for a phrase about its sound, the best match.
+/// The track that a name identifies.
 pub(crate) fn one_seed(
     context: &Context,
     engine: &Engine,
     text: &OsString,
 ) -> anyhow::Result<Seed> {
     let named = std::slice::from_ref(text);
-    read(context, engine, named, SeedReach::Phrases, |reader| {
+    read(context, engine, named, SeedReach::Files, |reader| {
         reader.one(text).map_err(|mut error| {
             // No hint for all of an artist's tracks, of which only one could be taken.
             if let EngineError::Ambiguous { artist, .. } = &mut error {
@@ -160,12 +158,11 @@ fn read<T>(
     let mut reader = SeedReader {
         engine,
         reads_files: reach >= SeedReach::Files,
-        reads_phrases: reach >= SeedReach::Phrases,
         embedder: &|path| match reach {
             SeedReach::Library => Err(EngineError::NotInLibrary {
                 path: path.to_owned(),
             }),
-            SeedReach::Files | SeedReach::Phrases => context.lazy_embedder(Some(engine.library())),
+            SeedReach::Files => context.lazy_embedder(Some(engine.library())),
         },
         report: &mut |news| match news {
             SeedNews::Note(text) => context.console.note(&text),

@@ -99,7 +99,6 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
         example("album:blue train", "album:lieder".to_owned(), 2),
         example("artist:coltrane", format!("artist:{artist}"), by_artist),
         example("composer:bach", "composer:clara schumann".to_owned(), 2),
-        example("sounds:calm guitar", "sounds:calm guitar".to_owned(), 1),
         example("nina simone sinnerman", "muldjord armygeddon".to_owned(), 1),
         SeedExample {
             input: format!("{path}\n"),

@@ -6,7 +6,6 @@ use std::process::Output;
 use serde_json::Value;
 use voisin::Engine;
 use voisin::{ContentId, TrackId};
-use voisin_index::SearchMode;
 use voisin_library::{OpenMode, TrackFilter, Vectors};
 use voisin_postgres::{BackendError, Postgres, PostgresAddress};
 use voisin_questions::LocalOnly;
@@ -92,7 +91,7 @@ fn compare(engine: &mut Engine, store: &mut Postgres) {
         let mut hits = 0;
         let mut wanted = 0;
         let fitting = engine
-            .nearest_to(&queries[0], vectors.ids.len(), &filter, SearchMode::Exact)
+            .nearest_to(&queries[0], vectors.ids.len(), &filter, true)
             .unwrap();
         let fitting: BTreeSet<TrackId> = fitting.iter().map(|found| found.id).collect();
         for (number, query) in queries.iter().enumerate() {
@@ -102,7 +101,7 @@ fn compare(engine: &mut Engine, store: &mut Postgres) {
                 .map(|(id, similarity)| (local_ids[id], *similarity))
                 .collect();
             let expected: Vec<(ContentId, f32)> = engine
-                .nearest_to(query, 10, &filter, SearchMode::Exact)
+                .nearest_to(query, 10, &filter, true)
                 .unwrap()
                 .iter()
                 .map(|found| (local_ids[&found.id], found.similarity))
@@ -306,7 +305,6 @@ fn verbs_answer_from_there_as_from_here() {
     for refused in [
         vec!["similar", "title 12", "--unlike", "title 13"],
         vec!["similar", "title 12", "--tag", "calm"],
-        vec!["classify", "title 12", "--write-tags"],
     ] {
         let output = sandbox.run(refused.iter().copied().chain(["--backend", &url]));
         assert_eq!(code(&output), 2, "{refused:?}: {}", text(&output.stderr));
@@ -425,7 +423,6 @@ fn queries_that_a_database_cannot_answer_are_refused() {
         (LocalOnly::Unlike, ["--unlike", "title 14"]),
         (LocalOnly::Tag, ["--tag", "calm"]),
         (LocalOnly::Composer, ["--composer", "Clara"]),
-        (LocalOnly::Regex, ["--regex", "title"]),
     ] {
         let arguments = [&["similar", "title 12"], &option[..], &["--backend", &url]].concat();
         let message = refused(sandbox.run(&arguments));

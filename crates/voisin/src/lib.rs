@@ -44,8 +44,8 @@
 //! let vectors = array![[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]];
 //! let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default())?;
 //!
-//! let odd = |track: TrackId| track.0 % 2 == 1;
-//! let params = SearchParams { filter: Some(&odd), ..SearchParams::default() };
+//! let odd = index.subset_of(&[TrackId(1), TrackId(3)]);
+//! let params = SearchParams { subset: Some(&odd), ..SearchParams::default() };
 //! let nearest = index.search(&[1.0, 0.0], 2, &params)?;
 //! assert_eq!(nearest.iter().map(|found| found.id.0).collect::<Vec<_>>(), [1, 3]);
 //! # Ok::<(), voisin::IndexError>(())
@@ -81,7 +81,6 @@
 #![deny(unsafe_code)]
 
 // Shared by all crates.
-pub use voisin_base::remedy::Remedy;
 pub use voisin_base::track::{ContentId, TrackId};
 
 // Audio files.
@@ -104,23 +103,21 @@ pub use voisin_kernels::IsaError;
 // The library: tracks, their files, their vectors.
 pub use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Removed,
-    ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter,
-    TrackSet, TrackTags, Vectors, WordBound, default_dir,
+    ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, Track, TrackFilter, TrackSet,
+    TrackTags, Vectors, WordBound, default_dir,
 };
 
 // The index.
 pub use voisin_index::{
-    Component, GraphAndLists, GraphBuilder, Id, IndexError, IndexMetric, IndexOptions, IndexStamp,
-    IndexStats, ListStats, Neighbor, SearchMode, SearchParams, SelfCheck, Subset, VectorIndex,
-    WaySpeeds,
+    GraphBuilder, Id, IndexError, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchParams,
+    SelfCheck, Subset, VectorIndex,
 };
 
 // The engine: add, search.
 pub use voisin_engine::{
-    AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
-    FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer,
-    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, TrackPage, TrackQuery, WindowPlan,
-    add,
+    AddEvent, AddOptions, AddSummary, Closeness, Embedder, Engine, EngineError, FileEmbedding,
+    FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer, PredictedTags,
+    Seed, SimilarOptions, SimilarTrack, Standing, TrackPage, TrackQuery, WindowPlan, add,
 };
 
 // Genres.

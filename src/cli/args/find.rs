@@ -7,7 +7,7 @@ use voisin_questions::list::Find;
 
 /// Find music by its sound, described in words
 ///
-/// The words are the model's tags and those that voisin's own list and a `words.tsv` in the library's folder define:
+/// The words are the model's tags and those that voisin's own list defines:
 /// styles, moods, voices, decades, tempo, loudness. "no", "not", "without" and a minus negate the words that follow. "top 5 %"
 /// is a rank within the library: even for a genre that it lacks there is a first track, and a note is printed. Words it does
 /// not understand are reported. A library made with a CLAP model reads each part between commas as an English sentence, and scores a track by the share of a thousand captions that match it less.

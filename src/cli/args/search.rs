@@ -14,7 +14,7 @@ use voisin_questions::Similar;
 /// Find the tracks that sound most like the given ones
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a set of tracks: a playlist,
-/// a folder, `album:NAME`, `artist:NAME`, `composer:NAME` or `sounds:WORDS`. Several seeds are averaged. The seeds themselves
+/// a folder, `album:NAME`, `artist:NAME` or `composer:NAME`. Several seeds are averaged. The seeds themselves
 /// and their exact duplicates are left out of the results. With --from and --to only this part of the seed is searched by, read from its file.
 #[derive(Debug, Args)]
 #[command(

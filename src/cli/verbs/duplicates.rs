@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             }
             if skipped > 0 {
                 console.note(&format!(
-                    "{} less similar: decided by stored vectors alone",
+                    "{} less similar: left for another run",
                     count(skipped as u64, "pair")
                 ));
             }
@@ -93,11 +93,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                 .flat_map(|group| &group.others)
                 .map(FileJson::meta)
                 .collect();
-            print_files(
-                &copies.iter().collect::<Vec<_>>(),
-                "voisin duplicates",
-                &args.output,
-            )?;
+            print_files(&copies, "voisin duplicates", &args.output)?;
         }
     }
     Ok(Ending::Fine)

@@ -1,7 +1,7 @@
-"""Golden values for the laboratory's algorithms and measures, by scikit-learn and XGBoost.
+"""Golden values for the laboratory's algorithms, by scikit-learn and XGBoost.
 
-Run in this folder: python generate.py   (numpy 2, scikit-learn 1.9, xgboost 3.2). Writes algorithms.json and measures.json;
-the versions used are inside.
+Run in this folder: python generate.py   (numpy 2, scikit-learn 1.9, xgboost 3.2). Writes algorithms.json; the versions
+used are inside.
 """
 
 import json
@@ -10,7 +10,6 @@ import numpy as np
 import sklearn
 import xgboost
 from scipy.optimize import minimize
-from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
@@ -113,28 +112,3 @@ exact = np.linalg.solve(
 assert np.abs(exact - solved.x).max() < 1e-5
 algorithms["pairs"], algorithms["coupled"] = rounded(pairs, 12), rounded(exact, 12)
 json.dump(algorithms, open("algorithms.json", "w"))
-
-n, k = 150, 4
-truth = rng.choice(k, n, p=[0.5, 0.25, 0.2, 0.05])
-scores = rng.normal(size=(n, k))
-scores[np.arange(n), truth] += 1.2
-p = np.round(np.exp(scores) / np.exp(scores).sum(1, keepdims=True), 3)
-p[:, 0] = np.round(1 - p[:, 1:].sum(1), 3)
-answer = p.argmax(1)
-curves = []
-for c in range(k):
-    precision, recall, _ = metrics.precision_recall_curve(truth == c, p[:, c])
-    curves.append([recall[:-1][::-1].tolist(), precision[:-1][::-1].tolist()])
-json.dump(
-    {
-        "versions": VERSIONS,
-        "truth": truth.tolist(),
-        "probabilities": p.tolist(),
-        "weighted_f1": metrics.f1_score(truth, answer, average="weighted"),
-        "matthews": metrics.matthews_corrcoef(truth, answer),
-        "kappa": metrics.cohen_kappa_score(truth, answer),
-        "brier": metrics.brier_score_loss(truth, p, labels=list(range(k)), scale_by_half=False),
-        "curves": curves,
-    },
-    open("measures.json", "w"),
-)

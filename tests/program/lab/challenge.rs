@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::common::{Sandbox, code, fine, fine_json, json, text};
+use crate::common::{Sandbox, code, fine_json, json, text};
 use crate::lab::datasets::made;
 
 const FEATURES: &str = "model:musicnn-msd";
@@ -32,7 +32,7 @@ fn a_challenge_runs_from_table_to_submission() {
         "--features",
         FEATURES,
     ];
-    let output = sandbox.run(["train", "classifier", &train, run].iter().chain(&more));
+    let output = sandbox.run(["lab", "train", &train, run].iter().chain(&more));
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     // one file that does not decode: its row is there all the same
     let audio = sandbox.path("test");
@@ -56,11 +56,10 @@ fn a_challenge_runs_from_table_to_submission() {
     );
     let out = sandbox.path("s.csv");
     let sample = from.join("sample_submission.csv");
-    let truth = from.join("truth.csv");
-    let [out, sample, truth] = [&out, &sample, &truth].map(|path| path.to_str().unwrap());
+    let [out, sample] = [&out, &sample].map(|path| path.to_str().unwrap());
     let ask = [
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         run,
         &test_here,
         "--submission",
@@ -99,58 +98,13 @@ fn a_challenge_runs_from_table_to_submission() {
             .all(|answer| ["1", "2", "3", "4"].contains(&answer.as_str())),
         "{answers:?}"
     );
-    // the same bytes again, and without a sample in the order of the table
-    let before = fs::read(out).unwrap();
-    sandbox.run(ask);
-    assert_eq!(before, fs::read(out).unwrap());
-    let plain = sandbox.path("plain.csv");
-    let plain = plain.to_str().unwrap();
-    fine(sandbox.run(["classify", "--with", run, &test, "--submission", plain]));
-    let titles = |path: &str| -> Vec<String> {
-        let mut reader = csv::Reader::from_path(path).unwrap();
-        reader
-            .records()
-            .map(|row| row.unwrap()[0].to_owned())
-            .collect()
-    };
-    assert_eq!(
-        titles(plain),
-        titles(from.join("test.csv").to_str().unwrap())
-    );
-    assert!(
-        fs::read_to_string(plain)
-            .unwrap()
-            .starts_with("titre,id_genre\n")
-    );
-    // a submission is scored: four synthetic styles are easy
-    let score = fine_json(sandbox.run([
-        "eval",
-        "classifier",
-        "--submission",
-        plain,
-        "--truth",
-        truth,
-        "--format",
-        "json",
-    ]));
-    assert_eq!(
-        (
-            score["rows"].as_u64(),
-            score["missing"].as_array().map(Vec::len)
-        ),
-        (Some(8), Some(0))
-    );
-    assert!(
-        score["accuracy"]["value"].as_f64().unwrap() >= 0.5,
-        "{score}"
-    );
     // a sample with an unknown title is refused before anything is written
     let odd = sandbox.path("odd.csv");
     fs::write(&odd, "titre,id_genre\nnobody knows,1\n").unwrap();
     let never = sandbox.path("never.csv");
     let refused = sandbox.run([
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         run,
         &test,
         "--submission",
@@ -166,7 +120,7 @@ fn a_challenge_runs_from_table_to_submission() {
     assert!(!never.exists());
     // answers without a challenge: files and folders
     let one = files.iter().nth(1).unwrap().to_str().unwrap();
-    let classified = fine_json(sandbox.run(["classify", "--with", run, one, "--format", "json"]));
+    let classified = fine_json(sandbox.run(["lab", "predict", run, one, "--format", "json"]));
     let p: f64 = classified[0]["probabilities"]
         .as_object()
         .unwrap()
@@ -175,13 +129,13 @@ fn a_challenge_runs_from_table_to_submission() {
         .sum();
     assert!((p - 1.0).abs() < 1e-3, "{classified}");
     let folder = audio.to_str().unwrap();
-    let some = sandbox.run(["classify", "--with", run, folder, "--format", "json"]);
+    let some = sandbox.run(["lab", "predict", run, folder, "--format", "json"]);
     assert_eq!(
         (code(&some), json(&some).as_array().map(Vec::len)),
         (1, Some(7))
     );
     // a folder that is not a run is refused
-    let not = sandbox.run(["classify", "--with", folder, one]);
+    let not = sandbox.run(["lab", "predict", folder, one]);
     assert!(
         code(&not) == 2 && text(&not.stderr).contains("config.toml"),
         "{}",

@@ -21,7 +21,7 @@ fn noise(n: usize, mut seed: u64) -> Vec<f64> {
 }
 
 /// The signals of `tests/data/features/generate.py`.
-pub(crate) fn signal(name: &str) -> Vec<f32> {
+fn signal(name: &str) -> Vec<f32> {
     let rate = f64::from(DESCRIPTOR_RATE);
     let n = LENGTH;
     let time = |i: usize| i as f64 / rate;
@@ -55,7 +55,7 @@ pub(crate) fn signal(name: &str) -> Vec<f32> {
     (0..n).map(|i| sample(i) as f32).collect()
 }
 
-pub(crate) fn floats(value: &Value) -> Vec<f64> {
+fn floats(value: &Value) -> Vec<f64> {
     value
         .as_array()
         .unwrap()
@@ -68,7 +68,7 @@ pub(crate) fn floats(value: &Value) -> Vec<f64> {
 ///
 /// The filters that halve the rate before the constant-Q transform are not librosa's, so pitch classes by it are compared
 /// on signals that have pitches below its highest bin all the time; their shares in steps, where no share lies on a step.
-pub(crate) fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
+fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
     let relative = |share: f64| Some(share * theirs.abs().max(1.0));
     match row {
         "mel" | "bark" | "mfcc" => Some(1e-3),
@@ -79,7 +79,7 @@ pub(crate) fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
 }
 
 /// The name of a column before its statistic.
-pub(crate) fn kind(column: &str) -> &str {
+fn kind(column: &str) -> &str {
     let words = [
         "_mean_",
         "_std_",

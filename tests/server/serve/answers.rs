@@ -39,7 +39,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ),
         (
             "similar",
-            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "search": "exact"}),
+            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "exact": true}),
             "similar|id:3|--unlike|id:1|--unlike-weight|0.25|--exact",
         ),
         (
@@ -365,7 +365,7 @@ fn long_lists_come_in_pages_that_fit_together() {
         ("clusters", "&clusters=2", Box::new(members)),
         ("map", "", Box::new(field("tracks"))),
         ("suspects", "&all=true", Box::new(field("items"))),
-        ("duplicates", "&rough=true", Box::new(field("items"))),
+        ("duplicates", "", Box::new(field("items"))),
         ("failed", "", Box::new(field("items"))),
         ("labels", "", Box::new(field("by_hand"))),
     ];

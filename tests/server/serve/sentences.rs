@@ -153,31 +153,6 @@ fn sentences_find_in_the_references_order_through_each_door() {
     assert_eq!(both["understood"][1]["denied"], true, "{both}");
     let table = fine(sandbox.run(["find", "rainy evening synths", "--limit", "3"]));
     assert!(table.contains("% of captions"), "{table}");
-    // As the seed of a list and a path: its best tracks, which may be in the result.
-    let ids = |seeds: &Value| -> Vec<Value> {
-        let seeds = seeds.as_array().unwrap().iter();
-        seeds.map(|seed| seed["path"].clone()).collect()
-    };
-    let best = ids(&find(&["rainy evening synths", "--limit", "5"])["tracks"]);
-    for seed in [
-        json!({"sounds": "rainy evening synths"}),
-        json!({"words": "rainy evening synths"}),
-    ] {
-        let list = server.good(
-            "/api/v1/playlist",
-            &json!({"seeds": [seed], "limit": 5, "max_per_artist": 0}),
-        );
-        let listed = ids(&list["items"]);
-        assert!(best.iter().all(|one| listed.contains(one)), "{listed:?}");
-        assert!(list["note"].as_str().unwrap().contains("in English"));
-    }
-    let listed = sandbox.run(["playlist", "rainy evening synths", "--format", "json"]);
-    assert!(text(&listed.stderr).contains("taken for sounds:rainy evening synths, 5 tracks"));
-    let way = server.good(
-        "/api/v1/path",
-        &json!({"from": {"sounds": "rainy evening synths"}, "to": {"id": 1}}),
-    );
-    assert_eq!(way["tracks"][0]["path"], best[0], "{way}");
 }
 
 #[test]
@@ -237,26 +212,10 @@ fn a_sentence_without_a_text_tower_names_the_import() {
     let found = sandbox.run(["find", "calm evening synths", "--format", "json"]);
     let notes = answer_of(&found)["notes"].to_string();
     assert!(notes.contains("voisin model import"), "{notes}");
-    for refused in [
-        ["find", "xyzzy"],
-        ["playlist", "xyzzy plugh"],
-        ["playlist", "sounds:xyzzy"],
-    ] {
+    for refused in [["find", "xyzzy"], ["find", "xyzzy plugh"]] {
         let nothing = text(&sandbox.run(refused).stderr);
         let has_step = nothing.contains("voisin model import, voisin add --model");
         assert!(has_step && nothing.lines().count() == 1, "{nothing}");
-    }
-    // The default model's tags are used where they cover the phrase.
-    let calm = sandbox.run(["playlist", "calm guitar", "--format", "json"]);
-    fine(&calm);
-    // Other arguments are not taken for a phrase: a missing file, a misspelt title, tracks to label.
-    for refused in [
-        ["playlist", "calm guitar.mp3"],
-        ["playlist", "chaos gdo"],
-        ["show", "calm guitar"],
-        ["classify", "calm guitar"],
-    ] {
-        assert_eq!(code(&sandbox.run(refused)), 1, "{refused:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use voisin_base::track::TrackId;
 use voisin_encoder::Parts;
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
 use voisin_genre::{Genre, Spellings, Taxonomy};
-use voisin_index::{IndexError, SearchMode, SearchParams};
+use voisin_index::{IndexError, SearchParams};
 use voisin_library::{Library, ScaleName, Track, TrackSet};
 
 /// Tracks up to which neighbours are found by comparing all pairs.
@@ -208,10 +208,8 @@ impl Engine {
         let dimension = self.model()?.dimension;
         let space = self.space()?.clone();
         let queries = space.centre_rows(stacked(seeds, dimension)?);
-        let found = self.with_index(|engine| {
-            let all = |_, found| Ok(found);
-            engine.search_until_all(queries.view(), most, SearchMode::Exact, allowed, all)
-        })?;
+        let all = |_, found| Ok(found);
+        let found = self.search_until_all(queries.view(), most, true, allowed, all)?;
         let near = found.iter().flatten().map(|neighbor| neighbor.id);
         let ids: BTreeSet<TrackId> = near
             .chain(seeds.iter().filter_map(|seed| seed.track))
@@ -334,15 +332,12 @@ impl Engine {
         /// Fewest lists that are searched.
         const LEAST: usize = 8;
         let index = self.index()?;
-        let lists = Some(index.stats())
-            .filter(|stats| to == GraphUse::Copies && stats.mode == SearchMode::Lists);
-        let ef = lists
-            .and_then(|stats| stats.lists)
-            .map(|fitted| (fitted.lists / 4).max(LEAST));
+        let fitted = index.stats().lists.filter(|_| to == GraphUse::Copies);
+        let width = fitted.map(|lists| (lists / 4).max(LEAST));
         let lists = index.knn_graph(
             k,
             &SearchParams {
-                ef,
+                width,
                 ..SearchParams::default()
             },
         )?;

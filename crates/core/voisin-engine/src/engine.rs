@@ -4,12 +4,12 @@
 //! another model. Nothing here prints.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_encoder::{ModelRef, Parts};
-use voisin_index::{GraphBuilder, IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
+use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
@@ -86,19 +86,6 @@ impl std::fmt::Display for IndexNews<'_> {
     }
 }
 
-/// The builder of this process's index graphs, if one was chosen.
-static BUILDER: OnceLock<GraphBuilder> = OnceLock::new();
-
-/// Sets the builder of all index graphs of this process; [`Engine::maintain_index`] rebuilds graphs of other builders. Only
-/// the first call has an effect.
-pub fn prefer_builder(builder: GraphBuilder) {
-    BUILDER.get_or_init(|| builder);
-}
-
-pub(crate) fn preferred_builder() -> Option<GraphBuilder> {
-    BUILDER.get().copied()
-}
-
 /// A callback for events of the index.
 type IndexListener = Arc<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
@@ -111,7 +98,7 @@ pub struct Engine {
     /// The space of its vectors; meaningless without an index.
     pub(crate) space: LibrarySpace,
     pub(crate) listener: Option<IndexListener>,
-    /// Whether an index is copied into memory, where no program can truncate it.
+    /// Whether an index is read into memory, where no program can truncate it.
     copies_index: bool,
     pub(crate) known_filters: Mutex<KnownFilters>,
     /// The subset of the last filtered search, as tracks and in the index's form.
@@ -151,8 +138,8 @@ impl Engine {
         self.listener = Some(Arc::new(listener));
     }
 
-    /// Copies an index of less than 256 MiB into memory, shared by all engines of the process: for long-running programs,
-    /// since another program may truncate the file while it is mapped.
+    /// Reads the index into memory, shared by all engines of the process: for long-running programs, since another program
+    /// may truncate the file while it is mapped.
     pub fn copy_index(&mut self) {
         self.copies_index = true;
     }
@@ -200,9 +187,10 @@ impl Engine {
         space::parts(&self.library)
     }
 
-    /// As [`refresh_index`](Self::refresh_index), and rebuilds the index if too much has changed since it was built.
+    /// As [`refresh_index`](Self::refresh_index), and saves an updated index, or rebuilds it if too much has changed since it
+    /// was built.
     ///
-    /// For the end of a run that adds or removes tracks; searches do not rebuild.
+    /// For the end of a run that adds or removes tracks; searches do neither.
     pub fn maintain_index(&mut self) -> Result<IndexRefresh, EngineError> {
         let refresh = self.refresh_or_rebuild()?;
         self.nearness()?;
@@ -216,14 +204,11 @@ impl Engine {
         if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
             return self.rebuild_index("many tracks changed since it was built");
         }
-        let has_another_graph = |index: &VectorIndex| {
-            index.has_graph() && preferred_builder().is_some_and(|it| it != index.options().builder)
-        };
-        if self.index.as_ref().is_some_and(has_another_graph) {
-            return self.rebuild_index("its graph was not built by the requested builder");
-        }
         if LibrarySpace::has_drifted(&mut self.library)? {
             return self.rebuild_index("the mean vector no longer matches the library");
+        }
+        if let (IndexRefresh::Updated { .. }, Some(index)) = (&refresh, &self.index) {
+            self.keep(index, &self.stamp);
         }
         Ok(refresh)
     }
@@ -241,13 +226,9 @@ impl Engine {
         let vectors = self.library.vectors()?;
         let (space, generation) = LibrarySpace::settle(&mut self.library, &vectors)?;
         let values = space.centre_rows(vectors.values);
-        let mut options = IndexOptions {
-            builder: preferred_builder().unwrap_or_default(),
-            ..IndexOptions::default()
-        };
+        let mut options = IndexOptions::default();
         if self.library.mode() == OpenMode::ReadOnly {
-            // It cannot be saved, and building lists takes longer than they save in one process.
-            options.lists_from = usize::MAX;
+            // It cannot be saved, and building a graph takes longer than it saves in one process.
             options.graph_from = usize::MAX;
         }
         let index = VectorIndex::build_from(&vectors.ids, values, &options)?;
@@ -267,21 +248,19 @@ impl Engine {
         if self.library.mode() == OpenMode::ReadOnly {
             return;
         }
-        if let Err(error) = index.save_changes(&self.index_path(), stamp) {
+        if let Err(error) = index.save(&self.index_path(), stamp) {
             self.notify(&IndexNews::NotKept(&error));
         }
     }
 
-    /// Loads the index, checks every byte, updates it from the library, and saves it.
-    ///
-    /// If the library cannot be written, the index is in memory only.
+    /// Loads the index, checks every byte, and updates it from the library, in memory only.
     pub fn refresh_index(&mut self) -> Result<IndexRefresh, EngineError> {
         self.ready_index(true)
     }
 
     /// As [`refresh_index`](Self::refresh_index).
     ///
-    /// - `whole`: checks the whole index now, not while a search reads it
+    /// - `whole`: checks every byte of a large index, too
     fn ready_index(&mut self, whole: bool) -> Result<IndexRefresh, EngineError> {
         let model = self.model()?;
         let path = self.index_path();
@@ -313,10 +292,6 @@ impl Engine {
             Err(EngineError::Index(reason)) => return self.replace_index(&reason),
             Err(error) => return Err(error),
         };
-        // An index that was current is on the disk already.
-        if refresh != IndexRefresh::Loaded {
-            self.keep(&index, &self.stamp);
-        }
         self.index = Some(index);
         self.notify(&IndexNews::Ready(&refresh));
         Ok(refresh)
@@ -329,7 +304,6 @@ impl Engine {
             IndexError::OtherModel { .. } => "the old file was of another model".to_owned(),
             IndexError::Damaged { what, .. } => format!("the old file was damaged ({what})"),
             IndexError::OtherVectors { .. } => "the old file was made of other vectors".to_owned(),
-            IndexError::Changed { .. } => "the old file was written into".to_owned(),
             IndexError::Version {
                 expected, actual, ..
             } => format!("the old file has format {actual}, this voisin reads {expected}"),
@@ -339,24 +313,6 @@ impl Engine {
             reason,
             unusable: true,
         })
-    }
-
-    /// Runs a search with an index that is checked as it is read; if it is damaged, rebuilds it and runs the search again.
-    pub(crate) fn with_index<T>(
-        &mut self,
-        search: impl Fn(&mut Self) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
-        self.space()?;
-        // The search comes first, because the index is checked as it is read: only afterwards is it
-        // known whether the result is from damaged bytes.
-        let result = search(self);
-        match self.loaded_index().intact() {
-            Ok(()) => result,
-            Err(reason) => {
-                self.replace_index(&reason)?;
-                search(self)
-            }
-        }
     }
 
     fn load_and_catch_up(
@@ -369,11 +325,8 @@ impl Engine {
         // it may change in between.
         let kept = LibrarySpace::kept(&self.library)?;
         let expected = stamp(model, kept.as_ref());
-        let (mut index, generation) = if self.copies_index {
-            VectorIndex::load_copied(path, &expected)?
-        } else {
-            VectorIndex::load_any_generation(path, &expected)?
-        };
+        let (mut index, generation) =
+            VectorIndex::load_any_generation(path, &expected, self.copies_index)?;
         if whole {
             index.check()?;
         }
@@ -531,10 +484,8 @@ impl Engine {
 
     /// The index; loaded, checked and updated at its first use.
     pub fn index(&mut self) -> Result<&VectorIndex, EngineError> {
-        match self.index.as_ref().map(VectorIndex::check) {
-            Some(Ok(())) => {}
-            Some(Err(reason)) => _ = self.replace_index(&reason)?,
-            None => _ = self.refresh_index()?,
+        if self.index.is_none() {
+            self.refresh_index()?;
         }
         Ok(self.loaded_index())
     }

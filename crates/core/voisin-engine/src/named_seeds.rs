@@ -6,10 +6,9 @@ use std::ffi::OsStr;
 use std::ops::Deref;
 use std::path::Path;
 
-use super::seed::{NAME_PREFIXES, SeedName, sound_notes};
+use super::seed::{NAME_PREFIXES, SeedName};
 use super::{Embedder, Engine, EngineError, Seed};
 use voisin_audio::is_audio_candidate;
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, fold, with_causes};
 use voisin_base::track::TrackId;
 use voisin_library::scan;
@@ -20,7 +19,7 @@ use voisin_library::{Library, LibraryError, NameOf, PathLookup, TrackFilter, sto
 pub struct NamedSeeds {
     /// Those of names of one track.
     pub named: Vec<Seed>,
-    /// Those of names of several: a playlist, a folder, an album, an artist, a phrase for their sound.
+    /// Those of names of several: a playlist, a folder, an album, an artist.
     pub of_lists: Vec<Seed>,
 }
 
@@ -47,8 +46,6 @@ pub struct SeedReader<'a, E> {
     pub engine: &'a Engine,
     /// Whether the files of a folder that is not in the library are analysed.
     pub reads_files: bool,
-    /// Whether words that name no track are searched for as a phrase for a sound.
-    pub reads_phrases: bool,
     /// Loads the model for a file that is not in the library, or refuses that file.
     pub embedder: &'a dyn Fn(&Path) -> Result<E, EngineError>,
     /// Receives messages.
@@ -65,19 +62,9 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             SeedName::Named(kind, name) => {
                 seeds_of(engine, &tracks_named(engine.library(), kind, name)?)?
             }
-            SeedName::Sounds(phrase) => {
-                let seeds = engine.words().seeds(phrase, false)?;
-                self.report_meaning(&format!("sounds:{phrase}"), &seeds);
-                seeds
-            }
             SeedName::StandardInput | SeedName::Id(_) | SeedName::PathOrWords(_) => {
                 let seed = self.seed(text);
                 let meant = match &seed {
-                    // Only words that are no track are tried as a sound: a title always goes first.
-                    Err(EngineError::NoSuchTrack { text, .. }) if self.reads_phrases => {
-                        let seeds = engine.words().seeds_of_unknown(text)?;
-                        seeds.map(|seeds| (format!("sounds:{text}"), seeds))
-                    }
                     // Words that fit several tracks may be the name of an artist or album, all of
                     // which is meant then.
                     Err(EngineError::Ambiguous { text, .. }) => all_named(engine, text)?,
@@ -95,16 +82,11 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         Ok(())
     }
 
-    /// The one track that a name stands for, of a phrase for its sound the one that fits best.
+    /// The one track that a name stands for.
     pub fn one(&mut self, text: &OsStr) -> Result<Seed, EngineError> {
         match SeedName::parse(text) {
             // Words for one track never mean an artist's many: those that fit are listed.
             SeedName::PathOrWords(_) => self.seed(text),
-            SeedName::Sounds(phrase) => {
-                let seed = self.engine.words().seed(phrase)?;
-                self.report_meaning(&format!("sounds:{phrase}"), std::slice::from_ref(&seed));
-                Ok(seed)
-            }
             _ => {
                 let mut found = NamedSeeds::default();
                 self.read(text, &mut found)?;
@@ -124,9 +106,6 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
     fn report_meaning(&mut self, name: &str, seeds: &[Seed]) {
         let tracks = count(seeds.len() as u64, "track");
         (self.report)(SeedNews::Note(format!("taken for {name}, {tracks}")));
-        for note in sound_notes(seeds) {
-            (self.report)(SeedNews::Note(note));
-        }
     }
 
     /// The tracks of the library below a folder; where there are none, its files, which are analysed.
@@ -139,14 +118,14 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         if !tracks.is_empty() {
             return seeds_of(self.engine, &tracks.to_vec());
         }
-        let nothing = |problem: &str, next| EngineError::NothingListed {
+        let nothing = |problem: &str| EngineError::NothingListed {
             path: folder.to_owned(),
             problem: problem.to_owned(),
-            next,
         };
         if !self.reads_files {
-            let problem = "no track of the library lies below it";
-            return Err(nothing(problem, Remedy::AddFile));
+            return Err(nothing(
+                "no track of the library lies below it: run \"voisin add\" on it first",
+            ));
         }
         // Analysing a folder outside the library takes time, but it was requested.
         let found = scan::scan(&[folder.to_owned()], &is_audio_candidate);
@@ -161,8 +140,9 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             }
         }
         if seeds.is_empty() {
-            let problem = "expected tracks of the library or files of audio below it, found none";
-            return Err(nothing(problem, Remedy::AddMusic));
+            return Err(nothing(
+                "expected tracks of the library or files of audio below it, found none: run \"voisin add FOLDER\" first",
+            ));
         }
         Ok(seeds)
     }
@@ -205,8 +185,9 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             }
             return Err(EngineError::NothingListed {
                 path,
-                problem: format!("none of its {missing} entries is in the library"),
-                next: Remedy::AddFile,
+                problem: format!(
+                    "none of its {missing} entries is in the library: run \"voisin add\" on it first"
+                ),
             });
         }
         if missing > 0 {

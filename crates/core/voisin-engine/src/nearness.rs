@@ -221,14 +221,7 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Option<Standing>, EngineError> {
-        self.with_index(|engine| engine.stand(seeds, options))
-    }
-
-    fn stand(
-        &mut self,
-        seeds: &[Seed],
-        options: &SimilarOptions,
-    ) -> Result<Option<Standing>, EngineError> {
+        self.space()?;
         // A fixed mean comes from a larger collection: relative to it, this library's tracks would
         // seem closer to each other than they are.
         if self

@@ -43,7 +43,7 @@ pub enum CompareEvent {
     Begin {
         /// Pairs to compare at most.
         pairs: usize,
-        /// Further pairs, for which stored windows decide alone.
+        /// Further pairs, which are left for another run.
         skipped: usize,
     },
     /// A pair was compared.

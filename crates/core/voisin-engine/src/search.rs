@@ -6,14 +6,13 @@ use std::collections::VecDeque;
 use ndarray::{ArrayView2, Axis, aview1};
 
 use super::artist_limit::ArtistLimit;
-use super::engine::preferred_builder;
 use super::seed::{Seed, is_seed, stacked};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_explore::seeds::like_unlike;
 use voisin_genre::Genre;
-use voisin_index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
+use voisin_index::{Neighbor, SearchParams};
 use voisin_library::recording::{APART, LEAST_OF_COPIES};
 use voisin_library::{Library, Track, TrackFilter, TrackSet};
 
@@ -32,8 +31,8 @@ pub struct SimilarOptions {
     pub min_similarity: Option<f32>,
     /// Keep the seeds and their duplicates in the results.
     pub include_seed: bool,
-    /// How neighbours are found.
-    pub mode: SearchMode,
+    /// Compare with every track.
+    pub exact: bool,
     /// Seeds to stay away from.
     pub unlike: Vec<Seed>,
     /// How strongly, 0 to 1.
@@ -49,7 +48,7 @@ impl Default for SimilarOptions {
             max_per_artist: None,
             min_similarity: None,
             include_seed: false,
-            mode: SearchMode::Auto,
+            exact: false,
             unlike: Vec::new(),
             unlike_weight: 0.5,
         }
@@ -87,14 +86,7 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
-        self.with_index(|engine| engine.find_similar(seeds, options))
-    }
-
-    fn find_similar(
-        &mut self,
-        seeds: &[Seed],
-        options: &SimilarOptions,
-    ) -> Result<Vec<SimilarTrack>, EngineError> {
+        self.space()?;
         let allowed = self.allowed(options)?;
         let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
             let (seeds, query) = self.space()?.query(seeds)?;
@@ -115,7 +107,7 @@ impl Engine {
             let found = self.search_until_all(
                 query,
                 options.limit,
-                options.mode,
+                options.exact,
                 allowed.as_ref(),
                 choose,
             )?;
@@ -182,14 +174,13 @@ impl Engine {
         query: &[f32],
         limit: usize,
         filter: &TrackFilter,
-        mode: SearchMode,
+        exact: bool,
     ) -> Result<Vec<Neighbor>, EngineError> {
         let allowed = self.matching(filter)?;
         let query = aview1(query).insert_axis(Axis(0));
         let all = |_, found| Ok(found);
-        let found = self.with_index(|engine| {
-            engine.search_until_all(query, limit, mode, allowed.as_ref(), all)
-        })?;
+        self.space()?;
+        let found = self.search_until_all(query, limit, exact, allowed.as_ref(), all)?;
         Ok(found.into_iter().next().unwrap_or_default())
     }
 
@@ -248,47 +239,20 @@ impl Engine {
         artists.first(candidates, options.limit, |(neighbor, _)| neighbor.id)
     }
 
-    /// Neighbours of each vector that `choose` keeps (see [`VectorIndex::search_until`]), nearest first. The index must
+    /// Neighbours of each vector that `choose` keeps (see [`VectorIndex::search_until`](voisin_index::VectorIndex::search_until)), nearest first. The index must
     /// have been opened.
     pub(super) fn search_until_all(
         &self,
         queries: ArrayView2<'_, f32>,
         limit: usize,
-        mode: SearchMode,
+        exact: bool,
         allowed: Option<&TrackSet>,
         choose: impl FnMut(usize, Vec<Neighbor>) -> Result<Vec<Neighbor>, EngineError>,
     ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
         let index = self.loaded_index();
-        let misses_graph = mode == SearchMode::Hnsw && !index.has_graph();
-        let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
-        if misses_graph || misses_lists {
-            // A small library has neither: the requested one is built in memory.
-            index.check()?;
-            let (ids, vectors) = index.vectors()?;
-            let (graph_from, lists_from) = if misses_graph {
-                (0, usize::MAX)
-            } else {
-                (usize::MAX, 0)
-            };
-            let options = IndexOptions {
-                graph_from,
-                graph_to: usize::MAX,
-                lists_from,
-                builder: preferred_builder().unwrap_or_default(),
-                ..IndexOptions::default()
-            };
-            let built = VectorIndex::build(&ids, vectors.view(), &options)?;
-            let subset = allowed.map(|set| built.subset_of(&set.to_vec()));
-            let params = SearchParams {
-                mode,
-                subset: subset.as_ref(),
-                ..SearchParams::default()
-            };
-            return built.search_until(queries, limit, &params, choose);
-        }
         let subset = allowed.map(|set| self.subset(set));
         let params = SearchParams {
-            mode,
+            exact,
             subset: subset.as_deref(),
             ..SearchParams::default()
         };
@@ -374,11 +338,11 @@ impl<'a> AnsweredTracks<'a> {
     const LEAST_OF_NAMED: f32 = 0.87;
 
     pub(super) fn beside(seeds: &[Seed], library: &'a Library, space: &'a LibrarySpace) -> Self {
-        let named = seeds.iter().filter(|seed| seed.found_by_sound.is_none());
         Self {
             library,
             space,
-            seeds: named
+            seeds: seeds
+                .iter()
                 .filter_map(|seed| {
                     Some(AnsweredTrack::new(seed.track?, seed.vector.clone(), space))
                 })
@@ -547,7 +511,7 @@ mod tests {
             ..SimilarOptions::default()
         };
         assert_eq!(found(&options), [2, 3, 4]);
-        options.mode = SearchMode::Hnsw;
+        options.exact = true;
         assert_eq!(found(&options), [2, 3, 4]);
     }
 
@@ -594,7 +558,7 @@ mod tests {
             let source = engine.genres().label_source();
             let tracks = engine
                 .genres()
-                .labelled_tracks(&source, &crate::GroupBy::Artist)
+                .labelled_tracks(&source, crate::GroupBy::Artist)
                 .unwrap();
             let artists = tracks.facts[..2]
                 .iter()

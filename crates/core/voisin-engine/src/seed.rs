@@ -3,12 +3,10 @@
 use std::borrow::Borrow;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, LibrarySpace};
-use voisin_base::remedy::Remedy;
 use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
@@ -36,8 +34,6 @@ pub enum SeedName<'a> {
     Folder(&'a Path),
     /// `album:NAME`, `artist:NAME`, `composer:NAME`.
     Named(NameOf, &'a str),
-    /// `sounds:WORDS`.
-    Sounds(&'a str),
     /// `id:NUMBER`.
     Id(TrackId),
     /// Any other file, in the library or not, or words that match one track.
@@ -67,9 +63,6 @@ impl<'a> SeedName<'a> {
                 return Self::Named(kind, name);
             }
         }
-        if let Some(phrase) = plain.strip_prefix("sounds:") {
-            return Self::Sounds(phrase);
-        }
         track_number(plain).map_or(Self::PathOrWords(text), Self::Id)
     }
 
@@ -96,9 +89,6 @@ pub struct Seed {
     pub windows: Option<ndarray::Array2<f32>>,
     /// Whether the sound of a file outside the library hardly changes; for tracks this follows from their windows.
     pub is_steady: Option<bool>,
-    /// Notes on how a phrase found this track. Such a track was not named by the user, and may therefore be among the
-    /// results.
-    pub found_by_sound: Option<Arc<[String]>>,
 }
 
 impl Seed {
@@ -115,7 +105,6 @@ impl Seed {
             vector,
             windows: None,
             is_steady: None,
-            found_by_sound: None,
         }
     }
 
@@ -142,20 +131,6 @@ pub fn candidate(track: &Track, has_path: bool) -> String {
     // Titles may have line ends in them.
     let breaks_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     line.replace(breaks_line, " ")
-}
-
-/// The notes of all seeds that phrases found, each once.
-pub fn sound_notes(seeds: &[Seed]) -> Vec<String> {
-    let mut notes: Vec<String> = Vec::new();
-    let found = seeds
-        .iter()
-        .filter_map(|seed| seed.found_by_sound.as_deref());
-    for note in found.flatten() {
-        if !notes.contains(note) {
-            notes.push(note.clone());
-        }
-    }
-    notes
 }
 
 impl Engine {
@@ -199,8 +174,9 @@ impl Engine {
         if let Some(number) = text.to_str().and_then(behind_id) {
             return Err(EngineError::NothingListed {
                 path: path.to_owned(),
-                problem: format!("expected a number after \"id:\", as in id:17, found {number:?}"),
-                next: Remedy::SeeTracks,
+                problem: format!(
+                    "expected a number after \"id:\", as in id:17, found {number:?}: \"voisin list\" lists all tracks"
+                ),
             });
         }
         let line = |track: &Track| candidate(track, true);
@@ -279,7 +255,6 @@ impl LibrarySpace {
             vector: self.centre(&seed.vector),
             windows: None,
             is_steady: None,
-            found_by_sound: seed.found_by_sound.clone(),
             ..*seed
         };
         seeds.iter().map(centred).collect()
@@ -327,10 +302,9 @@ pub(super) fn stacked<S: Borrow<Seed>>(
     ))
 }
 
-/// Whether a track is a seed that the user named, or a copy of one.
+/// Whether a track is a seed, or a copy of one.
 pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) -> bool {
-    let mut named = seeds.iter().filter(|seed| seed.found_by_sound.is_none());
-    named.any(|seed| {
+    seeds.iter().any(|seed| {
         seed.track == Some(track)
             || vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, vector)))
     })
@@ -400,7 +374,6 @@ mod tests {
             parse("composer:bach"),
             SeedName::Named(NameOf::Composer, "bach")
         );
-        assert_eq!(parse("sounds:calm rain"), SeedName::Sounds("calm rain"));
         for id in ["id:17", "ID:17", "Id: 17 "] {
             assert_eq!(parse(id), SeedName::Id(TrackId(17)), "{id}");
         }

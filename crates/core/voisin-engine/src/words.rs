@@ -13,8 +13,7 @@ use super::error::HOW_TO_READ;
 use super::parts::EngineWords;
 use super::search::AnsweredTracks;
 use super::sentences::{ReadingSide, Sentence};
-use super::{Engine, EngineError, LibrarySpace, Seed};
-use voisin_base::table::TableText;
+use super::{Engine, EngineError, LibrarySpace};
 use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, models_dir};
@@ -23,9 +22,6 @@ use voisin_genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{
     Descriptors, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
 };
-
-/// Name of a user's own words inside a library's folder.
-pub const WORDS_FILE: &str = "words.tsv";
 
 /// The logit of models that were trained to separate sung from instrumental music.
 const SUNG: &str = "sung";
@@ -44,11 +40,6 @@ const SHIPPED: &str = include_str!("words.tsv");
 
 /// Probability from which a track is likely to be of a genre.
 const LIKELY: f32 = 0.5;
-
-/// Most tracks that a phrase becomes as a seed, and at most one in so many of the library. Chosen by hand: several tracks
-/// average out one that fits badly, and in a small library all of them still fit well.
-const SOUND_SEEDS: usize = 5;
-const SOUND_SHARE: usize = 10;
 
 /// Tracks whose tags are stored in one transaction.
 const BATCH: usize = 1000;
@@ -110,7 +101,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
     /// The model's tags of each track. Those not stored yet are computed from the windows.
     ///
     /// # Errors
-    /// The model has no tags that can be computed from vectors; a user's table of words cannot be read.
+    /// The model has no tags that can be computed from vectors.
     #[doc(hidden)]
     pub fn predicted_tags(&self) -> Result<PredictedTags, EngineError> {
         let library = self.library();
@@ -169,18 +160,8 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
             }
         }
         let mut words = WordTable::new(&names);
-        let own_table = library.dir().join(WORDS_FILE);
-        let shipped = words.extend(SHIPPED, false);
-        shipped.map_err(|(line, problem)| EngineError::Table {
-            path: "words.tsv, as voisin ships it".into(),
-            line: line as u64,
-            problem,
-        })?;
-        // Before the user's words, which may redefine a scale's name.
+        words.extend(SHIPPED);
         extend_by_scales(&mut words, &names[guessed_to..]);
-        if own_table.is_file() {
-            extend_from_file(&mut words, &own_table)?;
-        }
         Ok(PredictedTags {
             ids,
             names,
@@ -209,63 +190,6 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
     #[doc(hidden)]
     pub fn words_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
         if_tagged(self.predicted_tags())
-    }
-
-    /// Seeds for a phrase: the first results of [`find`](Self::find).
-    ///
-    /// - `is_whole`: whether all words must be known
-    ///
-    /// # Errors
-    /// No word of the phrase is known, or with `is_whole` not all.
-    pub fn seeds(&self, phrase: &str, is_whole: bool) -> Result<Vec<Seed>, EngineError> {
-        let tags = self.predicted_tags()?;
-        if is_whole && !tags.covers(phrase) {
-            return Err(tags.not_understood(phrase));
-        }
-        let limit = (tags.ids.len() / SOUND_SHARE).clamp(1, SOUND_SEEDS);
-        let found = self.find(&tags, phrase, &TrackFilter::default(), limit, None)?;
-        if found.tracks.is_empty() {
-            let text = phrase.to_owned();
-            let candidates = Vec::new();
-            return Err(EngineError::NoSuchTrack { text, candidates });
-        }
-        let mut notes = Vec::new();
-        if !found.phrase.unknown.is_empty() {
-            let unknown = found.phrase.unknown.join(", ");
-            notes.push(format!("not understood and left out: {unknown}"));
-        }
-        notes.extend(found.notes);
-        let notes: Arc<[String]> = notes.into();
-        let seed = |one: FittingTrack| {
-            Ok::<_, EngineError>(Seed {
-                found_by_sound: Some(Arc::clone(&notes)),
-                ..self.seed_of(one.track.id)?
-            })
-        };
-        found.tracks.into_iter().map(seed).collect()
-    }
-
-    /// The track that fits a phrase best, as a seed.
-    pub fn seed(&self, phrase: &str) -> Result<Seed, EngineError> {
-        let mut seeds = self.seeds(phrase, false)?;
-        // The best comes first, and there is at least one.
-        Ok(seeds.swap_remove(0))
-    }
-
-    /// As [`seeds`](Self::seeds), for a text that names no track; `None` unless it has several words, all known, and is not
-    /// likely a file or a misspelt track.
-    pub fn seeds_of_unknown(&self, text: &str) -> Result<Option<Vec<Seed>>, EngineError> {
-        let is_phrase = text.split_whitespace().nth(1).is_some()
-            && !text.contains(['/', '\\'])
-            && !voisin_audio::is_audio_candidate(Path::new(text));
-        // A text close to a track's name is a misspelt track, even if all its words are known.
-        if !is_phrase || !self.library().lookup().spelt_alike(text, 1)?.is_empty() {
-            return Ok(None);
-        }
-        match if_tagged(self.seeds(text, true)) {
-            Err(EngineError::Words { .. }) => Ok(None),
-            found => found,
-        }
     }
 
     /// The tracks that best fit a phrase such as `calm guitar, no voice`.
@@ -339,7 +263,6 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         let tracks: Vec<FittingTrack> = tracks.collect();
         let mut notes = tags.notes(&read, &likeliest);
         notes.extend(sentence_notes(&read, &tracks));
-        notes.extend(self.unlabelled(&read, &likeliest, &tracks)?);
         Ok(PhraseAnswer {
             tracks,
             phrase: read,
@@ -561,48 +484,6 @@ impl<L: DerefMut<Target = Engine>> EngineWords<L> {
     }
 }
 
-impl Engine {
-    /// Notes on terms that name a genre which no result is labelled with: the model may take a piano for jazz.
-    ///
-    /// - `likeliest`: of each term; a genre below [`LIKELY`] has a note of its own already
-    fn unlabelled(
-        &self,
-        phrase: &Phrase,
-        likeliest: &[Option<f32>],
-        found: &[FittingTrack],
-    ) -> Result<Vec<String>, EngineError> {
-        let tracks: Vec<Track> = found.iter().map(|one| one.track.clone()).collect();
-        let labels: Vec<Vec<Genre>> = self.genres().genres_of(&tracks)?;
-        let labelled: Vec<&Genre> = labels.iter().filter_map(|genres| genres.first()).collect();
-        let Some(first) = labelled
-            .first()
-            .filter(|_| 2 * labelled.len() >= found.len())
-        else {
-            return Ok(Vec::new());
-        };
-        let terms = phrase.terms.iter().zip(likeliest);
-        let genres =
-            terms.filter(|(term, most)| !term.negated && most.is_some_and(|most| most >= LIKELY));
-        // Alternative Rock counts as rock here.
-        let has = |word: &str, genre: &Genre| {
-            let word = fold(word);
-            let genre = fold(&genre.to_string());
-            genre == word || genre.split(' ').any(|part| part == word)
-        };
-        let lacking = genres.filter(|(term, _)| {
-            let genre = Taxonomy::default().genre(&term.meaning.word);
-            let is_it = |one: &Genre| genre.as_ref() == Some(one) || has(&term.meaning.word, one);
-            !labels.iter().flatten().any(is_it)
-        });
-        Ok(lacking
-            .map(|(term, _)| {
-                let word = &term.meaning.word;
-                format!("none of these is labelled {word} (the first is {first}): they are only the most {word}-like")
-            })
-            .collect())
-    }
-}
-
 impl PredictedTags {
     /// The model's tags.
     pub fn tags(&self) -> &[String] {
@@ -683,11 +564,6 @@ impl PredictedTags {
         (fold(first) != fold(word)).then_some(first)
     }
 
-    /// Whether all words of a phrase are known, or the model reads sentences.
-    fn covers(&self, phrase: &str) -> bool {
-        self.reading.is_some() || self.words.read(phrase).unknown.is_empty()
-    }
-
     /// Parses a phrase. If the model reads sentences, each part that the known words do not cover becomes a sentence with a
     /// column of its own.
     ///
@@ -738,15 +614,7 @@ impl PredictedTags {
 
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
-        let unknown = self.words.read(text).unknown;
-        let nearest = unknown.iter().filter_map(|word| self.words.nearest(word));
-        let mut nearest: Vec<&str> = nearest.collect();
-        nearest.dedup();
-        let suggestions = if nearest.is_empty() {
-            spelt_alike(text, known.iter().copied())
-        } else {
-            nearest
-        };
+        let suggestions = spelt_alike(text, known.iter().copied());
         let suggestions = suggestions.into_iter().map(str::to_owned).collect();
         EngineError::Words {
             text: text.to_owned(),
@@ -777,13 +645,7 @@ impl PredictedTags {
                 "nothing here is likely to be {word} ({percent:.0} % at most): these are only the most {word}-like"
             ))
         });
-        let near = phrase.unknown.iter().filter_map(|word| {
-            let nearest = self.words.nearest(word)?;
-            Some(format!(
-                "unknown word \"{word}\"; the nearest known word is \"{nearest}\""
-            ))
-        });
-        let mut notes: Vec<String> = absent.chain(near).collect();
+        let mut notes: Vec<String> = absent.collect();
         if self.reading.is_none() && !phrase.unknown.is_empty() {
             notes.push(HOW_TO_READ.to_owned());
         }
@@ -849,24 +711,10 @@ fn plain(tag: &str) -> String {
 fn extend_by_scales(words: &mut WordTable, columns: &[String]) {
     for column in columns {
         let name = column.trim_start_matches("sound:").replace('-', " ");
-        // Cannot fail: the column exists.
-        let _ = words.extend(&format!("{name}\t{column}"), false);
+        words.extend(&format!("{name}\t{column}"));
     }
 }
 
-fn extend_from_file(words: &mut WordTable, path: &Path) -> Result<(), EngineError> {
-    let table = TableText::read(path).map_err(|source| EngineError::ReadTable {
-        path: path.to_owned(),
-        source,
-    })?;
-    words
-        .extend(&table.text, true)
-        .map_err(|(line, problem)| EngineError::Table {
-            path: path.to_owned(),
-            line: line as u64,
-            problem,
-        })
-}
 /// `None` for a model without tags, or one that is not on this machine.
 fn if_tagged<T>(found: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
     match found {

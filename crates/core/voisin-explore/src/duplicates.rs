@@ -12,39 +12,43 @@ use serde::{Deserialize, Serialize};
 
 use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_length};
-use voisin_base::system_folders::Tidiness;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 
-/// Thresholds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DuplicateOptions {
-    /// Least cosine of track vectors of a pair to compare.
-    pub candidate_similarity: f32,
-    /// The same for tracks whose lengths differ by more than twice `most_offset`, as with silence at an end of one.
-    pub silent_similarity: f32,
-    /// Neighbours of each track to compare.
-    pub neighbours: usize,
-    /// Fit of windows that proves the same recording.
-    pub certain: Fit,
-    /// Least fit of windows for the audio to be compared.
-    pub possible: Fit,
-    /// Fits of windows, either of which suffices if the audio is not compared, and titles and
-    /// artists agree.
-    pub windows_only: [Fit; 2],
-    /// The same if titles or artists are missing.
-    pub untitled: Fit,
-    /// Largest difference in seconds between the lengths of the music, without silence at its ends, if windows decide.
-    pub windows_only_difference: f64,
-    /// Most pairs whose audio is compared, the most distinct first.
-    pub most_compared: usize,
-    /// Least correlation of the audio (see [`PairComparer`]) of one recording.
-    pub correlation: f32,
-    /// Least share of the shorter track that must be covered, 0 to 1.
-    pub coverage: f32,
-    /// Largest difference between the starts of the music, in seconds, besides silence before it.
-    pub most_offset: f32,
-}
+/// Neighbours of each track to compare.
+pub const NEIGHBOURS: usize = 8;
+
+// Chosen on free music: the nearest pairs of 766 excerpts of 30 s, and 296 of the excerpts also at 64 kbit/s MP3 and AAC, Opus
+// 48 and 2 s late. The most distinct pair of different recordings has 0.68; the audio of three pairs for four tracks is
+// compared. The correlation is at most 0.48 for different recordings, 0.7 for new mixes of one piece, and at least 0.84 for
+// true pairs (AAC: 0.70).
+
+/// Least cosine of track vectors of a pair to compare.
+const CANDIDATE: f32 = 0.5;
+/// The same for tracks whose lengths differ by more than twice [`MOST_OFFSET`], as with silence at an end of one: a song
+/// followed by five minutes of silence has 0.98.
+const SILENT: f32 = 0.9;
+/// Fit of windows that proves the same recording.
+const CERTAIN: Fit = Fit {
+    similarity: 0.9,
+    distinctness: 0.8,
+};
+/// Least fit of windows for the audio to be compared.
+const POSSIBLE: Fit = Fit {
+    similarity: 0.5,
+    distinctness: 0.2,
+};
+/// Largest difference in seconds between the lengths of the music, without silence at its ends, if windows decide: encoders'
+/// padding and pauses between tracks are shorter.
+const SAME_LENGTH: f64 = 5.0;
+/// Most pairs whose audio is compared in one run, the most distinct first.
+const MOST_COMPARED: usize = 20_000;
+/// Least correlation of the audio (see [`PairComparer`]) of one recording.
+const CORRELATION: f32 = 0.7;
+/// Least share of the shorter track that must be covered, 0 to 1.
+const COVERAGE: f32 = 0.7;
+/// Largest difference between the starts of the music, in seconds, besides silence before it.
+const MOST_OFFSET: f32 = 15.0;
 
 /// Similarity of two tracks by aligned windows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -69,40 +73,14 @@ impl Fit {
     }
 }
 
-/// Chosen on free music: the nearest pairs of 766 excerpts of 30 s, and 296 of the
-/// excerpts also at 64 kbit/s MP3 and AAC, Opus 48 and 2 s late. The most distinct pair of different recordings has 0.68; the
-/// audio of three pairs for four tracks is compared. The correlation is at most 0.48 for different recordings, 0.7 for new
-/// mixes of one piece, and at least 0.84 for true pairs (AAC: 0.70).
-impl Default for DuplicateOptions {
-    fn default() -> Self {
-        Self {
-            candidate_similarity: 0.5,
-            // A song followed by five minutes of silence has 0.98.
-            silent_similarity: 0.9,
-            neighbours: 8,
-            certain: Fit::new(0.9, 0.8),
-            possible: Fit::new(0.5, 0.2),
-            windows_only: [Fit::new(0.9, 0.5), Fit::new(0.75, 0.6)],
-            // Above the most distinct pair of different recordings, 0.68.
-            untitled: Fit::new(0.9, 0.72),
-            // Encoders' padding and pauses between tracks are shorter.
-            windows_only_difference: 5.0,
-            most_compared: 20_000,
-            correlation: 0.7,
-            coverage: 0.7,
-            most_offset: 15.0,
-        }
-    }
-}
-
 /// Compares the audio of doubtful pairs.
 pub trait PairComparer: Sync {
     /// Called once, before the first pair.
     ///
     /// - `pairs`: number of pairs to compare at most
-    /// - `windows_only`: number of further pairs, for which windows decide alone
-    fn begin(&self, pairs: usize, windows_only: usize) {
-        let _ = (pairs, windows_only);
+    /// - `skipped`: number of further pairs, which count as different
+    fn begin(&self, pairs: usize, skipped: usize) {
+        let _ = (pairs, skipped);
     }
 
     /// Result of an earlier comparison: whether two tracks are one recording.
@@ -176,36 +154,26 @@ const BATCH: usize = 512;
 /// Groups files of the same recording, those that free most bytes first. Each file of a group is the same recording as the one
 /// to keep; similarity to another copy is not enough.
 ///
-/// A pair whose audio is not compared counts only if the music has the same length
-/// ([`DuplicateOptions::windows_only_difference`]) and titles and artists do not differ: by windows alone,
-/// different songs by one pianist may seem to be one recording. A pair whose titles and artists both differ
-/// never counts.
+/// A pair whose titles and artists both differ never counts, and none whose audio cannot be compared, unless their windows are
+/// nearly equal.
 ///
 /// - `graph`, `meta`: same rows
 /// - `source`: opens window vectors, closed again before any audio is compared; pairs without them are left out
-/// - `comparer`: compares the audio of doubtful pairs; without one, windows, lengths and titles decide
+/// - `comparer`: compares the audio of doubtful pairs
 pub fn duplicates<S: WindowSource>(
     graph: &KnnGraph,
     meta: &[TrackMeta],
     source: impl Fn() -> S,
-    comparer: Option<&dyn PairComparer>,
-    options: &DuplicateOptions,
+    comparer: &dyn PairComparer,
 ) -> Result<Vec<DuplicateGroup>> {
     same_length("metadata", graph.len(), meta.len())?;
-    let aligned = align_pairs(
-        &candidates(graph, meta, options),
-        meta,
-        source(),
-        options,
-        &options.possible,
-    );
+    let aligned = align_pairs(&candidates(graph, meta), meta, source(), &POSSIBLE);
     let mut decider = PairDecider {
         meta,
         comparer,
-        options,
         aligned,
         same: BTreeMap::new(),
-        left: options.most_compared,
+        left: MOST_COMPARED,
     };
     decider.candidates();
     // Confirmed rows that are in no group yet. Each round removes at least the kept ones, so that the
@@ -237,7 +205,7 @@ pub fn duplicates<S: WindowSource>(
         if !unknown.is_empty() {
             decider
                 .aligned
-                .extend(align_pairs(&unknown, meta, source(), options, &ANY));
+                .extend(align_pairs(&unknown, meta, source(), &ANY));
         }
         decider.decide(&open_pairs);
         for rows in copies {
@@ -282,8 +250,7 @@ impl Aligned {
 /// Decides whether pairs of rows are one recording.
 struct PairDecider<'a> {
     meta: &'a [TrackMeta],
-    comparer: Option<&'a dyn PairComparer>,
-    options: &'a DuplicateOptions,
+    comparer: &'a dyn PairComparer,
     aligned: HashMap<(usize, usize), Aligned>,
     /// Decided pairs: whether they are one recording, and the correlation if their audio was compared.
     same: BTreeMap<(usize, usize), (bool, Option<f32>)>,
@@ -318,8 +285,8 @@ impl PairDecider<'_> {
         for (a, b) in self.confirmed() {
             sets.join(a, b);
         }
-        if let Some(comparer) = self.comparer.filter(|_| !doubtful.is_empty()) {
-            comparer.begin(
+        if !doubtful.is_empty() {
+            self.comparer.begin(
                 doubtful.len().min(self.left),
                 doubtful.len().saturating_sub(self.left),
             );
@@ -348,8 +315,7 @@ impl PairDecider<'_> {
             sure.into_iter()
                 .map(|(pair, known)| (pair, (known == Some(true), None))),
         );
-        // Pairs beyond the limit are decided by their windows, as without a comparer.
-        let count = self.comparer.map_or(0, |_| doubtful.len().min(self.left));
+        let count = doubtful.len().min(self.left);
         self.left -= count;
         let answers: Vec<Option<f32>> = doubtful[..count]
             .par_iter()
@@ -357,10 +323,7 @@ impl PairDecider<'_> {
             .collect();
         let answers = answers.into_iter().chain(std::iter::repeat(None));
         for ((pair, _), correlation) in doubtful.into_iter().zip(answers) {
-            let same = correlation.map_or_else(
-                || self.is_likely(pair),
-                |correlation| correlation >= self.options.correlation,
-            );
+            let same = correlation.is_some_and(|correlation| correlation >= CORRELATION);
             self.same.insert(pair, (same, correlation));
         }
     }
@@ -376,31 +339,19 @@ impl PairDecider<'_> {
         }
         // With a different title or artist the audio is compared even for a perfect fit, which two mixes of one
         // piece may have.
-        let is_certain = aligned.fit().reaches(&self.options.certain) && aligned.lengths_agree;
-        if is_certain && titles(a, b) != Titles::Differ {
+        let is_certain = aligned.fit().reaches(&CERTAIN) && aligned.lengths_agree;
+        if is_certain && !titles_differ(a, b) {
             return Some(true);
         }
-        self.comparer
-            .and_then(|comparer| comparer.known(a.id, b.id))
-    }
-
-    /// Whether a pair counts as one recording if its audio was not compared.
-    fn is_likely(&self, pair: (usize, usize)) -> bool {
-        let aligned = &self.aligned[&pair];
-        let reaches = |least: &Fit| aligned.fit().reaches(least);
-        aligned.lengths_agree
-            && match titles(&self.meta[pair.0], &self.meta[pair.1]) {
-                Titles::Agree => self.options.windows_only.iter().any(reaches),
-                Titles::Unknown => reaches(&self.options.untitled),
-                Titles::Differ => false,
-            }
+        self.comparer.known(a.id, b.id)
     }
 
     fn correlation(&self, pair: (usize, usize)) -> Option<f32> {
-        let comparer = self.comparer?;
         let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
-        let correlation = comparer.correlation(a, b, self.aligned[&pair].lead)?;
-        comparer.decided(a.id, b.id, correlation >= self.options.correlation);
+        let lead = self.aligned[&pair].lead;
+        let correlation = self.comparer.correlation(a, b, lead)?;
+        self.comparer
+            .decided(a.id, b.id, correlation >= CORRELATION);
         Some(correlation)
     }
 
@@ -423,9 +374,6 @@ impl PairDecider<'_> {
     /// Seconds of music of files that differ in length from their copies; for all files of a group or
     /// none.
     fn music(&self, copies: &[Vec<usize>]) -> HashMap<TrackId, f64> {
-        let Some(comparer) = self.comparer else {
-            return HashMap::new();
-        };
         let lengths = copies.par_iter().filter_map(|rows| {
             let seconds = || rows.iter().map(|&row| self.meta[row].seconds);
             let longest = seconds().fold(f64::NEG_INFINITY, f64::max);
@@ -433,8 +381,12 @@ impl PairDecider<'_> {
             if longest - shortest <= 1.0 {
                 return None;
             }
-            let music =
-                |&row: &usize| Some((self.meta[row].id, comparer.music_seconds(&self.meta[row])?));
+            let music = |&row: &usize| {
+                Some((
+                    self.meta[row].id,
+                    self.comparer.music_seconds(&self.meta[row])?,
+                ))
+            };
             rows.iter().map(music).collect::<Option<Vec<_>>>()
         });
         lengths.flatten_iter().collect()
@@ -477,28 +429,10 @@ fn ordered(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))
 }
 
-/// Agreement of two tracks' titles and artists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Titles {
-    /// The same artist and title.
-    Agree,
-    /// Titles or artists are missing.
-    Unknown,
-    Differ,
-}
-
-fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
-    let Some(names_agree) = names_agree(a, b) else {
-        return Titles::Unknown;
-    };
-    let artists_agree = artists_agree(a, b);
-    if !names_agree || artists_agree == Some(false) {
-        Titles::Differ
-    } else if artists_agree.is_none() {
-        Titles::Unknown
-    } else {
-        Titles::Agree
-    }
+/// Whether titles or artists of two tracks are known and differ.
+fn titles_differ(a: &TrackMeta, b: &TrackMeta) -> bool {
+    names_agree(a, b) == Some(false)
+        || names_agree(a, b).is_some() && artists_agree(a, b) == Some(false)
 }
 
 /// Whether two titles agree; `None` if one is missing.
@@ -535,43 +469,22 @@ fn named_versions<'a>(tracks: impl Iterator<Item = &'a TrackMeta>) -> Vec<&'a st
     }
 }
 
-/// The fit of two tracks' windows, if it proves one recording and titles and artists do not
-/// differ.
-pub fn same_by_windows(
-    a: (&TrackMeta, &WindowSet),
-    b: (&TrackMeta, &WindowSet),
-    options: &DuplicateOptions,
-) -> Option<DuplicatePair> {
-    let aligned = align_windows(a, b, options, &options.possible)
-        .filter(|_| titles(a.0, b.0) != Titles::Differ)?;
-    let fits = options
-        .windows_only
-        .iter()
-        .chain([&options.certain])
-        .any(|least| aligned.fit().reaches(least));
-    fits.then_some(aligned.pair)
-}
-
 /// Candidate pairs of rows, each once, in order.
-fn candidates(
-    graph: &KnnGraph,
-    meta: &[TrackMeta],
-    options: &DuplicateOptions,
-) -> Vec<(usize, usize)> {
+fn candidates(graph: &KnnGraph, meta: &[TrackMeta]) -> Vec<(usize, usize)> {
     let mut pairs: Vec<(usize, usize)> = (0..graph.len())
         .flat_map(|i| {
             graph
                 .row(i)
-                .take(options.neighbours)
-                .filter(|&(_, similarity)| similarity >= options.candidate_similarity)
+                .take(NEIGHBOURS)
+                .filter(|&(_, similarity)| similarity >= CANDIDATE)
                 .map(move |(j, similarity)| (ordered(i, j), similarity))
         })
         .filter(|&((a, b), similarity)| {
             // The shorter one must be covered, though starts and ends may differ.
             let a = meta[a].seconds;
             let b = meta[b].seconds;
-            let lengths_agree = (a - b).abs() <= 2.0 * f64::from(options.most_offset);
-            a <= 0.0 || b <= 0.0 || lengths_agree || similarity >= options.silent_similarity
+            let lengths_agree = (a - b).abs() <= 2.0 * f64::from(MOST_OFFSET);
+            a <= 0.0 || b <= 0.0 || lengths_agree || similarity >= SILENT
         })
         .map(|(pair, _)| pair)
         .collect();
@@ -586,7 +499,6 @@ fn align_pairs(
     pairs: &[(usize, usize)],
     meta: &[TrackMeta],
     mut source: impl WindowSource,
-    options: &DuplicateOptions,
     least: &Fit,
 ) -> HashMap<(usize, usize), Aligned> {
     let mut cache: HashMap<usize, Option<Arc<WindowSet>>> = HashMap::new();
@@ -609,7 +521,7 @@ fn align_pairs(
         found.par_extend(loaded.par_iter().filter_map(|(a, b, first, second)| {
             Some((
                 (*a, *b),
-                align_windows((&meta[*a], first), (&meta[*b], second), options, least)?,
+                align_windows((&meta[*a], first), (&meta[*b], second), least)?,
             ))
         }));
     }
@@ -620,7 +532,6 @@ fn align_pairs(
 fn align_windows(
     (a, first): (&TrackMeta, &WindowSet),
     (b, second): (&TrackMeta, &WindowSet),
-    options: &DuplicateOptions,
     least: &Fit,
 ) -> Option<Aligned> {
     let one = Extent::of(a, first);
@@ -632,11 +543,11 @@ fn align_windows(
     };
     // The start of silence is known only to the spacing of windows.
     let slack = one.slack.max(other.slack);
-    if apart > 2.0 * f64::from(options.most_offset) + slack {
+    if apart > 2.0 * f64::from(MOST_OFFSET) + slack {
         return None;
     }
     let lead = (other.lead - one.lead) as f32;
-    let best = align::best(first, second, options.coverage, lead, options.most_offset)?;
+    let best = align::best(first, second, COVERAGE, lead, MOST_OFFSET)?;
     let products: ndarray::Array2<f32> = first.vectors.dot(&second.vectors.t());
     // The mean similarity of any two moments of the tracks, which is high for monotonous styles. Below 1,
     // or a steady tone would divide by 0.
@@ -653,7 +564,7 @@ fn align_windows(
             coverage: best.coverage,
         },
         lead,
-        lengths_agree: apart <= options.windows_only_difference + slack,
+        lengths_agree: apart <= SAME_LENGTH + slack,
     })
 }
 
@@ -769,7 +680,7 @@ fn expendable(
     let is_part = |row: usize| is_clearly_longer(length(keep), length(row));
     let is_song = |row: usize| {
         let part = &meta[row];
-        lossless(part) && !lossless(whole) || titles(whole, part) == Titles::Differ
+        lossless(part) && !lossless(whole) || titles_differ(whole, part)
     };
     if copies.iter().any(|&row| is_part(row) && is_song(row)) {
         copies.retain(|&row| !is_part(row));
@@ -796,11 +707,9 @@ fn rank(rows: &mut [usize], meta: &[TrackMeta], music: &HashMap<TrackId, f64>) {
         }
         steps.insert(row, step);
     }
-    // The kept file should not be in a bin or a folder of downloads, which may be emptied.
-    let place = |row: usize| (Tidiness::of(meta[row].system_path()), steps[&row]);
     rows.sort_by(|&a, &b| {
-        place(a)
-            .cmp(&place(b))
+        steps[&a]
+            .cmp(&steps[&b])
             .then_with(|| better(&meta[a], &meta[b], music))
     });
 }
@@ -821,11 +730,9 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
             .map_or(0, |seconds| ((t.seconds - seconds) / 2.0).round() as i64)
     };
     let damage = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
-    let tidiness = |t: &TrackMeta| Tidiness::of(t.system_path());
-    tidiness(a)
-        .cmp(&tidiness(b))
-        // Audio quality first, since tags and size can be changed later.
-        .then_with(|| damage(b).cmp(&damage(a)))
+    // Audio quality first, since tags and size can be changed later.
+    damage(b)
+        .cmp(&damage(a))
         .then_with(|| lossless(b).cmp(&lossless(a)))
         .then_with(|| {
             if lossless(a) {
@@ -855,7 +762,6 @@ fn tags(t: &TrackMeta) -> usize {
 fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -> String {
     let lengths = music.get(&best.id).zip(music.get(&second.id));
     let longer = lengths.map_or(0.0, |(best, second)| best - second);
-    let silence = lengths.map_or(0.0, |_| second.seconds - best.seconds + longer);
     let describe = |t: &TrackMeta| {
         let codec = if t.codec.is_empty() {
             "a file of unknown codec"
@@ -873,20 +779,7 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
     } else {
         ", if not made from it"
     };
-    let other = Tidiness::of(second.system_path());
-    if Tidiness::of(best.system_path()) < other {
-        let quality = |t: &TrackMeta| (lossless(t), worth(t) as u64);
-        let better = if quality(second) > quality(best) {
-            format!(
-                ", although it is {} and this {}",
-                describe(second),
-                describe(best)
-            )
-        } else {
-            String::new()
-        };
-        format!("the next is {}{better}", other.words())
-    } else if lengths.is_some_and(|(best, second)| is_clearly_longer(*best, *second)) {
+    if lengths.is_some_and(|(best, second)| is_clearly_longer(*best, *second)) {
         format!("{longer:.0} s longer: the next is a part of it")
     } else if best.decoded_share - second.decoded_share > 0.01 {
         format!(
@@ -899,29 +792,14 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
             describe(best),
             describe(second)
         )
-    } else if lossless(best) && best.sample_rate != second.sample_rate {
-        format!(
-            "{} Hz rather than {} Hz",
-            best.sample_rate, second.sample_rate
-        )
     } else if !lossless(best) && worth(best) > worth(second) {
         format!(
             "{} rather than {}{origin}",
             describe(best),
             describe(second)
         )
-    } else if best.channels > second.channels {
-        "more channels".to_owned()
-    } else if longer > 1.0 {
-        format!("{longer:.0} s longer")
-    } else if tags(best) > tags(second) {
-        "alike in quality, more tags".to_owned()
-    } else if silence > 1.0 {
-        format!("alike in quality, with {silence:.0} s less of silence")
-    } else if best.bytes < second.bytes {
-        "alike in quality, the smaller file".to_owned()
     } else {
-        "alike in quality, longer in the library".to_owned()
+        "alike in quality".to_owned()
     }
 }
 
@@ -943,6 +821,16 @@ mod tests {
                 + noise * normal(&mut rng) / 32.0_f32.sqrt()
         });
         WindowSet::new(&(0..30).map(|i| i as f32).collect::<Vec<_>>(), &raw)
+    }
+
+    /// Hears one recording where two tracks are of one piece.
+    struct Pieces(Vec<u64>);
+
+    impl PairComparer for Pieces {
+        fn correlation(&self, a: &TrackMeta, b: &TrackMeta, _: f32) -> Option<f32> {
+            let [a, b] = [a, b].map(|track| self.0[track.id.0 as usize]);
+            Some(if a == b { 0.9 } else { 0.1 })
+        }
     }
 
     #[test]
@@ -970,8 +858,8 @@ mod tests {
             })
             .collect();
         let source = |track: TrackId| sets.get(track.0 as usize).cloned();
-        let groups = duplicates(&graph, &meta, || source, None, &DuplicateOptions::default())
-            .expect("same rows");
+        let pieces = Pieces((0..40).chain([3, 3, 8]).collect());
+        let groups = duplicates(&graph, &meta, || source, &pieces).expect("same rows");
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].best, groups[0].bytes), (TrackId(41), 800_000));
         assert!(
@@ -997,7 +885,7 @@ mod tests {
     fn groups(
         sets: &[WindowSet],
         meta: &[TrackMeta],
-        comparer: Option<&dyn PairComparer>,
+        comparer: &dyn PairComparer,
     ) -> Vec<Vec<i64>> {
         let dim = sets[0].vectors.ncols();
         let means =
@@ -1008,13 +896,7 @@ mod tests {
         let graph =
             KnnGraph::exact((&means / &norms).view(), sets.len() - 1).expect("unit vectors");
         let source = |track: TrackId| sets.get(track.0 as usize).cloned();
-        let found = duplicates(
-            &graph,
-            meta,
-            || source,
-            comparer,
-            &DuplicateOptions::default(),
-        );
+        let found = duplicates(&graph, meta, || source, comparer);
         let numbers = |group: DuplicateGroup| {
             let mut others: Vec<i64> = group.others.iter().map(|track| track.0).collect();
             others.sort_unstable();
@@ -1036,43 +918,6 @@ mod tests {
         titles.iter().enumerate().map(track).collect()
     }
 
-    #[test]
-    fn without_audio_titles_and_lengths_must_agree() {
-        // As similar as songs by one pianist, well above the threshold for windows alone.
-        let sets = [piece(1, 0, 0.0), piece(1, 0, 1.0)];
-        let pair =
-            |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
-        let one = ("Tom", "Dixie", 29.0);
-        assert_eq!(pair(one, ("TOM; Ann", "dixie", 30.0)), [[0, 1]]);
-        for other in [
-            ("Tom", "Pigeons", 30.0),
-            ("Tom", "Dixie (Live)", 30.0),
-            ("Ann", "Dixie", 30.0),
-            ("Tom", "Dixie", 35.0),
-            ("Tom", "", 30.0),
-            ("", "Dixie", 30.0),
-            ("", "Pigeons", 30.0),
-            ("Tom", "Track 07", 30.0),
-        ] {
-            assert_eq!(pair(one, other), Vec::<Vec<i64>>::new(), "{other:?}");
-        }
-        // Nearly the same sound, so that only contradictions count.
-        let sets = [piece(1, 0, 0.0), piece(1, 0, 0.05)];
-        let pair =
-            |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
-        for other in [("Tom", "", 30.0), ("", "", 34.0), ("", "Dixie", 30.0)] {
-            assert_eq!(pair(one, other), [[0, 1]], "{other:?}");
-        }
-        for other in [
-            ("Tom", "Pigeons", 30.0),
-            ("Tom", "Dixie (Live)", 30.0),
-            ("Ann", "Dixie", 30.0),
-            ("Tom", "Dixie", 35.0),
-        ] {
-            assert_eq!(pair(one, other), Vec::<Vec<i64>>::new(), "{other:?}");
-        }
-    }
-
     /// Hears one recording in every pair, and remembers the same.
     struct OneSound;
 
@@ -1089,9 +934,8 @@ mod tests {
     #[test]
     fn other_titles_by_other_artists_are_never_copies() {
         let sets = [piece(1, 0, 0.0), piece(1, 0, 0.02), piece(1, 0, 0.02)];
-        let heard = |tags: &[(&str, &str, f64)]| {
-            groups(&sets[..tags.len()], &titled(tags), Some(&OneSound))
-        };
+        let heard =
+            |tags: &[(&str, &str, f64)]| groups(&sets[..tags.len()], &titled(tags), &OneSound);
         let anna = ("Anna", "Morning", 30.0);
         let bob = ("Bob", "Evening", 30.0);
         assert_eq!(heard(&[anna, bob]), Vec::<Vec<i64>>::new());
@@ -1106,9 +950,9 @@ mod tests {
         }
         // Both sound like an untagged file, which is a copy of one of them at most.
         let mut tags = titled(&[("", "", 30.0), anna, bob]);
-        assert_eq!(groups(&sets, &tags, Some(&OneSound)), [[1, 0]]);
+        assert_eq!(groups(&sets, &tags, &OneSound), [[1, 0]]);
         tags[0].codec = "flac".to_owned();
-        assert_eq!(groups(&sets, &tags, Some(&OneSound)), [[0, 1]]);
+        assert_eq!(groups(&sets, &tags, &OneSound), [[0, 1]]);
     }
 
     #[test]
@@ -1154,7 +998,7 @@ mod tests {
         };
         let cut_words = "25 s longer: the next is a part of it";
         let whole = file(1, "mp3", 150.0, 192.0);
-        let mut cut = file(2, "flac", 125.0, 900.0);
+        let cut = file(2, "flac", 125.0, 900.0);
         let (rows, words, listed) = order(&[cut.clone(), whole.clone()]);
         assert_eq!((rows, words.as_str()), (vec![1, 0], cut_words));
         assert_eq!(
@@ -1195,13 +1039,6 @@ mod tests {
         let (rows, words, _) = order(&[damaged, cut.clone()]);
         assert_eq!(rows, [1, 0]);
         assert!(words.starts_with("undamaged"), "{words}");
-        let binned = TrackMeta {
-            path: "/m/#recycle/1.mp3".to_owned(),
-            ..whole
-        };
-        cut.codec = "mp3".to_owned();
-        let (rows, _, listed) = order(&[binned, cut]);
-        assert_eq!((rows, listed), (vec![1, 0], vec![1]));
     }
 
     #[test]
@@ -1242,7 +1079,7 @@ mod tests {
             ("Tom", "C", 30.0),
             ("Tom", "D", 30.0),
         ]);
-        let found = groups(&sets, &meta, Some(&Chain));
+        let found = groups(&sets, &meta, &Chain);
         assert_eq!(found, [[2, 3], [0, 1]]);
     }
 
@@ -1291,7 +1128,7 @@ mod tests {
                 .collect();
             reason(&meta[rows[0]], &meta[rows[1]], &lengths)
         };
-        let found = groups(&sets, &meta, Some(&music));
+        let found = groups(&sets, &meta, &music);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].len(), 4, "{found:?}");
         assert_eq!(
@@ -1316,7 +1153,7 @@ mod tests {
         assert!(better(&plain, &silent, &known(&[31.0, 31.0])).is_lt());
         assert_eq!(
             reason(&plain, &silent, &known(&[31.0, 31.0])),
-            "alike in quality, with 60 s less of silence"
+            "alike in quality"
         );
         assert!(
             better(&silent, &plain, &known(&[31.0, 80.0])).is_lt(),
@@ -1325,56 +1162,6 @@ mod tests {
         assert_eq!(
             reason(&silent, &plain, &known(&[31.0, 80.0])),
             "49 s longer: the next is a part of it"
-        );
-        assert_eq!(
-            reason(&plain, &silent, &known(&[])),
-            "alike in quality, the smaller file"
-        );
-    }
-
-    #[test]
-    fn a_file_in_a_bin_is_not_kept() {
-        let track = |id, path: &str, codec: &str| {
-            let mut track = TrackMeta::new(TrackId(id), path);
-            track.codec = codec.to_owned();
-            (track.seconds, track.bytes) = (100.0, 2_000_000);
-            track
-        };
-        let unknown = HashMap::new();
-        let living = track(9, "/m/Artist/Album/01.mp3", "mp3");
-        for (path, words) in [
-            (
-                "/m/#recycle/Artist/Album/01.flac",
-                "the next is in a bin or a snapshot",
-            ),
-            (
-                "/home/me/Downloads/01.flac",
-                "the next is in a folder of downloads",
-            ),
-            (
-                "/m/Artist/Album/01 (1).flac",
-                "the next is a copy by its name",
-            ),
-        ] {
-            let other = track(1, path, "flac");
-            assert_eq!(
-                better(&living, &other, &unknown),
-                std::cmp::Ordering::Less,
-                "{path}"
-            );
-            assert_eq!(
-                better(&other, &living, &unknown),
-                std::cmp::Ordering::Greater,
-                "{path}"
-            );
-            let expected = format!("{words}, although it is flac and this mp3 at 160 kbit/s");
-            assert_eq!(reason(&living, &other, &unknown), expected);
-            assert_eq!(reason(&living, &track(1, path, "mp3"), &unknown), words);
-        }
-        let lossless = track(1, "/m/Artist/Album/02.flac", "flac");
-        assert_eq!(
-            better(&lossless, &living, &unknown),
-            std::cmp::Ordering::Less
         );
     }
 
@@ -1386,11 +1173,8 @@ mod tests {
     }
 
     impl PairComparer for RecordingComparer {
-        fn begin(&self, pairs: usize, windows_only: usize) {
-            self.begun
-                .lock()
-                .expect("no panic")
-                .push((pairs, windows_only));
+        fn begin(&self, pairs: usize, skipped: usize) {
+            self.begun.lock().expect("no panic").push((pairs, skipped));
         }
 
         fn correlation(&self, a: &TrackMeta, b: &TrackMeta, _: f32) -> Option<f32> {
@@ -1418,28 +1202,22 @@ mod tests {
             .map(|i| TrackMeta::new(TrackId(i), format!("{i}.mp3")))
             .collect();
         meta.iter_mut().for_each(|track| track.seconds = 30.0);
-        let groups = |result: f32, meta: &[TrackMeta], most_compared: usize| {
+        let groups = |result: f32, meta: &[TrackMeta]| {
             let comparer = RecordingComparer {
                 result,
                 pairs: std::sync::Mutex::default(),
                 begun: std::sync::Mutex::default(),
             };
             let source = |track: TrackId| sets.get(track.0 as usize).cloned();
-            let options = DuplicateOptions {
-                most_compared,
-                ..DuplicateOptions::default()
-            };
-            let found =
-                duplicates(&graph, meta, || source, Some(&comparer), &options).expect("same rows");
-            let count = most_compared.min(1);
+            let found = duplicates(&graph, meta, || source, &comparer).expect("same rows");
             assert_eq!(
                 comparer.begun.into_inner().expect("no panic"),
-                [(count, 1 - count)],
+                [(1, 0)],
                 "one pair is doubtful"
             );
             (found, comparer.pairs.into_inner().expect("no panic"))
         };
-        let (same, compared) = groups(0.9, &meta, 100);
+        let (same, compared) = groups(0.9, &meta);
         assert_eq!(same.len(), 2, "{same:?}");
         assert_eq!(
             compared,
@@ -1450,10 +1228,8 @@ mod tests {
             (same[0].pairs[0].correlation, same[1].pairs[0].correlation),
             (None, Some(0.9))
         );
-        assert_eq!(groups(0.5, &meta, 100).0.len(), 1, "the audio differs");
-        // Without a comparison the windows decide, and they are too far apart.
-        assert_eq!(groups(0.9, &meta, 0).0.len(), 1);
+        assert_eq!(groups(0.5, &meta).0.len(), 1, "the audio differs");
         meta.iter_mut().for_each(|track| track.seconds = 0.0);
-        assert_eq!(groups(0.9, &meta, 100).0.len(), 1);
+        assert_eq!(groups(0.9, &meta).0.len(), 1);
     }
 }

@@ -18,8 +18,6 @@ pub struct WordTable {
     columns: BTreeMap<String, usize>,
     /// Folded word → its meaning.
     words: BTreeMap<String, WordMeaning>,
-    /// Folded word without a meaning → the nearest word with one.
-    nearest: BTreeMap<String, String>,
 }
 
 /// Meaning of a word: the maximum of `any` minus the maximum of `but`; either may be
@@ -134,64 +132,28 @@ impl WordTable {
         });
         Self {
             words: words.collect(),
-            nearest: BTreeMap::new(),
             columns,
         }
     }
 
-    /// Adds a table of two columns, words and tags; later lines replace earlier words.
-    ///
-    /// - `strict`: a tag that the model lacks is an error; else it is left out, and so is a word without other tags
-    ///
-    /// # Errors
-    /// The number of the line (from 1), and the problem.
-    pub fn extend(&mut self, text: &str, strict: bool) -> Result<(), (usize, String)> {
-        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            if line.trim().is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let wrong = |problem: String| (index + 1, problem);
+    /// Adds a table of two columns, words and tags; later lines replace earlier words. A tag that the model lacks is left out,
+    /// and so is a word without other tags.
+    pub fn extend(&mut self, text: &str) {
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
             let Some((words, tags)) = line.split_once('\t') else {
-                return Err(wrong(
-                    "expected words, a tab, and tags, found no tab".to_owned(),
-                ));
-            };
-            // "harp<tab>~classical": the model has no such tag, but a near word.
-            if let Some(nearest) = tags.trim().strip_prefix('~') {
-                let names = words.split(',').map(fold).filter(|word| !word.is_empty());
-                self.nearest
-                    .extend(names.map(|name| (name, nearest.trim().to_owned())));
                 continue;
-            }
+            };
             let mut any = Vec::new();
             let mut but = Vec::new();
             let mut is_all_denied = true;
-            for tag in tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            for tag in tags.split(',').map(str::trim) {
                 let (list, name) = tag
                     .strip_prefix('-')
                     .map_or((&mut any, tag), |name| (&mut but, name));
                 // By the line, even if the model lacks some of its tags.
                 is_all_denied &= tag.starts_with('-');
-                match self.columns.get(&column_key(name)) {
-                    Some(&column) => list.push(column),
-                    None if strict => {
-                        return Err(wrong(format!(
-                            "expected tags of the model, found \"{name}\""
-                        )));
-                    }
-                    None => {}
-                }
+                list.extend(self.columns.get(&column_key(name)));
             }
-            let names: Vec<&str> = words
-                .split(',')
-                .map(str::trim)
-                .filter(|word| !word.is_empty())
-                .collect();
-            let Some(first) = names.first() else {
-                return Err(wrong(
-                    "expected words before the tab, found none".to_owned(),
-                ));
-            };
             // A word with positive tags needs at least one of them, or "drums, -rock" could mean "not
             // rock" alone.
             let has_none = if is_all_denied {
@@ -199,22 +161,19 @@ impl WordTable {
             } else {
                 any.is_empty()
             };
-            if has_none {
-                if strict {
-                    return Err(wrong("expected tags after the tab, found none".to_owned()));
-                }
+            let mut names = words.split(',').map(str::trim).peekable();
+            let Some(&first) = names.peek().filter(|_| !has_none) else {
                 continue;
-            }
-            for name in &names {
+            };
+            for name in names {
                 let meaning = WordMeaning {
-                    word: (*first).to_owned(),
+                    word: first.to_owned(),
                     any: any.clone(),
                     but: but.clone(),
                 };
                 self.words.insert(fold(name), meaning);
             }
         }
-        Ok(())
     }
 
     /// All known words with their meanings, in alphabetical order.
@@ -222,14 +181,6 @@ impl WordTable {
         self.words
             .iter()
             .map(|(word, meaning)| (word.as_str(), meaning))
-    }
-
-    /// The nearest known word for an unknown one, if the table has it.
-    pub fn nearest(&self, word: &str) -> Option<&str> {
-        self.nearest
-            .get(&fold(word))
-            .map(String::as_str)
-            .filter(|nearest| self.meaning(nearest).is_some())
     }
 
     /// The meaning of one word or fixed phrase.
@@ -281,15 +232,8 @@ impl WordTable {
                 if NEGATIONS.contains(&words[at]) {
                     negated = true;
                 } else if !FILLERS.contains(&words[at]) {
-                    // "pedal steel" has a nearest word, "pedal" alone has none.
-                    let is_named =
-                        |end: &usize| self.nearest.contains_key(&words[at..*end].join(" "));
-                    let end = (at + 1..=words.len()).rev().find(is_named);
-                    let end = end.unwrap_or(at + 1);
-                    phrase.unknown.push(words[at..end].join(" "));
+                    phrase.unknown.push(words[at].to_owned());
                     (negated, joined) = (false, false);
-                    at = end;
-                    continue;
                 }
                 at += 1;
             }
@@ -432,12 +376,9 @@ mod tests {
             "rock",
             "genre:Rock",
         ]);
-        table
-            .extend(
-                "# words\ncalm, quiet\tMellow, -rock\nvoice, singing\tfemale vocalists\npiano\tno such tag\n",
-                false,
-            )
-            .unwrap();
+        table.extend(
+            "# words\ncalm, quiet\tMellow, -rock\nvoice, singing\tfemale vocalists\npiano\tno such tag\n",
+        );
         table
     }
 
@@ -504,43 +445,21 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_phrase_has_the_extent_of_its_table_entry() {
+    fn a_word_needs_a_tag_that_the_model_has() {
         let mut table = table();
-        table.extend("pedal steel\t~rock\n", false).unwrap();
-        let phrase = table.read("calm pedal steel theremin");
-        assert_eq!(phrase.unknown, ["pedal steel", "theremin"]);
-        assert_eq!(table.nearest(&phrase.unknown[0]), Some("rock"));
-    }
-
-    #[test]
-    fn a_users_table_must_have_known_tags() {
-        let error = table()
-            .extend("soft\tMellow\nfast\tspeed\n", true)
-            .unwrap_err();
-        assert_eq!(error.0, 2);
-        assert!(error.1.contains("\"speed\""), "{error:?}");
-        assert!(
-            table().extend("soft Mellow\n", true).is_err()
-                && table().extend("soft\t,\n", true).is_err()
-        );
-        let mut denied = table();
-        denied
-            .extend("loud\t-Mellow\nsteady\tdrums, -rock\n", false)
-            .unwrap();
+        table.extend("loud\t-Mellow\nsteady\tdrums, -rock\nsinging\trock\n");
         assert_eq!(
             (
-                denied.meaning("loud").map(|m| m.but.len()),
-                denied.meaning("steady")
+                table.meaning("loud").map(|m| m.but.len()),
+                table.meaning("steady")
             ),
             (Some(1), None)
         );
         let loud = strength(
             array![[0.0, 0., 0., 0., 0.], [1.0, 0., 0., 0., 0.]].view(),
-            denied.meaning("loud").unwrap(),
+            table.meaning("loud").unwrap(),
         );
         assert_eq!(loud, [0.75, 0.25]);
-        let mut table = table();
-        table.extend("singing\trock\n", true).unwrap();
         assert_eq!(table.meaning("singing").unwrap().any, [3]);
     }
 }

@@ -8,8 +8,6 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-#[cfg(unix)]
-use memmap2::{Advice, UncheckedAdvice};
 use memmap2::{Mmap, MmapMut};
 
 /// A cache line of floats.
@@ -234,47 +232,9 @@ pub fn copy(mut from: impl io::Read, length: usize) -> io::Result<Mmap> {
     let mut map = MmapMut::map_anon(length.max(1))?;
     #[cfg(target_os = "linux")]
     // Only a hint: without huge pages it is a little slower.
-    let _ = map.advise(Advice::HugePage);
+    let _ = map.advise(memmap2::Advice::HugePage);
     from.read_exact(&mut map[..length])?;
     map.make_read_only()
-}
-
-/// Reads part of a mapped file into memory now, if the system supports it; a hint.
-pub fn fetch(map: &Mmap, part: &Range<usize>) {
-    /// Bytes that systems read at least per request.
-    const READ: usize = 1 << 17;
-    // Mappings are advised of random access; Linux then reads a page at a time unless a range is
-    // requested.
-    part.clone()
-        .step_by(READ)
-        .for_each(|from| prefetch(map, &(from..part.end.min(from + READ))));
-    #[cfg(target_os = "linux")]
-    let _ = map.advise_range(Advice::PopulateRead, part.start, part.len());
-}
-
-/// Reads part of a mapped file in the background, if the system supports it; a hint.
-pub fn prefetch(map: &Mmap, part: &Range<usize>) {
-    #[cfg(unix)]
-    let _ = map.advise_range(Advice::WillNeed, part.start, part.len());
-    #[cfg(not(unix))]
-    let _ = (map, part);
-}
-
-/// Releases the memory of part of a mapped file, if the system supports it: it is read again, a
-/// page at a time, when it is needed.
-pub fn release(map: &Mmap, part: &Range<usize>) {
-    #[cfg(unix)]
-    {
-        // Without `Random`, the next page fault would read the neighbouring pages back in at once.
-        let _ = map.advise_range(Advice::Random, part.start, part.len());
-        // SAFETY: the mapping is shared with its file and never written, so the same bytes are read
-        // again.
-        let _ = unsafe {
-            map.unchecked_advise_range(UncheckedAdvice::DontNeed, part.start, part.len())
-        };
-    }
-    #[cfg(not(unix))]
-    let _ = (map, part);
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub enum Set {
     /// 16 lanes, 32 registers: AVX-512 F, BW, DQ and VL; AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx512 {
-        /// VNNI and VPOPCNTDQ, for sums of integers.
+        /// VNNI, for sums of integers.
         integers: bool,
     },
     /// 8 lanes, 16 registers: AVX2 and FMA.
@@ -53,8 +53,7 @@ impl Isa {
                 && is_x86_feature_detected!("popcnt")
             {
                 all.push(Self(Set::Avx512 {
-                    integers: is_x86_feature_detected!("avx512vnni")
-                        && is_x86_feature_detected!("avx512vpopcntdq"),
+                    integers: is_x86_feature_detected!("avx512vnni"),
                 }));
             }
             all.push(Self(Set::Avx2));

@@ -16,7 +16,7 @@ use crate::answers::graph::{
 use voisin_engine::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
-use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
+use voisin_explore::duplicates::NEIGHBOURS;
 use voisin_explore::path::{PathOptions, Walk, between_ends, path};
 use voisin_explore::{ExploreError, KnnGraph};
 
@@ -121,13 +121,7 @@ impl NearArtists {
 /// Recordings that the library has several times
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Duplicates {
-    /// Read no files: faster, but no audio is compared. Copies are then those of one length (within 5 s, without silence at the
-    /// ends) whose stored vectors match and whose titles and artists do not differ; those of low bit rates, those under other
-    /// titles and altered ones without tags are missed
-    #[arg(long)]
-    pub rough: bool,
-}
+pub struct Duplicates {}
 
 impl Duplicates {
     /// The groups of files, most bytes to be won first.
@@ -150,8 +144,7 @@ impl Duplicates {
         engine: &mut Engine,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        let k = DuplicateOptions::default().neighbours;
-        let (collection, graph) = engine.collection_and_graph(k, GraphUse::Copies)?;
+        let (collection, graph) = engine.collection_and_graph(NEIGHBOURS, GraphUse::Copies)?;
         self.copies(engine, &collection, &graph, report)
     }
 
@@ -162,16 +155,8 @@ impl Duplicates {
         graph: &KnnGraph,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        // Created in any case, used only if files may be read.
         let listener = AudioComparer::new(engine.library(), report)?;
-        let listener = (!self.rough).then_some(&listener as &dyn PairComparer);
-        let similar = duplicate_groups(
-            engine,
-            graph,
-            &collection.meta,
-            listener,
-            &DuplicateOptions::default(),
-        )?;
+        let similar = duplicate_groups(engine, graph, &collection.meta, &listener)?;
         with_exact_copies(engine, collection, similar)
     }
 }

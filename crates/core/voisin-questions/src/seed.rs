@@ -16,7 +16,7 @@ use voisin_library::{Resolution, Track};
 /// Most seeds of a query over a network.
 pub const MOST_SEEDS: usize = 500;
 
-/// A track: by its id, by its path in the library, or by words that match it only; or the few tracks that sound like a phrase.
+/// A track: by its id, by its path in the library, or by words that match it only.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedSeed {
@@ -26,8 +26,6 @@ pub enum NamedSeed {
     Path(String),
     /// By words that name it.
     Words(String),
-    /// By words for its sound.
-    Sounds(String),
     /// In the command line's grammar (docs/grammar.md).
     // That may name files of the disk, so no client may use it.
     #[serde(skip)]
@@ -50,13 +48,12 @@ impl JsonSchema for NamedSeed {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // By hand: schemars would describe each alternative as an object of its own.
         json_schema!({
-            "description": "A track: by its id, by its path in the library, or by words that match it only; or the few tracks that sound like a phrase: by the phrase, or by words that match no track",
+            "description": "A track: by its id, by its path in the library, or by words that match it only",
             "type": "object",
             "properties": {
                 "id": {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
                 "path": {"type": "string"},
                 "words": {"type": "string"},
-                "sounds": {"type": "string"},
             },
             "additionalProperties": false,
             "minProperties": 1,
@@ -72,25 +69,10 @@ impl NamedSeed {
             Self::Written(text) => text.clone(),
             Self::Id(id) => format!("id:{id}").into(),
             Self::Path(text) | Self::Words(text) => text.into(),
-            Self::Sounds(phrase) => format!("sounds:{phrase}").into(),
         }
     }
 
-    /// The tracks of the library: several for a phrase for their sound, or for words that match none and are such a phrase.
-    pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
-        if let Self::Sounds(phrase) = self {
-            return engine.words().seeds(phrase, false);
-        }
-        match (self.seed(engine), self) {
-            // Only if no name matches: titles take precedence over descriptions of sound.
-            (Err(error @ EngineError::NoSuchTrack { .. }), Self::Words(text)) => {
-                engine.words().seeds_of_unknown(text)?.ok_or(error)
-            }
-            (found, _) => Ok(vec![found?]),
-        }
-    }
-
-    /// The track of the library, for a phrase the one that fits best. Does not access the disk.
+    /// The track of the library. Does not access the disk.
     pub fn seed(&self, engine: &Engine) -> Result<Seed, EngineError> {
         let library = engine.library();
         match self {
@@ -106,7 +88,6 @@ impl NamedSeed {
                     ..engine.seed_of(track)?
                 })
             }
-            Self::Sounds(phrase) => engine.words().seed(phrase),
             Self::Words(_) | Self::Written(_) => {
                 let text = self.written().to_string_lossy().into_owned();
                 match library.lookup().resolve_words(&text, 10)? {
@@ -151,6 +132,5 @@ pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
 
 /// The tracks of the library that these name.
 pub fn seeds(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineError> {
-    let found: Result<Vec<_>, _> = named.iter().map(|named| named.seeds(engine)).collect();
-    Ok(found?.concat())
+    named.iter().map(|named| named.seed(engine)).collect()
 }

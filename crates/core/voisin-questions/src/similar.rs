@@ -10,8 +10,7 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{
-    Cosine, Fraction, Limit, NEIGHBOUR_ORDERS, NeighbourOrder, SearchArgs, at_most, check_order,
-    limit_of,
+    Cosine, Fraction, Limit, NEIGHBOUR_ORDERS, NeighbourOrder, at_most, check_order, limit_of,
 };
 use super::{Filters, QuestionError, SimilarAnswer};
 use voisin_engine::{Embedder, Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
@@ -25,7 +24,7 @@ pub struct Similar {
     #[arg(
         required = true,
         value_name = "TRACK",
-        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
+        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; `-` reads seeds from standard input"
     )]
     #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(min = 1, max = MOST_SEEDS))]
@@ -73,10 +72,10 @@ pub struct Similar {
     /// End of the part
     #[arg(long, value_name = "TIME", requires = "from")]
     pub(crate) to: Option<Seconds>,
-    /// Search method
-    #[command(flatten)]
+    /// Compare with every track
+    #[arg(long)]
     #[serde(default)]
-    pub(crate) search: SearchArgs,
+    pub(crate) exact: bool,
 }
 
 fn ten() -> Limit {
@@ -139,7 +138,7 @@ impl Similar {
             max_per_artist: limit_of(self.max_per_artist),
             min_similarity: self.min_similarity.map(Cosine::get),
             include_seed: self.include_seed,
-            mode: self.search.mode(),
+            exact: self.exact,
             unlike,
             unlike_weight: self.unlike_weight.get(),
         })

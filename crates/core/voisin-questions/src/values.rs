@@ -5,10 +5,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use clap::Args;
-use clap::builder::{
-    PossibleValue, PossibleValuesParser, TypedValueParser as _, ValueParser, ValueParserFactory,
-};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -16,7 +12,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::QuestionError;
 use super::read::Refused;
 use voisin_engine::{Engine, measured_scale};
-use voisin_index::SearchMode;
 use voisin_library::{ScaleName, SortBy};
 
 /// Longest list, and most items in a page, that a server returns.
@@ -70,59 +65,6 @@ pub(crate) use {schema, text_values};
 text_values! {
     NeighbourOrder: {"type": "string"};
     ListOrder: {"type": "string"};
-    SearchChoice: {"type": "string", "enum": SearchChoice::names()};
-}
-
-/// A type whose values have names, from one list for clap and [`FromStr`].
-macro_rules! named_values {
-    ($($(#[$comment:meta])* $name:ident($of:ty) = $all:expr $(, $help:expr)?;)*) => {$(
-        $(#[$comment])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub(crate) struct $name(pub(crate) $of);
-
-        impl $name {
-            fn names() -> Vec<&'static str> {
-                $all.iter().map(|(name, _)| *name).collect()
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Refused;
-
-            fn from_str(text: &str) -> Result<Self, Refused> {
-                let found = $all.iter().find(|(name, _)| *name == text).map(|(_, value)| Self(*value));
-                found.ok_or_else(|| Refused::text(format!("one of {}", Self::names().join(", ")), text))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($all.iter().find(|(_, value)| *value == self.0).map_or("", |(name, _)| name))
-            }
-        }
-
-        impl ValueParserFactory for $name {
-            type Parser = ValueParser;
-
-            fn value_parser() -> ValueParser {
-                #[allow(unused_mut, reason = "not all have a help text")]
-                let mut values: Vec<PossibleValue> = Self::names().into_iter().map(PossibleValue::new).collect();
-                $(values = values.into_iter().zip($help).map(|(value, help)| value.help(help)).collect();)?
-                PossibleValuesParser::new(values).try_map(|name: String| name.parse::<Self>()).into()
-            }
-        }
-    )*};
-}
-
-named_values! {
-    /// How neighbours are found.
-    SearchChoice(SearchMode) = [
-        ("auto", SearchMode::Auto),
-        ("exact", SearchMode::Exact),
-        ("scan", SearchMode::Scan),
-        ("lists", SearchMode::Lists),
-        ("hnsw", SearchMode::Hnsw),
-    ];
 }
 
 /// Orders: names of a list, or scales'.
@@ -215,46 +157,6 @@ pub(crate) fn check_order<T>(
     let names: Vec<&str> = orders.iter().map(|(name, _)| *name).collect();
     check_scale(engine, "sort", scale, &names)
 }
-
-/// The search method; over a network the name alone.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub(crate) struct SearchArgs {
-    /// Compare with every track (the same as --search exact)
-    #[arg(long)]
-    pub(crate) exact: bool,
-    /// Search method: auto, exact (every vector), scan (compressed vectors, then exact), lists (the nearest groups of compressed vectors) or hnsw (graph)
-    #[arg(long, default_value_t, conflicts_with = "exact")]
-    pub(crate) search: SearchChoice,
-}
-
-impl SearchArgs {
-    pub(crate) fn mode(self) -> SearchMode {
-        if self.exact {
-            SearchMode::Exact
-        } else {
-            self.search.0
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for SearchArgs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self {
-            exact: false,
-            search: SearchChoice::deserialize(deserializer)?,
-        })
-    }
-}
-
-impl Serialize for SearchArgs {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // `--exact` is short for `--search exact`.
-        let exact = SearchChoice(SearchMode::Exact);
-        if self.exact { &exact } else { &self.search }.serialize(serializer)
-    }
-}
-
-schema! { SearchArgs: {"type": "string", "enum": SearchChoice::names()}; }
 
 /// A limit: a number, or all. A server's limit is at most [`MOST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

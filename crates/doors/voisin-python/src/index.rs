@@ -1,14 +1,13 @@
 //! The class VectorIndex: a search index of any vectors.
 
-use std::io::Cursor;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use numpy::ndarray::{Array2, ArrayView1, ArrayView2};
+use numpy::ndarray::{Array2, ArrayView2};
 use numpy::{IntoPyArray as _, PyArray1, PyArray2, PyArrayMethods as _};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
-use rayon::prelude::*;
 
 use super::arrays::{
     count, id as id_of, ids as ids_of, mask, matrix, numbers, optional_count, rows,
@@ -17,31 +16,86 @@ use super::errors::{no_such_track, raised};
 use super::process::{OfProcess, on_threads};
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_index::{
-    Id, IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams,
-    SharedIndex, Subset, VectorIndex,
+    Id, IndexError, IndexOptions, IndexStamp, Neighbor, SearchParams, Subset, VectorIndex,
 };
 
 /// The origin that files of Python's indexes name.
 const ORIGIN: &str = "python";
 
-/// A search index of vectors of any origin, without a library.
+/// A search index of vectors of any origin, by their cosines, without a library.
 ///
-/// VectorIndex(vectors=None, ids=None, *, metric="cosine", graph=None, m=16, ef_construction=200, target_recall=0.995)
+/// VectorIndex(vectors=None, ids=None, *, graph=None, m=16, ef_construction=200, target_recall=0.995)
 ///
-/// vectors: numbers [n, dimension], floats or integers of any size, rounded to float32; none: an empty index, whose
-/// dimension is that of the first vectors added. ids: integers of 64 bits [n], or whole floats below 2^53, without repetitions;
-/// default: row numbers. metric: "cosine" (lengths are ignored; a vector of length 0 is a ValueError),
-/// "ip" (inner product) or "l2" (Euclidean distance, of vectors stored at 32 bits, not 16; 5 bytes a number). graph: an HNSW graph besides the lists (None: from 5 000 vectors on), with 2 m links a vector (m: 4 to
-/// 32) chosen among ef_construction nearest (16 to 2 000). target_recall: recall@10 against an exact search, for which
-/// the width of searches is tuned when the index is built, by queries without their near copies. Raises ValueError for other
-/// shapes, NaN and infinity, repeated ids, options out of range, and for booleans, complex numbers, decimals, dates and
-/// strings, with the first such element; TypeError if there is no array. Any threads may search, add and remove at once. Can
-/// be pickled, with its vectors.
+/// vectors: numbers [n, dimension], floats or integers of any size, rounded to float32; lengths are ignored, and a vector of
+/// length 0 is a ValueError; none: an empty index, whose dimension is that of the first vectors added. ids: integers of 64 bits
+/// [n], or whole floats below 2^53, without repetitions; default: row numbers. graph: an HNSW graph over lists (None: from
+/// 5 000 vectors on; without it all are compared), with 2 m links a vector (m: 4 to 32) chosen among ef_construction nearest (16
+/// to 2 000). target_recall: recall@10 against an exact search, for which the width of searches is tuned when the index is
+/// built, by queries without their near copies. Raises ValueError for other shapes, NaN and infinity, repeated ids, options out
+/// of range, and for booleans, complex numbers, decimals, dates and strings, with the first such element; TypeError if there is
+/// no array. Any threads may search, add and remove at once. Can be pickled, with its vectors.
 #[pyclass(name = "VectorIndex", frozen, module = "voisin")]
 pub(super) struct PyVectorIndex {
     /// A forked child copies the vectors, but no lock that a thread of its parent may have held.
-    inner: OfProcess<SharedIndex>,
+    inner: OfProcess<Changing>,
     options: IndexOptions,
+}
+
+/// An index that is searched while it changes: a change is made to a copy, which shares the vectors, and replaces it.
+struct Changing {
+    /// Locked only to copy or replace a pointer.
+    current: RwLock<Arc<VectorIndex>>,
+    /// Locked while the next state is made.
+    change: Mutex<()>,
+}
+
+impl Changing {
+    fn new(index: VectorIndex) -> Self {
+        Self {
+            current: RwLock::new(Arc::new(index)),
+            change: Mutex::new(()),
+        }
+    }
+
+    fn snapshot(&self) -> Arc<VectorIndex> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
+    /// Replaces the index by a changed one, unless the change fails.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut VectorIndex) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = VectorIndex::clone(&self.snapshot());
+        let answer = change(&mut next)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(answer)
+    }
+}
+
+/// Adds vectors, and builds the index again where that makes searches faster.
+fn put(index: &mut VectorIndex, ids: &[Id], rows: ArrayView2<'_, f32>) -> Result<(), IndexError> {
+    if ids.len() != rows.nrows() {
+        return Err(IndexError::Count {
+            ids: ids.len(),
+            vectors: rows.nrows(),
+        });
+    }
+    // The first vectors set the dimension.
+    if index.is_empty() {
+        *index = VectorIndex::build(ids, rows, &index.options())?;
+        return Ok(());
+    }
+    for (&id, row) in ids.iter().zip(rows.outer_iter()) {
+        index.insert(id, &row.to_vec())?;
+    }
+    if index.needs_rebuild() {
+        let (ids, vectors) = index.vectors();
+        *index = VectorIndex::build_from(&ids, vectors, &index.options())?;
+    }
+    Ok(())
 }
 
 /// Ids and values, [queries, k] each.
@@ -76,11 +130,6 @@ fn arrays(found: Vec<Vec<Neighbor>>, most: usize) -> FoundArrays {
     (ids, values)
 }
 
-/// An index that is built on this module's threads.
-fn shared(index: VectorIndex) -> SharedIndex {
-    SharedIndex::building_in(index, Box::new(|build| on_threads(build)))
-}
-
 impl PyVectorIndex {
     fn built(
         py: Python<'_>,
@@ -95,22 +144,26 @@ impl PyVectorIndex {
     fn of(index: VectorIndex) -> Self {
         let options = index.options();
         Self {
-            inner: OfProcess::with(shared(index)),
+            inner: OfProcess::with(Changing::new(index)),
             options,
         }
     }
 
-    fn inner(&self) -> &SharedIndex {
+    fn inner(&self) -> &Changing {
         // In a forked child: a copy of the vectors with its own lock.
-        let take_over = |parents: Option<&SharedIndex>| {
+        let take_over = |parents: Option<&Changing>| {
             parents
-                .map(|parents| shared(VectorIndex::clone(&parents.snapshot())))
+                .map(|parents| Changing::new(VectorIndex::clone(&parents.snapshot())))
                 .ok_or(())
         };
         match self.inner.get(take_over) {
             Ok(inner) => inner,
             Err(()) => unreachable!("there is one from the beginning"),
         }
+    }
+
+    fn snapshot(&self) -> Arc<VectorIndex> {
+        self.inner().snapshot()
     }
 
     fn opened(
@@ -121,23 +174,20 @@ impl PyVectorIndex {
         Ok(Self::of(index))
     }
 
-    /// Writes the index with all changes.
-    fn write(
+    /// Passes on the index with the stamp of its file.
+    fn write<T: Send>(
         &self,
         py: Python<'_>,
-        write: impl FnOnce(&VectorIndex, &IndexStamp) -> Result<(), IndexError> + Send,
-    ) -> PyResult<()> {
+        write: impl FnOnce(&VectorIndex, &IndexStamp) -> Result<T, IndexError> + Send,
+    ) -> PyResult<T> {
         let write = || {
-            let index = self.inner().snapshot();
-            let dimension = index.dimension();
-            write(
-                &index,
-                &IndexStamp {
-                    generation: 0,
-                    model_fingerprint: ORIGIN.to_owned(),
-                    dimension,
-                },
-            )
+            let index = self.snapshot();
+            let stamp = IndexStamp {
+                generation: 0,
+                model_fingerprint: ORIGIN.to_owned(),
+                dimension: index.dimension(),
+            };
+            write(&index, &stamp)
         };
         py.detach(|| on_threads(write)).map_err(raised)
     }
@@ -148,9 +198,8 @@ impl PyVectorIndex {
         k: usize,
         params: &SearchParams<'_>,
         pass: Option<&[Id]>,
-        groups: Option<&[(Id, usize)]>,
     ) -> Result<FoundArrays, IndexError> {
-        let index = self.inner().snapshot();
+        let index = self.snapshot();
         let subset = pass.map(|pass| index.subset_of(pass));
         let most = subset.as_ref().map_or(index.len(), Subset::len);
         let params = SearchParams {
@@ -159,34 +208,20 @@ impl PyVectorIndex {
         };
         // `k` may be any number, but the results are limited to vectors that pass.
         let k = k.min(most);
-        let all: Vec<_> = rows.outer_iter().collect();
-        let found = match (groups, &all[..]) {
-            (Some(groups), all) => {
-                // `ids` are ascending, so that the list of `grouped` is sorted. An id added since then
-                // has no group of the caller, and gets the one at its place between the
-                // others.
-                let group = |id: Id| {
-                    groups
-                        .binary_search_by_key(&id, |it| it.0)
-                        .map(|at| groups[at].1)
-                };
-                let best = |row: &ArrayView1<'_, f32>| {
-                    index.search_groups(&row.to_vec(), k, &params, group)
-                };
-                on_threads(|| all.par_iter().map(best).collect::<Result<_, _>>())?
-            }
+        let found = if rows.nrows() == 1 {
             // A single query is faster than starting other threads.
-            (None, [row]) => vec![index.search(&row.to_vec(), k, &params)?],
-            _ => on_threads(|| index.search_batch(rows, k, &params))?,
+            vec![index.search(&rows.row(0).to_vec(), k, &params)?]
+        } else {
+            on_threads(|| index.search_batch(rows, k, &params))?
         };
         Ok(arrays(found, k))
     }
 }
 
-/// The ids that pass a filter, and groups.
+/// The ids that pass a filter.
 impl PyVectorIndex {
     fn ids_now(&self, py: Python<'_>) -> Vec<Id> {
-        py.detach(|| self.inner().with(VectorIndex::ids))
+        py.detach(|| self.snapshot().ids())
     }
 
     fn passing(&self, py: Python<'_>, filter: &Bound<'_, PyAny>) -> PyResult<Vec<Id>> {
@@ -208,28 +243,6 @@ impl PyVectorIndex {
         let passing = ids.into_iter().zip(mask).filter(|(_, passes)| *passes);
         Ok(passing.map(|(id, _)| id).collect())
     }
-
-    /// The number of each id's group.
-    fn grouped(&self, py: Python<'_>, groups: &Bound<'_, PyAny>) -> PyResult<Vec<(Id, usize)>> {
-        let ids = self.ids_now(py);
-        let labels: Vec<Bound<'_, PyAny>> = if groups.is_callable() {
-            let group_of = |id: &Id| groups.call1((id.0,));
-            ids.iter().map(group_of).collect::<PyResult<_>>()?
-        } else {
-            groups.try_iter()?.collect::<PyResult<_>>()?
-        };
-        same_length("groups", labels.len(), ids.len())?;
-        let numbers = PyDict::new(py);
-        let number = |label: Bound<'_, PyAny>| {
-            // Labels are any hashable Python values, numbered by a dictionary.
-            let next = numbers.len();
-            numbers.call_method1("setdefault", (label, next))?.extract()
-        };
-        let numbered = ids.into_iter().zip(labels);
-        numbered
-            .map(|(id, label)| Ok((id, number(label)?)))
-            .collect()
-    }
 }
 
 /// Refuses an array without an element for each vector.
@@ -246,30 +259,24 @@ fn same_length(what: &str, found: usize, expected: usize) -> PyResult<()> {
 impl PyVectorIndex {
     #[new]
     #[pyo3(signature = (
-        vectors = None, ids = None, *, metric = "cosine", graph = None, m = 16, ef_construction = 200, target_recall = 0.995
+        vectors = None, ids = None, *, graph = None, m = 16, ef_construction = 200, target_recall = 0.995
     ))]
     #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn new(
         py: Python<'_>,
         vectors: Option<&Bound<'_, PyAny>>,
         ids: Option<&Bound<'_, PyAny>>,
-        metric: &str,
         graph: Option<bool>,
         #[pyo3(from_py_with = count)] m: usize,
         #[pyo3(from_py_with = count)] ef_construction: usize,
         target_recall: f64,
     ) -> PyResult<Self> {
         let options = IndexOptions {
-            metric: metric.parse().map_err(PyValueError::new_err)?,
-            // Thresholds in vectors: always, never, or the default.
+            // A threshold in vectors: always, never, or the default.
             graph_from: match graph {
                 Some(true) => 0,
                 Some(false) => usize::MAX,
                 None => IndexOptions::default().graph_from,
-            },
-            graph_to: match graph {
-                Some(true) => usize::MAX,
-                _ => IndexOptions::default().graph_to,
             },
             m,
             ef_construction,
@@ -293,26 +300,9 @@ impl PyVectorIndex {
     }
 
     /// Opens a saved index. Raises ValueError if the file is damaged or no index, OSError if it cannot be read.
-    ///
-    /// durable: changes by add, upsert, remove and fit are on the disk when these return, so that a killed process loses none.
-    /// They append changes to the file, and write the whole file when the index is built again. Only one process at a time can
-    /// hold such a file (OSError for others, which may load it without durable); a forked child's index is separate and not
-    /// stored.
     #[staticmethod]
-    #[pyo3(signature = (path, *, durable = false))]
-    fn load(py: Python<'_>, path: PathBuf, durable: bool) -> PyResult<Self> {
-        if !durable {
-            return Self::opened(py, || VectorIndex::open(&path));
-        }
-        // Later builds by `add` run on this process's threads, too.
-        let build_in = Box::new(|build: &mut (dyn FnMut() + Send)| on_threads(build));
-        let opened = py.detach(|| on_threads(|| SharedIndex::open_building_in(&path, build_in)));
-        let shared = opened.map_err(raised)?;
-        let options = shared.with(VectorIndex::options);
-        Ok(Self {
-            inner: OfProcess::with(shared),
-            options,
-        })
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        Self::opened(py, || VectorIndex::open(&path))
     }
 
     /// Writes the index with all changes to one file, atomically. An existing index is replaced; another file only with
@@ -337,18 +327,11 @@ impl PyVectorIndex {
     /// The k nearest of each query, nearest first: (ids, similarities), int64 and float32, both [queries, k].
     ///
     /// queries: numbers [queries, dimension], or one of [dimension], for which both answers are [k]; ValueError for another
-    /// dimension, NaN and infinity, and for cosines a query of length 0. k is limited to the number of vectors that pass; if
-    /// a query has fewer results, -1 and NaN follow. similarities: cosines, inner products, or for "l2" distances, smallest first.
-    /// exact: compare with all vectors. width: number of lists (with a graph: candidates) to search; more is slower and finds
-    /// more. candidates: vectors of those lists that are compared in full, by default as target_recall needs. filter: only
-    /// these: an array of ids, a mask of booleans in the order of `ids`, or a function that is called once with each id and
-    /// returns whether it passes. least: only those of at least this similarity; radius: for "l2", only those of at most this
-    /// distance. groups: only the nearest of each group; the group of each id, in the order of `ids`, or a function of an id.
-    #[pyo3(signature = (
-        queries, k = 10, *, exact = false, width = None, candidates = None, filter = None, least = None, radius = None,
-        groups = None
-    ))]
-    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
+    /// dimension, NaN and infinity, and a query of length 0. k is limited to the number of vectors that pass; if a query has
+    /// fewer results, -1 and NaN follow. similarities: cosines. exact: compare with all vectors. width: candidates of the graph
+    /// for one query, lists that are read for several; more is slower and finds more. filter: only these: an array of ids, a
+    /// mask of booleans in the order of `ids`, or a function that is called once with each id and returns whether it passes.
+    #[pyo3(signature = (queries, k = 10, *, exact = false, width = None, filter = None))]
     fn search<'py>(
         &self,
         py: Python<'py>,
@@ -356,46 +339,18 @@ impl PyVectorIndex {
         #[pyo3(from_py_with = count)] k: usize,
         exact: bool,
         #[pyo3(from_py_with = optional_count)] width: Option<usize>,
-        #[pyo3(from_py_with = optional_count)] candidates: Option<usize>,
         filter: Option<Bound<'py, PyAny>>,
-        least: Option<f32>,
-        radius: Option<f32>,
-        groups: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let queries = numbers(queries, "queries")?;
         let (rows, single) = rows(queries.as_array(), "queries")?;
-        let is_euclidean = self.options.metric == IndexMetric::Euclidean;
-        let least = match (least, radius) {
-            (None, None) => None,
-            (Some(least), None) if !is_euclidean && !least.is_nan() => Some(least),
-            // The index ranks by similarity, here the negative distance.
-            (None, Some(radius)) if is_euclidean && radius >= 0. => Some(-radius),
-            _ => {
-                return Err(PyValueError::new_err(
-                    "expected either `least`, a similarity for \"cosine\" and \"ip\", or `radius`, a distance from 0 on for \"l2\"",
-                ));
-            }
-        };
         let pass = filter.map(|filter| self.passing(py, &filter)).transpose()?;
-        let groups = groups.map(|groups| self.grouped(py, &groups)).transpose()?;
-        let mode = if exact {
-            SearchMode::Exact
-        } else {
-            SearchMode::Auto
-        };
         let params = SearchParams {
-            mode,
-            ef: width,
-            candidates,
-            least,
+            exact,
+            width,
             ..SearchParams::default()
         };
-        let found = py.detach(|| self.found(rows, k, &params, pass.as_deref(), groups.as_deref()));
-        let (ids, mut values) = found.map_err(raised)?;
-        if is_euclidean {
-            // Back to distances; NaN stays NaN.
-            values.mapv_inplace(|value| -value);
-        }
+        let found = py.detach(|| self.found(rows, k, &params, pass.as_deref()));
+        let (ids, values) = found.map_err(raised)?;
         let k = [ids.ncols()];
         let ids = ids.into_pyarray(py);
         let values = values.into_pyarray(py);
@@ -417,7 +372,8 @@ impl PyVectorIndex {
         let vectors = numbers(vectors, "vectors")?;
         let (rows, _) = rows(vectors.as_array(), "vectors")?;
         let ids = index_ids(ids, "ids")?;
-        py.detach(|| self.inner().add(&ids, rows)).map_err(raised)
+        let add = || self.inner().change(|index| put(index, &ids, rows));
+        py.detach(|| on_threads(add)).map_err(raised)
     }
 
     /// As add, but replaces the vectors of existing ids.
@@ -430,13 +386,18 @@ impl PyVectorIndex {
         let vectors = numbers(vectors, "vectors")?;
         let (rows, _) = rows(vectors.as_array(), "vectors")?;
         let ids = index_ids(ids, "ids")?;
-        py.detach(|| self.inner().upsert(&ids, rows))
+        let replace = |index: &mut VectorIndex| {
+            ids.iter().for_each(|&id| _ = index.remove(id));
+            put(index, &ids, rows)
+        };
+        py.detach(|| on_threads(|| self.inner().change(replace)))
             .map_err(raised)
     }
 
     /// Removes a vector; raises KeyError if there is none of this id.
     fn remove(&self, py: Python<'_>, #[pyo3(from_py_with = id_of)] id: i64) -> PyResult<()> {
-        if py.detach(|| self.inner().remove(Id(id))).map_err(raised)? {
+        let remove = |index: &mut VectorIndex| Ok(index.remove(Id(id)));
+        if py.detach(|| self.inner().change(remove)).map_err(raised)? {
             return Ok(());
         }
         Err(unknown(id))
@@ -449,7 +410,7 @@ impl PyVectorIndex {
         py: Python<'py>,
         #[pyo3(from_py_with = id_of)] id: i64,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let vector = py.detach(|| self.inner().with(|index| index.vector(Id(id))));
+        let vector = py.detach(|| self.snapshot().vector(Id(id)));
         vector
             .map(|vector| vector.into_pyarray(py))
             .ok_or_else(|| unknown(id))
@@ -458,7 +419,7 @@ impl PyVectorIndex {
     /// All ids, ascending, int64 [n].
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        let all = py.detach(|| self.inner().with(VectorIndex::ids));
+        let all = py.detach(|| self.snapshot().ids());
         all.into_iter()
             .map(|id| id.0)
             .collect::<Vec<_>>()
@@ -469,7 +430,6 @@ impl PyVectorIndex {
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);
-        options.set_item("metric", self.options.metric.name())?;
         let graph = match self.options.graph_from {
             0 => Some(true),
             usize::MAX => Some(false),
@@ -479,7 +439,7 @@ impl PyVectorIndex {
         options.set_item("m", self.options.m)?;
         options.set_item("ef_construction", self.options.ef_construction)?;
         options.set_item("target_recall", self.options.target_recall)?;
-        let recall = py.detach(|| self.inner().with(|index| index.stats().recall));
+        let recall = py.detach(|| self.snapshot().stats().recall);
         options.set_item("recall", recall)?;
         Ok(options)
     }
@@ -487,7 +447,7 @@ impl PyVectorIndex {
     /// Dimension of the vectors.
     #[getter]
     fn dimension(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.inner().with(VectorIndex::dimension))
+        py.detach(|| self.snapshot().dimension())
     }
 
     /// As scikit-learn's estimators: builds the index from these vectors only, with row numbers as ids. Returns the index.
@@ -506,16 +466,20 @@ impl PyVectorIndex {
         let ids = numbered(vectors.nrows());
         let built = py.detach(|| on_threads(|| VectorIndex::build(&ids, vectors, &inner.options)));
         let built = built.map_err(raised)?;
-        // Replaced atomically under the index's lock: concurrent searches see the old or the
-        // new vectors.
-        py.detach(|| inner.inner().replace(built)).map_err(raised)?;
+        let replace = |index: &mut VectorIndex| {
+            *index = built;
+            Ok(())
+        };
+        // Concurrent searches see the old or the new vectors.
+        py.detach(|| inner.inner().change(replace))
+            .map_err(raised)?;
         Ok(this)
     }
 
     /// As scikit-learn's NearestNeighbors: (distances, ids), both [queries, n_neighbors], or only ids.
     ///
     /// X: queries; none: every vector, without itself, in the order of ids. Distances are 1 - cosine (within 5e-5, so that
-    /// vectors nearer to each other than that may be in another order), the inner product's negative, or Euclidean.
+    /// vectors nearer to each other than that may be in another order).
     #[pyo3(signature = (X = None, n_neighbors = 5, return_distance = true))]
     #[expect(non_snake_case, reason = "as scikit-learn calls it")]
     fn kneighbors<'py>(
@@ -529,16 +493,15 @@ impl PyVectorIndex {
         let found = if let Some(queries) = X {
             let queries = numbers(queries, "X")?;
             let queries = matrix(queries.as_array(), "X")?;
-            py.detach(|| self.found(queries, n_neighbors, &params, None, None))
+            py.detach(|| self.found(queries, n_neighbors, &params, None))
         } else {
-            let index = self.inner().snapshot();
+            let index = self.snapshot();
             py.detach(|| {
                 on_threads(|| index.knn_graph(n_neighbors, &params)).map(|found| arrays(found, 0))
             })
         };
         let (ids, mut values) = found.map_err(raised)?;
-        let cosine = self.options.metric == IndexMetric::Cosine;
-        values.mapv_inplace(|value| if cosine { 1. - value } else { -value });
+        values.mapv_inplace(|value| 1. - value);
         let ids: Bound<'py, PyArray2<i64>> = ids.into_pyarray(py);
         if return_distance {
             return Ok((values.into_pyarray(py), ids).into_pyobject(py)?.into_any());
@@ -547,10 +510,9 @@ impl PyVectorIndex {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let mut bytes = Cursor::new(Vec::new());
-        self.write(py, |index, stamp| index.write_to(&mut bytes, stamp))?;
+        let bytes = self.write(py, VectorIndex::to_bytes)?;
         let unpickle = py.get_type::<Self>().getattr("_unpickle")?;
-        (unpickle, (PyBytes::new(py, bytes.get_ref()),)).into_pyobject(py)
+        (unpickle, (PyBytes::new(py, &bytes),)).into_pyobject(py)
     }
 
     #[staticmethod]
@@ -559,7 +521,7 @@ impl PyVectorIndex {
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.inner().with(VectorIndex::len))
+        py.detach(|| self.snapshot().len())
     }
 
     fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -568,6 +530,6 @@ impl PyVectorIndex {
             return Ok(false);
         }
         let id = Id(id_of(id)?);
-        Ok(py.detach(|| self.inner().with(|index| index.contains(id))))
+        Ok(py.detach(|| self.snapshot().contains(id)))
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn playlist(
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
     let standing = list.standing.as_ref();
     notes.extend(standing.and_then(Standing::far));
-    let answer = PlaylistJson::new(engine, &seeds.all(), &tracks, standing)?;
+    let answer = PlaylistJson::new(engine, &tracks, standing)?;
     Ok(written(&answer))
 }
 

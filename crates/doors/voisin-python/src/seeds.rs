@@ -82,7 +82,7 @@ impl SeedArgument {
         news: &mut Vec<String>,
     ) -> Result<NamedSeeds, QuestionError> {
         let mut found = NamedSeeds::default();
-        Self::read(all, engine, embedder, true, news, |one, reader| {
+        Self::read(all, engine, embedder, news, |one, reader| {
             one.add(reader, &mut found)
         })?;
         Ok(found)
@@ -95,7 +95,7 @@ impl SeedArgument {
         embedder: Option<&Embedder>,
         news: &mut Vec<String>,
     ) -> Result<Vec<Seed>, QuestionError> {
-        let tracks = Self::read(all, engine, embedder, false, news, |one, reader| {
+        let tracks = Self::read(all, engine, embedder, news, |one, reader| {
             let mut found = NamedSeeds::default();
             one.add(reader, &mut found)?;
             Ok(found.all())
@@ -110,21 +110,19 @@ impl SeedArgument {
         embedder: Option<&Embedder>,
         news: &mut Vec<String>,
     ) -> Result<Vec<Seed>, QuestionError> {
-        Self::read(all, engine, embedder, false, news, Self::one)
+        Self::read(all, engine, embedder, news, Self::one)
     }
 
     fn read<'a, T>(
         all: &[Self],
         engine: &mut Engine,
         embedder: Option<&'a Embedder>,
-        reads_phrases: bool,
         news: &mut Vec<String>,
         mut work: impl FnMut(&Self, &mut SeedReader<'_, &'a Embedder>) -> Result<T, EngineError>,
     ) -> Result<Vec<T>, QuestionError> {
         let mut reader = SeedReader {
             engine,
             reads_files: embedder.is_some(),
-            reads_phrases,
             embedder: &|_| embedder.ok_or_else(|| no_embedder("this file is not in the library")),
             report: &mut |report| match report {
                 SeedNews::Note(text) | SeedNews::LeftOut(text) => news.push(text),

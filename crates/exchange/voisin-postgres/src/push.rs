@@ -20,7 +20,7 @@ const BATCH: usize = 1000;
 const SETTINGS: [&str; 3] = ["labels", "windows", "person"];
 
 /// Files of a library's folder that are sent with it.
-const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
+const FILES: [&str; 1] = [SYNONYMS];
 
 /// Setting of a pulled library: the identity and generation of the database.
 const PULLED: &str = "pulled";

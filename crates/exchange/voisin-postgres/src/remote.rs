@@ -11,11 +11,9 @@ use super::row::{hash, id_of, name_hash};
 use super::{BackendError, Postgres, Result};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
-use voisin_index::SearchMode;
 use voisin_library::scan;
 use voisin_library::{
-    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, TrackFilter, fold,
-    path_to_bytes, stored_path,
+    FilterSql, FilterValue, NameOf, OpenMode, TrackFilter, fold, path_to_bytes, stored_path,
 };
 use voisin_questions::{Filters, LocalOnly, QuestionError, RemoteLibrary};
 
@@ -132,8 +130,7 @@ impl Remote {
         self.fetch_ids(ids)?;
         let library = self.engine.library();
         let matching = self.engine.matching(&query.filter)?;
-        let with_words = has_words
-            .then(|| Ok::<_, LibraryError>(library.lookup().search_texts()?.with(&query.words)));
+        let with_words = has_words.then(|| library.lookup().tracks_with_words(&query.words));
         let with_words = with_words.transpose()?;
         let mut fitting = Vec::with_capacity(ids.len());
         for &id in ids {
@@ -170,7 +167,6 @@ impl Remote {
             }
             SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist),
             SeedName::Named(NameOf::Composer, _) => Err(LocalOnly::Composer.into()),
-            SeedName::Sounds(_) => Err(LocalOnly::Find.into()),
             SeedName::Id(id) => self.fetch_ids(&[id]),
             SeedName::PathOrWords(text) => self.fetch_path_or_words(text),
         }
@@ -352,9 +348,7 @@ impl RemoteLibrary for Remote {
             limit: query.limit,
             ..TrackQuery::default()
         };
-        let page = self
-            .engine
-            .list_of(&found, &ids, &SearchTexts::default(), None)?;
+        let page = self.engine.list_of(&found, &ids, None)?;
         let total = if is_last {
             ids.len()
         } else {
@@ -372,10 +366,10 @@ impl RemoteLibrary for Remote {
             return Err(LocalOnly::Unlike.into());
         }
         let (_, query) = self.store.held_space().query(seeds)?;
-        let is_exact = options.mode == SearchMode::Exact;
+        let is_exact = options.exact;
         // The candidates are few and already chosen: they are compared in full.
         let local = SimilarOptions {
-            mode: SearchMode::Exact,
+            exact: true,
             ..options.clone()
         };
         // Seeds are their own nearest, and copies and artist limits take some more: a few at once

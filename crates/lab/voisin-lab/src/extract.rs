@@ -125,7 +125,7 @@ impl FeatureSet for ArrayWriter {
         vec!["is_new".to_owned()]
     }
 
-    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let target = self
             .targets
             .get(file.path)
@@ -157,7 +157,7 @@ pub fn frame_columns() -> Vec<String> {
 /// Descriptors of a file frame by frame, `[frames, columns]`: the time of the frame's middle, and
 /// the values of which [`DescriptorSet::Fma`] has the statistics.
 pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
-    SoundFile::new(path, info).middle(DescriptorSet::Fma, |samples, rate, start| {
+    SoundFile { path, info }.middle(DescriptorSet::Fma, |samples, rate, start| {
         let rows = DescriptorSet::Fma.over_time(samples, rate);
         let mut found = Array2::zeros((rows.ncols(), 1 + rows.nrows()));
         found
@@ -177,7 +177,7 @@ pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
 /// A picture of a file: waveform, spectrum, spectrograms, cepstral coefficients and pitch classes.
 pub fn picture(path: &Path) -> Result<Scene, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
-    SoundFile::new(path, &info).middle(DescriptorSet::Fma, |samples, rate, start| {
+    SoundFile { path, info: &info }.middle(DescriptorSet::Fma, |samples, rate, start| {
         drawn(path, &info, samples, rate, start)
     })
 }

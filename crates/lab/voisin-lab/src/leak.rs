@@ -71,8 +71,6 @@ pub struct Leak {
     pub contradictions: Vec<(String, String)>,
     /// Duplicate tracks.
     pub doubles: Vec<Double>,
-    /// How copies were searched for, in a sentence.
-    pub looked_for: String,
 }
 
 /// Finds overlaps of the parts by metadata and digests.
@@ -148,17 +146,10 @@ pub fn find_overlaps(rows: &[MatrixRow], split: &Split) -> Leak {
             contradictions.push((rows[before].item.key.clone(), row.item.key.clone()));
         }
     }
-    let kind = if rows.iter().any(|row| row.seconds.is_some()) {
-        "equal audio"
-    } else {
-        "equal numbers"
-    };
-    let looked_for = format!("Copies were searched for by {kind} alone.");
     Leak {
         shared,
         contradictions,
         doubles,
-        looked_for,
     }
 }
 

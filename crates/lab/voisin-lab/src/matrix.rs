@@ -1,6 +1,5 @@
 //! Feature matrices of data sets: a row for each track, columns from one or several feature sets.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,44 +17,25 @@ use voisin_base::{atomic_file, regular_file};
 use voisin_engine::{Embedder, WindowPlan};
 use voisin_features::DescriptorSet;
 
-/// A file to compute features of; audio that several descriptor sets need is decoded once.
+/// A file to compute features of.
+#[derive(Clone, Copy)]
 pub struct SoundFile<'a> {
     /// Its path.
     pub path: &'a Path,
     /// Container, codec, rate and length.
     pub info: &'a AudioInfo,
-    /// Whether several sets use it.
-    is_shared: bool,
-    /// Its middle: rate in Hz, samples, and the second at which they begin.
-    middles: RefCell<Vec<(u32, Vec<f32>, f64)>>,
 }
 
-impl<'a> SoundFile<'a> {
-    /// For one feature set.
-    pub fn new(path: &'a Path, info: &'a AudioInfo) -> Self {
-        Self {
-            path,
-            info,
-            is_shared: false,
-            middles: RefCell::default(),
-        }
-    }
-
+impl SoundFile<'_> {
     /// Decodes the audio from which descriptors are computed: the whole file, or the middle of one longer than [`LONGEST`].
     ///
     /// - `sink`: takes samples, their rate in Hz, and the second at which they begin
     pub(crate) fn middle<T>(
-        &self,
+        self,
         set: DescriptorSet,
         sink: impl FnOnce(&[f32], u32, f64) -> T,
     ) -> Result<T, String> {
         let rate = set.rate(self.info.sample_rate);
-        // Borrowed while the sink runs, which has no access to this file.
-        let mut middles = self.middles.borrow_mut();
-        // another set with the same rate has decoded it
-        if let Some((_, samples, start)) = middles.iter().find(|(known, ..)| *known == rate) {
-            return Ok(sink(samples, rate, *start));
-        }
         let all = voisin_audio::resampled_len(self.info, rate);
         let length = all.min(LONGEST * u64::from(rate));
         // The middle, since intros and fades differ from the rest.
@@ -66,10 +46,6 @@ impl<'a> SoundFile<'a> {
         let mut keep = |_: usize, samples: &[f32]| {
             if let Some(sink) = sink.take() {
                 found = Some(sink(samples, rate, seconds));
-            }
-            // Kept only if another set needs it: ten minutes at 22 050 Hz are 53 MB.
-            if self.is_shared {
-                middles.push((rate, samples.to_vec(), seconds));
             }
         };
         voisin_audio::read_windows(
@@ -97,7 +73,7 @@ pub trait FeatureSet: Send + Sync {
     /// Names of the columns.
     fn columns(&self) -> Vec<String>;
     /// The features of a file, one for each column, or why there are none.
-    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String>;
+    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String>;
 
     /// Why all further files would fail too, such as a full disk.
     fn broken(&self) -> Option<&str> {
@@ -143,7 +119,7 @@ impl FeatureSet for ModelSet {
             .collect()
     }
 
-    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let found = self.embedder.embed(
             file.path,
             file.info,
@@ -172,7 +148,7 @@ impl FeatureSet for DescriptorSet {
         (*self).columns()
     }
 
-    fn compute(&self, file: &SoundFile<'_>, _: &AtomicBool) -> Result<Vec<f32>, String> {
+    fn compute(&self, file: SoundFile<'_>, _: &AtomicBool) -> Result<Vec<f32>, String> {
         file.middle(*self, |samples, rate, _| self.of(samples, rate))
     }
 }
@@ -469,10 +445,7 @@ fn compute_file(
         .ok_or("expected an audio file in the data set, found none")?;
     // Always probed, since the cache is keyed by the audio's digest.
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
-    let file = SoundFile {
-        is_shared: sets.len() > 1,
-        ..SoundFile::new(path, &info)
-    };
+    let file = SoundFile { path, info: &info };
     let mut numbers = Vec::with_capacity(widths.iter().sum());
     for ((set, print), &width) in sets.iter().zip(prints).zip(widths) {
         let kept = cache.and_then(|cache| cache.read(print, info.content, width));
@@ -480,7 +453,7 @@ fn compute_file(
             numbers.extend(kept);
             continue;
         }
-        let found = set.compute(&file, stop)?;
+        let found = set.compute(file, stop)?;
         // a NaN in one track would spoil the scaling of its column
         if found.len() != width || found.iter().any(|number| !number.is_finite()) {
             return Err(format!(
@@ -499,31 +472,6 @@ fn compute_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sets_of_one_rate_are_computed_from_one_reading() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../../data/demo/library/ambient/zeropage-void-sensor.mp3");
-        let folder = tempfile::tempdir().unwrap();
-        let copy = folder.path().join("copy.mp3");
-        std::fs::copy(&path, &copy).unwrap();
-        let info = voisin_audio::probe(&path).unwrap();
-        let stop = AtomicBool::new(false);
-        let file = SoundFile {
-            is_shared: true,
-            ..SoundFile::new(&copy, &info)
-        };
-        let first = DescriptorSet::Mfcc.compute(&file, &stop).unwrap();
-        std::fs::remove_file(&copy).unwrap();
-        let second = DescriptorSet::Mfcc40Mean.compute(&file, &stop).unwrap();
-        let alone = |set: DescriptorSet| set.compute(&SoundFile::new(&path, &info), &stop).unwrap();
-        assert_eq!(
-            (first, second),
-            (alone(DescriptorSet::Mfcc), alone(DescriptorSet::Mfcc40Mean))
-        );
-        // this set needs 44.1 kHz, which was not decoded
-        assert!(DescriptorSet::Fma.compute(&file, &stop).is_err());
-    }
 
     #[test]
     fn a_cached_matrix_is_read_and_a_damaged_one_ignored() {

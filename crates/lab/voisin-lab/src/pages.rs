@@ -217,9 +217,6 @@ fn leak_card(page: &mut Document, report: &Report) {
             first.join("; ")
         ));
     }
-    if !report.leak.looked_for.is_empty() {
-        page.hint(&report.leak.looked_for);
-    }
     page.hint(
         "Scaling, filling of gaps and every choice are fitted on training and validation tracks alone; no window or copy \
          of a test track is trained on.",
@@ -340,15 +337,10 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
             between(f.macro_f1)
         ));
         page.text(format!(
-            "right among the two most probable {}; weighted F1 {}; Matthews {:.3}; Cohen's κ {:.3}",
+            "right among the two most probable {}; log loss {:.3}; calibration error {:.3}",
             percent(f.top2),
-            percent(f.weighted_f1),
-            f.matthews,
-            f.kappa
-        ));
-        page.text(format!(
-            "of probabilities: log loss {:.3}; Brier {:.3}; calibration error {:.3}",
-            f.log_loss, f.brier, f.calibration_error
+            f.log_loss,
+            f.calibration_error
         ));
     }
     if f.accuracy_with_failures < f.accuracy.value {
@@ -393,7 +385,7 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
         |c: &usize| !f.per_class[*c].roc.is_empty() && f.per_class[*c].measures.support >= FEW;
     let largest: Vec<usize> = order.into_iter().filter(has_curve).take(CURVES).collect();
     if !largest.is_empty() {
-        page.heading("ROC and precision by class");
+        page.heading("ROC by class");
         let more = if f.per_class.len() > CURVES {
             " The largest classes."
         } else {
@@ -402,26 +394,19 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
         page.hint(format!(
             "The nearer a ROC curve comes to the upper left corner, the better.{more}"
         ));
-        let series = |points: &dyn Fn(usize) -> Vec<(f64, f64)>| -> Vec<Series> {
-            let one = |&c: &usize| Series {
-                name: &f.per_class[c].name,
-                points: points(c),
-            };
-            largest.iter().map(one).collect()
+        let series = |&c: &usize| {
+            let class = &f.per_class[c];
+            let points = class.roc.iter();
+            Series {
+                name: &class.name,
+                points: points
+                    .map(|p| (p.false_positive, p.true_positive))
+                    .collect(),
+            }
         };
-        let roc = |c: usize| {
-            f.per_class[c]
-                .roc
-                .iter()
-                .map(|p| (p.false_positive, p.true_positive))
-                .collect()
-        };
-        let pr = |c: usize| f.per_class[c].pr.clone();
+        let series: Vec<Series> = largest.iter().map(series).collect();
         let axes = ["false positive rate", "true positive rate"];
-        let scene = curves("ROC", axes, &series(&roc), true);
-        page.picture(scene);
-        let axes = ["recall", "precision"];
-        page.picture(curves("Precision and recall", axes, &series(&pr), false));
+        page.picture(curves("ROC", axes, &series));
     }
 }
 
@@ -444,26 +429,12 @@ fn classes(page: &mut Document, f: &Figures) {
         let taken =
             taken.map(|other| format!("{} ({})", f.per_class[other].name, f.confusion[at][other]));
         let is_known = |value: &f64| m.support >= FEW && value.is_finite();
-        let [precision, recall, f1, auc, average] = [
-            Some(m.precision),
-            Some(m.recall),
-            Some(m.f1),
-            class.auc,
-            class.average_precision,
-        ]
-        .map(|value| number(value.filter(is_known)));
+        let [precision, recall, f1, auc] =
+            [Some(m.precision), Some(m.recall), Some(m.f1), class.auc]
+                .map(|value| number(value.filter(is_known)));
         let tracks = m.support.to_string();
         let taken = taken.unwrap_or_default();
-        strings([
-            &class.name,
-            &tracks,
-            &precision,
-            &recall,
-            &f1,
-            &auc,
-            &average,
-            &taken,
-        ])
+        strings([&class.name, &tracks, &precision, &recall, &f1, &auc, &taken])
     };
     let header = [
         "class",
@@ -472,7 +443,6 @@ fn classes(page: &mut Document, f: &Figures) {
         "recall",
         "F1",
         "AUC",
-        "average precision",
         "most often confused with",
     ];
     page.table(&header, (0..f.per_class.len()).map(row).collect(), None);

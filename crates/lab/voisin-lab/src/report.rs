@@ -11,10 +11,9 @@ use super::leak::Leak;
 use voisin_base::random::Random;
 use voisin_base::regular_file;
 use voisin_learn::metrics::{
-    ClassMeasures, RiskStep, RocPoint, accuracy, argmax, auc, average_precision,
-    balanced_accuracy_of, brier, cohen_kappa, confusion, expected_calibration_error, log_loss,
-    macro_f1_of, matthews, per_class, precision_recall_curve, risk_coverage, roc_curve,
-    top_k_accuracy, weighted_f1,
+    ClassMeasures, RiskStep, RocPoint, accuracy, argmax, auc, balanced_accuracy_of, confusion,
+    expected_calibration_error, log_loss, macro_f1_of, per_class, risk_coverage, roc_curve,
+    top_k_accuracy,
 };
 
 /// A figure with its 95 % interval, by a bootstrap over groups.
@@ -74,12 +73,8 @@ pub struct ClassFigures {
     pub answered: usize,
     /// Area under its ROC curve.
     pub auc: Option<f64>,
-    /// Area under its precision–recall curve, in steps.
-    pub average_precision: Option<f64>,
     /// Its ROC curve.
     pub roc: Vec<RocPoint>,
-    /// `(recall, precision)`.
-    pub pr: Vec<(f64, f64)>,
 }
 
 /// All figures of a set of predictions.
@@ -99,16 +94,8 @@ pub struct Figures {
     pub balanced_accuracy: Interval,
     /// Mean F1 over classes.
     pub macro_f1: Interval,
-    /// Mean F1, classes by their size.
-    pub weighted_f1: f64,
-    /// Matthews' correlation.
-    pub matthews: f64,
-    /// Cohen's kappa.
-    pub kappa: f64,
     /// Mean negative log probability of the truth, nats.
     pub log_loss: f64,
-    /// Mean squared error of the probabilities.
-    pub brier: f64,
     /// Share with the truth among the two most probable.
     pub top2: f64,
     /// Expected calibration error, ten bins.
@@ -259,7 +246,7 @@ impl Report {
             };
             return Err(LabError::run(
                 run,
-                format!("{what}; voisin train classifier makes one"),
+                format!("{what}; voisin lab train makes one"),
             ));
         }
         let bytes = regular_file::read(&path, 64 << 20).map_err(LabError::io(&path))?;
@@ -428,9 +415,7 @@ impl Figures {
                     measures,
                     answered: answers.iter().filter(|a| **a == c).count(),
                     auc: auc(&scores, &positive),
-                    average_precision: average_precision(&scores, &positive),
                     roc: roc_curve(&scores, &positive),
-                    pr: thinned(precision_recall_curve(&scores, &positive)),
                 }
             })
             .collect();
@@ -449,11 +434,7 @@ impl Figures {
             accuracy: overall,
             balanced_accuracy: balanced,
             macro_f1: f1,
-            weighted_f1: weighted_f1(&matrix),
-            matthews: matthews(&matrix),
-            kappa: cohen_kappa(&matrix),
             log_loss: log_loss(&ranked, &p),
-            brier: brier(&ranked, &p),
             top2: top_k_accuracy(&ranked, &p, 2),
             calibration_error: expected_calibration_error(&sure, 10),
             per_class: by_class,

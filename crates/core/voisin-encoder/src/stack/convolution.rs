@@ -1,6 +1,6 @@
 //! Convolutions on a CPU as products of matrices: Candle's own gradients of them take many times as long.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 use rayon::prelude::*;
@@ -13,16 +13,23 @@ const PATCHES: usize = 1 << 16;
 /// A convolution of stride 1 with zeros around the image, `[n, inputs, height, width]` by
 /// `[outputs, inputs, rows, columns]`.
 ///
+/// - `bias`: of each output
 /// - `zeros`: above and below, left and right
-pub(super) fn convolve(x: &Tensor, weight: &Tensor, zeros: [usize; 2]) -> Result<Tensor> {
+pub(super) fn convolve(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    zeros: [usize; 2],
+) -> Result<Tensor> {
     let x = x.contiguous()?;
     if x.device().is_cpu() {
-        return x.apply_op2(&weight.contiguous()?, Convolution { zeros });
+        return x.apply_op3(weight, bias, Convolution { zeros });
     }
     // Candle takes one number of zeros for both axes.
     let x = x.pad_with_zeros(2, zeros[0], zeros[0])?;
     let x = x.pad_with_zeros(3, zeros[1], zeros[1])?;
-    x.conv2d(weight, 0, 1, 1, 1)
+    x.conv2d(weight, 0, 1, 1, 1)?
+        .broadcast_add(&bias.reshape((1, (), 1, 1))?)
 }
 
 /// Sizes of a convolution.
@@ -113,7 +120,7 @@ struct Convolution {
     zeros: [usize; 2],
 }
 
-impl CustomOp2 for Convolution {
+impl CustomOp3 for Convolution {
     fn name(&self) -> &'static str {
         "convolution"
     }
@@ -124,6 +131,8 @@ impl CustomOp2 for Convolution {
         x_layout: &Layout,
         weight: &CpuStorage,
         weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (n, inputs, height, width) = x_layout.shape().dims4()?;
         let (outputs, _, rows, columns) = weight_layout.shape().dims4()?;
@@ -135,6 +144,7 @@ impl CustomOp2 for Convolution {
         };
         let x = whole(x, x_layout)?;
         let filters = matrix(outputs, whole(weight, weight_layout)?);
+        let bias = whole(bias, bias_layout)?;
         let [high, wide] = sizes.out();
         let mut out = vec![0.0; n * outputs * high * wide];
         // Each image is one thread's, so that the result does not depend on their number.
@@ -142,10 +152,13 @@ impl CustomOp2 for Convolution {
         images
             .zip(out.par_chunks_exact_mut(outputs * high * wide))
             .for_each(|(image, out)| {
+                for (out, bias) in out.chunks_exact_mut(high * wide).zip(bias) {
+                    out.fill(*bias);
+                }
                 let mut out = matrix_mut(outputs, out);
                 sizes.for_each_part(image, |from, to, patches| {
                     let mut part = out.slice_mut(s![.., from..to]);
-                    general_mat_mul(1.0, &filters, &patches, 0.0, &mut part);
+                    general_mat_mul(1.0, &filters, &patches, 1.0, &mut part);
                 });
             });
         Ok((CpuStorage::F32(out), (n, outputs, high, wide).into()))
@@ -156,15 +169,17 @@ impl CustomOp2 for Convolution {
         x: &Tensor,
         weight: &Tensor,
         _: &Tensor,
+        _: &Tensor,
         gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
         let (_, _, rows, columns) = weight.dims4()?;
         // The input's gradient is a convolution too, with filters that are turned by half a circle.
         let of_x = if x.track_op() {
             let turned = weight.flip(&[2, 3])?.transpose(0, 1)?.contiguous()?;
             let zeros = [rows - 1 - self.zeros[0], columns - 1 - self.zeros[1]];
-            Some(gradient.apply_op2_no_bwd(&turned, &Convolution { zeros })?)
+            let none = Tensor::zeros(turned.dim(0)?, x.dtype(), x.device())?;
+            Some(gradient.apply_op3_no_bwd(&turned, &none, &Convolution { zeros })?)
         } else {
             None
         };
@@ -173,7 +188,7 @@ impl CustomOp2 for Convolution {
             kernel: [rows, columns],
         };
         let of_weight = x.apply_op2_no_bwd(&gradient, &of_weight)?;
-        Ok((of_x, Some(of_weight)))
+        Ok((of_x, Some(of_weight), Some(gradient.sum((0, 2, 3))?)))
     }
 }
 

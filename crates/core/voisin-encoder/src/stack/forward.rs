@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{D, DType, Module, Result, Tensor};
+use candle_core::{DType, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::convolution::convolve;
 use super::layer::StackLayer;
 use super::list::Stack;
+use super::pool::pool;
 use voisin_base::random::Random;
 
 /// Added to a variance before its root.
@@ -61,7 +62,15 @@ impl CandleLayers {
                 tensors: tensors.collect::<Result<_>>()?,
             })
         });
-        layers.collect::<Result<_>>().map(Self)
+        let mut layers = layers.collect::<Result<Vec<CandleLayer>>>()?;
+        // A maximum of ReLUs is the ReLU of a maximum, of a quarter of the numbers.
+        for at in 1..layers.len() {
+            let pair = (layers[at - 1].layer, layers[at].layer);
+            if let (StackLayer::Relu, StackLayer::Pool(_) | StackLayer::Pool1(_)) = pair {
+                layers.swap(at - 1, at);
+            }
+        }
+        Ok(Self(layers))
     }
 
     /// Output of the last layer for the input of the first, `[n, …]`.
@@ -102,41 +111,20 @@ impl CandleLayer {
                 } else {
                     [0, 0]
                 };
-                convolve(&x, &layer_tensor("weight"), zeros)?
-                    .broadcast_add(&layer_tensor("bias").reshape((1, (), 1, 1))?)?
+                convolve(&x, &layer_tensor("weight"), &layer_tensor("bias"), zeros)?
             }
             // An image of one row: Candle's conv1d has a wrong gradient.
             StackLayer::Convolution1 { kernel, same, .. } => {
                 let zeros = [0, if same { kernel / 2 } else { 0 }];
-                convolve(&x.unsqueeze(2)?, &layer_tensor("weight"), zeros)?
-                    .squeeze(2)?
-                    .broadcast_add(&layer_tensor("bias").reshape((1, (), 1))?)?
+                let (weight, bias) = (layer_tensor("weight"), layer_tensor("bias"));
+                convolve(&x.unsqueeze(2)?, &weight, &bias, zeros)?.squeeze(2)?
             }
             StackLayer::BatchNorm => batch_norm(at, &x, &layer_tensor, pass, observed)?,
             // Candle's relu has a slope of 1 at 0.
             StackLayer::Relu => (&x * x.gt(0.0)?.to_dtype(DType::F32)?.detach())?,
             StackLayer::Elu => x.elu(1.0)?,
-            StackLayer::Pool([rows, columns]) => {
-                let (n, c, h, w) = x.dims4()?;
-                // An incomplete window at the end is dropped.
-                let high = h / rows;
-                let wide = w / columns;
-                let x = x.narrow(2, 0, high * rows)?.narrow(3, 0, wide * columns)?;
-                let x = x.contiguous()?.reshape((n, c, high, rows, wide, columns))?;
-                let places =
-                    x.transpose(3, 4)?
-                        .contiguous()?
-                        .reshape((n, c, high, wide, rows * columns))?;
-                largest(&places)?
-            }
-            StackLayer::Pool1(by) => {
-                let (n, c, t) = x.dims3()?;
-                largest(
-                    &x.narrow(2, 0, t / by * by)?
-                        .contiguous()?
-                        .reshape((n, c, t / by, by))?,
-                )?
-            }
+            StackLayer::Pool(by) => pool(&x, by)?,
+            StackLayer::Pool1(by) => pool(&x.unsqueeze(2)?, [1, by])?.squeeze(2)?,
             StackLayer::Dropout(share) => match pass {
                 PassMode::Training { seed, step } => (&x * mask(&x, share, seed, step, at)?)?,
                 PassMode::Evaluating => x,
@@ -160,12 +148,6 @@ impl CandleLayer {
                 .broadcast_add(&layer_tensor("bias"))?,
         })
     }
-}
-
-/// The largest number along the last axis. Of equally large ones the first has the gradient.
-fn largest(x: &Tensor) -> Result<Tensor> {
-    let first = x.argmax_keepdim(D::Minus1)?;
-    x.gather(&first, D::Minus1)?.squeeze(D::Minus1)
 }
 
 /// Zeros, and the factor of the others.

@@ -2,12 +2,6 @@
 
 use std::fmt;
 use std::iter::Peekable;
-use std::str::FromStr;
-
-/// Most channels, units or outputs of a layer.
-const WIDEST: usize = 65_536;
-/// Longest side of a kernel or a pool.
-const LONGEST: usize = 1024;
 
 /// The shape of one example between layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,133 +113,66 @@ pub(super) enum Beginning {
     Constant(f32),
 }
 
-fn number(word: Option<&str>, most: usize) -> Result<usize, String> {
-    let word = word.ok_or("expected a number more")?;
-    match word.parse() {
-        Ok(n) if (1..=most).contains(&n) => Ok(n),
-        _ => Err(format!(
-            "expected a number from 1 to {most}, found \"{word}\""
-        )),
-    }
-}
-
-fn sides(word: Option<&str>) -> Result<[usize; 2], String> {
-    let word = word.ok_or("expected two sides such as 3x3")?;
-    let (rows, columns) = word
-        .split_once('x')
-        .ok_or_else(|| format!("expected 3x3, found \"{word}\""))?;
-    Ok([
-        number(Some(rows), LONGEST)?,
-        number(Some(columns), LONGEST)?,
-    ])
-}
-
 /// Whether "same" follows; "valid" may stand for its opposite.
 fn is_same<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> bool {
     // "valid" is the default; it may be written for clarity.
     words.next_if(|word| matches!(*word, "same" | "valid")) == Some("same")
 }
 
-impl FromStr for StackLayer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+impl StackLayer {
+    /// Reads a layer of a recipe; `None` if there is no such layer.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let sides = |word: &str| {
+            let (rows, columns) = word.split_once('x')?;
+            Some([rows.parse().ok()?, columns.parse().ok()?])
+        };
         let mut words = text.split_whitespace().peekable();
-        let kind = words.next().unwrap_or_default();
-        let layer = match kind {
-            "conv" => {
-                let out = number(words.next(), WIDEST)?;
-                let kernel = sides(words.next())?;
-                Self::Convolution {
-                    out,
-                    kernel,
-                    same: is_same(&mut words),
-                }
-            }
-            "conv1" => {
-                let out = number(words.next(), WIDEST)?;
-                let kernel = number(words.next(), LONGEST)?;
-                Self::Convolution1 {
-                    out,
-                    kernel,
-                    same: is_same(&mut words),
-                }
-            }
+        let layer = match words.next()? {
+            "conv" => Self::Convolution {
+                out: words.next()?.parse().ok()?,
+                kernel: sides(words.next()?)?,
+                same: is_same(&mut words),
+            },
+            "conv1" => Self::Convolution1 {
+                out: words.next()?.parse().ok()?,
+                kernel: words.next()?.parse().ok()?,
+                same: is_same(&mut words),
+            },
             "batch-norm" => Self::BatchNorm,
             "relu" => Self::Relu,
             "elu" => Self::Elu,
-            "pool" => Self::Pool(sides(words.next())?),
-            "pool1" => Self::Pool1(number(words.next(), LONGEST)?),
-            "dropout" => {
-                let word = words.next().unwrap_or_default();
-                match word.parse::<f64>() {
-                    Ok(p) if (0.0..1.0).contains(&p) => Self::Dropout(p),
-                    _ => return Err(format!("expected a probability below 1, found \"{word}\"")),
-                }
-            }
+            "pool" => Self::Pool(sides(words.next()?)?),
+            "pool1" => Self::Pool1(words.next()?.parse().ok()?),
+            "dropout" => Self::Dropout(words.next()?.parse().ok()?),
             "frames" => Self::Frames,
             "sequence" => Self::Sequence,
             "lstm" => {
-                let units = number(words.next(), WIDEST)?;
+                let units = words.next()?.parse().ok()?;
                 let all = words.next_if_eq(&"all").is_some();
                 // "last" is the default; it may be written for clarity.
                 let _ = !all && words.next_if_eq(&"last").is_some();
-                let one_bias = words.next_if_eq(&"one-bias").is_some();
                 Self::Recurrent {
                     units,
                     all,
-                    one_bias,
+                    one_bias: words.next_if_eq(&"one-bias").is_some(),
                 }
             }
             "gap" => Self::Gap,
             "flatten" => Self::Flatten,
             "linear" if words.next_if_eq(&"classes").is_some() => Self::Linear(None),
-            "linear" => Self::Linear(Some(number(words.next(), WIDEST)?)),
-            _ => {
-                return Err(
-                    "there is no such layer: expected conv, conv1, batch-norm, relu, elu, pool, pool1, \
-                            dropout, frames, sequence, lstm, gap, flatten or linear"
-                        .to_owned(),
-                );
-            }
+            "linear" => Self::Linear(Some(words.next()?.parse().ok()?)),
+            _ => return None,
         };
-        match words.next() {
-            None => Ok(layer),
-            Some(word) => Err(format!("expected its end, found \"{word}\"")),
-        }
+        words.next().is_none().then_some(layer)
     }
-}
 
-impl StackLayer {
-    /// The output's shape for an input of shape `from`.
-    pub(super) fn shape(self, from: StackShape, classes: usize) -> Result<StackShape, String> {
+    /// The output's shape for an input of shape `from`; `None` if it does not fit.
+    pub(super) fn shape(self, from: StackShape, classes: usize) -> Option<StackShape> {
         use StackShape::{Image, Signal, Vector};
-        let side = |length: usize, kernel: usize, same: bool| {
-            let kept = if same {
-                // Padding by half a kernel on each side keeps the length.
-                Some(length)
-            } else {
-                // `None` for a kernel longer than the side.
-                (length + 1).checked_sub(kernel)
-            };
-            kept.filter(|&kept| kept > 0)
-                .ok_or_else(|| format!("needs a side of {kernel} or more"))
-        };
-        // Symmetric padding only keeps a length if the kernel is odd.
-        let odd = |kernel: usize, same: bool| {
-            if same && kernel.is_multiple_of(2) {
-                Err("with \"same\" needs an odd kernel")
-            } else {
-                Ok(())
-            }
-        };
-        // A pool larger than the image would leave nothing; incomplete pools are dropped.
-        let pooled = |length: usize, by: usize| {
-            if length >= by {
-                Ok(length / by)
-            } else {
-                Err(format!("needs a side of {by} or more"))
-            }
+        // Padding by half a kernel on each side keeps the length.
+        let side = |length: usize, kernel: usize, same: bool| match same {
+            true => Some(length),
+            false => (length + 1).checked_sub(kernel),
         };
         let shape = match (self, from) {
             (
@@ -255,53 +182,28 @@ impl StackLayer {
                     same,
                 },
                 Image(_, h, w),
-            ) => {
-                odd(rows, same)?;
-                odd(columns, same)?;
-                Image(out, side(h, rows, same)?, side(w, columns, same)?)
-            }
+            ) => Image(out, side(h, rows, same)?, side(w, columns, same)?),
             (Self::Convolution1 { out, kernel, same }, Signal(_, t)) => {
-                odd(kernel, same)?;
                 Signal(out, side(t, kernel, same)?)
             }
-            (Self::Pool([rows, columns]), Image(c, h, w)) => {
-                Image(c, pooled(h, rows)?, pooled(w, columns)?)
-            }
-            (Self::Pool1(by), Signal(c, t)) => Signal(c, pooled(t, by)?),
+            // Incomplete pools are dropped.
+            (Self::Pool([rows, columns]), Image(c, h, w)) => Image(c, h / rows, w / columns),
+            (Self::Pool1(by), Signal(c, t)) => Signal(c, t / by),
             // Every band of every channel becomes a channel, as a recurrent layer takes one vector
             // per step.
             (Self::Frames, Image(c, h, w)) => Signal(c * h, w),
             (Self::Sequence, Vector(d)) => Signal(1, d),
-            (
-                Self::Recurrent {
-                    units, all: true, ..
-                },
-                Signal(_, t),
-            ) => Signal(units, t),
-            (
-                Self::Recurrent {
-                    units, all: false, ..
-                },
-                Signal(..),
-            ) => Vector(units),
+            (Self::Recurrent { units, all, .. }, Signal(_, t)) => match all {
+                true => Signal(units, t),
+                false => Vector(units),
+            },
             (Self::Gap, Image(c, ..) | Signal(c, _)) => Vector(c),
             (Self::Flatten, from) => Vector(from.cells()),
             (Self::Linear(out), Vector(_)) => Vector(out.unwrap_or(classes)),
             (Self::BatchNorm | Self::Relu | Self::Elu | Self::Dropout(_), from) => from,
-            // The arms from here on only choose a message: the pair itself does not fit.
-            (_, Image(..)) => {
-                return Err("takes no image: \"flatten\", \"gap\" or \"frames\" is missing".into());
-            }
-            (_, Signal(..)) => {
-                return Err("takes no signal: \"flatten\" or \"gap\" is missing".into());
-            }
-            (_, Vector(_)) => {
-                return Err(
-                    "takes no vector: \"sequence\" is missing, or it comes too late".into(),
-                );
-            }
+            _ => return None,
         };
-        Ok(shape)
+        (shape.cells() > 0).then_some(shape)
     }
 
     /// The layer's tensors; those of running statistics have names that begin with `running_`.
@@ -357,33 +259,5 @@ impl StackLayer {
             }
             _ => Vec::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_invalid_layer_says_why() {
-        for (text, expected) in [
-            ("convolution 3", "there is no such layer"),
-            ("conv 16", "two sides"),
-            ("conv 0 3x3", "from 1 to"),
-            ("conv 16 3x3 full", "expected its end, found \"full\""),
-            ("dropout 1", "below 1"),
-            ("relu 3", "expected its end"),
-            ("", "there is no such layer"),
-            ("linear", "a number more"),
-        ] {
-            let error = text.parse::<StackLayer>().unwrap_err();
-            assert!(error.contains(expected), "{text}: {error}");
-        }
-        let lstm = StackLayer::Recurrent {
-            units: 64,
-            all: false,
-            one_bias: true,
-        };
-        assert_eq!("lstm 64 last one-bias".parse(), Ok(lstm));
     }
 }

@@ -13,8 +13,9 @@ mod forward;
 mod inner;
 mod layer;
 mod list;
+mod pool;
 mod train;
 
 pub use layer::{StackLayer, StackShape};
-pub use list::{FirstWeights, Stack, StackTensor};
+pub use list::{Stack, StackTensor};
 pub use train::{FinishedStack, StackTrain};

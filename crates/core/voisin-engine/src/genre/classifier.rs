@@ -14,14 +14,12 @@ use super::vote::{Voters, vote_options};
 use crate::parts::EngineGenres;
 use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
-use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    Familiarity, GenreError, GenreModel, LabelCount, PredictOptions, Priors, UnknownReason,
-    VoteOptions, Votes, is_steady,
+    Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, PredictOptions, Priors,
+    UnknownReason, VoteOptions, Votes, is_steady,
 };
-use voisin_index::SearchMode;
 use voisin_library::{Library, OpenMode};
 
 /// How tracks are classified.
@@ -33,8 +31,8 @@ pub struct ClassifyOptions {
     pub precision: Option<f32>,
     /// Without a head, take the precision as the least share of the votes instead of failing.
     pub or_share: bool,
-    /// How neighbours are searched without a head.
-    pub mode: SearchMode,
+    /// Without a head, compare with every track.
+    pub exact: bool,
     /// All tracks will be classified, so that all labels are read at once.
     pub all: bool,
 }
@@ -44,9 +42,7 @@ impl ClassifyOptions {
     fn is_usual_vote(&self, source: &LabelSource) -> bool {
         // The stored summary is for tags and the default vote. Other settings need the labels
         // themselves.
-        *source == LabelSource::Tags
-            && self.precision.is_none()
-            && self.mode == SearchMode::default()
+        *source == LabelSource::Tags && self.precision.is_none() && !self.exact
     }
 }
 
@@ -96,17 +92,6 @@ pub enum Retraining {
 }
 
 impl GenreNews {
-    /// The next step.
-    pub fn remedy(&self) -> Option<Remedy> {
-        match self {
-            Self::NoHead(labels) => Some(train_on(labels.as_ref())),
-            Self::OtherLabels { requested, .. } => Some(train_on(Some(requested))),
-            Self::UnusableHead(error) => error.remedy(),
-            Self::FirstGuess(_) | Self::NoMethod { .. } => Some(Remedy::GiveGenres),
-            _ => None,
-        }
-    }
-
     /// Whether it is a problem that the user can fix.
     pub fn is_warning(&self) -> bool {
         matches!(
@@ -123,7 +108,11 @@ impl GenreNews {
 impl std::fmt::Display for GenreNews {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoHead(_) => f.write_str("no trained head yet: the neighbours vote alone"),
+            Self::NoHead(labels) => write!(
+                f,
+                "no trained head yet: the neighbours vote alone; {}",
+                train_on(labels.as_ref())
+            ),
             Self::ShareForPrecision(share) => write!(
                 f,
                 "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
@@ -132,7 +121,8 @@ impl std::fmt::Display for GenreNews {
             Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
             Self::OtherLabels { requested, trained } => write!(
                 f,
-                "the head was trained on labels from {trained}, not from {requested}: the neighbours vote alone"
+                "the head was trained on labels from {trained}, not from {requested}: the neighbours vote alone; {}",
+                train_on(Some(requested))
             ),
             Self::LabelsChanged { share, outcome } => {
                 write!(
@@ -156,7 +146,7 @@ impl std::fmt::Display for GenreNews {
             Self::FirstGuess(labelled) => {
                 write!(
                     f,
-                    "a first guess from the model's tags, not your own genres: {}",
+                    "a first guess from the model's tags, not your own genres: {}; {GIVE_GENRES}",
                     labelled.shortage()
                 )
             }
@@ -167,7 +157,7 @@ impl std::fmt::Display for GenreNews {
                 );
                 write!(
                     f,
-                    "no genre can be predicted: {}; no first guess: {problem}",
+                    "no genre can be predicted: {}; no first guess: {problem}; {GIVE_GENRES}",
                     labelled.shortage()
                 )
             }
@@ -196,7 +186,7 @@ enum GenreMethod {
     Vote {
         priors: Priors,
         options: VoteOptions,
-        mode: SearchMode,
+        exact: bool,
         least_share: f32,
     },
     Head {
@@ -286,10 +276,9 @@ fn no_head(options: &ClassifyOptions) -> EngineError {
 }
 
 /// - `labels`: the requested source, if any
-fn train_on(labels: Option<&LabelSource>) -> Remedy {
-    labels.map_or(Remedy::TrainGenres, |labels| {
-        Remedy::TrainGenresOn(labels.to_string())
-    })
+fn train_on(labels: Option<&LabelSource>) -> String {
+    let from = labels.map_or(String::new(), |labels| format!(" --label-from {labels}"));
+    format!("\"voisin train genre{from}\" trains one")
 }
 
 impl Labelled {
@@ -327,7 +316,7 @@ impl Labelled {
             tell(GenreNews::NoHead(options.labels.clone()));
             return Ok(Ok(Self::near(near, options)));
         }
-        let tracks = match engine.genres().labelled_tracks(&source, &GroupBy::Artist) {
+        let tracks = match engine.genres().labelled_tracks(&source, GroupBy::Artist) {
             Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
@@ -366,7 +355,7 @@ impl Labelled {
         let method = GenreMethod::Vote {
             priors: std::mem::take(&mut near.priors),
             options: vote_options(),
-            mode: options.mode,
+            exact: options.exact,
             least_share: 0.0,
         };
         let count = near.count;
@@ -410,7 +399,7 @@ impl Labelled {
             GenreMethod::Vote {
                 priors,
                 options: vote_options(),
-                mode: options.mode,
+                exact: options.exact,
                 least_share: options.precision.unwrap_or(0.0),
             }
         };
@@ -448,7 +437,7 @@ impl Labelled {
             Voters::All(tracks) => Ok(tracks.seeds()),
             Voters::Near(_) => Ok(engine
                 .genres()
-                .labelled_tracks(&LabelSource::Tags, &GroupBy::Track)?
+                .labelled_tracks(&LabelSource::Tags, GroupBy::Track)?
                 .seeds()),
         }
     }
@@ -513,12 +502,11 @@ impl Labelled {
             GenreMethod::Vote {
                 priors,
                 options,
-                mode,
+                exact,
                 least_share,
             } => {
-                let votes = engine.with_index(|engine| {
-                    engine.vote(&seeds, &self.voters, priors, options, *mode)
-                })?;
+                engine.space()?;
+                let votes = engine.vote(&seeds, &self.voters, priors, options, *exact)?;
                 let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
                     let finding = Finding::Vote {
                         votes,

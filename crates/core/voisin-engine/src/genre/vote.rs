@@ -13,7 +13,7 @@ use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_explore::KnnGraph;
 use voisin_genre::{LabelCount, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};
-use voisin_index::{IndexError, Neighbor, SearchMode};
+use voisin_index::{IndexError, Neighbor};
 
 /// Default number of voters.
 const VOTERS: usize = 15;
@@ -110,7 +110,7 @@ impl Engine {
         voters: &Voters,
         priors: &Priors,
         options: &VoteOptions,
-        mode: SearchMode,
+        exact: bool,
     ) -> Result<Vec<(Votes, Vec<Evidence>)>, EngineError> {
         let dimension = seeds.first().map_or(0, |seed| seed.vector.len());
         let vectors = seeds
@@ -133,7 +133,7 @@ impl Engine {
         };
         // The search continues until enough labelled neighbours are found.
         let found =
-            self.search_until_all(vectors.view(), options.k, mode, None, |at, mut found| {
+            self.search_until_all(vectors.view(), options.k, exact, None, |at, mut found| {
                 ballots.read(self, found.iter().map(|neighbor| neighbor.id))?;
                 found.retain(|neighbor| votes_here(&ballots, &seeds[at], neighbor));
                 Ok(found)

@@ -2,15 +2,13 @@
 //! ±127.
 
 use std::arch::x86_64::{
-    __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_abs_epi8, _mm256_add_epi8,
-    _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_si128,
-    _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
-    _mm256_sad_epu8, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi64x, _mm256_setr_epi8,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sign_epi8, _mm256_srli_epi16,
-    _mm256_storeu_si256, _mm256_xor_si256,
+    __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_abs_epi8,
+    _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_setzero_si256, _mm256_sign_epi8, _mm256_xor_si256,
 };
 
-use super::{BLOCK, BitBlocks, BitMatch, QueryCode};
+use super::QueryCode;
 use crate::Isa;
 
 const LANES: usize = 32;
@@ -109,64 +107,4 @@ pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
         total = multiply_add(total, unbias(load(a)), unbias(load(b)));
     }
     reduce(total)
-}
-
-/// Set bits of each 64-bit lane: a table of nibbles, then sums of bytes.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn count_bits(x: __m256i) -> __m256i {
-    // The shuffle looks up each half of the register separately, so the sixteen counts are there
-    // twice.
-    let table = _mm256_setr_epi8(
-        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3,
-        3, 4,
-    );
-    let nibble = _mm256_set1_epi8(15);
-    let low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, nibble));
-    let high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(x), nibble));
-    _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256())
-}
-
-#[target_feature(enable = "avx2")]
-pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
-    let step = BLOCK * blocks.per_vector;
-    for (b, (block, &allowed)) in blocks
-        .words
-        .chunks_exact(step)
-        .zip(blocks.allowed)
-        .enumerate()
-    {
-        // Blocks without an allowed vector, most of them with a narrow filter, are not read.
-        if allowed == 0 {
-            continue;
-        }
-        let mut first = _mm256_setzero_si256();
-        let mut second = _mm256_setzero_si256();
-        for (words, &query) in block.chunks_exact(BLOCK).zip(query) {
-            let query = _mm256_set1_epi64x(query as i64);
-            first = _mm256_add_epi64(
-                first,
-                count_bits(_mm256_xor_si256(load(&words[..4]), query)),
-            );
-            second = _mm256_add_epi64(
-                second,
-                count_bits(_mm256_xor_si256(load(&words[4..]), query)),
-            );
-        }
-        let mut distances = [0_u64; BLOCK];
-        // SAFETY: the array holds two times 32 bytes.
-        unsafe {
-            _mm256_storeu_si256(distances.as_mut_ptr().cast(), first);
-            _mm256_storeu_si256(distances.as_mut_ptr().add(4).cast(), second);
-        }
-        for (lane, &distance) in distances.iter().enumerate() {
-            if distance <= u64::from(limit) && allowed >> lane & 1 == 1 {
-                let slot = blocks.first_slot + (b * BLOCK + lane) as u32;
-                out.push(BitMatch {
-                    slot,
-                    distance: distance as u32,
-                });
-            }
-        }
-    }
 }

@@ -1,22 +1,19 @@
-//! AVX-512: 64 products an instruction by VNNI, eight vectors' sign bits an instruction by
-//! VPOPCNTDQ.
+//! AVX-512: 64 products an instruction by VNNI.
 
 use std::arch::x86_64::{
     __m512i, _MM_HINT_T1, _mm_add_epi32, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32,
-    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm512_add_epi32, _mm512_add_epi64,
-    _mm512_castsi512_si256, _mm512_cmple_epu64_mask, _mm512_dpbusd_epi32,
-    _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi32,
-    _mm512_set1_epi8, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512,
-    _mm512_sub_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
-    _mm512_unpacklo_epi64, _mm512_xor_si512,
+    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm512_add_epi32, _mm512_castsi512_si256,
+    _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_reduce_add_epi32,
+    _mm512_set1_epi8, _mm512_setzero_si512, _mm512_sub_epi32, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
-use super::{ALIGN, BLOCK, BitBlocks, BitMatch, QueryCode};
+use super::{ALIGN, QueryCode};
 
 /// Rows fetched ahead of the one being multiplied, into the second cache.
 const AHEAD: usize = 48;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], sum: i32, out: &mut [i32]) {
     // With the width known at compile time, the whole query stays in registers; 256 and 512 bytes
     // are the usual widths.
@@ -117,7 +114,7 @@ fn reduce([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
     sums
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
     let zero = _mm512_setzero_si512();
     // The two cross products have a register each: the products of one line must not wait for each
@@ -149,7 +146,7 @@ pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
     ]
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
     let bias = _mm512_set1_epi8(-128);
     let mut total = _mm512_setzero_si512();
@@ -161,84 +158,4 @@ pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
         biased = _mm512_dpbusd_epi32(biased, bias, b);
     }
     _mm512_reduce_add_epi32(_mm512_sub_epi32(total, biased))
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
-    match query.len() {
-        4 => hamming_fixed::<4>(blocks, query, limit, out),
-        8 => hamming_fixed::<8>(blocks, query, limit, out),
-        n => hamming_with(
-            blocks,
-            n,
-            |w| _mm512_set1_epi64(query[w] as i64),
-            limit,
-            out,
-        ),
-    }
-}
-
-/// `N` words a vector, the query kept in registers.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-fn hamming_fixed<const N: usize>(
-    blocks: BitBlocks<'_>,
-    query: &[u64],
-    limit: u32,
-    out: &mut Vec<BitMatch>,
-) {
-    let mut q = [_mm512_setzero_si512(); N];
-    for (q, &word) in q.iter_mut().zip(query) {
-        *q = _mm512_set1_epi64(word as i64);
-    }
-    hamming_with(blocks, N, |w| q[w], limit, out);
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-fn hamming_with(
-    blocks: BitBlocks<'_>,
-    per_vector: usize,
-    query: impl Fn(usize) -> __m512i,
-    limit: u32,
-    out: &mut Vec<BitMatch>,
-) {
-    /// Blocks whose matches are collected together, as a branch per block is unpredictable.
-    const TOGETHER: usize = 4;
-    let limit = _mm512_set1_epi64(i64::from(limit));
-    let step = BLOCK * per_vector;
-    let mut distances = [0_u64; TOGETHER * BLOCK];
-    let groups = blocks
-        .words
-        .chunks(TOGETHER * step)
-        .zip(blocks.allowed.chunks(TOGETHER));
-    for (g, (words, allowed)) in groups.enumerate() {
-        let mut near = 0_u32;
-        let lanes = distances.chunks_exact_mut(BLOCK);
-        for (b, ((block, &allowed), distances)) in
-            words.chunks_exact(step).zip(allowed).zip(lanes).enumerate()
-        {
-            if allowed == 0 {
-                continue;
-            }
-            let mut counts = _mm512_setzero_si512();
-            for (w, words) in block.chunks_exact(BLOCK).enumerate() {
-                let differing = _mm512_xor_si512(load(words), query(w));
-                counts = _mm512_add_epi64(counts, _mm512_popcnt_epi64(differing));
-            }
-            near |= u32::from(_mm512_cmple_epu64_mask(counts, limit) & allowed) << (b * BLOCK);
-            assert!(distances.len() == BLOCK);
-            // SAFETY: the slice holds 64 bytes.
-            unsafe { _mm512_storeu_si512(distances.as_mut_ptr().cast(), counts) };
-        }
-        // Matches are rare, so iterating over the set bits is cheaper than over the lanes.
-        while near != 0 {
-            let lane = near.trailing_zeros() as usize;
-            near &= near - 1;
-            let slot = blocks.first_slot + (g * TOGETHER * BLOCK + lane) as u32;
-            out.push(BitMatch {
-                slot,
-                distance: distances[lane] as u32,
-            });
-        }
-    }
 }

@@ -71,100 +71,27 @@ impl Isa {
         wanted: (usize, usize),
         spare: &mut Vec<Scored>,
     ) -> Option<Scored> {
-        let (kept, bound) = self.best_to_front::<false>(found, wanted, spare)?;
+        let (least, most) = wanted;
+        assert!(0 < least && least <= most, "the best of none");
+        if found.len() <= most {
+            return None;
+        }
+        let (kept, bound) = match self.set() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Isa` is only made for what the processor has.
+            Set::Avx512 { .. } => unsafe { avx512::best_to_front(found, wanted, spare) },
+            _ => (least, *found.select_nth_unstable(least - 1).1),
+        };
         found.truncate(kept);
         Some(bound)
-    }
-
-    /// As [`keep_best`](Self::keep_best), but moves them to the front; returns how many.
-    ///
-    /// Panics if `least` is 0 or more than `most`.
-    #[inline]
-    pub fn split_best(
-        self,
-        found: &mut [Scored],
-        wanted: (usize, usize),
-        spare: &mut Vec<Scored>,
-    ) -> Option<(usize, Scored)> {
-        self.best_to_front::<true>(found, wanted, spare)
-    }
-
-    /// As [`split_best`](Self::split_best); without `ALL` the contents after the best are
-    /// arbitrary.
-    fn best_to_front<const ALL: bool>(
-        self,
-        found: &mut [Scored],
-        (least, most): (usize, usize),
-        spare: &mut Vec<Scored>,
-    ) -> Option<(usize, Scored)> {
-        assert!(0 < least && least <= most, "the best of none");
-        (found.len() > most).then(|| {
-            #[cfg(target_arch = "x86_64")]
-            if let Set::Avx512 { .. } = self.set() {
-                // SAFETY: an `Isa` is only made for what the processor has.
-                return unsafe { avx512::best_to_front::<ALL>(found, (least, most), spare) };
-            }
-            portable::best_to_front(found, least, spare)
-        })
-    }
-
-    /// The best of those that are worse than another.
-    #[inline]
-    pub fn best_after(self, all: &[Scored], other: Option<Scored>) -> Option<Scored> {
-        let least = other.map_or(0, |other| other.key().saturating_add(1));
-        let best = match self.set() {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Set::Avx512 { .. } => unsafe { avx512::best_from(all, least) },
-            _ => portable::best_from(all, least),
-        };
-        (best < u64::MAX).then(|| Scored::from(best))
-    }
-
-    /// Keeps those of `found` that are worse than one and better than another, in no order.
-    #[inline]
-    pub fn keep_between(self, found: &mut Vec<Scored>, better: Option<Scored>, worse: Scored) {
-        let least = better.map_or(0, |better| better.key().saturating_add(1));
-        match self.set() {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Set::Avx512 { .. } => unsafe { avx512::keep_between(found, least, worse.key()) },
-            _ => found.retain(|candidate| (least..worse.key()).contains(&candidate.key())),
-        }
-    }
-}
-
-mod portable {
-    use super::Scored;
-
-    /// The least key that is not below `least`.
-    #[inline(always)]
-    pub(super) fn best_from(all: &[Scored], least: u64) -> u64 {
-        let from = |candidate: &Scored| {
-            if candidate.key() < least {
-                u64::MAX
-            } else {
-                candidate.key()
-            }
-        };
-        all.iter().map(from).fold(u64::MAX, u64::min)
-    }
-
-    pub(super) fn best_to_front(
-        found: &mut [Scored],
-        least: usize,
-        _: &mut Vec<Scored>,
-    ) -> (usize, Scored) {
-        (least, *found.select_nth_unstable(least - 1).1)
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
-        _mm512_cmpge_epu64_mask, _mm512_cmplt_epu64_mask, _mm512_loadu_si512,
-        _mm512_mask_min_epu64, _mm512_maskz_compress_epi64, _mm512_min_epu64,
-        _mm512_reduce_min_epu64, _mm512_set1_epi64, _mm512_storeu_si512,
+        _mm512_cmplt_epu64_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi64,
+        _mm512_set1_epi64, _mm512_storeu_si512,
     };
 
     use super::Scored;
@@ -177,7 +104,7 @@ mod avx512 {
     const TURNS: usize = 64;
 
     #[target_feature(enable = "avx512f,popcnt")]
-    pub(super) fn best_to_front<const ALL: bool>(
+    pub(super) fn best_to_front(
         found: &mut [Scored],
         (least, most): (usize, usize),
         spare: &mut Vec<Scored>,
@@ -197,7 +124,7 @@ mod avx512 {
             let pivot = a.min(b).max(a.max(b).min(c));
             // By whole registers, without branches, which would be unpredictable.
             let better = partition(open, pivot, spare);
-            if ALL || kept + better < least {
+            if kept + better < least {
                 open[better..].copy_from_slice(spare);
             }
             // Too many are better: the bound lies among them, and the others are done.
@@ -220,54 +147,6 @@ mod avx512 {
             least,
             *found[kept..end].select_nth_unstable(least - 1 - kept).1,
         )
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn best_from(all: &[Scored], least: u64) -> u64 {
-        let low = _mm512_set1_epi64(least as i64);
-        // Two minima, so that a comparison does not wait for the one before it.
-        let mut best = [_mm512_set1_epi64(-1); 2];
-        let (pairs, rest) = all.as_chunks::<{ 2 * LANES }>();
-        for pair in pairs {
-            for (half, best) in best.iter_mut().enumerate() {
-                // SAFETY: a `Scored` is a `u64`, and there are two registers full of them.
-                let some = unsafe { _mm512_loadu_si512(pair.as_ptr().add(half * LANES).cast()) };
-                let mask = _mm512_cmpge_epu64_mask(some, low);
-                *best = _mm512_mask_min_epu64(*best, mask, *best, some);
-            }
-        }
-        let best = _mm512_reduce_min_epu64(_mm512_min_epu64(best[0], best[1]));
-        best.min(super::portable::best_from(rest, least))
-    }
-
-    #[target_feature(enable = "avx512f,popcnt")]
-    pub(super) fn keep_between(found: &mut Vec<Scored>, least: u64, end: u64) {
-        let low = _mm512_set1_epi64(least as i64);
-        let high = _mm512_set1_epi64(end as i64);
-        let n = found.len();
-        let from = found.as_mut_ptr();
-        let mut kept = 0;
-        let whole = n / LANES * LANES;
-        for at in (0..whole).step_by(LANES) {
-            // SAFETY: a `Scored` is a `u64`, and `kept ≤ at ≤ n - 8`: what is overwritten has been
-            // read.
-            unsafe {
-                let some = _mm512_loadu_si512(from.add(at).cast());
-                let mask = _mm512_cmplt_epu64_mask(some, high) & _mm512_cmpge_epu64_mask(some, low);
-                _mm512_storeu_si512(
-                    from.add(kept).cast(),
-                    _mm512_maskz_compress_epi64(mask, some),
-                );
-                kept += mask.count_ones() as usize;
-            }
-        }
-        for at in whole..n {
-            if (least..end).contains(&found[at].key()) {
-                found[kept] = found[at];
-                kept += 1;
-            }
-        }
-        found.truncate(kept);
     }
 
     /// Moves those of `all` that are better than `pivot` to the front and the others into `rest`;
@@ -380,29 +259,9 @@ mod tests {
                     .into_iter()
                     .flat_map(|isa| [0, 1, most / 2].map(|more| (isa, more)))
                 {
-                    let mut split = all.clone();
-                    let front = isa.split_best(&mut split, (most, most + more), &mut spare);
-                    split[..front.map_or(n, |front| front.0)].sort_unstable();
                     let mut got = all.clone();
                     let bound = isa.keep_best(&mut got, (most, most + more), &mut spare);
                     got.sort_unstable();
-                    assert_eq!(split[..got.len()], got, "{isa:?} {most} of {n}");
-                    split.sort_unstable();
-                    assert_eq!(split, want, "{isa:?} {most} of {n}");
-                    let better = want[(most - 1) / 2];
-                    let worse = want[most.min(n) - 1];
-                    let mut between = all.clone();
-                    isa.keep_between(&mut between, Some(better), worse);
-                    between.sort_unstable();
-                    let is_between =
-                        |candidate: &&Scored| better < **candidate && **candidate < worse;
-                    assert!(
-                        between.iter().eq(want.iter().filter(is_between)),
-                        "{isa:?} {most} of {n}"
-                    );
-                    assert_eq!(isa.best_after(&all, None), want.first().copied());
-                    let next = want.iter().find(|&&candidate| candidate > better).copied();
-                    assert_eq!(isa.best_after(&all, Some(better)), next);
                     let kept = got.len();
                     assert_eq!(got, want[..kept], "{isa:?} {most} of {n}");
                     assert_eq!(bound.is_some(), most + more < n);

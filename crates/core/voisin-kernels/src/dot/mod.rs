@@ -4,7 +4,7 @@
 //! A stored component is a byte biased by 128 (`u8 = value + 128`, value in [-127, 127]); a query's
 //! components are plain `i8`. All sums are exact in `i32` for up to 65 536 dimensions.
 //!
-//! For: sums of products and differing bits. Not for: choosing vectors or the meaning of a sum
+//! For: sums of products. Not for: choosing vectors or the meaning of a sum
 //! (`voisin-index`).
 
 use crate::Isa;
@@ -15,7 +15,6 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod best;
-mod floats;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -26,8 +25,6 @@ pub mod short;
 pub use query::Quantised;
 pub use rows::ProductRows;
 
-/// Vectors per block of sign bits.
-pub const BLOCK: usize = 8;
 /// Rows of a plane are padded to a multiple of this many bytes.
 pub const ALIGN: usize = 64;
 
@@ -48,35 +45,12 @@ pub struct QueryCode {
     pub lo_sum: i32,
 }
 
-/// A candidate of the scan of sign bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BitMatch {
-    /// Position of the vector in its segment.
-    pub slot: u32,
-    /// Number of differing signs.
-    pub distance: u32,
-}
-
-/// One run of blocks of sign bits.
-#[derive(Clone, Copy)]
-pub struct BitBlocks<'a> {
-    /// `[blocks][words][BLOCK]`
-    pub words: &'a [u64],
-    /// Words per vector.
-    pub per_vector: usize,
-    /// One byte per block; only vectors whose bit is set are compared.
-    pub allowed: &'a [u8],
-    /// Slot of the first vector.
-    pub first_slot: u32,
-}
-
 macro_rules! dispatch {
     ($isa:expr, $name:ident $(::<$($size:tt),+>)? ( $($argument:expr),* )) => {
         match $isa.set() {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 { integers: true, .. } => {
-                // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI and
-                // VPOPCNTDQ too.
+            Set::Avx512 { integers: true } => {
+                // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI too.
                 unsafe { avx512::$name$(::<$($size),+>)?($($argument),*) }
             }
             #[cfg(target_arch = "x86_64")]
@@ -129,23 +103,6 @@ impl Isa {
             "two rows of one plane"
         );
         dispatch!(self, dot8_stored(a, b))
-    }
-
-    /// Appends every allowed vector whose signs differ from the query's in at most `limit` places.
-    pub fn hamming(
-        self,
-        blocks: BitBlocks<'_>,
-        query: &[u64],
-        limit: u32,
-        out: &mut Vec<BitMatch>,
-    ) {
-        assert!(
-            query.len() == blocks.per_vector
-                && blocks.words.len() == blocks.allowed.len() * BLOCK * blocks.per_vector,
-            "blocks of {BLOCK} vectors with {} words each",
-            query.len()
-        );
-        dispatch!(self, hamming(blocks, query, limit, out));
     }
 
     /// Prefetches the cache line at the start of an item into the second cache, to which more lines
@@ -253,48 +210,6 @@ mod tests {
                     product * 255 * 255 * width as i64,
                     "{isa:?}"
                 );
-            }
-        }
-    }
-
-    #[test]
-    fn every_instruction_set_counts_the_same_bits() {
-        let mut rng = StdRng::seed_from_u64(4);
-        for per_vector in [1, 3, 4, 8, 9] {
-            let blocks = 13;
-            let words: Vec<u64> = (0..blocks * BLOCK * per_vector)
-                .map(|_| rng.random())
-                .collect();
-            let allowed: Vec<u8> = (0..blocks).map(|_| rng.random::<u8>()).collect();
-            let query: Vec<u64> = (0..per_vector).map(|_| rng.random()).collect();
-            let limit = per_vector as u32 * 32;
-            let mut want = Vec::new();
-            for slot in 0..blocks * BLOCK {
-                let block = slot / BLOCK;
-                let lane = slot % BLOCK;
-                let distance = (0..per_vector)
-                    .map(|w| {
-                        (words[(block * per_vector + w) * BLOCK + lane] ^ query[w]).count_ones()
-                    })
-                    .sum();
-                if allowed[block] >> lane & 1 == 1 && distance <= limit {
-                    want.push(BitMatch {
-                        slot: slot as u32 + 800,
-                        distance,
-                    });
-                }
-            }
-            assert!(!want.is_empty() && want.len() < blocks * BLOCK);
-            for isa in Isa::available() {
-                let mut got = Vec::new();
-                let blocks = BitBlocks {
-                    words: &words,
-                    per_vector,
-                    allowed: &allowed,
-                    first_slot: 800,
-                };
-                isa.hamming(blocks, &query, limit, &mut got);
-                assert_eq!(got, want, "{isa:?} {per_vector}");
             }
         }
     }

@@ -6,7 +6,7 @@ use std::arch::aarch64::{
     vld1q_u8, vmlal_high_s8, vmull_s8, vpadalq_s16, vreinterpretq_s8_u8,
 };
 
-use super::{BitBlocks, BitMatch, QueryCode, portable};
+use super::QueryCode;
 
 const LANES: usize = 16;
 
@@ -74,10 +74,4 @@ pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
         total = multiply_add(total, stored(a), stored(b));
     }
     vaddvq_s32(total)
-}
-
-/// The compiler already counts bits with NEON's `cnt` in the plain code.
-#[target_feature(enable = "neon")]
-pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
-    portable::hamming(blocks, query, limit, out);
 }

@@ -88,7 +88,7 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         // The blocks are summed two or four at a time, so a number of rows that is no multiple of
         // that goes row by row.
-        if let Set::Avx512 { integers: true, .. } = self.set()
+        if let Set::Avx512 { integers: true } = self.set()
             && rows.len().is_multiple_of(4 * ROWS)
         {
             let out = out.map(|out| {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError, GraphUse, window_set};
 use voisin_explore::clusters::{self, ClusterOptions, Clustering};
-use voisin_explore::duplicates::{DuplicateGroup, DuplicateOptions, PairComparer, duplicates};
+use voisin_explore::duplicates::{DuplicateGroup, NEIGHBOURS, PairComparer, duplicates};
 use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 use voisin_library::OpenMode;
 
@@ -70,20 +70,17 @@ pub fn clustered(
 
 /// Neighbours that are compared to find copies of a track.
 pub(crate) fn neighbours_of_duplicates(collection: &Collection) -> usize {
-    DuplicateOptions::default()
-        .neighbours
-        .min(collection.ids.len().saturating_sub(1))
+    NEIGHBOURS.min(collection.ids.len().saturating_sub(1))
 }
 
-/// Tracks that are the same recording; without a comparer, by their windows, lengths and titles alone.
+/// Tracks that are the same recording.
 ///
 /// - `graph`: of [`neighbours_of_duplicates`], with the rows of `meta`
 pub(crate) fn duplicate_groups(
     engine: &Engine,
     graph: &KnnGraph,
     meta: &[TrackMeta],
-    listener: Option<&dyn PairComparer>,
-    options: &DuplicateOptions,
+    listener: &dyn PairComparer,
 ) -> Result<Vec<DuplicateGroup>, EngineError> {
     let library = engine.library();
     let parts = engine.parts()?;
@@ -97,5 +94,5 @@ pub(crate) fn duplicate_groups(
             window_set(library, parts, track)
         }
     };
-    Ok(duplicates(graph, meta, source, listener, options)?)
+    Ok(duplicates(graph, meta, source, listener)?)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::similar::FarJson;
 use super::track::ListedJson;
 use voisin_base::track::TrackId;
-use voisin_engine::{Collection, Engine, EngineError, Seed, Standing};
+use voisin_engine::{Collection, Engine, EngineError, Standing};
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Entry, PlaylistOptions, playlist};
 use voisin_library::TrackSet;
@@ -46,17 +46,14 @@ pub struct PlaylistJson {
 
 impl PlaylistJson {
     /// As programs read it.
-    ///
-    /// - `seeds`: for notes on phrases
     pub fn new(
         engine: &Engine,
-        seeds: &[Seed],
         tracks: &[&TrackMeta],
         standing: Option<&Standing>,
     ) -> Result<Self, EngineError> {
         Ok(Self {
             items: ListedJson::list(engine, tracks)?,
-            far: FarJson::new(standing).of_seeds(seeds),
+            far: FarJson::new(standing),
         })
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::list::TrackJson;
 use super::lossy;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, Seed, SimilarTrack, Standing, sound_notes};
+use voisin_engine::{Engine, EngineError, Seed, SimilarTrack, Standing};
 use voisin_library::Descriptors;
 
 /// The tracks found, and their standing in this library.
@@ -102,14 +102,6 @@ impl FarJson {
             note,
         }
     }
-
-    /// Adds notes on seeds from phrases before its own note.
-    pub(crate) fn of_seeds(self, seeds: &[Seed]) -> Self {
-        let mut notes = sound_notes(seeds);
-        notes.extend(self.note);
-        let note = (!notes.is_empty()).then(|| notes.join("; "));
-        Self { note, ..self }
-    }
 }
 
 impl SimilarJson {
@@ -139,7 +131,7 @@ impl SimilarJson {
             });
         Self {
             seeds: seeds.iter().map(SeedJson::new).collect(),
-            far: FarJson::new(standing).of_seeds(seeds),
+            far: FarJson::new(standing),
             neighbours: neighbours.collect(),
         }
     }

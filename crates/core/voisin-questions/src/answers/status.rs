@@ -3,14 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::add::LeftOutFolder;
 use super::lossy;
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, grouped, with_causes};
 use voisin_engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
-use voisin_index::{
-    GraphAndLists, IndexError, IndexOptions, IndexSummary, SearchMode, VectorIndex, WaySpeeds,
-};
+use voisin_index::{IndexError, IndexOptions, VectorIndex};
 use voisin_library::Status;
 
 /// The library's index, from its header.
@@ -26,51 +22,13 @@ pub struct IndexJson {
     pub(crate) tombstones: usize,
 }
 
-/// How `--search auto` finds neighbours.
+/// How neighbours are found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SearchJson {
-    /// Method for the neighbours of one track.
+    /// `graph`, or `exact` in a library that is too small for one.
     pub mode: &'static str,
-    /// Method for those of many tracks at once.
-    pub batch_mode: &'static str,
-    /// The measurements for this choice when the index was built; null without a graph.
-    pub speeds: Option<SpeedsJson>,
     /// The reason, in words.
     pub why: String,
-}
-
-/// Queries a second on one thread.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct SpeedsJson {
-    /// Single queries.
-    pub alone: WaysJson,
-    /// Single queries with a filter that half of the tracks pass.
-    pub filtered: WaysJson,
-    /// Batches of queries.
-    pub batches: WaysJson,
-}
-
-/// By the HNSW graph and by the lists.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct WaysJson {
-    /// By the graph.
-    pub hnsw: u64,
-    /// By the lists.
-    pub lists: u64,
-}
-
-impl From<WaySpeeds> for SpeedsJson {
-    fn from(speeds: WaySpeeds) -> Self {
-        let ways = |ways: GraphAndLists| WaysJson {
-            hnsw: ways.graph as u64,
-            lists: ways.lists as u64,
-        };
-        Self {
-            alone: ways(speeds.alone),
-            filtered: ways(speeds.filtered),
-            batches: ways(speeds.batches),
-        }
-    }
 }
 
 /// The documented JSON of `status`.
@@ -86,8 +44,6 @@ pub struct StatusJson {
     pub windows: u64,
     /// Number of files that could not be added.
     pub failed: u64,
-    /// Bins, snapshots and system folders that the last runs left out.
-    pub left_out: Vec<LeftOutFolder>,
     /// The model's name.
     pub model: Option<String>,
     pub(crate) model_fingerprint: Option<String>,
@@ -141,9 +97,6 @@ pub struct HeadJson {
     pub retrain: bool,
     /// Why it is unusable, if it is.
     pub problem: Option<String>,
-    /// The next step in that case.
-    #[serde(skip)]
-    pub remedy: Option<Remedy>,
 }
 
 fn genre_head(engine: &Engine) -> Option<HeadJson> {
@@ -153,7 +106,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 .genres()
                 // Current labels from the source that it was
                 // trained with, not the library's.
-                .labelled_tracks(&head.source(), &GroupBy::Track);
+                .labelled_tracks(&head.source(), GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.
@@ -169,7 +122,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 retrain: share.as_ref().is_ok_and(|share| *share >= RETRAIN_SHARE),
                 changed_share: share.as_ref().ok().copied(),
                 problem: share.err(),
-                remedy: None,
             }
         }),
         // An unreadable head is shown with its error, not
@@ -184,7 +136,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             // It has no source of labels to train on again.
             retrain: false,
             problem: Some(with_causes(&error)),
-            remedy: error.remedy(),
         }),
     }
 }
@@ -200,14 +151,6 @@ impl StatusJson {
             files: status.files,
             windows: status.windows,
             failed: status.failures,
-            left_out: engine
-                .library()
-                .files()
-                .left_out()
-                .unwrap_or_default()
-                .iter()
-                .map(LeftOutFolder::from)
-                .collect(),
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),
@@ -278,84 +221,28 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             json.note = with_causes(&error);
         }
     }
-    let lists_from = IndexOptions::default().lists_from;
-    let tracks = count(status.vectors, "track");
-    let threshold = grouped(lists_from as u64);
-    let batch_mode = found
-        .as_ref()
-        .map_or(SearchMode::Scan, |index| index.batch_mode);
-    let speeds = found.as_ref().ok().and_then(|index| index.speeds);
-    let measured = speeds.map_or_else(String::new, |WaySpeeds { alone, batches, .. }| {
-        format!(
-            "; queries a second when it was built: graph {} alone and {} in batches, lists {} and {}",
-            grouped(alone.graph as u64),
-            grouped(batches.graph as u64),
-            grouped(alone.lists as u64),
-            grouped(batches.lists as u64),
-        )
-    });
-    let search = match found
+    // An index that will be rebuilt does not count.
+    let usable = found
         .as_ref()
         .ok()
-        // An index that will be rebuilt does not count.
-        .filter(|_| matches!(json.state, "current" | "behind"))
-    {
-        Some(IndexSummary {
-            mode: SearchMode::Hnsw,
-            ef: Some(width),
-            recall: Some(recall),
-            ..
-        }) => SearchJson {
-            mode: SearchMode::Hnsw.name(),
-            batch_mode: batch_mode.name(),
-            speeds: speeds.map(Into::into),
-            why: format!(
-                "{tracks}; from {threshold} on there is an HNSW graph (width {}: recall@10 {recall:.4} when it was built; filters that leave few tracks are scanned){measured}",
-                grouped(*width as u64)
-            ),
-        },
-        Some(
-            index @ IndexSummary {
-                lists: Some(lists), ..
-            },
-        ) => SearchJson {
-            mode: index.mode.name(),
-            batch_mode: batch_mode.name(),
-            speeds: speeds.map(Into::into),
-            why: format!(
-                "{tracks}; from {threshold} on lists are faster than a scan (it searches {} lists and compares their best {} tracks{}: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned){measured}",
-                grouped(lists.lists as u64),
-                grouped(lists.candidates as u64),
-                lists.read.map_or_else(String::new, |read| format!(
-                    ", reading the vectors of {}",
-                    grouped(read as u64)
-                )),
-                lists.recall,
-                lists.recall_error,
-            ),
-        },
-        None if status.vectors as usize >= lists_from => SearchJson {
-            mode: SearchMode::Hnsw.name(),
-            batch_mode: SearchMode::Lists.name(),
-            speeds: None,
-            why: format!(
-                "{tracks}; from {threshold} on the next search builds lists and an HNSW graph"
-            ),
-        },
-        Some(index) if status.vectors as usize >= lists_from => SearchJson {
-            mode: index.mode.name(),
-            batch_mode: batch_mode.name(),
-            speeds: None,
-            why: format!(
-                "{tracks}; the next add builds lists and an HNSW graph, as from {threshold} on they are faster"
-            ),
-        },
-        _ => SearchJson {
-            mode: SearchMode::Scan.name(),
-            batch_mode: SearchMode::Scan.name(),
-            speeds: None,
-            why: format!("{tracks}; up to {threshold} a scan is as fast as lists, and exact"),
-        },
-    };
+        .filter(|_| matches!(json.state, "current" | "behind"));
+    let measured = usable.and_then(|index| index.ef.zip(index.recall));
+    let search = searched(status.vectors as usize, measured);
     (json, search, found.map_or(0, |index| index.resident))
+}
+
+/// - `measured`: width and recall of the index's graph, if it has one
+fn searched(tracks: usize, measured: Option<(usize, f64)>) -> SearchJson {
+    let from = IndexOptions::default().graph_from;
+    let threshold = grouped(from as u64);
+    let why = match measured {
+        Some((width, recall)) => format!(
+            "from {threshold} tracks on single queries walk an HNSW graph and many go through lists (width {}: recall@10 {recall:.4} when it was built); with a filter all that pass it are compared",
+            grouped(width as u64)
+        ),
+        None if tracks >= from => format!("from {threshold} tracks on a graph is built"),
+        None => format!("below {threshold} tracks all are compared"),
+    };
+    let mode = if measured.is_some() { "graph" } else { "exact" };
+    SearchJson { mode, why }
 }

@@ -188,7 +188,7 @@ pub(super) async fn playlist(
             let (collection, list) = request.of_library(engine, &named, &[])?;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
-            let answer = PlaylistJson::new(engine, &named, &tracks, list.standing.as_ref())?;
+            let answer = PlaylistJson::new(engine, &tracks, list.standing.as_ref())?;
             bytes(generation, answer)
         });
         return Ok(written(answer.await?));
@@ -204,7 +204,7 @@ pub(super) async fn playlist(
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             bytes(
                 explored.generation,
-                PlaylistJson::new(&context.engine, &named, &tracks, list.standing.as_ref())?,
+                PlaylistJson::new(&context.engine, &tracks, list.standing.as_ref())?,
             )
         };
     let answer = state.once_explored(key, work).await?;

@@ -147,10 +147,10 @@ pub(crate) struct Series<'a> {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Curves in the unit square, optionally with the diagonal.
+/// Curves in the unit square, with the diagonal.
 ///
 /// - `names`: of the horizontal and the vertical axis
-pub(crate) fn curves(title: &str, names: [&str; 2], series: &[Series], diagonal: bool) -> Scene {
+pub(crate) fn curves(title: &str, names: [&str; 2], series: &[Series]) -> Scene {
     const SIDE: f64 = 340.0;
     const LEFT: f64 = 64.0;
     const UP: f64 = 40.0;
@@ -165,9 +165,7 @@ pub(crate) fn curves(title: &str, names: [&str; 2], series: &[Series], diagonal:
         [&shares(), &shares()],
         names,
     );
-    if diagonal {
-        scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
-    }
+    scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
     for (i, s) in series.iter().enumerate() {
         let colour = SERIES[i % SERIES.len()];
         scene.line(s.points.iter().copied().map(at).collect(), colour, 2.0);

@@ -322,7 +322,7 @@ impl FeatureSet for KeptSpectrograms {
         vec!["spectrograms".to_owned()]
     }
 
-    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let kept = self.path(file.info.content);
         if let Some(count) = self.whole(&kept) {
             return Ok(vec![count as f32]);
@@ -413,7 +413,13 @@ mod tests {
             .join("../../../data/demo/library/ambient/askyel-ambient-4.wav");
         let info = voisin_audio::probe(&song).unwrap();
         let why = kept
-            .compute(&SoundFile::new(&song, &info), &AtomicBool::new(false))
+            .compute(
+                SoundFile {
+                    path: &song,
+                    info: &info,
+                },
+                &AtomicBool::new(false),
+            )
             .unwrap_err();
         assert!(
             why.contains("cannot be kept in") && why.contains("repeat the command"),

@@ -48,12 +48,7 @@ fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError>
 fn network(config: &Config, classes: usize, device: Device) -> Result<StackTrain, LabError> {
     let (recipe, settings) = named(config)?;
     let stack = stack(&recipe, settings, classes)?;
-    Ok(StackTrain::new(
-        stack,
-        config.seed,
-        settings.initialise,
-        device,
-    ))
+    Ok(StackTrain::new(stack, config.seed, device))
 }
 
 fn stack(
@@ -372,7 +367,7 @@ impl FeatureSet for RunNetwork {
         self.columns.clone()
     }
 
-    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let decoded = self.reader.decode(file.path, file.info, stop)?;
         let cells = self.reader.example().cells();
         // The same crops as in the run's evaluation.

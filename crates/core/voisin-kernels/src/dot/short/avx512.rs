@@ -7,20 +7,18 @@ use std::arch::x86_64::{
     _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_loadu_si512,
     _mm512_maskz_compress_epi64, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8,
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srai_epi32,
-    _mm512_srav_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi32,
+    _mm512_storeu_si512, _mm512_ternarylogic_epi32,
 };
 
 use std::array::from_fn;
 
 use super::{
-    BLOCK_BYTES, BLOCK_BYTES_128, BLOCK_BYTES_256, GROUP, LANES, NAMES, NOBODY, OFFSETS, SCALES,
-    SHORT, ShortSearch, field_bits, groups, largest, word,
+    BLOCK_BYTES, CENTRE_BYTES, GROUP, LANES, LARGEST, NAMES, NOBODY, OFFSETS, SCALES, SHORT,
+    ShortSearch, word,
 };
 
 /// Blocks prefetched ahead of the one being compared.
 const AHEAD: usize = 3;
-/// Groups of a query that stay in registers.
-const HELD: usize = 16;
 /// Groups of a short code.
 const GROUPS: usize = SHORT / 4;
 
@@ -160,159 +158,97 @@ fn keys(score: __m512, names: __m512i) -> [__m512i; 2] {
     ]
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-    const GROUPS_128: usize = groups(BLOCK_BYTES_128);
-    const GROUPS_256: usize = groups(BLOCK_BYTES_256);
-    match const { groups(BYTES) } {
-        GROUPS_128 => near_groups::<BYTES, GROUPS_128, N>(blocks, to),
-        GROUPS_256 => near_groups::<BYTES, GROUPS_256, N>(blocks, to),
-        _ => near_groups::<BYTES, GROUPS, N>(blocks, to),
-    }
-}
-
-/// The query of each search, by groups; with their number known at compile time, no index is
+/// The components of each query by four; with their number known at compile time, no index is
 /// checked.
-fn by_groups<'a, const G: usize, const N: usize>(
-    to: &[ShortSearch<'a>; N],
-) -> [&'a [[i8; 4]; G]; N] {
-    to.each_ref().map(|to| {
-        to.query
-            .groups()
-            .first_chunk()
-            .expect("as many components as the codes have")
-    })
-}
-
-/// As [`by_groups`], of each field.
-fn by_fields<'a, const FIELDS: usize, const N: usize>(
-    to: &[ShortSearch<'a>; N],
-) -> [&'a [[[i8; 4]; GROUPS]; FIELDS]; N] {
-    let by_field = |groups: &'a [[i8; 4]]| groups.as_chunks().0.first_chunk();
+fn by_groups<'a, const N: usize>(to: &[ShortSearch<'a>; N]) -> [&'a [[i8; 4]; 2 * GROUPS]; N] {
     to.each_ref()
-        .map(|to| by_field(to.query.groups()).expect("as many components as the codes have"))
+        .map(|to| to.query.groups().first_chunk().expect("all components"))
 }
 
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-fn near_groups<const BYTES: usize, const G: usize, const N: usize>(
-    blocks: &[u8],
-    mut to: [ShortSearch<'_>; N],
-) {
-    let queries = by_groups::<G, N>(&to);
-    // A single query fits into registers beside its sums; several would spill and are read from the
-    // first cache.
-    let mut held = [_mm512_setzero_si512(); HELD];
-    if const { N == 1 && G <= HELD } {
-        for group in 0..HELD {
-            held[group] = _mm512_set1_epi32(word(queries[0][group]));
-        }
-    }
-    // The bias of the codes adds 128 times the query's sum to each sum of products.
-    let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-128 * to[at].query.sum));
-    let sums = |[block]: &[[u8; BYTES]; 1]| [products(block, &queries, &held, &bias)];
-    with_sums::<BYTES, 1, N>(blocks, &mut to, sums, sums);
-}
-
-/// Sums of products of codes of a byte a component.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-fn products<const BYTES: usize, const G: usize, const N: usize>(
-    block: &[u8; BYTES],
-    queries: &[&[[i8; 4]; G]; N],
-    held: &[__m512i; HELD],
-    bias: &[__m512i; N],
-) -> [__m512i; N] {
+pub(super) fn near_bytes<const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
     /// Sums that do not wait for each other.
     const CHAINS: usize = 4;
-    let mut sums = [[_mm512_setzero_si512(); CHAINS]; N];
-    // In steps of this, each sum is known at compile time and stays in a register.
-    for first in (0..G).step_by(CHAINS) {
-        for group in 0..CHAINS {
-            let chain = group % const { CHAINS.div_ceil(N) };
-            let group = first + group;
-            let codes = load(block, GROUP * group);
-            for at in 0..N {
-                let is_held = const { N == 1 && G <= HELD };
-                let q = if is_held {
-                    held[group]
-                } else {
-                    _mm512_set1_epi32(word(queries[at][group]))
-                };
-                sums[at][chain] = _mm512_dpbusd_epi32(sums[at][chain], codes, q);
+    let queries = by_groups(&to);
+    // The bias of the codes adds 128 times the query's sum to each sum of products.
+    let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-128 * to[at].query.sum));
+    let sums = |[block]: &[[u8; CENTRE_BYTES]; 1]| {
+        let mut sums = [[_mm512_setzero_si512(); CHAINS]; N];
+        // In steps of this, each sum is known at compile time and stays in a register.
+        for first in (0..2 * GROUPS).step_by(CHAINS) {
+            for group in 0..CHAINS {
+                let chain = group % const { CHAINS.div_ceil(N) };
+                let group = first + group;
+                let codes = load(block, GROUP * group);
+                for at in 0..N {
+                    let q = _mm512_set1_epi32(word(queries[at][group]));
+                    sums[at][chain] = _mm512_dpbusd_epi32(sums[at][chain], codes, q);
+                }
             }
         }
-    }
-    from_fn(|at| {
-        let [a, b, c, d] = sums[at];
-        let all = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
-        _mm512_add_epi32(all, bias[at])
-    })
+        [from_fn(|at| {
+            let [a, b, c, d] = sums[at];
+            let all = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+            _mm512_add_epi32(all, bias[at])
+        })]
+    };
+    with_sums::<CENTRE_BYTES, 1, N>(blocks, &mut to, sums, sums);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-pub(super) fn near_fields<const FIELDS: usize, const N: usize>(
-    blocks: &[u8],
-    to: [ShortSearch<'_>; N],
-) {
+pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
     // Eight sums that do not wait for each other.
-    match const { (N, FIELDS) } {
-        (1, 2) => near_fields_in::<4, FIELDS, N>(blocks, to),
-        (1, _) => near_fields_in::<2, FIELDS, N>(blocks, to),
-        _ => near_fields_in::<1, FIELDS, N>(blocks, to),
+    if const { N == 1 } {
+        near_fields_in::<4, N>(blocks, to);
+    } else {
+        near_fields_in::<1, N>(blocks, to);
     }
 }
 
 /// As [`near_fields`], several blocks at once.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-fn near_fields_in<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
+fn near_fields_in<const BLOCKS: usize, const N: usize>(
     blocks: &[u8],
     mut to: [ShortSearch<'_>; N],
 ) {
-    let queries = by_fields::<FIELDS, N>(&to);
-    let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-largest(FIELDS) * to[at].query.sum));
+    let queries = by_groups(&to);
+    let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-LARGEST * to[at].query.sum));
     with_sums::<BLOCK_BYTES, BLOCKS, N>(
         blocks,
         &mut to,
-        |some| products_of_fields::<BLOCKS, FIELDS, N>(some, &queries, &bias),
-        |some| products_of_fields::<1, FIELDS, N>(some, &queries, &bias),
+        |some| products_of_fields::<BLOCKS, N>(some, &queries, &bias),
+        |some| products_of_fields::<1, N>(some, &queries, &bias),
     );
 }
 
-/// Sums of products of codes whose bytes have fields.
+/// Sums of products of codes whose bytes have two fields.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-fn products_of_fields<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
+fn products_of_fields<const BLOCKS: usize, const N: usize>(
     blocks: &[[u8; BLOCK_BYTES]; BLOCKS],
-    queries: &[&[[[i8; 4]; GROUPS]; FIELDS]; N],
+    queries: &[&[[i8; 4]; 2 * GROUPS]; N],
     bias: &[__m512i; N],
 ) -> BlockSums<BLOCKS, N> {
-    let shift = |field: usize| (field_bits(FIELDS) * field) as i32;
-    let masks: [__m512i; FIELDS] =
-        from_fn(|field| _mm512_set1_epi8((largest(FIELDS) << shift(field)) as i8));
-    // An unshifted field is its value times a power of two.
-    let mut sums = [[[_mm512_setzero_si512(); FIELDS]; N]; BLOCKS];
+    let low = _mm512_set1_epi8(LARGEST as i8);
+    let high = _mm512_set1_epi8((LARGEST << 4) as i8);
+    let mut sums = [[[_mm512_setzero_si512(); 2]; N]; BLOCKS];
     for group in 0..GROUPS {
         let codes: [__m512i; BLOCKS] = from_fn(|b| load(&blocks[b], GROUP * group));
-        for field in 0..FIELDS {
-            // Fields are masked in place instead of shifted down: the shift is exact on the sum and
-            // done once there.
-            let codes = codes.map(|codes| _mm512_and_si512(codes, masks[field]));
+        for (field, mask) in [low, high].into_iter().enumerate() {
+            // The upper field is masked in place instead of shifted down: the shift is exact on the
+            // sum and done once there.
+            let codes = codes.map(|codes| _mm512_and_si512(codes, mask));
             for at in 0..N {
-                let q = _mm512_set1_epi32(word(queries[at][field][group]));
+                let q = _mm512_set1_epi32(word(queries[at][GROUPS * field + group]));
                 for b in 0..BLOCKS {
                     sums[b][at][field] = _mm512_dpbusd_epi32(sums[b][at][field], codes[b], q);
                 }
             }
         }
     }
-    let total = |sums: [__m512i; FIELDS], at: usize| {
-        let mut sum = _mm512_setzero_si512();
-        for field in 0..FIELDS {
-            let shifted = _mm512_srav_epi32(sums[field], _mm512_set1_epi32(shift(field)));
-            sum = _mm512_add_epi32(sum, shifted);
-        }
+    let total = |[low, high]: [__m512i; 2], at: usize| {
+        let sum = _mm512_add_epi32(low, _mm512_srai_epi32::<4>(high));
         _mm512_add_epi32(bias[at], _mm512_add_epi32(sum, sum))
     };
     sums.map(|sums| from_fn(|at| total(sums[at], at)))

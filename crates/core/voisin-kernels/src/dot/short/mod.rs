@@ -4,10 +4,9 @@
 //! block: codes u8 [16 groups of four bytes, 16 vectors, 4] · scale f32 [16] · offset f32 [16] · name u32 [16]
 //! ```
 //!
-//! Little-endian. A byte is one component, biased by 128 and within ±127, or it has fields: two of
-//! 4 bits or four of 2, which stand for odd numbers (of 2 bits -3, -1, 1 and 3). Byte `i` then has
-//! the components `i`, `64 + i` and, of 2 bits, `128 + i` and `192 + i`, lowest bits first. Codes
-//! of 128 and 256 bytes are compared with queries of as many components, too. A vector's score is
+//! Little-endian. A byte has two fields of 4 bits, which stand for odd numbers from -15 to 15: byte
+//! `i` has the components `i` and `64 + i`, lowest bits first. Centres have a byte for each of 128
+//! components, biased by 128 and within ±127. A vector's score is
 //! `Σ code · query · scale · factor + offset`: an exact sum of integers, then two products and a
 //! sum, each rounded by itself, so every instruction set gives the same bits.
 
@@ -22,9 +21,10 @@ pub const SHORT: usize = 64;
 pub const LANES: usize = 16;
 /// Bytes of a block of short codes.
 pub const BLOCK_BYTES: usize = block_bytes(SHORT);
-/// Bytes of blocks of codes of 128 and 256 bytes.
-const BLOCK_BYTES_128: usize = block_bytes(128);
-const BLOCK_BYTES_256: usize = block_bytes(256);
+/// Components of a short code, of a centre and of a query.
+pub const COMPONENTS: usize = 2 * SHORT;
+/// Bytes of a block of centres.
+pub const CENTRE_BYTES: usize = block_bytes(COMPONENTS);
 /// The name of an empty place in a block.
 pub const NOBODY: u32 = u32::MAX;
 
@@ -35,48 +35,22 @@ const OFFSETS: usize = 2 * GROUP;
 const NAMES: usize = GROUP;
 
 /// Bytes of a block of codes of this many bytes.
-pub const fn block_bytes(code: usize) -> usize {
+const fn block_bytes(code: usize) -> usize {
     code * LANES + SCALES
 }
 
-/// Components of a short code, of this many bits each.
-pub const fn components(bits: usize) -> usize {
-    8 / bits * SHORT
-}
-
-/// Bits of a field, with this many fields per byte.
-const fn field_bits(fields: usize) -> usize {
-    8 / fields
-}
-
 /// The largest value of a field; the least is its negative.
-const fn largest(fields: usize) -> i32 {
-    (1 << field_bits(fields)) - 1
-}
+const LARGEST: i32 = 15;
 
-/// The most groups of bytes, a power of two, whose summed products with a query's fit into 16 bits.
-///
-/// - `products`: in a sum, of each group
-/// - `largest`: of the numbers that a field may hold
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const fn whole_sums(mut groups: usize, products: usize, largest: i32) -> usize {
-    while groups * products * largest as usize * 127 > i16::MAX as usize {
-        groups /= 2;
-    }
-    groups
-}
-
-/// A query and the kind of codes it is compared with.
+/// A query to compare with codes.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortQuery<'a> {
-    /// The components, one signed byte each: 64, 128 or 256.
+    /// The [`COMPONENTS`].
     pub code: &'a [i8],
     /// Sum of `code`.
     pub sum: i32,
     /// Value of one step of `code`.
     pub factor: f32,
-    /// Bits of a component of the codes: 8, or 4 for 128 components and 2 for 256.
-    pub bits: usize,
 }
 
 impl<'a> ShortQuery<'a> {
@@ -84,11 +58,6 @@ impl<'a> ShortQuery<'a> {
     fn groups(self) -> &'a [[i8; 4]] {
         self.code.as_chunks().0
     }
-}
-
-/// Groups of a block of this many bytes.
-const fn groups(block: usize) -> usize {
-    (block - SCALES) / GROUP
 }
 
 #[inline]
@@ -155,50 +124,27 @@ impl Isa {
         self.near_each(blocks, [ShortSearch { query, limit, out }]);
     }
 
-    /// As [`near`](Self::near) for each of some queries of one kind, which read the blocks
-    /// together.
+    /// As [`near`](Self::near) for each of some queries, which read the blocks together.
     #[inline]
     pub fn near_each<const N: usize>(self, blocks: &[u8], to: [ShortSearch<'_>; N]) {
-        /// A constant block size makes the division fast.
-        fn check<const BYTES: usize>(blocks: &[u8]) {
-            assert!(
-                blocks.len().is_multiple_of(BYTES),
-                "whole blocks of {BYTES} bytes"
-            );
-        }
-        // All queries of a kernel share constants: the first one's length and bits.
-        let Some(first) = to.first().map(|to| (to.query.code.len(), to.query.bits)) else {
-            return;
-        };
-        assert!(
-            to.iter()
-                .all(|to| (to.query.code.len(), to.query.bits) == first),
-            "queries of one kind"
-        );
-        match first {
-            (64, 8) => {
-                check::<BLOCK_BYTES>(blocks);
-                dispatch!(self, near::<BLOCK_BYTES, N>(blocks, to));
-            }
-            (128, 8) => {
-                check::<BLOCK_BYTES_128>(blocks);
-                dispatch!(self, near::<BLOCK_BYTES_128, N>(blocks, to));
-            }
-            (256, 8) => {
-                check::<BLOCK_BYTES_256>(blocks);
-                dispatch!(self, near::<BLOCK_BYTES_256, N>(blocks, to));
-            }
-            (128, 4) => {
-                check::<BLOCK_BYTES>(blocks);
-                dispatch!(self, near_fields::<2, N>(blocks, to));
-            }
-            (256, 2) => {
-                check::<BLOCK_BYTES>(blocks);
-                dispatch!(self, near_fields::<4, N>(blocks, to));
-            }
-            (components, bits) => panic!("{components} components of {bits} bits"),
-        }
+        check::<BLOCK_BYTES>(blocks);
+        dispatch!(self, near_fields::<N>(blocks, to));
     }
+
+    /// As [`near_each`](Self::near_each), of centres.
+    #[inline]
+    pub fn near_centres<const N: usize>(self, blocks: &[u8], to: [ShortSearch<'_>; N]) {
+        check::<CENTRE_BYTES>(blocks);
+        dispatch!(self, near_bytes::<N>(blocks, to));
+    }
+}
+
+/// A constant block size makes the division fast.
+fn check<const BYTES: usize>(blocks: &[u8]) {
+    assert!(
+        blocks.len().is_multiple_of(BYTES),
+        "whole blocks of {BYTES} bytes"
+    );
 }
 
 /// Appends the marked vectors of a block; kept small, as the branch is unpredictable.
@@ -221,60 +167,47 @@ fn collect<const BYTES: usize>(
 
 mod portable {
     use super::{
-        BLOCK_BYTES, GROUP, LANES, SHORT, Scored, ShortQuery, ShortSearch, collect, field_bits,
-        largest, read,
+        BLOCK_BYTES, CENTRE_BYTES, GROUP, LANES, LARGEST, SHORT, Scored, ShortQuery, ShortSearch,
+        collect, read,
     };
 
-    pub(super) fn near<const BYTES: usize, const N: usize>(
-        blocks: &[u8],
-        to: [ShortSearch<'_>; N],
-    ) {
-        to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
-    }
-
-    fn near_one<const BYTES: usize>(
-        blocks: &[u8],
-        ShortSearch { query, limit, out }: ShortSearch<'_>,
-    ) {
-        for block in blocks.as_chunks::<BYTES>().0 {
-            let mut sums = [0_i32; LANES];
-            for (codes, query) in block.chunks_exact(GROUP).zip(query.code.chunks_exact(4)) {
-                for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
-                    for (&x, &q) in codes.iter().zip(query) {
-                        *sum += i32::from((x ^ 0x80) as i8) * i32::from(q);
-                    }
-                }
+    pub(super) fn near_bytes<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+        let value = |x: u8| i32::from((x ^ 0x80) as i8);
+        for ShortSearch { query, limit, out } in to {
+            for block in blocks.as_chunks::<CENTRE_BYTES>().0 {
+                let mut sums = [0_i32; LANES];
+                add_products(&mut sums, block, query.code, value);
+                score(block, &sums, query, limit, out);
             }
-            score(block, &sums, query, limit, out);
         }
     }
 
-    pub(super) fn near_fields<const FIELDS: usize, const N: usize>(
-        blocks: &[u8],
-        to: [ShortSearch<'_>; N],
-    ) {
-        to.into_iter()
-            .for_each(|to| near_fields_one::<FIELDS>(blocks, to));
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+        for ShortSearch { query, limit, out } in to {
+            let (low, high) = query.code.split_at(SHORT);
+            for block in blocks.as_chunks::<BLOCK_BYTES>().0 {
+                let mut sums = [0_i32; LANES];
+                add_products(&mut sums, block, low, |x| 2 * i32::from(x & 15) - LARGEST);
+                add_products(&mut sums, block, high, |x| 2 * i32::from(x >> 4) - LARGEST);
+                score(block, &sums, query, limit, out);
+            }
+        }
     }
 
-    fn near_fields_one<const FIELDS: usize>(
-        blocks: &[u8],
-        ShortSearch { query, limit, out }: ShortSearch<'_>,
+    /// - `value`: of a byte of the codes
+    #[inline(always)]
+    fn add_products(
+        sums: &mut [i32; LANES],
+        block: &[u8],
+        query: &[i8],
+        value: impl Fn(u8) -> i32,
     ) {
-        let largest = largest(FIELDS);
-        for block in blocks.as_chunks::<BLOCK_BYTES>().0 {
-            let mut sums = [0_i32; LANES];
-            for (field, query) in query.code.chunks_exact(SHORT).enumerate().take(FIELDS) {
-                for (codes, query) in block.chunks_exact(GROUP).zip(query.chunks_exact(4)) {
-                    for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
-                        for (&x, &q) in codes.iter().zip(query) {
-                            let x = i32::from(x >> (field_bits(FIELDS) * field)) & largest;
-                            *sum += (2 * x - largest) * i32::from(q);
-                        }
-                    }
+        for (codes, query) in block.chunks_exact(GROUP).zip(query.chunks_exact(4)) {
+            for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
+                for (&x, &q) in codes.iter().zip(query) {
+                    *sum += value(x) * i32::from(q);
                 }
             }
-            score(block, &sums, query, limit, out);
         }
     }
 
@@ -312,22 +245,28 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     /// The components of a code.
-    fn components(code: &[u8], bits: usize) -> Vec<i32> {
-        let value_of = |byte: u8, field: usize| match bits {
-            4 => [-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15]
-                [usize::from(byte >> (4 * field) & 15)],
-            2 => [-3, -1, 1, 3][usize::from(byte >> (2 * field) & 3)],
-            _ => i32::from(byte) - 128,
-        };
-        (0..8 / bits)
-            .flat_map(|field| code.iter().map(move |&byte| value_of(byte, field)))
+    fn components(code: &[u8]) -> Vec<i32> {
+        if code.len() == COMPONENTS {
+            return code.iter().map(|&byte| i32::from(byte) - 128).collect();
+        }
+        let field = |byte: u8| 2 * i32::from(byte & 15) - 15;
+        let low = code.iter().map(|&byte| field(byte));
+        low.chain(code.iter().map(|&byte| field(byte >> 4)))
             .collect()
+    }
+
+    fn near<const N: usize>(isa: Isa, bytes: usize, blocks: &[u8], to: [ShortSearch<'_>; N]) {
+        if bytes == SHORT {
+            isa.near_each(blocks, to);
+        } else {
+            isa.near_centres(blocks, to);
+        }
     }
 
     #[test]
     fn every_instruction_set_finds_the_same_with_the_same_scores() {
         let mut rng = StdRng::seed_from_u64(5);
-        for (bytes, bits) in [(64, 8), (128, 8), (256, 8), (64, 4), (64, 2)] {
+        for bytes in [SHORT, COMPONENTS] {
             let n = 16 * 9 - 5;
             let mut blocks = empty_blocks(n, bytes);
             let mut codes = Vec::new();
@@ -348,18 +287,17 @@ mod tests {
                 let block = &blocks[i / LANES * block_bytes(bytes)..][..block_bytes(bytes)];
                 assert_eq!(read(block, i % LANES), (scale, offset, 1000 + i as u32));
                 assert_eq!(super::code(block, i % LANES)[..], code[..SHORT]);
-                codes.push((components(&code, bits), scale, offset));
+                codes.push((components(&code), scale, offset));
             }
             for extreme in [None, Some(127), Some(-127)] {
-                let code: Vec<i8> = (0..bytes * 8 / bits)
-                    .map(|_| extreme.unwrap_or_else(|| rng.random_range(-127..=127)))
-                    .collect();
+                let code: [i8; COMPONENTS] = std::array::from_fn(|_| {
+                    extreme.unwrap_or_else(|| rng.random_range(-127..=127))
+                });
                 let sum = code.iter().map(|&x| i32::from(x)).sum();
                 let query = ShortQuery {
                     code: &code,
                     sum,
                     factor: 0.01,
-                    bits,
                 };
                 let all: Vec<Scored> = codes
                     .iter()
@@ -387,9 +325,9 @@ mod tests {
                     let mut got = [const { Vec::new() }; 4];
                     let mut each = [const { Vec::new() }; 4];
                     for (&limit, out) in limits.iter().zip(&mut got) {
-                        isa.near(&blocks, query, limit, out);
+                        near(isa, bytes, &blocks, [ShortSearch { query, limit, out }]);
                     }
-                    assert_eq!(got, want, "{isa:?} {bytes} {bits} {extreme:?}");
+                    assert_eq!(got, want, "{isa:?} {bytes} {extreme:?}");
                     // Four queries together, each with its own limit and factor.
                     let mut factors = [1., 1., 2., 0.5].into_iter().zip(limits);
                     let together = each.each_mut().map(|out| {
@@ -403,7 +341,7 @@ mod tests {
                             out,
                         }
                     });
-                    isa.near_each(&blocks, together);
+                    near(isa, bytes, &blocks, together);
                     let mut alone = [const { Vec::new() }; 4];
                     for ((factor, limit), out) in
                         [1., 1., 2., 0.5].into_iter().zip(limits).zip(&mut alone)
@@ -412,9 +350,14 @@ mod tests {
                             factor: factor * query.factor,
                             ..query
                         };
-                        Isa::PORTABLE.near(&blocks, query, limit, out);
+                        near(
+                            Isa::PORTABLE,
+                            bytes,
+                            &blocks,
+                            [ShortSearch { query, limit, out }],
+                        );
                     }
-                    assert_eq!(each, alone, "{isa:?} {bytes} {bits} {extreme:?}");
+                    assert_eq!(each, alone, "{isa:?} {bytes} {extreme:?}");
                 }
             }
         }

@@ -1,0 +1,216 @@
+//! `voisin train`.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::cli::Ending;
+use crate::cli::args::{ReportFormat, TrainArgs};
+use crate::cli::context::Context;
+use crate::cli::render::track::lossy;
+use crate::cli::render::{self, count};
+use voisin_engine::{GenreHead, LabelledTracks};
+use voisin_genre::{FitOptions, FusionPart, Genre, Settings};
+use voisin_questions::answers::genre::{SmallGenre, TrainedJson};
+
+pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine()?;
+    let options = FitOptions {
+        min_tracks: args.min_tracks as usize,
+        folds: args.folds as usize,
+        seed: args.random.random_seed,
+        ..FitOptions::default()
+    };
+    let start = Instant::now();
+    let before = engine.genres().label_source();
+    let source = args.label_from.clone().unwrap_or_else(|| before.clone());
+    let busy = context
+        .console
+        .busy("training and validating the genre head");
+    let (head, tracks) = engine.genres().train_genre(&source, &options)?;
+    drop(busy);
+    // The head's labels and the library's must have the same source.
+    engine.genres_mut().set_label_source(&source)?;
+    let now = engine.genres().label_source();
+    if now != before {
+        context.console.note(&format!(
+            "from now on this library's labels come from {now}, not from {before} (\"voisin labels {before}\" restores that)"
+        ));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    if tracks.unmatched > 0 {
+        context.console.warn(&format!(
+            "{} of the label file named no track of this library",
+            count(tracks.unmatched as u64, "line")
+        ));
+    }
+    let small: Vec<SmallGenre> = head
+        .model
+        .genres_without_head()
+        .into_iter()
+        .map(|genre| SmallGenre {
+            genre: genre.to_string(),
+            tracks: tracks
+                .labels
+                .iter()
+                .filter(|genres_of_track| genres_of_track.contains(genre))
+                .count(),
+        })
+        .collect();
+    let path = lossy(&engine.genres().genre_model_path());
+    if args.format == ReportFormat::Json {
+        render::print_json(&TrainedJson {
+            path,
+            model_fingerprint: &head.provenance.fingerprint,
+            training_digest: head.model.training_digest(),
+            labels: &head.provenance.labels,
+            tracks: head.model.tracks(),
+            genres: head.model.genres(),
+            without_head: small,
+            quality: head.model.quality(),
+            settings: head.model.settings(),
+            answers_by: head.model.fusion().part,
+            seconds,
+        })?;
+        return Ok(Ending::Fine);
+    }
+    context.console.detail(&settings(&head));
+    for line in report(&head, &tracks, &small, args.min_tracks, seconds) {
+        render::print_line(&render::terminal_safe(&line))?;
+    }
+    render::print_line(&render::terminal_safe(&format!(
+        "saved:    {path} (model {}, training set {})",
+        short(&head.provenance.fingerprint),
+        short(head.model.training_digest())
+    )))?;
+    Ok(Ending::Fine)
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// The settings that validation chose.
+fn settings(head: &GenreHead) -> String {
+    let Settings { penalty, vote, .. } = head.model.settings();
+    format!(
+        "head: logistic regression, penalty {penalty}; vote: {} neighbours, temperature {}, prior correction {}; calibration error {:.3}",
+        vote.k,
+        vote.temperature,
+        vote.prior_correction,
+        head.model.quality().calibration_error
+    )
+}
+
+fn report(
+    head: &GenreHead,
+    tracks: &LabelledTracks,
+    small: &[SmallGenre],
+    min_tracks: u32,
+    seconds: f64,
+) -> Vec<String> {
+    let model = &head.model;
+    let quality = model.quality();
+    let mut lines = vec![format!(
+        "trained on {} of {} in {seconds:.1} s (labels from {})",
+        count(model.tracks() as u64, "track"),
+        count(model.genres().len() as u64, "genre"),
+        head.provenance.labels
+    )];
+    let sampled = tracks.labelled().saturating_sub(model.tracks());
+    if sampled > 0 {
+        lines.push(format!(
+            "sampled:  {} more left out, by whole artists",
+            count(sampled as u64, "labelled track")
+        ));
+    }
+    let is_headless = model.settings().head_classes.is_empty();
+    if is_headless {
+        lines.push(format!(
+            "head:     none: at least two genres of {min_tracks} tracks by several artists are needed; neighbours alone"
+        ));
+    }
+    let with_head = if is_headless {
+        String::new()
+    } else {
+        let head = percent(quality.head_accuracy);
+        let both = percent(quality.fused_accuracy);
+        format!(", head alone {head}, both {both}")
+    };
+    lines.push(format!(
+        "quality:  {} right on {} left out (neighbours alone {}{with_head})",
+        percent(quality.accuracy),
+        if quality.knows_groups() {
+            "artists"
+        } else {
+            "tracks"
+        },
+        percent(quality.vote_accuracy)
+    ));
+    if let Some((genre, share)) = commonest(&tracks.labels) {
+        lines.push(format!(
+            "compare:  {genre} for every track would be right for {}",
+            percent(share)
+        ));
+    }
+    if !is_headless {
+        let chosen = match model.fusion().part {
+            FusionPart::Vote => "the neighbours alone",
+            FusionPart::Head => "the head alone",
+            FusionPart::Fused => "head and neighbours together",
+        };
+        lines.push(format!(
+            "answers:  by {chosen}: the simplest that is not significantly worse than the best"
+        ));
+    }
+    if !quality.knows_groups() {
+        lines.push(
+            "artists:  no two tracks are known to share one, so copies may be on both sides of a split: the quality is at most this"
+                .to_owned(),
+        );
+    }
+    if !is_headless && !small.is_empty() {
+        let names: Vec<String> = small
+            .iter()
+            .map(|s| format!("{} ({})", s.genre, s.tracks))
+            .collect();
+        lines.push(format!(
+            "too small: fewer than {min_tracks} tracks, so neighbours alone decide for {}",
+            names.join(", ")
+        ));
+    }
+    lines
+}
+
+/// The genre that most of the labelled tracks have, and the share of them that do.
+fn commonest(labels: &[Vec<Genre>]) -> Option<(&Genre, f64)> {
+    let mut counts: BTreeMap<&Genre, usize> = BTreeMap::new();
+    for genre in labels.iter().flatten() {
+        *counts.entry(genre).or_default() += 1;
+    }
+    let labelled = labels.iter().filter(|genres| !genres.is_empty()).count();
+    // A track with two genres counts for both, as either would be a right answer.
+    let (genre, tracks) = counts.into_iter().max_by_key(|&(_, tracks)| tracks)?;
+    // There is a genre, so at least one track is labelled.
+    Some((genre, tracks as f64 / labelled as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_genre::Taxonomy;
+
+    #[test]
+    fn the_commonest_genre_has_its_share_of_labelled_tracks() {
+        let taxonomy = Taxonomy::default();
+        let mut labels = vec![taxonomy.parse(&["Rock"]); 19];
+        labels.push(taxonomy.parse(&["Classical"]));
+        labels.push(Vec::new());
+        let (genre, share) = commonest(&labels).unwrap();
+        assert_eq!((genre.name(), share), ("Rock", 0.95));
+        assert_eq!(commonest(&[]), None);
+    }
+}
