@@ -168,6 +168,7 @@ def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
     assert near[0]["id"] == seed["id"] and near[0]["similarity"] > 0.9999
     starts, windows = library.windows(seed["id"])
     assert windows.shape == (len(starts), library.dimension)
+    other = DEMO / "metal" / "muldjord-mutilated-mime.mp3"
     with pytest.raises(ValueError, match="embedder="):
         library.similar(other)
     assert library.similar(other, 1, embedder=embedder)[0]["artist"]
@@ -233,11 +234,12 @@ def test_names_of_several_tracks_are_seeds(tmp_path, embedder, caplog):
     assert "taken for artist:muldjord, 2 tracks" in messages
     assert f"{playlist}: 1 of 3 entries are not in the library and left out" in messages
     with pytest.raises(voisin.NoSuchTrack, match="artist:muldjord: expected one track, found 2"):
-        library.path("artist:muldjord", "nebula")
+        library.path_between("artist:muldjord", "nebula")
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(
-        voisin.NoSuchTrack, match="no track of the library lies below it: run .voisin add. on it first"
+        voisin.NoSuchTrack,
+        match="no track of the library lies below it: run .voisin add. on it first",
     ):
         library.similar(empty)
 

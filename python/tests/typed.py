@@ -22,7 +22,7 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.similar(["nina simone", 7, Path("a.flac"), samples[0]], None, genre="Jazz", year=1965)
     library.find("calm", bpm=90, length=3600)
     library.playlist(["a", 7], length=3600, variety=0.5)
-    library.path("a", 7, via=["b", Path("c")], steps=9)
+    library.path_between("a", 7, via=["b", Path("c")], steps=9)
     library.query("similar", 7, unlike=8, limit=20, embedder=embedder)
     library.add(["a", Path("b")], windows="all", remove_missing=True, progress=print)
     ids, similarities = index.search(samples, 5, filter=lambda id: id % 2 == 0)
@@ -41,7 +41,7 @@ def refused(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     embedder.embed(7)  # type: ignore[call-overload]
     embedder.embed("song.flac", windows="some")  # type: ignore[call-overload]
     library.similar("a", "b")  # type: ignore[arg-type]
-    library.path("a", ["b"])  # type: ignore[arg-type]
+    library.path_between("a", ["b"])  # type: ignore[arg-type]
     library.find(7)  # type: ignore[arg-type]
     index.search("a")  # type: ignore[arg-type]
     index.search(samples, "5")  # type: ignore[arg-type]

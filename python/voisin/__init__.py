@@ -62,7 +62,7 @@ class Library(_voisin.Library):
         """A playlist around tracks; without seeds, around those that pass the filters."""
         return self.query("playlist", seeds, limit=limit or 0, **options)
 
-    def path(
+    def path_between(
         self, start: _Named, end: _Named, *, via: Sequence[_Named] = (), **options: Any
     ) -> dict[str, Any]:
         """A path from one track to another, through `via`."""

@@ -234,8 +234,9 @@ fn parameters(schema: &Value) -> Vec<Value> {
 
 /// The description of a route.
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let good = if route.answer.is_some() { "200" } else { "2XX" };
     let mut operation = json!({"summary": route.about, "responses": {
-        "200": {"description": "The answer."},
+        good: {"description": "The answer."},
         "default": {"description": "Why there is none.", "content": {"application/problem+json": {
             "schema": {"$ref": format!("{COMPONENTS}/Problem")}
         }}}
