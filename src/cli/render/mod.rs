@@ -204,11 +204,6 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     print_marked(&text, Severity::Error);
 }
 
-/// Prints a mistake on the command line.
-pub(crate) fn report_mistake(text: &str) {
-    print_marked(text, Severity::Error);
-}
-
 /// The reader of the results closed the pipe (`| head`): [`main`](super::main) ends quietly, like other tools.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output was closed")]

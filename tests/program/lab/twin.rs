@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use voisin::DeviceChoice;
-use voisin_encoder::{FirstWeights, Stack, StackShape, StackTrain};
+use voisin_encoder::{Stack, StackShape, StackTrain};
 use voisin_lab::training::{AdamW, AdamWOptions, NetworkRecipe};
 
 const BATCH: usize = 4;
@@ -64,7 +64,7 @@ fn network(twin: &Value) -> (StackTrain, usize) {
     );
     let stack = Stack::new(&layers, input, twin["classes"].as_u64().unwrap() as usize).unwrap();
     let cpu = DeviceChoice::Cpu.resolve().unwrap();
-    let mut net = StackTrain::new(stack, 1, FirstWeights::Torch, cpu);
+    let mut net = StackTrain::new(stack, 1, cpu);
     let plan: Vec<(String, Vec<usize>)> = net
         .tensors()
         .iter()

@@ -14,8 +14,8 @@ use ndarray::{Array2, ArrayView2};
 use voisin_base::random::Random;
 use voisin_encoder::openl3::{OpenL3Train, OpenL3Weights};
 use voisin_encoder::{
-    Architecture, Device, DeviceChoice, Encoder, EncoderOptions, FirstWeights, ModelRef, Stack,
-    StackShape, StackTrain, models,
+    Architecture, Device, DeviceChoice, Encoder, EncoderOptions, ModelRef, Stack, StackShape,
+    StackTrain, models,
 };
 use voisin_features::MelFrontEnd;
 
@@ -321,7 +321,7 @@ fn networks_of_layers_train_as_on_the_cpu() {
         let x = numbers(n * input.cells());
         let d = numbers(n * classes);
         let pass = |device: Device| {
-            let mut net = StackTrain::new(stack.clone(), 5, FirstWeights::Torch, device);
+            let mut net = StackTrain::new(stack.clone(), 5, device);
             let mut found = Vec::new();
             for step in [3, 4] {
                 found.push(net.forward(&x, n, step).unwrap());

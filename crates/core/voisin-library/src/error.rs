@@ -20,32 +20,6 @@ pub enum LibraryError {
         /// The folder.
         dir: PathBuf,
     },
-    /// A folder that is to be moved holds nothing of the library.
-    #[error(
-        "no file of the library is below {}: expected the folder as stored in the library: \"voisin list --sort path\" shows its folders",
-        folder.display()
-    )]
-    NothingBelow {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// None of the files is at the new place.
-    #[error("none of the {files} files is below {}: move them there first, or name the folder that holds them", new.display())]
-    NotMoved {
-        /// How many there are to move.
-        files: u64,
-        /// The new folder.
-        new: PathBuf,
-    },
-    /// A new path belongs to another file of the library.
-    #[error(
-        "{} is in the library already: remove it with \"voisin remove\" first, or run \"voisin add\" on the new folder instead",
-        path.display()
-    )]
-    Taken {
-        /// The path.
-        path: PathBuf,
-    },
     /// The database holds nothing, although other files of a library lie beside it.
     #[error(
         "{} is empty, but the files beside it show that there was a library (an interrupted copy, or a full disk?): restore a copy of it, or run \"voisin add FOLDER\" to analyse again",

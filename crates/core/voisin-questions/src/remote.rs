@@ -56,8 +56,6 @@ pub enum LocalOnly {
     Tag,
     /// A filter or a name by composer.
     Composer,
-    /// A filter by a regular expression.
-    Regex,
 }
 
 /// The next step for queries that a database does not answer.
@@ -70,7 +68,6 @@ impl fmt::Display for LocalOnly {
             Self::Find => "a search by words",
             Self::Tag => "a filter by tag",
             Self::Composer => "a search by composer",
-            Self::Regex => "a filter by regular expression",
         };
         write!(
             f,

@@ -45,8 +45,7 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             | LibraryError::BadVector { .. }
             | LibraryError::OtherModel { .. }
             | LibraryError::NoPath { .. }
-            | LibraryError::PathEncoding { .. }
-            | LibraryError::NothingBelow { .. },
+            | LibraryError::PathEncoding { .. },
         ) => PyValueError::new_err(text),
         // The call is valid: it may succeed later or on another
         // machine.

@@ -1,8 +1,6 @@
 //! A list of layers with matching shapes, and its initial tensors.
 
-use serde::{Deserialize, Serialize};
-
-use super::layer::{Beginning, StackLayer, StackShape, TensorPlan};
+use super::layer::{Beginning, StackLayer, StackShape};
 use crate::EncoderError;
 use voisin_base::random::Random;
 
@@ -26,17 +24,6 @@ pub struct StackTensor {
     pub shape: Vec<usize>,
     /// Values, the last axis running fastest.
     pub values: Vec<f32>,
-}
-
-/// Schemes of initial weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FirstWeights {
-    /// Weights and biases uniform within one over the root of the inputs.
-    Torch,
-    /// Weights uniform after Glorot and Bengio (2010), recurrent ones orthogonal, biases 0 but
-    /// those of an LSTM's forget gates, which are 1.
-    Keras,
 }
 
 impl StackTensor {
@@ -122,21 +109,18 @@ impl Stack {
     }
 
     /// Initial tensors of the network, the same for the same seed.
-    pub fn tensors(&self, seed: u64, first: FirstWeights) -> Vec<StackTensor> {
+    pub fn tensors(&self, seed: u64) -> Vec<StackTensor> {
         let mut tensors = Vec::new();
         for (at, (layer, from)) in self.layers().enumerate() {
             for plan in layer.tensors(from, self.classes) {
                 let count = plan.shape.iter().product();
                 // A random stream per tensor, so that an appended layer changes no other.
                 let mut random = Random::stream(seed, 0x57ac ^ ((tensors.len() as u64) << 16));
-                let values = match (plan.start, first) {
-                    (Beginning::Constant(value), _) => vec![value; count],
-                    (Beginning::Uniform(most), FirstWeights::Torch) => {
-                        uniform(count, most, &mut random)
-                    }
-                    (Beginning::Uniform(_), FirstWeights::Keras) => {
-                        as_keras(layer, &plan, &mut random)
-                    }
+                let values = match plan.start {
+                    Beginning::Constant(value) => vec![value; count],
+                    Beginning::Uniform(most) => (0..count)
+                        .map(|_| random.range(-most, most) as f32)
+                        .collect(),
                 };
                 tensors.push(StackTensor {
                     name: format!("layers.{at}.{}", plan.name),
@@ -147,56 +131,6 @@ impl Stack {
         }
         tensors
     }
-}
-
-fn uniform(count: usize, most: f64, random: &mut Random) -> Vec<f32> {
-    (0..count)
-        .map(|_| random.range(-most, most) as f32)
-        .collect()
-}
-
-/// A tensor's initial values in Keras.
-fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f32> {
-    let rows = plan.shape[0];
-    let count = plan.shape.iter().product::<usize>();
-    match (plan.name, layer) {
-        ("weight" | "weight_ih", _) => {
-            // Places of a kernel; 1 for a matrix, which has no such axes.
-            let places: usize = plan.shape[2..].iter().product();
-            let inputs = count / rows;
-            let outputs = rows * places;
-            uniform(count, (6.0 / (inputs + outputs) as f64).sqrt(), random)
-        }
-        ("weight_hh", _) => orthogonal(rows, count / rows, random),
-        // Keras starts forget gates open, so that gradients pass through many steps.
-        ("bias_ih", StackLayer::Recurrent { units, .. }) => (0..count)
-            .map(|row| f32::from(u8::from(row / units == 1)))
-            .collect(),
-        _ => vec![0.0; count],
-    }
-}
-
-/// Orthonormal columns (Saxe, `McClelland` and Ganguli, 2014).
-fn orthogonal(rows: usize, columns: usize, random: &mut Random) -> Vec<f32> {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let mut basis: Vec<Vec<f64>> = Vec::new();
-    for _ in 0..columns {
-        let mut column: Vec<f64> = (0..rows).map(|_| random.normal()).collect();
-        // Gram-Schmidt: later columns are orthogonal to all before.
-        for other in &basis {
-            let along = dot(&column, other);
-            column
-                .iter_mut()
-                .zip(other)
-                .for_each(|(x, other)| *x -= along * other);
-        }
-        let length = dot(&column, &column).sqrt().max(1e-12);
-        column.iter_mut().for_each(|x| *x /= length);
-        basis.push(column);
-    }
-    (0..rows * columns)
-        .map(|at| basis[at % columns][at / columns] as f32)
-        .collect()
 }
 
 #[cfg(test)]
@@ -281,7 +215,7 @@ mod tests {
         let texts = ["conv 32 3x3 same", "batch-norm", "gap", "linear classes"];
         let tensors = Stack::new(&texts, StackShape::Image(16, 8, 8), 10)
             .unwrap()
-            .tensors(3, FirstWeights::Torch);
+            .tensors(3);
         let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         assert_eq!(
             names[..3],
@@ -311,57 +245,5 @@ mod tests {
             "{variance}"
         );
         assert!(first.iter().all(|x| x.abs() <= 1.0 / 12.0));
-    }
-
-    #[test]
-    fn recurrent_networks_begin_as_they_do_in_keras() {
-        let texts = [
-            "sequence",
-            "conv1 16 2",
-            "lstm 24 last one-bias",
-            "linear classes",
-        ];
-        let tensors = Stack::new(&texts, StackShape::Vector(40), 10)
-            .unwrap()
-            .tensors(3, FirstWeights::Keras);
-        let values_of = |name: &str| {
-            &tensors
-                .iter()
-                .find(|tensor| tensor.name == name)
-                .unwrap()
-                .values
-        };
-        assert!(
-            values_of("layers.1.bias")
-                .iter()
-                .chain(values_of("layers.3.bias"))
-                .all(|x| *x == 0.0)
-        );
-        let forget: Vec<f32> = (0..96)
-            .map(|row| f32::from(u8::from((24..48).contains(&row))))
-            .collect();
-        assert_eq!(*values_of("layers.2.bias_ih"), forget);
-        // one input, two places: within the root of 6 / (2 + 32)
-        let most = (6.0f32 / 34.0).sqrt();
-        let kernel = values_of("layers.1.weight");
-        let furthest = kernel.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-        assert!((0.8 * most..=most).contains(&furthest), "{furthest}");
-        let inputs = values_of("layers.2.weight_ih");
-        let n = 96.0 * 16.0;
-        let variance = inputs.iter().map(|x| f64::from(x * x)).sum::<f64>() / n;
-        assert!(
-            (variance / (2.0 / 112.0) - 1.0).abs() < 3.0 * (0.8 / n).sqrt(),
-            "{variance}"
-        );
-        let back = values_of("layers.2.weight_hh");
-        for (a, b) in (0..24).flat_map(|a| (0..24).map(move |b| (a, b))) {
-            let dot: f32 = (0..96)
-                .map(|row| back[row * 24 + a] * back[row * 24 + b])
-                .sum();
-            assert!(
-                (dot - f32::from(u8::from(a == b))).abs() < 1e-5,
-                "{a} {b}: {dot}"
-            );
-        }
     }
 }

@@ -17,5 +17,5 @@ mod pool;
 mod train;
 
 pub use layer::{StackLayer, StackShape};
-pub use list::{FirstWeights, Stack, StackTensor};
+pub use list::{Stack, StackTensor};
 pub use train::{FinishedStack, StackTrain};

@@ -6,7 +6,7 @@ use candle_core::{DType, Module as _, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use super::forward::{self, CandleLayers, Observed, PassMode};
-use super::list::{FirstWeights, Stack, StackTensor};
+use super::list::{Stack, StackTensor};
 use crate::{Device, EncoderError};
 
 /// Share of a new batch in the running statistics.
@@ -40,8 +40,8 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
 
 impl StackTrain {
     /// A network with initial weights by a seed.
-    pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
-        let tensors = stack.tensors(seed, first);
+    pub fn new(stack: Stack, seed: u64, device: Device) -> Self {
+        let tensors = stack.tensors(seed);
         let length = |one: &StackTensor| {
             if one.is_parameter() {
                 one.values.len()
@@ -222,12 +222,7 @@ mod tests {
 
     fn network(layers: &[&str], input: StackShape, classes: usize) -> StackTrain {
         let stack = Stack::new(layers, input, classes).unwrap();
-        StackTrain::new(
-            stack,
-            5,
-            FirstWeights::Torch,
-            DeviceChoice::Cpu.resolve().unwrap(),
-        )
+        StackTrain::new(stack, 5, DeviceChoice::Cpu.resolve().unwrap())
     }
 
     fn numbers(n: usize, seed: u64) -> Vec<f32> {

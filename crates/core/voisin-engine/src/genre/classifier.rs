@@ -316,7 +316,7 @@ impl Labelled {
             tell(GenreNews::NoHead(options.labels.clone()));
             return Ok(Ok(Self::near(near, options)));
         }
-        let tracks = match engine.genres().labelled_tracks(&source, &GroupBy::Artist) {
+        let tracks = match engine.genres().labelled_tracks(&source, GroupBy::Artist) {
             Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
@@ -437,7 +437,7 @@ impl Labelled {
             Voters::All(tracks) => Ok(tracks.seeds()),
             Voters::Near(_) => Ok(engine
                 .genres()
-                .labelled_tracks(&LabelSource::Tags, &GroupBy::Track)?
+                .labelled_tracks(&LabelSource::Tags, GroupBy::Track)?
                 .seeds()),
         }
     }

@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::add::LeftOutFolder;
 use super::lossy;
 use voisin_base::text::{count, grouped, with_causes};
 use voisin_engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
@@ -45,8 +44,6 @@ pub struct StatusJson {
     pub windows: u64,
     /// Number of files that could not be added.
     pub failed: u64,
-    /// Bins, snapshots and system folders that the last runs left out.
-    pub left_out: Vec<LeftOutFolder>,
     /// The model's name.
     pub model: Option<String>,
     pub(crate) model_fingerprint: Option<String>,
@@ -109,7 +106,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 .genres()
                 // Current labels from the source that it was
                 // trained with, not the library's.
-                .labelled_tracks(&head.source(), &GroupBy::Track);
+                .labelled_tracks(&head.source(), GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.
@@ -154,14 +151,6 @@ impl StatusJson {
             files: status.files,
             windows: status.windows,
             failed: status.failures,
-            left_out: engine
-                .library()
-                .files()
-                .left_out()
-                .unwrap_or_default()
-                .iter()
-                .map(LeftOutFolder::from)
-                .collect(),
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),

@@ -48,12 +48,7 @@ fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError>
 fn network(config: &Config, classes: usize, device: Device) -> Result<StackTrain, LabError> {
     let (recipe, settings) = named(config)?;
     let stack = stack(&recipe, settings, classes)?;
-    Ok(StackTrain::new(
-        stack,
-        config.seed,
-        settings.initialise,
-        device,
-    ))
+    Ok(StackTrain::new(stack, config.seed, device))
 }
 
 fn stack(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::training::{ClassTraining, NetworkRecipe, RecipeInput};
-use voisin_encoder::{FirstWeights, Stack, StackShape};
+use voisin_encoder::{Stack, StackShape};
 
 /// Settings of a network and its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,8 +15,6 @@ pub struct NetworkSettings {
     pub crop: f64,
     /// Augmented copies of every track for training: up to a tenth faster or slower, with noise 20 to 50 dB below.
     pub copies: usize,
-    /// Initialisation of the weights.
-    pub initialise: FirstWeights,
     /// Settings of training.
     pub training: ClassTraining,
 }
@@ -28,7 +26,6 @@ impl NetworkSettings {
             seconds: recipe.seconds(),
             crop: recipe.crop as f64 / 1000.0,
             copies: recipe.copies,
-            initialise: recipe.first,
             training: recipe.training,
         }
     }

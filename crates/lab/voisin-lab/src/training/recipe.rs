@@ -1,7 +1,7 @@
 //! The laboratory's networks as data: input, layers, settings of training.
 
 use super::{ClassTraining, ClassWeights, Schedule};
-use voisin_encoder::{FirstWeights, StackShape};
+use voisin_encoder::StackShape;
 
 /// A network's input from a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +57,6 @@ pub struct NetworkRecipe {
     pub input: RecipeInput,
     /// Its layers, with commas between them.
     pub layers: &'static str,
-    /// The origin of its first weights.
-    pub first: FirstWeights,
     /// Milliseconds that are cut out of a clip each time; 0: the whole clip is used.
     pub crop: usize,
     /// Augmented copies of every track.
@@ -72,7 +70,6 @@ const USUAL: NetworkRecipe = NetworkRecipe {
     name: "",
     input: RecipeInput::Clip(USUAL_CLIP),
     layers: "",
-    first: FirstWeights::Torch,
     crop: 0,
     copies: 0,
     training: PLAIN,
@@ -141,7 +138,6 @@ impl NetworkRecipe {
             input: RecipeInput::Cepstrum,
             layers: "sequence, conv1 16 2 valid, relu, pool1 2, dropout 0.2, \
                      lstm 64 last one-bias, linear classes",
-            first: FirstWeights::Keras,
             training: ClassTraining {
                 epochs: 50,
                 patience: 5,
@@ -204,7 +200,7 @@ mod tests {
         let input = recipe.example(recipe.seconds());
         let tensors = Stack::new(&recipe.layers(), input, classes)
             .unwrap()
-            .tensors(1, recipe.first);
+            .tensors(1);
         assert!(
             tensors
                 .iter()

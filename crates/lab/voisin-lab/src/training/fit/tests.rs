@@ -1,18 +1,13 @@
 use super::*;
 use crate::training::{ClassWeights, NetworkRecipe, Schedule};
-use voisin_encoder::{DeviceChoice, FirstWeights, Stack, StackShape};
+use voisin_encoder::{DeviceChoice, Stack, StackShape};
 
 const CELLS: usize = 6;
 
 fn net(classes: usize) -> StackTrain {
     let layers = ["linear 16", "relu", "dropout 0.1", "linear classes"];
     let stack = Stack::new(&layers, StackShape::Vector(CELLS), classes).unwrap();
-    StackTrain::new(
-        stack,
-        3,
-        FirstWeights::Torch,
-        DeviceChoice::Cpu.resolve().unwrap(),
-    )
+    StackTrain::new(stack, 3, DeviceChoice::Cpu.resolve().unwrap())
 }
 
 fn options(folder: &Path) -> ClassNetOptions {
