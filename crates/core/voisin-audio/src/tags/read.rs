@@ -133,12 +133,7 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
         // Fields for a licence first; a copyright notice only if it names one.
         licence: [ItemKey::License, ItemKey::CopyrightUrl]
             .into_iter()
-            .find_map(|key| {
-                tag.get_strings(key)
-                    .chain(tag.get_locators(key))
-                    .flat_map(values)
-                    .next()
-            })
+            .find_map(|key| tag.get_strings(key).flat_map(values).next())
             .or_else(|| {
                 tag.get_strings(ItemKey::CopyrightMessage)
                     .flat_map(values)
