@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use voisin_audio::DecodePath;
+use voisin_audio::{DecodePath, WindowRequest};
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("audio"));
 
@@ -30,7 +30,8 @@ fuzz_target!(
         let starts = [-100, 0, end / 2, (end - 500).max(end / 2), end + 10];
         let read = |how| {
             let mut windows = Vec::new();
-            let report = voisin_audio::read_windows_with(&FILE, &info, rate, &starts, 1000, how, &mut |i, window| {
+            let request = WindowRequest { how, ..WindowRequest::new(rate, &starts, 1000) };
+            let report = voisin_audio::read_request(&FILE, &info, request, &mut |i, window| {
                 assert_eq!((i, window.len()), (windows.len() / 1000, 1000));
                 windows.extend_from_slice(window);
             });

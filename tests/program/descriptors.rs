@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Sandbox, fine, fine_json, samples_wav, text};
+use voisin_audio::{DecodePath, WindowRequest};
 use voisin_library::{Descriptors, Library, OpenMode};
 
 const RATE: u32 = 22_050;
@@ -212,15 +213,9 @@ fn a_full_loudness_is_that_of_the_standard() {
         };
         let info = voisin_audio::probe(&file).unwrap();
         let starts = [0];
-        let report = voisin_audio::read_windows_measured(
-            &file,
-            &info,
-            16_000,
-            &starts,
-            16_000,
-            true,
-            &mut |_, _| {},
-        );
+        let mut request = WindowRequest::new(16_000, &starts, 16_000);
+        (request.how, request.measured) = (DecodePath::Full, true);
+        let report = voisin_audio::read_request(&file, &info, request, &mut |_, _| {});
         let loudness = report.unwrap().loudness;
         // ffmpeg gives -70 to what is silent or too short for a block.
         if expected > -70.0 {

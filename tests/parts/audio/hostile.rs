@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use voisin::TrackTags;
 use voisin_audio::tags::read_tags;
-use voisin_audio::{AudioError, DecodePath};
+use voisin_audio::{AudioError, DecodePath, WindowRequest};
 
 use super::{copy_of, data, decoded, native, references};
 
@@ -451,17 +451,14 @@ fn use_everything(path: &Path) {
         let mut bad = 0;
         for how in [DecodePath::Full, DecodePath::Windows] {
             let last = voisin_audio::resampled_len(&info, 16_000).min(10_000_000) as i64;
-            let _ = voisin_audio::read_windows_with(
-                path,
-                &info,
-                16_000,
-                &[-50, 0, last / 2, last - 10],
-                1_000,
+            let starts = [-50, 0, last / 2, last - 10];
+            let request = WindowRequest {
                 how,
-                &mut |_, window| {
-                    bad += window.iter().filter(|sample| !sample.is_finite()).count();
-                },
-            );
+                ..WindowRequest::new(16_000, &starts, 1_000)
+            };
+            let _ = voisin_audio::read_request(path, &info, request, &mut |_, window| {
+                bad += window.iter().filter(|sample| !sample.is_finite()).count();
+            });
         }
         assert_eq!(bad, 0, "a sample is no number");
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use voisin_audio::{AudioInfo, DecodePath};
+use voisin_audio::{AudioInfo, DecodePath, WindowRequest};
 
 mod hostile;
 mod kept;
@@ -155,7 +155,11 @@ fn windows(
     how: DecodePath,
 ) -> Vec<Vec<f32>> {
     let mut windows = Vec::new();
-    voisin_audio::read_windows_with(path, info, rate, starts, length, how, &mut |i, window| {
+    let request = WindowRequest {
+        how,
+        ..WindowRequest::new(rate, starts, length)
+    };
+    voisin_audio::read_request(path, info, request, &mut |i, window| {
         assert_eq!((i, window.len()), (windows.len(), length));
         windows.push(window.to_vec());
     })

@@ -1,18 +1,39 @@
 //! Panics of codecs and tag readers, turned into errors of their file.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::AudioError;
-pub use voisin_base::guard::is_guarded;
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Runs third-party code on a file; a panic in it becomes [`AudioError::Panicked`].
 ///
 /// Values that `work` changed must not be used after a panic: callers abandon the file.
 pub fn guard<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, AudioError> {
-    voisin_base::guard::guard(work).map_err(|message| AudioError::Panicked {
+    // Restored and not cleared below, as guarded calls may be nested.
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    result.map_err(|payload| AudioError::Panicked {
         path: path.to_owned(),
-        message,
+        message: payload
+            .downcast_ref::<&str>()
+            .map(|message| (*message).to_owned())
+            // `panic!` with a literal carries a `&str`, with arguments a `String`.
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "panic without a message".to_owned()),
     })
+}
+
+/// Whether this thread is inside third-party code whose panics are caught and reported as errors.
+///
+/// A program's panic hook may check this to keep such panics off the terminal.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
 }
 
 #[cfg(test)]

@@ -44,8 +44,10 @@ pub use error::AudioError;
 pub use guard::guard;
 pub use guard::is_guarded;
 pub use loudness::{SHORT_TERM_SECONDS, ShortTermMeter, loudness_range};
+pub use probe::probe;
 pub use resample::WindowResampler;
 pub use source::open;
+pub use windows::{WindowRequest, read_request, windows_of_samples};
 
 use voisin_base::track::ContentId;
 
@@ -132,7 +134,7 @@ pub struct DecodeReport {
     pub peak: f32,
     /// The method used.
     pub path: DecodePath,
-    /// The loudness of [`read_windows_measured`]; `None` if not requested, and for silence.
+    /// The loudness; `None` if not requested, and for silence.
     pub loudness: Option<Loudness>,
 }
 
@@ -145,7 +147,7 @@ pub struct Loudness {
     pub exact: bool,
 }
 
-/// How much of a file [`read_windows_with`] decodes. The samples do not depend on it.
+/// How much of a file [`read_request`] decodes. The samples do not depend on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DecodePath {
     /// Whichever is cheaper for these windows and exact for this format.
@@ -157,22 +159,7 @@ pub enum DecodePath {
     Windows,
 }
 
-/// Reads a file once, without decoding more than its beginning: its format, its length, and its content's
-/// digest.
-///
-/// The content decides the format, never the name. Memory is bounded for any length of the file.
-pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
-    probe::probe(path)
-}
-
-/// Calls `sink(i, window)` for each start, in order.
-///
-/// - `info`: the result of [`probe`] for this file
-/// - `rate`: Hz of the windows
-/// - `starts`: sample positions at `rate`, ascending; may be negative, run past the end (zeros there) or overlap
-/// - `length`: samples per window
-///
-/// On an error, windows already passed on must be discarded.
+/// [`read_request`] of windows of `length` samples at `rate` Hz.
 pub fn read_windows(
     path: &Path,
     info: &AudioInfo,
@@ -181,81 +168,7 @@ pub fn read_windows(
     length: usize,
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<DecodeReport, AudioError> {
-    read_windows_with(path, info, rate, starts, length, DecodePath::Auto, sink)
-}
-
-/// [`read_windows`] with a choice of how much is decoded.
-pub fn read_windows_with(
-    path: &Path,
-    info: &AudioInfo,
-    rate: u32,
-    starts: &[i64],
-    length: usize,
-    how: DecodePath,
-    sink: &mut dyn FnMut(usize, &[f32]),
-) -> Result<DecodeReport, AudioError> {
-    windows::read(
-        path,
-        info,
-        windows::WindowRequest {
-            rate,
-            starts,
-            length,
-            how,
-            measured: false,
-        },
-        sink,
-    )
-}
-
-/// [`read_windows`] with the loudness of what is decoded; `whole` decodes all of the file for it.
-pub fn read_windows_measured(
-    path: &Path,
-    info: &AudioInfo,
-    rate: u32,
-    starts: &[i64],
-    length: usize,
-    whole: bool,
-    sink: &mut dyn FnMut(usize, &[f32]),
-) -> Result<DecodeReport, AudioError> {
-    let how = if whole {
-        DecodePath::Full
-    } else {
-        DecodePath::Auto
-    };
-    windows::read(
-        path,
-        info,
-        windows::WindowRequest {
-            rate,
-            starts,
-            length,
-            how,
-            measured: true,
-        },
-        sink,
-    )
-}
-
-/// [`read_windows`] for mono samples in memory instead of a file.
-///
-/// - `starts`: ascending
-pub fn windows_of_samples(
-    samples: &[f32],
-    info: &AudioInfo,
-    rate: u32,
-    starts: &[i64],
-    length: usize,
-    sink: &mut dyn FnMut(usize, &[f32]),
-) -> Result<(), AudioError> {
-    let request = windows::WindowRequest {
-        rate,
-        starts,
-        length,
-        how: DecodePath::Full,
-        measured: false,
-    };
-    windows::of_samples(samples, info, request, sink)
+    read_request(path, info, WindowRequest::new(rate, starts, length), sink)
 }
 
 /// Samples of the whole file at `rate` Hz: `n_frames · rate / native`, rounded up.
@@ -274,17 +187,13 @@ pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), Audi
         .step_by(piece)
         .map(|start| start as i64)
         .collect();
-    let mut report = read_windows_with(
-        path,
-        &info,
-        rate,
-        &starts,
-        piece,
-        DecodePath::Full,
-        &mut |_, window| {
-            samples.extend_from_slice(window);
-        },
-    )?;
+    let request = WindowRequest {
+        how: DecodePath::Full,
+        ..WindowRequest::new(rate, &starts, piece)
+    };
+    let mut report = read_request(path, &info, request, &mut |_, window| {
+        samples.extend_from_slice(window);
+    })?;
     samples.truncate(length as usize);
     report.path = DecodePath::Full;
     Ok((

@@ -20,7 +20,11 @@ fn is_raw(container: &str) -> bool {
     matches!(container, "mp3" | "aac")
 }
 
-pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
+/// Reads a file once, without decoding more than its beginning: its format, its length, and its content's
+/// digest.
+///
+/// The content decides the format, never the name. Memory is bounded for any length of the file.
+pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     let mut demuxer = Demuxer::open(path)?;
     // Of the decoder, not of the header.
     let actual = demuxer.actual();

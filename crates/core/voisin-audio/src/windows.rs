@@ -15,20 +15,37 @@ const SPARSE_BELOW: f64 = 0.9;
 
 /// Windows to be cut from a track.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WindowRequest<'a> {
+pub struct WindowRequest<'a> {
+    /// Hz of the windows.
     pub rate: u32,
+    /// Sample positions at `rate`, ascending; may be negative, run past the end (zeros there) or overlap.
     pub starts: &'a [i64],
+    /// Samples of a window.
     pub length: usize,
+    /// How much is decoded.
     pub how: DecodePath,
-    /// Whether loudness is measured.
+    /// Whether the loudness of what is decoded is measured.
     pub measured: bool,
 }
 
-pub(super) type Sink<'a> = &'a mut dyn FnMut(usize, &[f32]);
+impl<'a> WindowRequest<'a> {
+    /// As much as is cheaper is decoded, and nothing measured.
+    pub fn new(rate: u32, starts: &'a [i64], length: usize) -> Self {
+        Self {
+            rate,
+            starts,
+            length,
+            how: DecodePath::Auto,
+            measured: false,
+        }
+    }
+}
+
+type Sink<'a> = &'a mut dyn FnMut(usize, &[f32]);
 type Read<'a> = &'a mut dyn FnMut(u64, &mut [f32]) -> Result<(), AudioError>;
 
-/// Windows of samples in memory, as if of a file.
-pub(super) fn of_samples(
+/// [`read_windows`](crate::read_windows) for mono samples in memory instead of a file.
+pub fn windows_of_samples(
     samples: &[f32],
     info: &AudioInfo,
     request: WindowRequest<'_>,
@@ -49,7 +66,12 @@ pub(super) fn of_samples(
     Ok(())
 }
 
-pub(super) fn read(
+/// Calls `sink(i, window)` for each start, in order.
+///
+/// - `info`: the result of [`probe`](crate::probe) for this file
+///
+/// On an error, windows already passed on must be discarded.
+pub fn read_request(
     path: &Path,
     info: &AudioInfo,
     request: WindowRequest<'_>,

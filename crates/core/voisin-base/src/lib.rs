@@ -8,7 +8,6 @@
 
 pub mod abandoned;
 pub mod atomic_file;
-pub mod guard;
 mod parts;
 pub mod random;
 pub mod track;

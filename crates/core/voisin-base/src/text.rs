@@ -117,11 +117,6 @@ pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -
     near.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
-/// Number of wrong, missing, additional or transposed letters between two short words.
-pub fn slips(a: &str, b: &str) -> usize {
-    strsim::osa_distance(a, b)
-}
-
 /// `did you mean A or B?`, or nothing.
 pub fn did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
     let names: Vec<&str> = suggestions.iter().map(AsRef::as_ref).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::scales::measured_scales;
 use voisin_audio::{
     self, AudioError, AudioInfo, DecodeReport, Loudness, SHORT_TERM_SECONDS, ShortTermMeter,
-    loudness_range,
+    WindowRequest, loudness_range,
 };
 use voisin_features::{KeyFinder, Measures, Onsets};
 use voisin_library::Descriptors;
@@ -50,21 +50,15 @@ pub(super) fn read_windows(
     // Windows and pieces have to be in order, because the decoder only moves forwards.
     all.sort_by_key(|&(start, _)| start);
     let places: Vec<i64> = all.iter().map(|&(start, _)| start).collect();
-    let report = voisin_audio::read_windows_measured(
-        path,
-        info,
-        rate,
-        &places,
-        length,
-        false,
-        &mut |i, samples| {
-            let (start, window) = all[i];
-            measurer.push(start, samples, window.is_none());
-            if let Some(window) = window {
-                sink(window, samples);
-            }
-        },
-    )?;
+    let mut request = WindowRequest::new(rate, &places, length);
+    request.measured = true;
+    let report = voisin_audio::read_request(path, info, request, &mut |i, samples| {
+        let (start, window) = all[i];
+        measurer.push(start, samples, window.is_none());
+        if let Some(window) = window {
+            sink(window, samples);
+        }
+    })?;
     let measured = measurer.finish(report.loudness);
     Ok((report, Some(measured)))
 }

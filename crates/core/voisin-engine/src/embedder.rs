@@ -515,7 +515,8 @@ impl Reading {
                 descriptors::read_windows(path, info, self.rate, &starts, length, measures, sink)?
             }
             Sound::Samples(samples) => {
-                voisin_audio::windows_of_samples(samples, info, self.rate, &starts, length, sink)?;
+                let request = voisin_audio::WindowRequest::new(self.rate, &starts, length);
+                voisin_audio::windows_of_samples(samples, info, request, sink)?;
                 (
                     DecodeReport {
                         decoded_share: 1.0,

@@ -35,8 +35,9 @@ fn padded_file(mut tag: Vec<u8>) -> Cursor<Vec<u8>> {
     Cursor::new(tag)
 }
 
-/// The front cover, else the first picture.
-pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
+/// Reads a file's front cover, else its first picture, up to 12 MB in `ID3v2` tags; `None` if it has none, or its tags
+/// are damaged. The picture's format must be detected from its bytes. Errors are those of the file system only.
+pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     let mut file = open(path)?;
     let found = ape::find_id3(&mut file).map_err(io)?;

@@ -21,9 +21,11 @@ mod texts;
 mod values;
 mod write;
 
+pub use cover::read_cover;
 pub use patch::ReversePatch;
+pub use read::read_tags;
 pub use values::year;
-pub use write::PreparedWrite;
+pub use write::{PreparedWrite, is_as_before, prepare, restore};
 
 use std::path::Path;
 
@@ -63,21 +65,6 @@ pub enum WriteOutcome {
     KeptExisting(Vec<String>),
 }
 
-/// Reads a file's tags; of damaged ones, what can be read. Never panics.
-///
-/// The content decides the format, not the name. Cover art is not loaded. Errors are those of the file
-/// system only. If a file has several kinds of tags (`ID3v2`, APE and `ID3v1` in an MP3), the richer kind
-/// counts and the others fill its gaps; genres all come from one kind.
-pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
-    read::read_tags(path)
-}
-
-/// Reads a file's front cover, else its first picture, up to 12 MB in `ID3v2` tags; `None` if it has none, or its tags
-/// are damaged. The picture's format must be detected from its bytes. Errors are those of the file system only.
-pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
-    cover::read_cover(path)
-}
-
 /// Fields to copy into a new tag of a richer kind, so that all kinds agree: the name in `ID3v2`, the name in Vorbis
 /// comments, and the value. The genre is left out, since it is written.
 fn carried(tags: &TrackTags) -> Vec<(&'static str, &'static str, String)> {
@@ -98,48 +85,11 @@ fn carried(tags: &TrackTags) -> Vec<(&'static str, &'static str, String)> {
         .collect()
 }
 
-/// Writes a new version of an MP3, FLAC, Ogg Vorbis, Opus or M4A file with these genres beside it; the file is replaced
-/// by [`PreparedWrite::commit`]. Without genres the file's are removed.
-///
-/// Only the bytes of these tags, and sizes and positions that depend on them, change: every other frame, comment, item,
-/// chunk and block stays unchanged, and so do `ID3v1` tags. A file without a tag of the richer kind gets one with the
-/// fields of its other tags. Before it can replace the file, the new version is read back: its tags must be these,
-/// everything else must be equal byte for byte, and its [`voisin_base::track::ContentId`] must be that of the file;
-/// else the write is refused with what would be lost.
-///
-/// The new version is a temporary copy, flushed and renamed over the file: a crash leaves either the old file or the
-/// new one complete (and perhaps a hidden `.voisin-…` copy, whose path is passed to `note` before it is made, so that
-/// it can be removed). Values must not be empty or contain NULs.
-pub fn prepare(
-    path: &Path,
-    genres: &[String],
-    options: WriteOptions,
-    note: &mut dyn FnMut(&Path),
-) -> Result<PreparedWrite, AudioError> {
-    write::prepare(path, genres, options, note)
-}
-
-/// Restores a file's bytes from before tags were written into it, unless it was changed since; returns whether they
-/// are restored (or, in a dry run, would be).
-pub fn restore(
-    path: &Path,
-    patch: &ReversePatch,
-    options: WriteOptions,
-    note: &mut dyn FnMut(&Path),
-) -> Result<bool, AudioError> {
-    write::restore(path, patch, options, note)
-}
-
-/// Whether a file's bytes are those from before tags were written into it.
-pub fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioError> {
-    write::is_as_before(path, patch)
-}
-
 /// Writes genres, as [`prepare`] does, for tests and fuzz targets.
 pub fn write_genres(
     path: &Path,
     genres: &[String],
     options: WriteOptions,
 ) -> Result<WriteOutcome, AudioError> {
-    write::prepare(path, genres, options, &mut |_| {})?.commit()
+    prepare(path, genres, options, &mut |_| {})?.commit()
 }

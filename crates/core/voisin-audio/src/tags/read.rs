@@ -17,7 +17,12 @@ use crate::AudioError;
 use crate::guard::guard;
 use crate::source::open;
 
-pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
+/// Reads a file's tags; of damaged ones, what can be read. Never panics.
+///
+/// The content decides the format, not the name. Cover art is not loaded. Errors are those of the file
+/// system only. If a file has several kinds of tags (`ID3v2`, APE and `ID3v1` in an MP3), the richer kind
+/// counts and the others fill its gaps; genres all come from one kind.
+pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     let mut file = open(path)?;
     let found = ape::find_id3(&mut file).map_err(io)?;
@@ -128,12 +133,7 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
         // Fields for a licence first; a copyright notice only if it names one.
         licence: [ItemKey::License, ItemKey::CopyrightUrl]
             .into_iter()
-            .find_map(|key| {
-                tag.get_strings(key)
-                    .chain(tag.get_locators(key))
-                    .flat_map(values)
-                    .next()
-            })
+            .find_map(|key| tag.get_strings(key).flat_map(values).next())
             .or_else(|| {
                 tag.get_strings(ItemKey::CopyrightMessage)
                     .flat_map(values)

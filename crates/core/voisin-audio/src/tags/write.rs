@@ -58,7 +58,19 @@ fn unwritable(path: &Path, reason: impl Into<String>) -> AudioError {
     }
 }
 
-pub(super) fn prepare(
+/// Writes a new version of an MP3, FLAC, Ogg Vorbis, Opus or M4A file with these genres beside it; the file is replaced
+/// by [`PreparedWrite::commit`]. Without genres the file's are removed.
+///
+/// Only the bytes of these tags, and sizes and positions that depend on them, change: every other frame, comment, item,
+/// chunk and block stays unchanged, and so do `ID3v1` tags. A file without a tag of the richer kind gets one with the
+/// fields of its other tags. Before it can replace the file, the new version is read back: its tags must be these,
+/// everything else must be equal byte for byte, and its [`voisin_base::track::ContentId`] must be that of the file;
+/// else the write is refused with what would be lost.
+///
+/// The new version is a temporary copy, flushed and renamed over the file: a crash leaves either the old file or the
+/// new one complete (and perhaps a hidden `.voisin-…` copy, whose path is passed to `note` before it is made, so that
+/// it can be removed). Values must not be empty or contain NULs.
+pub fn prepare(
     path: &Path,
     genres: &[String],
     options: WriteOptions,
@@ -146,7 +158,9 @@ pub(super) fn prepare(
     Ok(prepared)
 }
 
-pub(super) fn restore(
+/// Restores a file's bytes from before tags were written into it, unless it was changed since; returns whether they
+/// are restored (or, in a dry run, would be).
+pub fn restore(
     path: &Path,
     patch: &ReversePatch,
     options: WriteOptions,
@@ -176,7 +190,8 @@ pub(super) fn restore(
     Ok(true)
 }
 
-pub(super) fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioError> {
+/// Whether a file's bytes are those from before tags were written into it.
+pub fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioError> {
     let state =
         FileDigest::read(&mut open(path)?).map_err(|error| AudioError::from_io(path, error))?;
     Ok(state == patch.before)
