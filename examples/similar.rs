@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use voisin::{
-    AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode,
-    SimilarOptions, add, is_audio_candidate, scan,
+    AddOptions, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions, add,
+    is_audio_candidate, scan,
 };
 
 fn main() -> anyhow::Result<()> {
@@ -27,10 +27,7 @@ fn main() -> anyhow::Result<()> {
 
     // Unchanged files are skipped, so that a stopped run resumes.
     let music = scan(&[folder.into()], &is_audio_candidate);
-    let options = AddOptions {
-        descriptors: DescriptorDepth::None,
-        ..AddOptions::default()
-    };
+    let options = AddOptions::default();
     let stop = AtomicBool::new(false);
     let summary = add(
         engine.library_mut(),

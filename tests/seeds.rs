@@ -60,7 +60,7 @@ fn ask(sandbox: &Sandbox, line: &str) -> Value {
 
 /// The report of a classifier that is trained on the miniature.
 fn trained(sandbox: &Sandbox, name: &str, settings: &str) -> Value {
-    let line = format!("train classifier fma:%fma @{name} {settings}");
+    let line = format!("lab train fma:%fma @{name} {settings}");
     ask(sandbox, &line)
 }
 
@@ -209,7 +209,7 @@ fn the_demo_is_searched_classified_and_punk_lies_by_rock() {
     let stranger = "~held-out/sectoid-war-of-freedom.mp3";
     let voted = ask(&sandbox, &format!("classify {stranger}"));
     holds(&voted, "/0/source neighbours | /0/genre Metal");
-    fine(run(&sandbox, "train genre"));
+    fine(run(&sandbox, "train"));
     let joined = ask(&sandbox, &format!("classify {stranger} ~punk"));
     let genres = each(&joined, "", "/genre");
     assert_eq!(genres, ["Metal", "Rock", "Rock", "Rock"]);
@@ -246,7 +246,7 @@ fn a_library_of_voisin_3_is_whole() {
 #[test]
 fn a_data_set_is_read_with_its_header_subsets_splits_and_broken_files() {
     let sandbox = Sandbox::new();
-    let report = ask(&sandbox, "dataset fma:%fma");
+    let report = ask(&sandbox, "lab data fma:%fma");
     holds(&report, "/tracks 55 | /classes/7/name Rock");
     let broken = each(&report, "/failures", "/1").join("; ");
     has(
@@ -261,7 +261,7 @@ fn a_data_set_is_read_with_its_header_subsets_splits_and_broken_files() {
         &split,
         "by the data set: 28 / 14 / 13; 0 artists on two sides",
     );
-    let medium = ask(&sandbox, "dataset fma:%fma,subset=medium");
+    let medium = ask(&sandbox, "lab data fma:%fma,subset=medium");
     holds(&medium, "/tracks 57");
 }
 
@@ -272,7 +272,7 @@ fn a_sound_is_described_by_spectrogram_picture_bands_and_coefficients() {
     fs::write(sandbox.path("tone.wav"), tone).unwrap();
     fs::write(sandbox.path("noise.wav"), noise_wav(44_100, 5.0, 3)).unwrap();
     let features = |set: &str, to: &str| {
-        let line = format!("features @tone.wav @noise.wav --set {set} --output @{to}");
+        let line = format!("lab features @tone.wav @noise.wav --set {set} --output @{to}");
         fine(run(&sandbox, &line));
         sandbox.path(to)
     };
@@ -291,7 +291,7 @@ fn a_sound_is_described_by_spectrogram_picture_bands_and_coefficients() {
     let (first, last) = (input[[0, 219]], input.slice(s![.., 219..]));
     assert!(last.iter().all(|cell| (cell - first).abs() < 1e-3));
 
-    fine(run(&sandbox, "features @tone.wav --picture @tone.svg"));
+    fine(run(&sandbox, "lab features @tone.wav --picture @tone.svg"));
     let picture = fs::read_to_string(sandbox.path("tone.svg")).unwrap();
     has(
         &picture,
@@ -321,7 +321,7 @@ fn the_cnn_of_four_blocks_is_trained_with_and_without_batch_norm() {
         ("baseline-cnn", "", "752520"),
         ("baseline-cnn-bn", "batch-norm,", "753000"),
     ] {
-        let plan = format!("train classifier fma:%fma @plan --recipe {recipe} --dry-run");
+        let plan = format!("lab train fma:%fma @plan --recipe {recipe} --dry-run");
         let plan = text(&run(&sandbox, &plan).stdout);
         has(&plan, "128 x 8 x 80 | 81920 | epochs = 20 | rate = 0.001");
         has(&plan, parameters);
@@ -360,12 +360,12 @@ fn a_networks_inner_layer_is_a_space_where_metal_lies_by_techno_and_rock() {
         add_genre(genre);
     }
     let small = "--set network.seconds=6 --set network.crop=3 --set network.training.epochs=4 --split track";
-    let line = format!("train classifier @music @run --recipe cnn-gap {small}");
+    let line = format!("lab train @music @run --recipe cnn-gap {small}");
     fine(run(&sandbox, &line));
     add_genre("metal");
     let music = sandbox.path("music");
     let line = format!(
-        "classify --with @run folder:{} --vectors @x.npy",
+        "lab predict @run folder:{} --vectors @x.npy",
         music.display()
     );
     fine(run(&sandbox, &line));
@@ -456,10 +456,10 @@ fn a_submission_has_the_samples_header_order_and_spelling_and_a_score() {
     let [train, test] = ["train", "test"]
         .map(|part| format!("table:%challenge/{part}.csv,audio=%challenge/{part}"));
     let settings = "--features mfcc --algorithm logistic --split track";
-    let line = format!("train classifier {train} @run {settings}");
+    let line = format!("lab train {train} @run {settings}");
     fine(run(&sandbox, &line));
     let submission = "--submission @mine.csv --like %challenge/sample_submission.csv";
-    let line = format!("classify --with @run {test} {submission}");
+    let line = format!("lab predict @run {test} {submission}");
     fine(run(&sandbox, &line));
     let columns = |file: &Path| -> (Vec<String>, Vec<String>) {
         let table = fs::read_to_string(file).unwrap();
@@ -474,7 +474,7 @@ fn a_submission_has_the_samples_header_order_and_spelling_and_a_score() {
     let known = |label: &String| ["1", "2", "3", "4"].contains(&label.as_str());
     assert!(labels[1..].iter().all(known), "{labels:?}");
     let truth = "--submission @mine.csv --truth %challenge/truth.csv";
-    let score = ask(&sandbox, &format!("eval classifier {truth}"));
+    let score = ask(&sandbox, &format!("lab report {truth}"));
     holds(&score, "/rows 8 | /missing []");
     above(&score, "/accuracy/value", 0.75);
 }

@@ -22,7 +22,7 @@ const PASSED_ON: f64 = 0.75;
 
 /// Factor on all widths if most vectors have near copies, which are found or missed together: a list
 /// then holds few groups, one of them the trial's own, near which its neighbours are.
-const TOGETHER: usize = 2;
+const TOGETHER: usize = 4;
 
 /// Widths for [`AT`] neighbours each.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -34,7 +34,7 @@ emotify)
         "$data/emotify-dev/tracks.tsv" > "$work/three.csv"
     for labels in folder "$work/three.csv"; do
         printf '\n== %s\n' "$(basename "$labels")"
-        target/release/voisin eval genre --label-from "$labels" --repeats 5
+        target/release/voisin lab eval genre --label-from "$labels" --repeats 5
     done
     ;;
 default)

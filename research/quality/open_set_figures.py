@@ -96,7 +96,7 @@ def figures(program, music, library, lot):
             "path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in known.items()),
             encoding="utf-8",
         )
-        run(program, "--library", library, "train", "genre", "--label-from", table)
+        run(program, "--library", library, "train", "--label-from", table)
         # The head does not answer for another table, even of the same labels.
         copy = shutil.copyfile(table, table.with_name("copy.csv"))
         for who, more in [("neighbours", ["--label-from", copy]), ("head", [])]:
@@ -139,7 +139,7 @@ def known_figures(program, music):
             lines = [f"{r['file']},{r['genre']}\n" for r in rows if fold_of[r["artist"]] != fold]
             table.write_text("path,genre\n" + "".join(lines), encoding="utf-8")
             held_out = {r["file"]: r["genre"] for r in rows if fold_of[r["artist"]] == fold}
-            run(program, "--library", library, "train", "genre", "--label-from", table)
+            run(program, "--library", library, "train", "--label-from", table)
             copy = shutil.copyfile(table, table.with_name("copy.csv"))
             for who, more in [("neighbours", ["--label-from", copy]), ("head", [])]:
                 for a in json.loads(
@@ -174,7 +174,7 @@ def evaluated(program, library, folder, labels, doubt):
         "path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in labels.items()),
         encoding="utf-8",
     )
-    run(program, "--library", library, "train", "genre", "--label-from", table)
+    run(program, "--library", library, "train", "--label-from", table)
     for a in json.loads(
         run(program, "--library", library, "classify", "--all", "--format", "json")
     )["items"]:

@@ -24,7 +24,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys

@@ -74,8 +74,8 @@ VERBS = {
     "clusters, again": ["clusters"],
     "duplicates": ["duplicates", "--limit", "5"],
     "map": ["map", "--output", "MAP.svg"],
-    "suspects, first": ["suspects", "--limit", "5"],
-    "suspects, again": ["suspects", "--limit", "5"],
+    "suspects, first": ["labels", "suspects", "--limit", "5"],
+    "suspects, again": ["labels", "suspects", "--limit", "5"],
 }
 
 parser = argparse.ArgumentParser(

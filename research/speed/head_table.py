@@ -95,6 +95,7 @@ def neighbours(options):
         theirs = script("rival_quality.py", work / "features.tsv", tracks, "--join", "pop=rock")
         genres = run(
             RELEASE / "voisin",
+            "lab",
             "eval",
             "genre",
             "--label-from",

@@ -2,8 +2,7 @@
 //!
 //! Not for: the run itself, which is the engine's `AddRun`.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,11 +12,9 @@ use crate::cli::args::ReportFormat;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count, grouped};
-use voisin_audio::probe;
 use voisin_base::text::with_causes;
 use voisin_engine::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
-use voisin_library::scan::SystemFolder;
-use voisin_library::{Library, scan};
+use voisin_library::Library;
 use voisin_questions::answers::add::AddAnswer;
 
 /// Number of reasons that the report repeats.
@@ -26,12 +23,10 @@ const FIRST_REASONS: usize = 5;
 /// Adds files, shows progress, and prints a report.
 ///
 /// - `run`: the files and options; threads and other settings of this program are set here
-/// - `of_system`: bins, snapshots and system folders that were left out
 pub(crate) fn add_files(
     context: &Context,
     engine: &mut Engine,
     run: AddRun<'_>,
-    of_system: &[SystemFolder],
     format: ReportFormat,
 ) -> anyhow::Result<Ending> {
     let console = context.console;
@@ -54,19 +49,10 @@ pub(crate) fn add_files(
     let report = run.settle(engine, stored)?;
     let summary = &report.summary;
     match format {
-        ReportFormat::Json => render::print_json(&AddAnswer::new(&report, of_system))?,
+        ReportFormat::Json => render::print_json(&AddAnswer::new(&report))?,
         ReportFormat::Table => report_summary(console, &report, &progress.reasons, dry_run)?,
     }
     report_missing(console, &report.gone, run.remove_missing, dry_run);
-    // The rest concerns later runs, not the files of this one.
-    report_system_folders(console, engine.library_mut(), of_system, dry_run)?;
-    // `voisin status` shows the folders left out, until a run over the same folders replaces them.
-    if !dry_run {
-        engine
-            .library_mut()
-            .files_mut()
-            .set_left_out(run.folders, of_system)?;
-    }
     // An interrupted run exits with 130 even if files failed, since it is incomplete.
     Ok(if summary.interrupted {
         Ending::Interrupted
@@ -75,84 +61,6 @@ pub(crate) fn add_files(
     } else {
         Ending::Fine
     })
-}
-
-/// Reports the bins, snapshots and system folders that were left out, and once for each of which the library has older files
-/// that these stay.
-fn report_system_folders(
-    console: Console,
-    library: &mut Library,
-    left_out: &[SystemFolder],
-    dry_run: bool,
-) -> anyhow::Result<()> {
-    /// Folders for which it was reported that their files stay, one a line.
-    const STAY: &str = "system_folders_that_stay";
-    let Some(first) = left_out.first() else {
-        return Ok(());
-    };
-    // Bins of the same name lie in many folders: listing each would be too long.
-    let mut by_name: BTreeMap<String, (u64, bool)> = BTreeMap::new();
-    for one in left_out {
-        let name = one
-            .folder
-            .file_name()
-            .unwrap_or(one.folder.as_os_str())
-            .to_string_lossy()
-            .into_owned();
-        let (files, is_more) = by_name.entry(name).or_default();
-        *files += one.files;
-        *is_more |= one.is_more;
-    }
-    let names = by_name.iter().map(|(name, (files, is_more))| {
-        let more = if *is_more { "at least " } else { "" };
-        format!("{name} {more}{}", count(*files, "file"))
-    });
-    console.note(&format!(
-        "left out: {} (bins, snapshots and system folders; to add one, name it itself: voisin add '{}')",
-        names.collect::<Vec<_>>().join(", "),
-        first.folder.display()
-    ));
-    let mut noted = library.settings().setting(STAY)?.unwrap_or_default();
-    let mut is_new = false;
-    for one in left_out {
-        let folder = one.folder.to_string_lossy();
-        // A folder is reported once per library, so that a nightly run does not repeat the note.
-        let files = library.files().files_below(&one.folder)?;
-        if files == 0 || noted.lines().any(|line| line == folder) {
-            continue;
-        }
-        let (are, them) = if files == 1 {
-            ("is", "it")
-        } else {
-            ("are", "them")
-        };
-        console.note(&format!(
-            "{} of {folder} {are} in the library from before and {}: voisin remove '{folder}' removes {them}",
-            count(files, "file"),
-            if files == 1 { "stays" } else { "stay" }
-        ));
-        // The setting has one folder per line, so a line break in a name must not split it.
-        noted.push_str(&folder.replace('\n', "\u{fffd}"));
-        noted.push('\n');
-        is_new = true;
-    }
-    if is_new && !dry_run {
-        library.settings_mut().set_setting(STAY, Some(&noted))?;
-    }
-    Ok(())
-}
-
-/// Reports how many audio files a scan skipped because their names have no known ending.
-pub(crate) fn report_unnamed(console: Console, found: &scan::Scan) {
-    let is_audio = |path: &&PathBuf| probe(path).is_ok();
-    let passed_over: Vec<&PathBuf> = found.unnamed.iter().filter(is_audio).collect();
-    if let [first, ..] = passed_over[..] {
-        console.note(&format!(
-            "{} without an ending such as .mp3 skipped: give each its ending, or name the file itself ({})",
-            count(passed_over.len() as u64, "audio file"),
-            first.display()
-        ));
-    }
 }
 
 fn report_summary(
@@ -183,7 +91,7 @@ fn report_summary(
             ));
         }
         if summary.failed as usize > reasons.len() {
-            console.note("\"voisin failed\" lists all of them");
+            console.note("\"voisin list --failed\" lists all of them");
         }
         if summary.interrupted {
             console
@@ -205,7 +113,7 @@ fn report_summary(
         let skipped = match summary.skipped {
             0 => String::new(),
             n => format!(
-                ", {} failed before (\"voisin failed\" lists the reasons)",
+                ", {} failed before (\"voisin list --failed\" lists the reasons)",
                 grouped(n)
             ),
         };
@@ -330,14 +238,13 @@ impl AddProgress {
         let what = match outcome {
             Outcome::Added(_) => "added".to_owned(),
             Outcome::Replaced(_) => "analysed again".to_owned(),
-            Outcome::Measured(_) => "tempo, key and loudness measured".to_owned(),
             Outcome::Retagged(_) => "tags updated".to_owned(),
             Outcome::Moved { from, .. } => format!("moved from {}", from.display()),
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),
             Outcome::WouldAdd => "would be analysed".to_owned(),
             Outcome::Failed(error) => {
                 let reason = with_causes(error);
-                // Only these are kept in memory; all are stored in the library, for `voisin failed`.
+                // Only these are kept in memory; all are stored in the library, for `voisin list --failed`.
                 if self.reasons.len() < FIRST_REASONS {
                     self.reasons.push(reason.clone());
                 }

@@ -11,15 +11,13 @@ use super::args::Global;
 use super::interrupt;
 use super::render::Console;
 use super::settings::Configuration;
-use super::trace::{TraceGuard, TraceOptions};
-use crate::cli::render::advised;
 use voisin_base::output::check_folder;
+use voisin_base::text::with_causes;
 use voisin_encoder::{
-    CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
-    models, models_dir,
+    DeviceChoice, Encoder, EncoderError, ModelManifest, ModelRef, models, models_dir,
 };
 use voisin_engine::{
-    Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external, prefer_builder,
+    Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external,
 };
 use voisin_library::{Library, OpenMode, StoredModel};
 use voisin_questions::Filters;
@@ -35,8 +33,6 @@ pub(crate) struct Context {
     embedder: OnceCell<Arc<Embedder>>,
     /// Whether the model and its device are reported even without --verbose.
     announces: Cell<bool>,
-    /// Writes the trace when it is dropped.
-    _trace: TraceGuard,
 }
 
 impl Context {
@@ -50,11 +46,7 @@ impl Context {
                 .build_global()
                 .context("cannot start the requested number of threads")?;
         }
-        if let Some(builder) = global.index_builder {
-            prefer_builder(builder);
-        }
         Ok(Self {
-            _trace: global.trace.start(&settings.library.value)?,
             global,
             settings,
             console,
@@ -75,7 +67,6 @@ impl Context {
         Self::new(Global {
             library: Some(dir.to_owned()),
             threads: None,
-            trace: TraceOptions::default(),
             ..self.global.clone()
         })
     }
@@ -203,13 +194,13 @@ impl Context {
             );
         }
         let device = self.device_option().resolve()?;
-        let encoder = self.encoder(&model, &device).map_err(|error| match &held {
+        let encoder = Encoder::load(&model, &device).map_err(|error| match &held {
             // The user did not name this model, so the message explains where the name comes from
             // and how to give a file.
             Some(held) if !is_requested => anyhow!(
                 "this library's model {} cannot be loaded: name its file with --model ({})",
                 held.name,
-                advised(&error)
+                with_causes(&error)
             ),
             _ => anyhow::Error::from(error).context(format!("cannot load the model {model}")),
         })?;
@@ -230,18 +221,6 @@ impl Context {
         let embedder = Arc::new(Embedder::new(encoder)?);
         // Loading takes seconds and much memory; later calls share it.
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
-    }
-
-    fn encoder(&self, model: &ModelRef, device: &Device) -> Result<Encoder, EncoderError> {
-        Encoder::load_with(model, device, &self.encoder_options())
-    }
-
-    /// How networks compute, by --engine.
-    pub(crate) fn encoder_options(&self) -> EncoderOptions {
-        EncoderOptions {
-            engine: self.global.engine,
-            ..EncoderOptions::default()
-        }
     }
 
     /// Reports the model and its device.
@@ -266,8 +245,7 @@ impl Context {
     /// A model by its name, whatever --model is.
     pub(crate) fn named_embedder(&self, name: &str) -> anyhow::Result<Arc<Embedder>> {
         let device = self.device_option().resolve()?;
-        let encoder = self
-            .encoder(&parse_model(name), &device)
+        let encoder = Encoder::load(&parse_model(name), &device)
             .with_context(|| format!("cannot load the model {name}"))?;
         Ok(Arc::new(Embedder::new(encoder)?))
     }
@@ -303,10 +281,9 @@ impl Context {
     pub(crate) fn model_loader(
         &self,
     ) -> impl Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync + 'static {
-        // A trace has one file, and the pool is built already: neither can be started a second time.
+        // The pool is built already.
         let global = Global {
             threads: None,
-            trace: TraceOptions::default(),
             ..self.global.clone()
         };
         move |library| {
@@ -330,16 +307,6 @@ impl Context {
             (
                 "--threads",
                 global.threads.map(|threads| threads.to_string()),
-            ),
-            (
-                "--index-builder",
-                global
-                    .index_builder
-                    .map(|builder| builder.name().to_owned()),
-            ),
-            (
-                "--engine",
-                (global.engine == CpuPath::Candle).then(|| "candle".to_owned()),
             ),
         ];
         for (name, value) in given {

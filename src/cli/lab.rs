@@ -9,12 +9,12 @@ use std::time::Instant;
 use anyhow::bail;
 
 use super::Ending;
-use super::args::{ClassifyArgs, ListFormat, ReportFormat};
+use super::args::{PredictArgs, ReportFormat, TableFormat};
 use super::context::Context;
 use super::meter::Meter;
 use super::outputs::{output_file, second_file, whole_file};
 use super::render::{self, Align, Table, clock, count};
-use super::seeds::seed_names;
+use super::seeds::expand_names;
 use voisin_audio::is_audio_candidate;
 use voisin_base::output::{self, OutputTarget};
 use voisin_encoder::ModelRef;
@@ -185,42 +185,21 @@ pub(crate) fn interrupted(context: &Context) -> Ending {
     Ending::Interrupted
 }
 
-/// `voisin classify --with RUN`.
-pub(crate) fn classify_with(
-    context: &Context,
-    run: &Path,
-    args: &ClassifyArgs,
-) -> anyhow::Result<Ending> {
-    let options = args.question.options();
-    // Options that only apply to predictions of the library: refused, not ignored.
-    let given = [
-        ("--label-from", options.labels.is_some()),
-        (
-            "--precision",
-            options.precision.is_some()
-                && (args.answer.submission.is_some() || args.answer.vectors.is_some()),
-        ),
-    ];
-    if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-        let why = match *option {
-            "--precision" if args.answer.vectors.is_some() => "vectors have no class",
-            "--precision" => "a submission has a class for every title",
-            _ => "a run answers",
-        };
-        bail!("{why}: expected no {option}");
-    }
+/// `voisin lab predict RUN`.
+pub(crate) fn predict_with(context: &Context, args: &PredictArgs) -> anyhow::Result<Ending> {
+    let run = &args.run;
     let config = Config::of_run(run)?;
-    if let Some(vectors) = &args.answer.vectors {
+    if let Some(vectors) = &args.vectors {
         return inner_vectors(context, run, &config, args, vectors);
     }
-    let submission = args.answer.submission.as_ref();
+    let submission = args.submission.as_ref();
     // The analysis may take hours: the file to write is checked first.
     let submission = submission
         .map(|path| output_file(context, path))
         .transpose()?;
-    let least = options
+    let least = args
         .precision
-        .map(|precision| least_probability(run, precision))
+        .map(|precision| least_probability(run, precision.get()))
         .transpose()?;
     // Above 1, every prediction becomes "unknown", which would look like a fault.
     if least.is_some_and(|least| least > 1.0) {
@@ -234,7 +213,7 @@ pub(crate) fn classify_with(
     answered.least = least.unwrap_or(0.0);
     report_faults(context, &answered.faults);
     if let Some(output) = &submission {
-        let failed = write_submission(output, run, &answered, &keys, args.answer.like.as_deref())?;
+        let failed = write_submission(output, run, &answered, &keys, args.like.as_deref())?;
         for title in failed.iter().take(FIRST_FAULTS) {
             context.console.warn(&format!(
                 "{title}: not analysed, the commonest class is predicted"
@@ -251,7 +230,7 @@ pub(crate) fn classify_with(
             Ending::Partial
         });
     }
-    print(&answered, &args.output.format)?;
+    print(&answered, args.format)?;
     Ok(if answered.faults.is_empty() {
         Ending::Fine
     } else {
@@ -259,12 +238,12 @@ pub(crate) fn classify_with(
     })
 }
 
-/// `voisin classify --with RUN --vectors OUT.npy`: the inner layer of a run's network.
+/// `voisin lab predict RUN --vectors OUT.npy`: the inner layer of a run's network.
 fn inner_vectors(
     context: &Context,
     run: &Path,
     config: &Config,
-    args: &ClassifyArgs,
+    args: &PredictArgs,
     path: &Path,
 ) -> anyhow::Result<Ending> {
     if config.network().is_none() {
@@ -281,7 +260,7 @@ fn inner_vectors(
     let table = second_file(context, &path.with_extension("csv"))?;
     let device = context.device_option();
     let network = RunNetwork::of_run(run, config, device, NetworkOutput::InnerLayer)?;
-    let mut set = requested_set(context, &seed_names(&args.question.tracks)?, false)?;
+    let mut set = requested_set(context, &expand_names(&args.tracks)?, false)?;
     set.read_tags();
     let stop = context.stop_on_ctrl_c()?;
     let found = with_meter(context, set.items.len(), "analysed", |progress| {
@@ -312,7 +291,7 @@ fn answer(
     context: &Context,
     run: &Path,
     config: &Config,
-    args: &ClassifyArgs,
+    args: &PredictArgs,
 ) -> anyhow::Result<Option<(RunPredictions, Vec<String>)>> {
     // A folder that is no finished run is refused before any audio is analysed.
     let network = config.network().map(|_| {
@@ -324,7 +303,7 @@ fn answer(
         // Read only to check that it is complete; it is loaded again after the features are computed.
         drop(Model::read(&run.join("model.safetensors"))?);
     }
-    let set = requested_set(context, &seed_names(&args.question.tracks)?, false)?;
+    let set = requested_set(context, &expand_names(&args.tracks)?, false)?;
     if network.is_none()
         && set.columns.is_none()
         && config.features.sets.iter().any(|name| name == "own")
@@ -414,10 +393,10 @@ pub(crate) fn requested_set(
     })
 }
 
-fn print(answered: &RunPredictions, format: &ListFormat) -> anyhow::Result<()> {
+fn print(answered: &RunPredictions, format: TableFormat) -> anyhow::Result<()> {
     let rows = 0..answered.keys.len();
     match format {
-        ListFormat::Table => {
+        TableFormat::Table => {
             let columns = [
                 ("path", Align::Left),
                 ("genre", Align::Left),
@@ -437,7 +416,7 @@ fn print(answered: &RunPredictions, format: &ListFormat) -> anyhow::Result<()> {
             }
             table.print()
         }
-        ListFormat::Json => {
+        TableFormat::Json => {
             let list: Vec<serde_json::Value> = rows
                 .map(|row| {
                     let genre = answered.genre(row);
@@ -451,7 +430,7 @@ fn print(answered: &RunPredictions, format: &ListFormat) -> anyhow::Result<()> {
                 .collect();
             render::print_json(&list)
         }
-        ListFormat::Csv => {
+        TableFormat::Csv => {
             let mut writer = csv::Writer::from_writer(Vec::new());
             let heads = answered.classes.iter().map(|class| format!("p_{class}"));
             writer.write_record(
@@ -483,7 +462,6 @@ fn print(answered: &RunPredictions, format: &ListFormat) -> anyhow::Result<()> {
             }
             render::print(writer.into_inner()?)
         }
-        _ => bail!("--with takes --format table, json, csv or a template"),
     }
 }
 

@@ -31,13 +31,13 @@ pub(crate) fn finish(
     }
     if conflicts > 0 {
         context.console.warn(&format!(
-            "{} left out, because this library has other audio under the same paths: \"voisin relocate\" changes the paths of its files",
+            "{} left out, because this library has other audio under the same paths",
             count(conflicts, "track")
         ));
     }
     if refused > 0 {
         context.console.warn(&format!(
-            "{} left out; \"voisin failed\" lists their files. The first: {}",
+            "{} left out; \"voisin list --failed\" lists their files. The first: {}",
             count(refused, "track"),
             refusal.unwrap_or_default()
         ));

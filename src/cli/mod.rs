@@ -31,15 +31,12 @@ mod render;
 mod seeds;
 mod settings;
 mod source;
-mod trace;
 mod vectors_table;
 mod verbs;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
-use clap::error::ErrorKind;
 
 use args::Cli;
 use context::Context;
@@ -90,24 +87,14 @@ pub fn main() -> ExitCode {
         }
     }));
     voisin_kernels::buffer::explain_cut_files();
-    let arguments = with_negated_words(std::env::args_os().collect());
     let parsed = args::command()
-        .try_get_matches_from(arguments)
+        .try_get_matches()
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output with exit code 0, mistakes to standard error with exit code 2.
-            if error.use_stderr()
-                && !matches!(
-                    error.kind(),
-                    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-                )
-            {
-                render::report_mistake(&args::message(&error));
-            } else {
-                let _ = error.print();
-            }
+            let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -120,55 +107,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(if is_nothing_found(&error) { 1 } else { 2 })
         }
     }
-}
-
-/// Turns `find calm -voice` into `find calm "not voice"`, and `'-female vocalists'` likewise: no option has more than one
-/// letter after a single dash, except for the number of `-l`.
-fn with_negated_words(mut all: Vec<OsString>) -> Vec<OsString> {
-    // Before clap, which would take `-voice` for the options -v, -o, -i ….
-    let Some(find) = place_of_find(&all) else {
-        return all;
-    };
-    for word in all
-        .iter_mut()
-        .skip(find + 1)
-        .take_while(|word| *word != "--")
-    {
-        let negated = word.to_str().and_then(|text| text.strip_prefix('-'));
-        if let Some(text) = negated.filter(|text| is_phrase(text)) {
-            *word = format!("not {text}").into();
-        }
-    }
-    all
-}
-
-/// The position of the verb `find`.
-fn place_of_find(all: &[OsString]) -> Option<usize> {
-    let mut has_value = false;
-    // The first word is the program's name.
-    let is_verb = |word: &OsString| {
-        let word = word.to_string_lossy();
-        // All other options before a verb take a value.
-        let is_option = word.starts_with("--") && !word.contains('=');
-        let takes_value = is_option && word != "--quiet" && word != "--verbose";
-        !std::mem::replace(&mut has_value, takes_value) && !word.starts_with('-')
-    };
-    let verb = 1 + all.iter().skip(1).position(is_verb)?;
-    (all[verb] == "find").then_some(verb)
-}
-
-/// Whether the text after a dash is words for music (`voice`, `80s`, `hip-hop`, `female vocalists`) and no options.
-fn is_phrase(text: &str) -> bool {
-    let limit = text.strip_prefix('l').unwrap_or_default();
-    let is_limit = limit == "all" || limit.parse::<u64>().is_ok();
-    let has_letter = text.chars().any(char::is_alphabetic);
-    let is_of_words = text.starts_with(char::is_alphanumeric)
-        && text
-            .chars()
-            .all(|c| c.is_alphanumeric() || " -'&,".contains(c));
-    // Combined switches (`-q0`, `-vqh`); two letters are no word for music either.
-    let is_switches = text.chars().count() < 3 || text.chars().all(|c| "0hqvV".contains(c));
-    has_letter && is_of_words && !is_limit && !is_switches
 }
 
 /// Whether the error is that a named item does not exist, or that the library has no data for an answer.
@@ -211,9 +149,7 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     // Checked here, so that the error is reported once and not wherever a kernel is first used.
     voisin_kernels::isa()?;
-    let colour = cli.global.color.unwrap_or(render::screen::Colour::Auto);
     let context = Context::new(cli.global)?;
-    render::screen::set_colour(colour);
     let _busy = cli
         .command
         .is_busy()
@@ -230,53 +166,4 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         }
     }
     ending
-}
-
-#[cfg(test)]
-mod negated_words {
-    use super::with_negated_words;
-
-    #[test]
-    fn a_minus_negates_words_and_leaves_options_alone() {
-        let line = |words: &[&str]| -> Vec<String> {
-            let all = with_negated_words(words.iter().map(Into::into).collect());
-            all.into_iter()
-                .map(|word| word.into_string().unwrap())
-                .collect()
-        };
-        for (given, meant) in [
-            ("-voice", "not voice"),
-            ("-female vocalists", "not female vocalists"),
-            ("-hip-hop", "not hip-hop"),
-            ("-80s", "not 80s"),
-            ("-drum & bass, no rock", "not drum & bass, no rock"),
-        ] {
-            let found = line(&["voisin", "find", "calm", given]);
-            assert_eq!(found, ["voisin", "find", "calm", meant]);
-        }
-        for option in [
-            "-l", "-l5", "-l100", "-lall", "-qv", "-20", "--words", "-", "-l=5",
-        ] {
-            let kept = ["voisin", "find", "calm", option];
-            assert_eq!(line(&kept), kept);
-        }
-        let behind = ["voisin", "find", "--", "-female vocalists"];
-        assert_eq!(line(&behind), behind);
-        let switches = ["voisin", "find", "calm", "-vqh", "-q0"];
-        assert_eq!(line(&switches), switches);
-        for other in [
-            &["voisin", "list", "-female vocalists"][..],
-            &["voisin", "similar", "find", "-qvn"],
-            &["voisin", "--library", "find", "similar", "-qvn"],
-        ] {
-            assert_eq!(line(other), other);
-        }
-        for start in [
-            &["voisin", "--quiet", "--library", "x", "find"][..],
-            &["voisin", "-q", "--library=x", "find"],
-        ] {
-            let found = line(&[start, &["-voice"]].concat());
-            assert_eq!(found.last().unwrap(), "not voice");
-        }
-    }
 }

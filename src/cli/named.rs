@@ -55,7 +55,7 @@ pub(crate) fn listed_paths(null: bool) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// The music that the paths stand for.
-pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions, links: Links<'_>) -> Scan {
+pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions, links: Links) -> Scan {
     scan::scan_without(paths, &is_audio_candidate, exclusions, links)
 }
 

@@ -91,7 +91,7 @@ fn times_named(target: &Path) -> usize {
             .any(|verb| verb.get_name() == word)
     };
     let mut words: Vec<_> = std::env::args_os().skip(1).collect();
-    // A file may have a verb's name: `voisin backup backup`.
+    // A file may have a verb's name: `voisin export export`.
     if let Some(verb) = words.iter().position(|word| is_verb(word)) {
         words.remove(verb);
     }

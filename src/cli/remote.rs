@@ -1,10 +1,7 @@
-//! The address of a library in a database, and the next step for queries that it does not answer.
+//! The address of a library in a database.
 
 /// Variable that names a database.
 pub(crate) const VARIABLE: &str = "VOISIN_BACKEND";
-
-/// The next step for queries that a database does not answer.
-pub(crate) const PULL: &str = "fetch its library with \"voisin pull --from URL --library DIR\" (words for sounds need windows: \"voisin push --windows\" before that), then use --library DIR without a backend";
 
 /// The address of a database, as it was given.
 pub(crate) struct DatabaseAddress {

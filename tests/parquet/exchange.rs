@@ -52,7 +52,7 @@ fn results_of_several_machines_merge_into_one_library() {
         (&0.into(), &0.into(), &6.into())
     );
     assert_eq!(
-        json(sandbox.run(["failed", "--format", "json"]))
+        json(sandbox.run(["list", "--failed", "--format", "json"]))
             .as_array()
             .unwrap()
             .len(),

@@ -116,7 +116,7 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
     ]);
     let stderr = text(&taken.stderr);
     assert_eq!(code(&taken), 1, "{stderr}");
-    assert!(stderr.contains("voisin failed"), "{stderr}");
+    assert!(stderr.contains("voisin list --failed"), "{stderr}");
     let answer = json(&taken);
     assert_eq!(
         (&answer["added"], &answer["refused"]),
@@ -126,7 +126,7 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
         .unwrap()
         .len();
     assert!(library < 8 << 20, "{library} bytes");
-    let failed = json(sandbox.run(["failed", "--format", "json"]));
+    let failed = json(sandbox.run(["list", "--failed", "--format", "json"]));
     let reasons: BTreeMap<&str, &str> = failed
         .as_array()
         .unwrap()
@@ -174,7 +174,7 @@ fn one_bad_row_is_left_out_and_named() {
     assert_eq!((&report["added"], code(&taken)), (&2.into(), 1), "{report}");
     let message = text(&taken.stderr);
     assert!(message.contains("rows.parquet, row 2: column"), "{message}");
-    let failed = json(sandbox.run(["failed", "--format", "json"]));
+    let failed = json(sandbox.run(["list", "--failed", "--format", "json"]));
     assert_eq!(failed[0]["path"], "/music/2.ogg");
 }
 

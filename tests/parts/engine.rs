@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use voisin::{
-    AddEvent, AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, EngineError,
-    Library, LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
+    AddEvent, AddOptions, DeviceChoice, Embedder, Encoder, Engine, EngineError, Library,
+    LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
 };
 use voisin_engine::{AddReport, AddRun};
 use voisin_library::scan::{Scan, scan};
@@ -89,10 +89,7 @@ impl Household {
 }
 
 fn options() -> AddOptions {
-    AddOptions {
-        descriptors: DescriptorDepth::None,
-        ..AddOptions::default()
-    }
+    AddOptions::default()
 }
 
 fn of_scan(found: &Scan) -> AddRun<'_> {

@@ -305,7 +305,6 @@ fn verbs_answer_from_there_as_from_here() {
     for refused in [
         vec!["similar", "title 12", "--unlike", "title 13"],
         vec!["similar", "title 12", "--tag", "calm"],
-        vec!["classify", "title 12", "--write-tags"],
     ] {
         let output = sandbox.run(refused.iter().copied().chain(["--backend", &url]));
         assert_eq!(code(&output), 2, "{refused:?}: {}", text(&output.stderr));
@@ -424,7 +423,6 @@ fn queries_that_a_database_cannot_answer_are_refused() {
         (LocalOnly::Unlike, ["--unlike", "title 14"]),
         (LocalOnly::Tag, ["--tag", "calm"]),
         (LocalOnly::Composer, ["--composer", "Clara"]),
-        (LocalOnly::Regex, ["--regex", "title"]),
     ] {
         let arguments = [&["similar", "title 12"], &option[..], &["--backend", &url]].concat();
         let message = refused(sandbox.run(&arguments));

@@ -15,11 +15,12 @@ const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
 #[test]
 fn neighbours_are_measured_on_any_labelled_library() {
     let sandbox = Sandbox::new();
-    let without = sandbox.run(["eval", "retrieval"]);
+    let without = sandbox.run(["lab", "eval", "retrieval"]);
     assert_eq!(without.status.code(), Some(2));
     fine(sandbox.run(["add", "--quiet", &format!("{DEMO}/library")]));
     let report = sandbox.path("retrieval.html");
     let found = json(sandbox.run([
+        "lab",
         "eval",
         "retrieval",
         "-k",
@@ -53,6 +54,7 @@ fn neighbours_are_measured_on_any_labelled_library() {
 
     // Labels may be the names of folders.
     let folders = [
+        "lab",
         "eval",
         "retrieval",
         "-k",
@@ -95,6 +97,7 @@ fn neighbours_are_measured_on_any_labelled_library() {
         .collect();
     let join = format!("{},{}", names[0], names[1]);
     let joined = json(sandbox.run([
+        "lab",
         "eval",
         "retrieval",
         "-k",
@@ -132,19 +135,16 @@ fn the_first_guess_needs_no_labels_and_no_library() {
         "{}",
         text(&words.stderr)
     );
-    // A guess without labels is not written, with a message.
-    let write = sandbox.run(["classify", &file, "--write-tags", "--dry-run"]);
-    assert_eq!(write.status.code(), Some(2));
-    assert!(
-        text(&write.stderr).contains("found no labelled track"),
-        "{}",
-        text(&write.stderr)
-    );
     // A library without a label: its tracks, by name.
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     fs::write(music.join("hum.wav"), tone_wav(44_100, 5.0, 220.0, 0.3)).unwrap();
     fine(sandbox.run(["add", "--quiet", music.to_str().unwrap()]));
+    // A guess without labels is not written, with a message.
+    let write = sandbox.run(["tag", "--all", "--dry-run"]);
+    assert_eq!(write.status.code(), Some(2));
+    let message = text(&write.stderr);
+    assert!(message.contains("found no labelled track"), "{message}");
     let all = sandbox.run(["classify", "--all", "--format", "csv"]);
     assert!(
         text(&all.stdout).starts_with("path,genre,probability,unknown,best,"),

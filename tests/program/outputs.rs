@@ -45,12 +45,11 @@ fn every_kind_of_output_replaces_a_file() {
         ("list --format csv -o {}", "x.csv"),
         ("path id:1 id:30 --format m3u8 -o {}", "x.m3u8"),
         ("playlist --seed id:1 -o {}", "y.m3u8"),
-        ("labels export {}", "labels.csv"),
         ("map -o {}", "map.html"),
-        ("eval retrieval --report {}", "report.html"),
-        ("dataset features:features.csv --output {}", "set.csv"),
-        ("features one.wav --set tempo --output {}", "tempo.csv"),
-        ("features one.wav --picture {}", "picture.svg"),
+        ("lab eval retrieval --report {}", "report.html"),
+        ("lab data features:features.csv --output {}", "set.csv"),
+        ("lab features one.wav --set tempo --output {}", "tempo.csv"),
+        ("lab features one.wav --picture {}", "picture.svg"),
     ] {
         let target = sandbox.path("out").join(name);
         fs::write(&target, PRECIOUS).unwrap();
@@ -66,10 +65,12 @@ fn every_kind_of_output_replaces_a_file() {
         assert!(printed.stdout == written, "{line}: nothing else is printed");
     }
     for (line, name) in [
-        ("backup {}/copy.db", "copy.db"),
+        ("export {}/copy.db", "copy.db"),
         ("export {}", "tracks.csv"),
-        ("features one.wav --set tempo --output {}", "columns.csv"),
-        ("man --output {}", "voisin-add.1"),
+        (
+            "lab features one.wav --set tempo --output {}",
+            "columns.csv",
+        ),
     ] {
         let folder = sandbox.path("folder");
         fs::create_dir(&folder).unwrap();
@@ -99,22 +100,25 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
     for (line, target, reason) in [
         ("list --format csv -o {}", "one.wav", "is music"),
         ("list -o {}", "named.csv", "is music"),
-        ("labels export {}", "link.csv", "is music"),
-        ("features one.wav --picture {}", "one.wav", "expected FILE"),
+        ("list -o {}", "link.csv", "is music"),
+        (
+            "lab features one.wav --picture {}",
+            "one.wav",
+            "expected FILE",
+        ),
         ("similar {} -o ./{}", "mine.m3u8", "is an input"),
         ("similar -o{} ./{}", "mine.m3u8", "is an input"),
         ("similar --output={} {}", "mine.m3u8", "is an input"),
-        ("dataset table:{} -o {}", "features.csv", "is an input"),
+        ("lab data table:{} -o {}", "features.csv", "is an input"),
         (
-            "eval genre --label-from {} --report {}",
+            "lab eval genre --label-from {} --report {}",
             "other.html",
             "is an input",
         ),
-        ("labels export {}", "labels/tracks.csv", "labels come from"),
         ("list -o {}", "labels/tracks.csv", "labels come from"),
         ("map -o {}", "labels/tracks.csv", "labels come from"),
         ("export labels", "labels/tracks.csv", "labels come from"),
-        ("backup {}", "library/voisin.db", "is the library"),
+        ("export {}", "library/voisin.db", "is the library"),
         ("list -o {}", "folder.csv", "is a folder"),
         ("list -o {}", "none/x.csv", "there is no folder"),
     ] {
@@ -135,7 +139,7 @@ fn a_killed_write_leaves_the_old_file() {
     fs::write(sandbox.path("one.wav"), noise_wav(16_000, 6.0, 1)).unwrap();
     let table = sandbox.path("x.csv");
     fs::write(&table, PRECIOUS).unwrap();
-    let mut command = sandbox.command(["features", "--set", "mfcc"]);
+    let mut command = sandbox.command(["lab", "features", "--set", "mfcc"]);
     command.arg(sandbox.path("one.wav")).arg("-o").arg(&table);
     // The system kills a process that writes more than a kilobyte into a file.
     let mut limited = Command::new("sh");

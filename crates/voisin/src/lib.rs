@@ -81,7 +81,6 @@
 #![deny(unsafe_code)]
 
 // Shared by all crates.
-pub use voisin_base::remedy::Remedy;
 pub use voisin_base::track::{ContentId, TrackId};
 
 // Audio files.
@@ -104,8 +103,8 @@ pub use voisin_kernels::IsaError;
 // The library: tracks, their files, their vectors.
 pub use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Removed,
-    ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter,
-    TrackSet, TrackTags, Vectors, WordBound, default_dir,
+    ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, Track, TrackFilter, TrackSet,
+    TrackTags, Vectors, WordBound, default_dir,
 };
 
 // The index.
@@ -116,10 +115,9 @@ pub use voisin_index::{
 
 // The engine: add, search.
 pub use voisin_engine::{
-    AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
-    FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer,
-    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, TrackPage, TrackQuery, WindowPlan,
-    add,
+    AddEvent, AddOptions, AddSummary, Closeness, Embedder, Engine, EngineError, FileEmbedding,
+    FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer, PredictedTags,
+    Seed, SimilarOptions, SimilarTrack, Standing, TrackPage, TrackQuery, WindowPlan, add,
 };
 
 // Genres.

@@ -1,8 +1,7 @@
-//! `eval`: genres and neighbours, evaluated against labels.
+//! `lab eval`: genres and neighbours, evaluated against labels.
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::EvalClassifierArgs;
 use super::units::{ReportFile, with_ending};
 use super::{EvalGenreArgs, ReportFormat};
 use voisin_questions::genre::LabelArgs;
@@ -10,7 +9,7 @@ use voisin_questions::genre::LabelArgs;
 /// Measure how well genres and neighbours fit the labels of a library
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval genre --report genres.html\n  voisin eval retrieval --report neighbours.html"
+    after_help = "Examples:\n  voisin lab eval genre --report genres.html\n  voisin lab eval retrieval --report neighbours.html"
 )]
 pub(crate) struct EvalArgs {
     #[command(subcommand)]
@@ -21,7 +20,6 @@ pub(crate) struct EvalArgs {
 pub(crate) enum EvalCommand {
     Genre(EvalGenreArgs),
     Retrieval(RetrievalArgs),
-    Classifier(EvalClassifierArgs),
 }
 
 /// Options of an evaluation.
@@ -53,7 +51,7 @@ pub(super) fn html(text: &str) -> Result<ReportFile, String> {
 /// artist filter of Pampalk, Flexer and Widmer, 2005). Spreads are over redraws of the queries.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval retrieval --neighbours 10 --join pop,rock --report retrieval.html"
+    after_help = "Examples:\n  voisin lab eval retrieval --neighbours 10 --join pop,rock --report retrieval.html"
 )]
 pub(crate) struct RetrievalArgs {
     /// Number of neighbours

@@ -1,4 +1,4 @@
-//! `eval genre`.
+//! `lab eval genre`.
 
 use clap::{Args, ValueHint};
 
@@ -16,14 +16,13 @@ use voisin_questions::genre::LabelArgs;
 /// nearest centroid, and the majority class.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval genre --report genres.html\n  voisin eval genre --label-from folder --group-by album --format json"
+    after_help = "Examples:\n  voisin lab eval genre --report genres.html\n  voisin lab eval genre --label-from folder --group-by track --format json"
 )]
 pub(crate) struct EvalGenreArgs {
     #[command(flatten)]
     pub(crate) labels_from: LabelArgs,
-    /// Groups that are never on both sides of a split: artist, album, folder, track (each alone), or a CSV file with
-    /// the columns path and group
-    #[arg(long, default_value = "artist", value_name = "artist|album|folder|track|CSV", value_parser = parse_group)]
+    /// Groups that are never on both sides of a split
+    #[arg(long, value_name = "artist|track", default_value = "artist", value_parser = parse_group)]
     pub(crate) group_by: GroupBy,
     /// Folds; all tracks of an artist are in one
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=50))]
@@ -51,13 +50,9 @@ pub(crate) struct EvalGenreArgs {
 }
 
 fn parse_group(text: &str) -> Result<GroupBy, String> {
-    // Parsing never fails: any other word counts as a path, which is checked here.
-    let Ok(group) = text.parse();
-    match &group {
-        GroupBy::File(path) if !path.is_file() => Err(format!(
-            "expected artist, album, folder, track or the path of a CSV file; there is no file {}",
-            path.display()
-        )),
-        _ => Ok(group),
+    match text {
+        "artist" => Ok(GroupBy::Artist),
+        "track" => Ok(GroupBy::Track),
+        _ => Err("expected artist or track".to_owned()),
     }
 }

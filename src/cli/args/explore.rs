@@ -42,14 +42,9 @@ pub(crate) struct MapArgs {
     /// The file to write, in the format of its ending: .html or .csv
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    #[command(flatten)]
-    pub(crate) random: RandomArgs,
-    /// Title on top
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) title: Option<String>,
 }
 
-/// Walk from one track to another
+/// Walk from one track to another in small steps
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin path id:17 id:4 --via id:9 --format m3u8 > walk.m3u8")]
 pub(crate) struct PathArgs {

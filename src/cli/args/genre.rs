@@ -1,4 +1,4 @@
-//! `classify`, `genres` and `suspects`.
+//! `classify`, `tag`, `genres` and `labels suspects`.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,14 @@ use voisin_questions::values::Limit;
 /// Predict the genre of tracks, with a trained head and labelled neighbours
 ///
 /// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its evidence: the
-/// voting tracks, and how near they are. A track never votes for itself. Before `voisin train genre` the neighbours vote alone;
+/// voting tracks, and how near they are. A track never votes for itself. Before `voisin train` the neighbours vote alone;
 /// after it head and neighbours are combined, or one is used alone if it was clearly better on held-out artists, with a
 /// calibrated probability. Tracks that sound unlike the labelled ones are "unknown". With fewer than 4 labelled tracks, or one
 /// genre, the answer is a first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
+    mut_arg("tracks", |tracks| tracks.required_unless_present("all").conflicts_with("all")),
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv"
 )]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
@@ -26,38 +27,48 @@ pub(crate) struct ClassifyArgs {
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
-    pub(crate) answer: super::AnswerArgs,
-    #[command(flatten)]
     pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) write: WriteTagsArgs,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 }
 
-/// Writing answers into files.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Tags")]
+/// Write predicted genres into the files themselves, or undo that
+///
+/// Into MP3, FLAC, Ogg Vorbis, Opus and M4A. Unknown tracks, answers below --precision [default here: 0.9], and files that have
+/// a genre are left alone, and nothing is written before two genres have 8 labelled tracks each. --undo restores the files of
+/// the last run, byte for byte where they did not change since; where other bytes changed, only the tags are restored.
+#[derive(Debug, Args)]
+#[command(
+    mut_arg("tracks", |tracks| tracks
+        .required_unless_present_any(["all", "from_list", "undo"])
+        .conflicts_with_all(["all", "from_list", "undo"])),
+    after_help = "Examples:\n  voisin tag --all --dry-run\n  voisin tag ~/Music/new\n  voisin tag --undo\n  voisin labels suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin tag --overwrite --from accepted.csv"
+)]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
-pub(crate) struct WriteTagsArgs {
-    /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A); unknown tracks, answers
-    /// below --precision (default 0.9), and files that have a genre are left alone, and nothing is written before two genres
-    /// have 8 labelled tracks each
-    #[arg(long)]
-    pub(crate) write_tags: bool,
-    /// With --write-tags: write the genres of this table instead of predictions. Its columns are path and genre, or path
-    /// and suggested, as `voisin suspects --format csv` prints them: delete the lines that you do not accept
-    #[arg(long, value_name = "FILE.csv", requires = "write_tags", conflicts_with = "all", value_hint = ValueHint::FilePath)]
+pub(crate) struct TagArgs {
+    #[command(flatten)]
+    pub(crate) question: Classify,
+    /// Every track of the library
+    #[arg(long, conflicts_with = "from_list")]
+    pub(crate) all: bool,
+    /// Write the genres of this table instead of predictions. Its columns are path and genre, or path and suggested, as
+    /// `voisin labels suspects --format csv` prints them: delete the lines that you do not accept
+    #[arg(long = "from", value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) from_list: Option<PathBuf>,
-    /// With --write-tags: show what would change, and change nothing
-    #[arg(long, short = 'n', requires = "write_tags")]
+    /// Restore the former tags of the last run's files
+    #[arg(long, conflicts_with_all = ["all", "from_list", "overwrite"])]
+    pub(crate) undo: bool,
+    /// Show what would change, and change nothing
+    #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
-    /// With --write-tags: replace existing genres
-    #[arg(long, requires = "write_tags")]
+    /// Replace existing genres
+    #[arg(long)]
     pub(crate) overwrite: bool,
-    /// With --write-tags: keep the files' modification times
-    #[arg(long, requires = "write_tags")]
+    /// Keep the files' modification times
+    #[arg(long)]
     pub(crate) keep_times: bool,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
 }
 
 /// Show the library's genres, and how close they are to one another
@@ -82,7 +93,7 @@ pub(crate) struct GenresArgs {
 /// confidence are listed, worst first, with the reason. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit all --format csv > suspects.csv"
+    after_help = "Examples:\n  voisin labels suspects\n  voisin labels suspects --limit all --format csv > suspects.csv"
 )]
 pub(crate) struct SuspectsArgs {
     /// Number of tracks at most

@@ -1,14 +1,16 @@
-//! The laboratory: `dataset`, `features`, `train classifier`, `eval classifier`, and a run's answers in `classify`.
+//! The laboratory: `lab`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::{Args, Subcommand, ValueHint};
 
-use super::{RandomArgs, ReportFormat};
+use super::{EvalArgs, RandomArgs, ReportFormat, TableFormat};
 use voisin_lab::dataset::Source;
 use voisin_lab::model::Algorithm;
 use voisin_lab::training::NetworkRecipe;
+use voisin_questions::genre::precision;
+use voisin_questions::values::Fraction;
 
 /// Show the content of a data set, broken files, and leaks between its parts
 ///
@@ -19,7 +21,7 @@ use voisin_lab::training::NetworkRecipe;
 /// files' tags count.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin dataset fma:~/fma\n  voisin dataset table:train.csv,audio=train\n  voisin dataset ~/genres --output table.csv"
+    after_help = "Examples:\n  voisin lab data fma:~/fma\n  voisin lab data table:train.csv,audio=train\n  voisin lab data ~/genres --output table.csv"
 )]
 pub(crate) struct DatasetArgs {
     /// The data set: KIND:PATH, or a path
@@ -43,15 +45,15 @@ pub(crate) struct DatasetArgs {
 
 /// Write features of audio: descriptors, embeddings, spectrograms, or a picture of one file
 ///
-/// DATA is as in `voisin dataset`; a bare folder that is no data set, and several paths, are audio files. --set takes the
-/// values of `train classifier --features` and computes the same numbers, a row for each track, into a table (.csv, which
+/// DATA is as in `voisin lab data`; a bare folder that is no data set, and several paths, are audio files. --set takes the
+/// values of `lab train --features` and computes the same numbers, a row for each track, into a table (.csv, which
 /// features:FILE.csv reads again), a matrix (.npy, float32 [tracks, columns]), or a folder: features.npy with tracks.csv
 /// and columns.csv. Two sets go into a folder, an array for each track, named like its file: frames (float32 [frames,
 /// columns]: seconds, then the rows that the statistics of fma summarise, a frame every 512 samples) and spectrogram (the
 /// input of a network, float32 [128, 1288] with baseline-cnn). Existing arrays are left as they are.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin features ~/genres --set fma --output features.csv\n  voisin features fma:~/fma --set mfcc+model:musicnn-msd --output features/\n  voisin features ~/genres --set spectrogram --output spectrograms/\n  voisin features song.mp3 --set frames --output frames/\n  voisin features song.mp3 --picture song.svg"
+    after_help = "Examples:\n  voisin lab features ~/genres --set fma --output features.csv\n  voisin lab features fma:~/fma --set mfcc+model:musicnn-msd --output features/\n  voisin lab features ~/genres --set spectrogram --output spectrograms/\n  voisin lab features song.mp3 --set frames --output frames/\n  voisin lab features song.mp3 --picture song.svg"
 )]
 pub(crate) struct FeaturesArgs {
     /// A data set, or audio files and folders
@@ -93,10 +95,10 @@ const RECIPES: [&str; 7] = {
 /// last epoch.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set settings.boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe cnn-gap --set network.training.epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try network.copies=0,3 --folds 5"
+    after_help = "Examples:\n  voisin lab train table:train.csv,audio=train challenge --algorithm logistic,svm --folds 5\n  voisin lab train features:features.csv run --algorithm boost --set settings.boost.rounds=500\n  voisin lab train table:train.csv,audio=train challenge --recipe auto\n  voisin lab train ~/genres run --features model:musicnn-msd --dry-run\n  voisin lab train fma:~/fma run --recipe cnn-gap --set network.training.epochs=20\n  voisin lab train ~/genres run --recipe cnn-lstm-mfcc --try network.copies=0,3 --folds 5"
 )]
 pub(crate) struct TrainClassifierArgs {
-    /// The data set: KIND:PATH, or a path (see `voisin dataset --help`)
+    /// The data set: KIND:PATH, or a path (see `voisin lab data --help`)
     #[arg(value_name = "DATA")]
     pub(crate) data: Source,
     /// The run's folder
@@ -163,7 +165,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// of whole groups, and McNemar's exact test.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval classifier run\n  voisin eval classifier run1 run2 --html compare.html\n  voisin eval classifier --submission submission.csv --truth truth.csv"
+    after_help = "Examples:\n  voisin lab report run\n  voisin lab report run1 run2 --html compare.html\n  voisin lab report --submission submission.csv --truth truth.csv"
 )]
 pub(crate) struct EvalClassifierArgs {
     /// Folders of finished runs; others are compared with the first
@@ -183,23 +185,54 @@ pub(crate) struct EvalClassifierArgs {
     pub(crate) format: ReportFormat,
 }
 
-/// Predictions of a run of `train classifier`.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Runs")]
-pub(crate) struct AnswerArgs {
-    /// Predict with this run of `voisin train classifier` instead of the library: TRACK is files, folders, or one DATA such
-    /// as table:test.csv,audio=test
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["all", "from_list", "write_tags"], value_hint = ValueHint::DirPath)]
-    pub(crate) with: Option<PathBuf>,
-    /// With --with: write a submission for a challenge, one row for every requested title
-    #[arg(long, value_name = "OUT.csv", requires = "with", value_hint = ValueHint::FilePath, group = "written")]
+/// Predict with a run of `voisin lab train`, instead of the library
+///
+/// DATA is files, folders, or one data set such as table:test.csv,audio=test.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin lab predict run ~/Music\n  voisin lab predict run table:test.csv,audio=test --submission answers.csv --like sample.csv\n  voisin lab predict run ~/Music --vectors inner.npy"
+)]
+pub(crate) struct PredictArgs {
+    /// The run's folder
+    #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub(crate) run: PathBuf,
+    /// Files, folders, or a data set
+    #[arg(required = true, value_name = "DATA|FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) tracks: Vec<OsString>,
+    /// Share of right answers that is required, else the answer is "unknown" (0.5 to 1)
+    #[arg(long, value_name = "P", value_parser = precision, conflicts_with = "written")]
+    pub(crate) precision: Option<Fraction>,
+    /// Write a submission for a challenge, one row for every requested title
+    #[arg(long, value_name = "OUT.csv", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) submission: Option<PathBuf>,
     /// With --submission: take header, rows and their order from this table
     #[arg(long, value_name = "SAMPLE.csv", requires = "submission", value_hint = ValueHint::FilePath)]
     pub(crate) like: Option<PathBuf>,
-    /// With --with: write the numbers of a network's inner layer for each track instead, as float32 [tracks, numbers], with
-    /// a table of the tracks beside it (OUT.csv): `voisin add --vectors OUT.npy --tracks OUT.csv --vectors-of NAME` makes a
-    /// library of them
-    #[arg(long, value_name = "OUT.npy", requires = "with", value_hint = ValueHint::FilePath, group = "written", conflicts_with = "submission")]
+    /// Write the numbers of a network's inner layer for each track instead, as float32 [tracks, numbers], with a table of the
+    /// tracks beside it (OUT.csv): `voisin add --vectors OUT.npy --tracks OUT.csv --vectors-of NAME` makes a library of them
+    #[arg(long, value_name = "OUT.npy", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) vectors: Option<PathBuf>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub(crate) format: TableFormat,
+}
+
+/// Data sets, features and classifiers of your own, evaluated
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin lab data ~/genres\n  voisin lab train ~/genres run --algorithm svm,forest\n  voisin lab report run\n  voisin lab predict run ~/Music"
+)]
+pub(crate) struct LabArgs {
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    Data(DatasetArgs),
+    Features(FeaturesArgs),
+    Train(Box<TrainClassifierArgs>),
+    Report(EvalClassifierArgs),
+    Predict(PredictArgs),
+    Eval(EvalArgs),
 }

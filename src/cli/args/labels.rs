@@ -1,29 +1,28 @@
 //! `labels`: the source of genres, and labels by hand.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand};
 
-use super::ReportFormat;
+use super::{ReportFormat, SuspectsArgs};
 use voisin_engine::LabelSource;
 use voisin_questions::genre::label_source;
 
 /// Show or set the source of the library's genres, or label single tracks by hand
 ///
 /// The source is a property of the library, and every command that uses genres reads it: the files' tags, the name of the
-/// folder that a file lies in, or a CSV file with the columns path (or mbid) and genre, which is read again each time. Labels
+/// folder that a file lies in, or a CSV file with the columns path and genre, which is read again each time. Labels
 /// given by hand take precedence over the source. They are kept in the library, by the audio itself; your files are not
 /// touched.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  voisin labels\n  voisin labels folder\n  voisin labels genres.csv\n  voisin labels set id:17 'Death Metal'\n  voisin labels undo\n  voisin labels export genres.csv"
+    after_help = "Examples:\n  voisin labels\n  voisin labels folder\n  voisin labels genres.csv\n  voisin labels set id:17 'Death Metal'\n  voisin labels suspects"
 )]
 pub(crate) struct LabelsArgs {
     #[command(subcommand)]
     pub(crate) command: Option<LabelsCommand>,
-    /// Source of genres from now on: tags, folder, or a CSV file with the columns path (or mbid) and genre [default: show it]
+    /// Source of genres from now on: tags, folder, or a CSV file with the columns path and genre [default: show it]
     #[arg(value_name = "tags|folder|CSV", value_parser = label_source)]
     pub(crate) source: Option<LabelSource>,
     /// Output format
@@ -35,8 +34,7 @@ pub(crate) struct LabelsArgs {
 pub(crate) enum LabelsCommand {
     Set(SetLabelArgs),
     Unset(UnsetLabelArgs),
-    Undo(UndoLabelArgs),
-    Export(ExportLabelsArgs),
+    Suspects(Box<SuspectsArgs>),
 }
 
 /// Give tracks a genre of your own, which takes precedence over the source
@@ -60,21 +58,4 @@ pub(crate) struct UnsetLabelArgs {
     /// Tracks of the library: files, `id:NUMBER`, words, playlists
     #[arg(required = true, value_name = "TRACK")]
     pub(crate) tracks: Vec<OsString>,
-}
-
-/// Undo the last changes made by set and unset, the last one first
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin labels undo\n  voisin labels undo 3")]
-pub(crate) struct UndoLabelArgs {
-    /// Number of changes
-    #[arg(default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) count: u32,
-}
-
-/// Write the genre of every labelled file into a CSV file, which --label-from and other programs read
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin labels export genres.csv")]
-pub(crate) struct ExportLabelsArgs {
-    #[arg(help = "The file to write: path,genre,by_hand,content", value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
-    pub(crate) output: PathBuf,
 }

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::ReportFormat;
 use super::units::Shard;
-use super::{ListOutput, ReportFormat};
-use voisin_engine::DescriptorDepth;
 use voisin_questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
@@ -26,16 +25,16 @@ pub(crate) struct DemoArgs {
 /// Folders are read recursively; playlists (M3U) and single files are accepted too; `-` reads a list of
 /// paths from standard input. Unchanged files are not opened; moved and retagged ones keep their vectors. Hidden
 /// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. So are bins, snapshots and system folders
-/// (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), which are counted, unless one is named itself. A run can be stopped at any
+/// (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), unless one is named itself. A run can be stopped at any
 /// time: finished tracks are kept, and the next run resumes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
     /// Folders, playlists or files; `-` for a list on standard input
-    #[arg(required_unless_present_any = ["from_parquet", "vectors"], value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(required_unless_present_any = ["from_parquet", "vectors", "retry"], value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// Import the output of `embed --format parquet` or `export --format parquet`: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
@@ -43,7 +42,7 @@ pub(crate) struct AddArgs {
     /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
         "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows",
-        "remove_missing", "descriptors", "update_descriptors"
+        "remove_missing"
     ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
     /// With --vectors: a table (CSV) with a row for each vector, in their order: the column `path`, and for files that are not
@@ -58,13 +57,19 @@ pub(crate) struct AddArgs {
     /// (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
-    /// Follow links that lead out of the folders named, now and in later runs. Without it, nobody who can write into such a
+    /// Follow links that lead out of the folders named. Without it, nobody who can write into such a
     /// folder can make voisin read other files. Links that stay below their folder are always followed
     #[arg(long, conflicts_with = "from_parquet")]
     pub(crate) follow_links: bool,
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
+    /// Try the files again that could not be added before (those at or below PATH, if given)
+    #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "watch", "dry_run", "remove_missing"])]
+    pub(crate) retry: bool,
+    /// Go on until Ctrl-C: add new, changed and moved files below the folders two seconds after the last change
+    #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "dry_run", "remove_missing", "force", "windows"])]
+    pub(crate) watch: bool,
     /// Read and analyse unchanged files again
     #[arg(long)]
     pub(crate) force: bool,
@@ -72,12 +77,6 @@ pub(crate) struct AddArgs {
     /// its disk may not be mounted
     #[arg(long)]
     pub(crate) remove_missing: bool,
-    /// Measure tempo, key, loudness and scales: none, fast (loudness is estimated if a file is not decoded whole), or full (files are decoded whole, loudness is exact)
-    #[arg(long, value_name = "DEPTH", value_enum, default_value_t = Depth::Fast)]
-    pub(crate) descriptors: Depth,
-    /// Also measure tracks of the library that have no tempo, key, loudness and scales, or those of an older voisin
-    #[arg(long)]
-    pub(crate) update_descriptors: bool,
     /// Only print what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
@@ -161,9 +160,6 @@ pub(crate) struct EmbedParquetArgs {
     /// Leave out the window vectors
     #[arg(long)]
     pub(crate) no_windows: bool,
-    /// Measure tempo, key, loudness and scales, as `add` does
-    #[arg(long, value_name = "DEPTH", value_enum)]
-    pub(crate) descriptors: Option<Depth>,
     /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,
@@ -197,28 +193,6 @@ pub(crate) struct StatusArgs {
     pub(crate) format: ReportFormat,
 }
 
-/// List the files that could not be added, and why
-///
-/// They are skipped by `add` until they change, or until `voisin retry`.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin failed --format paths -0 | xargs -0 -r ls -l")]
-pub(crate) struct FailedArgs {
-    #[command(flatten)]
-    pub(crate) output: ListOutput,
-}
-
-/// Retry the files that could not be added
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin retry")]
-pub(crate) struct RetryArgs {
-    /// Only files at or below these paths [default: all]
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathBuf>,
-    /// Format of the summary
-    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
-    pub(crate) format: ReportFormat,
-}
-
 /// Remove tracks from the library (your files are not touched)
 #[derive(Debug, Args)]
 #[command(
@@ -248,13 +222,16 @@ pub(crate) struct RemoveArgs {
 /// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: subtracted from them before
 /// they are compared), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
 /// order. tags.csv: how strongly each of the model's tags fits each track, as percentiles of the library.
+///
+/// A name that ends in .db gets a copy of the library's database, which is checked. To restore it, delete `voisin.db-wal` and
+/// `voisin.db-shm` in the library's folder, and put the copy there as `voisin.db`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""
 )]
 pub(crate) struct ExportArgs {
-    /// Folder to write into
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder to write into, or a file that ends in .db
+    #[arg(value_name = "DIR|FILE.db", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
     /// Leave out the window vectors
     #[arg(long)]
@@ -282,22 +259,4 @@ pub(crate) struct VerifyArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-}
-
-/// How much `add` measures of a track's sound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Depth {
-    None,
-    Fast,
-    Full,
-}
-
-impl From<Depth> for DescriptorDepth {
-    fn from(depth: Depth) -> Self {
-        match depth {
-            Depth::None => Self::None,
-            Depth::Fast => Self::Fast,
-            Depth::Full => Self::Full,
-        }
-    }
 }

@@ -14,6 +14,9 @@ use voisin_questions::values::Limit;
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) question: List,
+    /// List the files that could not be added instead, and why
+    #[arg(long, conflicts_with_all = ["query", "backend"])]
+    pub(crate) failed: bool,
     /// Number of tracks at most
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,

@@ -1,8 +1,8 @@
-//! `model`, `man` and completions.
+//! `model` and `completions`.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
 
@@ -68,9 +68,6 @@ pub(crate) enum ModelCommand {
 }
 
 /// Print a completion script for a shell
-///
-/// In bash, zsh and fish it also completes genres, artists, the words that `find` understands, and the library's names after
-/// `artist:`, `album:` and `id:`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin"
@@ -78,47 +75,4 @@ pub(crate) enum ModelCommand {
 pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
-}
-
-/// Names in the library, for completion scripts
-#[derive(Debug, Args)]
-pub(crate) struct NamesArgs {
-    #[arg(value_enum)]
-    pub(crate) what: LibraryNames,
-    /// Prefix of the names
-    #[arg(default_value = "", allow_hyphen_values = true)]
-    pub(crate) typed: String,
-}
-
-/// Kinds of names for completion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LibraryNames {
-    Genres,
-    Artists,
-    Composers,
-    Albums,
-    Words,
-    Ids,
-    Models,
-    Scales,
-    /// Orders of `list`, with the scales.
-    Orders,
-    Licences,
-}
-
-/// Open the manual page
-///
-/// On a terminal it is shown by `man`, or as `--help` shows it where there is no such program; elsewhere the page is printed
-/// as `man` reads it.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin man\n  voisin man similar\n  voisin man eval genre > eval-genre.1"
-)]
-pub(crate) struct ManArgs {
-    /// The command whose page to show, in one word or two
-    #[arg(value_name = "COMMAND", conflicts_with = "output")]
-    pub(crate) command: Vec<String>,
-    /// Write one page per verb into this folder instead
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) output: Option<PathBuf>,
 }

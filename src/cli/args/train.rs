@@ -1,24 +1,10 @@
-//! `train`: genre heads and classifiers.
+//! `train`: the genre head.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::{RandomArgs, ReportFormat, TrainClassifierArgs};
+use super::{RandomArgs, ReportFormat};
 use voisin_engine::LabelSource;
 use voisin_genre::WELL_KNOWN;
-
-/// Train a genre head or classifiers on your own labels
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin train genre\n  voisin train classifier music my-run")]
-pub(crate) struct TrainArgs {
-    #[command(subcommand)]
-    pub(crate) command: TrainCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrainCommand {
-    Genre(TrainGenreArgs),
-    Classifier(Box<TrainClassifierArgs>),
-}
 
 /// Train a genre head on the library's labelled tracks, from stored vectors
 ///
@@ -27,9 +13,9 @@ pub(crate) enum TrainCommand {
 /// of the labels have changed; `voisin status` shows how many have.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train genre\n  voisin train genre --label-from folder\n  voisin train genre --label-from labels.csv --min-tracks 20"
+    after_help = "Examples:\n  voisin train\n  voisin train --label-from folder\n  voisin train --label-from labels.csv --min-tracks 20"
 )]
-pub(crate) struct TrainGenreArgs {
+pub(crate) struct TrainArgs {
     /// Source of genres, for this head and from now on, as set by `voisin labels`: tags, folder (the name of the folder a
     /// file lies in), or a CSV file with the columns path and genre [default: that of `voisin labels`]
     #[arg(long, value_name = "tags|folder|CSV", value_parser = voisin_questions::genre::label_source)]

@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::cli::named::local_path;
-use voisin_base::{address, output};
+use voisin_base::output;
 
 /// One of several equal shares of all files: which one, counted from 0, and of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,18 +53,6 @@ impl FromStr for Shard {
     }
 }
 
-/// A path, refusing addresses, which would become a folder called `s3:`.
-pub(super) fn on_disk(path: PathBuf) -> Result<PathBuf, String> {
-    let path = local_path(path);
-    match address::scheme(&path) {
-        None => Ok(path),
-        Some(_) => Err(format!(
-            "expected a path on this machine, found the address {}: mount it, or copy its files",
-            path.display()
-        )),
-    }
-}
-
 /// The file of a report, whose ending was checked.
 #[derive(Debug, Clone)]
 pub(crate) struct ReportFile(PathBuf);
@@ -80,7 +67,7 @@ impl Deref for ReportFile {
 
 /// The name of a file to write, which must have this ending.
 pub(super) fn with_ending(text: &str, ending: &str) -> Result<ReportFile, String> {
-    let path = on_disk(PathBuf::from(text))?;
+    let path = PathBuf::from(text);
     if output::ending(&path, ending) == ending {
         Ok(ReportFile(path))
     } else {
@@ -96,33 +83,11 @@ pub(crate) struct RandomArgs {
     /// Seed of the random numbers: the same number gives the same result
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) random_seed: u64,
-    /// The old spelling, for its hint.
-    #[arg(long = "seed", hide = true, value_name = "N", value_parser = seed_is_a_track)]
-    _seed: Option<u64>,
-}
-
-fn seed_is_a_track(_: &str) -> Result<u64, String> {
-    Err("expected --random-seed N for the start of random numbers: a seed is a track".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_address_of_a_local_file_is_its_path() {
-        for text in [
-            "/m/a b.mp3",
-            "file:///m/a%20b.mp3",
-            "FILE://localhost/m/a%20b.mp3",
-        ] {
-            let path = PathBuf::from(text);
-            assert_eq!(on_disk(path).unwrap(), Path::new("/m/a b.mp3"));
-        }
-        for text in ["file://nas/a.mp3", "file://", "s4://bucket/a.mp3"] {
-            assert!(on_disk(PathBuf::from(text)).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn each_file_is_in_one_shard() {

@@ -35,7 +35,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
                 Some(WindowCount::All) => WindowPlan::All,
                 Some(WindowCount::Spread(n)) => WindowPlan::Spread(n),
             },
-            descriptors: parquet.descriptors.map(Into::into).unwrap_or_default(),
             threads: context.threads(),
             ..AddOptions::default()
         },

@@ -1,14 +1,11 @@
 //! Refusals in place of the verbs that need PostgreSQL, for builds without that feature.
 
-use std::error::Error;
-
 use anyhow::{Context as _, bail};
 
 use super::Ending;
 use super::args::{PullArgs, PushArgs};
 use super::context::Context;
 use super::remote::{DatabaseAddress, VARIABLE};
-use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
 use voisin_questions::RemoteLibrary;
 
@@ -45,9 +42,5 @@ pub(crate) fn pull(_: &Context, _: &PullArgs) -> anyhow::Result<Ending> {
 }
 
 pub(crate) fn engine_error(_: &anyhow::Error) -> Option<&EngineError> {
-    None
-}
-
-pub(crate) fn remedy(_: &(dyn Error + 'static)) -> Option<Remedy> {
     None
 }

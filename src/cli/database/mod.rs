@@ -4,12 +4,9 @@
 mod pull;
 mod push;
 
-use std::error::Error;
-
 use voisin_postgres::{BackendError, Postgres, PostgresAddress, Remote};
 
 use super::remote::DatabaseAddress;
-use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
 use voisin_questions::RemoteLibrary;
 
@@ -41,11 +38,4 @@ pub(crate) fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
         Some(BackendError::Engine(error)) => Some(error),
         _ => None,
     }
-}
-
-/// The next step after a database's error.
-pub(crate) fn remedy(error: &(dyn Error + 'static)) -> Option<Remedy> {
-    error
-        .downcast_ref::<BackendError>()
-        .and_then(BackendError::remedy)
 }

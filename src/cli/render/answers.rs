@@ -74,7 +74,7 @@ pub(crate) fn print(
                 TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path)
             };
             let metas: Vec<TrackMeta> = answers.iter().map(meta_of).collect();
-            print_files(&metas.iter().collect::<Vec<_>>(), "voisin classify", output)
+            print_files(&metas, "voisin classify", output)
         }
     }
 }

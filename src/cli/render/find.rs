@@ -1,98 +1,52 @@
 //! The answer of `find`.
 
-use super::safe::table_path;
-use super::track::{FactColumns, id, print_files};
+use super::track::{Lead, Listing, metas};
 use super::{Align, Table};
-use crate::cli::args::{ListFormat, ListOutput};
-use voisin_engine::{Engine, PhraseAnswer, PredictedTags, meta};
-use voisin_explore::TrackMeta;
-use voisin_genre::Taxonomy;
+use crate::cli::args::ListOutput;
+use voisin_engine::{Engine, PhraseAnswer, PredictedTags};
 use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
 
 /// Prints the tracks that fit, in the requested format.
 ///
-/// - `facts`: columns for fields that the query filters by
+/// - `facts`: fields that the query filters by
 pub(crate) fn print_found(
     engine: &Engine,
     answer: &PhraseAnswer,
     predicted: &PredictedTags,
-    facts: &FactColumns,
+    facts: Vec<String>,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
-    let names: Vec<String> = answer.phrase.terms.iter().map(name_and_meaning).collect();
-    let json = || FoundJson::new(engine, answer, predicted);
-    match output.format {
-        ListFormat::Table => {
-            let mut columns = vec![
-                ("", Align::Right),
-                ("id", Align::Right),
-                ("fit", Align::Right),
-            ];
-            columns.extend(names.iter().map(|name| (name.as_str(), Align::Right)));
-            columns.extend([
-                ("artist", Align::Left),
-                ("title", Align::Left),
-                ("genre", Align::Left),
-            ]);
-            columns.extend(facts.header());
-            columns.push(("path", Align::Left));
-            let mut table = Table::new(&columns);
-            // The same tracks in the same order, as documented JSON and as results of the engine.
-            for (fitting, found) in json()?.tracks.iter().zip(&answer.tracks) {
-                let track = &fitting.track;
-                let mut cells = vec![
-                    fitting.rank.to_string(),
-                    id(track.id),
-                    format!("{:.2}", fitting.fit),
-                ];
-                let terms = found.terms.iter().zip(&found.likeness);
-                cells.extend(terms.map(|(share, likeness)| match likeness {
-                    Some(likeness) => {
-                        format!("{}, {:.0} % of captions", rank(*share), 100.0 * likeness)
-                    }
-                    None => rank(*share),
-                }));
-                cells.extend([
-                    track.artist.clone().unwrap_or_default(),
-                    track.title.clone(),
-                    track.genres.join(", "),
-                ]);
-                cells.extend(facts.cells(track));
-                cells.push(track.path.clone());
-                table.row(cells);
-            }
-            table.print()
+    let json = FoundJson::new(engine, answer, predicted)?;
+    let fits = answer.tracks.iter();
+    let fits = fits.map(|found| (format!("{:.2}", found.fit), format!("{:.4}", found.fit)));
+    let mut leads = vec![Lead {
+        name: "fit".to_owned(),
+        field: "fit",
+        cells: fits.collect(),
+    }];
+    leads.extend(answer.phrase.terms.iter().enumerate().map(|(i, term)| {
+        let cells = answer.tracks.iter().map(|found| {
+            let share = rank(found.terms[i]);
+            let text = match found.likeness[i] {
+                Some(likeness) => format!("{share}, {:.0} % of captions", 100.0 * likeness),
+                None => share,
+            };
+            (text, String::new())
+        });
+        Lead {
+            name: name_and_meaning(term),
+            field: "",
+            cells: cells.collect(),
         }
-        ListFormat::Json => super::print_json(&json()?),
-        ListFormat::Csv => {
-            let mut header = vec!["rank", "id", "path", "fit", "artist", "title", "genres"];
-            header.extend(facts.fields());
-            let tracks = json()?.tracks;
-            let rows = tracks.iter().zip(&answer.tracks).map(|(fitting, found)| {
-                let track = &fitting.track;
-                let mut cells = vec![
-                    fitting.rank.to_string(),
-                    id(track.id),
-                    table_path(&found.track.path),
-                    format!("{:.4}", fitting.fit),
-                    track.artist.clone().unwrap_or_default(),
-                    track.title.clone(),
-                    track.genres.join(";"),
-                ];
-                cells.extend(facts.values(track));
-                cells
-            });
-            super::print_csv(header, rows)
-        }
-        _ => {
-            let metas: Vec<TrackMeta> = answer
-                .tracks
-                .iter()
-                .map(|found| meta(&found.track, &Taxonomy::default()))
-                .collect();
-            print_files(&metas.iter().collect::<Vec<_>>(), "voisin find", output)
-        }
-    }
+    }));
+    let listing = Listing {
+        tracks: json.tracks.iter().map(|fitting| &fitting.track).collect(),
+        is_ranked: true,
+        leads,
+        facts,
+    };
+    let files = metas(answer.tracks.iter().map(|found| &found.track));
+    listing.print(&json, &files, "voisin find", output)
 }
 
 /// Prints all known words with the tags that they stand for.

@@ -3,13 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::find::rank;
-use super::safe::table_path;
-use super::track::{lossy, print_files, title};
+use super::track::{Lead, Listing, lossy, metas, title};
 use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
-use voisin_engine::{Standing, StrongTags, TrackPage, meta};
-use voisin_explore::TrackMeta;
-use voisin_genre::Taxonomy;
+use voisin_engine::{Standing, StrongTags, TrackPage};
 use voisin_library::{Descriptors, ScaleName, Track, licence_id};
 use voisin_questions::answers::card::{Card, CardJson, state};
 use voisin_questions::answers::list::{PageJson, TrackJson};
@@ -25,171 +22,54 @@ pub(crate) fn print_page(
     shown: &BTreeSet<ScaleName>,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
-    let words_of = |track: &Track| words.get(&track.id).map_or(&[][..], Vec::as_slice);
-    let json = |track: &Track| {
-        TrackJson::new(
-            track,
-            page.descriptors.get(&track.id),
-            Some(words_of(track)),
-        )
-    };
-    // The scales of which some track has a value.
-    let scales: BTreeSet<ScaleName> = page
-        .descriptors
-        .values()
-        .flat_map(|known| known.scales.keys().copied())
-        .collect();
-    match output.format {
-        ListFormat::Table => print_table(page, words, by_album, shown),
-        ListFormat::Json => super::print_json(&PageJson::new(page, Some(words))),
-        ListFormat::Csv => super::print_csv(
-            [
-                "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence",
-                "mbid", "isrc", "tempo", "key", "loudness", "words",
-            ]
-            .into_iter()
-            .chain(scales.iter().map(ScaleName::as_str)),
-            page.tracks
-                .iter()
-                .map(|track| (&track.path, json(track)))
-                .map(|(path, track)| {
-                    let number = |value: Option<f64>| {
-                        value.map_or_else(String::new, |value| format!("{value:.2}"))
-                    };
-                    let values = scales
-                        .iter()
-                        .map(|name| number(track.scales.get(name.as_str()).copied()));
-                    let values: Vec<String> = values.collect();
-                    let facts = [
-                        super::track::id(track.id),
-                        table_path(path),
-                        track.artist.unwrap_or_default(),
-                        track.title,
-                        track.album.unwrap_or_default(),
-                        track.genres.join(";"),
-                        track.year.map_or_else(String::new, |year| year.to_string()),
-                        format!("{:.2}", track.seconds),
-                        track.licence.unwrap_or_default(),
-                        track.mbid.unwrap_or_default(),
-                        track.isrc.unwrap_or_default(),
-                        number(track.tempo),
-                        track.key.unwrap_or_default().to_owned(),
-                        number(track.loudness),
-                        track
-                            .words
-                            .into_iter()
-                            .flatten()
-                            .map(|word| word.word)
-                            .collect::<Vec<_>>()
-                            .join(";"),
-                    ];
-                    facts.into_iter().chain(values).collect::<Vec<_>>()
-                }),
-        ),
-        _ => {
-            let metas: Vec<TrackMeta> = page
-                .tracks
-                .iter()
-                .map(|track| meta(track, &Taxonomy::default()))
-                .collect();
-            print_files(&metas.iter().collect::<Vec<_>>(), "voisin list", output)
-        }
-    }
-}
-
-/// Prints the table, without columns that are empty for all tracks.
-fn print_table(
-    page: &TrackPage,
-    words: &StrongTags,
-    by_album: bool,
-    scales: &BTreeSet<ScaleName>,
-) -> anyhow::Result<()> {
-    let measured = |track: &Track| page.descriptors.get(&track.id).cloned().unwrap_or_default();
-    let any = |has: &dyn Fn(&Track) -> bool| page.tracks.iter().any(has);
-    let tempo = any(&|track| measured(track).tempo.is_some());
-    let key = any(&|track| measured(track).key.is_some());
-    let loudness = any(&|track| measured(track).loudness.is_some());
-    let licence = any(&|track| track.tags.licence.is_some());
-    let year = any(&|track| track.tags.year.is_some());
-    let mut columns = vec![
-        (true, ("id", Align::Right)),
-        (by_album, ("album", Align::Left)),
-        (by_album, ("no.", Align::Right)),
-        (true, ("artist", Align::Left)),
-        (true, ("title", Align::Left)),
-        (true, ("genre", Align::Left)),
-        (year, ("year", Align::Right)),
-        (true, ("time", Align::Right)),
-        (tempo, ("bpm", Align::Right)),
-        (key, ("key", Align::Left)),
-        (loudness, ("LUFS", Align::Right)),
-        (licence, ("licence", Align::Left)),
-        (!words.is_empty(), ("words", Align::Left)),
-        (true, ("path", Align::Left)),
-    ];
-    // Scales come before the path, which is the first column to be cut.
-    let path = columns.len() - 1;
-    let names = scales
-        .iter()
-        .map(|name| (true, (name.as_str(), Align::Right)));
-    columns.splice(path..path, names);
-    let shown: Vec<(&str, Align)> = columns
-        .iter()
-        .filter(|(is_shown, _)| *is_shown)
-        .map(|(_, column)| *column)
-        .collect();
-    let mut table =
-        Table::new(&shown).leaving_out(&["path", "licence", "LUFS", "key", "bpm", "time", "genre"]);
-    for track in &page.tracks {
-        let descriptors = measured(track);
-        let values = scales.iter().map(|name| {
-            let value = descriptors.scales.get(name);
-            value.map_or_else(String::new, |value| format!("{:.0}", value.value))
-        });
-        let mut cells = vec![
-            track.id.to_string(),
-            // Cells of hidden columns are made too: both are filtered by the same list below.
-            track.album().unwrap_or_default().to_owned(),
-            number_on_album(track),
-            track.main_artist().unwrap_or_default().to_owned(),
-            title(track),
-            track.tags.genres.join(", "),
-            track
-                .tags
-                .year
-                .map_or_else(String::new, |year| year.to_string()),
-            clock(track.audio.seconds),
-            descriptors
-                .tempo
-                .map_or_else(String::new, |tempo| format!("{tempo:.0}")),
-            descriptors
-                .key
-                .map_or_else(String::new, |key| key.to_string()),
-            descriptors
-                .loudness
-                .map_or_else(String::new, |_| loudness_text(&descriptors)),
-            track
-                .tags
-                .licence
-                .as_deref()
-                .map(licence_id)
-                .unwrap_or_default(),
-            words
-                .get(&track.id)
-                .map(|words| words_text(words))
-                .unwrap_or_default(),
-            lossy(&track.path),
+    let json = PageJson::new(page, Some(words));
+    let any = |has: fn(&TrackJson) -> bool| json.tracks.iter().any(has);
+    let mut facts: Vec<&str> = Vec::new();
+    if output.format == ListFormat::Csv {
+        facts.extend([
+            "year", "licence", "mbid", "isrc", "tempo", "key", "loudness", "words",
+        ]);
+        let known = json.tracks.iter().flat_map(|track| track.scales.keys());
+        facts.extend(known.map(String::as_str).collect::<BTreeSet<_>>());
+    } else {
+        let known = [
+            ("year", any(|track| track.year.is_some())),
+            ("tempo", any(|track| track.tempo.is_some())),
+            ("key", any(|track| track.key.is_some())),
+            ("loudness", any(|track| track.loudness.is_some())),
+            ("licence", any(|track| track.licence.is_some())),
+            ("words", !words.is_empty()),
         ];
-        cells.splice(path..path, values);
-        table.row(
-            cells
-                .into_iter()
-                .zip(&columns)
-                .filter(|(_, (is_shown, _))| *is_shown)
-                .map(|(cell, _)| cell),
+        facts.extend(
+            known
+                .iter()
+                .filter(|(_, is_known)| *is_known)
+                .map(|(name, _)| *name),
         );
+        facts.extend(shown.iter().map(ScaleName::as_str));
     }
-    table.print()
+    let lead = |name: &str, cell: fn(&Track) -> String| Lead {
+        name: name.to_owned(),
+        field: "",
+        cells: page
+            .tracks
+            .iter()
+            .map(|track| (cell(track), String::new()))
+            .collect(),
+    };
+    let leads = if by_album {
+        let album = |track: &Track| track.album().unwrap_or_default().to_owned();
+        vec![lead("album", album), lead("no.", number_on_album)]
+    } else {
+        Vec::new()
+    };
+    let listing = Listing {
+        tracks: json.tracks.iter().collect(),
+        is_ranked: false,
+        leads,
+        facts: facts.into_iter().map(str::to_owned).collect(),
+    };
+    listing.print(&json, &metas(&page.tracks), "voisin list", output)
 }
 
 /// `2-07`: disc and number; empty without a number.
@@ -199,14 +79,6 @@ fn number_on_album(track: &Track) -> String {
         (None, Some(number)) => number.to_string(),
         (_, None) => String::new(),
     }
-}
-
-fn words_text(words: &[(String, f32)]) -> String {
-    words
-        .iter()
-        .map(|(word, _)| word.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 fn loudness_text(measured: &Descriptors) -> String {

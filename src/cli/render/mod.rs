@@ -12,7 +12,6 @@ pub(crate) mod find;
 pub(crate) mod kinship;
 pub(crate) mod list;
 pub(crate) mod neighbours;
-mod remedy;
 pub(crate) mod safe;
 pub(crate) mod screen;
 mod table;
@@ -25,7 +24,6 @@ use std::time::Duration;
 use console::measure_text_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-pub(crate) use remedy::{advised, advised_news, with_remedy};
 pub(crate) use safe::{one_line, terminal_safe};
 pub(crate) use table::{Align, Table};
 use table::{cut_left, cut_right};
@@ -33,8 +31,8 @@ use table::{cut_left, cut_right};
 use super::interrupt;
 
 use voisin_base::output::{OutputError, OutputTarget};
-use voisin_base::text::without_error_numbers;
 pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
+use voisin_base::text::{with_causes, without_error_numbers};
 use voisin_questions::QuestionError;
 use voisin_questions::read::Refused;
 
@@ -201,14 +199,9 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         Some(Refused {
             expected, found, ..
         }) => format!("expected {expected}, found {found}"),
-        _ => advised(error.as_ref()),
+        _ => with_causes(error.as_ref()),
     };
     print_marked(&text, Severity::Error);
-}
-
-/// Prints a mistake on the command line.
-pub(crate) fn report_mistake(text: &str) {
-    print_marked(text, Severity::Error);
 }
 
 /// The reader of the results closed the pipe (`| head`): [`main`](super::main) ends quietly, like other tools.

@@ -2,40 +2,15 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::sync::OnceLock;
-
-use clap::ValueEnum;
-
-/// `--color`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Colour {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-static COLOUR: OnceLock<Colour> = OnceLock::new();
-
-/// Sets the value of `--color`, once.
-pub(crate) fn set_colour(colour: Colour) {
-    let _ = COLOUR.set(colour);
-}
 
 /// Whether results are coloured.
 pub(crate) fn is_coloured() -> bool {
-    let colour = COLOUR.get().copied().unwrap_or_default();
-    wants_colour(colour, io::stdout().is_terminal(), |name| {
-        std::env::var_os(name)
-    })
+    wants_colour(io::stdout().is_terminal(), |name| std::env::var_os(name))
 }
 
 /// Whether messages are coloured.
 pub(super) fn is_error_coloured() -> bool {
-    let colour = COLOUR.get().copied().unwrap_or_default();
-    wants_colour(colour, io::stderr().is_terminal(), |name| {
-        std::env::var_os(name)
-    })
+    wants_colour(io::stderr().is_terminal(), |name| std::env::var_os(name))
 }
 
 /// Columns of the terminal that messages go to; `None` without a terminal.
@@ -49,21 +24,14 @@ pub(super) fn error_width() -> Option<usize> {
 }
 
 /// <https://no-color.org>, and the other variables that most tools read.
-fn wants_colour(
-    colour: Colour,
-    is_terminal: bool,
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> bool {
+fn wants_colour(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     // "0" counts as unset for CLICOLOR_FORCE, but not for NO_COLOR, which by convention may have any
     // value.
     let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty() && value != "0");
-    match colour {
-        Colour::Always => true,
-        Colour::Never => false,
-        Colour::Auto if variable("NO_COLOR").is_some_and(|value| !value.is_empty()) => false,
-        Colour::Auto if set("CLICOLOR_FORCE") => true,
-        Colour::Auto => is_terminal && variable("TERM").is_none_or(|term| term != "dumb"),
+    if variable("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        return false;
     }
+    set("CLICOLOR_FORCE") || is_terminal && variable("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Columns of the terminal that results go to: those of `COLUMNS`, else of the terminal; `None` if both are missing (a
@@ -91,30 +59,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_follow_the_option_and_variables() {
-        let wants = |colour, terminal, variables: &[(&str, &str)]| {
-            wants_colour(colour, terminal, |name| {
-                variables
-                    .iter()
-                    .find(|(known, _)| *known == name)
-                    .map(|(_, value)| value.into())
-            })
-        };
-        assert!(
-            wants(Colour::Auto, true, &[("TERM", "xterm")]) && !wants(Colour::Auto, false, &[])
-        );
-        assert!(
-            !wants(Colour::Auto, true, &[("TERM", "dumb")])
-                && !wants(Colour::Auto, true, &[("NO_COLOR", "1")])
-        );
-        assert!(
-            wants(Colour::Auto, true, &[("NO_COLOR", "")])
-                && wants(Colour::Auto, false, &[("CLICOLOR_FORCE", "1")])
-        );
-        assert!(!wants(Colour::Auto, false, &[("CLICOLOR_FORCE", "0")]));
-        assert!(
-            wants(Colour::Always, false, &[("NO_COLOR", "1")])
-                && !wants(Colour::Never, true, &[("CLICOLOR_FORCE", "1")])
-        );
+    fn colours_follow_variables() {
+        for (is_terminal, name, value, expected) in [
+            (true, "TERM", "xterm", true),
+            (false, "TERM", "xterm", false),
+            (true, "TERM", "dumb", false),
+            (true, "NO_COLOR", "1", false),
+            (true, "NO_COLOR", "", true),
+            (false, "CLICOLOR_FORCE", "1", true),
+            (false, "CLICOLOR_FORCE", "0", false),
+        ] {
+            let wants = wants_colour(is_terminal, |asked| (asked == name).then(|| value.into()));
+            assert_eq!(wants, expected, "{name}={value}");
+        }
     }
 }

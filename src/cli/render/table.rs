@@ -21,7 +21,9 @@ const WIDEST_PADDING: usize = 60;
 /// Least width of a column that is cut.
 const NARROWEST: usize = 8;
 /// Columns that are left out, in this order, if the others would be too narrow to read; never the first column.
-const LEFT_OUT: [&str; 5] = ["path", "time", "cohesion", "weight", "genre"];
+const LEFT_OUT: [&str; 9] = [
+    "path", "licence", "LUFS", "key", "bpm", "time", "cohesion", "weight", "genre",
+];
 /// The column of sentences, which are wrapped instead of cut; it comes last.
 const SENTENCES: &str = "found";
 const READABLE: usize = 12;
@@ -34,7 +36,6 @@ pub(crate) struct Table {
     header: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
     indent: usize,
-    left_out: &'static [&'static str],
 }
 
 impl Table {
@@ -47,13 +48,7 @@ impl Table {
             header,
             rows: Vec::new(),
             indent: 0,
-            left_out: &LEFT_OUT,
         }
-    }
-
-    /// The same table, with other columns to leave out if it is too wide.
-    pub(crate) fn leaving_out(self, left_out: &'static [&'static str]) -> Self {
-        Self { left_out, ..self }
     }
 
     /// The same table, further to the right.
@@ -156,7 +151,7 @@ impl Table {
         let mut kept = natural.to_vec();
         // One column after the other is dropped until the rest can be read; if nothing helps, all
         // are narrow.
-        for &name in self.left_out {
+        for name in LEFT_OUT {
             let widths = self.narrowed(&kept, width);
             let readable = |column: usize| {
                 let least = if self.header[column].0 == "path" {

@@ -1,61 +1,33 @@
 //! `voisin add`.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 
-use crate::cli::add_files::{add_files, report_unnamed};
+use super::{retry, watch};
+use crate::cli::add_files::add_files;
 use crate::cli::args::{AddArgs, ReportFormat, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
-use crate::cli::named::{listed_paths, scan_named};
+use crate::cli::named::{listed_paths, local_path, scan_named};
+use crate::cli::render::count;
 use crate::cli::vectors_table;
 use crate::cli::{Ending, NothingFound};
 use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan};
-use voisin_library::{DATABASE, Library, OpenMode, scan};
+use voisin_library::{DATABASE, OpenMode, scan};
 
-/// Reports once per folder that links lead out of it, and stores the folders whose links are followed.
-fn note_links(
-    context: &Context,
-    library: &mut Library,
-    found: &scan::Scan,
-    options: (bool, bool),
-) -> anyhow::Result<()> {
-    let (follow, dry_run) = options;
+/// Reports that links lead out of the folders named.
+fn report_links(context: &Context, found: &scan::Scan) {
     for link in &found.leading_out {
         context.console.detail(&format!(
             "not followed: {} leads out of its folder",
             link.display()
         ));
     }
-    let leads_out_of =
-        |root: &&PathBuf| found.leading_out.iter().any(|link| link.starts_with(root));
-    let roots: Vec<PathBuf> = found
-        .roots
-        .iter()
-        .filter(|root| follow || leads_out_of(root))
-        .cloned()
-        .collect();
-    // A dry run stores nothing, so that the real run warns again.
-    let new = if dry_run {
-        roots
-    } else {
-        library.files_mut().note_links(&roots, follow)?
-    };
-    let is_news = |link: &&PathBuf| new.iter().any(|root| link.starts_with(root));
-    let links: Vec<&PathBuf> = found.leading_out.iter().filter(is_news).collect();
-    if let [first, ..] = links[..] {
-        context.console.warn(&format!(
-            "{} out of these folders ({}) and {} not followed: --follow-links adds the files behind, now and in later runs; tracks from there stay in the library",
-            match links.len() {
-                1 => "1 link leads".to_owned(),
-                n => format!("{n} links lead"),
-            },
-            first.display(),
-            if links.len() == 1 { "is" } else { "are" },
+    if !found.leading_out.is_empty() {
+        context.console.note(&format!(
+            "not followed, as they lead out of these folders: {} (--follow-links adds the files behind)",
+            count(found.leading_out.len() as u64, "link")
         ));
     }
-    Ok(())
 }
 
 /// Suggests commands after the first run that added music.
@@ -78,12 +50,18 @@ fn suggest_next(context: &Context, engine: &Engine) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     if !args.from_parquet.is_empty() {
-        return columnar::add(context, &args);
+        return columnar::add(context, args);
     }
     if let Some(vectors) = &args.vectors {
-        return vectors_table::add(context, &args, vectors);
+        return vectors_table::add(context, args, vectors);
+    }
+    if args.retry {
+        return retry::run(context, args);
+    }
+    if args.watch {
+        return watch::run(context, args);
     }
     if args.while_input_lasts {
         context.stop_with_input();
@@ -95,8 +73,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         if path.as_os_str() == "-" {
             paths.extend(listed_paths(args.null)?);
         } else {
-            named.push(path.clone());
-            paths.push(path.clone());
+            named.push(local_path(path.clone()));
+            paths.push(local_path(path.clone()));
         }
     }
     let mode = if args.dry_run {
@@ -127,11 +105,10 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         Some(folder) => Engine::open(folder.path(), OpenMode::Create)?,
         None => context.open_engine_to_change(mode)?,
     };
-    let followed = engine.library().files().followed_folders()?;
     let links = if args.follow_links {
         scan::Links::All
     } else {
-        scan::Links::Below(&followed)
+        scan::Links::Inside
     };
     let exclusions = scan::Exclusions::new(&args.exclude);
     let found = scan_named(&paths, &exclusions, links);
@@ -140,38 +117,12 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             .console
             .warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
-    report_unnamed(context.console, &found);
-    for folder in &found.skipped_folders {
-        context.console.detail(&format!(
-            "skipped {} (.nomedia or .notmusic)",
-            folder.display()
-        ));
-    }
-    for line in &found.idle_patterns {
-        context
-            .console
-            .note(&format!("{}: {}", line.path.display(), line.reason));
-    }
-    for path in &found.excluded {
-        context
-            .console
-            .detail(&format!("excluded {}", path.display()));
-    }
-    if found.files.is_empty()
-        && found.problems.is_empty()
-        && found.excluded.is_empty()
-        && found.of_system.is_empty()
-    {
+    if found.files.is_empty() && found.problems.is_empty() {
         context.console.warn(
             "expected audio files (.mp3, .flac, .ogg, .m4a, .wav …), found none in the paths named",
         );
     }
-    note_links(
-        context,
-        engine.library_mut(),
-        &found,
-        (args.follow_links, args.dry_run),
-    )?;
+    report_links(context, &found);
     let windows = args.windows.map(|count| match count {
         WindowCount::All => WindowPlan::All,
         WindowCount::Spread(n) => WindowPlan::Spread(n),
@@ -192,15 +143,13 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         options: AddOptions {
             force: args.force,
             dry_run: args.dry_run,
-            descriptors: args.descriptors.into(),
-            update_descriptors: args.update_descriptors,
             ..AddOptions::default()
         },
         ..AddRun::default()
     };
     // Read before the run, which changes it.
     let is_first = engine.library().status()?.tracks == 0;
-    let ending = add_files(context, &mut engine, run, &found.of_system, args.format)?;
+    let ending = add_files(context, &mut engine, run, args.format)?;
     if is_first && args.format == ReportFormat::Table && !args.dry_run {
         suggest_next(context, &engine)?;
     }

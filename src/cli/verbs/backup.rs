@@ -1,4 +1,4 @@
-//! `voisin backup`.
+//! `voisin export FILE.db`: a copy of the database, checked.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use crate::cli::Ending;
-use crate::cli::args::BackupArgs;
 use crate::cli::context::Context;
 use crate::cli::outputs::whole_file;
 use crate::cli::render::{self, count};
@@ -34,15 +33,15 @@ fn remove_abandoned(parent: &Path) {
     }
 }
 
-pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, file: &Path) -> anyhow::Result<Ending> {
     let library = Library::open_to_read(&context.library_dir())?;
     // Before the copy is made, which may take minutes.
-    let output = whole_file(context, &args.file)?;
+    let output = whole_file(context, file)?;
     let target = output.target()?;
     remove_abandoned(folder_of(&target));
     // A folder beside the target: the copy is opened and checked as a library before it is renamed.
     let staging = atomic_file::staging_folder(&target, STAGING)
-        .with_context(|| format!("cannot write beside {}", args.file.display()))?;
+        .with_context(|| format!("cannot write beside {}", file.display()))?;
     let held = File::create(staging.path().join(HELD))?;
     // The lock ends with the process, so that the next run can remove the folder after a crash.
     abandoned::hold(&held);
@@ -51,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     let before = library.status()?;
     library.back_up(&copy).map_err(|error| match error {
         LibraryError::DiskFull { .. } => LibraryError::DiskFull {
-            path: args.file.clone(),
+            path: file.to_owned(),
         },
         error => error,
     })?;
@@ -72,12 +71,12 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
         );
     }
     atomic_file::rename(&copy, &output.target()?)
-        .with_context(|| format!("cannot write {}", args.file.display()))?;
+        .with_context(|| format!("cannot write {}", file.display()))?;
     let text = format!(
         "{} and {} in {}, checked",
         count(after.tracks, "track"),
         count(after.files, "file"),
-        args.file.display()
+        file.display()
     );
     render::print_line(&render::terminal_safe(&text))?;
     Ok(Ending::Fine)

@@ -3,11 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::write_tags;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
-use crate::cli::remote::PULL;
-use crate::cli::render::{self, Console, advised_news, answers, count};
+use crate::cli::render::{self, Console, answers, count};
 use crate::cli::seeds::{library_seeds, named_seeds, seed_names};
 use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
@@ -16,59 +14,72 @@ use voisin_engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, SeedName,
 };
 use voisin_library::scan::{self, Exclusions, Links};
-use voisin_library::{Library, LibraryError, OpenMode};
+use voisin_library::{Library, LibraryError};
 use voisin_questions::LibrarySource;
 
-/// Default precision of answers that are written into files.
-const WRITTEN_PRECISION: f32 = 0.9;
+/// Answers for the tracks named.
+pub(super) struct Classified {
+    pub(super) answers: Vec<GenreAnswer>,
+    /// Whether there was a folder or playlist.
+    of_lists: bool,
+    failed: u64,
+}
+
+impl Classified {
+    pub(super) fn ending(&self) -> Ending {
+        // Without any genre, even an unlikely one, the library has no labels to answer from.
+        let is_without_labels = self.answers.iter().any(|answer| answer.best().is_none());
+        if self.failed > 0 || is_without_labels {
+            Ending::Partial
+        } else {
+            Ending::Fine
+        }
+    }
+}
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;
-    if let Some(run) = &args.answer.with {
-        return crate::cli::lab::classify_with(context, run, args);
-    }
-    let is_writing = args.write.write_tags;
-    // Genres from a table need no prediction and no model.
-    if let Some(list) = &args.write.from_list {
-        let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
-        let wishes = write_tags::wishes_of_list(&library, list)?;
-        return write_tags::run(context, &mut library, wishes, args);
-    }
     // Standard input is read before anything that takes long.
     let names = seed_names(&args.question.tracks)?;
     let mut source = open(context, args, &names)?;
-    let mut engine = source.as_mut().map(LibrarySource::engine);
-    let question = args.question.options();
-    let precision = question
-        // Writing changes files, so it requires a higher precision than printing.
-        .precision
-        .or(is_writing.then_some(WRITTEN_PRECISION));
+    let engine = source.as_mut().map(LibrarySource::engine);
     let options = ClassifyOptions {
-        precision,
-        or_share: is_writing,
         all: args.all,
-        ..question
+        ..args.question.options()
     };
+    let found = classified(context, engine, &options, names)?;
+    answers::print(&found.answers, args.all || found.of_lists, &args.output)?;
+    Ok(found.ending())
+}
+
+/// Classifies the tracks named, or all.
+pub(super) fn classified(
+    context: &Context,
+    mut engine: Option<&mut Engine>,
+    options: &ClassifyOptions,
+    names: Vec<OsString>,
+) -> anyhow::Result<Classified> {
+    let is_writing = options.or_share;
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
-    let classifier = Classifier::open(engine.as_deref_mut(), &options, embedder, |news| {
+    let classifier = Classifier::open(engine.as_deref_mut(), options, embedder, |news| {
         report_news(context, &news);
     })?;
     if is_writing {
         classifier.check_for_writing()?;
     }
     let mut failed = 0;
-    let named = RequestedFiles::new(context, engine.as_deref(), args, names, &mut failed)?;
-    let answers = match (&classifier, &mut engine) {
+    let named = RequestedFiles::new(context, names, is_writing, &mut failed)?;
+    let answers = match (&classifier, engine) {
         (Classifier::FirstGuess(guess), engine) => first_guesses(
             context,
             guess,
             engine.as_deref(),
             &named,
-            args.all,
+            options.all,
             &mut failed,
         )?,
         (Classifier::Labelled(labelled), Some(engine)) => {
-            let seeds = if args.all {
+            let seeds = if options.all {
                 labelled.seeds(engine)?
             } else {
                 named.each(context.console, &mut failed, |text| {
@@ -79,23 +90,11 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         }
         (Classifier::Labelled(_), None) => Vec::new(),
     };
-    // Without any genre, even an unlikely one, the library has no labels to answer from.
-    let is_without_labels = answers.iter().any(|answer| answer.best().is_none());
-    let mut ending = Ending::Fine;
-    match &mut engine {
-        Some(engine) if is_writing => {
-            let wishes = write_tags::wishes(engine, &answers)?;
-            ending = write_tags::run(context, engine.library_mut(), wishes, args)?;
-        }
-        _ => answers::print(&answers, args.all || named.of_lists, &args.output)?,
-    }
-    Ok(
-        if ending == Ending::Fine && (failed > 0 || is_without_labels) {
-            Ending::Partial
-        } else {
-            ending
-        },
-    )
+    Ok(Classified {
+        answers,
+        of_lists: named.of_lists,
+        failed,
+    })
 }
 
 /// The library; `None` if there is none and files were named.
@@ -106,9 +105,6 @@ fn open(
 ) -> anyhow::Result<Option<LibrarySource>> {
     let opened = source::open(context, &args.backend).and_then(|mut source| {
         if source.is_remote() {
-            if args.write.write_tags {
-                anyhow::bail!("--write-tags writes into files on this disk: {PULL}");
-            }
             fetch_named(&mut source, names)?;
             // Files that are not in it are analysed later, and their neighbours are not fetched.
             let seeds = library_seeds(context, source.engine(), names).unwrap_or_default();
@@ -135,9 +131,9 @@ fn open(
 
 fn report_news(context: &Context, news: &GenreNews) {
     if news.is_warning() {
-        context.console.warn(&advised_news(news));
+        context.console.warn(&news.to_string());
     } else {
-        context.console.note(&advised_news(news));
+        context.console.note(&news.to_string());
     }
 }
 
@@ -152,9 +148,8 @@ struct RequestedFiles {
 impl RequestedFiles {
     fn new(
         context: &Context,
-        engine: Option<&Engine>,
-        args: &ClassifyArgs,
         names: Vec<OsString>,
+        is_writing: bool,
         failed: &mut u64,
     ) -> anyhow::Result<Self> {
         let mut this = Self {
@@ -169,15 +164,9 @@ impl RequestedFiles {
                 continue;
             }
             let path = Path::new(&text);
-            // Files behind links are only written to if their links are followed on request.
-            let followed = match engine {
-                Some(engine) if args.write.write_tags => {
-                    engine.library().files().followed_folders()?
-                }
-                _ => Vec::new(),
-            };
-            let links = if args.write.write_tags {
-                Links::Below(&followed)
+            // Files behind links that lead elsewhere are not written to.
+            let links = if is_writing {
+                Links::Inside
             } else {
                 Links::All
             };

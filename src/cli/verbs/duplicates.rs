@@ -93,11 +93,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                 .flat_map(|group| &group.others)
                 .map(FileJson::meta)
                 .collect();
-            print_files(
-                &copies.iter().collect::<Vec<_>>(),
-                "voisin duplicates",
-                &args.output,
-            )?;
+            print_files(&copies, "voisin duplicates", &args.output)?;
         }
     }
     Ok(Ending::Fine)

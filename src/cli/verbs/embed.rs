@@ -123,13 +123,11 @@ fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
     let EmbedParquetArgs {
         windows,
         no_windows,
-        descriptors,
         per_file,
     } = args;
     let given = [
         ("--windows", windows.is_some()),
         ("--no-windows", *no_windows),
-        ("--descriptors", descriptors.is_some()),
         ("--per-file", per_file.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {

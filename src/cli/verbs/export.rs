@@ -1,5 +1,6 @@
 //! `voisin export`.
 
+use super::backup;
 use crate::cli::Ending;
 use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
@@ -11,6 +12,9 @@ use voisin_engine::{EXPORT_FILES, Engine, export};
 use voisin_library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
+    if args.output.extension().is_some_and(|ending| ending == "db") {
+        return backup::run(context, &args.output);
+    }
     // Read-only: no index is needed.
     let library = Library::open_to_read(&context.library_dir())?;
     let engine = &Engine::from_library(library);

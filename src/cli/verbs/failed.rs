@@ -1,7 +1,7 @@
-//! `voisin failed`.
+//! `voisin list --failed`.
 
 use crate::cli::Ending;
-use crate::cli::args::{FailedArgs, ListFormat};
+use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
@@ -12,11 +12,10 @@ use voisin_explore::TrackMeta;
 use voisin_library::Library;
 use voisin_questions::answers::failed::FailureJson;
 
-pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+pub(crate) fn run(context: &Context, output: &ListOutput) -> anyhow::Result<Ending> {
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let failures = engine.library().files().failures()?;
-    match args.output.format {
+    match output.format {
         ListFormat::Table => {
             // One line a file, reason last; not cut, since the reason matters most.
             for failure in &failures {
@@ -46,11 +45,7 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
                 // Not in the library, so without an id: a playlist needs only the path.
                 .map(|failure| TrackMeta::of_file(TrackId(0), &failure.path))
                 .collect();
-            print_files(
-                &tracks.iter().collect::<Vec<_>>(),
-                "voisin failed",
-                &args.output,
-            )?;
+            print_files(&tracks, "voisin list --failed", output)?;
         }
     }
     Ok(Ending::Fine)

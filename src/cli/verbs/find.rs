@@ -6,7 +6,6 @@ use crate::cli::Ending;
 use crate::cli::args::{FindArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::find::{print_found, print_words};
-use crate::cli::render::track::FactColumns;
 use crate::cli::source::warn_of_lost_labels;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
@@ -53,8 +52,8 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         };
         context.nothing_found(engine.library(), &args.question.filters, hint)?;
     }
-    let facts = FactColumns::new(args.question.filters.fields());
-    print_found(&engine, &answer, &predicted, &facts, &args.output)?;
+    let facts = args.question.filters.fields();
+    print_found(&engine, &answer, &predicted, facts, &args.output)?;
     Ok(if answer.tracks.is_empty() {
         Ending::Partial
     } else {

@@ -4,18 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::suspects;
 use crate::cli::Ending;
-use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat, check_csv_ending};
+use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::outputs::output_file;
-use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{expand_names, seeds_to_change};
-use voisin_base::output::OutputTarget;
-use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, GroupBy, spreadsheet_safe, track_number};
+use voisin_engine::{Engine, EngineError, GroupBy, track_number};
 use voisin_genre::Genre;
-use voisin_library::Track;
 use voisin_questions::answers::labels::{GenreCountJson, LabelSourceJson};
 
 pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending> {
@@ -36,12 +32,7 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
             by_hand(context, &mut engine, &args.tracks, Some(args.genre.trim()))
         }
         Some(LabelsCommand::Unset(args)) => by_hand(context, &mut engine, &args.tracks, None),
-        Some(LabelsCommand::Undo(args)) => undo(context, &mut engine, args.count),
-        Some(LabelsCommand::Export(args)) => {
-            check_csv_ending(&args.output)?;
-            let target = output_file(context, &args.output)?;
-            export(context, &engine, &target)
-        }
+        Some(LabelsCommand::Suspects(args)) => suspects::run(context, args),
     }
 }
 
@@ -58,7 +49,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         .unwrap_or_else(|| engine.genres().label_source());
     // Read from the new source before it is set, so that a table that cannot be read changes
     // nothing.
-    let (labels, unmatched) = match engine.genres().labelled_tracks(&source, &GroupBy::Track) {
+    let (labels, unmatched) = match engine.genres().labelled_tracks(&source, GroupBy::Track) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
         // The source is shown even without labels.
         Err(EngineError::NoLabels) => (Vec::new(), 0),
@@ -102,7 +93,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         && head.source() != source
     {
         context.console.note(&format!(
-            "the trained head has labels from {}: \"voisin train genre\" trains one on these",
+            "the trained head has labels from {}: \"voisin train\" trains one on these",
             head.source()
         ));
     }
@@ -164,104 +155,9 @@ fn by_hand(
         (None, n) => format!("{} removed", count(n, "label")),
     };
     render::print_wrapped("", &what)?;
-    if changed > 0 {
-        let again = if changed > 1 {
-            format!(" {changed}")
-        } else {
-            String::new()
-        };
-        context
-            .console
-            .note(&format!("\"voisin labels undo{again}\" undoes it"));
-    }
     Ok(if changed == 0 && genre.is_none() {
         Ending::Partial
     } else {
         Ending::Fine
     })
-}
-
-fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<Ending> {
-    let mut undone = 0;
-    // Each change is undone and reported separately, so that an error in the middle loses no
-    // message.
-    while undone < most {
-        let Some(change) = engine.library_mut().labels_mut().undo_label()? else {
-            break;
-        };
-        undone += 1;
-        let track = engine.library().files().find_by_content(&change.content)?;
-        let name = match track {
-            Some(track) => engine.library().track(track)?.display_name(),
-            None => "a track that is no longer in the library".to_owned(),
-        };
-        let was = |label: Option<String>| label.unwrap_or_else(|| "as in the source".to_owned());
-        let text = format!(
-            "{name}: {} again, not {}",
-            was(change.before),
-            was(change.after)
-        );
-        render::print_line(&render::terminal_safe(&text))?;
-    }
-    if undone < most {
-        context.console.note("no other change to undo");
-    }
-    Ok(if undone == 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
-}
-
-/// Every labelled file with its genres.
-fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::Result<Ending> {
-    let library = engine.library();
-    let tracks = engine
-        .genres()
-        .labelled_tracks(&engine.genres().label_source(), &GroupBy::Track)?;
-    let by_hand = library.labels().hand_labels()?;
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["path", "genre", "by_hand", "content"])?;
-    let mut files = 0;
-    let labelled: Vec<TrackId> = tracks
-        .ids
-        .iter()
-        .zip(&tracks.labels)
-        .filter(|(_, own_labels)| !own_labels.is_empty())
-        .map(|(id, _)| *id)
-        .collect();
-    for (track, id) in library.tracks_by_id(&labelled)?.iter().zip(&labelled) {
-        let own_labels = tracks.row(*id).map_or(&[][..], |row| &tracks.labels[row]);
-        let genre = own_labels
-            .iter()
-            .map(Genre::name)
-            .collect::<Vec<_>>()
-            .join("; ");
-        let hand = if by_hand.contains_key(&track.audio.content) {
-            "yes"
-        } else {
-            "no"
-        };
-        // A line per file, not per track, as other programs only know files.
-        for path in paths(track) {
-            let content = track.audio.content.to_string();
-            writer.write_record([&path, &*spreadsheet_safe(&genre), hand, &content])?;
-            files += 1;
-        }
-    }
-    render::write(output, writer.into_inner()?)?;
-    context.console.note(&format!(
-        "{} in {}",
-        count(files, "labelled file"),
-        output.path().display()
-    ));
-    Ok(Ending::Fine)
-}
-
-fn paths(track: &Track) -> Vec<String> {
-    track
-        .files
-        .iter()
-        .map(|file| table_path(&file.record.path))
-        .collect()
 }

@@ -1,5 +1,6 @@
 //! `voisin list`.
 
+use super::failed;
 use crate::cli::Ending;
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
@@ -14,6 +15,9 @@ const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;
+    if args.failed {
+        return failed::run(context, &args.output);
+    }
     let mut source = source::open(context, &args.backend)?;
     let question = &args.question;
     source.fetch_filters(&question.filters)?;

@@ -34,11 +34,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
     engine.genres().predict(&mut collection, &graph)?;
-    let options = LayoutOptions {
-        seed: args.random.random_seed,
-        ..LayoutOptions::default()
-    };
-    let positions = layout(collection.vectors.view(), &graph, &options)?;
+    let positions = layout(collection.vectors.view(), &graph, &LayoutOptions::default())?;
     let clustering = clustered(
         &mut engine,
         &collection,
@@ -60,10 +56,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         graph: &graph,
         clustering: Some(&clustering),
     };
-    let title = args
-        .title
-        .clone()
-        .unwrap_or_else(|| format!("voisin: {}", count(n as u64, "track")));
+    let title = format!("voisin: {}", count(n as u64, "track"));
     let text = if extension == "html" {
         // The page plays files by paths relative to its own folder.
         let folder = stored_path(&args.output);

@@ -201,7 +201,7 @@ fn input(front_end: &MelConfig) -> String {
 /// Loads the weights (which verifies their digest and shapes) and runs the network once on a synthetic spectrogram.
 fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
     let device = context.device_option().resolve()?;
-    let encoder = Encoder::load_with(model, &device, &context.encoder_options())?;
+    let encoder = Encoder::load(model, &device)?;
     let manifest = encoder.manifest();
     // Any fixed pattern but silence, in which wrong weights could go unnoticed.
     let ramp = |cells: usize| (0..cells).map(|i| (i * 37 % 101) as f32 / 101.0).collect();

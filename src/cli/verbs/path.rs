@@ -3,12 +3,9 @@
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
-use crate::cli::render;
-use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{FactColumns, id, print_files, print_table};
+use crate::cli::render::track::{Lead, Listing};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use voisin_explore::TrackMeta;
-use voisin_questions::answers::list::TrackJson;
 use voisin_questions::answers::walk::WalkJson;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
@@ -27,34 +24,27 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     let (collection, walk) = args.question.answer(engine, &stops)?;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     let json = WalkJson::new(engine, &collection, &walk)?;
-    match args.output.format {
-        ListFormat::Json => {
-            render::print_json(&json)?;
-        }
-        ListFormat::Csv => {
-            let header = ["rank", "id", "path", "artist", "title", "distance"];
-            let rows = tracks.iter().enumerate();
-            let rows = rows.map(|(i, track)| {
-                [
-                    (i + 1).to_string(),
-                    id(track.library_id()),
-                    table_path(track.system_path()),
-                    track.artist.clone().unwrap_or_default(),
-                    track.display_title().to_owned(),
-                    i.checked_sub(1)
-                        .map_or_else(String::new, |i| format!("{:.6}", walk.steps[i])),
-                ]
-            });
-            render::print_csv(header, rows)?;
-        }
-        ListFormat::Table => {
-            let tracks: Vec<TrackJson> = json.tracks.into_iter().map(|step| step.track).collect();
-            print_table(&tracks, &FactColumns::default(), Some(&walk.steps))?;
-            context
-                .console
-                .note(&format!("largest step {:.3} (distance)", walk.largest_step));
-        }
-        _ => print_files(&tracks, "voisin path", &args.output)?,
+    // The first track has no step to it.
+    let steps = json.tracks.iter().map(|step| {
+        let step = step.step;
+        let text = |decimals| step.map_or_else(String::new, |step| format!("{step:.decimals$}"));
+        (text(3), text(6))
+    });
+    let listing = Listing {
+        tracks: json.tracks.iter().map(|step| &step.track).collect(),
+        is_ranked: true,
+        leads: vec![Lead {
+            name: "distance".to_owned(),
+            field: "distance",
+            cells: steps.collect(),
+        }],
+        facts: Vec::new(),
+    };
+    listing.print(&json, &tracks, "voisin path", &args.output)?;
+    if args.output.format == ListFormat::Table {
+        context
+            .console
+            .note(&format!("largest step {:.3} (distance)", walk.largest_step));
     }
     Ok(Ending::Fine)
 }

@@ -4,10 +4,11 @@ use crate::cli::Ending;
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use crate::cli::render::track::{FactColumns, print_list};
+use crate::cli::render::track::Listing;
 use crate::cli::seeds::{library_seeds, seed_names, seeds_and_lists};
 use voisin_engine::Standing;
 use voisin_explore::TrackMeta;
+use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::seed::NamedSeed;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
@@ -29,14 +30,14 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         context.console.note(&far);
     }
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-    print_list(
-        engine,
-        &tracks,
-        list.standing.as_ref(),
-        "voisin playlist",
-        &FactColumns::new(question.fields()),
-        &args.output,
-    )?;
+    let json = PlaylistJson::new(engine, &tracks, list.standing.as_ref())?;
+    let listing = Listing {
+        tracks: json.items.iter().map(|item| &item.track).collect(),
+        is_ranked: true,
+        leads: Vec::new(),
+        facts: question.fields(),
+    };
+    listing.print(&json, &tracks, "voisin playlist", &args.output)?;
     // A list written to a file prints nothing else.
     if let Some(file) = &args.output.target {
         context.console.note(&format!(

@@ -1,17 +1,17 @@
-//! `voisin retry`.
+//! `voisin add --retry`.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Ending;
 use crate::cli::add_files::add_files;
-use crate::cli::args::RetryArgs;
+use crate::cli::args::AddArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use voisin_engine::{AddOptions, AddRun};
 use voisin_library::{Failure, FileRecord, OpenMode, stored_path};
 
-pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let below: Vec<PathBuf> = args.paths.iter().map(|path| stored_path(path)).collect();
     let wanted =
@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         .collect();
     if failures.is_empty() && !args.paths.is_empty() {
         context.console.note(
-            "nothing to retry: no failed file below these paths (\"voisin failed\" lists them)",
+            "nothing to retry: no failed file below these paths (\"voisin list --failed\" lists them)",
         );
         return Ok(Ending::Partial);
     }
@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         }
     }
     if !gone.is_empty() {
-        // Cleared, so that `voisin failed` no longer lists them.
+        // Cleared, so that `voisin list --failed` no longer lists them.
         engine
             .library_mut()
             .files_mut()
@@ -72,5 +72,5 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         },
         ..AddRun::default()
     };
-    add_files(context, &mut engine, run, &[], args.format)
+    add_files(context, &mut engine, run, args.format)
 }

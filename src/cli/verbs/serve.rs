@@ -103,7 +103,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         std::env::current_exe().context("cannot find this program to start scans with")?;
     let _watcher = if scans {
         let mut command = Command::new(&program);
-        let watch = ["--quiet", "watch", "--while-input-lasts", "--"];
+        let watch = ["--quiet", "add", "--watch", "--while-input-lasts", "--"];
         command
             .args(context.as_arguments())
             .args(watch)

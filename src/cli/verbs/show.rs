@@ -3,7 +3,6 @@
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, ShowArgs};
 use crate::cli::context::Context;
-use crate::cli::render::advised_news;
 use crate::cli::render::list::print_cards;
 use crate::cli::seeds::{expand_names, library_seeds};
 use crate::cli::source::{self, fetch_named, report_sample};
@@ -29,7 +28,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
         }
     }
     let found = source.cards(seeds, CardWords::Computed, |news| {
-        context.console.detail(&advised_news(&news));
+        context.console.detail(&news.to_string());
     })?;
     report_sample(context, "the predicted genre", found.sample.as_deref());
     let cards = found.answer;

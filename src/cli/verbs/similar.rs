@@ -4,7 +4,6 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
-use crate::cli::render::track::FactColumns;
 use crate::cli::render::{clock, count};
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{self, fetch_named, warn_of_lost_labels};
@@ -46,8 +45,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     } else {
         Ending::Fine
     };
-    let facts = FactColumns::new(question.fields());
-    print_neighbours(&wanted, &answer, &facts, &args.output)?;
+    print_neighbours(&wanted, &answer, question.fields(), &args.output)?;
     Ok(ending)
 }
 

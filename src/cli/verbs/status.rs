@@ -37,17 +37,6 @@ fn print(
         ("windows", grouped(json.windows)),
         ("failed", grouped(json.failed)),
     ];
-    if let [first, others @ ..] = &json.left_out[..] {
-        let files = json.left_out.iter().map(|one| one.files).sum();
-        let more = match others.len() {
-            0 => String::new(),
-            n => format!(" and {}", count(n as u64, "other folder")),
-        };
-        lines.push((
-            "left out",
-            format!("{} below {}{more}", count(files, "file"), first.folder),
-        ));
-    }
     if let Some(model) = model {
         lines.push((
             "model",
@@ -90,7 +79,7 @@ fn print(
         retrain = head.retrain;
         let mut text = match &head.problem {
             // The head could not be read, so there are no figures to show.
-            Some(problem) if head.tracks == 0 => render::with_remedy(problem, head.remedy.as_ref()),
+            Some(problem) if head.tracks == 0 => problem.clone(),
             _ => format!(
                 "trained {} on {} of {}, labels from {} ({:.1} % right on tracks left out)",
                 render::age(head.trained_at),
@@ -104,7 +93,7 @@ fn print(
             text += &format!(", {:.0} % of labels changed since", 100.0 * share);
         }
         if head.problem.is_none() && head.labels != json.labels.source {
-            text += "; \"voisin train genre\" trains one on the library's labels";
+            text += "; \"voisin train\" trains one on the library's labels";
         }
         lines.push(("genres", text));
     }
@@ -114,10 +103,10 @@ fn print(
     if json.failed > 0 {
         context
             .console
-            .note("see \"voisin failed\" for the reasons");
+            .note("see \"voisin list --failed\" for the reasons");
     }
     if retrain {
-        context.console.note("the trained genre head is out of date: \"voisin classify\" trains it again, or run \"voisin train genre\"");
+        context.console.note("the trained genre head is out of date: \"voisin classify\" trains it again, or run \"voisin train\"");
     }
     Ok(Ending::Fine)
 }

@@ -1,4 +1,4 @@
-//! `voisin suspects`.
+//! `voisin labels suspects`.
 
 use std::collections::HashMap;
 
@@ -129,7 +129,7 @@ fn print(
                     ..TrackMeta::of_file(id, &facts.path)
                 })
                 .collect();
-            print_files(&metas.iter().collect::<Vec<_>>(), "voisin suspects", output)
+            print_files(&metas, "voisin labels suspects", output)
         }
     }
 }

@@ -1,11 +1,11 @@
-//! `voisin undo`.
+//! `voisin tag --undo`.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::write_tags::diff;
 use crate::cli::Ending;
-use crate::cli::args::{ReportFormat, UndoArgs};
+use crate::cli::args::{ListFormat, TagArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
@@ -17,40 +17,17 @@ use voisin_audio::tags::{
 use voisin_base::text::with_causes;
 use voisin_engine::open_named;
 use voisin_library::{JournalKind, Library, OpenMode, WrittenTags};
-use voisin_questions::answers::remove::{TagRunJson, UndoOutcome, UndoneJson};
+use voisin_questions::answers::remove::{UndoOutcome, UndoneJson};
 
-pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> {
-    const NOTHING: &str =
-        "nothing to undo: nothing was written into files (\"voisin labels undo\" is for labels)";
+pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
     let runs = library.tags().tag_runs()?;
-    if args.list {
-        if runs.is_empty() {
-            context.console.note(NOTHING);
-        }
-        return list(
-            &runs
-                .iter()
-                .map(|one| TagRunJson {
-                    run: one.run,
-                    at: one.at,
-                    files: one.files,
-                })
-                .collect::<Vec<_>>(),
-            args.format,
-        );
-    }
-    let wanted = args.run.or_else(|| runs.first().map(|one| one.run));
-    let Some(run) = wanted.filter(|wanted| runs.iter().any(|one| one.run == *wanted)) else {
-        let text = match args.run {
-            Some(run) => {
-                format!("no run {run} to undo: \"voisin undo --list\" lists all runs")
-            }
-            None => NOTHING.to_owned(),
-        };
-        context.console.note(&text);
+    let Some(run) = runs.first().map(|one| one.run) else {
+        context
+            .console
+            .note("nothing to undo: nothing was written into files");
         // An empty list.
-        if args.format == ReportFormat::Json {
+        if args.output.format == ListFormat::Json {
             render::print_json(&[(); 0])?;
         }
         return Ok(Ending::Partial);
@@ -96,12 +73,12 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         if is_done && !args.dry_run {
             library.tags_mut().forget_written(run, &written.path)?;
         }
-        if args.format == ReportFormat::Table {
+        if args.output.format == ListFormat::Table {
             show(context, &one)?;
         }
         done.push(one);
     }
-    if args.format == ReportFormat::Json {
+    if args.output.format == ListFormat::Json {
         render::print_json(&done)?;
     }
     let number = |outcomes: &[UndoOutcome]| {
@@ -126,9 +103,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     if left > 0 {
         parts.push(format!("{left} left alone"));
     }
-    context
-        .console
-        .note(&format!("run {run}: {}", parts.join(", ")));
+    context.console.note(&parts.join(", "));
     if number(&[UndoOutcome::Restored, UndoOutcome::TagsRestored]) > 0 {
         context
             .console
@@ -137,27 +112,6 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     Ok(if is_interrupted {
         Ending::Interrupted
     } else if left > 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
-}
-
-fn list(runs: &[TagRunJson], format: ReportFormat) -> anyhow::Result<Ending> {
-    match format {
-        ReportFormat::Json => render::print_json(&runs)?,
-        ReportFormat::Table => {
-            for one in runs {
-                let at = render::age(u64::try_from(one.at).unwrap_or(0));
-                render::print_line(&format!(
-                    "{}: {} written {at}",
-                    one.run,
-                    count(one.files, "file")
-                ))?;
-            }
-        }
-    }
-    Ok(if runs.is_empty() {
         Ending::Partial
     } else {
         Ending::Fine

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, VerifyArgs};
 use crate::cli::context::Context;
-use crate::cli::render::{self, Align, Table, advised, count};
+use crate::cli::render::{self, Align, Table, count};
 use ndarray::ArrayView1;
 use rayon::prelude::*;
 use voisin_base::text::with_causes;
@@ -111,7 +111,7 @@ fn check(
         }
     }
     if let Err(EngineError::Genre(error)) = engine.genres().genre_head() {
-        rows.push(("genre head", false, advised(&error)));
+        rows.push(("genre head", false, with_causes(&error)));
     }
     rows.extend(left_behind(&engine.library().files().leftovers()));
     if deep {

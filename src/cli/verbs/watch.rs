@@ -1,4 +1,4 @@
-//! `voisin watch`.
+//! `voisin add --watch`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -9,8 +9,8 @@ use anyhow::bail;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::cli::Ending;
-use crate::cli::add_files::{add_files, report_unnamed};
-use crate::cli::args::{ReportFormat, WatchArgs};
+use crate::cli::add_files::add_files;
+use crate::cli::args::{AddArgs, ReportFormat};
 use crate::cli::context::Context;
 use voisin_audio::is_audio_candidate;
 use voisin_engine::{AddRun, EngineError, pending_files};
@@ -33,9 +33,14 @@ struct Watched {
     changes: Option<(Instant, Instant)>,
 }
 
-pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     let exclusions = scan::Exclusions::new(&args.exclude);
-    for folder in &args.folders {
+    let links = if args.follow_links {
+        scan::Links::All
+    } else {
+        scan::Links::Inside
+    };
+    for folder in &args.paths {
         // A server may start before its folders exist.
         if !folder.is_dir() && !args.while_input_lasts {
             bail!(
@@ -51,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
     let (sender, events) = channel();
     let watcher = notify::recommended_watcher(sender)?;
     let folders = args
-        .folders
+        .paths
         .iter()
         .map(|folder| (folder.clone(), false))
         .collect();
@@ -62,18 +67,17 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
         changes: None,
     };
     watched.update_folders(context);
-    let count = args.folders.len();
+    let count = args.paths.len();
     context.console.note(&format!(
         "watching {}; Ctrl-C ends it",
         if count == 1 {
-            args.folders[0].display().to_string()
+            args.paths[0].display().to_string()
         } else {
             format!("{count} folders")
         }
     ));
     // Starts with a scan for earlier changes; under a server, which scans by itself, one follows later.
     let mut due = !args.while_input_lasts;
-    let mut is_first = true;
     if !due {
         watched.note_change();
     }
@@ -85,7 +89,7 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
                 .filter(|(_, is_watched)| *is_watched)
                 .map(|(folder, _)| folder.clone())
                 .collect();
-            match add_changes(context, &there, &exclusions, std::mem::take(&mut is_first)) {
+            match add_changes(context, &there, &exclusions, links) {
                 // Another run writes: the scan is repeated soon.
                 Err(error) if is_busy(&error) => watched.note_change(),
                 Err(error) => return Err(error),
@@ -103,20 +107,10 @@ fn add_changes(
     context: &Context,
     folders: &[PathBuf],
     exclusions: &scan::Exclusions,
-    is_first: bool,
+    links: scan::Links,
 ) -> anyhow::Result<()> {
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
-    let followed = engine.library().files().followed_folders()?;
-    let links = scan::Links::Below(&followed);
     let found = scan::scan_without(folders, &is_audio_candidate, exclusions, links);
-    if is_first {
-        report_unnamed(context.console, &found);
-        for line in &found.idle_patterns {
-            context
-                .console
-                .note(&format!("{}: {}", line.path.display(), line.reason));
-        }
-    }
     for problem in &found.problems {
         context
             .console
@@ -133,12 +127,11 @@ fn add_changes(
     if pending.is_empty() {
         return Ok(());
     }
-    let of_system = if is_first { &found.of_system[..] } else { &[] };
     let run = AddRun {
         files: &pending,
         ..AddRun::default()
     };
-    add_files(context, &mut engine, run, of_system, ReportFormat::Table).map(drop)
+    add_files(context, &mut engine, run, ReportFormat::Table).map(drop)
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {

@@ -1,4 +1,4 @@
-//! `voisin classify --write-tags`: writes genres into the files themselves.
+//! Writes genres into the files themselves.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Context as _;
 
 use crate::cli::Ending;
-use crate::cli::args::{ClassifyArgs, ListFormat};
+use crate::cli::args::{ListFormat, TagArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
@@ -142,24 +142,24 @@ pub(crate) fn run(
     context: &Context,
     library: &mut Library,
     wishes: Vec<TagWish>,
-    args: &ClassifyArgs,
+    args: &TagArgs,
 ) -> anyhow::Result<Ending> {
-    let wishes = &one_for_each_file(wishes, args.write.overwrite)[..];
+    let wishes = &one_for_each_file(wishes, args.overwrite)[..];
     let stop = context.stop_on_ctrl_c()?;
     let options = WriteOptions {
-        overwrite: args.write.overwrite,
-        keep_mtime: args.write.keep_times,
-        dry_run: args.write.dry_run,
+        overwrite: args.overwrite,
+        keep_mtime: args.keep_times,
+        dry_run: args.dry_run,
     };
     if !options.dry_run && library.mode() == OpenMode::ReadOnly {
         anyhow::bail!(
-            "the library in {} cannot be written, so the former tags cannot be stored for \"voisin undo\"",
+            "the library in {} cannot be written, so the former tags cannot be stored for \"voisin tag --undo\"",
             library.dir().display()
         );
     }
     let (mut done, mut changed): (Vec<TagResult>, Vec<PathBuf>) = Default::default();
     let mut is_interrupted = false;
-    let run = write_tags(
+    write_tags(
         library,
         wishes,
         options,
@@ -205,11 +205,7 @@ pub(crate) fn run(
                 .iter()
                 .map(|path| TrackMeta::of_file(TrackId(0), path))
                 .collect();
-            print_files(
-                &metas.iter().collect::<Vec<_>>(),
-                "voisin classify",
-                &args.output,
-            )?;
+            print_files(&metas, "voisin tag", &args.output)?;
         }
     }
     let count_of =
@@ -241,9 +237,7 @@ pub(crate) fn run(
     }
     context.console.note(&parts.join(", "));
     if count_of(Outcome::Written) > 0 {
-        context
-            .console
-            .note(&format!("\"voisin undo {run}\" undoes this"));
+        context.console.note("\"voisin tag --undo\" undoes this");
         context
             .console
             .note("run \"voisin add\" on their folders to update the library's tags");

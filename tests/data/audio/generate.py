@@ -21,6 +21,9 @@ TMP.mkdir(exist_ok=True)
 
 
 SOURCE_FRAMES = {"aac.m4a": 48510, "mono.m4a": 33075, "alac.m4a": 8820, "opus.mp4": 48000}
+# Frames that FFmpeg cuts and voisin does not: before the sound by an edit list, behind it by Matroska's padding.
+BEFORE = {"aac.m4a": 1024, "mono.m4a": 1024}
+BEHIND = {"opus.webm": 648}
 
 
 def signal(rate, seconds, channels):
@@ -228,11 +231,12 @@ def main():
         if path.suffix in (".m4a", ".mp4"):
             mean = mean[: SOURCE_FRAMES[path.name]]
         positions = np.linspace(0, len(mean) - 1, 32).astype(int)
+        before = BEFORE.get(path.name, 0)
         reference[path.name] = {
             "rate": rate,
             "channels": channels,
-            "frames": len(mean),
-            "positions": positions.tolist(),
+            "frames": before + len(mean) + BEHIND.get(path.name, 0),
+            "positions": (before + positions).tolist(),
             "values": [round(float(v), 6) for v in mean[positions]],
         }
     text = json.dumps(reference, indent=None, separators=(",", ":")).replace('},"', '},\n"')

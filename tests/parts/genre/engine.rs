@@ -3,7 +3,6 @@
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
-use voisin::Remedy;
 use voisin_base::track::TrackId;
 use voisin_genre::{
     FitOptions, Genre, GenreError, GenreModel, GenrePrediction, PredictOptions, Provenance,
@@ -362,7 +361,11 @@ fn a_saved_model_answers_the_same_and_damage_is_noticed() {
     assert!((kept.calibration_error - read.calibration_error).abs() < 1e-12);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     let error = GenreModel::load(&path, "other").unwrap_err();
-    assert_eq!(error.remedy(), Some(Remedy::TrainGenres));
+    assert!(
+        error
+            .to_string()
+            .ends_with("\"voisin train genre\" trains one")
+    );
     let error = error.to_string();
     assert!(error.contains("abc") && error.contains("other"), "{error}");
 
@@ -437,7 +440,11 @@ fn a_model_of_the_first_layout_is_refitted_from_its_rows() {
     newer[at + 10] = b'9';
     std::fs::write(&renewed, newer).unwrap();
     let error = GenreModel::load(&renewed, fingerprint).unwrap_err();
-    assert_eq!(error.remedy(), Some(Remedy::TrainGenres));
+    assert!(
+        error
+            .to_string()
+            .ends_with("\"voisin train genre\" trains one")
+    );
     assert!(error.to_string().contains("version 9"), "{error}");
 }
 

@@ -1,10 +1,6 @@
 //! Opening empty, damaged and foreign libraries.
 
-#[cfg(unix)]
-use super::processes::child;
-use super::processes::child_dir;
 use super::*;
-use voisin::Remedy;
 
 #[test]
 fn opening_refuses_foreign_folders_and_leaves_them_alone() {
@@ -14,7 +10,7 @@ fn opening_refuses_foreign_folders_and_leaves_them_alone() {
     for mode in modes {
         let error = Library::open(dir.path(), mode).unwrap_err();
         assert!(matches!(error, LibraryError::NotFound { .. }), "{error:?}");
-        assert!(error.remedy() == Some(Remedy::AddMusicOrOtherLibrary));
+        assert!(error.to_string().contains("voisin add FOLDER"));
     }
     assert!(!database.exists(), "opening for reading creates nothing");
 
@@ -75,59 +71,6 @@ fn opening_refuses_foreign_folders_and_leaves_them_alone() {
             "{error}"
         );
     }
-}
-
-#[cfg(unix)]
-#[test]
-fn a_folder_that_cannot_be_written_can_be_read() {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::tempdir().unwrap();
-    let mut library = open(dir.path());
-    library.insert_track(&new_track(1, "/a.mp3")).unwrap();
-    drop(library);
-    let set =
-        |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-    std::fs::set_permissions(
-        dir.path().join("voisin.db"),
-        std::fs::Permissions::from_mode(0o444),
-    )
-    .unwrap();
-    set(0o555);
-    // Root may write anywhere: the child drops to another user, if there is a way to.
-    let output = child("opening::read_only_child", dir.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .output();
-    set(0o755);
-    match output {
-        // An unknown test name runs no test, and succeeds.
-        Ok(output)
-            if output.status.success()
-                && String::from_utf8_lossy(&output.stdout).contains("1 passed") => {}
-        Ok(output) => {
-            panic!(
-                "{}\n{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            )
-        }
-        Err(error) => eprintln!("skipped: cannot run a child as another user: {error}"),
-    }
-}
-
-#[test]
-#[ignore = "run by a_folder_that_cannot_be_written_can_be_read"]
-fn read_only_child() {
-    let dir = child_dir();
-    let library = Library::open(&dir, OpenMode::ReadOnly).unwrap();
-    assert_eq!(library.tracks().unwrap().len(), 1);
-    sound(&library);
-    for mode in [OpenMode::ReadWrite, OpenMode::Create] {
-        let error = Library::open(&dir, mode).unwrap_err();
-        assert!(matches!(error, LibraryError::ReadOnly { .. }), "{error:?}");
-    }
-    let error = Library::open(&dir.join("new"), OpenMode::Create).unwrap_err();
-    assert!(matches!(error, LibraryError::ReadOnly { .. }), "{error:?}");
 }
 
 #[test]

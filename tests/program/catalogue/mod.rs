@@ -1,4 +1,4 @@
-//! Catalogue commands as a process: list, show, find, watch, backup, relocate.
+//! Catalogue commands as a process: list, show, find, watch, backup.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -6,7 +6,6 @@
 use crate::common;
 use crate::common::tagged;
 mod albums;
-mod bins;
 mod keeping;
 mod reading;
 mod words;

@@ -19,7 +19,7 @@ fn hostile_names_reach_no_terminal() {
     fs::write(music.join("bad\u{1b}]0;x\u{7}.mp3"), b"nothing").unwrap();
     let added = sandbox.run(["add", "-v", music.to_str().unwrap()]);
     let found = sandbox.run(["similar", "id:1", "--include-seed"]);
-    let failed = sandbox.run(["failed"]);
+    let failed = sandbox.run(["list", "--failed"]);
     for output in [&added, &found, &failed] {
         for stream in [&output.stdout, &output.stderr] {
             assert!(
@@ -66,27 +66,13 @@ fn a_name_with_a_line_end_is_printed_on_one_line() {
     );
 }
 
-#[cfg(unix)]
-#[test]
-fn the_system_is_quoted_without_its_numbers() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    std::os::unix::fs::symlink("/no/such/file", music.join("dangling.mp3")).unwrap();
-    let stderr = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
-    assert!(
-        stderr.contains("dangling.mp3: No such file or directory\n"),
-        "{stderr}"
-    );
-}
-
 #[test]
 fn mistakes_are_reported_plainly() {
     let sandbox = Sandbox::new();
     for (arguments, expected_code, words) in [
         (vec!["similar", "anything"], 2, "voisin add"),
         (vec!["add", "/no/such/folder"], 1, "/no/such/folder"),
-        (vec!["similar"], 2, "expected <TRACK>"),
+        (vec!["similar"], 2, "<TRACK>"),
         (vec!["add", ".", "--windows", "0"], 2, "1 to 100000"),
         (vec!["--device", "abacus", "status"], 2, "abacus"),
         (vec!["--device", "cuda", "model", "check"], 2, "cuda"),
@@ -96,17 +82,6 @@ fn mistakes_are_reported_plainly() {
             "no-such-model",
         ),
         (vec!["frobnicate"], 2, "frobnicate"),
-        (vec!["classify"], 2, "expected tracks, or --all"),
-        (
-            vec!["labels", "set", "id:1"],
-            2,
-            "expected tracks and then a genre",
-        ),
-        (
-            vec!["labels", "set", "id:1"],
-            2,
-            "\"voisin labels unset TRACK\" removes a genre",
-        ),
     ] {
         let output = sandbox.run(arguments.clone());
         assert_eq!(
@@ -151,78 +126,29 @@ fn mistakes_are_reported_plainly() {
         way.contains("by its id:") && !way.contains("artist:"),
         "{way}"
     );
-    fine(sandbox.run(["labels", "undo", "9"]));
-    // Filters that cannot match get no hint to loosen them.
-    for arguments in [
-        &["find", "sad", "--year", "1990-1999"][..],
-        &["list", "--year", "-1965"],
-    ] {
-        let found = sandbox.run(arguments);
-        let stderr = text(&found.stderr);
-        assert!(
-            code(&found) == 1 && stderr.contains("no track of this library has a year"),
-            "{stderr}"
-        );
-        assert!(!stderr.contains("loosen"), "{stderr}");
-    }
-    let slow = text(&sandbox.run(["list", "--bpm", "1-2"]).stderr);
-    assert!(
-        slow.contains("loosen the filters") && !slow.contains("tempo"),
-        "{slow}"
-    );
-    // Without a filter there is none to loosen.
-    let alike = sandbox.run(["similar", "id:1", "--min-similarity", "1"]);
-    let stderr = text(&alike.stderr);
-    assert!(
-        stderr.contains("add more music, or relax the options") && !stderr.contains("loosen"),
-        "{stderr}"
-    );
-    let none = sandbox.run(["similar", "zzz qqq"]);
-    assert_eq!(code(&none), 1);
-    assert!(text(&none.stderr).contains("neither a file nor a track"));
+    fine(sandbox.run(["labels", "unset", "artist:muldjord"]));
 }
 
 #[test]
-fn help_completions_and_manual_are_printed() {
+fn help_and_completions_are_printed() {
     let sandbox = Sandbox::new();
     let help = text(&sandbox.run(["--help"]).stdout);
-    // The groups stand between usage and options, two columns in.
     let verbs: Vec<&str> = help
         .lines()
-        .skip_while(|line| *line != "Listen:")
-        .take_while(|line| *line != "Options:")
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .filter(|verb| *verb != "help")
         .collect();
-    assert!(verbs.len() > 30 && verbs.len() <= 38, "{verbs:?}");
-    let short = text(&sandbox.run(["-h"]).stdout);
-    assert!(short.lines().count() < 40, "{short}");
-    assert!(
-        short.contains("similar") && !short.contains("--engine"),
-        "{short}"
-    );
+    assert!(verbs.len() > 20 && verbs.len() <= 32, "{verbs:?}");
     let short = text(&sandbox.run(["similar", "-h"]).stdout);
-    assert!(short.lines().count() < 85, "{short}");
-    assert!(
-        short.contains("Filters, as --help explains them: --genre, "),
-        "{short}"
-    );
-    let long = text(&sandbox.run(["similar", "--help"]).stdout);
-    assert!(
-        long.contains("--genre <GENRE>") && !long.contains("as --help explains"),
-        "{long}"
-    );
-    let hidden = "library-names";
-    assert!(!help.contains(hidden));
-    let script = text(&sandbox.run(["completions", "powershell"]).stdout);
-    assert!(!script.contains(&format!("'{hidden}'")));
+    assert!(!short.contains("--genre"), "{short}");
+    assert!(text(&sandbox.run(["similar", "--help"]).stdout).contains("--genre <GENRE>"));
     for verb in verbs {
         let page = text(&sandbox.run([verb, "--help"]).stdout);
         assert!(page.contains("Usage: voisin"), "{verb}");
-        if !["model", "genre"].contains(&verb) {
-            assert!(page.contains("Example"), "{verb} --help has an example");
-        }
+        assert!(page.contains("Example"), "{verb} --help has an example");
     }
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(
@@ -230,12 +156,6 @@ fn help_completions_and_manual_are_printed() {
             "{shell}"
         );
     }
-    assert!(text(&sandbox.run(["man"]).stdout).contains(".TH voisin"));
-    let page = text(&sandbox.run(["man", "eval", "genre"]).stdout);
-    assert!(page.contains("Cross"), "{page}");
-    let unknown = sandbox.run(["man", "simlar"]);
-    assert_eq!(code(&unknown), 2);
-    assert!(text(&unknown.stderr).contains("expected a command of \"voisin\", found \"simlar\""));
 }
 
 #[test]
@@ -269,7 +189,7 @@ fn an_unavailable_instruction_set_is_an_error() {
     }
 }
 
-/// A closed output pipe (`| head`) ends the program quietly; for traces: tests/features.rs.
+/// A closed output pipe (`| head`) ends the program quietly.
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let sandbox = Sandbox::new();
@@ -428,15 +348,7 @@ fn paths_of_tables_are_exact_for_any_file_name() {
     let file = sandbox.path("t.csv");
     fs::write(&file, table).unwrap();
     let file = file.to_str().unwrap();
-    let written = sandbox.run([
-        "classify",
-        "--write-tags",
-        "--overwrite",
-        "--from-list",
-        file,
-        "--format",
-        "csv",
-    ]);
+    let written = sandbox.run(["tag", "--overwrite", "--from", file, "--format", "csv"]);
     // Into WAV nothing is written, but all files are found.
     let written = text(&written.stdout);
     let refused = "voisin writes no tags to files of its format";

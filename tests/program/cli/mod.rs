@@ -12,7 +12,6 @@ use std::path::Path;
 
 use common::{DEMO, Sandbox, code, fine, fine_json, json, six_tracks, text};
 use serde_json::Value;
-use voisin_index::VectorIndex;
 
 #[test]
 fn adding_searching_and_classifying_work_together() {
@@ -137,20 +136,6 @@ fn filters_act_inside_the_search() {
         search(&["--exclude-folder", music.join("metal").to_str().unwrap()]).len(),
         3
     );
-    assert_eq!(
-        search(&[
-            "--regex",
-            "title:^Army|^Neb",
-            "--regex",
-            r"path:\.(m4a|ogg)$"
-        ])
-        .len(),
-        2
-    );
-    let unread = sandbox.run(["list", "--regex", "title:(a"]);
-    assert_eq!(code(&unread), 2);
-    let expected = "voisin: --regex: expected a regular expression (unclosed group), found \"title:(a\"; see \"voisin list --help\"\n";
-    assert_eq!(text(&unread.stderr), expected);
     assert_eq!(search(&["--limit", "2"]).len(), 2);
     let all = search(&[]);
     let third = all[2]["similarity"].as_f64().unwrap();
@@ -214,7 +199,7 @@ fn formats_for_programs_are_complete() {
     let csv = text(&sandbox.run(["similar", "nebula", "--format", "csv"]).stdout);
     assert_eq!(
         csv.lines().next(),
-        Some("rank,id,path,similarity,artist,title,genres,percentile")
+        Some("rank,id,path,similarity,percentile,artist,title,album,genres,seconds")
     );
     let genres = text(&sandbox.run(["classify", "--all", "--format", "csv"]).stdout);
     assert_eq!(genres.lines().count(), 7);
@@ -442,59 +427,6 @@ fn imported_vectors_replace_those_of_an_earlier_table() {
 }
 
 #[test]
-fn a_graph_is_built_by_hnsw_rs_on_request() {
-    const TRACKS: usize = 6000;
-    let sandbox = Sandbox::new();
-    let add = |tracks: usize, builder: &str| {
-        let mut random = voisin_base::random::Random::new(3);
-        let centres = ndarray::Array2::from_shape_simple_fn((40, 24), || random.f32() - 0.5);
-        let vectors = ndarray::Array2::from_shape_fn((tracks, 24), |(row, at)| {
-            centres[[row % 40, at]] + 0.4 * (random.f32() - 0.5)
-        });
-        let array = sandbox.path("x.npy");
-        ndarray_npy::write_npy(&array, &vectors).unwrap();
-        let rows: String = (0..tracks)
-            .map(|row| format!("/x/{row}.ogg,{row}\n"))
-            .collect();
-        let table = sandbox.path("x.csv");
-        fs::write(&table, format!("path,title\n{rows}")).unwrap();
-        let [array, table] = [&array, &table].map(|path| path.to_str().unwrap());
-        let files = ["--vectors", array, "--tracks", table, "--vectors-of", "x"];
-        let done = sandbox.run([&["--index-builder", builder, "add"][..], &files].concat());
-        assert_eq!(code(&done), 0, "{}", text(&done.stderr));
-    };
-    add(TRACKS, "voisin");
-    // The graph of the library's index.
-    let index = sandbox.path("library/index.bin");
-    let builder = || {
-        VectorIndex::open(&index)
-            .unwrap()
-            .0
-            .options()
-            .builder
-            .name()
-    };
-    assert_eq!(builder(), "voisin");
-    add(TRACKS + 1, "hnsw_rs");
-    assert_eq!(builder(), "hnsw_rs");
-    let similar = ["similar", "id:7", "--format", "json"];
-    let found = |more: &[&str]| {
-        let answer = json(sandbox.run([&similar[..], more].concat()));
-        let found = answer["neighbours"].as_array().unwrap();
-        found
-            .iter()
-            .map(|track| track["id"].clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(found(&[]), found(&["--exact"]));
-    fs::remove_file(sandbox.path("library/index.bin")).unwrap();
-    fine(sandbox.run(["--index-builder", "voisin", "similar", "id:7"]));
-    assert_eq!(builder(), "voisin");
-    let unknown = sandbox.run(["--index-builder", "faiss", "status"]);
-    assert_eq!(code(&unknown), 2);
-}
-
-#[test]
 fn the_demo_leaves_libraries_alone() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
@@ -507,30 +439,15 @@ fn the_demo_leaves_libraries_alone() {
     fine(first);
     let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
     // a variable does not select the library of the demo, which has its own folder
-    let shown = sandbox.run(["demo"]);
+    let shown = fine(sandbox.run(["demo"]));
     let kept = sandbox.path("voisin-demo");
     let kept = kept.to_str().unwrap();
-    assert!(
-        text(&shown.stdout).contains(&format!("voisin --library {kept:?} serve")),
-        "{}",
-        text(&shown.stdout)
-    );
+    assert!(shown.contains(&format!("voisin --library {kept:?} serve")));
     let status = json(sandbox.run(["--library", kept, "status", "--format", "json"]));
     assert_eq!(status["tracks"], 60);
-    let shown_text = text(&shown.stdout);
-    let (_, punk) = shown_text.split_once("Punk to").expect("distances");
-    let genres: Vec<&str> = punk
-        .lines()
-        .skip(1)
-        .map_while(|line| line.split_whitespace().next())
-        .collect();
-    assert_eq!(genres.len(), 8);
-    assert_eq!(genres[..2], ["Rock", "Metal"]);
-    assert!(
-        shown_text.contains("Now on your own music"),
-        "{}",
-        text(&shown.stderr)
-    );
+    let (_, punk) = shown.split_once("How far is punk").expect("distances");
+    let nearest = punk.lines().nth(1).unwrap();
+    assert!(nearest.contains("rock"), "{punk}");
     assert_eq!(tracks(), 6);
     let library = sandbox.path("library");
     let refused = sandbox.run(["--library", library.to_str().unwrap(), "demo"]);

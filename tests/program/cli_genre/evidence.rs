@@ -98,9 +98,7 @@ impl RealMusic {
             &[],
             &["--overwrite", "--precision", "0.5"],
         ] {
-            let output = self
-                .sandbox
-                .run(["classify", "--all", "--write-tags"].iter().chain(more));
+            let output = self.sandbox.run(["tag", "--all"].iter().chain(more));
             let stderr = text(&output.stderr);
             assert_eq!(code(&output), 2, "{more:?}: {stderr}");
             assert!(
@@ -193,7 +191,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
         );
         assert_eq!(predicted["labelled_tracks"], metal.0 + ambient.0);
         // commands that need the library's labels are refused too
-        for refused in [&["train", "genre"][..], &["suspects"]] {
+        for refused in [&["train"][..], &["labels", "suspects"]] {
             let output = music.sandbox.run(refused);
             assert_eq!(code(&output), 2, "{refused:?}");
             assert!(
@@ -278,7 +276,7 @@ fn the_fewest_labels_answer_and_report_their_number() {
     // enough for answers, not for writing
     music.refuses_to_write("found 4 labelled tracks of 2 genres (0 genres with as many)");
     // so does a trained model of so few labels
-    fine(music.sandbox.run(["train", "genre"]));
+    fine(music.sandbox.run(["train"]));
     let trained = music.ask(&music.files[2]);
     assert_eq!(trained["source"], "head");
     assert!(
@@ -334,7 +332,7 @@ fn noise_and_tones_are_unknown_to_every_method() {
     music.label((3, "Loud"), (3, "Quiet"));
     for source in ["neighbours", "head"] {
         if source == "head" {
-            fine(music.sandbox.run(["train", "genre", "--min-tracks", "3"]));
+            fine(music.sandbox.run(["train", "--min-tracks", "3"]));
         }
         files
             .iter()
@@ -359,7 +357,7 @@ fn strangers_are_unknown_to_neighbours_and_head() {
     }
     for source in ["neighbours", "head"] {
         if source == "head" {
-            fine(sandbox.run(["train", "genre"]));
+            fine(sandbox.run(["train"]));
         }
         let all = fine_json(sandbox.run(["classify", "--all", "--format", "json"]));
         let answers = all.as_array().unwrap();
@@ -483,10 +481,10 @@ fn writing_takes_two_genres_of_eight_tracks() {
         // by the neighbours alone, then by a trained model
         for trained in [false, true] {
             if trained {
-                fine(sandbox.run(["train", "genre", "--min-tracks", "2"]));
+                fine(sandbox.run(["train", "--min-tracks", "2"]));
             }
-            let dry = sandbox.run(["classify", &id, "--write-tags", "--dry-run"]);
-            let done = sandbox.run(["classify", &id, "--write-tags"]);
+            let dry = sandbox.run(["tag", &id, "--dry-run"]);
+            let done = sandbox.run(["tag", &id]);
             for output in [&dry, &done] {
                 let stderr = text(&output.stderr);
                 assert_eq!(
@@ -501,7 +499,7 @@ fn writing_takes_two_genres_of_eight_tracks() {
                     );
                     assert!(stderr.contains(&found), "{stderr}");
                     // genres of the user's table are written without that bound
-                    assert!(stderr.contains("--from-list"), "{stderr}");
+                    assert!(stderr.contains("--from"), "{stderr}");
                 }
             }
             let expected: &[&str] = if is_enough { &["Genre 0"] } else { &[] };

@@ -44,7 +44,7 @@ fn a_head_is_as_accurate_in_any_order_of_tracks() {
                 &artist,
             );
         }
-        let trained = json(sandbox.run(["train", "genre", "--format", "json"]));
+        let trained = json(sandbox.run(["train", "--format", "json"]));
         ["accuracy", "vote_accuracy", "head_accuracy"].map(|part| trained["quality"][part].clone())
     };
     let forwards: Vec<usize> = (0..tracks.len()).collect();
@@ -113,7 +113,7 @@ fn a_head_is_trained_used_and_found_to_age() {
         Value::Null
     );
 
-    let trained = sandbox.run(["train", "genre", "--format", "json"]);
+    let trained = sandbox.run(["train", "--format", "json"]);
     assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
     let trained = json(&trained);
     assert_eq!(trained["tracks"], 100);
@@ -128,7 +128,7 @@ fn a_head_is_trained_used_and_found_to_age() {
     );
     assert_eq!(trained["training_digest"].as_str().unwrap().len(), 64);
     assert!(sandbox.path("library/genre.safetensors").is_file());
-    let stdout = text(&sandbox.run(["train", "genre"]).stdout);
+    let stdout = text(&sandbox.run(["train"]).stdout);
     assert!(
         stdout.contains("neighbours alone decide for Polka (4)"),
         "{stdout}"
@@ -144,23 +144,27 @@ fn a_head_is_trained_used_and_found_to_age() {
         settings.iter().all(|word| !stdout.contains(word)),
         "{stdout}"
     );
-    let verbose = text(&sandbox.run(["-v", "train", "genre"]).stderr);
+    let verbose = text(&sandbox.run(["-v", "train"]).stderr);
     assert!(
         settings.iter().all(|word| verbose.contains(word)),
         "{verbose}"
     );
-    let headless = text(
-        &sandbox
-            .run(["train", "genre", "--min-tracks", "1000"])
-            .stdout,
-    );
+    let headless = text(&sandbox.run(["train", "--min-tracks", "1000"]).stdout);
     assert!(
         headless.contains("head:     none") && !headless.contains("head alone"),
         "{headless}"
     );
     let evaluated = text(
         &sandbox
-            .run(["eval", "genre", "--repeats", "1", "--min-tracks", "1000"])
+            .run([
+                "lab",
+                "eval",
+                "genre",
+                "--repeats",
+                "1",
+                "--min-tracks",
+                "1000",
+            ])
             .stdout,
     );
     assert!(
@@ -168,7 +172,7 @@ fn a_head_is_trained_used_and_found_to_age() {
             && !evaluated.contains("the trained head"),
         "{evaluated}"
     );
-    assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
+    assert_eq!(code(&sandbox.run(["train"])), 0);
     assert!(
         stdout.contains("labels from tags") && stdout.contains("right on artists left out"),
         "{stdout}"
@@ -330,7 +334,7 @@ fn precision_is_bought_with_unknowns() {
     let mut shelf = Shelf::new(&sandbox);
     // genres that overlap
     shelf.fill(4, 24, 2.2);
-    sandbox.run(["train", "genre"]);
+    sandbox.run(["train"]);
     let unsure = |precision: &str| {
         let all = json(sandbox.run([
             "classify",
@@ -428,7 +432,7 @@ fn labels_come_from_folders_and_files_too() {
         ]
     );
 
-    let trained = sandbox.run(["train", "genre", "--label-from", file]);
+    let trained = sandbox.run(["train", "--label-from", file]);
     assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
     assert!(text(&trained.stderr).contains("1 line of the label file named no track"));
     // the head's own labels are the default from now on
@@ -502,10 +506,7 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
         text(&precision.stderr)
     );
 
-    assert_eq!(
-        code(&sandbox.run(["train", "genre", "--label-from", "folder"])),
-        0
-    );
+    assert_eq!(code(&sandbox.run(["train", "--label-from", "folder"])), 0);
     let classified = sandbox.run(["classify", "id:5", "--format", "json"]);
     assert_eq!(code(&classified), 0, "{}", text(&classified.stderr));
     assert!(
@@ -520,8 +521,8 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
     );
     for verb in [
         &["genres"][..],
-        &["suspects"],
-        &["eval", "genre", "--no-rivals", "--repeats", "1"],
+        &["labels", "suspects"],
+        &["lab", "eval", "genre", "--no-rivals", "--repeats", "1"],
     ] {
         let output = sandbox.run(verb);
         assert_eq!(code(&output), 0, "{verb:?}: {}", text(&output.stderr));
@@ -572,7 +573,7 @@ fn wrong_labels_are_suspected_with_reasons() {
             .attach_file(track.id, &track.files[0].record, &tags(genre, &artist))
             .unwrap();
     }
-    let found = json(sandbox.run(["suspects", "--format", "json"]));
+    let found = json(sandbox.run(["labels", "suspects", "--format", "json"]));
     let found = found.as_array().unwrap();
     let ids: Vec<u64> = found
         .iter()
@@ -601,11 +602,13 @@ fn wrong_labels_are_suspected_with_reasons() {
     );
     let csv = text(
         &sandbox
-            .run(["suspects", "--all", "--limit", "0", "--format", "csv"])
+            .run([
+                "labels", "suspects", "--all", "--limit", "0", "--format", "csv",
+            ])
             .stdout,
     );
     assert_eq!(csv.lines().count(), 97);
-    let table = sandbox.run(["suspects", "--limit", "2"]);
+    let table = sandbox.run(["labels", "suspects", "--limit", "2"]);
     assert_eq!(text(&table.stdout).lines().count(), 2 * 3, "a block each");
     assert!(text(&table.stderr).contains("contradicted"));
 }
@@ -617,6 +620,7 @@ fn an_evaluation_of_a_library_has_its_report() {
     shelf.fill(3, 18, 1.0);
     let page = sandbox.path("report.html");
     let report = sandbox.run([
+        "lab",
         "eval",
         "genre",
         "--folds",
@@ -656,15 +660,8 @@ fn an_evaluation_of_a_library_has_its_report() {
     assert!(
         html.contains("<svg") && html.contains("Genre recognition") && !html.contains("<script")
     );
-    // three folders are three groups, too few for five folds
-    let few = sandbox.run(["eval", "genre", "--group-by", "folder"]);
-    assert_eq!(code(&few), 2);
-    assert!(
-        text(&few.stderr).contains("5 folds"),
-        "{}",
-        text(&few.stderr)
-    );
     let alone = json(sandbox.run([
+        "lab",
         "eval",
         "genre",
         "--group-by",
@@ -682,6 +679,7 @@ fn an_evaluation_of_a_library_has_its_report() {
         (&54.into(), 3)
     );
     let plain = [
+        "lab",
         "eval",
         "genre",
         "--folds",
@@ -697,29 +695,12 @@ fn an_evaluation_of_a_library_has_its_report() {
         words.contains("fused") && words.contains("macro F1") && words.contains("Genre 2"),
         "{words}"
     );
-    let album = [
-        "eval",
-        "genre",
-        "--group-by",
-        "album",
-        "--folds",
-        "3",
-        "--repeats",
-        "1",
-        "--no-rivals",
-    ];
-    let words = text(&sandbox.run(album).stdout);
-    assert!(
-        words.contains("of 3 albums") && words.contains("folds by album"),
-        "{words}"
-    );
-    assert!(!words.contains("artist"), "{words}");
-    assert!(!words.contains("leave out"), "{words}");
     // Two tracks of a genre are too few for a measure, and are in no mean.
     for i in 0..2 {
         shelf.put(Path::new(&format!("/music/rare/{i}.mp3")), i, "Rare", 1.0);
     }
     let rare = [
+        "lab",
         "eval",
         "genre",
         "--folds",

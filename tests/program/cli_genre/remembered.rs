@@ -23,10 +23,10 @@ fn trained_tracks_are_no_surer_than_their_folds() {
             &format!("Artist {i}"),
         );
     }
-    let trained = fine_json(sandbox.run(["train", "genre", "--format", "json"]));
+    let trained = fine_json(sandbox.run(["train", "--format", "json"]));
     let promised = trained["quality"]["accuracy"].as_f64().unwrap();
     assert!((0.1..0.8).contains(&promised), "{trained}");
-    let stdout = fine(sandbox.run(["train", "genre"]));
+    let stdout = fine(sandbox.run(["train"]));
     assert!(
         stdout.contains("answers:  by ")
             && stdout.contains("not significantly worse than the best"),

@@ -35,7 +35,7 @@ fn a_track_counts_in_each_of_its_genres() {
     // by the neighbours, then by a trained model
     for source in ["neighbours", "head"] {
         if source == "head" {
-            fine(sandbox.run(["train", "genre"]));
+            fine(sandbox.run(["train"]));
         }
         let answer = fine_json(sandbox.run(["classify", "id:40", "--format", "json"]))[0].clone();
         assert_eq!(
@@ -50,6 +50,7 @@ fn a_track_counts_in_each_of_its_genres() {
     assert_eq!(twin["genre"], "Two Tone");
     assert!(twin["distance"].as_f64().unwrap() < 1e-6, "{twin}");
     let report = fine_json(sandbox.run([
+        "lab",
         "eval",
         "genre",
         "--repeats",

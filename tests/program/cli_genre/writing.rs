@@ -42,18 +42,18 @@ fn answers_are_written_into_files_only_as_requested() {
         .collect();
     // a file of the library that is missing
     shelf.put(&folder.join("gone.mp3"), 1, "", 0.3);
-    assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
+    assert_eq!(code(&sandbox.run(["train"])), 0);
     let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
     let before: Vec<Vec<u8>> = files.iter().map(|f| fs::read(f).unwrap()).collect();
     let ids: Vec<String> = (46..51).map(|id| format!("id:{id}")).collect();
     let run = |more: &[&str]| {
-        let mut arguments = vec!["classify"];
+        let mut arguments = vec!["tag"];
         arguments.extend(ids.iter().map(String::as_str));
         arguments.extend(more);
         sandbox.run(arguments)
     };
 
-    let dry = run(&["--write-tags", "--dry-run"]);
+    let dry = run(&["--dry-run"]);
     assert_eq!(code(&dry), 0, "{}", text(&dry.stderr));
     assert_eq!(
         text(&dry.stdout).matches("+ genre: Genre 1").count(),
@@ -66,7 +66,7 @@ fn answers_are_written_into_files_only_as_requested() {
         assert_eq!(&fs::read(file).unwrap(), bytes, "a dry run changes nothing");
     }
 
-    let done = run(&["--write-tags", "--keep-times"]);
+    let done = run(&["--keep-times"]);
     assert_eq!(code(&done), 0, "{}", text(&done.stderr));
     assert!(
         text(&done.stderr).contains("5 files written"),
@@ -99,38 +99,29 @@ fn answers_are_written_into_files_only_as_requested() {
         },
     )
     .unwrap();
-    let kept = json(run(&["--write-tags", "--format", "json"]));
+    let kept = json(run(&["--format", "json"]));
     assert_eq!(
         (&kept[0]["outcome"], &kept[0]["before"][0]),
         (&"kept".into(), &"My Own".into())
     );
     assert_eq!(kept[1]["outcome"], "unchanged");
     assert_eq!(read_tags(mp3).unwrap().genres, ["My Own"]);
-    let dry = text(&run(&["--write-tags", "--overwrite", "--dry-run"]).stdout);
+    let dry = text(&run(&["--overwrite", "--dry-run"]).stdout);
     assert!(dry.contains("- genre: My Own\n+ genre: Genre 1"), "{dry}");
-    let over = json(run(&["--write-tags", "--overwrite", "--format", "json"]));
+    let over = json(run(&["--overwrite", "--format", "json"]));
     assert_eq!(over[0]["outcome"], "written");
     assert_eq!(read_tags(mp3).unwrap().genres, ["Genre 1"]);
     assert!(modified(mp3) > old, "times are kept only on request");
 
     // one file that fails does not stop the others, and is counted
     fs::copy(format!("{AUDIO}/vbr.mp3"), mp3).unwrap();
-    let some = sandbox.run([
-        "classify",
-        "id:51",
-        "id:46",
-        "--write-tags",
-        "--format",
-        "json",
-    ]);
+    let some = sandbox.run(["tag", "id:51", "id:46", "--format", "json"]);
     assert_eq!(code(&some), 1);
     let some = json(&some);
     assert_eq!(
         (&some[0]["outcome"], &some[1]["outcome"]),
         (&"failed".into(), &"written".into())
     );
-    // `--dry-run` alone is a usage error
-    assert_eq!(code(&sandbox.run(["classify", "id:1", "--dry-run"])), 2);
 }
 
 #[test]
@@ -150,11 +141,7 @@ fn an_unsure_answer_is_written_only_on_request() {
     fs::copy(format!("{AUDIO}/mono.flac"), &file).unwrap();
     shelf.put(&file, 0, "", 0.0);
     let write = |more: &[&str]| {
-        let output = sandbox.run(
-            ["classify", "id:17", "--write-tags", "--format", "json"]
-                .iter()
-                .chain(more),
-        );
+        let output = sandbox.run(["tag", "id:17", "--format", "json"].iter().chain(more));
         (json(&output)[0]["outcome"].clone(), text(&output.stderr))
     };
     let share =
@@ -209,31 +196,20 @@ fn undo_restores_genres_of_files() {
     set_genre(&files[1], "Chanson");
     let before: Vec<Vec<String>> = files.iter().map(|file| genres(file)).collect();
     let bytes: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-    assert_eq!(code(&sandbox.run(["undo"])), 1, "nothing was written yet");
-    let none = sandbox.run(["undo", "--list"]);
     assert_eq!(
-        (
-            code(&none),
-            text(&none.stderr).contains("nothing was written into files")
-        ),
-        (1, true)
+        code(&sandbox.run(["tag", "--undo"])),
+        1,
+        "nothing was written yet"
     );
-
     let table = table.to_str().unwrap();
-    let write = [
-        "classify",
-        "--write-tags",
-        "--from-list",
-        table,
-        "--overwrite",
-    ];
+    let write = ["tag", "--from", table, "--overwrite"];
     assert_eq!(
         code(&sandbox.run(write.iter().chain(&["--dry-run"]))),
         1,
         "a file of the list is gone"
     );
     assert_eq!(
-        code(&sandbox.run(["undo"])),
+        code(&sandbox.run(["tag", "--undo"])),
         1,
         "a dry run leaves nothing to take back"
     );
@@ -241,12 +217,12 @@ fn undo_restores_genres_of_files() {
     assert_eq!(code(&written), 1);
     let stderr = text(&written.stderr);
     assert!(
-        stderr.contains("5 files written") && stderr.contains("\"voisin undo 1\" undoes this"),
+        stderr.contains("5 files written") && stderr.contains("\"voisin tag --undo\" undoes this"),
         "{stderr}"
     );
     assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
 
-    let dry = sandbox.run(["undo", "--dry-run"]);
+    let dry = sandbox.run(["tag", "--undo", "--dry-run"]);
     assert_eq!(code(&dry), 0, "{}", text(&dry.stderr));
     assert!(
         text(&dry.stdout).contains("- genre: Zeuhl\n+ genre: Chanson"),
@@ -257,12 +233,12 @@ fn undo_restores_genres_of_files() {
     // A file that was restored by hand: a dry run restores nothing there either.
     let written = fs::read(&files[1]).unwrap();
     fs::write(&files[1], &bytes[1]).unwrap();
-    let dry = json(sandbox.run(["undo", "--dry-run", "--format", "json"]));
+    let dry = json(sandbox.run(["tag", "--undo", "--dry-run", "--format", "json"]));
     assert!(!dry.to_string().contains("\"restored\""), "{dry}");
     fs::write(&files[1], written).unwrap();
     // later changes by hand stay
     set_genre(&files[0], "My Own");
-    let undone = sandbox.run(["undo", "--format", "json"]);
+    let undone = sandbox.run(["tag", "--undo", "--format", "json"]);
     assert_eq!(code(&undone), 1);
     let undone = json(&undone);
     let count_of = |outcome: &str| {
@@ -282,7 +258,6 @@ fn undo_restores_genres_of_files() {
     for (file, bytes) in files.iter().zip(&bytes).skip(1) {
         assert!(&fs::read(file).unwrap() == bytes, "{}", file.display());
     }
-    assert!(text(&sandbox.run(["undo", "--list"]).stdout).contains("1: 1 file written today"));
     set_genre(&files[0], "Zeuhl");
     // Another program adds a tag: restoring the old bytes would remove it.
     let mut old_tag = b"TAGTheir title".to_vec();
@@ -290,9 +265,9 @@ fn undo_restores_genres_of_files() {
     old_tag.push(255);
     let written = fs::read(&files[0]).unwrap();
     fs::write(&files[0], [&written[..], &old_tag].concat()).unwrap();
-    let dry = sandbox.run(["undo", "1", "--dry-run", "--format", "json"]);
+    let dry = sandbox.run(["tag", "--undo", "--dry-run", "--format", "json"]);
     assert_eq!(json(&dry)[0]["outcome"], "would_restore_tags");
-    let undone = sandbox.run(["undo", "1"]);
+    let undone = sandbox.run(["tag", "--undo"]);
     let notes = text(&undone.stderr);
     assert_eq!(code(&undone), 0, "{notes}");
     assert!(
@@ -300,12 +275,12 @@ fn undo_restores_genres_of_files() {
         "{notes}"
     );
     assert!(
-        notes.contains("run 1: 0 files as before, 1 with tags as before"),
+        notes.contains("0 files as before, 1 with tags as before"),
         "{notes}"
     );
     assert_eq!(genres(&files[0]), before[0]);
     assert!(fs::read(&files[0]).unwrap().ends_with(&old_tag));
-    assert_eq!(code(&sandbox.run(["undo"])), 1);
+    assert_eq!(code(&sandbox.run(["tag", "--undo"])), 1);
     assert_eq!(
         fs::read_dir(&folder).unwrap().count(),
         5,
@@ -350,7 +325,7 @@ fn only_the_named_file_is_written() {
     fs::write(&table, labels).unwrap();
     assert_eq!(code(&sandbox.run([Path::new("add"), &music])), 0);
     let write = |what: &Path, more: &[&str]| {
-        let mut command = sandbox.command(["classify", "--write-tags", "--overwrite"]);
+        let mut command = sandbox.command(["tag", "--overwrite"]);
         // Two voters, and music far from the labels: more than half of the votes is the most possible.
         command
             .args(["--precision", "0.5"])
@@ -399,19 +374,7 @@ fn listed(sandbox: &Sandbox, genre: &str) -> (PathBuf, PathBuf) {
 #[cfg(unix)]
 fn write_listed(sandbox: &Sandbox, list: &Path, more: &[&str]) -> std::process::Output {
     let list = list.to_str().unwrap();
-    sandbox.run(
-        [
-            &[
-                "classify",
-                "--write-tags",
-                "--overwrite",
-                "--from-list",
-                list,
-            ],
-            more,
-        ]
-        .concat(),
-    )
+    sandbox.run([&["tag", "--overwrite", "--from", list], more].concat())
 }
 
 /// A run that wrote both left the first genre behind when it was undone.
@@ -432,7 +395,7 @@ fn a_file_with_two_paths_is_written_and_undone_once() {
     let written = text(&write_listed(&sandbox, &list, &[]).stderr);
     assert!(written.contains("1 file written"), "{written}");
     assert_eq!(read_tags(&file).unwrap().genres, ["Two"]);
-    let undone = sandbox.run(["undo"]);
+    let undone = sandbox.run(["tag", "--undo"]);
     assert_eq!(code(&undone), 0, "{}", text(&undone.stderr));
     assert!(fs::read(&file).unwrap() == bytes);
 }
@@ -508,7 +471,7 @@ fn writing_tags_keeps_extended_attributes_and_rights() {
         "it is a new file"
     );
     assert_eq!(state(), before);
-    assert_eq!(code(&sandbox.run(["undo"])), 0);
+    assert_eq!(code(&sandbox.run(["tag", "--undo"])), 0);
     assert!(read_tags(&file).unwrap().genres != ["Dub"]);
     assert_eq!(state(), before);
 

@@ -1,7 +1,6 @@
 //! Tables and progress as a terminal shows them.
 
 use std::fs;
-use std::path::Path;
 
 use super::{demo, run};
 use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
@@ -28,7 +27,7 @@ fn tables_fit_the_terminal() {
         "playlist id:24 --format table",
         "path id:1 id:24",
         "clusters --clusters 6",
-        "suspects --all -l 3",
+        "labels suspects --all -l 3",
         "genres",
         "artists",
         "list --sort album",
@@ -83,19 +82,6 @@ fn tables_fit_the_terminal() {
         at("0", "similar id:24 -l 3"),
         fine(run("similar id:24 -l 3"))
     );
-    // Colours as requested.
-    let bold = |more: &str| at("80", &format!("similar id:24 -l 1 {more}")).contains("\u{1b}[1m");
-    assert!(bold("--color always") && !bold("--color never") && !bold("--color auto"));
-}
-
-#[test]
-fn options_of_all_verbs_are_short_in_the_help_of_one() {
-    let help = fine(run("similar --help"));
-    assert!(
-        !help.contains("--engine") && help.contains("--library"),
-        "{help}"
-    );
-    assert!(fine(run("--help")).contains("--engine"));
 }
 
 #[test]
@@ -117,74 +103,6 @@ fn voters_stand_nearest_first_and_their_weights_are_explained() {
     assert!(
         table.contains("labelled tracks and the collection as a whole voted"),
         "{table}"
-    );
-}
-
-#[test]
-fn a_log_of_an_add_has_each_failure_once() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir(&music).unwrap();
-    fs::write(music.join("a.wav"), noise_wav(16_000, 4.0, 1)).unwrap();
-    fs::write(music.join("b.mp3"), "no music").unwrap();
-    let added = sandbox.run([Path::new("add"), &music]);
-    let stderr = text(&added.stderr);
-    assert_eq!(stderr.matches("b.mp3").count(), 1, "{stderr}");
-    assert!(
-        !stderr.contains("a.wav") && !stderr.contains("voisin failed"),
-        "{stderr}"
-    );
-    // Missing files are reported by every verb that concerns them.
-    let nothing = sandbox.run(["remove", "--missing", "--dry-run"]);
-    assert!(
-        text(&nothing.stderr).contains("nothing to remove"),
-        "{}",
-        text(&nothing.stderr)
-    );
-    fs::remove_file(music.join("a.wav")).unwrap();
-    let verified = sandbox
-        .command(["verify", "--deep"])
-        .env("COLUMNS", "80")
-        .output()
-        .unwrap();
-    assert_eq!(code(&verified), 1, "{}", text(&verified.stdout));
-    assert!(
-        text(&verified.stdout).contains("(voisin remove --missing)"),
-        "{}",
-        text(&verified.stdout)
-    );
-    let removed = sandbox.run(["remove", "--missing", "--dry-run"]);
-    assert!(
-        text(&removed.stderr).contains("would remove 1 file and 1 track"),
-        "{}",
-        text(&removed.stderr)
-    );
-    let removed = fine(removed);
-    assert!(removed.contains("a.wav"), "{removed}");
-    let retried = sandbox.run(["retry", "nosuchpath"]);
-    assert!(
-        code(&retried) == 1 && text(&retried.stderr).contains("no failed file below these paths")
-    );
-}
-
-#[test]
-fn scales_are_named_where_they_are_shown() {
-    let genre = fine(run("genres metal"));
-    let header = genre.lines().nth(1).unwrap();
-    assert!(
-        header.contains("centroids 0–2") && header.contains("neighbourhoods 0–2"),
-        "{header}"
-    );
-    assert!(fine(run("genres")).contains("distance, 0 to 1"));
-    let card = fine(run("show id:3"));
-    assert!(
-        card.contains(" close  ") || card.contains(" related  "),
-        "{card}"
-    );
-    let walk = demo().run(["path", "id:1", "id:24"]);
-    assert!(fine(&walk).lines().next().unwrap().contains("distance"));
-    assert!(
-        text(&walk.stderr).contains("largest step") && text(&walk.stderr).contains("(distance)")
     );
 }
 

@@ -32,7 +32,7 @@ fn a_challenge_runs_from_table_to_submission() {
         "--features",
         FEATURES,
     ];
-    let output = sandbox.run(["train", "classifier", &train, run].iter().chain(&more));
+    let output = sandbox.run(["lab", "train", &train, run].iter().chain(&more));
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     // one file that does not decode: its row is there all the same
     let audio = sandbox.path("test");
@@ -58,8 +58,8 @@ fn a_challenge_runs_from_table_to_submission() {
     let sample = from.join("sample_submission.csv");
     let [out, sample] = [&out, &sample].map(|path| path.to_str().unwrap());
     let ask = [
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         run,
         &test_here,
         "--submission",
@@ -103,8 +103,8 @@ fn a_challenge_runs_from_table_to_submission() {
     fs::write(&odd, "titre,id_genre\nnobody knows,1\n").unwrap();
     let never = sandbox.path("never.csv");
     let refused = sandbox.run([
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         run,
         &test,
         "--submission",
@@ -120,7 +120,7 @@ fn a_challenge_runs_from_table_to_submission() {
     assert!(!never.exists());
     // answers without a challenge: files and folders
     let one = files.iter().nth(1).unwrap().to_str().unwrap();
-    let classified = fine_json(sandbox.run(["classify", "--with", run, one, "--format", "json"]));
+    let classified = fine_json(sandbox.run(["lab", "predict", run, one, "--format", "json"]));
     let p: f64 = classified[0]["probabilities"]
         .as_object()
         .unwrap()
@@ -129,13 +129,13 @@ fn a_challenge_runs_from_table_to_submission() {
         .sum();
     assert!((p - 1.0).abs() < 1e-3, "{classified}");
     let folder = audio.to_str().unwrap();
-    let some = sandbox.run(["classify", "--with", run, folder, "--format", "json"]);
+    let some = sandbox.run(["lab", "predict", run, folder, "--format", "json"]);
     assert_eq!(
         (code(&some), json(&some).as_array().map(Vec::len)),
         (1, Some(7))
     );
     // a folder that is not a run is refused
-    let not = sandbox.run(["classify", "--with", folder, one]);
+    let not = sandbox.run(["lab", "predict", folder, one]);
     assert!(
         code(&not) == 2 && text(&not.stderr).contains("config.toml"),
         "{}",

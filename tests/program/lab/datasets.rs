@@ -49,7 +49,8 @@ fn a_bare_path_is_detected_and_its_table_read_again() {
     let table = sandbox.path("table.csv");
     let bare = made.join("fma");
     let output = sandbox.run([
-        "dataset",
+        "lab",
+        "data",
         bare.to_str().unwrap(),
         "--output",
         table.to_str().unwrap(),
@@ -63,7 +64,7 @@ fn a_bare_path_is_detected_and_its_table_read_again() {
         text(&output.stdout)
             .contains("55 tracks, 8 classes; 4 that cannot be used; 0 artists on two sides")
     );
-    let again = json(sandbox.run(["dataset", &data("table", &table), "--format", "json"]));
+    let again = json(sandbox.run(["lab", "data", &data("table", &table), "--format", "json"]));
     assert_eq!(again["tracks"], 55);
 }
 
@@ -97,7 +98,7 @@ impl Shelf {
         );
         json(
             self.sandbox
-                .run(["dataset", &data, "--split", "track", "--format", "json"]),
+                .run(["lab", "data", &data, "--split", "track", "--format", "json"]),
         )
     }
 }
@@ -166,7 +167,7 @@ fn missing_and_double_titles_are_reported_and_stop_nothing() {
         shelf.table.display(),
         shelf.sandbox.path("audio").display()
     );
-    assert_eq!(code(&shelf.sandbox.run(["dataset", &data])), 0);
+    assert_eq!(code(&shelf.sandbox.run(["lab", "data", &data])), 0);
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn dataset_check_finds_leaks_between_parts() {
     }
     fs::write(sandbox.path("t.csv"), &table).unwrap();
     let data = data("table", &sandbox.path("t.csv"));
-    let leak = &fine_json(sandbox.run(["dataset", &data, "--format", "json"]))["leak"];
+    let leak = &fine_json(sandbox.run(["lab", "data", &data, "--format", "json"]))["leak"];
     assert_eq!(
         leak["shared"][1]["artists"],
         serde_json::json!(["artist 1"]),
@@ -211,7 +212,7 @@ fn dataset_check_finds_leaks_between_parts() {
         .collect::<Vec<_>>()
         .join("\n");
     fs::write(sandbox.path("t.csv"), clean).unwrap();
-    let leak = &fine_json(sandbox.run(["dataset", &data, "--format", "json"]))["leak"];
+    let leak = &fine_json(sandbox.run(["lab", "data", &data, "--format", "json"]))["leak"];
     assert_eq!(leak["shared"][1]["artists"], serde_json::json!([]));
     assert_eq!(
         (&leak["shared"][1]["same_audio"], &leak["contradictions"]),
@@ -237,7 +238,7 @@ fn equal_rows_are_found_by_numbers() {
     table += "t5,b,77,7.25,1,1\nt31,a,5,6,abc,1\n";
     fs::write(sandbox.path("f.csv"), &table).unwrap();
     let path = data("features", &sandbox.path("f.csv"));
-    let report = json(sandbox.run(["dataset", &path, "--format", "json"]));
+    let report = json(sandbox.run(["lab", "data", &path, "--format", "json"]));
     assert_eq!(
         (
             &report["tracks"],
@@ -298,7 +299,7 @@ fn mistakes_are_one_line_with_the_next_step() {
         ),
         ("nowhere".to_owned(), "expected KIND:PATH"),
     ] {
-        let output = sandbox.run(["dataset", &data]);
+        let output = sandbox.run(["lab", "data", &data]);
         let stderr = text(&output.stderr);
         assert_eq!(code(&output), 2, "{data}: {stderr}");
         assert!(

@@ -36,6 +36,7 @@ fn shelf(sandbox: &Sandbox) -> String {
 /// `voisin features DATA --set SETS --output PATH`: exit code, standard output, standard error.
 fn features(sandbox: &Sandbox, data: &str, sets: &str, output: &Path) -> (i32, String, String) {
     let output = sandbox.run([
+        "lab",
         "features",
         data,
         "--set",
@@ -80,8 +81,8 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
     let train = |data: &str, run: &str, more: &[&str]| -> Value {
         let run = sandbox.path(run);
         let base = [
+            "lab",
             "train",
-            "classifier",
             data,
             run.to_str().unwrap(),
             "--format",
@@ -262,6 +263,7 @@ fn a_spectrogram_equals_the_networks_input() {
     let other = sandbox.path("other");
     let more = |recipe: &str, place: &PathBuf| {
         let words = [
+            "lab",
             "features",
             &file,
             "--set",
@@ -291,6 +293,7 @@ fn a_picture_is_drawn() {
     let draw = |file: &Path, name: &str| {
         let place = sandbox.path(name);
         let words = [
+            "lab",
             "features",
             file.to_str().unwrap(),
             "--picture",
@@ -390,7 +393,8 @@ fn mistakes_name_the_expected_value() {
             "expected audio files, found none",
         ),
     ] {
-        let mut command = sandbox.command(std::iter::once("features").chain(words.iter().copied()));
+        let mut command =
+            sandbox.command(["lab", "features"].into_iter().chain(words.iter().copied()));
         let output = command.current_dir(sandbox.path("")).output().unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(code(&output), ended, "{words:?}: {stderr}");

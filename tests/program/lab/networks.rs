@@ -13,7 +13,7 @@ use crate::lab::datasets::made;
 use voisin_encoder::Weights;
 
 fn train<'a>(data: &'a str, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    [&["train", "classifier", data, run.to_str().unwrap()], more].concat()
+    [&["lab", "train", data, run.to_str().unwrap()], more].concat()
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_network_is_trained_killed_resumed_and_used() {
             "{file}"
         );
     }
-    fine(sandbox.run(["eval", "classifier", whole.to_str().unwrap()]));
+    fine(sandbox.run(["lab", "report", whole.to_str().unwrap()]));
 
     // the run predicts as in its test part
     let predictions = fs::read_to_string(whole.join("predictions.csv")).unwrap();
@@ -113,8 +113,8 @@ fn a_network_is_trained_killed_resumed_and_used() {
         .find(|path| path.to_string_lossy().contains(&track))
         .unwrap();
     let arguments = [
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         whole.to_str().unwrap(),
         file.to_str().unwrap(),
         "--format",
@@ -181,7 +181,7 @@ fn vectors_are_the_input_of_the_runs_last_layer() {
     let weight = head("weight");
     let bias = head("bias");
     let vectors = sandbox.path("inner.npy");
-    let classify = ["classify", "--with", run.to_str().unwrap(), &data];
+    let classify = ["lab", "predict", run.to_str().unwrap(), &data];
     let to = ["--vectors", vectors.to_str().unwrap()];
     fine(sandbox.run([&classify[..], &to].concat()));
     let inner = array(&vectors);

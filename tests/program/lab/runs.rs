@@ -42,7 +42,7 @@ fn write(sandbox: &Sandbox, name: &str, table: &str) -> String {
 }
 
 fn train(data: &str, run: &Path, more: &[&str]) -> Vec<String> {
-    let base = ["train", "classifier", data, run.to_str().unwrap()];
+    let base = ["lab", "train", data, run.to_str().unwrap()];
     base.iter()
         .chain(more)
         .map(|&word| word.to_owned())
@@ -179,8 +179,8 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
     let [a, b] = [a, b].map(|path| path.to_str().unwrap().to_owned());
     let page = sandbox.path("compare.html");
     let both = [
-        "eval",
-        "classifier",
+        "lab",
+        "report",
         &a,
         &b,
         "--html",
@@ -299,8 +299,8 @@ fn auto_evaluates_many_and_joins_those_that_help() {
         "{note}"
     );
     let answers = json(sandbox.run([
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         joined.to_str().unwrap(),
         &data,
         "--format",
@@ -384,8 +384,8 @@ fn unsure_answers_are_unknown() {
         sandbox.run(
             [
                 [
-                    "classify",
-                    "--with",
+                    "lab",
+                    "predict",
                     run.to_str().unwrap(),
                     &data,
                     "--format",
@@ -525,11 +525,7 @@ fn odd_data_give_one_clear_line() {
     );
     let notes = fine_json(sandbox.run(run))["data"]["notes"].to_string();
     assert!(notes.contains("class alone has one group"), "{notes}");
-    let missing = sandbox.run([
-        "eval",
-        "classifier",
-        sandbox.path("nothing").to_str().unwrap(),
-    ]);
+    let missing = sandbox.run(["lab", "report", sandbox.path("nothing").to_str().unwrap()]);
     assert!(
         code(&missing) == 2 && text(&missing.stderr).contains("no such folder"),
         "{}",
@@ -583,8 +579,8 @@ fn a_plan_writes_nothing() {
     fine(sandbox.run(train(&data, &run, &["--algorithm", "majority"])));
     let file = sandbox.path("x.wav");
     let output = sandbox.run([
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         run.to_str().unwrap(),
         file.to_str().unwrap(),
     ]);
@@ -593,15 +589,15 @@ fn a_plan_writes_nothing() {
         code(&output) == 2 && stderr.contains("one trained with --features fma can"),
         "{stderr}"
     );
-    let output = sandbox.run(["classify", "--with", "nope", "x.wav"]);
+    let output = sandbox.run(["lab", "predict", "nope", "x.wav"]);
     let stderr = text(&output.stderr);
     assert!(
-        stderr.contains("nope: no such folder; voisin train classifier makes one"),
+        stderr.contains("nope: no such folder; voisin lab train makes one"),
         "{stderr}"
     );
     let output = sandbox.run([
+        "lab",
         "train",
-        "classifier",
         &data,
         run.to_str().unwrap(),
         "--algorithm",
@@ -613,7 +609,7 @@ fn a_plan_writes_nothing() {
         text(&output.stderr)
     );
     assert!(
-        json(sandbox.run(["dataset", &data, "--split", "track", "--format", "json"]))["tracks"]
+        json(sandbox.run(["lab", "data", &data, "--split", "track", "--format", "json"]))["tracks"]
             == 18
     );
 }

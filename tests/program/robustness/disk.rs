@@ -61,7 +61,7 @@ fn a_full_disk_is_reported_and_loses_nothing() {
             fine(&sandbox, &[verb]);
         }
         let target = string(&library.join("copy.db"));
-        let full = sandbox.run(["backup", &target]);
+        let full = sandbox.run(["export", &target]);
         let stderr = text(&full.stderr);
         let expected = format!("no space left to write {target}");
         assert!(stderr.contains(&expected), "{stderr}");
@@ -166,7 +166,7 @@ fn files_that_vanish_while_add_runs_fail_alone() {
         (1, &43.into(), &10.into()),
         "{summary}"
     );
-    let failed = text(&sandbox.run(["failed"]).stdout);
+    let failed = text(&sandbox.run(["list", "--failed"]).stdout);
     assert_eq!(
         failed
             .lines()
@@ -177,8 +177,8 @@ fn files_that_vanish_while_add_runs_fail_alone() {
     );
     fine(&sandbox, &["verify"]);
     // Missing files are not retried, and nothing is lost.
-    assert!(text(&sandbox.run(["retry"]).stderr).contains("10 failed files gone since"));
-    assert_eq!(text(&sandbox.run(["failed"]).stdout), "");
+    assert!(text(&sandbox.run(["add", "--retry"]).stderr).contains("10 failed files gone since"));
+    assert_eq!(text(&sandbox.run(["list", "--failed"]).stdout), "");
     assert_eq!(status(&sandbox)["tracks"], 43);
 }
 

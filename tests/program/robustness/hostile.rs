@@ -60,7 +60,7 @@ fn no_verb_lets_a_tag_command_a_terminal() {
     let sandbox = Sandbox::new();
     hostile_library(&sandbox);
     for format in ["table", "json", "csv", "m3u8"] {
-        for verb in [vec!["similar", "id:1"], vec!["failed"]] {
+        for verb in [vec!["similar", "id:1"], vec!["list", "--failed"]] {
             tame(
                 &sandbox.run(verb.into_iter().chain(["--format", format])),
                 format,
@@ -124,7 +124,7 @@ fn no_cell_is_a_formula() {
     let mut tables = vec![fs::read(export.join("tracks.csv")).unwrap()];
     for verb in [
         vec!["similar", "id:1"],
-        vec!["failed"],
+        vec!["list", "--failed"],
         vec!["classify", "--all"],
         vec!["clusters"],
         vec!["artists"],

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 fn failures(sandbox: &Sandbox) -> Vec<Value> {
-    json(fine(sandbox, &["failed", "--format", "json"]))
+    json(fine(sandbox, &["list", "--failed", "--format", "json"]))
         .as_array()
         .unwrap()
         .clone()
@@ -112,13 +112,13 @@ fn a_file_that_ends_the_process_twice_is_set_aside() {
 
     // Later runs skip it, also after a retry that it ends.
     assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &add)), 0);
-    let retry = ["retry", "--threads", "1"];
+    let retry = ["add", "--retry", "--threads", "1"];
     let died = with_a_deadly_file(&sandbox, &killer, &retry);
     assert_eq!(died.status.signal(), Some(9), "{}", text(&died.stderr));
     assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &add)), 0);
     assert_eq!(failures(&sandbox).len(), 1);
     // The file is intact again.
-    fine(&sandbox, &["retry"]);
+    fine(&sandbox, &["add", "--retry"]);
     assert_eq!(
         (
             status(&sandbox)["tracks"].as_u64(),
@@ -127,61 +127,6 @@ fn a_file_that_ends_the_process_twice_is_set_aside() {
         (Some(4), 0)
     );
     fine(&sandbox, &["verify"]);
-}
-
-#[test]
-fn a_retry_that_is_killed_forgets_no_failure() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    for i in 0..200 {
-        fs::write(
-            music.join(format!("{i:03}.mp3")),
-            format!("no music at all, number {i}"),
-        )
-        .unwrap();
-    }
-    assert_eq!(code(&sandbox.run(["add", &string(&music)])), 1);
-    assert_eq!(failures(&sandbox).len(), 200);
-    for milliseconds in [0, 10, 20, 30, 50, 80, 120, 200] {
-        let mut child = sandbox
-            .command(["retry", "--quiet"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(failures(&sandbox).len(), 200, "after {milliseconds} ms");
-    }
-    let before: Vec<u64> = failures(&sandbox)
-        .iter()
-        .map(|f| f["attempts"].as_u64().unwrap())
-        .collect();
-    assert_eq!(code(&sandbox.run(["retry"])), 1);
-    let after: Vec<u64> = failures(&sandbox)
-        .iter()
-        .map(|f| f["attempts"].as_u64().unwrap())
-        .collect();
-    assert!(
-        before
-            .iter()
-            .zip(&after)
-            .all(|(before, after)| after == &(before + 1)),
-        "attempts are counted"
-    );
-    // A file that can be read is no failure any more; a missing one is dropped.
-    fs::write(music.join("000.mp3"), noise_wav(16_000, 4.0, 7)).unwrap();
-    fs::remove_file(music.join("001.mp3")).unwrap();
-    assert_eq!(code(&sandbox.run(["retry"])), 1);
-    assert_eq!(
-        (
-            status(&sandbox)["tracks"].as_u64(),
-            failures(&sandbox).len()
-        ),
-        (Some(1), 198)
-    );
 }
 
 /// The temporary files in a folder.
@@ -197,49 +142,6 @@ fn temporary(folder: &Path) -> Vec<PathBuf> {
                 .starts_with(".voisin-")
         })
         .collect()
-}
-
-/// After 200 random kills, `backup` had left the folder of each unfinished copy beside its target.
-#[test]
-fn a_killed_backup_is_tidied_up_by_the_next_one() {
-    let sandbox = Sandbox::new();
-    let music = noises(&sandbox, 2);
-    fine(&sandbox, &["add", &string(&music)]);
-    let shelf = sandbox.path("shelf");
-    fs::create_dir_all(&shelf).unwrap();
-    let target = string(&shelf.join("copy.db"));
-    let deadline = Instant::now() + Duration::from_mins(2);
-    while !temporary(&shelf)
-        .iter()
-        .any(|folder| folder.join("in-use").exists())
-    {
-        assert!(Instant::now() < deadline, "no copy was seen");
-        let mut child = sandbox
-            .command(["backup", &target])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        while child.try_wait().unwrap().is_none()
-            && !temporary(&shelf)
-                .iter()
-                .any(|folder| folder.join("in-use").exists())
-        {
-            std::thread::sleep(Duration::from_micros(100));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    // the folder of another backup that is still running
-    let other = shelf.join(".voisin-backup-other");
-    fs::create_dir(&other).unwrap();
-    let held = fs::File::create(other.join("in-use")).unwrap();
-    held.try_lock().unwrap();
-    fine(&sandbox, &["backup", &target]);
-    assert_eq!(temporary(&shelf), [other]);
-    drop(held);
-    fine(&sandbox, &["backup", &target]);
-    assert!(temporary(&shelf).is_empty());
 }
 
 #[test]
@@ -262,7 +164,7 @@ fn the_copy_of_a_killed_write_is_reported_and_removed() {
     let copy = loop {
         assert!(Instant::now() < deadline, "no copy was seen");
         let mut child = sandbox
-            .command(["classify", "--write-tags", "--overwrite", "--from-list"])
+            .command(["tag", "--overwrite", "--from"])
             .arg(&table)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

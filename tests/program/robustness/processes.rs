@@ -205,7 +205,7 @@ fn kill(kills: u32) {
     // A file that two kills in a row left over is called failed.
     let last = killed.run(["add", "--quiet", &string(&music)]);
     assert!(code(&last) <= 1, "{}", text(&last.stderr));
-    fine(&killed, &["retry"]);
+    fine(&killed, &["add", "--retry"]);
     assert_eq!(status(&killed)["tracks"], 24);
     assert_eq!(killed.vectors(), expected);
     fine(&killed, &["verify"]);

@@ -229,11 +229,11 @@ fn the_first_start_makes_a_library_where_add_would() {
         server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(found == 200 && page.contains("text/html"), "{page}");
     // Requests that need tracks fail with the next step.
-    for (path, next) in [("/api/v1/genres", "add music"), ("/api/v1/map", "")] {
+    for (path, next) in [("/api/v1/genres", "voisin add"), ("/api/v1/map", "")] {
         let (status, problem) = server.get(path);
         assert!((400..500).contains(&status), "{path}: {status} {problem}");
         assert!(
-            problem["next"].as_str().unwrap().contains(next),
+            problem["detail"].as_str().unwrap().contains(next),
             "{path}: {problem}"
         );
     }

@@ -31,7 +31,7 @@ fn is_refused(server: &Server, id: &Value) {
         "{status}: {problem}"
     );
     assert!(
-        problem["next"].as_str().unwrap().contains("add the file"),
+        problem["next"].as_str().unwrap().contains("voisin add"),
         "{problem}"
     );
     assert_eq!(server.get(&format!("/api/v1/tracks/{id}/cover")).0, 409);
@@ -94,8 +94,8 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     let table = sandbox.path("genres.csv");
     fs::write(&table, format!("path,genre\n{},Polka\n", path.display())).unwrap();
     let write = || {
-        let list = ["--from-list", table.to_str().unwrap(), "--overwrite"];
-        let command = [&["classify", "--write-tags", "--format", "json"], &list[..]].concat();
+        let list = ["--from", table.to_str().unwrap(), "--overwrite"];
+        let command = [&["tag", "--format", "json"], &list[..]].concat();
         json_of(sandbox.run(command))[0].clone()
     };
     let kept = fs::read(&path).unwrap();
@@ -126,18 +126,19 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
             "the file behind the link got the genre"
         );
     }
-    // The same audio with other tags plays, and can be written to.
+    // The same audio with other tags can be written to, and plays after the next scan.
     fs::remove_file(&path).unwrap();
     fs::write(&path, &kept).unwrap();
     retag(&path);
     assert_eq!(audio(&server, &id), (200, fs::read(&path).unwrap()));
     let item = write();
     assert_eq!(item["outcome"], "written", "{item}");
+    fine(sandbox.run(["add", path.to_str().unwrap()]));
     assert_eq!(audio(&server, &id), (200, fs::read(&path).unwrap()));
     // Nor is a file restored that has been replaced since.
     let written = fs::read(&path).unwrap();
     fs::write(&path, &before).unwrap();
-    let undone = sandbox.run(["undo"]);
+    let undone = sandbox.run(["tag", "--undo"]);
     assert!(
         text(&undone.stderr).contains("not the one that was analysed"),
         "{}",
@@ -145,7 +146,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     );
     assert!(fs::read(&path).unwrap() == before);
     fs::write(&path, written).unwrap();
-    fine(sandbox.run(["undo"]));
+    fine(sandbox.run(["tag", "--undo"]));
     // After another add the library has the other recording.
     fs::write(&path, &before).unwrap();
     fine_json(sandbox.run(["add", path.to_str().unwrap(), "--format", "json"]));

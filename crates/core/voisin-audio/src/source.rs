@@ -9,6 +9,7 @@ use symphonia::core::io::MediaSource;
 use super::fill::read_up_to;
 use voisin_base::regular_file;
 
+use super::tags::ape;
 use super::{AudioError, hidden, repair};
 
 /// Opens a regular file.
@@ -52,7 +53,7 @@ impl MediaBytes {
             });
         }
         let start = leading_tags(&mut file, length).map_err(error)?;
-        let end = trailing_tags(&mut file, start, length).map_err(error)?;
+        let end = ape::find(&mut file, start).map_err(error)?.audio;
         let mut source = Self {
             file,
             head: Vec::new(),
@@ -291,60 +292,6 @@ fn leading_tags(file: &mut File, length: u64) -> io::Result<u64> {
         }
         start = end;
     }
-}
-
-/// Where the audio ends before any `ID3v1`, `Lyrics3v2` and APE tags.
-fn trailing_tags(file: &mut File, start: u64, length: u64) -> io::Result<u64> {
-    let mut end = length;
-    // Each kind once, in any order.
-    for _ in 0..4 {
-        let before = end;
-        if let Some(candidate) = end.checked_sub(128).filter(|&at| at > start)
-            && read_at(file, candidate, 3)? == b"TAG"
-        {
-            end = candidate;
-        }
-        if let Some(candidate) = end.checked_sub(32).filter(|&at| at > start) {
-            let footer = read_at(file, candidate, 32)?;
-            if footer.starts_with(b"APETAGEX") && footer.len() == 32 {
-                let size = u64::from(u32::from_le_bytes([
-                    footer[12], footer[13], footer[14], footer[15],
-                ]));
-                // The size that a footer gives covers the items and the footer, but not the header.
-                let header = if footer[23] & 0x80 != 0 { 32 } else { 0 };
-                if let Some(at) = end.checked_sub(size + header).filter(|&at| at > start) {
-                    end = at;
-                }
-            }
-        }
-        if let Some(candidate) = end.checked_sub(15).filter(|&at| at > start) {
-            let trailer = read_at(file, candidate, 15)?;
-            // The six digits before the mark give the size of everything before them.
-            if trailer.ends_with(b"LYRICS200") {
-                let digits = std::str::from_utf8(&trailer[0..6])
-                    .ok()
-                    .and_then(|digits| digits.parse::<u64>().ok());
-                if let Some(at) = digits
-                    .and_then(|size| candidate.checked_sub(size))
-                    .filter(|&at| at > start)
-                {
-                    end = at;
-                }
-            }
-        }
-        if end == before {
-            break;
-        }
-    }
-    Ok(end)
-}
-
-fn read_at(file: &mut File, position: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    file.seek(SeekFrom::Start(position))?;
-    let n = read_up_to(file, &mut bytes)?;
-    bytes.truncate(n);
-    Ok(bytes)
 }
 
 /// Why a file is refused, by its first bytes: Symphonia's probe would search it for a frame's sync word and find some by

@@ -3,10 +3,7 @@
 //! For: finding the most likely encoding. Not for: bytes of a known encoding.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{
-    BIG5, EUC_JP, EUC_KR, Encoding, GBK, IBM866, KOI8_U, SHIFT_JIS, UTF_16BE, UTF_16LE,
-    WINDOWS_1250, WINDOWS_1251, WINDOWS_1252, WINDOWS_1253, WINDOWS_1254, WINDOWS_1255,
-};
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, WINDOWS_1251, WINDOWS_1252};
 
 /// Least number of bytes that are not ASCII for which a detector's result is always used; with fewer, it confuses
 /// similar Latin encodings ("Ágætis" as "Ágćtis").
@@ -19,23 +16,6 @@ const FOREIGN_RUN: usize = 3;
 pub struct OldEncoding(&'static Encoding);
 
 impl OldEncoding {
-    /// Encodings in use, the most common first.
-    pub const COMMON: [Self; 13] = [
-        Self(WINDOWS_1252),
-        Self(WINDOWS_1251),
-        Self(SHIFT_JIS),
-        Self(GBK),
-        Self(BIG5),
-        Self(EUC_KR),
-        Self(EUC_JP),
-        Self(WINDOWS_1250),
-        Self(WINDOWS_1253),
-        Self(WINDOWS_1254),
-        Self(WINDOWS_1255),
-        Self(KOI8_U),
-        Self(IBM866),
-    ];
-
     /// The encoding of a name such as `windows-1251` or `Shift_JIS`.
     pub fn named(label: &str) -> Option<Self> {
         Encoding::for_label(label.trim().as_bytes()).map(Self)
@@ -196,6 +176,7 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use encoding_rs::{EUC_KR, GBK, KOI8_U, SHIFT_JIS, WINDOWS_1250, WINDOWS_1253};
     use proptest::prelude::*;
 
     use super::*;

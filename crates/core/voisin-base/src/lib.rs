@@ -29,10 +29,6 @@ pub mod path_matching;
 #[cfg(feature = "texts")]
 pub mod regular_file;
 #[cfg(feature = "texts")]
-pub mod remedy;
-#[cfg(feature = "texts")]
-pub mod system_folders;
-#[cfg(feature = "texts")]
 pub mod table;
 #[cfg(feature = "texts")]
 pub mod tags;

@@ -1,7 +1,7 @@
 //! Finds the files of lists written on other systems: on the disk ([`PathFinder`]) or among known files
 //! ([`KnownFiles`]).
 //!
-//! For: names in other code pages, in other case, in other Unicode normal forms, with a drive, host or folder that does
+//! For: names in other case, in other Unicode normal forms, with `\` or `%20`, with a drive, host or folder that does
 //! not exist here. Not for: exact names, which are looked up first.
 
 use std::collections::HashMap;
@@ -56,26 +56,25 @@ impl PathFinder {
 
     /// The best matching file: by the whole name in any form, else by its longest end.
     pub fn find(&mut self, name: &[u8]) -> Option<PathBuf> {
-        let forms = NameForm::all(name, Some(self.encoding));
+        let forms = forms(name, self.encoding);
         let whole = forms.iter().find_map(|form| {
-            let start = match form.root {
-                NameRoot::List => self.base.clone(),
-                NameRoot::System => PathBuf::from("/"),
-                // A drive or machine of another system: only the end of the name can match.
-                NameRoot::Elsewhere => return None,
+            let start = if form.starts_with('/') {
+                PathBuf::from("/")
+            } else {
+                self.base.clone()
             };
-            self.file(start, &form.steps)
+            self.file(start, &steps(form))
         });
-        whole.or_else(|| forms.iter().find_map(|form| self.tail(&form.steps)))
+        whole.or_else(|| forms.iter().find_map(|form| self.tail(&steps(form))))
     }
 
     /// The file at these components below `start`.
-    fn file(&mut self, start: PathBuf, steps: &[String]) -> Option<PathBuf> {
+    fn file(&mut self, start: PathBuf, steps: &[&str]) -> Option<PathBuf> {
         let mut path = start;
         for step in steps {
             let next = path.join(step);
             // If the exact name exists, no folder is listed.
-            path = if step == ".." || next.symlink_metadata().is_ok() {
+            path = if *step == ".." || next.symlink_metadata().is_ok() {
                 next
             } else {
                 path.join(self.listed(&path, step)?)
@@ -90,38 +89,27 @@ impl PathFinder {
             .listings
             .entry(folder.to_owned())
             .or_insert_with(|| listing(folder));
-        let wanted = composed(name);
+        let letters = composed(name);
+        let letters = names.iter().find(|listed| listed.composed == letters);
         // If two names differ only in case, the exact one is used.
-        let letters = names.iter().find(|listed| listed.composed == wanted);
         let wanted = folded(name);
         let found = letters.or_else(|| names.iter().find(|listed| listed.folded == wanted));
         found.map(|listed| listed.name.clone())
     }
 
     /// The file that matches most of the last components, below the list's folder or one above it.
-    fn tail(&mut self, steps: &[String]) -> Option<PathBuf> {
+    fn tail(&mut self, steps: &[&str]) -> Option<PathBuf> {
         let steps = last_steps(steps);
-        let folders: Vec<PathBuf> = self
-            .base
-            .ancestors()
-            .take(1 + ABOVE)
-            .map(Path::to_owned)
-            .collect();
-        // Longest end first: `Album/01.flac` is more specific than `01.flac`.
-        for first in 0..steps.len() {
-            for (above, folder) in folders.iter().enumerate() {
-                let end = &steps[first..];
-                // A file name alone is too unspecific to be searched elsewhere.
-                if above > 0 && end.len() < 2 {
-                    break;
-                }
-                let found = self.file(folder.clone(), end);
-                if found.is_some() {
-                    return found;
-                }
-            }
-        }
-        None
+        let folders = self.base.ancestors().take(1 + ABOVE);
+        let folders: Vec<PathBuf> = folders.map(Path::to_owned).collect();
+        // Longest end first: `Album/01.flac` is more specific than `01.flac`. A file name alone is too unspecific to
+        // be searched elsewhere.
+        (0..steps.len()).find_map(|first| {
+            let end = &steps[first..];
+            let within = if end.len() < 2 { 1 } else { folders.len() };
+            let mut folders = folders.iter().take(within);
+            folders.find_map(|folder| self.file(folder.clone(), end))
+        })
     }
 }
 
@@ -131,16 +119,19 @@ pub struct KnownFiles<T> {
     by_name: HashMap<String, Vec<(Vec<String>, T)>>,
 }
 
+/// The last components, folded as on file systems that ignore case, the last first.
+fn backwards(path: &str) -> Vec<String> {
+    let steps = steps(path);
+    let last = last_steps(&steps).iter().rev();
+    last.map(|step| folded(step)).collect()
+}
+
 impl<T: Copy> KnownFiles<T> {
     /// Files with a value for each.
     pub fn new<'a>(files: impl IntoIterator<Item = (&'a Path, T)>) -> Self {
         let mut by_name: HashMap<String, Vec<(Vec<String>, T)>> = HashMap::new();
         for (path, known) in files {
-            let bytes = path.as_os_str().as_encoded_bytes();
-            let old = || OldEncoding::detect([bytes]).decode(bytes);
-            let text = path.to_str().map_or_else(old, str::to_owned);
-            let mut steps = NameForm::parse(&text).folded();
-            steps.reverse();
+            let steps = backwards(&path.to_string_lossy());
             if let Some(name) = steps.first() {
                 by_name
                     .entry(name.clone())
@@ -156,15 +147,9 @@ impl<T: Copy> KnownFiles<T> {
     ///
     /// A file name alone only matches if the name has no folders.
     pub fn find(&self, name: &[u8]) -> Vec<T> {
-        let forms = NameForm::all(name, None);
-        let best = forms.iter().map(|form| {
-            let mut steps = form.folded();
-            steps.reverse();
-            self.best(&steps)
-        });
-        best.into_iter()
-            .find(|found| !found.is_empty())
-            .unwrap_or_default()
+        let forms = forms(name, OldEncoding::detect([name]));
+        let mut best = forms.iter().map(|form| self.best(&backwards(form)));
+        best.find(|found| !found.is_empty()).unwrap_or_default()
     }
 
     fn best(&self, steps: &[String]) -> Vec<T> {
@@ -188,9 +173,9 @@ impl<T: Copy> KnownFiles<T> {
 }
 
 /// The components after the last `..`, at most [`DEEPEST`].
-fn last_steps(steps: &[String]) -> &[String] {
+fn last_steps<'a, 'b>(steps: &'a [&'b str]) -> &'a [&'b str] {
     // Components before it are cancelled by it.
-    let behind = steps.iter().rposition(|step| step == "..");
+    let behind = steps.iter().rposition(|step| *step == "..");
     let first = behind.map_or(0, |at| at + 1);
     &steps[first.max(steps.len().saturating_sub(DEEPEST))..]
 }
@@ -205,10 +190,8 @@ fn listing(folder: &Path) -> Vec<ListedName> {
     let mut names: Vec<OsString> = entries.map(|entry| entry.file_name()).collect();
     // Sorted, since entries have no fixed order and the first match must always be the same.
     names.sort();
-    // Names from before UTF-8 are decoded together, as one alone is short.
-    let old = OldEncoding::detect(names.iter().map(|name| name.as_encoded_bytes()));
     let listed = names.into_iter().map(|name| {
-        let text = old.decode(name.as_encoded_bytes());
+        let text = name.to_string_lossy().into_owned();
         ListedName {
             composed: composed(&text),
             folded: folded(&text),
@@ -218,67 +201,19 @@ fn listing(folder: &Path) -> Vec<ListedName> {
     listed.collect()
 }
 
-/// Where the components of a name begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NameRoot {
-    /// The list's folder.
-    List,
-    /// This system's root.
-    System,
-    /// A drive or another machine.
-    Elsewhere,
+/// A name as text with `/` between its components: as it is, and percent-decoded.
+fn forms(name: &[u8], encoding: OldEncoding) -> Vec<String> {
+    // Unchanged before percent-decoded: a file may be called `100%25.mp3`.
+    let forms = [name.to_vec(), percent_decoded(name)];
+    let texts = forms.iter().map(|bytes| encoding.decode(bytes));
+    // No path contains a NUL.
+    let texts = texts.filter(|text| !text.contains('\0'));
+    texts.map(|text| text.trim().replace('\\', "/")).collect()
 }
 
-struct NameForm {
-    root: NameRoot,
-    steps: Vec<String>,
-}
-
-impl NameForm {
-    /// Possible decodings of a name, the likeliest first.
-    ///
-    /// - `encoding`: that of names that are not UTF-8, if known
-    fn all(name: &[u8], encoding: Option<OldEncoding>) -> Vec<Self> {
-        let mut texts: Vec<String> = Vec::new();
-        // Unchanged before percent-decoded: a file may be called `100%25.mp3`.
-        for bytes in [name.to_vec(), percent_decoded(name)] {
-            for encoding in encoding.into_iter().chain(OldEncoding::COMMON) {
-                let text = encoding.decode(&bytes);
-                // No path contains a NUL, so such a decoding is wrong.
-                if !texts.contains(&text) && !text.contains('\0') {
-                    texts.push(text);
-                }
-            }
-        }
-        texts.iter().map(|text| Self::parse(text)).collect()
-    }
-
-    /// The last components, folded as on file systems that ignore case.
-    fn folded(&self) -> Vec<String> {
-        last_steps(&self.steps)
-            .iter()
-            .map(|step| folded(step))
-            .collect()
-    }
-
-    fn parse(text: &str) -> Self {
-        let text = text.trim().replace('\\', "/");
-        let mut root = NameRoot::List;
-        let mut rest = text.as_str();
-        if let Some(shared) = rest.strip_prefix("//") {
-            root = NameRoot::Elsewhere;
-            // Drops the machine; its share may be a folder's name here.
-            rest = shared.split_once('/').map_or("", |(_, rest)| rest);
-        } else if matches!(rest.as_bytes(), [drive, b':', ..] if drive.is_ascii_alphabetic()) {
-            root = NameRoot::Elsewhere;
-            rest = &rest[2..];
-        } else if rest.starts_with('/') {
-            root = NameRoot::System;
-        }
-        let steps = rest.split('/').filter(|step| !matches!(*step, "" | "."));
-        let steps = steps.map(str::to_owned).collect();
-        Self { root, steps }
-    }
+fn steps(form: &str) -> Vec<&str> {
+    let steps = form.split('/');
+    steps.filter(|step| !matches!(*step, "" | ".")).collect()
 }
 
 /// `%41` → `A`; invalid escapes stay unchanged.
@@ -327,36 +262,6 @@ mod tests {
             ("/elsewhere/Nobody.mp3", vec![]),
         ] {
             assert_eq!(known.find(name.as_bytes()), expected, "{name}");
-        }
-        let old = b"E:\\\xca\xe8\xed\xee\\\xc7\xe2\xe5\xe7\xe4\xe0.mp3";
-        assert_eq!(known.find(old), [4], "Windows-1251");
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn names_from_before_utf_8_on_the_disk_are_found() {
-        use std::os::unix::ffi::OsStrExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        for (album, name, wanted) in [
-            (&b"Caf\xe9"[..], &b"No\xebl.mp3"[..], "Café/Noël.mp3"),
-            (
-                b"\xca\xe8\xed\xee",
-                b"\xc0\xeb\xfc\xe1\xee\xec.flac",
-                "Кино/Альбом.flac",
-            ),
-        ] {
-            let [album, name] = [album, name].map(std::ffi::OsStr::from_bytes);
-            let path = folder.path().join(album).join(name);
-            std::fs::create_dir(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, b"x").unwrap();
-            let mut finder = PathFinder::new(folder.path(), OldEncoding::detect([]));
-            let foreign = format!("D:\\Music\\{}", wanted.replace('/', "\\"));
-            for list in [wanted, &foreign] {
-                assert_eq!(finder.find(list.as_bytes()).as_ref(), Some(&path), "{list}");
-            }
-            std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
-            let known = KnownFiles::new([(path.as_path(), 1)]);
-            assert_eq!(known.find(wanted.as_bytes()), [1], "{wanted}");
         }
     }
 

@@ -132,15 +132,6 @@ pub fn did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
     }
 }
 
-/// `: did you mean A or B?`, or nothing.
-pub fn or_did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
-    if suggestions.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", did_you_mean(suggestions).trim_end())
-    }
-}
-
 /// Trims, drops control characters, and makes every run of white space one space.
 pub fn clean(text: &str) -> String {
     let text: String = text

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::import::ClapError;
-use voisin_base::remedy::Remedy;
 
 /// An error of the encoder.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +20,9 @@ pub enum EncoderError {
         source: std::io::Error,
     },
     /// No built-in model and no manifest on disk has this name.
-    #[error("no model named \"{name}\": known are {known}")]
+    #[error(
+        "no model named \"{name}\": known are {known}: give a manifest (.json) or weights file, or run \"voisin model list\""
+    )]
     UnknownModel {
         /// The requested name.
         name: String,
@@ -128,10 +129,12 @@ pub enum EncoderError {
         reason: String,
     },
     /// The thread that drives the GPU could not be started.
-    #[error("cannot start a thread for the GPU")]
+    #[error("cannot start a thread for the GPU: use --device cpu")]
     Thread(#[source] std::io::Error),
     /// The thread that drives the GPU ended before it answered.
-    #[error("the thread that drives the GPU ended before it answered; please report it")]
+    #[error(
+        "the thread that drives the GPU ended before it answered; please report it: use --device cpu"
+    )]
     DeviceStopped,
     /// The thread that drives the GPU belongs to the process that this one was forked from.
     #[error(
@@ -174,15 +177,6 @@ pub enum EncoderError {
 }
 
 impl EncoderError {
-    /// The next step, if the message does not have it.
-    pub fn remedy(&self) -> Option<Remedy> {
-        match self {
-            Self::UnknownModel { .. } => Some(Remedy::SeeModels),
-            Self::Thread(_) | Self::DeviceStopped => Some(Remedy::UseCpu),
-            _ => None,
-        }
-    }
-
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }

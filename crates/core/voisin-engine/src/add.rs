@@ -14,7 +14,6 @@ use crossbeam_channel::Sender;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::descriptors::{DESCRIPTORS_VERSION, DescriptorDepth};
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use voisin_audio::tags::read_tags;
 use voisin_audio::{self, AudioInfo};
@@ -22,8 +21,8 @@ use voisin_base::text::with_causes;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_encoder::ModelManifest;
 use voisin_library::{
-    AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind,
-    Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+    AttachOutcome, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library,
+    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
 
 /// How files are added.
@@ -38,10 +37,6 @@ pub struct AddOptions {
     pub retry: bool,
     /// Only report the changes, without making them.
     pub dry_run: bool,
-    /// How thoroughly tempo, key and loudness are measured.
-    pub descriptors: DescriptorDepth,
-    /// Measure unchanged tracks that were never measured, or by an older method, or less thoroughly.
-    pub update_descriptors: bool,
     /// Threads that decode and encode.
     pub threads: usize,
 }
@@ -54,8 +49,6 @@ impl Default for AddOptions {
             force: false,
             retry: false,
             dry_run: false,
-            descriptors: DescriptorDepth::default(),
-            update_descriptors: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -68,8 +61,6 @@ pub enum Outcome {
     Added(TrackId),
     /// Known audio, analysed again.
     Replaced(TrackId),
-    /// Known audio; only tempo, key and loudness were measured.
-    Measured(TrackId),
     /// Known audio in the same place, with other tags.
     Retagged(TrackId),
     /// Known audio whose file was elsewhere before.
@@ -154,18 +145,6 @@ struct FileJob {
     file: FileRecord,
     /// Whether the vectors are computed again.
     again: bool,
-    /// The track to measure without embedding.
-    measure: Option<TrackId>,
-}
-
-impl FileJob {
-    fn new(file: FileRecord) -> Self {
-        Self {
-            file,
-            again: false,
-            measure: None,
-        }
-    }
 }
 
 enum FileFinding {
@@ -174,11 +153,6 @@ enum FileFinding {
         info: AudioInfo,
         tags: TrackTags,
         embedding: Box<FileEmbedding>,
-    },
-    /// Audio in the library, measured.
-    Measured {
-        track: TrackId,
-        descriptors: Option<Descriptors>,
     },
     /// Audio in the library.
     Known { track: TrackId, tags: TrackTags },
@@ -237,34 +211,20 @@ pub(super) fn add_suspects_first(
     }
 
     let mut jobs = Vec::new();
-    let mut measured = HashSet::new();
     for file in files {
         let file = file.clone();
         match library.files().file_state(&file)? {
-            FileState::Unchanged(track) if !options.force => {
-                // A track in several files is measured once, from the first of them.
-                if wants_descriptors(library, track, options)? && measured.insert(track) {
-                    jobs.push(FileJob {
-                        measure: Some(track),
-                        ..FileJob::new(file)
-                    });
-                } else {
-                    summary.unchanged += 1;
-                }
-            }
+            FileState::Unchanged(_) if !options.force => summary.unchanged += 1,
             // Skipped until size or time changes. Temporary failures are not among these.
             FileState::FailedBefore { .. } if !options.force && !options.retry => {
                 summary.skipped += 1;
             }
             // The track has no vector. The content is known, so without `again` the file would
             // stay without one.
-            FileState::NoVector(_) => jobs.push(FileJob {
-                again: true,
-                ..FileJob::new(file)
-            }),
+            FileState::NoVector(_) => jobs.push(FileJob { file, again: true }),
             _ => jobs.push(FileJob {
+                file,
                 again: options.force,
-                ..FileJob::new(file)
             }),
         }
     }
@@ -314,24 +274,6 @@ pub(super) fn add_suspects_first(
     }
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
-}
-
-/// Whether an unchanged track is to be measured.
-fn wants_descriptors(
-    library: &Library,
-    track: TrackId,
-    options: &AddOptions,
-) -> Result<bool, EngineError> {
-    if !options.update_descriptors || options.descriptors == DescriptorDepth::None {
-        return Ok(false);
-    }
-    let known = library.derived().descriptors(&[track])?.remove(&track);
-    Ok(known.is_none_or(|known| {
-        // Loudness of a part of the track only, from the quick depth.
-        let rough = known.loudness.is_some() && !known.loudness_is_exact;
-        known.version != DESCRIPTORS_VERSION
-            || (options.descriptors == DescriptorDepth::Full && rough)
-    }))
 }
 
 /// The facts to store about a probed file; some of its packets may be damaged.
@@ -401,7 +343,6 @@ fn run(
                 journal: journal.as_ref().map(|journal| (journal, slot)),
                 embedder,
                 windows: options.windows,
-                depth: options.descriptors,
                 in_hand: &in_hand,
                 // SQLite connections cannot be shared between threads.
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
@@ -438,7 +379,6 @@ struct Worker<'a> {
     journal: Option<(&'a Journal, usize)>,
     embedder: &'a Embedder,
     windows: WindowPlan,
-    depth: DescriptorDepth,
     in_hand: &'a Mutex<HashSet<ContentId>>,
     reader: Library,
 }
@@ -502,17 +442,9 @@ impl Worker<'_> {
         content: &mut Option<ContentId>,
     ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
-        let info = tracing::info_span!("probe").in_scope(|| voisin_audio::probe(path))?;
-        if let Some(track) = job.measure {
-            let descriptors = self
-                .embedder
-                .measure(path, &info, self.windows, self.depth)?;
-            return Ok(FileFinding::Measured { track, descriptors });
-        }
+        let info = voisin_audio::probe(path)?;
         // A file whose tags cannot be read is added without them.
-        let tags = tracing::info_span!("tags")
-            .in_scope(|| read_tags(path))
-            .unwrap_or_default();
+        let tags = read_tags(path).unwrap_or_default();
         // Known content under another path or with another time was moved, copied or retagged, and
         // keeps its vectors.
         if !job.again
@@ -536,11 +468,10 @@ impl Worker<'_> {
         }
         // From here on a failure concerns the content: its copies fail as well without being tried.
         *content = Some(info.content);
-        let embedding =
-            Box::new(
-                self.embedder
-                    .embed_measured(path, &info, self.windows, self.depth, None)?,
-            );
+        let embedding = Box::new(
+            self.embedder
+                .embed_measured(path, &info, self.windows, None)?,
+        );
         Ok(FileFinding::Embedded {
             info,
             tags,
@@ -566,19 +497,7 @@ impl Writer<'_> {
                 info,
                 tags,
                 embedding,
-            } => {
-                let _span = tracing::info_span!("store").entered();
-                self.store(job, info, tags, *embedding)
-            }
-            FileFinding::Measured { track, descriptors } => {
-                if let Some(measured) = descriptors {
-                    self.library
-                        .derived_mut()
-                        .set_descriptors(track, &measured)?;
-                }
-                self.done(&job.file.path, Outcome::Measured(track));
-                Ok(())
-            }
+            } => self.store(job, info, tags, *embedding),
             FileFinding::Known { track, tags } => self.attach(track, &job.file, &tags),
             FileFinding::InHand { content, tags } => {
                 self.waiting.push((job.file.clone(), content, tags));
@@ -710,10 +629,9 @@ impl Writer<'_> {
     fn done(&mut self, path: &Path, outcome: Outcome) {
         let counter = match &outcome {
             Outcome::Added(_) | Outcome::WouldAdd => &mut self.summary.added,
-            Outcome::Replaced(_)
-            | Outcome::Measured(_)
-            | Outcome::Retagged(_)
-            | Outcome::Duplicate(_) => &mut self.summary.updated,
+            Outcome::Replaced(_) | Outcome::Retagged(_) | Outcome::Duplicate(_) => {
+                &mut self.summary.updated
+            }
             Outcome::Moved { .. } => &mut self.summary.moved,
             Outcome::Failed(_) => &mut self.summary.failed,
         };

@@ -125,7 +125,6 @@ impl AddRun<'_> {
                     .library_mut()
                     .files_mut()
                     .put_missing_last(&missing)?;
-                engine.library_mut().files_mut().put_tidiest_first()?;
             }
             if self.remove_missing && !dry_run {
                 report.remove_missing(engine)?;
@@ -133,10 +132,6 @@ impl AddRun<'_> {
         }
         if !dry_run {
             index(engine, &report.summary, keeper)?;
-            if self.options.update_descriptors && !report.summary.interrupted {
-                // Also covers tracks from before voisin had moods.
-                engine.scales_mut().fill_moods()?;
-            }
         }
         Ok(report)
     }

@@ -17,19 +17,7 @@ pub(crate) const DESCRIPTORS_VERSION: u32 = 4;
 /// Length in seconds of the continuous piece in the middle of a track on which tempo and scales are measured.
 const PIECE_SECONDS: u64 = 20;
 
-/// How thoroughly a track's sound is measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DescriptorDepth {
-    /// Nothing.
-    None,
-    /// Tempo and key, and a loudness that is an estimate unless the whole file is decoded.
-    #[default]
-    Fast,
-    /// The same with exact loudness, for which the whole file is decoded.
-    Full,
-}
-
-/// Reads windows as [`voisin_audio::read_windows`] does, and measures the track from the same decoding.
+/// Reads windows as [`voisin_audio::read_windows`] does, and measures the track from the same decoding, if asked for.
 ///
 /// Tempo and scales come from the piece in the middle, key and loudness range from that piece and the windows, loudness from
 /// everything that is decoded.
@@ -39,10 +27,10 @@ pub(super) fn read_windows(
     rate: u32,
     starts: &[i64],
     length: usize,
-    depth: DescriptorDepth,
+    measures: bool,
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<(DecodeReport, Option<Descriptors>), AudioError> {
-    if depth == DescriptorDepth::None {
+    if !measures {
         let report = voisin_audio::read_windows(path, info, rate, starts, length, sink)?;
         return Ok((report, None));
     }
@@ -62,14 +50,13 @@ pub(super) fn read_windows(
     // Windows and pieces have to be in order, because the decoder only moves forwards.
     all.sort_by_key(|&(start, _)| start);
     let places: Vec<i64> = all.iter().map(|&(start, _)| start).collect();
-    let whole = depth == DescriptorDepth::Full;
     let report = voisin_audio::read_windows_measured(
         path,
         info,
         rate,
         &places,
         length,
-        whole,
+        false,
         &mut |i, samples| {
             let (start, window) = all[i];
             measurer.push(start, samples, window.is_none());

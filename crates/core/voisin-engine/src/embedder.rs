@@ -7,7 +7,7 @@ use half::f16;
 use ndarray::Array2;
 
 use super::EngineError;
-use super::descriptors::{self, DescriptorDepth};
+use super::descriptors;
 use voisin_audio::{self, AudioInfo, DecodeReport, WindowResampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
 use voisin_features::{MelConfig, MelFrontEnd, Scratch, SpectralChange, windows};
@@ -138,7 +138,7 @@ struct Reading {
 
 /// Measurements besides the vectors.
 struct Besides<'a> {
-    depth: DescriptorDepth,
+    measures: bool,
     /// Output for the spectral change, if requested.
     change: Option<&'a mut Option<SpectralChange>>,
 }
@@ -282,7 +282,7 @@ impl Embedder {
         plan: WindowPlan,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_measured(path, info, plan, DescriptorDepth::None, stop)
+        self.embed_sound(Sound::File(path), info, plan, false, false, stop)
     }
 
     /// As [`embed`](Self::embed), and determines whether the sound changes.
@@ -292,14 +292,7 @@ impl Embedder {
         info: &AudioInfo,
         plan: WindowPlan,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(
-            Sound::File(path),
-            info,
-            plan,
-            DescriptorDepth::None,
-            true,
-            None,
-        )
+        self.embed_sound(Sound::File(path), info, plan, false, true, None)
     }
 
     /// As [`embed`](Self::embed), and measures tempo, key and loudness from the same decoding.
@@ -308,10 +301,9 @@ impl Embedder {
         path: &Path,
         info: &AudioInfo,
         plan: WindowPlan,
-        depth: DescriptorDepth,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, depth, false, stop)
+        self.embed_sound(Sound::File(path), info, plan, true, false, stop)
     }
 
     /// As [`embed`](Self::embed), for mono samples in memory, full scale ±1.
@@ -325,14 +317,7 @@ impl Embedder {
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let info = AudioInfo::of_samples(samples.len(), sample_rate);
-        self.embed_sound(
-            Sound::Samples(samples),
-            &info,
-            plan,
-            DescriptorDepth::None,
-            false,
-            stop,
-        )
+        self.embed_sound(Sound::Samples(samples), &info, plan, false, false, stop)
     }
 
     fn embed_sound(
@@ -340,7 +325,7 @@ impl Embedder {
         sound: Sound<'_>,
         info: &AudioInfo,
         plan: WindowPlan,
-        depth: DescriptorDepth,
+        measures: bool,
         hears_change: bool,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
@@ -348,7 +333,7 @@ impl Embedder {
         let mut rows: Vec<f32> = Vec::new();
         let mut change = None;
         let besides = Besides {
-            depth,
+            measures,
             change: hears_change.then_some(&mut change),
         };
         let (starts, report, descriptors) =
@@ -371,22 +356,6 @@ impl Embedder {
         })
     }
 
-    /// Measures tempo, key and loudness as [`embed_measured`](Self::embed_measured) does, without embedding.
-    pub(super) fn measure(
-        &self,
-        path: &Path,
-        info: &AudioInfo,
-        plan: WindowPlan,
-        depth: DescriptorDepth,
-    ) -> Result<Option<Descriptors>, EngineError> {
-        let reading = self.reading(info, plan)?;
-        let samples = voisin_audio::resampled_len(info, reading.rate);
-        let starts = plan.starts(samples, reading.length, reading.rate);
-        Ok(reading
-            .windows(Sound::File(path), info, &starts, depth, &mut |_, _| {})?
-            .1)
-    }
-
     /// Mean tag logits of a file, in the order of the model's tags, and whether its sound never changes; near-silent windows
     /// are left out.
     ///
@@ -402,7 +371,7 @@ impl Embedder {
         let mut sums = vec![0.0f64; self.encoder.tags()];
         let mut change = None;
         let besides = Besides {
-            depth: DescriptorDepth::None,
+            measures: false,
             change: Some(&mut change),
         };
         let (starts, ..) =
@@ -508,7 +477,7 @@ impl Embedder {
             }
         };
         let (report, measured) =
-            reading.windows(sound, info, &starts, besides.depth, &mut process)?;
+            reading.windows(sound, info, &starts, besides.measures, &mut process)?;
         // After the decoder has closed the file.
         if let Some(error) = fault {
             return Err(error);
@@ -533,7 +502,7 @@ impl Reading {
         sound: Sound<'_>,
         info: &AudioInfo,
         starts: &[i64],
-        depth: DescriptorDepth,
+        measures: bool,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(DecodeReport, Option<Descriptors>), EngineError> {
         let starts: Vec<i64> = starts
@@ -543,7 +512,7 @@ impl Reading {
         let length = self.length + 2 * self.margin;
         Ok(match sound {
             Sound::File(path) => {
-                descriptors::read_windows(path, info, self.rate, &starts, length, depth, sink)?
+                descriptors::read_windows(path, info, self.rate, &starts, length, measures, sink)?
             }
             Sound::Samples(samples) => {
                 voisin_audio::windows_of_samples(samples, info, self.rate, &starts, length, sink)?;

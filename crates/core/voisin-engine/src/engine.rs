@@ -4,12 +4,12 @@
 //! another model. Nothing here prints.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_encoder::{ModelRef, Parts};
-use voisin_index::{GraphBuilder, IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
+use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
@@ -84,19 +84,6 @@ impl std::fmt::Display for IndexNews<'_> {
             }
         }
     }
-}
-
-/// The builder of this process's index graphs, if one was chosen.
-static BUILDER: OnceLock<GraphBuilder> = OnceLock::new();
-
-/// Sets the builder of all index graphs of this process; [`Engine::maintain_index`] rebuilds graphs of other builders. Only
-/// the first call has an effect.
-pub fn prefer_builder(builder: GraphBuilder) {
-    BUILDER.get_or_init(|| builder);
-}
-
-pub(crate) fn preferred_builder() -> Option<GraphBuilder> {
-    BUILDER.get().copied()
 }
 
 /// A callback for events of the index.
@@ -217,12 +204,6 @@ impl Engine {
         if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
             return self.rebuild_index("many tracks changed since it was built");
         }
-        let has_another_graph = |index: &VectorIndex| {
-            index.has_graph() && preferred_builder().is_some_and(|it| it != index.options().builder)
-        };
-        if self.index.as_ref().is_some_and(has_another_graph) {
-            return self.rebuild_index("its graph was not built by the requested builder");
-        }
         if LibrarySpace::has_drifted(&mut self.library)? {
             return self.rebuild_index("the mean vector no longer matches the library");
         }
@@ -245,10 +226,7 @@ impl Engine {
         let vectors = self.library.vectors()?;
         let (space, generation) = LibrarySpace::settle(&mut self.library, &vectors)?;
         let values = space.centre_rows(vectors.values);
-        let mut options = IndexOptions {
-            builder: preferred_builder().unwrap_or_default(),
-            ..IndexOptions::default()
-        };
+        let mut options = IndexOptions::default();
         if self.library.mode() == OpenMode::ReadOnly {
             // It cannot be saved, and building a graph takes longer than it saves in one process.
             options.graph_from = usize::MAX;

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use voisin_audio::AudioError;
 use voisin_base::output::OutputError;
-use voisin_base::remedy::Remedy;
-use voisin_base::text::or_did_you_mean;
+use voisin_base::text::{count, did_you_mean};
 use voisin_encoder::EncoderError;
 use voisin_explore::ExploreError;
 use voisin_features::FeaturesError;
@@ -15,6 +14,9 @@ use voisin_library::LibraryError;
 
 /// A hint on how to search by sentences.
 pub(super) const HOW_TO_READ: &str = "whole sentences need a library made with a CLAP model: voisin model import, voisin add --model";
+
+/// How to name a track.
+const NAME_TRACK: &str = "give a path, id:NUMBER, or words of artist and title";
 
 /// A failure of the engine, or of one of the parts it joins.
 #[derive(Debug, thiserror::Error)]
@@ -46,17 +48,17 @@ pub enum EngineError {
     #[error(transparent)]
     Explore(#[from] ExploreError),
     /// A library, file or database whose model does not match its description.
-    #[error("{place}: the model of its vectors is refused: {problem}")]
+    #[error("{place}: the model of its vectors is refused: {problem}: {next}")]
     ForeignModel {
         /// The library, the file or the database.
         place: String,
         /// The expectation and the finding.
         problem: String,
         /// The next step.
-        next: Remedy,
+        next: &'static str,
     },
     /// A seed that must be a track of the library is not one.
-    #[error("{}: not in the library", path.display())]
+    #[error("{}: not in the library: run \"voisin add\" on it first", path.display())]
     NotInLibrary {
         /// The file.
         path: PathBuf,
@@ -132,7 +134,7 @@ pub enum EngineError {
     #[error(
         "\"{text}\" is neither a file nor a track of this library{}",
         if candidates.is_empty() {
-            String::new()
+            format!(": {NAME_TRACK}")
         } else {
             format!(": did you mean one of these?\n{}", candidates.join("\n"))
         }
@@ -156,10 +158,8 @@ pub enum EngineError {
     NothingListed {
         /// The folder or file.
         path: PathBuf,
-        /// The expectation and the finding.
+        /// The expectation, the finding and the next step.
         problem: String,
-        /// The next step.
-        next: Remedy,
     },
     /// A playlist that cannot be read.
     #[error("{}: {reason}", path.display())]
@@ -170,22 +170,24 @@ pub enum EngineError {
         reason: String,
     },
     /// No seed was named.
-    #[error("expected a seed, found none")]
+    #[error("expected a seed, found none: name files, id:NUMBER, words, playlists or folders")]
     NoSeeds,
     /// A track without a vector.
-    #[error("track {id} has no vector")]
+    #[error("track {id} has no vector: analyse the file again with \"voisin add\"")]
     NoVector {
         /// The track.
         id: voisin_base::track::TrackId,
     },
     /// Nothing to search.
-    #[error("the library in {} holds no tracks yet", dir.display())]
+    #[error("the library in {} holds no tracks yet: run \"voisin add FOLDER\" first", dir.display())]
     EmptyLibrary {
         /// The library's folder.
         dir: PathBuf,
     },
     /// No track of the library has a genre.
-    #[error("no track of this library has a genre")]
+    #[error(
+        "no track of this library has a genre: add tagged music, or set the source of genres with --label-from folder or a CSV file"
+    )]
     NoLabels,
     /// A file of labels or groups that cannot be read.
     #[error("cannot read {}", path.display())]
@@ -206,7 +208,11 @@ pub enum EngineError {
         problem: String,
     },
     /// A phrase without any known word.
-    #[error("nothing of \"{text}\" is understood{}", or_did_you_mean(suggestions))]
+    #[error(
+        "nothing of \"{text}\" is understood: {}\"voisin find --words\" lists all {}; {HOW_TO_READ}",
+        did_you_mean(suggestions),
+        count(*known as u64, "word")
+    )]
     Words {
         /// The phrase.
         text: String,
@@ -216,7 +222,9 @@ pub enum EngineError {
         known: usize,
     },
     /// Words need a model with tags.
-    #[error("the model {model} has no tags that words could mean; models with tags: {others}")]
+    #[error(
+        "the model {model} has no tags that words could mean; models with tags: {others}: add your music to another --library with one of them"
+    )]
     NoTags {
         /// The library's model.
         model: String,
@@ -224,12 +232,12 @@ pub enum EngineError {
         others: String,
     },
     /// An operation that needs a trained head.
-    #[error("{what} needs a trained head")]
+    #[error("{what} needs a trained head: {next}")]
     NoHead {
         /// The operation.
         what: &'static str,
         /// How to train one.
-        next: Remedy,
+        next: String,
     },
     /// Seeds whose mean has no direction.
     #[error(
@@ -253,28 +261,6 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// The next step, unless the message has it.
-    pub fn remedy(&self) -> Option<Remedy> {
-        Some(match self {
-            Self::Encoder(error) => return error.remedy(),
-            Self::Library(error) => return error.remedy(),
-            Self::Genre(error) => return error.remedy(),
-            Self::Explore(error) => return error.remedy(),
-            Self::ForeignModel { next, .. }
-            | Self::NothingListed { next, .. }
-            | Self::NoHead { next, .. } => next.clone(),
-            Self::NotInLibrary { .. } => Remedy::AddFile,
-            Self::NoSuchTrack { candidates, .. } if candidates.is_empty() => Remedy::NameTrack,
-            Self::NoSeeds => Remedy::NameTracks,
-            Self::NoVector { .. } => Remedy::Reanalyse,
-            Self::EmptyLibrary { .. } => Remedy::AddMusic,
-            Self::NoLabels => Remedy::SetLabelSource,
-            Self::Words { known, .. } => Remedy::SeeWords(*known),
-            Self::NoTags { .. } => Remedy::LibraryOfOtherModel,
-            _ => return None,
-        })
-    }
-
     /// The same error with another name in place of the file's path.
     #[must_use]
     pub fn of_file_known_as(mut self, path: &Path, name: &str) -> Self {

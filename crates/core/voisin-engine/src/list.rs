@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_library::{Descriptors, SearchTexts, SortBy, Track, TrackFilter, TrackSet};
+use voisin_library::{Descriptors, SortBy, Track, TrackFilter, TrackSet};
 
 /// A query for tracks in an order.
 #[derive(Debug, Clone, Default)]
@@ -48,13 +48,7 @@ impl Engine {
             return Ok(page);
         }
         let sorted = self.library().sorted(query.sort, query.descending)?;
-        let has_words = !query.words.trim().is_empty();
-        let texts = if has_words {
-            self.library().lookup().search_texts()?
-        } else {
-            SearchTexts::default()
-        };
-        self.list_of(query, &sorted, &texts, matching.as_ref())
+        self.list_of(query, &sorted, matching.as_ref())
     }
 
     /// The first page, from a database index in this order; `None`: all tracks have to be sorted.
@@ -105,7 +99,7 @@ impl Engine {
         })
     }
 
-    /// As [`list`](Self::list), with cached results for the order and the words.
+    /// As [`list`](Self::list), with a cached order.
     ///
     /// - `sorted`: all tracks in the query's order
     /// - `matching`: the tracks that pass its filter; `None`: all
@@ -114,7 +108,6 @@ impl Engine {
         &self,
         query: &TrackQuery,
         sorted: &[TrackId],
-        texts: &SearchTexts,
         matching: Option<&TrackSet>,
     ) -> Result<TrackPage, EngineError> {
         // Before filtering, since the last track of a page may no longer pass the filter.
@@ -125,7 +118,9 @@ impl Engine {
                 1 + place.ok_or(voisin_library::LibraryError::UnknownTrack(after))?
             }
         };
-        let with_words = (!query.words.trim().is_empty()).then(|| texts.with(&query.words));
+        let has_words = !query.words.trim().is_empty();
+        let with_words = has_words.then(|| self.library().lookup().tracks_with_words(&query.words));
+        let with_words = with_words.transpose()?;
         let fits = |id: &&TrackId| {
             [matching, with_words.as_ref()]
                 .into_iter()

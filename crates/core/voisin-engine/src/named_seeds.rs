@@ -9,7 +9,6 @@ use std::path::Path;
 use super::seed::{NAME_PREFIXES, SeedName};
 use super::{Embedder, Engine, EngineError, Seed};
 use voisin_audio::is_audio_candidate;
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, fold, with_causes};
 use voisin_base::track::TrackId;
 use voisin_library::scan;
@@ -119,14 +118,14 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         if !tracks.is_empty() {
             return seeds_of(self.engine, &tracks.to_vec());
         }
-        let nothing = |problem: &str, next| EngineError::NothingListed {
+        let nothing = |problem: &str| EngineError::NothingListed {
             path: folder.to_owned(),
             problem: problem.to_owned(),
-            next,
         };
         if !self.reads_files {
-            let problem = "no track of the library lies below it";
-            return Err(nothing(problem, Remedy::AddFile));
+            return Err(nothing(
+                "no track of the library lies below it: run \"voisin add\" on it first",
+            ));
         }
         // Analysing a folder outside the library takes time, but it was requested.
         let found = scan::scan(&[folder.to_owned()], &is_audio_candidate);
@@ -141,8 +140,9 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             }
         }
         if seeds.is_empty() {
-            let problem = "expected tracks of the library or files of audio below it, found none";
-            return Err(nothing(problem, Remedy::AddMusic));
+            return Err(nothing(
+                "expected tracks of the library or files of audio below it, found none: run \"voisin add FOLDER\" first",
+            ));
         }
         Ok(seeds)
     }
@@ -185,8 +185,9 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             }
             return Err(EngineError::NothingListed {
                 path,
-                problem: format!("none of its {missing} entries is in the library"),
-                next: Remedy::AddFile,
+                problem: format!(
+                    "none of its {missing} entries is in the library: run \"voisin add\" on it first"
+                ),
             });
         }
         if missing > 0 {

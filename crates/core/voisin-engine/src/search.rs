@@ -558,7 +558,7 @@ mod tests {
             let source = engine.genres().label_source();
             let tracks = engine
                 .genres()
-                .labelled_tracks(&source, &crate::GroupBy::Artist)
+                .labelled_tracks(&source, crate::GroupBy::Artist)
                 .unwrap();
             let artists = tracks.facts[..2]
                 .iter()

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, LibrarySpace};
-use voisin_base::remedy::Remedy;
 use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
@@ -175,8 +174,9 @@ impl Engine {
         if let Some(number) = text.to_str().and_then(behind_id) {
             return Err(EngineError::NothingListed {
                 path: path.to_owned(),
-                problem: format!("expected a number after \"id:\", as in id:17, found {number:?}"),
-                next: Remedy::SeeTracks,
+                problem: format!(
+                    "expected a number after \"id:\", as in id:17, found {number:?}: \"voisin list\" lists all tracks"
+                ),
             });
         }
         let line = |track: &Track| candidate(track, true);

@@ -21,7 +21,7 @@ pub struct TagWish {
     pub reason: String,
 }
 
-/// The result of one file; the documented JSON of `classify --write-tags` is a list of these.
+/// The result of one file; the documented JSON of `tag` is a list of these.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TagResult {
     /// The file.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, Result, TrackMeta, same_length};
-use voisin_base::text::{fold, matching_names, or_did_you_mean, spelt_alike};
+use voisin_base::text::{did_you_mean, fold, matching_names, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_library::artists;
 
@@ -229,11 +229,11 @@ pub fn near_artists(
     let found = matching_names(wanted, names());
     let [name] = found.as_slice() else {
         let hint = if found.is_empty() {
-            or_did_you_mean(&spelt_alike(wanted, names()))
+            did_you_mean(&spelt_alike(wanted, names()))
         } else if found.len() <= NAMED {
-            format!(": it is a part of {}", found.join(" and of "))
+            format!("it is a part of {}: ", found.join(" and of "))
         } else {
-            format!(": it is a part of {} names", found.len())
+            format!("it is a part of {} names: ", found.len())
         };
         return Err(ExploreError::UnknownArtist {
             makers,

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_length};
-use voisin_base::system_folders::Tidiness;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 
@@ -708,11 +707,9 @@ fn rank(rows: &mut [usize], meta: &[TrackMeta], music: &HashMap<TrackId, f64>) {
         }
         steps.insert(row, step);
     }
-    // The kept file should not be in a bin or a folder of downloads, which may be emptied.
-    let place = |row: usize| (Tidiness::of(meta[row].system_path()), steps[&row]);
     rows.sort_by(|&a, &b| {
-        place(a)
-            .cmp(&place(b))
+        steps[&a]
+            .cmp(&steps[&b])
             .then_with(|| better(&meta[a], &meta[b], music))
     });
 }
@@ -733,11 +730,9 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
             .map_or(0, |seconds| ((t.seconds - seconds) / 2.0).round() as i64)
     };
     let damage = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
-    let tidiness = |t: &TrackMeta| Tidiness::of(t.system_path());
-    tidiness(a)
-        .cmp(&tidiness(b))
-        // Audio quality first, since tags and size can be changed later.
-        .then_with(|| damage(b).cmp(&damage(a)))
+    // Audio quality first, since tags and size can be changed later.
+    damage(b)
+        .cmp(&damage(a))
         .then_with(|| lossless(b).cmp(&lossless(a)))
         .then_with(|| {
             if lossless(a) {
@@ -784,20 +779,7 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
     } else {
         ", if not made from it"
     };
-    let other = Tidiness::of(second.system_path());
-    if Tidiness::of(best.system_path()) < other {
-        let quality = |t: &TrackMeta| (lossless(t), worth(t) as u64);
-        let better = if quality(second) > quality(best) {
-            format!(
-                ", although it is {} and this {}",
-                describe(second),
-                describe(best)
-            )
-        } else {
-            String::new()
-        };
-        format!("the next is {}{better}", other.words())
-    } else if lengths.is_some_and(|(best, second)| is_clearly_longer(*best, *second)) {
+    if lengths.is_some_and(|(best, second)| is_clearly_longer(*best, *second)) {
         format!("{longer:.0} s longer: the next is a part of it")
     } else if best.decoded_share - second.decoded_share > 0.01 {
         format!(
@@ -1016,7 +998,7 @@ mod tests {
         };
         let cut_words = "25 s longer: the next is a part of it";
         let whole = file(1, "mp3", 150.0, 192.0);
-        let mut cut = file(2, "flac", 125.0, 900.0);
+        let cut = file(2, "flac", 125.0, 900.0);
         let (rows, words, listed) = order(&[cut.clone(), whole.clone()]);
         assert_eq!((rows, words.as_str()), (vec![1, 0], cut_words));
         assert_eq!(
@@ -1057,13 +1039,6 @@ mod tests {
         let (rows, words, _) = order(&[damaged, cut.clone()]);
         assert_eq!(rows, [1, 0]);
         assert!(words.starts_with("undamaged"), "{words}");
-        let binned = TrackMeta {
-            path: "/m/#recycle/1.mp3".to_owned(),
-            ..whole
-        };
-        cut.codec = "mp3".to_owned();
-        let (rows, _, listed) = order(&[binned, cut]);
-        assert_eq!((rows, listed), (vec![1, 0], vec![1]));
     }
 
     #[test]
@@ -1187,52 +1162,6 @@ mod tests {
         assert_eq!(
             reason(&silent, &plain, &known(&[31.0, 80.0])),
             "49 s longer: the next is a part of it"
-        );
-    }
-
-    #[test]
-    fn a_file_in_a_bin_is_not_kept() {
-        let track = |id, path: &str, codec: &str| {
-            let mut track = TrackMeta::new(TrackId(id), path);
-            track.codec = codec.to_owned();
-            (track.seconds, track.bytes) = (100.0, 2_000_000);
-            track
-        };
-        let unknown = HashMap::new();
-        let living = track(9, "/m/Artist/Album/01.mp3", "mp3");
-        for (path, words) in [
-            (
-                "/m/#recycle/Artist/Album/01.flac",
-                "the next is in a bin or a snapshot",
-            ),
-            (
-                "/home/me/Downloads/01.flac",
-                "the next is in a folder of downloads",
-            ),
-            (
-                "/m/Artist/Album/01 (1).flac",
-                "the next is a copy by its name",
-            ),
-        ] {
-            let other = track(1, path, "flac");
-            assert_eq!(
-                better(&living, &other, &unknown),
-                std::cmp::Ordering::Less,
-                "{path}"
-            );
-            assert_eq!(
-                better(&other, &living, &unknown),
-                std::cmp::Ordering::Greater,
-                "{path}"
-            );
-            let expected = format!("{words}, although it is flac and this mp3 at 160 kbit/s");
-            assert_eq!(reason(&living, &other, &unknown), expected);
-            assert_eq!(reason(&living, &track(1, path, "mp3"), &unknown), words);
-        }
-        let lossless = track(1, "/m/Artist/Album/02.flac", "flac");
-        assert_eq!(
-            better(&lossless, &living, &unknown),
-            std::cmp::Ordering::Less
         );
     }
 

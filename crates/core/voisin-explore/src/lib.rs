@@ -44,7 +44,6 @@ mod windows;
 pub mod words;
 
 use artists::Makers;
-use voisin_base::remedy::Remedy;
 
 pub use graph::KnnGraph;
 pub use meta::TrackMeta;
@@ -76,7 +75,7 @@ pub enum ExploreError {
         found: usize,
     },
     /// A vector that is not a finite unit vector.
-    #[error("vector of row {row} has norm {norm}, expected 1")]
+    #[error("vector of row {row} has norm {norm}, expected 1: run \"voisin verify\"")]
     NotUnit {
         /// Row in the input.
         row: usize,
@@ -102,7 +101,10 @@ pub enum ExploreError {
         expected: &'static str,
     },
     /// A name that matches no artist or album, or several.
-    #[error("no {} \"{requested}\"{hint}", makers.one())]
+    #[error(
+        "no {one} \"{requested}\": {hint}\"voisin {one}s\" lists all {one}s",
+        one = makers.one()
+    )]
     UnknownArtist {
         /// Whether an artist or an album was searched for.
         makers: Makers,
@@ -117,24 +119,6 @@ pub enum ExploreError {
     /// A value could not be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
-}
-
-impl ExploreError {
-    /// The next step, unless the message has it.
-    pub fn remedy(&self) -> Option<Remedy> {
-        match self {
-            Self::NotUnit { .. } => Some(Remedy::Verify),
-            Self::UnknownArtist {
-                makers: Makers::Artists,
-                ..
-            } => Some(Remedy::SeeArtists),
-            Self::UnknownArtist {
-                makers: Makers::Albums,
-                ..
-            } => Some(Remedy::SeeAlbums),
-            _ => None,
-        }
-    }
 }
 
 /// `Result` with [`ExploreError`].

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use super::{Genre, LEAST_GENRES, LabelCount, WELL_KNOWN};
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, did_you_mean};
+
+/// How to have enough labels.
+pub const GIVE_GENRES: &str =
+    "give more tracks a genre (\"voisin labels\" shows the source of genres)";
 
 /// Errors of the genre engine.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +76,11 @@ pub enum GenreError {
         row: usize,
     },
     /// Too few labels for a classification.
-    #[error("{}", .0.shortage())]
+    #[error("{}: {GIVE_GENRES}", .0.shortage())]
     TooFew(LabelCount),
     /// Too few labels to write genres into files.
     #[error(
-        "too few labels to write genres into files: expected at least {LEAST_GENRES} genres with {WELL_KNOWN} labelled tracks each, found {0} ({well_known} with as many)",
+        "too few labels to write genres into files: expected at least {LEAST_GENRES} genres with {WELL_KNOWN} labelled tracks each, found {0} ({well_known} with as many): {GIVE_GENRES}, or write genres of your own with --from-list",
         well_known = count(.0.well_known as u64, "genre")
     )]
     TooFewToWrite(LabelCount),
@@ -90,11 +93,9 @@ pub enum GenreError {
         suggestions: Vec<String>,
         /// The existing genres, as text.
         known: String,
-        /// How to list all of them, if not all are named.
-        remedy: Option<Remedy>,
     },
     /// A saved genre model that does not match or is damaged.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}: \"voisin train genre\" trains one", path.display())]
     Model {
         /// The file.
         path: PathBuf,
@@ -104,17 +105,6 @@ pub enum GenreError {
 }
 
 impl GenreError {
-    /// The next step, unless the message has it.
-    pub fn remedy(&self) -> Option<Remedy> {
-        match self {
-            Self::TooFew(_) => Some(Remedy::GiveGenres),
-            Self::TooFewToWrite(_) => Some(Remedy::GiveGenresOrList),
-            Self::UnknownGenre { remedy, .. } => remedy.clone(),
-            Self::Model { .. } => Some(Remedy::TrainGenres),
-            _ => None,
-        }
-    }
-
     /// Checks that there are enough labels for a classification.
     pub fn check_enough(labels: LabelCount) -> Result<(), Self> {
         if labels.is_enough() {
@@ -144,30 +134,29 @@ impl GenreError {
         let mut names: Vec<&str> = known.clone().take(NAMED).map(Genre::name).collect();
         // Declared here because the list borrows it.
         let more = format!("{} more", count.saturating_sub(NAMED));
-        // A short list is complete; for a long one the remedy names the command that lists all.
-        let remedy = match count {
+        // A short list is complete; for a long one the message names the command that lists all.
+        let next = match count {
             0 => {
                 names.push("no genres at all");
-                Some(Remedy::GiveGenres)
+                format!(": {GIVE_GENRES}")
             }
             _ if count > NAMED => {
                 names.push(&more);
-                Some(Remedy::SeeGenres)
+                ": \"voisin genres\" lists all genres".to_owned()
             }
-            _ => None,
+            _ => String::new(),
         };
         let verb = if count == 1 {
             "there is only"
         } else {
             "there are"
         };
-        let known_names = format!("{verb} {}", names.join(", "));
+        let known_names = format!("{verb} {}{next}", names.join(", "));
         let suggestions = alike(genre, known);
         Self::UnknownGenre {
             requested: genre.to_string(),
             suggestions,
             known: known_names,
-            remedy,
         }
     }
 
@@ -210,7 +199,7 @@ mod tests {
         };
         assert_eq!(
             message_with(&[]),
-            "no track of genre \"Gamelan\": there are no genres at all"
+            format!("no track of genre \"Gamelan\": there are no genres at all: {GIVE_GENRES}")
         );
         assert_eq!(
             message_with(&["Zeuhl"]),

@@ -33,7 +33,7 @@ mod voters;
 
 pub use data::{LabelledRows, LabelledVectors, QueryVectors, thinned};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
-pub use error::GenreError;
+pub use error::{GIVE_GENRES, GenreError};
 pub use familiarity::{Familiar, Familiarity, MeasuredFamiliarity, is_steady};
 pub use fusion::Fusion;
 pub use kinship::{GenreKinship, Kin, Kinship, KinshipOptions, kinship};

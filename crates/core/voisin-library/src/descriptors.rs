@@ -17,11 +17,7 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
         let list = serde_json::json!(ids).to_string();
         let sql = "SELECT track, version, tempo, key, loudness, loudness_is_exact FROM descriptors
             WHERE track IN (SELECT value FROM json_each(?1))";
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_map([list], descriptors)?.collect());
-        let mut found: HashMap<TrackId, Descriptors> = self.sql(found)?;
+        let mut found: HashMap<TrackId, Descriptors> = self.query_all(sql, [list], descriptors)?;
         for (track, scales) in self.scales().values(ids)? {
             found.entry(track).or_default().scales = scales;
         }
@@ -31,13 +27,11 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
 
 impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     /// Stores the measurements of a track, replacing earlier ones.
-    #[doc(hidden)]
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
         self.write(|tx| Ok(put(tx, track, measured)?))
     }
 
     /// Stores how many packets of a track could not be decoded when it was analysed last.
-    #[doc(hidden)]
     pub fn set_damaged_packets(&mut self, track: TrackId, packets: u64) -> Result<()> {
         self.write(|tx| {
             // A row with this number already is not written again.

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use voisin_base::remedy::Remedy;
-use voisin_base::text::{grouped, or_did_you_mean};
+use voisin_base::text::{did_you_mean, grouped};
 use voisin_base::track::TrackId;
 
 use crate::SCHEMA_VERSION;
@@ -13,34 +12,17 @@ use crate::SCHEMA_VERSION;
 #[non_exhaustive]
 pub enum LibraryError {
     /// There is no library in this folder yet.
-    #[error("no library in {}", dir.display())]
+    #[error(
+        "no library in {}: run \"voisin add FOLDER\" first, or name another one with --library",
+        dir.display()
+    )]
     NotFound {
         /// The folder.
         dir: PathBuf,
     },
-    /// A folder that is to be moved holds nothing of the library.
-    #[error("no file of the library is below {}: expected the folder as stored in the library", folder.display())]
-    NothingBelow {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// None of the files is at the new place.
-    #[error("none of the {files} files is below {}: move them there first, or name the folder that holds them", new.display())]
-    NotMoved {
-        /// How many there are to move.
-        files: u64,
-        /// The new folder.
-        new: PathBuf,
-    },
-    /// A new path belongs to another file of the library.
-    #[error("{} is in the library already", path.display())]
-    Taken {
-        /// The path.
-        path: PathBuf,
-    },
     /// The database holds nothing, although other files of a library lie beside it.
     #[error(
-        "{} is empty, but the files beside it show that there was a library (an interrupted copy, or a full disk?)",
+        "{} is empty, but the files beside it show that there was a library (an interrupted copy, or a full disk?): restore a copy of it, or run \"voisin add FOLDER\" to analyse again",
         path.display()
     )]
     Emptied {
@@ -48,7 +30,7 @@ pub enum LibraryError {
         path: PathBuf,
     },
     /// The file is not a SQLite database, or one of another program.
-    #[error("{} is not a voisin library ({found})", path.display())]
+    #[error("{} is not a voisin library ({found}): name another folder with --library", path.display())]
     NotALibrary {
         /// The database file.
         path: PathBuf,
@@ -57,7 +39,7 @@ pub enum LibraryError {
     },
     /// Another version of voisin made this library.
     #[error(
-        "{} was made by another version of voisin (schema {found}, expected {SCHEMA_VERSION})",
+        "{} was made by another version of voisin (schema {found}, expected {SCHEMA_VERSION}): run \"voisin add FOLDER\" first, or name another one with --library",
         path.display()
     )]
     OtherSchema {
@@ -67,7 +49,10 @@ pub enum LibraryError {
         found: i64,
     },
     /// The database is cut or damaged.
-    #[error("{} is damaged ({detail})", path.display())]
+    #[error(
+        "{} is damaged ({detail}): restore a copy of it, or run \"voisin add FOLDER\" to analyse again",
+        path.display()
+    )]
     Damaged {
         /// The database file.
         path: PathBuf,
@@ -75,7 +60,10 @@ pub enum LibraryError {
         detail: String,
     },
     /// The file or its folder cannot be written, or the library was opened read-only.
-    #[error("{} cannot be written", path.display())]
+    #[error(
+        "{} cannot be written: check the rights of the file and its folder, or use --library",
+        path.display()
+    )]
     ReadOnly {
         /// The database file.
         path: PathBuf,
@@ -102,7 +90,7 @@ pub enum LibraryError {
     },
     /// The library holds vectors of another model.
     #[error(
-        "this library's vectors are from model {held} ({held_fingerprint}), not from {offered} ({offered_fingerprint})"
+        "this library's vectors are from model {held} ({held_fingerprint}), not from {offered} ({offered_fingerprint}): use that model, or a new library with --library"
     )]
     OtherModel {
         /// Name of the model whose vectors the library holds.
@@ -126,14 +114,14 @@ pub enum LibraryError {
         found: usize,
     },
     /// An invalid vector: not finite, not of unit norm, or with windows of the wrong shape.
-    #[error("vector refused: {reason}")]
+    #[error("vector refused: {reason}: analyse the file again with \"voisin add\"")]
     BadVector {
         /// Why it is invalid.
         reason: String,
     },
     /// A text longer than any in a file's tags.
     #[error(
-        "a text of its tags has {} bytes, expected at most {}",
+        "a text of its tags has {} bytes, expected at most {}: analyse the file again with \"voisin add\"",
         grouped(*found as u64), grouped(*most as u64)
     )]
     TooLong {
@@ -143,7 +131,9 @@ pub enum LibraryError {
         most: usize,
     },
     /// A number out of range, in a record from another library.
-    #[error("its {what} is {found}, expected {expected}")]
+    #[error(
+        "its {what} is {found}, expected {expected}: analyse the file again with \"voisin add\""
+    )]
     BadNumber {
         /// The fact or the scale.
         what: String,
@@ -168,7 +158,7 @@ pub enum LibraryError {
         path: PathBuf,
     },
     /// No artist, composer, album or folder has this name.
-    #[error("no {what} \"{name}\"{}", or_did_you_mean(suggestions))]
+    #[error("no {what} \"{name}\": {}{next}", did_you_mean(suggestions))]
     UnknownName {
         /// The kind of name: artist, album …
         what: &'static str,
@@ -177,10 +167,12 @@ pub enum LibraryError {
         /// Names that are spelt alike.
         suggestions: Vec<String>,
         /// Where to look.
-        remedy: Remedy,
+        next: &'static str,
     },
     /// An invalid path, in a record from another library.
-    #[error("path {shown:?}: expected an absolute one without \"..\" and NUL")]
+    #[error(
+        "path {shown:?}: expected an absolute one without \"..\" and NUL: run \"voisin add\" on it first"
+    )]
     NoPath {
         /// Its beginning.
         shown: String,
@@ -212,25 +204,6 @@ pub enum LibraryError {
 }
 
 impl LibraryError {
-    /// The next step, where the message does not have it.
-    pub fn remedy(&self) -> Option<Remedy> {
-        Some(match self {
-            Self::NotFound { .. } | Self::OtherSchema { .. } => Remedy::AddMusicOrOtherLibrary,
-            Self::NothingBelow { .. } => Remedy::SeeFolders,
-            Self::Taken { .. } => Remedy::RemoveOrAdd,
-            Self::Emptied { .. } | Self::Damaged { .. } => Remedy::RestoreOrAdd,
-            Self::NotALibrary { .. } => Remedy::OtherLibrary,
-            Self::ReadOnly { .. } => Remedy::OtherRights,
-            Self::OtherModel { .. } => Remedy::OtherModel,
-            Self::BadVector { .. } | Self::TooLong { .. } | Self::BadNumber { .. } => {
-                Remedy::Reanalyse
-            }
-            Self::UnknownName { remedy, .. } => remedy.clone(),
-            Self::NoPath { .. } => Remedy::AddFile,
-            _ => return None,
-        })
-    }
-
     /// Sorts SQLite's codes into what a caller can do about them.
     pub(crate) fn from_sql(path: &std::path::Path, error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;

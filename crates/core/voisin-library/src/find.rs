@@ -1,10 +1,9 @@
 //! Resolves a user's words, ids, paths and names to tracks.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
 
 use super::parts::Lookup;
 use super::{
@@ -12,7 +11,6 @@ use super::{
 };
 use crate::artists::artists;
 use crate::recording::APART;
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{matching_names, spelt_alike};
 use voisin_base::track::TrackId;
 
@@ -27,10 +25,6 @@ pub enum NameOf {
     Album,
 }
 
-/// Names in tags, cached with the state of the library that they were read in: listing an artist's
-/// tracks needs them for every page.
-pub(super) type KnownNames = HashMap<NameOf, ((i64, u64), Arc<[String]>)>;
-
 /// The people whom a text names; none for the name of an album.
 fn parts(kind: NameOf, text: &str) -> Vec<&str> {
     if kind == NameOf::Album {
@@ -44,7 +38,6 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     /// The names in tags that a text matches: the one equal to it, else all that contain it; of an
     /// artist, also the texts that name others too (`Alpha feat. Beta`). No match is an error with
     /// suggestions.
-    #[doc(hidden)]
     pub fn resolve_names(&self, kind: NameOf, name: &str) -> Result<Vec<String>> {
         let all = self.names(kind)?;
         // Texts that name more than one person: `Alpha feat. Beta` must be found under "Beta" too,
@@ -74,10 +67,10 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         );
         if found.is_empty() {
             // Artists and albums can be listed, but not composers.
-            let (what, remedy) = match kind {
-                NameOf::Artist => ("artist", Remedy::SeeArtists),
-                NameOf::Composer => ("composer", "see the tags of your files".into()),
-                NameOf::Album => ("album", Remedy::SeeAlbums),
+            let (what, next) = match kind {
+                NameOf::Artist => ("artist", "\"voisin artists\" lists all artists"),
+                NameOf::Composer => ("composer", "see the tags of your files"),
+                NameOf::Album => ("album", "\"voisin albums\" lists all albums"),
             };
             let suggestions = spelt_alike(name, names())
                 .into_iter()
@@ -87,14 +80,13 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 what,
                 name: name.to_owned(),
                 suggestions,
-                remedy,
+                next,
             });
         }
         Ok(found.into_iter().collect())
     }
 
     /// The folder as the library stores it. One that holds no track is an error.
-    #[doc(hidden)]
     pub fn resolve_folder(&self, folder: &Path) -> Result<PathBuf> {
         let stored = stored_path(folder);
         let below = TrackFilter {
@@ -105,12 +97,12 @@ impl<L: Deref<Target = Library>> Lookup<L> {
             let what = "folder of this library";
             let name = stored.display().to_string();
             let suggestions = Vec::new();
-            let remedy = Remedy::SeeFolders;
+            let next = "\"voisin list --sort path\" shows its folders";
             return Err(LibraryError::UnknownName {
                 what,
                 name,
                 suggestions,
-                remedy,
+                next,
             });
         }
         Ok(stored)
@@ -119,7 +111,6 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     /// Resolves `text`: an id (`17`, or `#17` where a title is a number too), the path of a file in
     /// the library, or words of artist, title, album or file name. At most `limit` candidates are
     /// listed.
-    #[doc(hidden)]
     pub fn resolve(&self, text: &OsStr, limit: usize) -> Result<Resolution> {
         if let Some(text) = text.to_str() {
             // The order matters: an id, then a path, then words. A title that is a number needs a
@@ -144,7 +135,6 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     }
 
     /// As [`resolve`](crate::Lookup::resolve), for words alone, without access to the disk.
-    #[doc(hidden)]
     pub fn resolve_words(&self, text: &str, limit: usize) -> Result<Resolution> {
         let ranked = self.rank(text)?;
         match ranked.as_slice() {
@@ -187,7 +177,6 @@ impl<L: Deref<Target = Library>> Lookup<L> {
 
     /// Tracks of which some file has all words of `text` in artist, title, album, album artist or name,
     /// best first: whole titles, then whole words, then parts of words. At most `limit`.
-    #[doc(hidden)]
     pub fn search_words(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
         Ok(self
             .rank(text)?
@@ -197,60 +186,26 @@ impl<L: Deref<Target = Library>> Lookup<L> {
             .collect())
     }
 
-    /// The words of all files in memory, for repeated searches.
-    #[doc(hidden)]
-    pub fn search_texts(&self) -> Result<SearchTexts> {
-        let sql = "SELECT f.track, t.search FROM tags t JOIN files f ON f.id = t.file";
-        let texts = self.connection.prepare(sql).and_then(|mut statement| {
-            let mut texts = SearchTexts::default();
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                texts.text.push_str(row.get_ref(1)?.as_str()?);
-                texts.text.push('\n');
-                texts.lines.push((texts.text.len(), TrackId(row.get(0)?)));
-            }
-            Ok(texts)
-        });
-        self.sql(texts)
+    /// The tracks that [`search_words`](Self::search_words) finds.
+    pub fn tracks_with_words(&self, text: &str) -> Result<TrackSet> {
+        let found = self.rank(text)?;
+        Ok(found.into_iter().map(|(_, id)| id).collect())
     }
 
     /// The distinct names of this kind in files' tags, sorted.
-    #[doc(hidden)]
-    pub fn names(&self, kind: NameOf) -> Result<Arc<[String]>> {
-        let state = self.changes().state()?;
-        let known = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        // any commit, of this connection or another, changes the state and so invalidates the cache
-        if let Some((_, names)) = known().get(&kind).filter(|(read_in, _)| *read_in == state) {
-            return Ok(Arc::clone(names));
-        }
+    pub fn names(&self, kind: NameOf) -> Result<Vec<String>> {
         let sql = match kind {
-            NameOf::Artist => "SELECT artist, album_artist FROM tags",
-            NameOf::Composer => "SELECT composer, NULL FROM credits",
-            NameOf::Album => "SELECT album, NULL FROM tags",
+            NameOf::Artist => "SELECT artist FROM tags UNION SELECT album_artist FROM tags",
+            NameOf::Composer => "SELECT DISTINCT composer FROM credits",
+            NameOf::Album => "SELECT DISTINCT album FROM tags",
         };
-        let names = self.connection.prepare(sql).and_then(|mut statement| {
-            let mut rows = statement.query([])?;
-            let mut names: HashSet<String> = HashSet::new();
-            while let Some(row) = rows.next()? {
-                for column in 0..2 {
-                    if let Some(name) = row.get_ref(column)?.as_str_or_null()?
-                        && !names.contains(name)
-                    {
-                        names.insert(name.to_owned());
-                    }
-                }
-            }
-            Ok(names)
-        });
-        let mut names: Vec<String> = self.sql(names)?.into_iter().collect();
+        let names: Vec<Option<String>> = self.query_all(sql, [], |row| row.get(0))?;
+        let mut names: Vec<String> = names.into_iter().flatten().collect();
         names.sort_unstable();
-        let names: Arc<[String]> = names.into();
-        known().insert(kind, (state, Arc::clone(&names)));
         Ok(names)
     }
 
     /// The tracks with exactly this name in the tags of one of their files.
-    #[doc(hidden)]
     pub fn tracks_named(&self, kind: NameOf, name: &str) -> Result<Vec<TrackId>> {
         let condition = match kind {
             NameOf::Artist => "t.artist = ?1 OR t.album_artist = ?1",
@@ -260,15 +215,10 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         let sql = format!(
             "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file WHERE {condition} ORDER BY f.track"
         );
-        let tracks = self.connection.prepare(&sql).and_then(|mut statement| {
-            let rows = statement.query_map([name], |row| row.get(0).map(TrackId))?;
-            rows.collect()
-        });
-        self.sql(tracks)
+        self.query_all(&sql, [name], |row| row.get(0).map(TrackId))
     }
 
     /// Tracks whose words are spelt much like those of `text`, which may be misspelt: the most alike first.
-    #[doc(hidden)]
     pub fn spelt_alike(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
         // Stricter than for names (0.8 in `text::spelt_alike`): here each word has all words of a
         // track to match.
@@ -295,18 +245,11 @@ impl<L: Deref<Target = Library>> Lookup<L> {
             words.iter().map(nearest).fold(1.0, f64::min)
         };
         let sql = "SELECT f.track, t.search FROM tags t JOIN files f ON f.id = t.file";
-        let found = self.connection.prepare(sql).and_then(|mut statement| {
-            let mut rows = statement.query([])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let alike = likeness(row.get_ref(1)?.as_str()?);
-                if alike >= ALIKE {
-                    found.push((alike, TrackId(row.get(0)?)));
-                }
-            }
-            Ok(found)
-        });
-        let mut found = self.sql(found)?;
+        let likeness = |row: &rusqlite::Row<'_>| {
+            Ok((likeness(row.get_ref(1)?.as_str()?), TrackId(row.get(0)?)))
+        };
+        let mut found: Vec<(f64, TrackId)> = self.query_all(sql, [], likeness)?;
+        found.retain(|(alike, _)| *alike >= ALIKE);
         found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut tracks: Vec<TrackId> = Vec::new();
         // A track with several files comes once for each; the list is short, so looking through it
@@ -333,27 +276,17 @@ impl Library {
             .collect::<Vec<_>>()
             .join(" AND ");
         let sql = format!(
-            "SELECT f.track, t.search, t.title, t.artist_key FROM tags t JOIN files f ON f.id = t.file WHERE {conditions}"
+            "SELECT f.track, t.search, t.title_key, t.artist_key FROM tags t JOIN files f ON f.id = t.file WHERE {conditions}"
         );
-        let found = self.connection.prepare(&sql).and_then(|mut statement| {
-            let mut rows = statement.query(rusqlite::params_from_iter(&words))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let title = row
-                    .get_ref(2)?
-                    .as_str_or_null()?
-                    .map(fold)
-                    .unwrap_or_default();
-                let artist = row.get_ref(3)?.as_str_or_null()?.unwrap_or_default();
-                let search = row.get_ref(1)?.as_str()?;
-                found.push((
-                    score(&query, &words, &title, artist, search),
-                    TrackId(row.get(0)?),
-                ));
-            }
-            Ok(found)
-        });
-        let mut found = self.sql(found)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            let title = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
+            let artist = row.get_ref(3)?.as_str_or_null()?.unwrap_or_default();
+            let search = row.get_ref(1)?.as_str()?;
+            let score = score(&query, &words, title, artist, search);
+            Ok((score, TrackId(row.get(0)?)))
+        };
+        let bound = rusqlite::params_from_iter(&words);
+        let mut found: Vec<(u8, TrackId)> = self.query_all(&sql, bound, read)?;
         // Two sorts: by track, best file first, to keep that one; then by score, as the answer is
         // read.
         found.sort_unstable_by_key(|&(score, id)| (id, std::cmp::Reverse(score)));
@@ -361,54 +294,6 @@ impl Library {
         found.dedup_by_key(|(_, id)| *id);
         found.sort_by_key(|&(score, id)| (std::cmp::Reverse(score), id));
         Ok(found)
-    }
-}
-
-/// The words of all files of a library: artist, title, album, album artist and name.
-#[doc(hidden)]
-#[derive(Debug, Default)]
-pub struct SearchTexts {
-    /// A line for each file.
-    text: String,
-    /// The end of each line, and its track.
-    lines: Vec<(usize, TrackId)>,
-}
-
-impl SearchTexts {
-    /// The tracks that [`Lookup::search_words`](crate::Lookup::search_words) finds.
-    pub fn with(&self, text: &str) -> TrackSet {
-        let query = fold(text);
-        let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
-        if words.is_empty() || words.len() > MOST_WORDS {
-            return std::iter::empty().collect();
-        }
-        // One pass over all lines for each word: a search per line would restart twenty thousand times.
-        let mut has_all = vec![true; self.lines.len()];
-        for word in words {
-            let mut line = 0;
-            let mut has_it = vec![false; self.lines.len()];
-            // Folded words have no line end, so a match never spans two lines. Matches come in
-            // order: the line is only ever moved forward.
-            for (at, _) in self.text.match_indices(word) {
-                line += self.lines[line..]
-                    .iter()
-                    .take_while(|(end, _)| *end <= at)
-                    .count();
-                // In bounds: every line ends with '\n' and the last end is the length of the text,
-                // beyond any match.
-                has_it[line] = true;
-            }
-            has_all
-                .iter_mut()
-                .zip(has_it)
-                .for_each(|(all, one)| *all &= one);
-        }
-        let found = self
-            .lines
-            .iter()
-            .zip(has_all)
-            .filter(|(_, has_all)| *has_all);
-        found.map(|((_, track), _)| *track).collect()
     }
 }
 

@@ -73,7 +73,6 @@ pub struct Health {
 
 impl Library {
     /// Checks the database and every vector.
-    #[doc(hidden)]
     pub fn check(&self) -> Result<Health> {
         let _snapshot = self.snapshot()?;
         self.sql(check(&self.connection))

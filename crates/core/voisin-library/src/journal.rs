@@ -110,7 +110,6 @@ pub struct Leftovers {
 
 impl<L: Deref<Target = Library>> FileTable<L> {
     /// A journal for this process; `None` where the folder cannot be written.
-    #[doc(hidden)]
     pub fn journal(&self, kind: JournalKind) -> Option<Journal> {
         if self.mode == OpenMode::ReadOnly {
             return None;
@@ -119,7 +118,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// The leftovers of killed processes. Nothing is changed.
-    #[doc(hidden)]
     pub fn leftovers(&self) -> Leftovers {
         // Journals of running processes are locked, and not listed.
         let files = |prefix| abandoned::files_in(&self.dir, prefix);
@@ -140,7 +138,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     /// Removes the temporary files that killed processes left; the journals of files that were being read stay, see
     /// [`FileTable::forget_interrupted`](crate::FileTable::forget_interrupted). What cannot be removed is tried again
     /// next time.
-    #[doc(hidden)]
     pub fn remove_leftovers(&self) {
         for path in abandoned::files_in(&self.dir, PREFIX) {
             let _ = std::fs::remove_file(path);
@@ -154,7 +151,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// Deletes the journals of killed readers, once the file that crashed them is known.
-    #[doc(hidden)]
     pub fn forget_interrupted(&self) {
         for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {
             let _ = std::fs::remove_file(journal);

@@ -55,54 +55,34 @@ impl LabelTotals {
 
 impl<L: Deref<Target = Library>> LabelTable<L> {
     /// Counts of labels.
-    #[doc(hidden)]
     pub fn label_totals(&self) -> Result<LabelTotals> {
         let count = |value: i64| value.unsigned_abs();
-        let found = (|| -> rusqlite::Result<_> {
-            let by_hand = self.connection.query_row(
-                "SELECT (SELECT count(*) FROM labels), (SELECT coalesce(max(id), 0) FROM label_changes)",
-                [],
-                |row| Ok((count(row.get(0)?), count(row.get(1)?))),
-            )?;
-            // A covering index.
-            let mut statement = self
-                .connection
-                .prepare("SELECT genre_key, count(*) FROM genres GROUP BY genre_key")?;
-            let tagged = statement.query_map([], |row| Ok((row.get(0)?, count(row.get(1)?))))?;
-            Ok(LabelTotals {
-                by_hand,
-                tagged: tagged.collect::<rusqlite::Result<_>>()?,
-            })
-        })();
-        self.sql(found)
+        let sql = "SELECT (SELECT count(*) FROM labels), (SELECT coalesce(max(id), 0) FROM label_changes)";
+        let by_hand =
+            self.query_one(sql, [], |row| Ok((count(row.get(0)?), count(row.get(1)?))))?;
+        // A covering index.
+        let sql = "SELECT genre_key, count(*) FROM genres GROUP BY genre_key";
+        let tagged = self.query_all(sql, [], |row| Ok((row.get(0)?, count(row.get(1)?))))?;
+        Ok(LabelTotals { by_hand, tagged })
     }
 
     /// Number of tracks with a label given by hand; labels of removed recordings are kept but not counted.
     pub fn tracks_labelled_by_hand(&self) -> Result<u64> {
         let sql = "SELECT count(*) FROM labels WHERE content IN (SELECT content FROM audio)";
-        let found = self.row(sql, [], |row| row.get::<_, i64>(0));
-        Ok(self.sql(found)? as u64)
+        let found = self.query_one(sql, [], |row| row.get::<_, i64>(0));
+        found.map(i64::unsigned_abs)
     }
 
     /// All labels given by hand.
-    #[doc(hidden)]
     pub fn hand_labels(&self) -> Result<HashMap<ContentId, String>> {
-        let found = self
-            .connection
-            .prepare_cached("SELECT content, genre FROM labels")
-            .and_then(|mut statement| {
-                statement
-                    .query_map([], |row| Ok((ContentId(row.get(0)?), row.get(1)?)))?
-                    .collect()
-            });
-        self.sql(found)
+        let sql = "SELECT content, genre FROM labels";
+        self.query_all(sql, [], |row| Ok((ContentId(row.get(0)?), row.get(1)?)))
     }
 }
 
 impl<L: DerefMut<Target = Library>> LabelTable<L> {
     /// Gives recordings this label, or removes theirs; returns how many changed. The former labels are kept for
     /// [`LabelTable::undo_label`](crate::LabelTable::undo_label).
-    #[doc(hidden)]
     pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
         self.write(|tx| {
             let mut changed = 0;
@@ -125,7 +105,6 @@ impl<L: DerefMut<Target = Library>> LabelTable<L> {
     }
 
     /// Undoes the last change of a label that was not undone yet, and returns it.
-    #[doc(hidden)]
     pub fn undo_label(&mut self) -> Result<Option<LabelChange>> {
         self.write(|tx| {
             let last = tx

@@ -28,7 +28,6 @@ mod find;
 mod health;
 mod journal;
 mod labels;
-mod left_out;
 mod licence;
 mod links;
 mod list;
@@ -38,17 +37,14 @@ mod mean;
 mod open;
 mod parts;
 mod paths;
-mod pattern;
 mod query;
 mod read;
 mod record;
 pub mod recording;
-mod relocate;
 mod scales;
 pub mod scan;
 pub mod song;
 mod store;
-#[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
@@ -59,7 +55,7 @@ mod written;
 
 pub use error::LibraryError;
 use error::WorkError;
-pub use find::{NameOf, SearchTexts};
+pub use find::NameOf;
 pub use health::{Health, LibraryFault};
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
@@ -80,12 +76,10 @@ pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;
 pub use paths::to_bytes as path_to_bytes;
 pub use paths::{default_dir, stored_path};
-pub use pattern::TagPattern;
 pub use query::{FilterDialect, FilterSql, FilterValue};
 pub use read::Snapshot;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
-pub use relocate::Relocation;
 pub use scales::{ScaleBound, ScaleName, ScaleValue, Scales};
 pub use track_set::TrackSet;
 pub use types::{
@@ -100,7 +94,6 @@ pub use written::{TagRun, WrittenTags};
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
@@ -121,8 +114,6 @@ pub struct Library {
     dir: PathBuf,
     path: PathBuf,
     mode: OpenMode,
-    // Filled by methods that only read and take `&self`.
-    names: Mutex<find::KnownNames>,
 }
 
 impl Library {
@@ -132,7 +123,6 @@ impl Library {
     }
 
     /// Its database file.
-    #[doc(hidden)]
     pub fn database_path(&self) -> &Path {
         &self.path
     }
@@ -149,7 +139,6 @@ impl Library {
     }
 
     /// Limits this connection's page cache, in KiB.
-    #[doc(hidden)]
     pub fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {
         self.sql(
             self.connection
@@ -206,14 +195,13 @@ impl Library {
     /// The model of the library's vectors, if one was set.
     pub fn model(&self) -> Result<Option<StoredModel>> {
         let sql = "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)";
-        self.sql(self.row(sql, [], store::stored_model).optional())
+        self.query_opt(sql, [], store::stored_model)
     }
 
     /// Sets the model whose vectors are going to be stored.
     ///
     /// The same fingerprint again only refreshes name and manifest. Another fingerprint is refused with
     /// [`LibraryError::OtherModel`] while the library has tracks: vectors of two models never mix.
-    #[doc(hidden)]
     pub fn set_model(&mut self, model: &StoredModel) -> Result<()> {
         // The usual case, each run of `add`: nothing to write, so no write lock is taken.
         let held = self.model()?;
@@ -256,7 +244,6 @@ impl Library {
     ///
     /// Fails at once with [`LibraryError::WriterBusy`] if another run holds it. Removes temporary files of killed
     /// processes.
-    #[doc(hidden)]
     pub fn lock_for_writing(&self) -> Result<WriterLock> {
         // Staging folders are only made under this lock; other temporary files are locked by their
         // writers.
@@ -268,7 +255,6 @@ impl Library {
 
     /// Keeps reads at one state of the database until the guard is dropped, whatever other processes
     /// commit meanwhile.
-    #[doc(hidden)]
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
         // already inside a transaction, which keeps its state as well
         if !self.connection.is_autocommit() {
@@ -311,16 +297,37 @@ impl Library {
         })
     }
 
-    /// Reads one row, by a cached statement.
-    fn row<T>(
+    /// Reads all rows of a query, by a cached statement.
+    fn query_all<T, C: FromIterator<T>>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<C> {
+        let found = self.connection.prepare_cached(sql);
+        self.sql(found.and_then(|mut query| query.query_map(parameters, read)?.collect()))
+    }
+
+    /// Reads one row.
+    fn query_one<T>(
         &self,
         sql: &str,
         parameters: impl rusqlite::Params,
         read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        self.connection
-            .prepare_cached(sql)?
-            .query_row(parameters, read)
+    ) -> Result<T> {
+        let found = self.connection.prepare_cached(sql);
+        self.sql(found.and_then(|mut query| query.query_row(parameters, read)))
+    }
+
+    /// Reads one row, if there is one.
+    fn query_opt<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        let found = self.connection.prepare_cached(sql);
+        self.sql(found.and_then(|mut query| query.query_row(parameters, read).optional()))
     }
 
     fn pragma(&self, name: &str) -> Result<i64> {
@@ -347,29 +354,26 @@ impl Library {
 impl<L: Deref<Target = Library>> ChangeTable<L> {
     /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
     pub fn generation(&self) -> Result<u64> {
-        let generation = self.row("SELECT generation FROM state", [], |row| {
-            row.get::<_, i64>(0)
-        });
-        self.sql(generation).map(|generation| generation as u64)
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let generation = self.query_one("SELECT generation FROM state", [], read);
+        generation.map(i64::unsigned_abs)
     }
 
     /// Counter of the changes to files, tags and labels: equal counters of one library have equal
     /// metadata.
-    #[doc(hidden)]
     pub fn metadata_generation(&self) -> Result<u64> {
-        let generation = self.row("SELECT metadata FROM state", [], |row| row.get::<_, i64>(0));
-        self.sql(generation).map(i64::unsigned_abs)
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let generation = self.query_one("SELECT metadata FROM state", [], read);
+        generation.map(i64::unsigned_abs)
     }
 
     /// Changes whenever another connection, of this process or another, commits; equal values of one connection
     /// mean that none did.
-    #[doc(hidden)]
     pub fn data_version(&self) -> Result<i64> {
         self.pragma("data_version")
     }
 
     /// Two numbers, one of which changes with every commit of this connection or another.
-    #[doc(hidden)]
     // `data_version` does not change with this connection's own commits; `total_changes` does.
     pub fn state(&self) -> Result<(i64, u64)> {
         Ok((self.data_version()?, self.connection.total_changes()))
@@ -378,7 +382,6 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
 
 impl<L: Deref<Target = Library>> SettingTable<L> {
     /// Whether a track counts as by its artist or its composer.
-    #[doc(hidden)]
     pub fn person(&self) -> Result<Person> {
         Ok(self
             .setting(PERSON)?
@@ -388,24 +391,18 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
 
     /// A setting of this library, such as the number of windows a track.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
-        let value = self.row(
-            "SELECT value FROM settings WHERE name = ?1",
-            [name],
-            |row| row.get(0),
-        );
-        self.sql(value.optional())
+        let sql = "SELECT value FROM settings WHERE name = ?1";
+        self.query_opt(sql, [name], |row| row.get(0))
     }
 }
 
 impl<L: DerefMut<Target = Library>> SettingTable<L> {
     /// Sets whether a track counts as by its artist or its composer.
-    #[doc(hidden)]
     pub fn set_person(&mut self, person: Person) -> Result<()> {
         self.set_setting(PERSON, Some(person.name()))
     }
 
     /// Stores a setting of this library; `None` deletes it.
-    #[doc(hidden)]
     pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         self.write(|tx| {
             match value {

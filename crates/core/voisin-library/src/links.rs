@@ -10,21 +10,11 @@ use voisin_base::track::TrackId;
 
 impl<L: Deref<Target = Library>> FileTable<L> {
     /// Every file with its track.
-    #[doc(hidden)]
     pub fn paths_of_tracks(&self) -> Result<Vec<(PathBuf, TrackId)>> {
-        let found = self
-            .connection
-            .prepare_cached("SELECT path, track FROM files")
-            .and_then(|mut statement| {
-                let read = |row: &rusqlite::Row<'_>| {
-                    Ok((
-                        paths::from_bytes(row.get_ref(0)?.as_blob()?),
-                        TrackId(row.get(1)?),
-                    ))
-                };
-                statement.query_map([], read)?.collect()
-            });
-        self.sql(found)
+        self.query_all("SELECT path, track FROM files", [], |row| {
+            let path = paths::from_bytes(row.get_ref(0)?.as_blob()?);
+            Ok((path, TrackId(row.get(1)?)))
+        })
     }
 }
 

@@ -1,11 +1,6 @@
 //! Sorting the tracks of a library.
 
-use std::cmp::Ordering;
-
-use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, Row};
-
-use super::{Library, Result, ScaleName, fold};
+use super::{Library, Result, ScaleName};
 use voisin_base::track::TrackId;
 
 /// Sort orders of tracks.
@@ -72,19 +67,19 @@ impl SortBy {
             Self::Id => &[],
             Self::Artist => &[
                 ARTIST,
-                "t.album",
+                "t.album_key",
                 "t.disc_number",
                 "t.track_number",
-                "t.title",
+                "t.title_key",
             ],
             Self::Album => &[
-                "t.album",
+                "t.album_key",
                 ARTIST,
                 "t.disc_number",
                 "t.track_number",
-                "t.title",
+                "t.title_key",
             ],
-            Self::Title => &["t.title", ARTIST],
+            Self::Title => &["t.title_key", ARTIST],
             Self::Genre => &[
                 "(SELECT genre_key FROM genres WHERE file = f.id AND position = 0)",
                 ARTIST,
@@ -92,7 +87,7 @@ impl SortBy {
             Self::Year => &[
                 "t.year",
                 ARTIST,
-                "t.album",
+                "t.album_key",
                 "t.disc_number",
                 "t.track_number",
             ],
@@ -100,13 +95,23 @@ impl SortBy {
             Self::Added => &["a.added_at"],
             Self::Path => &["coalesce(f.path, a.last_path)"],
             Self::Size => &["f.size"],
-            Self::Codec => &["a.codec", ARTIST],
-            Self::Licence => &["t.licence", ARTIST],
+            Self::Codec => &["a.codec COLLATE NOCASE", ARTIST],
+            Self::Licence => &["t.licence COLLATE NOCASE", ARTIST],
             Self::Bpm => &["d.tempo"],
             Self::Key => &["d.key"],
             Self::Loudness => &["d.loudness"],
             Self::Scale(_) => &["s.value"],
         }
+    }
+
+    /// The terms of `ORDER BY`: tracks without a value come last either way, and equal ones go by id, so that pages
+    /// neither overlap nor leave out tracks.
+    fn order(self, descending: bool, id: &str) -> String {
+        let direction = if descending { "DESC" } else { "ASC" };
+        let columns = self.columns().iter();
+        let terms = columns.map(|column| format!("{column} {direction} NULLS LAST, "));
+        let by_id = if self == Self::Id { direction } else { "ASC" };
+        terms.collect::<String>() + &format!("{id} {by_id}")
     }
 }
 
@@ -129,87 +134,9 @@ impl std::str::FromStr for SortBy {
     }
 }
 
-/// One cell of a sort key.
-enum Key {
-    Missing,
-    Number(f64),
-    Text(Vec<u8>),
-}
-
-impl Key {
-    fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
-        Ok(match row.get_ref(at)? {
-            ValueRef::Null => Self::Missing,
-            ValueRef::Integer(number) => Self::Number(number as f64),
-            ValueRef::Real(number) => Self::Number(number),
-            // Folding a column that is folded already, such as `artist_key`, changes nothing.
-            ValueRef::Text(text) => Self::Text(fold(&String::from_utf8_lossy(text)).into_bytes()),
-            ValueRef::Blob(bytes) => Self::Text(bytes.to_vec()),
-        })
-    }
-
-    /// Missing values come last, ascending and descending.
-    fn compare(&self, other: &Self, descending: bool) -> Ordering {
-        let turned = |order: Ordering| if descending { order.reverse() } else { order };
-        match (self, other) {
-            (Self::Missing, Self::Missing) => Ordering::Equal,
-            // A column of a STRICT table never has both numbers and texts; the order only has to be
-            // total.
-            (Self::Missing, _) | (Self::Text(_), Self::Number(_)) => Ordering::Greater,
-            (_, Self::Missing) | (Self::Number(_), Self::Text(_)) => Ordering::Less,
-            (Self::Number(a), Self::Number(b)) => turned(a.total_cmp(b)),
-            (Self::Text(a), Self::Text(b)) => turned(a.cmp(b)),
-        }
-    }
-}
-
-/// Tables that the sort keys come from; a track has the tags of its first file.
-const SORTED_FROM: &str = "FROM audio a
-     LEFT JOIN files f ON f.id = (SELECT min(id) FROM files WHERE track = a.id)
-     LEFT JOIN tags t ON t.file = f.id LEFT JOIN descriptors d ON d.track = a.id";
-
-/// A track with its sort key.
-struct Sortable {
-    id: TrackId,
-    keys: Vec<Key>,
-}
-
-impl Sortable {
-    fn read(row: &Row<'_>, by: SortBy) -> rusqlite::Result<Self> {
-        // Column 0 is the track's id.
-        let keys = (1..=by.columns().len()).map(|at| Key::read(row, at));
-        Ok(Self {
-            id: TrackId(row.get(0)?),
-            keys: keys.collect::<rusqlite::Result<_>>()?,
-        })
-    }
-
-    fn compare(&self, other: &Self, by: SortBy, descending: bool) -> Ordering {
-        let keys = self
-            .keys
-            .iter()
-            .zip(&other.keys)
-            .map(|(a, b)| a.compare(b, descending));
-        // Ties go by id, which makes the order total: pages neither overlap nor leave out tracks.
-        let ids = self.id.cmp(&other.id);
-        let ids = if by == SortBy::Id && descending {
-            ids.reverse()
-        } else {
-            ids
-        };
-        keys.fold(Ordering::Equal, Ordering::then).then(ids)
-    }
-}
-
 impl Library {
     /// Every track of the library in order; equal ones by id. Names compare without regard to case and accents.
-    #[doc(hidden)]
     pub fn sorted(&self, by: SortBy, descending: bool) -> Result<Vec<TrackId>> {
-        let columns: String = by
-            .columns()
-            .iter()
-            .map(|column| format!(", {column}"))
-            .collect();
         let scale = match by {
             // a name has no quotes
             SortBy::Scale(name) => {
@@ -217,23 +144,19 @@ impl Library {
             }
             _ => String::new(),
         };
-        let rows = self
-            .connection
-            .prepare(&format!("SELECT a.id{columns} {SORTED_FROM}{scale}"));
-        let rows = rows.and_then(|mut statement| {
-            let rows = statement.query_map([], |row| Sortable::read(row, by))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        });
-        let mut rows = self.sql(rows)?;
-        // sorted here, since SQLite does not fold case and accents
-        rows.sort_by(|a, b| a.compare(b, by, descending));
-        Ok(rows.into_iter().map(|row| row.id).collect())
+        // A track has the tags of its first file.
+        let sql = format!(
+            "SELECT a.id FROM audio a
+             LEFT JOIN files f ON f.id = (SELECT min(id) FROM files WHERE track = a.id)
+             LEFT JOIN tags t ON t.file = f.id LEFT JOIN descriptors d ON d.track = a.id{scale} ORDER BY {}",
+            by.order(descending, "a.id")
+        );
+        self.query_all(&sql, [], |row| row.get(0).map(TrackId))
     }
 
     /// The first `count` of the [`sorted`](Self::sorted) tracks that fit, after the track `after` if one is
     /// given, read along an index. `None` if no index has this order, or the tracks in it do not suffice: it
     /// lacks those without an artist.
-    #[doc(hidden)]
     pub fn first_sorted(
         &self,
         by: SortBy,
@@ -247,95 +170,60 @@ impl Library {
         if by != SortBy::Artist {
             return Ok(None);
         }
-        let Some(id) = after else {
-            return self.sql(self.along_artists(descending, None, count, fits));
+        let artist = "SELECT coalesce(artist_key, album_artist_key) FROM tags
+            WHERE file = (SELECT min(id) FROM files WHERE track = ?1)";
+        let start: Option<String> = match after {
+            Some(after) => match self
+                .query_opt(artist, [after.0], |row| row.get(0))?
+                .flatten()
+            {
+                // From a track without an artist on all tracks have to be sorted.
+                None => return Ok(None),
+                start => start,
+            },
+            None => None,
         };
-        let columns = by.columns().join(", ");
-        let sql = format!("SELECT a.id, {columns} {SORTED_FROM} WHERE a.id = ?1");
-        let last = self
+        let read = self
             .connection
-            .query_row(&sql, [id.0], |row| Sortable::read(row, by))
-            .optional();
-        match self.sql(last)? {
-            // A track without an artist is not in the index: from there on all tracks have to be
-            // sorted.
-            Some(last) if !matches!(last.keys[0], Key::Missing) => {
-                self.sql(self.along_artists(descending, Some(&last), count, fits))
+            .prepare_cached(&by_artist(descending, start.is_some()));
+        let read = read.and_then(|mut statement| {
+            let mut rows = statement.query(rusqlite::params_from_iter(start))?;
+            let mut found = Vec::new();
+            let mut is_after = after.is_none();
+            while let Some(row) = rows.next()? {
+                let id = TrackId(row.get(0)?);
+                if is_after && fits(id) {
+                    found.push(id);
+                }
+                is_after |= Some(id) == after;
+                if found.len() >= count {
+                    return Ok(Some(found));
+                }
             }
-            _ => Ok(None),
-        }
-    }
-
-    fn along_artists(
-        &self,
-        descending: bool,
-        after: Option<&Sortable>,
-        count: usize,
-        fits: impl Fn(TrackId) -> bool,
-    ) -> rusqlite::Result<Option<Vec<TrackId>>> {
-        let by = SortBy::Artist;
-        let mut statement = self
-            .connection
-            .prepare(&by_artist(descending, after.is_some()))?;
-        // The scan begins at the artist of the last track: more of that artist may follow.
-        let start = after.and_then(|after| match &after.keys[0] {
-            Key::Text(text) => Some(String::from_utf8_lossy(text)),
-            Key::Missing | Key::Number(_) => None,
+            Ok(None)
         });
-        let mut rows = statement.query(rusqlite::params_from_iter(start))?;
-        let mut found = Vec::new();
-        let mut of_one = Vec::<Sortable>::new();
-        loop {
-            let next = rows
-                .next()?
-                .map(|row| Sortable::read(row, by))
-                .transpose()?;
-            let goes_on = next.as_ref().is_some_and(|next| {
-                of_one
-                    .first()
-                    .is_none_or(|one| one.keys[0].compare(&next.keys[0], false).is_eq())
-            });
-            if !goes_on {
-                // All tracks of one artist are read: the rest of the sort key is not in the index.
-                of_one.sort_by(|a, b| a.compare(b, by, descending));
-                found.extend(of_one.drain(..).map(|row| row.id));
-            }
-            if found.len() >= count {
-                found.truncate(count);
-                return Ok(Some(found));
-            }
-            // The index ended before the page was full: tracks without an artist, which it lacks,
-            // come next.
-            let Some(next) = next else { return Ok(None) };
-            let is_after = after.is_none_or(|after| after.compare(&next, by, descending).is_lt());
-            if is_after && fits(next.id) {
-                of_one.push(next);
-            }
-        }
+        self.sql(read)
     }
 }
 
 /// SQL for the tracks by artist along the index `tags_by_artist`: each by its first file's tags.
 fn by_artist(descending: bool, from_one: bool) -> String {
-    let columns = SortBy::Artist.columns().join(", ");
     let artist = SortBy::Artist.columns()[0];
-    let (at_least, order) = if descending {
-        ("<=", "DESC")
-    } else {
-        (">=", "ASC")
-    };
+    let at_least = if descending { "<=" } else { ">=" };
     let from = if from_one {
         format!("AND {artist} {at_least} ?1")
     } else {
         String::new()
     };
-    // SQLite keeps the order of a CROSS JOIN, so the index of artists is scanned and the query
-    // stops early.
+    // SQLite keeps the order of a CROSS JOIN, so the index of artists is scanned; tracks of one artist are sorted when
+    // the scan reaches them, so that the query stops early. No artist is missing here.
+    let order = SortBy::Artist
+        .order(descending, "f.track")
+        .replacen(" NULLS LAST", "", 1);
     format!(
-        "SELECT f.track, {columns} FROM tags t CROSS JOIN files f ON f.id = t.file
+        "SELECT f.track FROM tags t CROSS JOIN files f ON f.id = t.file
          WHERE {artist} IS NOT NULL {from}
-         AND NOT EXISTS (SELECT 1 FROM files o WHERE o.track = f.track AND o.id < f.id)
-         ORDER BY {artist} {order}"
+         AND NOT EXISTS (SELECT 1 FROM files o WHERE o.track = f.track AND o.id < f.id) ORDER BY {order}"
     )
 }
 
@@ -411,8 +299,9 @@ mod tests {
                 .unwrap();
             let plan: Vec<String> = rows.collect::<rusqlite::Result<_>>().unwrap();
             assert!(plan[0].contains("USING INDEX tags_by_artist"), "{plan:?}");
+            let sorts = plan.iter().filter(|step| step.contains("TEMP B-TREE"));
             assert!(
-                !plan.iter().any(|step| step.contains("TEMP B-TREE")),
+                sorts.clone().all(|step| step.contains("FOR LAST")),
                 "{plan:?}"
             );
         }

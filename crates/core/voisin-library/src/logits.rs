@@ -12,7 +12,6 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// The current model's logits of every track that has them, ascending by id.
     ///
     /// - `among`: limits the result to these tracks
-    #[doc(hidden)]
     pub fn logits(&self, among: Option<&[TrackId]>) -> Result<Vec<(TrackId, Vec<f32>)>> {
         let list = among.map(|ids| serde_json::json!(ids).to_string());
         let those = if list.is_some() {
@@ -23,22 +22,15 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
         let sql = format!(
             "SELECT track, logits FROM logits WHERE model = (SELECT model FROM state) {those} ORDER BY track"
         );
-        let rows = self.connection.prepare(&sql).and_then(|mut statement| {
-            let rows = statement.query_map(rusqlite::params_from_iter(list), |row| {
-                Ok((
-                    TrackId(row.get(0)?),
-                    read::f32_values(row.get_ref(1)?.as_blob()?),
-                ))
-            })?;
-            rows.collect()
-        });
-        self.sql(rows)
+        self.query_all(&sql, rusqlite::params_from_iter(list), |row| {
+            let values = read::f32_values(row.get_ref(1)?.as_blob()?);
+            Ok((TrackId(row.get(0)?), values))
+        })
     }
 }
 
 impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     /// Stores logits of the current model, replacing earlier ones. A track that was removed meanwhile is skipped.
-    #[doc(hidden)]
     pub fn set_logits(&mut self, all: &[(TrackId, Vec<f32>)]) -> Result<()> {
         self.write(|tx| {
             let mut insert = tx.prepare_cached(

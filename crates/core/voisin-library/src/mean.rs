@@ -30,7 +30,6 @@ const PREFIX: &str = "mean.";
 impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// The mean of the current model's vectors, if one is stored; one that cannot be read counts as
     /// none.
-    #[doc(hidden)]
     pub fn mean(&self) -> Result<Option<StoredMean>> {
         let Some(model) = self.model()? else {
             return Ok(None);
@@ -49,7 +48,6 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     ///
     /// # Errors
     /// [`LibraryError::NoModel`] and [`LibraryError::Dimension`] where there are no such vectors.
-    #[doc(hidden)]
     pub fn set_mean(&mut self, mean: &StoredMean) -> Result<u64> {
         let model = self.model()?.ok_or(LibraryError::NoModel)?;
         if mean.values.len() != model.dimension {

@@ -1,7 +1,6 @@
 //! Opening a library: creation and checks.
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -36,7 +35,6 @@ impl Library {
     }
 
     /// Opens a library for writing if possible.
-    #[doc(hidden)]
     pub fn open_to_write_if_possible(dir: &Path) -> Result<Self> {
         match Self::open(dir, OpenMode::ReadWrite) {
             // Queries need no write; a new index is then kept in memory alone.
@@ -105,7 +103,6 @@ impl Library {
             dir: dir.to_path_buf(),
             path,
             mode,
-            names: Mutex::default(),
         };
         // before anything is written, which could hide the truncation
         library.refuse_cut_file()?;

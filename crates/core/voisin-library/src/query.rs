@@ -11,8 +11,7 @@ use rusqlite::types::ToSqlOutput;
 use super::licence::licence_fits;
 use super::parts::Lookup;
 use super::{
-    Library, Result, ScaleBound, TagPattern, TrackFilter, TrackSet, fold, path_to_bytes, store,
-    stored_path,
+    Library, Result, ScaleBound, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path,
 };
 use voisin_base::track::TrackId;
 
@@ -339,38 +338,14 @@ impl FilterSql {
     }
 }
 
-/// Columns that patterns match, after the track.
-const PATTERN_COLUMNS: &str = ", t.artist, t.album_artist, t.title, t.album, f.path";
-
-fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::Result<bool> {
-    let text = |column| {
-        Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?.unwrap_or_default())
-    };
-    let artists = [text(1)?, text(2)?];
-    let title = text(3)?;
-    let album = text(4)?;
-    // As bytes: a path that is not UTF-8 is matched all the same.
-    let path = row.get_ref(5)?.as_bytes()?;
-    Ok(patterns
-        .iter()
-        .all(|pattern| pattern.fits(artists, title, album, path)))
-}
-
 impl<L: Deref<Target = Library>> Lookup<L> {
     /// The distinct licences, as spelt in files.
     pub fn licences(&self) -> Result<Vec<String>> {
-        let known = self
-            .connection
-            .prepare("SELECT DISTINCT licence FROM tags WHERE licence IS NOT NULL");
-        let known = known.and_then(|mut statement| {
-            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        });
-        self.sql(known)
+        let sql = "SELECT DISTINCT licence FROM tags WHERE licence IS NOT NULL";
+        self.query_all(sql, [], |row| row.get(0))
     }
 
     /// The distinct genres in tags, as spelt there.
-    #[doc(hidden)]
     pub fn genre_texts(&self) -> Result<Vec<String>> {
         // Skips along the index from each to the next, so that only as many rows are read as there are
         // texts.
@@ -383,15 +358,10 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                  UNION ALL SELECT key, (SELECT min(genre) FROM genres WHERE genre_key = key AND genre > text)
                  FROM texts WHERE text IS NOT NULL
              ) SELECT text FROM texts WHERE text IS NOT NULL";
-        let texts = self.connection.prepare(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| row.get(0))?;
-            rows.collect()
-        });
-        self.sql(texts)
+        self.query_all(sql, [], |row| row.get(0))
     }
 
     /// The tracks whose first file's tags have one of these genres in this spelling.
-    #[doc(hidden)]
     pub fn tracks_with_genres(&self, texts: &[&str]) -> Result<TrackSet> {
         // The key is in the index; the text distinguishes spellings with one key.
         let keys: BTreeSet<String> = texts.iter().map(|text| fold(text)).collect();
@@ -402,12 +372,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
             serde_json::json!(keys).to_string(),
             serde_json::json!(texts).to_string(),
         );
-        let set = self.connection.prepare(sql).and_then(|mut statement| {
-            statement
-                .query_map(lists, |row| row.get(0).map(TrackId))?
-                .collect()
-        });
-        self.sql(set)
+        self.query_all(sql, lists, |row| row.get(0).map(TrackId))
     }
 }
 
@@ -427,31 +392,11 @@ impl Library {
         // SQLite numbers values from 1.
         let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
         fitting.add(filter, self.licences_like(&filter.licences)?)?;
-        let columns = if filter.patterns.is_empty() {
-            ""
-        } else {
-            fitting.joins.insert(Join::Tags);
-            PATTERN_COLUMNS
-        };
         // A table that no condition reads is not joined.
         let joined: String = fitting.joins.iter().map(|join| join.sql()).collect();
-        let sql = format!(
-            "SELECT f.track{columns} FROM files f{joined} WHERE {}",
-            fitting.sql
-        );
-        let set = self.connection.prepare(&sql).and_then(|mut statement| {
-            let mut rows = statement.query(rusqlite::params_from_iter(fitting.values))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                // Patterns are matched last, on the rows that SQL returned: an expression costs
-                // more than any condition.
-                if filter.patterns.is_empty() || fits_patterns(row, &filter.patterns)? {
-                    found.push(TrackId(row.get(0)?));
-                }
-            }
-            Ok(found.into_iter().collect())
-        });
-        self.sql(set)
+        let sql = format!("SELECT f.track FROM files f{joined} WHERE {}", fitting.sql);
+        let values = rusqlite::params_from_iter(fitting.values);
+        self.query_all(&sql, values, |row| row.get(0).map(TrackId))
     }
 }
 

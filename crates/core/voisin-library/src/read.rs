@@ -33,7 +33,7 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-pub(super) const FILE_COLUMNS: &str = "path, size, mtime_ns, track, seen_at";
+pub(super) const FILE_COLUMNS: &str = "path, size, mtime_ns, track";
 
 pub(super) fn stored_file(row: &Row<'_>) -> rusqlite::Result<StoredFile> {
     file_at(row, 0)
@@ -45,10 +45,8 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
             path: paths::from_bytes(row.get_ref(at)?.as_blob()?),
             size: row.get::<_, i64>(at + 1)? as u64,
             mtime_ns: row.get(at + 2)?,
-            // Not stored: it is only compared for a file that is on the disk now.
         },
         track: TrackId(row.get(at + 3)?),
-        seen_at: row.get(at + 4)?,
     })
 }
 
@@ -61,11 +59,11 @@ macro_rules! tag_columns {
     };
 }
 
-// Column numbers in `new_track` and `read_tracks` follow this order: 11 is the file's path, 16 its
-// number, 17 the first of its tags, 31 the composer who counts as the track's person.
+// Column numbers in `new_track` and `read_tracks` follow this order: 11 is the file's path, 15 its
+// number, 16 the first of its tags, 30 the composer who counts as the track's person.
 const TRACK_QUERY: &str = concat!(
     "SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
-     a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id, ",
+     a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.id, ",
     tag_columns!(),
     ", CASE (SELECT value FROM settings WHERE name = 'person') WHEN 'composer' THEN c.composer END
       FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id
@@ -75,50 +73,36 @@ const TRACK_QUERY: &str = concat!(
 impl<L: Deref<Target = Library>> FileTable<L> {
     /// The state of a file with this size and modification time. Compares for equality only, so
     /// that a clock that went backwards hides no change.
-    #[doc(hidden)]
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
         let path = paths::to_bytes(&file.path)?;
-        // A closure, so that `?` works on SQLite's errors,
-        // which get the path of the database at its end.
-        let state = (|| -> rusqlite::Result<_> {
-            let known = self
-                .connection
-                .prepare_cached(
-                    "SELECT track, size, mtime_ns, EXISTS
-                         (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
-                     FROM files f WHERE path = ?1",
-                )?
-                .query_row([path], |row| {
-                    let track = TrackId(row.get(0)?);
-                    let same =
-                        row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
-                    // A change of the file outweighs a missing
-                    // vector: it may be other music by now.
-                    Ok(match (same, row.get(3)?) {
-                        (false, _) => FileState::Changed(track),
-                        (true, false) => FileState::NoVector(track),
-                        (true, true) => FileState::Unchanged(track),
-                    })
-                })
-                .optional()?;
-            // A changed file may have failed since: it is skipped like a new one that failed.
-            if let Some(state @ FileState::Unchanged(_)) = known {
-                return Ok(state);
-            }
-            let failed = self
-                .connection
-                .prepare_cached(
-                    "SELECT reason FROM failures WHERE path = ?1 AND size = ?2 AND mtime_ns = ?3 AND NOT transient",
-                )?
-                .query_row((path, file.size as i64, file.mtime_ns), |row| row.get(0))
-                .optional()?;
-            Ok(match (failed, known) {
-                (Some(reason), _) => FileState::FailedBefore { reason },
-                (None, Some(state)) => state,
-                (None, None) => FileState::New,
+        let sql = "SELECT track, size, mtime_ns, EXISTS
+                (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
+            FROM files f WHERE path = ?1";
+        let known = self.query_opt(sql, [path], |row| {
+            let track = TrackId(row.get(0)?);
+            let same =
+                row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
+            // A change of the file outweighs a missing vector: it may be other music by now.
+            Ok(match (same, row.get(3)?) {
+                (false, _) => FileState::Changed(track),
+                (true, false) => FileState::NoVector(track),
+                (true, true) => FileState::Unchanged(track),
             })
-        })();
-        self.sql(state)
+        })?;
+        // A changed file may have failed since: it is skipped like a new one that failed.
+        if let Some(state @ FileState::Unchanged(_)) = known {
+            return Ok(state);
+        }
+        let sql = "SELECT reason FROM failures
+            WHERE path = ?1 AND size = ?2 AND mtime_ns = ?3 AND NOT transient";
+        let failed = self.query_opt(sql, (path, file.size as i64, file.mtime_ns), |row| {
+            row.get(0)
+        })?;
+        Ok(match (failed, known) {
+            (Some(reason), _) => FileState::FailedBefore { reason },
+            (None, Some(state)) => state,
+            (None, None) => FileState::New,
+        })
     }
 
     /// The track with this audio.
@@ -136,7 +120,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// The track of the file under this stored path, without access to the disk.
-    #[doc(hidden)]
     pub fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
         self.find_track(
             "SELECT track FROM files WHERE path = ?1",
@@ -145,7 +128,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// The tracks with several files, ascending by id.
-    #[doc(hidden)]
     pub fn tracks_of_several_files(&self) -> Result<Vec<Track>> {
         let mut found = Vec::new();
         let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
@@ -158,38 +140,25 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// Files that failed, by path.
-    #[doc(hidden)]
     pub fn failures(&self) -> Result<Vec<Failure>> {
         let sql = "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";
-        let failures = self.connection.prepare(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| {
-                Ok(Failure {
-                    path: paths::from_bytes(row.get_ref(0)?.as_blob()?),
-                    size: row.get::<_, Option<i64>>(1)?.map(|size| size as u64),
-                    mtime_ns: row.get(2)?,
-                    reason: row.get(3)?,
-                    transient: row.get(4)?,
-                    attempts: row.get(5)?,
-                    failed_at: row.get(6)?,
-                })
-            })?;
-            rows.collect()
-        });
-        self.sql(failures)
+        self.query_all(sql, [], |row| {
+            Ok(Failure {
+                path: paths::from_bytes(row.get_ref(0)?.as_blob()?),
+                size: row.get::<_, Option<i64>>(1)?.map(|size| size as u64),
+                mtime_ns: row.get(2)?,
+                reason: row.get(3)?,
+                transient: row.get(4)?,
+                attempts: row.get(5)?,
+                failed_at: row.get(6)?,
+            })
+        })
     }
 }
 
 impl Library {
     fn find_track(&self, sql: &str, key: &[u8]) -> Result<Option<TrackId>> {
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement
-                    .query_row([key], |row| row.get(0).map(TrackId))
-                    .optional()
-            });
-        self.sql(found)
+        self.query_opt(sql, [key], |row| row.get(0).map(TrackId))
     }
 
     /// One track with its files and tags.
@@ -230,23 +199,14 @@ impl Library {
 
     /// Whether a track has this id.
     pub fn contains(&self, id: TrackId) -> Result<bool> {
-        let known = self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")
-            .and_then(|mut statement| statement.query_row([id.0], |row| row.get(0)));
-        self.sql(known)
+        let sql = "SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)";
+        self.query_one(sql, [id.0], |row| row.get(0))
     }
 
     /// The ids of all tracks, ascending.
     pub fn track_ids(&self) -> Result<Vec<TrackId>> {
-        let ids = self
-            .connection
-            .prepare("SELECT id FROM audio ORDER BY id")
-            .and_then(|mut statement| {
-                let rows = statement.query_map([], |row| row.get(0).map(TrackId))?;
-                rows.collect()
-            });
-        self.sql(ids)
+        let sql = "SELECT id FROM audio ORDER BY id";
+        self.query_all(sql, [], |row| row.get(0).map(TrackId))
     }
 
     /// Every track, ascending by id: the row order of [`Library::vectors`] and of an export, except that
@@ -298,22 +258,16 @@ impl Library {
     pub fn vector(&self, id: TrackId) -> Result<Option<Vec<f32>>> {
         let sql =
             "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                let values = |row: &Row<'_>| Ok(f32_values(row.get_ref(0)?.as_blob()?));
-                statement.query_row([id.0], values).optional()
-            });
-        self.sql(found)
+        self.query_opt(sql, [id.0], |row| {
+            Ok(f32_values(row.get_ref(0)?.as_blob()?))
+        })
     }
 
     /// Whether a track has a vector.
     pub fn has_vector(&self, id: TrackId) -> Result<bool> {
         let sql = "SELECT EXISTS
             (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))";
-        let found = self.connection.prepare_cached(sql);
-        self.sql(found.and_then(|mut statement| statement.query_row([id.0], |row| row.get(0))))
+        self.query_one(sql, [id.0], |row| row.get(0))
     }
 
     /// All vectors in one array, ascending by id, with their generation.
@@ -373,22 +327,15 @@ impl Library {
     }
 
     /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
-    #[doc(hidden)]
     pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
         let sql = "SELECT starts, vectors FROM windows
             WHERE track = ?1 AND model = (SELECT model FROM state)";
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                let values = |row: &Row<'_>| {
-                    let vectors = row.get_ref(1)?.as_blob()?.as_chunks::<2>().0;
-                    let vectors = vectors.iter().map(|bytes| f16::from_le_bytes(*bytes));
-                    Ok((f32_values(row.get_ref(0)?.as_blob()?), vectors.collect()))
-                };
-                statement.query_row([id.0], values).optional()
-            });
-        let found: Option<(Vec<f32>, Vec<f16>)> = self.sql(found)?;
+        let values = |row: &Row<'_>| {
+            let vectors = row.get_ref(1)?.as_blob()?.as_chunks::<2>().0;
+            let vectors = vectors.iter().map(|bytes| f16::from_le_bytes(*bytes));
+            Ok((f32_values(row.get_ref(0)?.as_blob()?), vectors.collect()))
+        };
+        let found: Option<(Vec<f32>, Vec<f16>)> = self.query_opt(sql, [id.0], values)?;
         let Some((starts, values)) = found else {
             return Ok(None);
         };
@@ -408,7 +355,6 @@ impl Library {
 
 impl<L: Deref<Target = Library>> TagTable<L> {
     /// The tags of the file under this stored path; empty if it has none.
-    #[doc(hidden)]
     pub fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
         let found = tags_of_path(&self.connection, paths::to_bytes(path)?);
         Ok(self.sql(found)?.unwrap_or_default())
@@ -436,7 +382,6 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
     /// The changes since `generation`; `None` if the log does not reach back so far, or
     /// `generation` lies ahead of the library (as after restoring a backup): an index must be
     /// rebuilt then.
-    #[doc(hidden)]
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
         let _snapshot = self.snapshot()?;
         let now = self.generation()?;
@@ -444,18 +389,10 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
         let Some(expected) = now.checked_sub(generation) else {
             return Ok(None);
         };
-        let log = self
-            .connection
-            .prepare_cached(
-                "SELECT track, change FROM changes WHERE generation > ?1 ORDER BY generation",
-            )
-            .and_then(|mut statement| {
-                let rows = statement.query_map([generation as i64], |row| {
-                    Ok((row.get(0)?, row.get::<_, i64>(1)?))
-                })?;
-                rows.collect::<rusqlite::Result<Vec<(i64, i64)>>>()
-            });
-        let log = self.sql(log)?;
+        let sql = "SELECT track, change FROM changes WHERE generation > ?1 ORDER BY generation";
+        let log: Vec<(i64, i64)> = self.query_all(sql, [generation as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
         // Each generation has one row: if some are missing, the log was truncated.
         if log.len() as u64 != expected {
             return Ok(None);
@@ -506,11 +443,11 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
         Some(first) => paths::from_bytes(first),
         None => paths::from_bytes(row.get_ref(10)?.as_blob()?),
     };
-    let tags = match row.get::<_, Option<i64>>(16)? {
-        Some(file) => tags_at(connection, row, file, 17)?,
+    let tags = match row.get::<_, Option<i64>>(15)? {
+        Some(file) => tags_at(connection, row, file, 16)?,
         None => TrackTags::default(),
     };
-    let composers = text(row, 31)?;
+    let composers = text(row, 30)?;
     let id = TrackId(row.get(0)?);
     let added_at = row.get(9)?;
     Ok(Track {

@@ -121,7 +121,6 @@ pub(super) mod path_form {
 
 impl<L: Deref<Target = Library>> TransferTable<L> {
     /// The id of this library, which identifies it to others; a copy has the same.
-    #[doc(hidden)]
     pub fn identity(&self) -> Result<String> {
         self.sql(
             self.connection
@@ -130,7 +129,6 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
     }
 
     /// All data of a track but its vectors.
-    #[doc(hidden)]
     pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
         let track = self.track(id)?;
         let descriptors = self.derived().descriptors(&[id])?.remove(&id);
@@ -186,7 +184,6 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
     /// A track with all its data; `None` if it has no vector.
     ///
     /// - `windows`: read its window vectors too
-    #[doc(hidden)]
     pub fn record(&self, id: TrackId, windows: bool) -> Result<Option<TrackRecord>> {
         let Some(vector) = self.vector(id)? else {
             return Ok(None);
@@ -204,7 +201,6 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
 impl<L: DerefMut<Target = Library>> TransferTable<L> {
     /// Imports recordings of another library: new ones as they are, with this id if one is given; of known ones only
     /// what is missing here. Existing data stays. Each call is one transaction.
-    #[doc(hidden)]
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
         self.take_in_over(records, None)
     }
@@ -241,7 +237,6 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
     }
 
     /// Imports failures of another library, except of files that this one has an entry for.
-    #[doc(hidden)]
     pub fn take_in_failures(&mut self, failures: &[Failure]) -> Result<u64> {
         if failures.is_empty() {
             return Ok(0);

@@ -127,37 +127,31 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
         let sql = "SELECT a.id, s.scale, s.value, s.error FROM audio a JOIN scales s ON s.content = a.content
             WHERE a.id IN (SELECT value FROM json_each(?1))";
         let list = serde_json::json!(ids).to_string();
-        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
-            let mut found: HashMap<TrackId, Scales> = HashMap::new();
-            let mut rows = select.query([list])?;
-            while let Some(row) = rows.next()? {
-                let value = ScaleValue {
-                    value: row.get(2)?,
-                    error: row.get(3)?,
-                };
-                let scales = found.entry(TrackId(row.get(0)?)).or_default();
-                scales.insert(row.get(1)?, value);
-            }
-            Ok(found)
-        });
-        self.sql(found)
+        let read = |row: &rusqlite::Row<'_>| {
+            let value = ScaleValue {
+                value: row.get(2)?,
+                error: row.get(3)?,
+            };
+            Ok((TrackId(row.get(0)?), row.get(1)?, value))
+        };
+        let rows: Vec<(TrackId, ScaleName, ScaleValue)> = self.query_all(sql, [list], read)?;
+        let mut found: HashMap<TrackId, Scales> = HashMap::new();
+        for (track, scale, value) in rows {
+            found.entry(track).or_default().insert(scale, value);
+        }
+        Ok(found)
     }
 
     /// The scales with values in the library, and the number of tracks with one.
     pub fn scale_names(&self) -> Result<BTreeMap<ScaleName, u64>> {
         let sql = "SELECT s.scale, count(*) FROM audio a JOIN scales s ON s.content = a.content GROUP BY s.scale";
-        let found = self.connection.prepare(sql).and_then(|mut select| {
-            let rows = select.query_map([], |row| {
-                Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
-            })?;
-            rows.collect()
-        });
-        self.sql(found)
+        self.query_all(sql, [], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+        })
     }
 
     /// Tracks with a value of the scale `having` and logits of the current model that lack a value of any of
     /// `scales`.
-    #[doc(hidden)]
     pub fn tracks_lacking(&self, scales: &[ScaleName], having: ScaleName) -> Result<Vec<TrackId>> {
         let sql = "SELECT l.track FROM logits l JOIN audio a ON a.id = l.track
             JOIN scales h ON h.content = a.content AND h.scale = ?1
@@ -165,18 +159,13 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
                 WHERE s.content = a.content AND s.scale IN (SELECT value FROM json_each(?2)))
             ORDER BY l.track";
         let list = serde_json::json!(scales).to_string();
-        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
-            let given = params![having.as_str(), list, scales.len() as i64];
-            let rows = select.query_map(given, |row| row.get(0).map(TrackId))?;
-            rows.collect()
-        });
-        self.sql(found)
+        let given = params![having.as_str(), list, scales.len() as i64];
+        self.query_all(sql, given, |row| row.get(0).map(TrackId))
     }
 }
 
 impl<L: DerefMut<Target = Library>> ScaleTable<L> {
     /// Stores recordings' values of a scale. Returns how many were stored.
-    #[doc(hidden)]
     pub fn set_scale(
         &mut self,
         scale: ScaleName,

@@ -50,8 +50,7 @@ CREATE TABLE files (
     track    INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
     path     BLOB    NOT NULL UNIQUE,
     size     INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    seen_at  INTEGER NOT NULL
+    mtime_ns INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX files_of_track ON files (track);
 
@@ -68,6 +67,8 @@ CREATE TABLE tags (
     disc_number      INTEGER,
     artist_key       TEXT,
     album_artist_key TEXT,
+    title_key        TEXT,
+    album_key        TEXT,
     search           TEXT NOT NULL,
     mbid             TEXT,
     isrc             TEXT,
@@ -250,5 +251,5 @@ CREATE TRIGGER label_given AFTER INSERT ON labels BEGIN UPDATE state SET metadat
 CREATE TRIGGER label_changed AFTER UPDATE OF content, genre ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
 CREATE TRIGGER label_taken AFTER DELETE ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
 CREATE TRIGGER scale_given AFTER INSERT ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER scale_changed AFTER UPDATE OF value, origin ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER scale_changed AFTER UPDATE OF value ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
 CREATE TRIGGER scale_taken AFTER DELETE ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;

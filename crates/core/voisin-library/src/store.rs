@@ -15,7 +15,6 @@ use super::{
     OpenMode, Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError,
     descriptors, fold, now, paths, read,
 };
-use voisin_base::system_folders::Tidiness;
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
 
@@ -29,7 +28,6 @@ impl Library {
     /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that the
     /// library has already ([`LibraryError::DuplicateContent`], see
     /// [`FileTable::attach_file`](crate::FileTable::attach_file)).
-    #[doc(hidden)]
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
         self.write(|tx| {
@@ -55,7 +53,6 @@ impl Library {
     }
 
     /// Replaces the vectors of a track that was embedded again.
-    #[doc(hidden)]
     pub fn replace_vectors(
         &mut self,
         track: TrackId,
@@ -97,7 +94,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Attaches a file to a track with the same audio: it was moved, retagged or copied.
     ///
     /// If the track has a file that no longer exists on disk, the new path replaces it.
-    #[doc(hidden)]
     pub fn attach_file(
         &mut self,
         track: TrackId,
@@ -151,7 +147,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     }
 
     /// Stores that a file could not be added, and counts the attempts.
-    #[doc(hidden)]
     pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
         let path = paths::to_bytes(&failure.path)?;
         self.write(|tx| {
@@ -176,7 +171,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Deletes failures so that the next `add` tries again: all, or those of these files and folders.
     /// Returns how many.
-    #[doc(hidden)]
     pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
         let ranges = only
             .map(|paths| {
@@ -212,7 +206,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Removes this one file from the library, and its track if that was its last one; not paths below it, such as its
     /// parts.
-    #[doc(hidden)]
     pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
         let path = paths::to_bytes(file)?;
         self.write(|tx| {
@@ -231,7 +224,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     ///
     /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files); each is checked on the
     /// disk again.
-    #[doc(hidden)]
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
         // Checked again, since a disk may have been mounted after the list was made.
         let paths = missing
@@ -257,7 +249,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Orders files that are not on disk after others of the same tracks that are: a track is shown by its first file.
     ///
     /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files).
-    #[doc(hidden)]
     pub fn put_missing_last(&mut self, missing: &[MissingFile]) -> Result<()> {
         let mut moved = Vec::new();
         for MissingFile { file, .. } in missing {
@@ -272,32 +263,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             {
                 moved.push(file);
             }
-        }
-        self.put_last(&moved)
-    }
-
-    /// If a track's first file is in a bin, or a copy by its place or name, puts an existing, tidier one first: a track
-    /// is shown by its first file.
-    #[doc(hidden)]
-    pub fn put_tidiest_first(&mut self) -> Result<()> {
-        let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
-        let sql = format!(
-            "SELECT {FILE_COLUMNS} FROM files WHERE track IN ({several}) ORDER BY track, id"
-        );
-        let found = self.connection.prepare(&sql).and_then(|mut statement| {
-            let rows = statement.query_map([], read::stored_file)?;
-            rows.collect::<rusqlite::Result<Vec<StoredFile>>>()
-        });
-        let all = self.sql(found)?;
-        let mut moved: Vec<&StoredFile> = Vec::new();
-        for files in all.chunk_by(|one, next| one.track == next.track) {
-            let tidiness = |at: &usize| Tidiness::of(&files[*at].record.path);
-            let first = tidiness(&0);
-            // Only tidier files are checked on the disk.
-            let best = (1..files.len())
-                .filter(|at| tidiness(at) < first && !is_gone(&files[*at].record.path))
-                .min_by_key(tidiness);
-            moved.extend(&files[..best.unwrap_or(0)]);
         }
         self.put_last(&moved)
     }
@@ -321,8 +286,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                 // A row that is inserted again is last, as rows are ordered by number.
                 if deleted > 0 {
                     put_file(tx, file.track, path, &file.record, tags)?;
-                    tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?
-                        .execute((path, file.seen_at))?;
                 }
             }
             Ok(())
@@ -331,7 +294,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Removes tracks that have no file left, at the end of a run of [`Library::insert_track`] and
     /// [`FileTable::attach_file`](crate::FileTable::attach_file). Returns how many.
-    #[doc(hidden)]
     pub fn remove_orphans(&mut self) -> Result<u64> {
         // Usually there are none, so that no write lock is needed. Read-only mode falls through to
         // its error.
@@ -345,7 +307,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 impl<L: Deref<Target = Library>> FileTable<L> {
     /// Files of the library, below `folder` if given, that are not on disk. A file that cannot be checked
     /// for another reason, such as missing permission, is not missing.
-    #[doc(hidden)]
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
         // Cached per folder: on a network share each check is a round trip.
         let mut looked_at: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
@@ -390,8 +351,8 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     pub fn files_below(&self, folder: &Path) -> Result<u64> {
         let (exact, from, to) = below(folder)?;
         let sql = "SELECT count(*) FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3)";
-        let count = self.row(sql, params![exact, from, to], |row| row.get::<_, i64>(0));
-        Ok(self.sql(count)? as u64)
+        let count = self.query_one(sql, params![exact, from, to], |row| row.get::<_, i64>(0));
+        count.map(i64::unsigned_abs)
     }
 }
 
@@ -505,12 +466,12 @@ pub(super) fn put_file(
     let id: i64 = tx
         .prepare_cached(
             // An update keeps the row's id, to which tags, genres and credits refer.
-            "INSERT INTO files (track, path, size, mtime_ns, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO files (track, path, size, mtime_ns) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (path) DO UPDATE SET track = excluded.track, size = excluded.size,
-             mtime_ns = excluded.mtime_ns, seen_at = excluded.seen_at RETURNING id",
+             mtime_ns = excluded.mtime_ns RETURNING id",
         )?
         .query_row(
-            params![track.0, path, file.size as i64, file.mtime_ns, now()],
+            params![track.0, path, file.size as i64, file.mtime_ns],
             |row| row.get(0),
         )?;
     tx.prepare_cached("UPDATE audio SET last_path = ?2 WHERE id = ?1 AND last_path <> ?2")?
@@ -541,12 +502,13 @@ pub(super) fn put_file(
     }
     tx.prepare_cached(
         "INSERT INTO tags (file, title, artist, album, album_artist, year, track_number, disc_number, artist_key,
-         album_artist_key, search, mbid, isrc, licence, bpm, musical_key, replay_gain)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+         album_artist_key, title_key, album_key, search, mbid, isrc, licence, bpm, musical_key, replay_gain)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
          ON CONFLICT (file) DO UPDATE SET title = excluded.title, artist = excluded.artist, album = excluded.album,
          album_artist = excluded.album_artist, year = excluded.year, track_number = excluded.track_number,
          disc_number = excluded.disc_number, artist_key = excluded.artist_key,
-         album_artist_key = excluded.album_artist_key, search = excluded.search, mbid = excluded.mbid,
+         album_artist_key = excluded.album_artist_key, title_key = excluded.title_key,
+         album_key = excluded.album_key, search = excluded.search, mbid = excluded.mbid,
          isrc = excluded.isrc, licence = excluded.licence, bpm = excluded.bpm,
          musical_key = excluded.musical_key, replay_gain = excluded.replay_gain",
     )?
@@ -561,6 +523,8 @@ pub(super) fn put_file(
         tags.disc_number,
         key(&tags.artist),
         key(&tags.album_artist),
+        key(&tags.title),
+        key(&tags.album),
         search,
         tags.mbid,
         tags.isrc,

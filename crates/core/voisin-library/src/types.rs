@@ -6,7 +6,7 @@ use half::f16;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{ScaleBound, Scales, TagPattern};
+use super::{ScaleBound, Scales};
 use crate::artists::{artists, is_no_album, is_nobody};
 use crate::recording::Recording;
 use crate::song::song;
@@ -111,7 +111,7 @@ pub struct NewTrack {
 /// Measurements of a recording's sound, and its values of scales.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {
-    /// Version of the method; other versions are measured again by `voisin add --update-descriptors`.
+    /// Version of the method.
     pub version: u32,
     /// Beats a minute; `None` where no beat was found.
     pub tempo: Option<f64>,
@@ -181,7 +181,6 @@ impl Track {
     }
 
     /// The facts by which copies of it are recognised.
-    #[doc(hidden)]
     pub fn recording(&self) -> Recording<'_> {
         Recording {
             title: self.tags.title.as_deref(),
@@ -191,7 +190,6 @@ impl Track {
     }
 
     /// Its artist and title, by which it stands once in a list.
-    #[doc(hidden)]
     pub fn song(&self) -> Option<[String; 2]> {
         song(self.main_artist(), self.tags.title.as_deref())
     }
@@ -256,8 +254,6 @@ pub struct StoredFile {
     pub record: FileRecord,
     /// The track it holds.
     pub track: TrackId,
-    /// When it was last found there, in seconds since 1970 UTC.
-    pub seen_at: i64,
 }
 
 /// State of a file in the library.
@@ -432,8 +428,6 @@ pub struct TrackFilter {
     /// Under any of these licences, as [`licence_id`](super::licence_id) names them. `cc-by` is one of any version,
     /// `cc-by-4.0` that version, `cc` all of Creative Commons; other licences fit by a part of their text.
     pub licences: Vec<String>,
-    /// All of these patterns must fit.
-    pub patterns: Vec<TagPattern>,
     /// All of these words must hold; only `Engine::matching` evaluates them.
     pub words: Vec<WordBound>,
     /// Any of these folders, with all below.

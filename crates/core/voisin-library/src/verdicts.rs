@@ -9,22 +9,16 @@ use voisin_base::track::TrackId;
 
 impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// Results of this version of the method, by the smaller and the greater id of each pair.
-    #[doc(hidden)]
     pub fn duplicate_verdicts(&self, version: u32) -> Result<HashMap<(TrackId, TrackId), bool>> {
         let sql = "SELECT first, second, is_duplicate FROM duplicate_verdicts WHERE version = ?1";
-        let found = self.connection.prepare(sql).and_then(|mut statement| {
-            let pair = |row: &rusqlite::Row<'_>| {
-                Ok(((TrackId(row.get(0)?), TrackId(row.get(1)?)), row.get(2)?))
-            };
-            statement.query_map([version], pair)?.collect()
-        });
-        self.sql(found)
+        self.query_all(sql, [version], |row| {
+            Ok(((TrackId(row.get(0)?), TrackId(row.get(1)?)), row.get(2)?))
+        })
     }
 }
 
 impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     /// Stores the result for a pair, replacing a former one. It is deleted with either track.
-    #[doc(hidden)]
     pub fn remember_duplicate(
         &mut self,
         a: TrackId,

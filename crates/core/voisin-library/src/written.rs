@@ -3,8 +3,6 @@
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
-use rusqlite::OptionalExtension as _;
-
 use super::parts::TagTable;
 use super::{Library, Result, now, paths};
 
@@ -49,52 +47,36 @@ pub struct TagRun {
 
 impl<L: Deref<Target = Library>> TagTable<L> {
     /// Runs that can be undone, the latest first.
-    #[doc(hidden)]
     pub fn tag_runs(&self) -> Result<Vec<TagRun>> {
         let sql = "SELECT run, min(written_at), count(*) FROM written_tags GROUP BY run ORDER BY run DESC";
-        let runs = self.connection.prepare(sql).and_then(|mut statement| {
-            let run = |row: &rusqlite::Row<'_>| {
-                Ok(TagRun {
-                    run: row.get(0)?,
-                    at: row.get(1)?,
-                    files: row.get::<_, i64>(2)? as u64,
-                })
-            };
-            statement.query_map([], run)?.collect()
-        });
-        self.sql(runs)
+        self.query_all(sql, [], |row| {
+            Ok(TagRun {
+                run: row.get(0)?,
+                at: row.get(1)?,
+                files: row.get::<_, i64>(2)? as u64,
+            })
+        })
     }
 
     /// The tags that a run wrote, by path.
-    #[doc(hidden)]
     pub fn written_tags(&self, run: i64) -> Result<Vec<WrittenTags>> {
         let sql =
             "SELECT path, before, after, patch FROM written_tags WHERE run = ?1 ORDER BY path";
-        let written = self
-            .connection
-            .prepare(sql)
-            .and_then(|mut statement| statement.query_map([run], written)?.collect());
-        self.sql(written)
+        self.query_all(sql, [run], written)
     }
 
     /// The tags that a run wrote into a file.
-    #[doc(hidden)]
     pub fn written_into(&self, run: i64, path: &Path) -> Result<Option<WrittenTags>> {
         let sql =
             "SELECT path, before, after, patch FROM written_tags WHERE run = ?1 AND path = ?2";
         let path = paths::to_bytes(path)?;
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row((run, path), written).optional());
-        self.sql(found)
+        self.query_opt(sql, (run, path), written)
     }
 }
 
 impl<L: DerefMut<Target = Library>> TagTable<L> {
     /// Stores the tags that are about to be written into a file, replacing those of this run for
     /// it.
-    #[doc(hidden)]
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {
         let path = paths::to_bytes(&written.path)?;
         self.write(|tx| {
@@ -116,7 +98,6 @@ impl<L: DerefMut<Target = Library>> TagTable<L> {
     }
 
     /// Deletes the tags written into a file: they were not written, or were undone.
-    #[doc(hidden)]
     pub fn forget_written(&mut self, run: i64, path: &Path) -> Result<()> {
         let path = paths::to_bytes(path)?;
         self.write(|tx| {

@@ -13,9 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::QuestionError;
 use super::read::Refused;
-use super::spans::{
-    KeyWish, LoudnessSpan, NotTag, ScaleSpan, Seconds, Tag, TagRegex, TempoSpan, YearSpan,
-};
+use super::spans::{KeyWish, LoudnessSpan, NotTag, ScaleSpan, Seconds, Tag, TempoSpan, YearSpan};
 use super::values::{at_most, check_scale};
 use voisin_base::text::fold;
 use voisin_engine::{Engine, Seed};
@@ -87,12 +85,6 @@ pub struct Filters {
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) not_tag: Vec<NotTag>,
-    /// Only tracks whose artist, title, album or path matches this regular expression; `title:(?i)remix`: whose title, ignoring
-    /// case (several: all of them)
-    #[arg(long, value_name = "REGEX")]
-    #[serde(deserialize_with = "at_most::<10, _, _>")]
-    #[schemars(length(max = 10))]
-    pub(crate) regex: Vec<TagRegex>,
     /// Only tracks at least this long: seconds
     #[arg(
         long,
@@ -285,7 +277,6 @@ impl Filters {
                 .chain(self.not_tag.iter().map(|tag| &tag.0))
                 .cloned()
                 .collect(),
-            patterns: self.regex.iter().map(|regex| regex.0.clone()).collect(),
             folders: self.folder.clone(),
             exclude_folders: self.exclude_folder.clone(),
             seconds_from: self.min_duration.map(|time| time.0),

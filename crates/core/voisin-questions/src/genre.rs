@@ -88,12 +88,15 @@ impl JsonSchema for LabelArgs {
 #[serde(deny_unknown_fields)]
 pub struct Classify {
     /// The tracks
-    #[arg(required_unless_present_any = ["all", "from_list"], conflicts_with_all = ["all", "from_list"], value_name = "TRACK", help = "Files, folders and playlists (every file of them), `id:NUMBER`, or words that match artist and title")]
+    #[arg(
+        value_name = "TRACK",
+        help = "Files, folders and playlists (every file of them), `id:NUMBER`, or words that match artist and title"
+    )]
     #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(min = 1, max = MOST_SEEDS))]
     pub tracks: Vec<NamedSeed>,
     /// Share of right answers that is required, else the answer is "unknown"; needs a trained head
-    #[arg(long, value_name = "P", value_parser = precision, help = "Share of right answers that is required, else the answer is \"unknown\" (0.5 to 1; needs a trained head, or with --write-tags uses the share of the votes instead) [default: 0.9 with --write-tags, else none]")]
+    #[arg(long, value_name = "P", value_parser = precision, help = "Share of right answers that is required, else the answer is \"unknown\" (0.5 to 1; needs a trained head)")]
     pub(crate) precision: Option<Fraction>,
     /// Source of genres for this query
     #[command(flatten)]
@@ -121,7 +124,7 @@ impl Classify {
         ClassifyOptions {
             labels: self.label_from.label_from.clone(),
             precision: self.precision.map(Fraction::get),
-            // `--write-tags` sets it.
+            // `tag` sets it.
             or_share: false,
             exact: self.exact,
             all: false,

@@ -21,7 +21,6 @@ pub mod spans;
 pub mod values;
 
 use read::Refused;
-use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
 use voisin_explore::ExploreError;
 use voisin_genre::GenreError;
@@ -29,7 +28,7 @@ use voisin_library::LibraryError;
 
 pub use answers::similar::SimilarAnswer;
 pub use filter::Filters;
-pub use remote::{LocalOnly, RemoteError, RemoteLibrary};
+pub use remote::{LocalOnly, PULL, RemoteError, RemoteLibrary};
 pub use similar::Similar;
 pub use source::{LibrarySource, Sampled};
 
@@ -40,10 +39,10 @@ pub enum QuestionError {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The library has no cluster of this number.
-    #[error("there is no cluster {0}")]
+    #[error("there is no cluster {0}: \"voisin clusters\" lists all clusters")]
     NoCluster(u32),
     /// No track passes the filters.
-    #[error("no track passes the filters")]
+    #[error("no track passes the filters: loosen the filters")]
     NothingFits,
     /// The engine failed.
     #[error(transparent)]
@@ -54,21 +53,6 @@ pub enum QuestionError {
     /// The database failed.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-}
-
-impl QuestionError {
-    /// The next step, where the message does not have it.
-    pub fn remedy(&self) -> Option<Remedy> {
-        match self {
-            // Its message has the expectation.
-            Self::Refused(_) => None,
-            Self::NoCluster(_) => Some(Remedy::SeeClusters),
-            Self::NothingFits => Some("loosen the filters".into()),
-            Self::Engine(error) => error.remedy(),
-            Self::LocalOnly(reason) => reason.remedy(),
-            Self::Remote(error) => error.remedy.clone(),
-        }
-    }
 }
 
 macro_rules! of_engine {

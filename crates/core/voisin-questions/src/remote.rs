@@ -9,7 +9,6 @@ use std::ffi::OsStr;
 use std::fmt;
 
 use super::{Filters, QuestionError};
-use voisin_base::remedy::Remedy;
 use voisin_engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 
 /// A database and the temporary library with the tracks that were fetched from it.
@@ -57,9 +56,10 @@ pub enum LocalOnly {
     Tag,
     /// A filter or a name by composer.
     Composer,
-    /// A filter by a regular expression.
-    Regex,
 }
+
+/// The next step for queries that a database does not answer.
+pub const PULL: &str = "fetch its library with \"voisin pull --from URL --library DIR\" (words for sounds need windows: \"voisin push --windows\" before that), then use --library DIR without a backend";
 
 impl fmt::Display for LocalOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,20 +68,15 @@ impl fmt::Display for LocalOnly {
             Self::Find => "a search by words",
             Self::Tag => "a filter by tag",
             Self::Composer => "a search by composer",
-            Self::Regex => "a filter by regular expression",
         };
-        write!(f, "{what} needs all tracks, which a database does not send")
+        write!(
+            f,
+            "{what} needs all tracks, which a database does not send: {PULL}"
+        )
     }
 }
 
 impl Error for LocalOnly {}
-
-impl LocalOnly {
-    /// The next step: a copy of the library on this disk.
-    pub fn remedy(&self) -> Option<Remedy> {
-        Some(Remedy::Pull)
-    }
-}
 
 /// Why a database failed: it is unreachable, rejects the query, or holds a damaged library.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +84,4 @@ impl LocalOnly {
 pub struct RemoteError {
     /// The database's own error.
     pub source: Box<dyn Error + Send + Sync>,
-    /// The next step, where the message does not have it.
-    pub remedy: Option<Remedy>,
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::read::Refused;
 use super::values::{refusal, schema, text_values};
-use voisin_library::{MusicalKey, ScaleBound, TagPattern, WordBound};
+use voisin_library::{MusicalKey, ScaleBound, WordBound};
 
 text_values! {
     YearSpan: {"type": "string", "pattern": r"^(\d{1,4}|\d{1,4}-|-\d{1,4}|\d{1,4}-\d{1,4})$"};
@@ -20,7 +20,6 @@ text_values! {
     KeyWish: {"type": "string"};
     Tag: {"type": "string"};
     NotTag: {"type": "string"};
-    TagRegex: {"type": "string"};
 }
 
 /// A time or length in seconds; on the command line `90`, `65.5`, `1:30`, `1:02:03`, `90m`, `1h30m` or `45s`.
@@ -162,26 +161,6 @@ impl FromStr for NotTag {
 
     fn from_str(text: &str) -> Result<Self, Refused> {
         word_bound(text, 50.0, true).map(Self)
-    }
-}
-
-/// A regular expression over tags: `^The `, `title:remix`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct TagRegex(pub(crate) TagPattern);
-
-impl FromStr for TagRegex {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        TagPattern::new(text)
-            .map(Self)
-            .map_err(|expected| Refused::text(expected, text))
-    }
-}
-
-impl fmt::Display for TagRegex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.text())
     }
 }
 

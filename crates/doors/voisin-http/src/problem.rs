@@ -9,7 +9,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use voisin_audio::AudioError;
-use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_engine::EngineError;
 use voisin_explore::ExploreError;
@@ -32,10 +31,9 @@ pub struct Problem {
     expected: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<String>,
-    /// The next step.
-    #[serde(serialize_with = "in_addresses")]
-    #[schemars(with = "String")]
-    next: Remedy,
+    /// The next step, unless the detail has it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    next: String,
     /// Retry-After in seconds.
     #[serde(skip)]
     retry_after: Option<u32>,
@@ -46,51 +44,12 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
     serializer.serialize_u16(status.as_u16())
 }
 
-fn in_addresses<S: serde::Serializer>(next: &Remedy, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&words(next, |path, _| format!("GET /api/v1/{path}")))
-}
-
-/// The next step, worded for a client.
-///
-/// - `see`: refers to a query by its route and its name as a tool
-fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
-    match next {
-        Remedy::NameTrack
-        | Remedy::NameTracks
-        | Remedy::SeeTracks
-        | Remedy::SeeFolders
-        | Remedy::SeeArtists
-        | Remedy::SeeAlbums => {
-            format!("see the tracks: {}", see("tracks?query=WORDS", "list"))
-        }
-        Remedy::LibraryOfOtherModel | Remedy::SeeWords(_) => {
-            format!(
-                "search with other words: {}",
-                see("tracks?query=WORDS", "list")
-            )
-        }
-        Remedy::SeeGenres => format!("see the genres: {}", see("genres", "genres")),
-        Remedy::SeeClusters => format!("see the clusters: {}", see("clusters", "clusters")),
-        Remedy::Words(text) => match text.split_once("GET /api/v1/") {
-            Some((before, name)) if name.bytes().all(|letter| letter.is_ascii_lowercase()) => {
-                format!("{before}{}", see(name, name))
-            }
-            _ => text.to_string(),
-        },
-        Remedy::ListQueries => format!(
-            "send what is expected; {} describes it",
-            see("openapi.json", "")
-        ),
-        other => other.to_string(),
-    }
-}
-
 impl Problem {
     /// An error of any kind.
     ///
     /// - `detail`: the message
     /// - `next`: the next step of the client
-    pub fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+    pub fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -124,7 +83,11 @@ impl Problem {
             detail: format!("expected {expected}, found {found}"),
             expected: Some(expected),
             found: Some(found),
-            ..Self::new(status, "", Remedy::ListQueries)
+            ..Self::new(
+                status,
+                "",
+                "send what is expected; GET /api/v1/openapi.json describes it",
+            )
         }
     }
 
@@ -134,12 +97,12 @@ impl Problem {
     }
 
     /// The named thing does not exist.
-    pub fn not_found(detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+    pub fn not_found(detail: impl Into<String>, next: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail, next)
     }
 
     /// Temporarily unavailable.
-    pub fn later(seconds: u32, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+    pub fn later(seconds: u32, detail: impl Into<String>, next: impl Into<String>) -> Self {
         let retry_after = Some(seconds);
         Self {
             retry_after,
@@ -164,13 +127,12 @@ impl Problem {
         &self.detail
     }
 
-    /// Worded for assistants, which have tools instead of routes.
+    /// The message and the next step.
     pub fn in_tools(&self) -> String {
-        let see = |_: &str, tool: &str| match tool {
-            "" => "its schema".to_owned(),
-            tool => format!("the tool `{tool}`"),
-        };
-        format!("{}; next: {}", self.detail, words(&self.next, see))
+        match &self.next {
+            next if next.is_empty() => self.detail.clone(),
+            next => format!("{}; next: {next}", self.detail),
+        }
     }
 }
 
@@ -241,7 +203,7 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         use StatusCode as Status;
-        let (status, wait, next) = match &error {
+        let (status, wait) = match &error {
             EngineError::NoSuchTrack { .. }
             | EngineError::NotInLibrary { .. }
             | EngineError::NoVector { .. }
@@ -250,58 +212,40 @@ impl From<EngineError> for Problem {
             | EngineError::Explore(ExploreError::UnknownArtist { .. })
             | EngineError::Library(
                 LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. },
-            ) => (Status::NOT_FOUND, None, Remedy::SeeTracks),
-            EngineError::Ambiguous { .. } => {
-                (Status::CONFLICT, None, "name one of them by its id".into())
-            }
+            ) => (Status::NOT_FOUND, None),
+            EngineError::Ambiguous { .. } => (Status::CONFLICT, None),
             EngineError::NoTags { .. }
             | EngineError::NoLabels
             | EngineError::NoHead { .. }
             | EngineError::Genre(GenreError::TooFew(_))
-            | EngineError::EmptyLibrary { .. } => (Status::CONFLICT, None, Remedy::AddMusic),
+            | EngineError::EmptyLibrary { .. } => (Status::CONFLICT, None),
             EngineError::SeedsCancel
             | EngineError::Genre(_)
             | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
-                (
-                    Status::UNPROCESSABLE_ENTITY,
-                    None,
-                    "change the query".into(),
-                )
+                (Status::UNPROCESSABLE_ENTITY, None)
             }
-            EngineError::Audio(AudioError::OtherRecording { .. }) => {
-                (Status::CONFLICT, None, Remedy::AddFile)
-            }
+            EngineError::Audio(AudioError::OtherRecording { .. }) => (Status::CONFLICT, None),
             EngineError::Audio(_)
             | EngineError::TooShort { .. }
             | EngineError::Silent { .. }
-            | EngineError::Features(_) => (
-                Status::UNPROCESSABLE_ENTITY,
-                None,
-                "send an audio file that voisin can read".into(),
-            ),
+            | EngineError::Features(_) => (Status::UNPROCESSABLE_ENTITY, None),
             // Damage stays until a copy is put back, so that a retry is of no use.
             EngineError::Library(
                 LibraryError::Damaged { .. }
                 | LibraryError::Dimension { .. }
                 | LibraryError::NotALibrary { .. },
-            ) => (Status::INTERNAL_SERVER_ERROR, None, Remedy::RestoreOrAdd),
+            ) => (Status::INTERNAL_SERVER_ERROR, None),
             EngineError::Library(_) | EngineError::Index(_) => {
-                (Status::SERVICE_UNAVAILABLE, Some(5), Remedy::Verify)
+                (Status::SERVICE_UNAVAILABLE, Some(5))
             }
             EngineError::Model { .. } | EngineError::Encoder(_) => {
-                (Status::SERVICE_UNAVAILABLE, Some(30), Remedy::SeeModels)
+                (Status::SERVICE_UNAVAILABLE, Some(30))
             }
-            _ => (
-                Status::INTERNAL_SERVER_ERROR,
-                None,
-                "please report it".into(),
-            ),
+            _ => (Status::INTERNAL_SERVER_ERROR, None),
         };
-        // The error's own next step is more specific than that of its kind.
-        let next = error.remedy().unwrap_or(next);
         Self {
             retry_after: wait,
-            ..Self::new(status, with_causes(&error), next)
+            ..Self::new(status, with_causes(&error), "")
         }
     }
 }
@@ -321,10 +265,9 @@ impl From<QuestionError> for Problem {
         match error {
             QuestionError::Refused(refused) => refused.into(),
             QuestionError::Engine(error) => error.into(),
-            QuestionError::NoCluster(_) | QuestionError::NothingFits => Self::not_found(
-                error.to_string(),
-                error.remedy().unwrap_or(Remedy::SeeTracks),
-            ),
+            QuestionError::NoCluster(_) | QuestionError::NothingFits => {
+                Self::not_found(error.to_string(), "")
+            }
             // The server's library is on this disk.
             QuestionError::LocalOnly(_) | QuestionError::Remote(_) => Self::fault(),
         }

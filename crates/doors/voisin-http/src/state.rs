@@ -22,7 +22,7 @@ use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
 use voisin_explore::KnnGraph;
-use voisin_library::{DATABASE, Library, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
+use voisin_library::{DATABASE, Library, OpenMode, SortBy, TrackFilter, TrackSet};
 
 /// SQLite's page cache of each engine, in KiB: small, since all read through the system's cache.
 const PAGE_CACHE: u32 = 4096;
@@ -58,12 +58,11 @@ pub struct RequestContext {
     followed: Option<(Version, u64)>,
 }
 
-/// Sorted tracks and search texts of one version of the library, cached because a search sends a request at each keystroke.
+/// Sorted tracks of one version of the library, cached because a search sends a request at each keystroke.
 #[derive(Clone, Default)]
 struct KnownListings {
     version: Option<Version>,
     sorted: Vec<(HowSorted, Arc<Vec<TrackId>>)>,
-    texts: Option<Arc<SearchTexts>>,
     /// Tracks that pass the last filters.
     matching: Vec<(TrackFilter, Arc<Option<TrackSet>>)>,
 }
@@ -254,14 +253,9 @@ impl State {
             Some((_, matching)) => Arc::clone(matching),
             None => Arc::new(context.engine.matching(&query.filter)?),
         };
-        if lists.texts.is_none() && !query.words.trim().is_empty() {
-            lists.texts = Some(Arc::new(library.lookup().search_texts()?));
-        }
-        let none = SearchTexts::default();
-        let texts = lists.texts.as_deref().unwrap_or(&none);
         let page = context
             .engine
-            .list_of(query, &sorted, texts, (*matching).as_ref())?;
+            .list_of(query, &sorted, (*matching).as_ref())?;
         // Not cached if the library has changed since the request began.
         if self.version()? == context.version {
             lists.sorted.retain(|(key, _)| *key != order);

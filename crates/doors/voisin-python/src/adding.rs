@@ -62,14 +62,11 @@ impl Adding {
         engine: &mut Engine,
         progress: Option<&Py<PyAny>>,
     ) -> Result<(Added, Option<PyErr>), EngineError> {
-        let library = engine.library();
-        let followed = library.files().followed_folders()?;
-        let links = Links::Below(&followed);
         let found = scan_without(
             &self.paths,
             &is_audio_candidate,
             &Exclusions::default(),
-            links,
+            Links::Inside,
         );
         let (embedder, model) = self.embedder.unzip();
         let run = AddRun {
@@ -117,14 +114,7 @@ impl Adding {
         };
         let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
         let report = on_threads(|| run.settle(engine, stored))?;
-        // For `voisin status`, until the next run over the same folders.
-        if !run.options.dry_run {
-            engine
-                .library_mut()
-                .files_mut()
-                .set_left_out(run.folders, &found.of_system)?;
-        }
-        let answer = AddAnswer::new(&report, &found.of_system);
+        let answer = AddAnswer::new(&report);
         Ok((Added { answer, failures }, raised))
     }
 }

@@ -7,7 +7,6 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use voisin_audio::AudioError;
-use voisin_base::remedy::{Remedy, with_next};
 use voisin_base::text::with_causes;
 use voisin_encoder::EncoderError;
 use voisin_engine::EngineError;
@@ -22,7 +21,7 @@ use voisin_questions::QuestionError;
 /// `ValueError` for invalid arguments, also for audio that cannot be read.
 pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     let error = error.into();
-    let text = advised(&error, error.remedy());
+    let text = with_causes(&error);
     // The file system first: its error may be the cause of the library's, and Python code
     // catches `OSError` for both.
     if let Some(kind) = kind_of_io(&error) {
@@ -46,8 +45,7 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             | LibraryError::BadVector { .. }
             | LibraryError::OtherModel { .. }
             | LibraryError::NoPath { .. }
-            | LibraryError::PathEncoding { .. }
-            | LibraryError::NothingBelow { .. },
+            | LibraryError::PathEncoding { .. },
         ) => PyValueError::new_err(text),
         // The call is valid: it may succeed later or on another
         // machine.
@@ -71,19 +69,13 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     }
 }
 
-/// The text of an error with its causes, and the next step.
-fn advised(error: &dyn Error, remedy: Option<Remedy>) -> String {
-    let text = with_causes(error);
-    remedy.map_or(text.clone(), |remedy| with_next(&text, &remedy.to_string()))
-}
-
 /// Converts an error of a query to an exception.
 pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
     let error = match error.into() {
         QuestionError::Engine(error) => return raised(error),
         other => other,
     };
-    let text = advised(&error, error.remedy());
+    let text = with_causes(&error);
     PyValueError::new_err(text)
 }
 

@@ -11,7 +11,6 @@ use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use voisin_audio::{AnalysedFile, AudioError};
-use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_engine::analysed_files;
 use voisin_http::cached::Validator;
@@ -117,7 +116,11 @@ fn gone(error: AudioError) -> Problem {
     let reason = match error {
         AudioError::OtherRecording { .. } => {
             let detail = "the file of this track is not the one that was analysed";
-            return Problem::new(StatusCode::CONFLICT, detail, Remedy::AddFile);
+            return Problem::new(
+                StatusCode::CONFLICT,
+                detail,
+                "run \"voisin add\" on it first",
+            );
         }
         AudioError::NotAFile { .. } => "its path is not a file".to_owned(),
         AudioError::NotFound { .. } => "it is no longer where it was".to_owned(),

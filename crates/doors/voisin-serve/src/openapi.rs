@@ -187,7 +187,7 @@ pub(super) static ROUTES: [Route; 29] = [
     route(
         "get",
         "/suspects",
-        "Labels that look wrong, a page at a time; as `voisin suspects`.",
+        "Labels that look wrong, a page at a time; as `voisin labels suspects`.",
     )
     .asks(of_query::<Paged<Suspects>>)
     .answers(answer_of::<ByTrack<SuspectJson>>),

@@ -164,7 +164,7 @@ impl ParquetInput {
         check_model(&model).map_err(|problem| EngineError::ForeignModel {
             place: path.display().to_string(),
             problem,
-            next: "write the file again".into(),
+            next: "write the file again",
         })?;
         Ok(model)
     }

@@ -1,6 +1,5 @@
 //! Errors of a library in a database.
 
-use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
 use voisin_library::LibraryError;
 use voisin_questions::{LocalOnly, QuestionError, RemoteError};
@@ -55,7 +54,7 @@ pub enum BackendError {
         command: &'static str,
     },
     /// There are no tables of voisin.
-    #[error("{place} holds no library")]
+    #[error("{place} holds no library: \"voisin push --to {place}\" sends one")]
     NoLibrary {
         /// The address, without a password.
         place: String,
@@ -82,7 +81,7 @@ pub enum BackendError {
     },
     /// Tables for vectors of another length.
     #[error(
-        "the tables of {place} are for vectors of {found} numbers, those of this library have {expected}"
+        "the tables of {place} are for vectors of {found} numbers, those of this library have {expected}: voisin push --print-ddl prints tables for them"
     )]
     OtherTables {
         /// The address, without a password.
@@ -168,20 +167,6 @@ pub enum BackendError {
     Io(#[from] std::io::Error),
 }
 
-impl BackendError {
-    /// The next step, if the message does not contain it.
-    pub fn remedy(&self) -> Option<Remedy> {
-        match self {
-            Self::NoLibrary { place } => Some(Remedy::Push(place.clone())),
-            Self::LocalOnly(reason) => reason.remedy(),
-            Self::OtherTables { .. } => Some(Remedy::OtherTables),
-            Self::Library(error) => error.remedy(),
-            Self::Engine(error) => error.remedy(),
-            _ => None,
-        }
-    }
-}
-
 impl From<BackendError> for QuestionError {
     fn from(error: BackendError) -> Self {
         match error {
@@ -189,7 +174,6 @@ impl From<BackendError> for QuestionError {
             BackendError::Library(error) => error.into(),
             BackendError::LocalOnly(reason) => reason.into(),
             error => RemoteError {
-                remedy: error.remedy(),
                 source: error.into(),
             }
             .into(),

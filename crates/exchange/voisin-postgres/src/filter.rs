@@ -32,9 +32,6 @@ pub(super) fn conditions(
     if !filter.composers.is_empty() {
         return Err(LocalOnly::Composer.into());
     }
-    if !filter.patterns.is_empty() {
-        return Err(LocalOnly::Regex.into());
-    }
     let genres = |names: &[String]| {
         taxonomy
             .named(names)

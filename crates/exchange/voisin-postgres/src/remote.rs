@@ -13,8 +13,7 @@ use voisin_base::track::TrackId;
 use voisin_engine::{Engine, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use voisin_library::scan;
 use voisin_library::{
-    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, TrackFilter, fold,
-    path_to_bytes, stored_path,
+    FilterSql, FilterValue, NameOf, OpenMode, TrackFilter, fold, path_to_bytes, stored_path,
 };
 use voisin_questions::{Filters, LocalOnly, QuestionError, RemoteLibrary};
 
@@ -131,8 +130,7 @@ impl Remote {
         self.fetch_ids(ids)?;
         let library = self.engine.library();
         let matching = self.engine.matching(&query.filter)?;
-        let with_words = has_words
-            .then(|| Ok::<_, LibraryError>(library.lookup().search_texts()?.with(&query.words)));
+        let with_words = has_words.then(|| library.lookup().tracks_with_words(&query.words));
         let with_words = with_words.transpose()?;
         let mut fitting = Vec::with_capacity(ids.len());
         for &id in ids {
@@ -350,9 +348,7 @@ impl RemoteLibrary for Remote {
             limit: query.limit,
             ..TrackQuery::default()
         };
-        let page = self
-            .engine
-            .list_of(&found, &ids, &SearchTexts::default(), None)?;
+        let page = self.engine.list_of(&found, &ids, None)?;
         let total = if is_last {
             ids.len()
         } else {

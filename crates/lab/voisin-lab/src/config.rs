@@ -212,7 +212,7 @@ impl Config {
         if !run.is_dir() {
             return Err(LabError::run(
                 run,
-                "no such folder; voisin train classifier makes one",
+                "no such folder; voisin lab train makes one",
             ));
         }
         let path = run.join("config.toml");

@@ -153,7 +153,7 @@ pub struct ClassCounts {
     pub parts: [usize; 3],
 }
 
-/// Everything that `voisin dataset` prints.
+/// Everything that `voisin lab data` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Overview {
     /// `KIND:PATH` with its options.

@@ -246,7 +246,7 @@ impl Report {
             };
             return Err(LabError::run(
                 run,
-                format!("{what}; voisin train classifier makes one"),
+                format!("{what}; voisin lab train makes one"),
             ));
         }
         let bytes = regular_file::read(&path, 64 << 20).map_err(LabError::io(&path))?;

@@ -23,13 +23,13 @@ const V1: u64 = 128;
 
 /// The tags after the audio of an MP3.
 #[derive(Default)]
-pub(super) struct Trailing {
+pub(crate) struct Trailing {
     /// Position and bytes of each APE tag, from its header, or its first item if it has none, to the end of its footer.
     pub(super) ape: Vec<(u64, Vec<u8>)>,
     /// The `ID3v1` tag.
     pub(super) v1: Option<Vec<u8>>,
     /// Where the audio ends.
-    pub(super) audio: u64,
+    pub(crate) audio: u64,
 }
 
 /// As [`id3::find`], and the tag at the end of a file, which has a footer (ID3 2.4 structure, 3.4). That one is read
@@ -66,7 +66,7 @@ pub(super) fn find_id3(file: &mut File) -> io::Result<id3::Id3Tags> {
 
 /// Finds the tags at a file's end: `ID3v1`, APE and `Lyrics3v2`, in any order. An APE tag beyond [`id3::MOST`] bytes or
 /// [`id3::TAGS`] tags is not read, and counts as audio with everything before it.
-pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
+pub(crate) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
     let mut found = Trailing {
         audio: file.metadata()?.len(),
         ..Trailing::default()

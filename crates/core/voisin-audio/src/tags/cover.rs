@@ -4,15 +4,15 @@
 //! pictures in those tags are read from tags of pictures alone.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use lofty::config::{ParseOptions, ParsingMode};
 use lofty::file::{FileType, TaggedFileExt};
 use lofty::picture::{Picture, PictureType};
 use lofty::probe::Probe;
 use lofty::tag::Tag;
 
-use super::read::{options, padded_file};
 use super::{ape, id3};
 use crate::AudioError;
 use crate::fill::read_up_to;
@@ -21,6 +21,19 @@ use crate::source::open;
 
 /// Most bytes of a picture.
 const MOST_OF_A_PICTURE: usize = 12 << 20;
+
+fn options() -> ParseOptions {
+    let mut options = ParseOptions::new();
+    options
+        .read_properties(false)
+        .parsing_mode(ParsingMode::Relaxed)
+}
+
+/// A file of an `ID3v2` tag, padded for readers that search for tags at the end.
+fn padded_file(mut tag: Vec<u8>) -> Cursor<Vec<u8>> {
+    tag.resize(tag.len() + 256, 0);
+    Cursor::new(tag)
+}
 
 /// The front cover, else the first picture.
 pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
@@ -40,7 +53,7 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
 
 /// The pictures of a file. Those in `ID3v2` tags are read from a copy of each, the others from the file without them.
 fn pictures(file: File, found: &id3::Id3Tags) -> Vec<Picture> {
-    let options = options().read_cover_art(true);
+    let options = options();
     let mut room = id3::MOST;
     let plain: Vec<u8> = found
         .tags

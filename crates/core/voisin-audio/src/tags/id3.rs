@@ -1,9 +1,9 @@
 //! `ID3v2` tags in a file: their positions and frames.
 //!
 //! Chapters may be nested so deep that a recursive parser overflows its stack, which ends the
-//! process, and compressed frames inflate to any size. So lofty never parses a file's own tag, but
-//! one [`assembled`] of the frames that voisin reads, which are not nested, not compressed, and
-//! within [`MOST`].
+//! process, and compressed frames inflate to any size. So no other parser reads a file's own tag:
+//! frames are read one by one, or those of pictures in a tag [`assembled`] of them, within
+//! [`MOST`].
 //!
 //! For: finding, splitting and assembling tags. Not for: the meaning of their frames (`id3_texts`,
 //! `cover`), or editing (`frames`).
@@ -13,15 +13,14 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
+use super::texts::{chunks, little_size};
 use super::values::MOST_TEXTS;
-use crate::fill::read_up_to;
+use crate::fill::{big, read_up_to};
 
 /// Most bytes of all tags of a file together, raw and inflated.
 pub(super) const MOST: usize = 64 << 20;
 /// Most tags of one kind that are read; a file has one, or two if a program missed the first.
 pub(super) const TAGS: usize = 64;
-/// Most chunks of a WAV or AIFF file that are read.
-const CHUNKS: usize = 1024;
 /// Bytes at the start of a file that are searched for a tag.
 const JUNK: u64 = 1024;
 /// Bytes of a tag's header, of its footer, and of a frame's header (6 in `ID3v2.2`).
@@ -74,9 +73,15 @@ pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
     file.seek(SeekFrom::Start(0))?;
     let n = read_up_to(file, &mut head)?;
     match (&head[..4], &head[8..]) {
-        (b"RIFF", b"WAVE") if n == 12 => in_chunks(file, length, false, &mut room, &mut found)?,
-        (b"FORM", b"AIFF" | b"AIFC") if n == 12 => {
-            in_chunks(file, length, true, &mut room, &mut found)?;
+        (b"RIFF", b"WAVE") | (b"FORM", b"AIFF" | b"AIFC") if n == 12 => {
+            let number = if head[0] == b'R' { little_size } else { big };
+            for (name, at, size) in chunks(file, 12, 4, number)? {
+                // Programs write the name either way.
+                if matches!(&name, b"ID3 " | b"id3 ") {
+                    found.chunks.push(at - 8);
+                    read_tag(file, at, length.min(at + size), &mut room, &mut found)?;
+                }
+            }
         }
         _ => {
             let mut at = first_tag(file)?;
@@ -148,43 +153,6 @@ pub(super) fn read_tag(
     }
     // No audio follows a tag that reaches the end of the file.
     Ok((end < length).then_some(end))
-}
-
-/// The tags in the chunks of a WAV (`big` false) or AIFF file.
-fn in_chunks(
-    file: &mut File,
-    length: u64,
-    big: bool,
-    room: &mut usize,
-    found: &mut Id3Tags,
-) -> io::Result<()> {
-    let mut position = 12;
-    for _ in 0..CHUNKS {
-        let mut chunk = [0; 8];
-        file.seek(SeekFrom::Start(position))?;
-        if read_up_to(file, &mut chunk)? < 8 {
-            break;
-        }
-        let size = [chunk[4], chunk[5], chunk[6], chunk[7]];
-        let size = u64::from(if big {
-            u32::from_be_bytes(size)
-        } else {
-            u32::from_le_bytes(size)
-        });
-        // Programs write the name either way.
-        if matches!(&chunk[..4], b"ID3 " | b"id3 ") {
-            found.chunks.push(position);
-            read_tag(
-                file,
-                position + 8,
-                length.min(position + 8 + size),
-                room,
-                found,
-            )?;
-        }
-        position += 8 + size + (size & 1);
-    }
-    Ok(())
 }
 
 /// The tag's version, and the content of the frames for whose name `wanted` returns a size limit (bytes), at most

@@ -3,7 +3,7 @@
 //! For: a fixed set of fields, spelt as in the file, from any container. Not for: the meaning of genres or
 //! licences (`genre`, `library`), lyrics, or tags that voisin does not use.
 
-mod ape;
+pub(crate) mod ape;
 mod comments;
 mod copy;
 mod cover;
@@ -17,7 +17,6 @@ mod ogg;
 mod parts;
 mod patch;
 mod read;
-mod riff;
 mod texts;
 mod values;
 mod write;

@@ -4,12 +4,9 @@
 //! text (`values`), pictures (`cover`).
 
 use std::collections::HashSet;
-use std::io::{self, Cursor};
+use std::io;
 use std::path::Path;
 
-use lofty::config::{ParseOptions, ParsingMode};
-use lofty::file::{FileType, TaggedFileExt};
-use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
 
 use super::values::{
@@ -19,20 +16,6 @@ use super::{TrackTags, ape, id3, id3_texts, texts};
 use crate::AudioError;
 use crate::guard::guard;
 use crate::source::open;
-
-pub(super) fn options() -> ParseOptions {
-    let mut options = ParseOptions::new();
-    options
-        .read_properties(false)
-        .read_cover_art(false)
-        .parsing_mode(ParsingMode::Relaxed)
-}
-
-/// A file of an `ID3v2` tag, padded for readers that search for tags at the end.
-pub(super) fn padded_file(mut tag: Vec<u8>) -> Cursor<Vec<u8>> {
-    tag.resize(tag.len() + 256, 0);
-    Cursor::new(tag)
-}
 
 pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
@@ -48,7 +31,9 @@ pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
         // The richest first, since the first that has a value counts: the format's own, ID3v2, all
         // others.
         let rest = all.split_off(rank_of_id3(&all));
-        all.extend(id3_tags(&found));
+        let mut room = id3::MOST;
+        let id3 = found.tags.iter();
+        all.extend(id3.map(|tag| id3_texts::tag(tag, &mut room)));
         all.extend(rest);
         let mut read = from_all(&all, is_opus);
         if read.replay_gain.is_none() {
@@ -66,17 +51,6 @@ pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
 fn rank_of_id3(others: &[Tag]) -> usize {
     let is_own = |tag: &&Tag| matches!(tag.tag_type(), TagType::VorbisComments | TagType::Mp4Ilst);
     others.iter().take_while(is_own).count()
-}
-
-/// A file's `ID3v2` tags, in file order.
-fn id3_tags(found: &id3::Id3Tags) -> Vec<Tag> {
-    let mut room = id3::MOST;
-    let read = |tag: &Vec<u8>| {
-        let plain = padded_file(id3_texts::plain(tag, &mut room));
-        let probe = Probe::with_file_type(plain, FileType::Mpeg).options(options());
-        probe.read().map(|file| file.tags().to_vec()).ok()
-    };
-    found.tags.iter().filter_map(read).flatten().collect()
 }
 
 /// Merges the tags of a file, which fill each other's gaps.

@@ -11,7 +11,7 @@ use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
 use super::values::{MOST_TEXTS, gain_of_itunes, is_original_date};
-use super::{ape, comments, flac, id3, mp4, ogg, riff};
+use super::{ape, comments, flac, id3, mp4, ogg};
 use crate::fill::{big, read_up_to};
 use crate::mkv;
 
@@ -129,7 +129,7 @@ pub(super) fn other_key(name: &str) -> Option<ItemKey> {
 
 /// Fields that lofty maps wrongly: a text with track number and total counts as the total in some kinds of tags; a
 /// recording's date has two names, in any case, and a prefix in movies.
-fn key(name: &str) -> Option<ItemKey> {
+pub(super) fn key(name: &str) -> Option<ItemKey> {
     if is_original_date(name.rsplit(':').next().unwrap_or_default()) {
         return Some(ItemKey::OriginalReleaseDate);
     }
@@ -184,33 +184,51 @@ fn of_ogg(packet: &[u8]) -> NamedTexts {
 
 fn of_riff(file: &mut File) -> io::Result<NamedTexts> {
     let mut texts = Vec::new();
-    let mut left = id3::MOST;
-    for chunk in riff::chunks(file).unwrap_or_default() {
-        if chunk.name != *b"LIST" {
-            continue;
-        }
-        let list = chunk.read(file)?.unwrap_or_default();
-        if !list.starts_with(b"INFO") {
-            continue;
-        }
+    let mut left = id3::MOST as u64;
+    for (name, at, size) in chunks(file, 12, 4, little_size)? {
         // Within the limits of all tags together.
-        let Some(rest) = left
-            .checked_sub(list.len())
-            .filter(|_| texts.len() < MOST_TEXTS)
-        else {
+        if name != *b"LIST" || size > left || texts.len() >= MOST_TEXTS {
             continue;
-        };
-        left = rest;
-        let (items, _) = riff::follow(&list);
-        texts.extend(items.iter().map(|item| {
-            let name = String::from_utf8_lossy(&list[item.start..item.start + 4]);
-            (
-                name.into_owned(),
-                until_nul(&list[item.start + 8..item.end]),
-            )
-        }));
+        }
+        left -= size;
+        texts.extend(info_texts(&bytes(file, at, size)?));
     }
     Ok(texts)
+}
+
+pub(super) fn little_size(bytes: &[u8]) -> u64 {
+    ape::little(bytes).into()
+}
+
+/// The texts of a list up to an invalid one ("Multimedia Programming Interface and Data Specifications 1.0", IBM and
+/// Microsoft, 1991).
+fn info_texts(list: &[u8]) -> NamedTexts {
+    let end_of = |at: usize| {
+        let end = at + 8 + ape::little(list.get(at + 4..at + 8)?) as usize;
+        (end <= list.len()).then_some(end)
+    };
+    let is_text =
+        |at: usize| end_of(at).is_some() && list[at..at + 4].iter().all(u8::is_ascii_alphanumeric);
+    let mut texts = Vec::new();
+    let mut at = if list.starts_with(b"INFO") {
+        4
+    } else {
+        list.len()
+    };
+    while texts.len() < MOST_TEXTS
+        && let Some(end) = end_of(at)
+    {
+        let name = String::from_utf8_lossy(&list[at..at + 4]).into_owned();
+        texts.push((name, until_nul(&list[at + 8..end])));
+        // Some programs write no pad byte, so that the next text follows at once.
+        let padded = end + (end - at) % 2;
+        at = if is_text(end) && !is_text(padded) {
+            end
+        } else {
+            padded
+        };
+    }
+    texts
 }
 
 fn until_nul(bytes: &[u8]) -> Vec<u8> {
@@ -220,7 +238,7 @@ fn until_nul(bytes: &[u8]) -> Vec<u8> {
 
 fn of_aiff(file: &mut File) -> io::Result<NamedTexts> {
     const TEXTS: [&[u8; 4]; 4] = [b"NAME", b"AUTH", b"(c) ", b"ANNO"];
-    let chunks = chunks(file, 12, 4)?;
+    let chunks = chunks(file, 12, 4, big)?;
     let mut texts = Vec::new();
     for (name, at, size) in chunks {
         if TEXTS.contains(&&name) {
@@ -238,7 +256,7 @@ fn of_aiff(file: &mut File) -> io::Result<NamedTexts> {
 /// NUL-terminated names and values (Apple's Core Audio Format, "Information Chunk").
 fn of_caf(file: &mut File) -> io::Result<NamedTexts> {
     let mut texts = Vec::new();
-    for (name, at, size) in chunks(file, 8, 8)? {
+    for (name, at, size) in chunks(file, 8, 8, big)? {
         if &name != b"info" {
             continue;
         }
@@ -268,7 +286,13 @@ fn of_caf(file: &mut File) -> io::Result<NamedTexts> {
 ///
 /// - `start`: position of the first one
 /// - `width`: bytes of a size; chunks with sizes of four bytes begin at even positions
-fn chunks(file: &mut File, start: u64, width: usize) -> io::Result<Vec<([u8; 4], u64, u64)>> {
+/// - `number`: reads a size
+pub(super) fn chunks(
+    file: &mut File,
+    start: u64,
+    width: usize,
+    number: fn(&[u8]) -> u64,
+) -> io::Result<Vec<([u8; 4], u64, u64)>> {
     const MOST: usize = 1024;
     let length = file.metadata()?.len();
     let mut found = Vec::new();
@@ -278,7 +302,7 @@ fn chunks(file: &mut File, start: u64, width: usize) -> io::Result<Vec<([u8; 4],
         let Some((name, size)) = head.split_first_chunk() else {
             break;
         };
-        let size = big(size);
+        let size = number(size);
         let body = at + head.len() as u64;
         found.push((*name, body, size));
         let padding = if width == 4 { size & 1 } else { 0 };

@@ -14,12 +14,11 @@ use super::vote::{Voters, vote_options};
 use crate::parts::EngineGenres;
 use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
-use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    Familiarity, GenreError, GenreModel, LabelCount, PredictOptions, Priors, UnknownReason,
-    VoteOptions, Votes, is_steady,
+    Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, PredictOptions, Priors,
+    UnknownReason, VoteOptions, Votes, is_steady,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -93,17 +92,6 @@ pub enum Retraining {
 }
 
 impl GenreNews {
-    /// The next step.
-    pub fn remedy(&self) -> Option<Remedy> {
-        match self {
-            Self::NoHead(labels) => Some(train_on(labels.as_ref())),
-            Self::OtherLabels { requested, .. } => Some(train_on(Some(requested))),
-            Self::UnusableHead(error) => error.remedy(),
-            Self::FirstGuess(_) | Self::NoMethod { .. } => Some(Remedy::GiveGenres),
-            _ => None,
-        }
-    }
-
     /// Whether it is a problem that the user can fix.
     pub fn is_warning(&self) -> bool {
         matches!(
@@ -120,7 +108,11 @@ impl GenreNews {
 impl std::fmt::Display for GenreNews {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoHead(_) => f.write_str("no trained head yet: the neighbours vote alone"),
+            Self::NoHead(labels) => write!(
+                f,
+                "no trained head yet: the neighbours vote alone; {}",
+                train_on(labels.as_ref())
+            ),
             Self::ShareForPrecision(share) => write!(
                 f,
                 "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
@@ -129,7 +121,8 @@ impl std::fmt::Display for GenreNews {
             Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
             Self::OtherLabels { requested, trained } => write!(
                 f,
-                "the head was trained on labels from {trained}, not from {requested}: the neighbours vote alone"
+                "the head was trained on labels from {trained}, not from {requested}: the neighbours vote alone; {}",
+                train_on(Some(requested))
             ),
             Self::LabelsChanged { share, outcome } => {
                 write!(
@@ -153,7 +146,7 @@ impl std::fmt::Display for GenreNews {
             Self::FirstGuess(labelled) => {
                 write!(
                     f,
-                    "a first guess from the model's tags, not your own genres: {}",
+                    "a first guess from the model's tags, not your own genres: {}; {GIVE_GENRES}",
                     labelled.shortage()
                 )
             }
@@ -164,7 +157,7 @@ impl std::fmt::Display for GenreNews {
                 );
                 write!(
                     f,
-                    "no genre can be predicted: {}; no first guess: {problem}",
+                    "no genre can be predicted: {}; no first guess: {problem}; {GIVE_GENRES}",
                     labelled.shortage()
                 )
             }
@@ -283,10 +276,9 @@ fn no_head(options: &ClassifyOptions) -> EngineError {
 }
 
 /// - `labels`: the requested source, if any
-fn train_on(labels: Option<&LabelSource>) -> Remedy {
-    labels.map_or(Remedy::TrainGenres, |labels| {
-        Remedy::TrainGenresOn(labels.to_string())
-    })
+fn train_on(labels: Option<&LabelSource>) -> String {
+    let from = labels.map_or(String::new(), |labels| format!(" --label-from {labels}"));
+    format!("\"voisin train genre{from}\" trains one")
 }
 
 impl Labelled {
@@ -324,7 +316,7 @@ impl Labelled {
             tell(GenreNews::NoHead(options.labels.clone()));
             return Ok(Ok(Self::near(near, options)));
         }
-        let tracks = match engine.genres().labelled_tracks(&source, &GroupBy::Artist) {
+        let tracks = match engine.genres().labelled_tracks(&source, GroupBy::Artist) {
             Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
@@ -445,7 +437,7 @@ impl Labelled {
             Voters::All(tracks) => Ok(tracks.seeds()),
             Voters::Near(_) => Ok(engine
                 .genres()
-                .labelled_tracks(&LabelSource::Tags, &GroupBy::Track)?
+                .labelled_tracks(&LabelSource::Tags, GroupBy::Track)?
                 .seeds()),
         }
     }

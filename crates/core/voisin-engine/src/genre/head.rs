@@ -58,13 +58,13 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
     ) -> Result<(GenreHead, LabelledTracks), EngineError> {
         // Absolute, because it is stored with the head, which may be trained again from another folder.
         let source = source.absolute();
-        let tracks = self.labelled_tracks(&source, &GroupBy::Artist)?;
+        let tracks = self.labelled_tracks(&source, GroupBy::Artist)?;
         Ok((self.fit_genre(&tracks, &source, options)?, tracks))
     }
 
     /// Trains a head again with the same options, after a change of the model.
     pub fn renew_genre_head(&self, head: &GenreHead) -> Result<GenreHead, EngineError> {
-        let tracks = self.labelled_tracks(&head.source(), &GroupBy::Artist)?;
+        let tracks = self.labelled_tracks(&head.source(), GroupBy::Artist)?;
         self.retrain_genre(head, &tracks)
     }
 

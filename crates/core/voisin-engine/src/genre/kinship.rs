@@ -15,7 +15,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         source: &LabelSource,
         options: &KinshipOptions,
     ) -> Result<Kinship, EngineError> {
-        let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
+        let tracks = self.labelled_tracks(source, GroupBy::Artist)?;
         Ok(kinship(&tracks.set(), options)?)
     }
 
@@ -25,7 +25,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         source: &LabelSource,
         options: &FitOptions,
     ) -> Result<Vec<Suspect>, EngineError> {
-        let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
+        let tracks = self.labelled_tracks(source, GroupBy::Artist)?;
         Ok(suspects(&tracks.set(), options)?)
     }
 }

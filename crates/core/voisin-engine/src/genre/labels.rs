@@ -30,9 +30,8 @@ pub enum LabelSource {
     Tags,
     /// The name of a file's folder.
     Folder,
-    /// A CSV file (tab-separated if it ends in `.tsv`) with the columns `path` (or `file`), `mbid`, or both, and `genre`.
-    /// An absolute path is that file; a relative one is every file whose path ends with it; an `mbid` is every track whose
-    /// tags have this id of a recording at `MusicBrainz`.
+    /// A CSV file (tab-separated if it ends in `.tsv`) with the columns `path` (or `file`) and `genre`. An absolute path is
+    /// that file; a relative one is every file whose path ends with it.
     File(PathBuf),
 }
 
@@ -71,45 +70,13 @@ impl LabelSource {
 }
 
 /// Groups of tracks that must not be on both sides of a split.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GroupBy {
     /// Tracks of one artist; without an artist, those of one album, and without an album single tracks.
     #[default]
     Artist,
-    /// Tracks of one album of one artist.
-    Album,
-    /// Tracks in one folder.
-    Folder,
     /// Single tracks.
     Track,
-    /// Groups in a CSV file with the columns `path` (or `file`), `mbid`, or both, and `group`.
-    File(PathBuf),
-}
-
-impl std::str::FromStr for GroupBy {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "artist" => Self::Artist,
-            "album" => Self::Album,
-            "folder" => Self::Folder,
-            "track" => Self::Track,
-            path => Self::File(PathBuf::from(path)),
-        })
-    }
-}
-
-impl std::fmt::Display for GroupBy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Artist => f.pad("artist"),
-            Self::Album => f.pad("album"),
-            Self::Folder => f.pad("folder"),
-            Self::Track => f.pad("track"),
-            Self::File(path) => f.pad(&path.to_string_lossy()),
-        }
-    }
 }
 
 /// Facts of a track to show to a user.
@@ -267,7 +234,7 @@ impl<'a> Labeller<'a> {
         library: &Library,
     ) -> Result<Self, EngineError> {
         let table = match source {
-            LabelSource::File(file) => Some(PathTable::of_library(file, "genre", library)?),
+            LabelSource::File(file) => Some(PathTable::read(file)?),
             LabelSource::Tags | LabelSource::Folder => None,
         };
         Ok(Self {
@@ -291,7 +258,7 @@ impl<'a> Labeller<'a> {
     fn of_source(&mut self, track: &Track) -> Vec<Genre> {
         let texts: Vec<String> = match (self.source, &mut self.table) {
             (LabelSource::Tags, _) => return self.taxonomy.parse(&track.tags.genres),
-            (_, Some(table)) => table.of(paths(track), track.tags.mbid.as_deref()),
+            (_, Some(table)) => table.of(paths(track)),
             _ => {
                 // a folder's name is one genre, whatever signs are in it
                 let names = paths(track).filter_map(|path| path.parent()?.file_name());
@@ -389,13 +356,8 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
     pub fn labelled_tracks(
         &self,
         source: &LabelSource,
-        group_by: &GroupBy,
+        group_by: GroupBy,
     ) -> Result<LabelledTracks, EngineError> {
-        // Read before the vectors, so that a mistake in it is reported at once.
-        let mut group_table = match group_by {
-            GroupBy::File(file) => Some(PathTable::of_library(file, "group", &self.library)?),
-            _ => None,
-        };
         let vectors = self.library.vectors()?;
         if vectors.ids.is_empty() {
             return Err(EngineError::EmptyLibrary {
@@ -413,22 +375,9 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
                 return Ok(());
             };
             labels[row] = genres;
-            let alone = || group_of_one(&track);
             let key = match group_by {
                 GroupBy::Artist => artist_group(&track),
-                GroupBy::Album => album_group(&track),
-                GroupBy::Folder => track
-                    .path
-                    .parent()
-                    .map_or_else(alone, |p| p.to_string_lossy().into_owned()),
-                GroupBy::Track => alone(),
-                GroupBy::File(_) => group_table
-                    .as_mut()
-                    .and_then(|table| {
-                        let groups = table.of(paths(&track), track.tags.mbid.as_deref());
-                        groups.into_iter().find(|group| !group.is_empty())
-                    })
-                    .unwrap_or_else(alone),
+                GroupBy::Track => group_of_one(&track),
             };
             members.entry(key).or_default().push(row);
             facts[row] = Some(TrackDisplay::of(&track));
@@ -437,10 +386,6 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         // Ordered by name, so that folds do not depend on the ids of tracks.
         for (group, rows) in members.into_values().enumerate() {
             rows.into_iter().for_each(|row| groups[row] = group);
-        }
-        // An error if no line matched a track.
-        if let Some(table) = &group_table {
-            table.unused()?;
         }
         if labels.iter().all(Vec::is_empty) {
             return Err(EngineError::NoLabels);

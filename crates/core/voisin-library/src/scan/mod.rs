@@ -6,17 +6,14 @@
 //! (`voisin-engine`).
 
 mod exclude;
-mod followed;
 pub mod playlist;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use walkdir::{DirEntry, WalkDir};
 
 use super::paths;
@@ -25,13 +22,26 @@ use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, is_playlist};
 use voisin_base::path_matching::PathFinder;
-use voisin_base::system_folders;
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
 const LARGEST_PLAYLIST: u64 = 64 << 20;
 
 /// Files of these names exclude a folder and all below it.
 const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
+
+/// Bins, snapshots and metadata of Synology, QNAP, `NetApp`, Windows, macOS and Linux, in lower case; others are hidden.
+const SYSTEM_FOLDERS: [&str; 10] = [
+    "#recycle",
+    "#snapshot",
+    "@eadir",
+    "@recycle",
+    "@recently-snapshot",
+    "~snapshot",
+    "$recycle.bin",
+    "system volume information",
+    "__macosx",
+    "lost+found",
+];
 
 /// The result of a scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,17 +51,6 @@ pub struct Scan {
     pub files: Vec<FileRecord>,
     /// Paths that could not be read.
     pub problems: Vec<ScanProblem>,
-    /// Folders left out because of `.notmusic` or `.nomedia`.
-    pub skipped_folders: Vec<PathBuf>,
-    /// Files and folders left out because of a pattern.
-    pub excluded: Vec<PathBuf>,
-    /// Bins, snapshots and system folders with audio files in them, which were left out.
-    #[doc(hidden)]
-    pub of_system: Vec<SystemFolder>,
-    /// Comments in an [`IGNORE_FILE`] that look like patterns.
-    pub idle_patterns: Vec<ScanProblem>,
-    /// Files below folders that were skipped because their names have no extension (`01. Song`). They may be audio.
-    pub unnamed: Vec<PathBuf>,
     /// Links below folders that lead out of them, which were not followed.
     pub leading_out: Vec<PathBuf>,
     /// The folders that were walked, in stored form: files of the library below them that this scan
@@ -59,42 +58,22 @@ pub struct Scan {
     pub roots: Vec<PathBuf>,
 }
 
-/// Which links below a folder are followed. A folder argument may itself be a link, and links that stay below it are
-/// always followed.
-#[derive(Debug, Clone, Copy)]
-pub enum Links<'a> {
+/// Which links below a folder are followed. A folder argument may itself be a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
     /// All of them.
     All,
-    /// Of links that lead out of the folder only those below these folders (in stored form): else anyone who can write
-    /// into a folder could add any file of the disk.
-    Below(&'a [PathBuf]),
+    /// Those that stay below the folder: else anyone who can write into it could add any file of the disk.
+    Inside,
 }
 
-impl Links<'_> {
+impl Links {
     /// Whether a link is followed.
     ///
     /// - `root`: the folder argument, free of links
     fn follow(self, link: &Path, root: &Path) -> bool {
-        match self {
-            Self::All => true,
-            Self::Below(folders) => {
-                folders.iter().any(|folder| link.starts_with(folder))
-                    || dunce::canonicalize(link).is_ok_and(|target| target.starts_with(root))
-            }
-        }
+        self == Self::All || dunce::canonicalize(link).is_ok_and(|target| target.starts_with(root))
     }
-}
-
-/// A system folder that was left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SystemFolder {
-    /// The folder.
-    #[serde(with = "crate::record::path_form")]
-    pub folder: PathBuf,
-    /// Audio files below it.
-    pub files: u64,
-    /// Whether counting stopped early, so that there may be more files.
-    pub is_more: bool,
 }
 
 /// A path that could not be read, and why.
@@ -109,7 +88,7 @@ pub struct ScanProblem {
 /// Finds the audio files that `arguments` stand for.
 ///
 /// - A folder is walked with all below it; all links are followed, no folder twice. Left out are hidden files and
-///   folders, folders with a `.notmusic` or `.nomedia`, and bins, snapshots and system folders ([`system_folders`]),
+///   folders, folders with a `.notmusic` or `.nomedia`, and bins, snapshots and system folders,
 ///   unless they are arguments themselves. Of its files those are taken that `is_audio` accepts by name.
 /// - A playlist (m3u, m3u8) stands for the files it lists, relative to its own folder.
 /// - Any other file is taken, whatever its name.
@@ -126,7 +105,7 @@ pub fn scan_without(
     arguments: &[PathBuf],
     is_audio: &dyn Fn(&Path) -> bool,
     exclusions: &Exclusions,
-    links: Links<'_>,
+    links: Links,
 ) -> Scan {
     let mut scanner = Scanner {
         scan: Scan::default(),
@@ -139,11 +118,6 @@ pub fn scan_without(
     for argument in arguments {
         scanner.argument(argument);
     }
-    let Scan {
-        roots, of_system, ..
-    } = &mut scanner.scan;
-    // A folder that is an argument itself is not left out.
-    of_system.retain(|left_out| !roots.contains(&left_out.folder));
     scanner.scan
 }
 
@@ -174,7 +148,7 @@ struct Scanner<'a> {
     folders: HashSet<PathBuf>,
     is_audio: &'a dyn Fn(&Path) -> bool,
     exclusions: &'a Exclusions,
-    links: Links<'a>,
+    links: Links,
 }
 
 impl Scanner<'_> {
@@ -226,22 +200,13 @@ impl Scanner<'_> {
         }
     }
 
-    /// Whether an entry is a folder or audio.
-    fn is_of_interest(&self, entry: &DirEntry) -> bool {
-        entry.file_type().is_dir() || (self.is_audio)(entry.path())
-    }
-
     fn folder(&mut self, path: &Path) {
         let root = match dunce::canonicalize(path) {
             Ok(root) => root,
             Err(error) => return self.problem(path, &error),
         };
-        // Two folder sets, because the closure below borrows one while files are being taken.
-        let mut visited = std::mem::take(&mut self.folders);
-        let mut skipped = Vec::new();
         let mut ignored = Ignored::below(&root, self.exclusions);
         let mut walk = WalkDir::new(&root)
-            // links that lead out are filtered below, where the root is known
             .follow_links(true)
             // directories have no order of their own
             .sort_by_file_name()
@@ -254,124 +219,88 @@ impl Scanner<'_> {
                 Err(error) => {
                     // A link to a parent folder is no fault.
                     if error.loop_ancestor().is_none() {
-                        let path = error.path().unwrap_or(&root).to_path_buf();
-                        let reason = error
-                            .io_error()
-                            .map_or_else(|| error.to_string(), ToString::to_string);
-                        self.problem(&path, &reason);
+                        self.walk_problem(error.path().unwrap_or(&root), &error);
                     }
                     continue;
                 }
             };
-            // Before hidden folders: most bins are hidden, but their files are counted.
-            if is_of_system(&entry) {
-                walk.skip_current_dir();
-                self.leave_to_system(entry.path());
-            } else if entry.depth() > 0 && is_hidden(&entry) {
-                if entry.file_type().is_dir() {
-                    walk.skip_current_dir();
-                }
-            } else if entry.depth() > 0
-                && ignored.has(entry.depth(), entry.path(), entry.file_type().is_dir())
+            let is_folder = entry.file_type().is_dir();
+            if self.leaves_out(&entry, &root, &mut ignored)
+                || is_folder && !self.enters(&entry, &mut ignored)
             {
-                if entry.file_type().is_dir() {
-                    walk.skip_current_dir();
-                    self.scan.excluded.push(entry.into_path());
-                } else if (self.is_audio)(entry.path()) {
-                    self.scan.excluded.push(entry.into_path());
-                }
-            } else if entry.depth() > 0
-                && entry.path_is_symlink()
-                // A link to a picture need not be reported.
-                && self.is_of_interest(&entry)
-                && !self.links.follow(entry.path(), &root)
-            {
-                if entry.file_type().is_dir() {
-                    walk.skip_current_dir();
-                }
-                self.scan.leading_out.push(entry.into_path());
-            } else if entry.file_type().is_dir() {
-                let file = entry.path().join(IGNORE_FILE);
-                // A folder's own patterns apply to its content, so they are read on entering it.
-                match ignored.enter(entry.depth(), entry.path()) {
-                    Ok(idle) => {
-                        self.scan
-                            .idle_patterns
-                            .extend(idle.into_iter().map(|line| ScanProblem {
-                                path: file.clone(),
-                                reason: format!(
-                                    "\"{line}\" is a comment and leaves nothing out: write \\{line}"
-                                ),
-                            }));
-                    }
-                    Err(reason) => self.problem(&file, &reason),
-                }
-                if MARKERS
-                    .iter()
-                    // Not followed: a dangling link is a marker as well.
-                    .any(|marker| entry.path().join(marker).symlink_metadata().is_ok())
-                {
-                    skipped.push(entry.into_path());
-                    walk.skip_current_dir();
-                // Walked before, by another argument or link. A folder that cannot be resolved is
-                // walked.
-                } else if dunce::canonicalize(entry.path())
-                    .is_ok_and(|folder| !visited.insert(folder))
-                {
+                if is_folder {
                     walk.skip_current_dir();
                 }
             } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
-                match entry.metadata() {
-                    Ok(metadata) => {
-                        let folder = entry.path().parent().unwrap_or(&root);
-                        // resolving a folder costs system calls, and files come folder by folder
-                        if parent.0 != folder {
-                            let canonical = dunce::canonicalize(folder)
-                                .unwrap_or_else(|_| folder.to_path_buf());
-                            parent = (folder.to_path_buf(), canonical);
-                        }
-                        self.take(
-                            parent.1.join(entry.file_name()),
-                            entry.path_is_symlink(),
-                            &metadata,
-                        );
-                    }
-                    Err(error) => {
-                        let reason = error
-                            .io_error()
-                            .map_or_else(|| error.to_string(), ToString::to_string);
-                        self.problem(entry.path(), &reason);
-                    }
-                }
-            } else if entry.file_type().is_file() && !has_ending(entry.path()) {
-                self.scan.unnamed.push(entry.into_path());
+                self.found(&entry, &root, &mut parent);
             }
         }
-        self.folders = visited;
-        self.scan.skipped_folders.extend(skipped);
         if !self.scan.roots.contains(&root) {
             self.scan.roots.push(root);
         }
     }
 
-    /// Counts the audio files in a system folder.
-    fn leave_to_system(&mut self, folder: &Path) {
-        /// Snapshots hold a whole library many times over.
-        const MOST: usize = 10_000;
-        let mut entries = WalkDir::new(folder).into_iter();
-        let seen = entries.by_ref().take(MOST).filter_map(Result::ok);
-        let is_audio = |entry: &DirEntry| {
-            entry.file_type().is_file() && !is_hidden(entry) && (self.is_audio)(entry.path())
-        };
-        let files = seen.filter(is_audio).count() as u64;
-        let is_more = entries.next().is_some();
-        if files > 0 || is_more {
-            self.scan.of_system.push(SystemFolder {
-                folder: folder.to_owned(),
-                files,
-                is_more,
-            });
+    fn walk_problem(&mut self, path: &Path, error: &walkdir::Error) {
+        match error.io_error() {
+            Some(reason) => self.problem(path, reason),
+            None => self.problem(path, error),
         }
+    }
+
+    /// Whether an entry below the folder is left out, for its name, by a pattern, or as a link.
+    fn leaves_out(&mut self, entry: &DirEntry, root: &Path, ignored: &mut Ignored) -> bool {
+        let is_folder = entry.file_type().is_dir();
+        // The argument itself is the user's choice, whatever its name.
+        if entry.depth() == 0 {
+            return false;
+        }
+        if is_hidden(entry) || is_folder && is_of_system(entry) {
+            return true;
+        }
+        if ignored.has(entry.depth(), entry.path(), is_folder) {
+            return true;
+        }
+        // A link to a picture need not be reported.
+        let leads_out = entry.path_is_symlink()
+            && (is_folder || (self.is_audio)(entry.path()))
+            && !self.links.follow(entry.path(), root);
+        if leads_out {
+            self.scan.leading_out.push(entry.path().to_owned());
+        }
+        leads_out
+    }
+
+    /// Whether to walk a folder, whose patterns are read: one without a marker that was not walked before, by another
+    /// argument or link.
+    fn enters(&mut self, entry: &DirEntry, ignored: &mut Ignored) -> bool {
+        if let Err(error) = ignored.enter(entry.depth(), entry.path()) {
+            self.problem(&entry.path().join(IGNORE_FILE), &error);
+        }
+        let is_marked = MARKERS
+            .iter()
+            // Not followed: a dangling link is a marker as well.
+            .any(|marker| entry.path().join(marker).symlink_metadata().is_ok());
+        // A folder that cannot be resolved is walked.
+        !is_marked
+            && dunce::canonicalize(entry.path()).map_or(true, |folder| self.folders.insert(folder))
+    }
+
+    /// Takes a file below a folder.
+    ///
+    /// - `parent`: the folder of the last file, as walked and canonical
+    fn found(&mut self, entry: &DirEntry, root: &Path, parent: &mut (PathBuf, PathBuf)) {
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) => return self.walk_problem(entry.path(), &error),
+        };
+        let folder = entry.path().parent().unwrap_or(root);
+        // resolving a folder costs system calls, and files come folder by folder
+        if parent.0 != folder {
+            let canonical = dunce::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
+            *parent = (folder.to_path_buf(), canonical);
+        }
+        let stored = parent.1.join(entry.file_name());
+        self.take(stored, entry.path_is_symlink(), &metadata);
     }
 
     fn playlist(&mut self, path: &Path) {
@@ -411,36 +340,9 @@ impl Scanner<'_> {
     }
 }
 
-/// Whether a name has a file extension: `.jpg`, `.flac`.
-fn has_ending(path: &Path) -> bool {
-    // Extensions of audio and pictures have up to 4 letters; longer ones are probably part of the
-    // name.
-    const LONGEST: usize = 5;
-    path.extension().is_some_and(|ending| {
-        let ending = ending.as_encoded_bytes();
-        ending.len() <= LONGEST && ending.iter().all(u8::is_ascii_alphanumeric)
-    })
-}
-
-/// Whether a folder below an argument is a bin, a snapshot, or a system folder.
 fn is_of_system(entry: &DirEntry) -> bool {
-    let above = entry
-        .path()
-        .parent()
-        // The argument itself is the user's choice, whatever its name.
-        .filter(|_| entry.depth() > 1)
-        .and_then(Path::file_name);
-    let above = above.map(OsStr::to_string_lossy);
-    let name = entry.file_name().to_string_lossy();
-    // Both cases: Windows's disks may be mounted case-sensitively.
-    let lists_deleted = || {
-        let mut lists = ["INFO2", "info2"].iter();
-        lists.any(|list| entry.path().join(list).is_file())
-    };
-    entry.depth() > 0
-        && entry.file_type().is_dir()
-        && (system_folders::is_of_system(&name, above.as_deref())
-            || system_folders::is_old_bin(&name) && lists_deleted())
+    let name = entry.file_name().to_string_lossy().to_ascii_lowercase();
+    SYSTEM_FOLDERS.contains(&&*name)
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

@@ -83,10 +83,6 @@ fn a_folder_gives_its_audio_without_hidden_and_marked_folders() {
         tree.names(&found),
         ["m/a.MP3", "m/b.mp3", "m/sub/deep/c.mp3"]
     );
-    assert_eq!(
-        found.skipped_folders,
-        [tree.at("m/ringtones"), tree.at("m/talk")]
-    );
     assert_eq!(found.roots, [tree.at("m")]);
     assert_eq!(found.problems, []);
     assert_eq!(
@@ -115,90 +111,58 @@ fn a_folder_gives_its_audio_without_hidden_and_marked_folders() {
 }
 
 #[test]
-fn systems_folders_are_left_out_and_counted() {
+fn systems_folders_are_left_out_unless_named() {
     let tree = FolderTree::new(&[
         "m/a/1.mp3",
-        "m/a/@eaDir/1.mp3/SYNOINDEX_MEDIA_INFO",
-        "m/#recycle/a/1.mp3",
-        "m/#recycle/a/2.mp3",
-        "m/#recycle/cover.jpg",
+        "m/a/@eaDir/1.mp3/x.mp3",
+        "m/#Recycle/2.mp3",
         "m/.Trash-1000/files/x.mp3",
-        "m/__MACOSX/a/._1.mp3",
-        "m/RECYCLER/S-1-5-21/x.mp3",
-        "m/RECYCLER/album.mp3",
-        "m/Recycled/INFO2",
-        "m/Recycled/Dc1.mp3",
-        "m/Nektar/Recycled/2.mp3",
-        "m/.hidden/x.mp3",
+        "m/__MACOSX/a/1.mp3",
+        "m/Recycled/3.mp3",
     ]);
-    let found = tree.scan(&["m"]);
-    let kept = [
-        "m/Nektar/Recycled/2.mp3",
-        "m/RECYCLER/album.mp3",
-        "m/a/1.mp3",
-    ];
-    assert_eq!(tree.names(&found), kept);
-    let left_out = |folder: &str, files| SystemFolder {
-        folder: tree.at(folder),
-        files,
-        is_more: false,
-    };
-    let expected = [
-        left_out("m/#recycle", 2),
-        left_out("m/.Trash-1000", 1),
-        left_out("m/RECYCLER/S-1-5-21", 1),
-        left_out("m/Recycled", 1),
-    ];
-    assert_eq!(found.of_system, expected);
-    // A folder that is an argument is scanned, in any order.
-    for arguments in [["m", "m/#recycle"], ["m/#recycle", "m"]] {
-        let found = tree.scan(&arguments);
-        assert_eq!(found.files.len(), 5, "{arguments:?}");
-        assert_eq!(found.of_system, expected[1..]);
-    }
+    let kept = ["m/Recycled/3.mp3", "m/a/1.mp3"];
+    assert_eq!(tree.names(&tree.scan(&["m"])), kept);
     assert_eq!(
-        tree.names(&tree.scan(&["m/RECYCLER"])),
-        ["m/RECYCLER/S-1-5-21/x.mp3", "m/RECYCLER/album.mp3"]
+        tree.names(&tree.scan(&["m", "m/#Recycle"])),
+        [&kept[..], &["m/#Recycle/2.mp3"]].concat()
     );
     assert_eq!(
-        tree.names(&tree.scan(&["m/#recycle/a/2.mp3"])),
-        ["m/#recycle/a/2.mp3"]
+        tree.names(&tree.scan(&["m/#Recycle/2.mp3"])),
+        ["m/#Recycle/2.mp3"]
     );
 }
 
 #[test]
-fn a_folder_that_is_a_comment_by_mistake_is_hinted_at() {
-    let tree = FolderTree::new(&["m/#podcasts/1.mp3", "m/#demos/1.mp3", "m/1.mp3"]);
-    tree.write("m/.voisinignore", b"# bins/\n#podcasts/\n\\#demos/\n");
-    let found = tree.scan(&["m"]);
-    assert_eq!(tree.names(&found), ["m/#podcasts/1.mp3", "m/1.mp3"]);
-    assert_eq!(found.idle_patterns.len(), 1, "{:?}", found.idle_patterns);
-    assert!(
-        found.idle_patterns[0]
-            .reason
-            .ends_with("write \\#podcasts/"),
-        "{:?}",
-        found.idle_patterns
-    );
-    assert_eq!(found.problems, []);
-}
-
-#[test]
-fn names_that_tell_nothing_are_listed() {
+fn patterns_read_as_git_reads_them() {
     let tree = FolderTree::new(&[
-        "a/01. Song",
-        "a/track01",
-        "a/.hidden",
-        "a/x.jpg",
-        "a/x.mp3",
-        "b.torrent",
+        "m/a/x.mp3",
+        "m/a/keep.mp3",
+        "m/b/b/x.mp3",
+        "m/#demos/x.mp3",
+        "m/x.mp3",
     ]);
-    let found = tree.scan(&[""]);
+    let names = |patterns: &[&str]| {
+        let patterns: Vec<String> = patterns.iter().map(|&text| text.to_owned()).collect();
+        let given = Exclusions::new(&patterns);
+        tree.names(&scan_without(
+            &[tree.at("m")],
+            &is_audio,
+            &given,
+            Links::Inside,
+        ))
+    };
+    assert_eq!(names(&["x.mp3"]), ["m/a/keep.mp3"]);
+    assert_eq!(names(&["*.mp3", "!keep.mp3"]), ["m/a/keep.mp3"]);
     assert_eq!(
-        found.unnamed,
-        ["a/01. Song", "a/track01", "b.torrent"].map(|name| tree.at(name))
+        names(&["#demos/", "a/x.mp3", "/b/"]),
+        ["m/a/keep.mp3", "m/x.mp3"]
     );
-    assert_eq!(tree.names(&found), ["a/x.mp3"]);
+    tree.write("m/.voisinignore", "\u{feff}#demos/\n/x.mp3\n".as_bytes());
+    tree.write("m/b/.voisinignore", b"x.mp3\n");
+    assert_eq!(
+        names(&["!/x.mp3"]),
+        ["m/#demos/x.mp3", "m/a/keep.mp3", "m/a/x.mp3", "m/x.mp3"]
+    );
 }
 
 #[test]
@@ -247,31 +211,19 @@ fn links_are_followed_once_and_loops_end() {
     assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
     assert_eq!(found.problems[0].path, tree.at("m/broken.mp3"));
     assert_eq!(tree.scan(&["m/link1", "elsewhere"]).files.len(), 2);
-    let out = |folders: &[PathBuf]| {
-        scan_without(
-            &[tree.at("m")],
-            &is_audio,
-            &Exclusions::default(),
-            Links::Below(folders),
-        )
+    let inside = |argument: &str| {
+        let none = Exclusions::default();
+        scan_without(&[tree.at(argument)], &is_audio, &none, Links::Inside)
     };
     // Links that lead out of the folder are left alone unless they are to be followed.
-    let found = out(&[]);
+    let found = inside("m");
     assert_eq!(tree.names(&found), ["m/a.mp3", "m/sub/b.mp3"]);
     assert_eq!(found.leading_out, [tree.at("m/link1"), tree.at("m/link2")]);
-    assert_eq!(
-        tree.names(&out(&[tree.at("m")])),
-        tree.names(&tree.scan(&["m"]))
-    );
-    assert_eq!(out(&[tree.at("m/link1")]).leading_out, [tree.at("m/link2")]);
     // A link argument is a folder like others.
-    let named = scan_without(
-        &[tree.at("m/link1")],
-        &is_audio,
-        &Exclusions::default(),
-        Links::Below(&[]),
+    assert_eq!(
+        tree.names(&inside("m/link1")),
+        ["elsewhere/c.mp3", "elsewhere/d.mp3"]
     );
-    assert_eq!(tree.names(&named), ["elsewhere/c.mp3", "elsewhere/d.mp3"]);
     // The link's name is kept if the link is the argument.
     assert_eq!(tree.names(&tree.scan(&["m/again.mp3"])), ["m/again.mp3"]);
 }

@@ -3,9 +3,6 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use voisin_engine::{AddReport, AddSummary};
-use voisin_library::scan::SystemFolder;
-
-use super::lossy;
 
 /// The documented JSON of `add`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -16,29 +13,6 @@ pub struct AddAnswer {
     gone: usize,
     /// Files that may be gone or not: their disk seems not to be mounted.
     out_of_reach: usize,
-    /// Bins, snapshots and system folders that were left out.
-    left_out: Vec<LeftOutFolder>,
-}
-
-/// A system folder that was left out.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct LeftOutFolder {
-    /// The folder.
-    pub folder: String,
-    /// Files of audio in it.
-    pub files: u64,
-    /// Whether there may be more.
-    pub more: bool,
-}
-
-impl From<&SystemFolder> for LeftOutFolder {
-    fn from(system: &SystemFolder) -> Self {
-        Self {
-            folder: lossy(&system.folder),
-            files: system.files,
-            more: system.is_more,
-        }
-    }
 }
 
 /// The documented JSON of `add --from-parquet` and `pull`.
@@ -57,13 +31,12 @@ pub struct TakenInJson {
 }
 
 impl AddAnswer {
-    /// - `left_out`: folders that the scan skipped
-    pub fn new(report: &AddReport, left_out: &[SystemFolder]) -> Self {
+    /// As programs read it.
+    pub fn new(report: &AddReport) -> Self {
         Self {
             summary: report.summary.clone(),
             gone: report.gone.files.len(),
             out_of_reach: report.gone.out_of_reach.len(),
-            left_out: left_out.iter().map(LeftOutFolder::from).collect(),
         }
     }
 }

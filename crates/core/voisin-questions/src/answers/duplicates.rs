@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
-use voisin_base::system_folders::Tidiness;
 use voisin_base::text;
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError};
@@ -142,11 +141,8 @@ pub(crate) fn with_exact_copies(
         stored.sort_by_key(|stored| {
             let path = &stored.record.path;
             let album = (path.parent(), track.album.as_deref());
-            (
-                Tidiness::of(path),
-                // The copy in the folder of its album is preferred.
-                Reverse(album_mates.get(&album).copied().unwrap_or(0)),
-            )
+            // The copy in the folder of its album is preferred.
+            Reverse(album_mates.get(&album).copied().unwrap_or(0))
         });
         let mut files: Vec<FileJson> = stored
             .iter()
@@ -166,8 +162,6 @@ pub(crate) fn with_exact_copies(
             all.extend(files(id));
             all
         });
-        // A copy of the best may be in a bin, one of a worse file in its album's folder.
-        all.sort_by_key(|file| Tidiness::of(&file.file));
         if all.len() > 1 {
             let keep = all.remove(0);
             let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
@@ -199,10 +193,11 @@ pub(crate) fn with_exact_copies(
         if all.len() > 1 {
             let keep = all.remove(0);
             let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
-            let why = format!(
-                "the same audio in each: {}",
-                why_kept(&keep, &all[0], mates(id, &keep) > mates(id, &all[0]))
-            );
+            let why = if mates(id, &keep) > mates(id, &all[0]) {
+                "the same audio in each: the file in its album's folder".to_owned()
+            } else {
+                "the same audio in each: the file added first".to_owned()
+            };
             groups.push(GroupJson {
                 keep,
                 why,
@@ -267,18 +262,6 @@ fn album_mates(collection: &Collection) -> HashMap<(Option<&Path>, Option<&str>)
             .or_insert(0) += 1;
     }
     mates
-}
-
-/// The reason for keeping one of a track's files rather than the next.
-fn why_kept(keep: &FileJson, next: &FileJson, has_more_of_its_album: bool) -> String {
-    let other = Tidiness::of(&next.file);
-    if Tidiness::of(&keep.file) < other {
-        format!("the next is {}", other.words())
-    } else if has_more_of_its_album {
-        "the file in its album's folder".to_owned()
-    } else {
-        "the file added first".to_owned()
-    }
 }
 
 fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {

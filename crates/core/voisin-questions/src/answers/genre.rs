@@ -162,7 +162,7 @@ impl<'a> AnswerJson<'a> {
     }
 }
 
-/// The documented JSON of `train genre`.
+/// The documented JSON of `train`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TrainedJson<'a> {
     /// The head's file.

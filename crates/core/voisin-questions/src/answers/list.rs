@@ -17,7 +17,8 @@ use voisin_library::{Descriptors, Track, licence_id};
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PageJson {
     pub(crate) total: usize,
-    pub(crate) tracks: Vec<TrackJson>,
+    /// The tracks, in order.
+    pub tracks: Vec<TrackJson>,
 }
 
 /// A track of an answer.
@@ -60,7 +61,7 @@ pub struct TrackJson {
     /// Its loudness in LUFS.
     pub loudness: Option<f64>,
     /// Whether the whole file was decoded for it.
-    pub(crate) loudness_is_exact: Option<bool>,
+    pub loudness_is_exact: Option<bool>,
     /// Its values of scales, 0 to 100, by name.
     pub scales: BTreeMap<String, f64>,
     /// The most outstanding tags; empty for a model without tags, absent if they were not requested.

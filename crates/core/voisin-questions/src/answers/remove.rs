@@ -75,14 +75,3 @@ pub enum UndoOutcome {
     /// It could not be read or written.
     Failed,
 }
-
-/// The documented JSON of `undo --list`: a list of these.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct TagRunJson {
-    /// Its number: `voisin undo RUN`.
-    pub run: i64,
-    /// Seconds since 1970 UTC.
-    pub at: i64,
-    /// Number of files it wrote.
-    pub files: u64,
-}

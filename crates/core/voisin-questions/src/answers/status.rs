@@ -3,9 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::add::LeftOutFolder;
 use super::lossy;
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, grouped, with_causes};
 use voisin_engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use voisin_index::{IndexError, IndexOptions, VectorIndex};
@@ -46,8 +44,6 @@ pub struct StatusJson {
     pub windows: u64,
     /// Number of files that could not be added.
     pub failed: u64,
-    /// Bins, snapshots and system folders that the last runs left out.
-    pub left_out: Vec<LeftOutFolder>,
     /// The model's name.
     pub model: Option<String>,
     pub(crate) model_fingerprint: Option<String>,
@@ -101,9 +97,6 @@ pub struct HeadJson {
     pub retrain: bool,
     /// Why it is unusable, if it is.
     pub problem: Option<String>,
-    /// The next step in that case.
-    #[serde(skip)]
-    pub remedy: Option<Remedy>,
 }
 
 fn genre_head(engine: &Engine) -> Option<HeadJson> {
@@ -113,7 +106,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 .genres()
                 // Current labels from the source that it was
                 // trained with, not the library's.
-                .labelled_tracks(&head.source(), &GroupBy::Track);
+                .labelled_tracks(&head.source(), GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.
@@ -129,7 +122,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 retrain: share.as_ref().is_ok_and(|share| *share >= RETRAIN_SHARE),
                 changed_share: share.as_ref().ok().copied(),
                 problem: share.err(),
-                remedy: None,
             }
         }),
         // An unreadable head is shown with its error, not
@@ -144,7 +136,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             // It has no source of labels to train on again.
             retrain: false,
             problem: Some(with_causes(&error)),
-            remedy: error.remedy(),
         }),
     }
 }
@@ -160,14 +151,6 @@ impl StatusJson {
             files: status.files,
             windows: status.windows,
             failed: status.failures,
-            left_out: engine
-                .library()
-                .files()
-                .left_out()
-                .unwrap_or_default()
-                .iter()
-                .map(LeftOutFolder::from)
-                .collect(),
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),

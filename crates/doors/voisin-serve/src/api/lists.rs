@@ -102,9 +102,7 @@ const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 const LARGEST: u64 = 16 << 20;
 
 /// The picture in a file's folder, by its name. Links out of the folder are ignored.
-///
-/// - `followed`: folders below which such links are followed
-fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
+fn beside(file: &Path) -> Option<PathBuf> {
     let place = |path: &PathBuf| {
         let part = |part: Option<&OsStr>| part?.to_str().map(str::to_lowercase);
         let name = part(path.file_stem())?;
@@ -121,9 +119,7 @@ fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
         } else {
             path.clone()
         };
-        let is_allowed = lies_in.starts_with(&folder)
-            || followed.iter().any(|followed| path.starts_with(followed));
-        is_allowed.then_some(lies_in)
+        lies_in.starts_with(&folder).then_some(lies_in)
     };
     let lie = std::fs::read_dir(&folder)
         .ok()?
@@ -155,7 +151,7 @@ pub(super) async fn cover(
                 }
                 Err(problem) => return Err(problem),
             };
-            let picture = beside(&path, &library.files().followed_folders()?);
+            let picture = beside(&path);
             // Either may be added, changed or removed.
             let of_file = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
             let state = |path: &Path| {

@@ -66,7 +66,7 @@ function facts(status) {
       head
         ? (head.problem ??
           `${count(head.genres, "genre")}, right for ${Math.round(head.accuracy * 100)} % of tracks by artists not trained on`)
-        : h("span", {}, "none yet: ", h("code", {}, "voisin train genre")),
+        : h("span", {}, "none yet: ", h("code", {}, "voisin train")),
     ],
     [
       "Size on disk",

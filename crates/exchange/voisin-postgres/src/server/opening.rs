@@ -218,7 +218,7 @@ impl Postgres {
         check_model(&self.model).map_err(|problem| EngineError::ForeignModel {
             place,
             problem,
-            next: "drop the tables that begin with voisin_ and push again".into(),
+            next: "drop the tables that begin with voisin_ and push again",
         })?;
         self.read_mean()?;
         let synonyms = self.settings()?.remove(SYNONYMS);

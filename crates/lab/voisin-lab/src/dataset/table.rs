@@ -174,7 +174,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         seen.insert(name.clone(), (*line, row_label.clone()));
         // Before anything can fail: a submission needs a row for each title, decoded or not.
         set.keys.push(name.clone());
-        // the table that `voisin dataset` writes marks the files that failed
+        // the table that `voisin lab data` writes marks the files that failed
         if let Some(why) = text(status).filter(|status| status != "ok") {
             set.fault(&name, format!("line {line}: {why}"));
             continue;

@@ -1,8 +1,7 @@
-//! `voisin eval genre|retrieval`.
+//! `voisin lab eval genre|retrieval`.
 //!
 //! For: reading labels from the library, and printing results. Not for: computing them; that is [`voisin_lab::eval`].
 
-mod classifier;
 mod genre;
 mod retrieval;
 
@@ -24,7 +23,6 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
     match command {
         EvalCommand::Genre(args) => genre::run(context, args),
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
-        EvalCommand::Classifier(args) => classifier::run(context, args),
     }
 }
 
@@ -126,7 +124,7 @@ fn joins(
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet> {
     let tracks = engine
         .genres()
-        .labelled_tracks(&output.labels.source(engine), &GroupBy::Artist)?;
+        .labelled_tracks(&output.labels.source(engine), GroupBy::Artist)?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
     let joined = joins(&engine.genres().taxonomy()?, &known, &output.join)?;
     let first: Vec<Option<String>> = tracks

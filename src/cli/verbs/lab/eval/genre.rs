@@ -1,4 +1,4 @@
-//! `voisin eval genre`.
+//! `voisin lab eval genre`.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
     let engine = context.open_engine()?;
     let mut tracks = engine
         .genres()
-        .labelled_tracks(&args.labels_from.source(&engine), &args.group_by)?;
+        .labelled_tracks(&args.labels_from.source(&engine), args.group_by)?;
     if tracks.unmatched > 0 {
         context.console.warn(&format!(
             "{} of the label file named no track of this library",
@@ -36,10 +36,11 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         let mut seen = BTreeSet::new();
         genres_of_track.retain(|genre| seen.insert(genre.clone()));
     }
-    let mut group = match &args.group_by {
-        GroupBy::File(_) => "group".to_owned(),
-        named => named.to_string(),
-    };
+    let mut group = match args.group_by {
+        GroupBy::Artist => "artist",
+        GroupBy::Track => "track",
+    }
+    .to_owned();
     let mut nameless = 0;
     if args.group_by == GroupBy::Artist {
         let rows: Vec<usize> = (0..tracks.labels.len())

@@ -1,4 +1,4 @@
-//! `voisin features`.
+//! `voisin lab features`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

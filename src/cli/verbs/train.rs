@@ -1,10 +1,10 @@
-//! `voisin train genre`.
+//! `voisin train`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::cli::Ending;
-use crate::cli::args::{ReportFormat, TrainGenreArgs};
+use crate::cli::args::{ReportFormat, TrainArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
@@ -12,7 +12,7 @@ use voisin_engine::{GenreHead, LabelledTracks};
 use voisin_genre::{FitOptions, FusionPart, Genre, Settings};
 use voisin_questions::answers::genre::{SmallGenre, TrainedJson};
 
-pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let options = FitOptions {
         min_tracks: args.min_tracks as usize,

@@ -1,4 +1,4 @@
-//! `voisin eval classifier`.
+//! `voisin lab report`.
 
 use std::path::{Path, PathBuf};
 

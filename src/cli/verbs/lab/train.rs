@@ -1,4 +1,4 @@
-//! `voisin train classifier`.
+//! `voisin lab train`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

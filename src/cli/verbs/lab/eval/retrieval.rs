@@ -1,4 +1,4 @@
-//! `voisin eval retrieval`.
+//! `voisin lab eval retrieval`.
 
 use serde_json::json;
 

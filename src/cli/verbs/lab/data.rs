@@ -1,4 +1,4 @@
-//! `voisin dataset`.
+//! `voisin lab data`.
 
 use std::sync::atomic::Ordering;
 
