@@ -15,8 +15,9 @@ const BATCH: usize = 8;
 /// The mean loss of the last ten is at most this share of that of the first ten.
 const FALL: f32 = 0.9;
 
-/// Prepares six made tracks with musicnn-msd as the teacher, and trains a network of a quarter of OpenL3's width.
-pub fn check(is_stopped: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<()> {
+/// Six made tracks with musicnn-msd as the teacher, and a network of a quarter of OpenL3's width.
+#[test]
+fn fifty_steps_on_made_music_lower_the_loss() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let music = folder.path().join("music");
     for track in 0..6 {
@@ -38,7 +39,7 @@ pub fn check(is_stopped: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<()> {
             crops: 6,
             random_seed: 1,
         },
-        &|_| !is_stopped(),
+        &|_| true,
     )?;
     ensure!(prepared.crops == 36, "{prepared:?}");
     let losses = train(
@@ -57,15 +58,10 @@ pub fn check(is_stopped: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<()> {
             holdout: 0.0,
             validate_every: 10_000,
         },
-        &mut |_, _| !is_stopped(),
+        &mut |_, _| true,
     )?;
-    let shown: Vec<String> = losses
-        .iter()
-        .map(|losses| format!("{:.4}", losses.total()))
-        .collect();
-    println!("mean loss of each ten steps: {}", shown.join(", "));
     let [first, .., last] = &losses[..] else {
-        bail!("interrupted");
+        bail!("no losses");
     };
     ensure!(
         last.total() <= FALL * first.total(),
@@ -112,12 +108,4 @@ fn write_wav(path: &Path, samples: &[f32]) -> std::io::Result<()> {
     let samples = samples.iter().map(|x| (x * 32_000.0) as i16);
     bytes.extend(samples.flat_map(i16::to_le_bytes));
     std::fs::write(path, bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn fifty_steps_on_made_music_lower_the_loss() {
-        super::check(&|| false).expect("it is prepared and learnt");
-    }
 }

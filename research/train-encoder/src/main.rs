@@ -9,6 +9,7 @@
 
 mod augment;
 mod cache;
+#[cfg(test)]
 mod check;
 mod checkpoint;
 mod codec;
@@ -18,7 +19,6 @@ mod layout;
 mod loss;
 mod mix;
 mod prepare;
-mod student;
 mod train;
 mod validate;
 
@@ -55,8 +55,6 @@ enum Command {
     Prepare(PrepareArgs),
     Run(RunArgs),
     Export(ExportArgs),
-    /// Prepare made music, train a network for 50 steps, print its losses, and fail unless they fall
-    Check,
 }
 
 /// Decode music once: spectrograms for the student, outputs of the teachers; existing files are kept
@@ -218,10 +216,6 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Export(args) => {
             println!("{}", export::export(args)?.display());
-            false
-        }
-        Command::Check => {
-            check::check(&is_stopped)?;
             false
         }
     };

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use voisin_base::random::Random;
 use voisin_encoder::DeviceChoice;
 use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
-use voisin_lab::training::session::{CHECKPOINT, Optimiser};
+use voisin_lab::training::session::{BlockVisitor, CHECKPOINT, Optimiser};
 use voisin_lab::training::{AdamWOptions, cosine};
 
 use crate::augment;
@@ -19,7 +19,6 @@ use crate::checkpoint::{Checkpoint, Run, flatten, unflatten};
 use crate::head::TeacherHead;
 use crate::layout::{outputs, standardise};
 use crate::loss::{self, Losses};
-use crate::student::{LearningLayer, show};
 use crate::validate::{self, GROOVES};
 use crate::{RunArgs, Weighted};
 
@@ -178,7 +177,8 @@ struct Trainer<'a> {
     held: Vec<usize>,
     run: Run,
     student: OpenL3Train,
-    head: LearningLayer,
+    head: TeacherHead,
+    head_gradients: Vec<f32>,
     average: (Vec<f32>, Vec<f32>),
     head_average: TeacherHead,
     optimiser: Optimiser,
@@ -202,13 +202,14 @@ impl<'a> Trainer<'a> {
         crops: Vec<usize>,
         mut student: OpenL3Train,
     ) -> Self {
-        let mut head = LearningLayer::new(state.head);
+        let mut head = state.head;
+        let head_gradients = vec![0.0; head.parameters.len()];
         let mut optimiser = Optimiser {
             decay: DECAY,
             clip: CLIP,
             ..Optimiser::new(AdamWOptions::default(), &mut |visit| {
                 show(&mut student, visit);
-                head.show(visit);
+                show_head(&mut head, &head_gradients, visit);
             })
         };
         for (adam, (mean, square)) in optimiser.adam.iter_mut().zip(state.adam) {
@@ -222,6 +223,7 @@ impl<'a> Trainer<'a> {
             held: Vec::new(),
             student,
             head,
+            head_gradients,
             average: flatten(&state.average),
             head_average: state.head_average,
             optimiser,
@@ -280,7 +282,7 @@ impl<'a> Trainer<'a> {
         let rate = cosine(self.args.rate, share, WARM_UP);
         self.load();
         let embeddings = self.student.forward(&self.mels, self.args.batch)?;
-        let predictions = self.head.forward(embeddings);
+        let predictions = self.head.forward(&embeddings);
         let losses = loss::evaluate(
             &self.run.teachers,
             &self.run.weights,
@@ -288,11 +290,13 @@ impl<'a> Trainer<'a> {
             &predictions,
             &mut self.gradient,
         );
-        self.student.backward(&self.head.backward(&self.gradient))?;
+        let gradients = &mut self.head_gradients;
+        let gradient = self.head.backward(&embeddings, &self.gradient, gradients);
+        self.student.backward(&gradient)?;
         let at = (self.run.step, losses.total());
         self.optimiser.step(rate as f32, at, &mut |visit| {
             show(&mut self.student, visit);
-            self.head.show(visit);
+            show_head(&mut self.head, &self.head_gradients, visit);
         })?;
         self.move_averages();
         self.run.step += 1;
@@ -332,10 +336,7 @@ impl<'a> Trainer<'a> {
         for (average, values) in [
             (&mut self.average.0, &parameters),
             (&mut self.average.1, &statistics),
-            (
-                &mut self.head_average.parameters,
-                &self.head.linear.parameters,
-            ),
+            (&mut self.head_average.parameters, &self.head.parameters),
         ] {
             average
                 .par_iter_mut()
@@ -367,7 +368,7 @@ impl<'a> Trainer<'a> {
             run: self.run.clone(),
             network: self.student.weights(),
             average: self.averaged()?,
-            head: self.head.linear.clone(),
+            head: self.head.clone(),
             head_average: self.head_average.clone(),
             mean: self.mean.clone(),
             deviation: self.deviation.clone(),
@@ -377,6 +378,23 @@ impl<'a> Trainer<'a> {
             }),
         })
     }
+}
+
+/// Shows parameters and gradients of the network to an optimiser.
+fn show(network: &mut OpenL3Train, visit: &mut BlockVisitor<'_>) {
+    let mut decays = vec![false; network.parameters().len()];
+    for parameter in network.layout().iter().filter(|parameter| parameter.decays) {
+        decays[parameter.range.clone()].fill(true);
+    }
+    let (parameters, gradients) = network.parameters_and_gradients();
+    visit(parameters, gradients, &decays);
+}
+
+/// The same of the head, of which the matrix decays, the bias does not.
+fn show_head(head: &mut TeacherHead, gradients: &[f32], visit: &mut BlockVisitor<'_>) {
+    let matrix = head.inputs * head.outputs;
+    let decays: Vec<bool> = (0..gradients.len()).map(|at| at < matrix).collect();
+    visit(&mut head.parameters, gradients, &decays);
 }
 
 /// Adds a line to a table, whose header is written with the first.
