@@ -103,7 +103,6 @@ impl Resampler {
 
     /// Converts one block of `block_in` frames to one of `block_out` samples.
     pub(super) fn block(&mut self, input: &[f32]) -> &[f32] {
-        let _span = tracing::trace_span!("resample").entered();
         match &mut self.inner {
             None => self.output.copy_from_slice(input),
             Some(inner) => {

@@ -283,7 +283,6 @@ impl Stream {
         let decoder = &mut self.decoder;
         let mono = &mut self.mono;
         let planes = self.planes.as_mut();
-        let _span = tracing::trace_span!("decode").entered();
         let decoded = guard(&self.path, || decoder.decode(packet, mono, planes))?;
         let planes = self.planes.as_ref().filter(|_| self.left_alone);
         if let Some(left) = planes.and_then(|planes| planes.samples.first())

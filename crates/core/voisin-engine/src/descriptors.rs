@@ -119,7 +119,6 @@ impl Measurer {
     }
 
     fn finish(mut self, loudness: Option<Loudness>) -> Descriptors {
-        let _span = tracing::info_span!("measure").entered();
         if self.blocks.is_empty() {
             // The windows were shorter than a block.
             let samples = std::mem::take(&mut self.samples);

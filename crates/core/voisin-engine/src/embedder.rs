@@ -329,7 +329,6 @@ impl Embedder {
         hears_change: bool,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
-        let _span = tracing::info_span!("embed").entered();
         let mut rows: Vec<f32> = Vec::new();
         let mut change = None;
         let besides = Besides {
@@ -444,7 +443,6 @@ impl Embedder {
         let mut kept = Vec::with_capacity(starts.len());
         let mut fault = None;
         let mut flush = |batch: &mut MelBatch<'_>| -> Result<(), EngineError> {
-            let _span = tracing::info_span!("encode").entered();
             let mels: Vec<&[f32]> = batch
                 .buffers
                 .iter()
@@ -469,7 +467,6 @@ impl Embedder {
             if let Some(change) = &mut change {
                 change.push(window);
             }
-            let _span = tracing::info_span!("mel").entered();
             batch.push(block, (samples as i64 - starts[i]).max(0) as usize + margin);
             kept.push(starts[i] as f32 / rate as f32);
             if batch.windows == together {

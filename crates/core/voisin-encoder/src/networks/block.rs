@@ -22,7 +22,6 @@ pub(crate) struct Block {
     pub(crate) same: [bool; 2],
     /// Height and width; `None`: global maximum.
     pub(crate) pool: Option<Size>,
-    span: tracing::Span,
 }
 
 impl Block {
@@ -49,7 +48,6 @@ impl Block {
             relu_first,
             same,
             pool,
-            span: tracing::trace_span!("block", name),
         })
     }
 
@@ -62,7 +60,6 @@ impl Block {
     }
 
     fn convolve(&self, x: &Tensor) -> Result<Tensor> {
-        let _span = tracing::trace_span!("conv2d").entered();
         let [rows, columns] = self.padding();
         // Over one axis, Candle's own operation of one.
         if x.dim(3)? == 1 && self.weight.dim(3)? == 1 && rows[0] == rows[1] {
@@ -83,7 +80,6 @@ impl Block {
 
     /// `[n, inputs, height, width]` to `[n, outputs, height, width]` of what padding and pool leave.
     pub(crate) fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let _span = self.span.enter();
         let bias = self.bias.reshape((1, (), 1, 1))?;
         // A following norm cancels the bias and leaves only rounding errors of its gradient, but the running mean must
         // include it.

@@ -28,7 +28,6 @@ pub(crate) struct ConvNet {
     /// Empty if they are compiled.
     blocks: Vec<Block>,
     chain: Option<CompiledChain>,
-    span: tracing::Span,
 }
 
 impl ConvNet {
@@ -61,7 +60,6 @@ impl ConvNet {
             input: norm(0)?, // [n, 1, 128, 199]
             blocks: (0..8).map(block).collect::<Result<_>>()?,
             chain: None,
-            span: tracing::trace_span!("openl3"),
         })
     }
 
@@ -94,7 +92,6 @@ impl ConvNet {
     /// - `mels`: `[n, 1, mels, frames]`
     /// - returns: embeddings
     pub(crate) fn forward_t(&self, mels: &Tensor, train: bool) -> Result<Tensor> {
-        let _span = self.span.enter();
         let x = if let Some(chain) = &self.chain {
             chain.forward(mels)?
         } else {

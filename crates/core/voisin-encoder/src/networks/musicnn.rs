@@ -24,7 +24,6 @@ pub(crate) struct Musicnn {
     dense: Linear,
     penultimate: BatchNorm,
     tags: Linear,
-    span: tracing::Span,
 }
 
 /// The whole network in voisin's kernels.
@@ -64,7 +63,6 @@ impl Musicnn {
             dense: linear(2 * JOINED, PENULTIMATE, vb.pp("dense"))?,
             penultimate: norm(10, PENULTIMATE)?,
             tags: linear(PENULTIMATE, TAGS, vb.pp("dense_1"))?,
-            span: tracing::trace_span!("musicnn"),
         })
     }
 }
@@ -101,7 +99,6 @@ impl Module for Musicnn {
     /// - `mels`: `[n, 1, 96, 187]`
     /// - returns: penultimate layer and tag logits, `[n, 200 + 50]`
     fn forward(&self, mels: &Tensor) -> Result<Tensor> {
-        let _span = self.span.enter();
         let x = self
             .input
             .forward_t(mels, false)?

@@ -147,7 +147,6 @@ impl FastMusicnn {
 
     /// One patch: `mel` to `scratch.penultimate` and `scratch.logits`.
     fn patch(&self, team: &Team, mel: &[f32], scratch: &mut MusicnnScratch) {
-        let _span = tracing::trace_span!("musicnn").entered();
         assert_eq!(
             mel.len(),
             BANDS * FRAMES,
@@ -162,7 +161,6 @@ impl FastMusicnn {
             }
         }
         {
-            let _span = tracing::trace_span!("spectra").entered();
             let bands = scratch.bands.as_slice();
             let frames = scratch.frames.as_slice();
             let band_spectra = scratch.band_spectra.share();
@@ -184,11 +182,7 @@ impl FastMusicnn {
                 }
             });
         }
-        {
-            let _span = tracing::trace_span!("front").entered();
-            self.front(team, scratch);
-        }
-        let _span = tracing::trace_span!("middle and back").entered();
+        self.front(team, scratch);
         let [first, second, third] = &self.packed.middle;
         let width = first.outputs;
         let front = scratch.front.as_slice();
