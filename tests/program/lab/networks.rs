@@ -1,4 +1,4 @@
-//! Networks of `train classifier`, as processes on the data of `scripts/make_lab_data.py` and on the demo.
+//! Networks of `lab train`, as processes on the data of `scripts/make_lab_data.py` and on the demo.
 
 use std::fs;
 use std::path::{Path, PathBuf};

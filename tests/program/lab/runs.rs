@@ -1,4 +1,4 @@
-//! `train classifier` and `eval classifier` on tables of features.
+//! `lab train` and `lab report` on tables of features.
 
 use std::fmt::Write as _;
 use std::fs;

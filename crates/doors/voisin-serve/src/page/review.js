@@ -247,13 +247,7 @@ async function written() {
   if (!labels.by_hand.length) return decided.replaceChildren();
   decided.replaceChildren(
     h("h2", {}, "Decided by hand"),
-    h(
-      "p",
-      { class: "faint" },
-      `${count(labels.by_hand.length, "label")} in the library. `,
-      h("code", {}, "voisin labels export"),
-      " writes them to a table.",
-    ),
+    h("p", { class: "faint" }, `${count(labels.by_hand.length, "label")} in the library.`),
     h(
       "details",
       {},
