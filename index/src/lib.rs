@@ -209,11 +209,6 @@ impl VectorIndex {
         removed
     }
 
-    /// Whether it changed since it was built.
-    pub fn is_changed(&self) -> bool {
-        self.base.live.count < self.base.len() || self.tail.live() > 0
-    }
-
     /// Whether a rebuild would make searches cheaper: the tail or the removed items are too many,
     /// or there are enough items for a graph.
     pub fn needs_rebuild(&self) -> bool {

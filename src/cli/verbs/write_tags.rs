@@ -159,31 +159,25 @@ pub(crate) fn run(
     }
     let (mut done, mut changed): (Vec<TagResult>, Vec<PathBuf>) = Default::default();
     let mut is_interrupted = false;
-    write_tags(
-        library,
-        wishes,
-        options,
-        None,
-        |file| -> anyhow::Result<bool> {
-            if args.output.format == ListFormat::Table {
-                show(&file)?;
-            }
-            // One call for each wish, in their order.
-            let wish = &wishes[done.len()];
-            if matches!(file.outcome, Outcome::Written | Outcome::WouldWrite) {
-                changed.push(wish.path.clone());
-            }
-            done.push(file);
-            // After the last file there is nothing left to interrupt.
-            is_interrupted = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
-            if is_interrupted {
-                context.console.warn(
-                    "interrupted: the files listed so far are done, the others are unchanged",
-                );
-            }
-            Ok(!is_interrupted)
-        },
-    )?;
+    write_tags(library, wishes, options, |file| -> anyhow::Result<bool> {
+        if args.output.format == ListFormat::Table {
+            show(&file)?;
+        }
+        // One call for each wish, in their order.
+        let wish = &wishes[done.len()];
+        if matches!(file.outcome, Outcome::Written | Outcome::WouldWrite) {
+            changed.push(wish.path.clone());
+        }
+        done.push(file);
+        // After the last file there is nothing left to interrupt.
+        is_interrupted = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
+        if is_interrupted {
+            context
+                .console
+                .warn("interrupted: the files listed so far are done, the others are unchanged");
+        }
+        Ok(!is_interrupted)
+    })?;
     match args.output.format {
         ListFormat::Table => {}
         ListFormat::Json => render::print_json(&done)?,

@@ -5,7 +5,6 @@ use voisin_engine::{TagOutcome, TagWish, write_tags};
 
 use super::*;
 
-/// As the web page does when a user chooses a genre and then another.
 #[test]
 fn a_file_written_twice_in_a_run_gets_its_first_bytes_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -17,19 +16,15 @@ fn a_file_written_twice_in_a_run_gets_its_first_bytes_back() {
         overwrite: true,
         ..WriteOptions::default()
     };
-    let mut run = None;
-    for genre in ["Dub", "Jazz"] {
-        let wish = TagWish {
-            path: file.clone(),
-            genres: vec![genre.to_owned()],
-            reason: String::new(),
-        };
-        let written = write_tags(&mut library, &[wish], options, run, |result| {
-            assert_eq!(result.outcome, TagOutcome::Written, "{}", result.reason);
-            Ok::<_, LibraryError>(true)
-        });
-        run = Some(written.unwrap());
-    }
+    let wishes = ["Dub", "Jazz"].map(|genre| TagWish {
+        path: file.clone(),
+        genres: vec![genre.to_owned()],
+        reason: String::new(),
+    });
+    let run = write_tags(&mut library, &wishes, options, |result| {
+        assert_eq!(result.outcome, TagOutcome::Written, "{}", result.reason);
+        Ok::<_, LibraryError>(true)
+    });
     let written = library.tags().written_tags(run.unwrap()).unwrap();
     assert_eq!(written.len(), 1);
     assert_eq!(written[0].before, Vec::<String>::new());

@@ -56,13 +56,11 @@ pub enum TagOutcome {
 
 /// Writes genres into files and records the old ones; returns the number of the run.
 ///
-/// - `run`: continues this run if it is the last one
 /// - `each`: called with each result; returns whether to continue
 pub fn write_tags<E: From<LibraryError>>(
     library: &mut Library,
     wishes: &[TagWish],
     options: WriteOptions,
-    run: Option<i64>,
     mut each: impl FnMut(TagResult) -> Result<bool, E>,
 ) -> Result<i64, E> {
     // Removes copies that a killed run left beside files.
@@ -74,9 +72,7 @@ pub fn write_tags<E: From<LibraryError>>(
         .tag_runs()?
         .first()
         .map_or(0, |last| last.run);
-    let run = run
-        .filter(|&run| run == last && run > 0)
-        .unwrap_or(last + 1);
+    let run = last + 1;
     let journal = if options.dry_run {
         None
     } else {

@@ -11,17 +11,6 @@ use super::parts::LabelTable;
 use super::{Library, Result, now};
 use voisin_base::track::ContentId;
 
-/// A change of a label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelChange {
-    /// The recording.
-    pub content: ContentId,
-    /// Its label before; `None` where there was none.
-    pub before: Option<String>,
-    /// Its label after.
-    pub after: Option<String>,
-}
-
 /// Counts of labels, at a cost that hardly grows with the library.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelTotals {
@@ -42,8 +31,7 @@ impl LabelTotals {
                 .map(|(key, count)| count.saturating_sub(count_of(b, key)))
                 .sum()
         };
-        // Neither alone suffices: a label given and removed again leaves the count as it was, and
-        // undoing a change decreases the number of the last one.
+        // A label given and removed again leaves the count as it was.
         let by_hand = self
             .by_hand
             .0
@@ -81,53 +69,21 @@ impl<L: Deref<Target = Library>> LabelTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> LabelTable<L> {
-    /// Gives recordings this label, or removes theirs; returns how many changed. The former labels are kept for
-    /// [`LabelTable::undo_label`](crate::LabelTable::undo_label).
+    /// Gives recordings this label, or removes theirs; returns how many changed.
     pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
         self.write(|tx| {
             let mut changed = 0;
             for content in contents {
-                // Read inside the transaction: two writers must not both record the same former
-                // label.
-                let before = label(tx, *content)?;
-                // setting the same label again is no change to undo
-                if before.as_deref() != genre {
+                if label(tx, *content)?.as_deref() != genre {
                     put(tx, *content, genre)?;
                     tx.prepare_cached(
-                        "INSERT INTO label_changes (content, before, after, changed_at) VALUES (?1, ?2, ?3, ?4)",
+                        "INSERT INTO label_changes (content, changed_at) VALUES (?1, ?2)",
                     )?
-                    .execute(params![content.0, before, genre, now()])?;
+                    .execute(params![content.0, now()])?;
                     changed += 1;
                 }
             }
             Ok(changed)
-        })
-    }
-
-    /// Undoes the last change of a label that was not undone yet, and returns it.
-    pub fn undo_label(&mut self) -> Result<Option<LabelChange>> {
-        self.write(|tx| {
-            let last = tx
-                .query_row(
-                    "SELECT id, content, before, after FROM label_changes ORDER BY id DESC LIMIT 1",
-                    [],
-                    |row| {
-                        let change = LabelChange {
-                            content: ContentId(row.get(1)?),
-                            before: row.get(2)?,
-                            after: row.get(3)?,
-                        };
-                        Ok((row.get::<_, i64>(0)?, change))
-                    },
-                )
-                .optional()?;
-            let Some((id, change)) = last else {
-                return Ok(None);
-            };
-            put(tx, change.content, change.before.as_deref())?;
-            // The change is gone, so the next call undoes the one before it.
-            tx.execute("DELETE FROM label_changes WHERE id = ?1", [id])?;
-            Ok(Some(change))
         })
     }
 }

@@ -59,7 +59,7 @@ pub use find::NameOf;
 pub use health::Health;
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
-pub use labels::{LabelChange, LabelTotals};
+pub use labels::LabelTotals;
 pub use licence::licence_fits;
 pub use licence::licence_id;
 pub use licence::licences_named;
@@ -127,12 +127,6 @@ impl Library {
     /// The mode it was opened in.
     pub fn mode(&self) -> OpenMode {
         self.mode
-    }
-
-    /// Sets how long to wait for another writer before [`LibraryError::Locked`]; ten seconds by
-    /// default.
-    pub fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
-        self.sql(self.connection.busy_timeout(timeout))
     }
 
     /// Limits this connection's page cache, in KiB.

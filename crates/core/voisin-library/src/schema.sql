@@ -147,12 +147,10 @@ CREATE TABLE labels (
     set_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What each change of a label replaced, so that it can be undone, last first; NULL where there was, or is, none.
+-- Changes of labels, which are counted to know whether a head that was trained on them is stale.
 CREATE TABLE label_changes (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     content    BLOB    NOT NULL CHECK (length(content) = 32),
-    before     TEXT,
-    after      TEXT,
     changed_at INTEGER NOT NULL
 ) STRICT;
 

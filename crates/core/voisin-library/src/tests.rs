@@ -67,7 +67,6 @@ fn changes_to_files_tags_and_labels_are_counted() {
                 1
             );
         },
-        &|library| assert!(library.labels_mut().undo_label().unwrap().is_some()),
         &|library| {
             assert_eq!(
                 library.labels_mut().set_labels(&[content], None).unwrap(),

@@ -431,18 +431,6 @@ pub fn blend(stops: &[Rgb], share: f64) -> Rgb {
     (mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
 }
 
-/// Width of a text in the font of PNG files.
-pub fn text_width(text: &str, size: f64) -> f64 {
-    with_font();
-    let fine = (FontFamily::Name(FAMILY), size * LINE * f64::from(FINE))
-        .into_font()
-        .box_size(text);
-    // Without the font the width of a letter is estimated as 0.6 of its size.
-    fine.map_or(0.6 * size * text.chars().count() as f64, |(width, _)| {
-        f64::from(width) / f64::from(FINE)
-    })
-}
-
 /// At most `most` characters, the last an ellipsis if some are left out.
 pub fn shorten(text: &str, most: usize) -> String {
     let text = text.trim_end_matches('…');

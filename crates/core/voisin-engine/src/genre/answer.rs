@@ -210,16 +210,6 @@ impl GenreAnswer {
         }
     }
 
-    /// Keeps only the first voters.
-    pub fn keep_voters(&mut self, most: usize) {
-        match &mut self.finding {
-            Finding::NoMethod | Finding::FirstGuess(_) => {}
-            Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => {
-                evidence.truncate(most);
-            }
-        }
-    }
-
     /// The voters; empty for a first guess.
     pub fn evidence(&self) -> &[Evidence] {
         match &self.finding {

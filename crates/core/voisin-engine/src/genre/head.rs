@@ -61,12 +61,6 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         Ok((self.fit_genre(&tracks, &source, options)?, tracks))
     }
 
-    /// Trains a head again with the same options, after a change of the model.
-    pub fn renew_genre_head(&self, head: &GenreHead) -> Result<GenreHead, EngineError> {
-        let tracks = self.labelled_tracks(&head.source(), GroupBy::Artist)?;
-        self.retrain_genre(head, &tracks)
-    }
-
     /// The trained head, if there is one; an error if it cannot be used.
     pub fn genre_head(&self) -> Result<Option<GenreHead>, EngineError> {
         let path = self.genre_model_path();

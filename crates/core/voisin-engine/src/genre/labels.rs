@@ -333,20 +333,6 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         Ok(tracks.iter().map(|track| labeller.genres(track)).collect())
     }
 
-    /// All genres of tracks, from the library's label source.
-    pub fn genre_names(&self) -> Result<Vec<String>, EngineError> {
-        let mut met = Vec::new();
-        self.for_each_labelled(&self.label_source(), |_, genres| {
-            met.extend(genres);
-            Ok(())
-        })?;
-        Ok(Spellings::count(&met)
-            .genres()
-            .iter()
-            .map(|genre| genre.name().to_owned())
-            .collect())
-    }
-
     /// Reads vectors, labels and groups of all tracks.
     #[doc(hidden)]
     pub fn labelled_tracks(
