@@ -20,8 +20,9 @@ const ABOVE: f64 = 0.5;
 /// The same for the vectors that lists pass on to be compared at 8 bits.
 const PASSED_ON: f64 = 0.75;
 
-/// Factor on the lists if most vectors have near copies: a list then holds few groups of copies, one
-/// of them the trial's own, near which its neighbours are, so that a stranger needs more lists.
+/// Factor on all widths if most vectors have near copies, which are found or missed together: a list
+/// then holds few groups of copies, one of them the trial's own, near which its neighbours are, so
+/// that a stranger needs more.
 const TOGETHER: usize = 4;
 
 /// Widths for [`AT`] neighbours each.
@@ -107,7 +108,7 @@ pub(crate) fn measure(
         let walk = |ef: usize| walk_recall(source, trials, (graph, lists), ef, k);
         let read =
             |count: usize, codes: usize| read_recall(source, trials, lists, (count, codes), k);
-        tuning.ef[at] = bisect(k, WIDEST, |ef| walk(ef) >= above(ABOVE));
+        tuning.ef[at] = times * bisect(k, WIDEST, |ef| walk(ef) >= above(ABOVE));
         let most = source.codes.len().min(WIDEST);
         let mut codes = 4 * k;
         while codes < most && read(lists.len(), codes) < above(PASSED_ON) {
