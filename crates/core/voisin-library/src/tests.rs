@@ -48,7 +48,7 @@ fn changes_to_files_tags_and_labels_are_counted() {
         .unwrap();
     assert_eq!(library.changes().metadata_generation().unwrap(), last);
     // Each of these is a change.
-    let changes: [&dyn Fn(&mut Library); 14] = [
+    let changes: [&dyn Fn(&mut Library); 13] = [
         &|library| {
             assert_eq!(
                 library
