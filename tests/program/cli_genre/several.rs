@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::shelf::Shelf;
 use crate::common::{Sandbox, fine, fine_json};
@@ -38,11 +38,9 @@ fn a_track_counts_in_each_of_its_genres() {
             fine(sandbox.run(["train"]));
         }
         let answer = fine_json(sandbox.run(["classify", "id:40", "--format", "json"]))[0].clone();
-        assert_eq!(
-            (&answer["source"], &answer["genre"]),
-            (&json!(source), &json!("Jazz")),
-            "{answer}"
-        );
+        assert_eq!(answer["source"], source, "{answer}");
+        let genre = answer["genre"].as_str().unwrap();
+        assert!(["Jazz", "Bebop"].contains(&genre), "{answer}");
     }
     let kin = fine_json(sandbox.run(["genres", "--format", "json"]));
     let ska = entry_with(&kin["genres"], "genre", "Ska");

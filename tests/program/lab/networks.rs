@@ -209,7 +209,7 @@ fn vectors_are_the_input_of_the_runs_last_layer() {
     };
     assert!(refused(&["--vectors", "inner.txt"]).contains("expected FILE.npy"));
     let precision = ["--vectors", "other.npy", "--precision", "0.9"];
-    assert!(refused(&precision).contains("vectors have no class"));
+    assert!(refused(&precision).contains("cannot be used with"));
 }
 
 #[test]

@@ -359,17 +359,18 @@ fn a_run_writes_into_its_folder_alone() {
 #[test]
 fn unsure_answers_are_unknown() {
     let sandbox = Sandbox::new();
-    let data = write(
-        &sandbox,
-        "f.csv",
-        &features(4, 30, |class| format!("genre {class}")),
-    );
+    // A third of the tracks of two genres have another one's label, so that some answers are wrong.
+    let table = features(4, 30, |class| format!("genre {class}"));
+    let labelled = table.lines().enumerate().map(|(at, line)| match at % 3 {
+        0 => line
+            .replace(",genre 0,", ",genre 3,")
+            .replace(",genre 1,", ",genre 2,"),
+        _ => line.to_owned(),
+    });
+    let table = labelled.collect::<Vec<_>>().join("\n");
+    let data = write(&sandbox, "f.csv", &table);
     let run = sandbox.path("run");
-    fine(sandbox.run(train(
-        &data,
-        &run,
-        &["--folds", "5", "--set", "settings.logistic.c=0.05"],
-    )));
+    fine(sandbox.run(train(&data, &run, &["--folds", "5"])));
     let ask = |more: &[&str]| {
         sandbox.run(
             [

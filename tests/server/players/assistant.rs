@@ -227,7 +227,7 @@ fn an_assistant_reads_only_the_protocol_and_ends_it_by_closing() {
     assert_eq!(answer_to(5)["error"]["code"], -32601, "an unknown method");
     let problem = |id: u32| answer_to(id)["result"]["content"][0]["text"].clone();
     let absent = problem(6).to_string();
-    assert!(absent.contains("the tool `list`"), "{absent}");
+    assert!(absent.contains("no track has the id 99"), "{absent}");
     let seeds = problem(7).to_string();
     let forms = "seeds[0]: expected one of id, path, words, found 1";
     assert!(seeds.contains(forms), "{seeds}");

@@ -77,7 +77,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ),
         ("genres", "genres"),
         ("clusters", "clusters"),
-        ("suspects?all=true", "suspects|--all"),
+        ("suspects?all=true", "labels|suspects|--all"),
         ("duplicates", "duplicates"),
         ("failed", "failed"),
         ("status", "status"),

@@ -428,7 +428,7 @@ mod tests {
         // "id:a" must not be the track of the artist A.
         assert_eq!(
             refused("ID:a"),
-            "ID:a: expected a number after \"id:\", as in id:17, found \"a\""
+            "ID:a: expected a number after \"id:\", as in id:17, found \"a\": \"voisin list\" lists all tracks"
         );
     }
 

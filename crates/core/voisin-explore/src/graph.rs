@@ -323,6 +323,10 @@ mod tests {
     fn vectors_without_unit_norm_are_refused() {
         let error = KnnGraph::exact(ndarray::arr2(&[[1.0, 0.0], [2.0, 0.0]]).view(), 1)
             .expect_err("norm 2");
-        assert_eq!(error.to_string(), "vector of row 1 has norm 2, expected 1");
+        assert!(
+            error
+                .to_string()
+                .starts_with("vector of row 1 has norm 2, expected 1")
+        );
     }
 }

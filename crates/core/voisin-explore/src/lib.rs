@@ -102,7 +102,7 @@ pub enum ExploreError {
     },
     /// A name that matches no artist or album, or several.
     #[error(
-        "no {one} \"{requested}\": {hint}\"voisin {one}s\" lists all {one}s",
+        "no {one} \"{requested}\": {hint}\"voisin similar --by {one} -l all\" lists all {one}s",
         one = makers.one()
     )]
     UnknownArtist {

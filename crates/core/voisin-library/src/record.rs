@@ -657,7 +657,9 @@ mod tests {
         assert_eq!((taken.added, taken.refused), (2, 5));
         assert_eq!(
             taken.refusal.as_deref(),
-            Some("/m/2.ogg: its length in seconds is NaN, expected a number")
+            Some(
+                "/m/2.ogg: its length in seconds is NaN, expected a number: analyse the file again with \"voisin add\""
+            )
         );
         assert_eq!(library.files().failures().unwrap().len(), 5);
     }
