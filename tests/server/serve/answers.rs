@@ -79,7 +79,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ("clusters", "clusters"),
         ("suspects?all=true", "labels|suspects|--all"),
         ("duplicates", "duplicates"),
-        ("failed", "failed"),
+        ("failed", "list|--failed"),
         ("status", "status"),
     ] {
         let expected = of_cli(&sandbox, command);

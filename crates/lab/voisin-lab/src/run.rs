@@ -81,13 +81,6 @@ pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
     Ok(run.join("report.json").exists())
 }
 
-/// Takes back [`begin`], so that refused settings leave no folder behind.
-fn withdraw(run: &Path) {
-    let _ = std::fs::remove_file(run.join("config.toml"));
-    // With other contents it stays.
-    let _ = std::fs::remove_dir(run);
-}
-
 /// Refuses a folder with other contents than a run's, and anything that is no folder.
 pub fn refuse_others(run: &Path) -> Result<(), LabError> {
     check_folder(run)?;
@@ -118,7 +111,7 @@ pub fn train(
     stop: &AtomicBool,
 ) -> Result<Report, LabError> {
     let config = given.config;
-    let bench = Bench::new(config, given.matrix).inspect_err(|_| withdraw(run))?;
+    let bench = Bench::new(config, given.matrix)?;
     bench.write_data(run)?;
     let folds = bench.folds();
     let evaluated = bench.evaluate(&folds, progress, stop)?;

@@ -173,17 +173,13 @@ fn cluster_rows(
         });
     }
     let noise = strays::strays(graph);
-    let mut division = divide::divide(divide::DivisionInput {
+    let division = divide::divide(divide::DivisionInput {
         vectors,
         graph,
         noise: &noise,
         min_size,
         options,
     })?;
-    // One group of all tracks says nothing of them.
-    if options.count.is_none() && division.labels.iter().all(|&label| label == Some(0)) {
-        division.labels.fill(None);
-    }
     let assignment = numbered(&division.labels);
     let clusters = describe::describe(vectors, meta, &assignment);
     Ok(Clustering {
