@@ -177,7 +177,8 @@ pub(crate) fn nearest16<R>(
             .iter()
             .for_each(|candidate| codes.prefetch_low(candidate.name() as usize));
         codes.similarities16(isa, query, ranked);
-        let limit = worst(ranked).map_or(f32::NEG_INFINITY, |worst| worst.score());
+        let limit =
+            worst(ranked).map_or(f32::NEG_INFINITY, voisin_kernels::dot::best::Scored::score);
         let bound = ErrorBound::new(codec, query, LIKELY);
         let may_be_nearer = |candidate: &&Scored| {
             // Those that were compared already are better than `last`.

@@ -122,7 +122,7 @@ pub(crate) fn command() -> clap::Command {
         command.mut_subcommands(|verb| shorten(verb, filters))
     }
     let filters = Filters::augment_args(clap::Command::new("filters"));
-    let filters = filters.get_arguments().map(|filter| filter.get_id());
+    let filters = filters.get_arguments().map(clap::Arg::get_id);
     let filters = filters.cloned().collect();
     let mut command = <Cli as clap::CommandFactory>::command();
     // Copies the global options into every verb.

@@ -252,8 +252,11 @@ mod tests {
         [id, &size, body].concat()
     }
 
-    fn tagged(title: &str, tags: &[(u32, &[u8], &[(&str, &str)])]) -> Vec<u8> {
-        let tag = |(target, value, texts): &(u32, &[u8], &[(&str, &str)])| {
+    /// A target, its value, and names with texts.
+    type Tag<'a> = (u32, &'a [u8], &'a [(&'a str, &'a str)]);
+
+    fn tagged(title: &str, tags: &[Tag<'_>]) -> Vec<u8> {
+        let tag = |(target, value, texts): &Tag<'_>| {
             let targets = element(TARGETS, &element(*target, value));
             let texts = texts.iter().flat_map(|(name, text)| {
                 let name = element(TAG_NAME, name.as_bytes());

@@ -56,6 +56,13 @@ pub(super) struct Chunk<'a> {
     pub planes: Option<&'a Planes>,
 }
 
+/// What is heard of several channels.
+#[derive(PartialEq, Eq)]
+enum Mix {
+    Downmix,
+    Left,
+}
+
 /// Decodes a track front to back, skipping what is not requested.
 pub(super) struct Stream {
     path: PathBuf,
@@ -72,8 +79,7 @@ pub(super) struct Stream {
     before: Option<Packet>,
     mono: Vec<f32>,
     planes: Option<Planes>,
-    /// Whether the left channel is heard in place of the downmix.
-    left_alone: bool,
+    mix: Mix,
     last_frames: u64,
     counts: DecodeCounts,
 }
@@ -112,7 +118,7 @@ impl Stream {
             before: None,
             mono: Vec::new(),
             planes: None,
-            left_alone: false,
+            mix: Mix::Downmix,
             last_frames: 0,
             counts: DecodeCounts::default(),
         })
@@ -129,7 +135,7 @@ impl Stream {
 
     /// From now on chunks are the left channel.
     pub(super) fn hear_left_alone(&mut self) {
-        self.left_alone = true;
+        self.mix = Mix::Left;
         self.keep_channels();
     }
 
@@ -284,7 +290,7 @@ impl Stream {
         let mono = &mut self.mono;
         let planes = self.planes.as_mut();
         let decoded = guard(&self.path, || decoder.decode(packet, mono, planes))?;
-        let planes = self.planes.as_ref().filter(|_| self.left_alone);
+        let planes = self.planes.as_ref().filter(|_| self.mix == Mix::Left);
         if let Some(left) = planes.and_then(|planes| planes.samples.first())
             && left.len() == mono.len()
         {

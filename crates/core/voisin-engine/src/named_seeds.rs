@@ -84,19 +84,17 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
 
     /// The one track that a name stands for.
     pub fn one(&mut self, text: &OsStr) -> Result<Seed, EngineError> {
-        match SeedName::parse(text) {
-            // Words for one track never mean an artist's many: those that fit are listed.
-            SeedName::PathOrWords(_) => self.seed(text),
-            _ => {
-                let mut found = NamedSeeds::default();
-                self.read(text, &mut found)?;
-                let mut seeds = found.all();
-                let text = text.to_string_lossy().into_owned();
-                let found = seeds.len();
-                let several = EngineError::SeveralTracks { text, found };
-                seeds.pop().filter(|_| found == 1).ok_or(several)
-            }
+        // Words for one track never mean an artist's many: those that fit are listed.
+        if let SeedName::PathOrWords(_) = SeedName::parse(text) {
+            return self.seed(text);
         }
+        let mut found = NamedSeeds::default();
+        self.read(text, &mut found)?;
+        let mut seeds = found.all();
+        let text = text.to_string_lossy().into_owned();
+        let found = seeds.len();
+        let several = EngineError::SeveralTracks { text, found };
+        seeds.pop().filter(|_| found == 1).ok_or(several)
     }
 
     fn seed(&self, text: &OsStr) -> Result<Seed, EngineError> {

@@ -157,7 +157,7 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
             let sum = rows
                 .iter()
                 .fold(Array1::zeros(vectors.ncols()), |sum, &row| {
-                    sum + &vectors.row(row)
+                    sum + vectors.row(row)
                 });
             let mean: Array1<f32> = sum / rows.len() as f32;
             let cohesion = mean.dot(&mean).sqrt();

@@ -274,7 +274,7 @@ fn names_are_those_of_now_whoever_changed_them() {
         one.tags.artist = Some(artist.to_owned());
         one
     };
-    let names = |library: &Library| library.lookup().names(NameOf::Artist).unwrap().to_vec();
+    let names = |library: &Library| library.lookup().names(NameOf::Artist).unwrap().clone();
     library.insert_track(&by(1, "Alpha feat. Beta")).unwrap();
     assert_eq!(
         library

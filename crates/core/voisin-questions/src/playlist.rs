@@ -229,19 +229,18 @@ impl Playlist {
             .map(|seed| collection.row_of(seed))
             .collect::<Result<Vec<_>, _>>()?;
         if let Some(cluster) = self.cluster {
-            let clusters = match stored_clusters(engine)? {
-                Some(clusters) => clusters,
-                None => {
-                    let graph = neighbour_graph(engine, collection)?;
-                    let options = ClusterOptions::default();
-                    let found = clustered(engine, collection, &graph, None, &options)?;
-                    collection
-                        .ids
-                        .iter()
-                        .copied()
-                        .zip(found.assignment)
-                        .collect()
-                }
+            let clusters = if let Some(clusters) = stored_clusters(engine)? {
+                clusters
+            } else {
+                let graph = neighbour_graph(engine, collection)?;
+                let options = ClusterOptions::default();
+                let found = clustered(engine, collection, &graph, None, &options)?;
+                collection
+                    .ids
+                    .iter()
+                    .copied()
+                    .zip(found.assignment)
+                    .collect()
             };
             let before = rows.len();
             let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);

@@ -61,25 +61,24 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
         )
     });
     let waited = Waited::new();
-    let mut response = match checked {
-        Err(problem) => problem.into_response(),
-        Ok(_) => {
-            // A stranger could otherwise hold a connection with an endless body.
-            let request = if needs_token {
-                request
-            } else {
-                request.map(in_time)
-            };
-            // A task-local, since permits are taken deep below handlers, without access to
-            // the request.
-            let answer = WAITED.scope(Arc::clone(&waited), next.run(request));
-            tokio::time::timeout(patience, answer)
-                .await
-                .unwrap_or_else(|_| {
-                    Problem::later(5, "this took too long", "request less, or try again later")
-                        .into_response()
-                })
-        }
+    let mut response = if let Err(problem) = checked {
+        problem.into_response()
+    } else {
+        // A stranger could otherwise hold a connection with an endless body.
+        let request = if needs_token {
+            request
+        } else {
+            request.map(in_time)
+        };
+        // A task-local, since permits are taken deep below handlers, without access to
+        // the request.
+        let answer = WAITED.scope(Arc::clone(&waited), next.run(request));
+        tokio::time::timeout(patience, answer)
+            .await
+            .unwrap_or_else(|_| {
+                Problem::later(5, "this took too long", "request less, or try again later")
+                    .into_response()
+            })
     };
     let status = response.status();
     // The router's own errors have no body.

@@ -213,18 +213,18 @@ impl From<EngineError> for Problem {
             | EngineError::Library(
                 LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. },
             ) => (Status::NOT_FOUND, None),
-            EngineError::Ambiguous { .. } => (Status::CONFLICT, None),
-            EngineError::NoTags { .. }
+            EngineError::Ambiguous { .. }
+            | EngineError::NoTags { .. }
             | EngineError::NoLabels
             | EngineError::NoHead { .. }
             | EngineError::Genre(GenreError::TooFew(_))
-            | EngineError::EmptyLibrary { .. } => (Status::CONFLICT, None),
+            | EngineError::EmptyLibrary { .. }
+            | EngineError::Audio(AudioError::OtherRecording { .. }) => (Status::CONFLICT, None),
             EngineError::SeedsCancel
             | EngineError::Genre(_)
             | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
                 (Status::UNPROCESSABLE_ENTITY, None)
             }
-            EngineError::Audio(AudioError::OtherRecording { .. }) => (Status::CONFLICT, None),
             EngineError::Audio(_)
             | EngineError::TooShort { .. }
             | EngineError::Silent { .. }

@@ -257,7 +257,7 @@ fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
 
 /// vector: the track's, float32 [dimension], of length 1; windows: float32 [windows, dimension], the network's output;
 /// starts: float32 [windows], in seconds.
-fn embedding<'py>(py: Python<'py>, embedded: FileEmbedding) -> PyResult<Bound<'py, PyDict>> {
+fn embedding(py: Python<'_>, embedded: FileEmbedding) -> PyResult<Bound<'_, PyDict>> {
     let answer = PyDict::new(py);
     answer.set_item("vector", embedded.vector.into_vec().into_pyarray(py))?;
     answer.set_item("windows", embedded.windows.into_pyarray(py))?;

@@ -219,7 +219,8 @@ impl PyLibrary {
         seeds: Option<Bound<'py, PyAny>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options = options.map_or_else(|| Ok(PyDict::new(py)), |given| given.copy())?;
+        let options =
+            options.map_or_else(|| Ok(PyDict::new(py)), pyo3::types::PyDictMethods::copy)?;
         let take = |name: &str| -> PyResult<Option<Bound<'py, PyAny>>> {
             let value = options.get_item(name)?;
             if value.is_some() {
@@ -232,7 +233,7 @@ impl PyLibrary {
         };
         let limit = take("limit")?.map(|limit| limit.extract()).transpose()?;
         let embedder = take("embedder")?
-            .map(|embedder| embedder.cast_into::<PyEmbedder>())
+            .map(pyo3::Bound::cast_into::<PyEmbedder>)
             .transpose()?;
         let given = Given {
             seeds: all(seeds)?,

@@ -59,7 +59,7 @@ impl PostgresAddress {
         let mut kept = Vec::new();
         for option in query.split('&') {
             match option.split_once('=') {
-                Some(("sslrootcert", "system")) => {}
+                Some(("sslrootcert", "system") | ("sslmode", "prefer")) => {}
                 Some(("sslrootcert", file)) => {
                     // In an address a plus is a plus, not a space as in forms.
                     let file = file.replace('+', "%2B");
@@ -67,7 +67,6 @@ impl PostgresAddress {
                     root_certificates = file.map(|(file, _)| PathBuf::from(file.as_ref()));
                 }
                 Some(("sslmode", "disable")) => mode = SslMode::Disable,
-                Some(("sslmode", "prefer")) => {}
                 // Certificate and name are checked whenever there is encryption.
                 Some(("sslmode", "require" | "verify-ca" | "verify-full")) => {
                     mode = SslMode::Require;

@@ -170,9 +170,12 @@ impl StackLayer {
     pub(super) fn shape(self, from: StackShape, classes: usize) -> Option<StackShape> {
         use StackShape::{Image, Signal, Vector};
         // Padding by half a kernel on each side keeps the length.
-        let side = |length: usize, kernel: usize, same: bool| match same {
-            true => Some(length),
-            false => (length + 1).checked_sub(kernel),
+        let side = |length: usize, kernel: usize, same: bool| {
+            if same {
+                Some(length)
+            } else {
+                (length + 1).checked_sub(kernel)
+            }
         };
         let shape = match (self, from) {
             (
@@ -193,10 +196,13 @@ impl StackLayer {
             // per step.
             (Self::Frames, Image(c, h, w)) => Signal(c * h, w),
             (Self::Sequence, Vector(d)) => Signal(1, d),
-            (Self::Recurrent { units, all, .. }, Signal(_, t)) => match all {
-                true => Signal(units, t),
-                false => Vector(units),
-            },
+            (Self::Recurrent { units, all, .. }, Signal(_, t)) => {
+                if all {
+                    Signal(units, t)
+                } else {
+                    Vector(units)
+                }
+            }
             (Self::Gap, Image(c, ..) | Signal(c, _)) => Vector(c),
             (Self::Flatten, from) => Vector(from.cells()),
             (Self::Linear(out), Vector(_)) => Vector(out.unwrap_or(classes)),

@@ -90,7 +90,7 @@ impl PathTable {
                     .endings
                     .entry(name.to_owned())
                     .or_default()
-                    .push((path.to_owned(), at));
+                    .push((path.clone(), at));
             }
         }
         Ok(table)

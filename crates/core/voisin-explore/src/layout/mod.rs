@@ -79,21 +79,19 @@ fn by_part(
     rows.iter()
         .zip(part.rows())
         .for_each(|(&row, at)| known[row] = Some([at[0], at[1]]));
-    place_new(graph, &known, seed)
+    Ok(place_new(graph, &known, seed))
 }
 
 /// Places the other rows without moving the known ones.
 ///
 /// - `known`: per row of `graph`, its position, or `None`
 /// - returns: `[n, 2]`; known rows are bit-identical
-fn place_new(graph: &KnnGraph, known: &[Option<[f32; 2]>], seed: u64) -> Result<Array2<f32>> {
+fn place_new(graph: &KnnGraph, known: &[Option<[f32; 2]>], seed: u64) -> Array2<f32> {
     let edges = fuzzy::fuzzy(graph);
     let moving: Vec<bool> = known.iter().map(Option::is_none).collect();
     let mut positions = start::among_known(&edges, known, seed);
     optimise::optimise(&mut positions, &edges, &moving, FEW_EPOCHS, seed);
-    Ok(Array2::from_shape_fn((graph.len(), 2), |(i, d)| {
-        positions[i][d]
-    }))
+    Array2::from_shape_fn((graph.len(), 2), |(i, d)| positions[i][d])
 }
 
 #[cfg(test)]

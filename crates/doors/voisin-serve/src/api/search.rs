@@ -198,7 +198,7 @@ pub(super) async fn playlist(
         move |state: &Server, context: &mut RequestContext, explored: &Explored, _: &GivenUp| {
             state.index(context)?;
             let collection = &explored.collection;
-            let named = seeds(&request.seeds, &mut context.engine)?;
+            let named = seeds(&request.seeds, &context.engine)?;
             let list = request.run(&mut context.engine, collection, &named, &[])?;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
