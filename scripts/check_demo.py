@@ -28,7 +28,7 @@ def voisin(folder, *arguments):
 def main():
     folder = pathlib.Path(sys.argv[1])
     text = (folder / "demo.txt").read_text(encoding="utf-8")
-    headings = ("1. What sounds like", "2. Which genre", "3. How close", "4. Where does punk land")
+    headings = ("What sounds like", "Which genre", "How far is punk")
     for heading in (*headings, "voisin add ~/Music"):
         if heading not in text:
             fail(f'expected "{heading}" in the output, found none')
@@ -42,20 +42,12 @@ def main():
     similarities = [neighbour["similarity"] for neighbour in neighbours]
     if similarities != sorted(similarities, reverse=True):
         fail(f"expected neighbours by descending similarity, found {similarities}")
-    section = text.split("2. Which genre", 1)[1].split("3. How close", 1)[0]
-    answers = re.findall(r"held-out/([^:]+): (.+?) \(\d+ %", section)
-    if len(answers) != 2:
-        fail(f"expected two classified tracks, found {answers}")
-    metal = dict(answers).get("sectoid-war-of-freedom.mp3")
-    if metal != "Metal":
-        fail(f"expected the held-out metal track to be classified as Metal, found {metal}")
-    section = text.split("4. Where does punk land", 1)[1].split("The demo's library stays", 1)[0]
-    distances = re.findall(r"^  (\w+) +(\d\.\d\d)$", section, re.MULTILINE)
-    if len(distances) != 8 or distances[0][0] != "Rock" or distances[-1][0] == "Metal":
-        fail(f"expected eight genres, Rock the nearest to punk, found {distances}")
-    punk = re.findall(r"^(\S.*?) +\d+ %.*/punk/", section, re.MULTILINE)
-    if punk != ["Rock"] * 3:
-        fail(f"expected the three punk tracks to be classified as Rock, found {punk}")
+    answers = re.findall(r"held-out/([^:]+): (.+?) \(\d+ %", text)
+    if answers != [("sectoid-war-of-freedom.mp3", "Metal")]:
+        fail(f"expected the held-out track to be classified as Metal, found {answers}")
+    distances = re.findall(r"^  (\w+) +(\d\.\d\d)$", text.split("How far is punk")[1], re.MULTILINE)
+    if len(distances) != 8 or distances[0][0] != "rock" or distances[-1][0] == "metal":
+        fail(f"expected eight genres, rock the nearest to punk, found {distances}")
     print("demo check: neighbours, genres, evidence and kinship are correct")
 
 
