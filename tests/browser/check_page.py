@@ -1116,7 +1116,7 @@ def a_file(page, shots):
     )
     check(
         "what is no music is told",
-        soon(lambda: "Send an audio file" in page.text(".card")),
+        soon(lambda: "not an audio file" in page.text(".card")),
         page.text(".card .empty-state").replace("\n", " ")[:120],
     )
     quiet(page, "files")
