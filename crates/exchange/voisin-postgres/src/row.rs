@@ -114,9 +114,6 @@ impl ToSql for HalfVector {
 #[derive(Debug)]
 pub(super) struct FactsJson(String);
 
-/// Members that are 64-bit numbers; the form in which libraries exchange facts has them as text.
-const NUMBERS: [&str; 5] = ["seconds", "tempo", "loudness", "bpm", "replay_gain"];
-
 /// The only member of an object that replaces text which `jsonb` cannot hold: its bytes in hexadecimal.
 const ESCAPE: &str = "hex";
 
@@ -125,7 +122,7 @@ impl FactsJson {
         let mut json = serde_json::to_value(facts).map_err(std::io::Error::other)?;
         // In hexadecimal, as people search for it; serde writes an array of 32 numbers.
         json["audio"]["content"] = facts.audio.content.to_string().into();
-        to_jsonb("", &mut json);
+        to_jsonb(&mut json);
         Ok(Self(json.to_string()))
     }
 }
@@ -146,30 +143,20 @@ impl ToSql for FactsJson {
     to_sql_checked!();
 }
 
-/// - `name`: the member that has this value
-fn to_jsonb(name: &str, value: &mut Value) {
+fn to_jsonb(value: &mut Value) {
     match value {
-        // jsonb does not store the sign of a zero.
-        Value::String(text) if NUMBERS.contains(&name) && text.as_str() != "-0" => {
-            if let Some(number) = text.parse().ok().filter(|number: &f64| number.is_finite()) {
-                *value = number.into();
-            }
-        }
         // jsonb refuses \u0000, and a tag may hold one.
         Value::String(text) if text.contains('\0') => {
             *value = serde_json::json!({ ESCAPE: hex(text.as_bytes()) });
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| to_jsonb("", value)),
-        Value::Object(members) => members
-            .iter_mut()
-            .for_each(|(name, value)| to_jsonb(name, value)),
+        Value::Array(values) => values.iter_mut().for_each(to_jsonb),
+        Value::Object(members) => members.values_mut().for_each(to_jsonb),
         _ => {}
     }
 }
 
 fn from_jsonb(name: &str, value: &mut Value) {
     match value {
-        Value::Number(number) if NUMBERS.contains(&name) => *value = number.to_string().into(),
         Value::String(hex) if name == "content" => {
             if let Some(bytes) = bytes_of(hex) {
                 *value = bytes.into();
@@ -565,24 +552,12 @@ mod tests {
                 );
             }
         }
-        let json: Value = serde_json::from_str(
-            &FactsJson::new(&facts(
-                [200.5, 120.0, -9.5, f64::NAN, 1.0],
-                odd.clone(),
-                "a",
-            ))
-            .unwrap()
-            .0,
-        )
-        .unwrap();
+        let facts = facts([200.5, 120.0, -9.5, 1.0, 1.0], odd.clone(), "a");
+        let json: Value = serde_json::from_str(&FactsJson::new(&facts).unwrap().0).unwrap();
         assert_eq!(json["audio"]["content"], "ab".repeat(32));
         assert_eq!(
             (&json["audio"]["seconds"], &json["descriptors"]["tempo"]),
             (&200.5.into(), &120.0.into())
-        );
-        assert_eq!(
-            json["files"][0]["tags"]["bpm"], "NaN",
-            "text that is no number is kept"
         );
         assert_eq!(json["files"][0]["tags"]["musical_key"], "1");
         assert_eq!(json["label"], serde_json::json!({ "hex": "610062" }));
