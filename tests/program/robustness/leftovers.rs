@@ -186,5 +186,7 @@ fn the_copy_of_a_killed_write_is_removed() {
         "the file itself is whole"
     );
     fine(&sandbox, &["add", &string(&music)]);
-    assert!(!copy.exists() && temporary(&sandbox.path("library")).is_empty());
+    assert!(!copy.exists(), "{}", copy.display());
+    let left = temporary(&sandbox.path("library"));
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -23,6 +23,13 @@ impl AtomicFile {
     /// An empty file beside `target`, with the permissions that any new file gets. A folder, a device and a pipe cannot be
     /// replaced by a file.
     pub fn create(target: &Path) -> io::Result<Self> {
+        Self::create_noted(target, &mut |_| ())
+    }
+
+    /// As [`create`](Self::create).
+    ///
+    /// - `note`: learns the temporary name before the file is there, so that a kill leaves none that is noted nowhere
+    pub fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         refuse_streams(target)?;
         // Writers that get the temporary name may choose the format by its extension.
         let extension = target
@@ -31,9 +38,14 @@ impl AtomicFile {
         let suffix = extension.unwrap_or_default();
         let mut builder = tempfile::Builder::new();
         builder.prefix(PREFIX).suffix(&suffix);
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder_of(target))?;
+        let file = builder.make_in(folder_of(target), |path| {
+            note(path);
+            File::options()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(path)
+        })?;
         if cfg!(unix) {
             abandoned::hold(file.as_file());
         }

@@ -14,9 +14,7 @@ pub(super) struct Copy(AtomicFile);
 impl Copy {
     /// Creates an empty copy.
     pub(super) fn beside(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
-        let file = AtomicFile::create(target)?;
-        note(file.path());
-        Ok(Self(file))
+        Ok(Self(AtomicFile::create_noted(target, note)?))
     }
 
     pub(super) fn file(&mut self) -> &mut File {
