@@ -10,7 +10,7 @@ use voisin_explore::TrackMeta;
 use voisin_explore::audio_match::Outline;
 use voisin_explore::duplicates::PairComparer;
 use voisin_features::windows::is_near_silent;
-use voisin_features::{Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
+use voisin_features::{Compression, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
 use voisin_library::{Library, LibraryError, OpenMode};
 
 /// Hz: enough for bands that every codec keeps.
@@ -223,7 +223,6 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
         hop: HOP,
         n_frames,
         pad_left: 0,
-        hann: Hann::Periodic,
         spectrum: Spectrum::Power,
         n_mels: 24,
         f_min: 150.0,
@@ -232,14 +231,11 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
         mel_norm: MelNorm::Peak,
         // Decibels within a limited range: a change of level shifts all bands equally, and quiet
         // parts that a codec drops do not count.
-        compression: Compression::Decibel {
-            amin: 1e-10,
-            range_db: 50.0,
-        },
+        compression: Compression::Decibel { range_db: 50.0 },
         ..MelConfig::musicnn()
     })
     .ok()?;
-    let decibels = front_end.compute(&samples).values;
+    let decibels = front_end.compute(&samples);
     Some(Outline::new(decibels.view(), RATE as f32 / HOP as f32))
 }
 
