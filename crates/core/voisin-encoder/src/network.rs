@@ -110,9 +110,13 @@ impl Encoder {
             weights,
             others,
         } = model.find()?;
-        let dimension = manifest.own_dimension();
-        let first = Network::new(manifest.architecture, dimension, weights, device, options)?;
-        let mut networks = vec![first];
+        let mut networks = vec![Network::new(
+            manifest.architecture,
+            manifest.own_dimension(),
+            weights,
+            device,
+            options,
+        )?];
         for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
@@ -121,35 +125,37 @@ impl Encoder {
                 ..further
             });
         }
-        // Logits of further networks without names would be ambiguous.
-        if manifest.outputs.is_empty() {
-            networks[1..]
-                .iter_mut()
-                .for_each(|network| network.tags = 0);
-        } else {
-            let logits_given: usize = networks.iter().map(|network| network.tags).sum();
-            let named: usize = manifest
-                .outputs
-                .iter()
-                .map(|output| output.labels.len())
-                .sum();
-            let named = named + manifest.tags.as_ref().map_or(0, Vec::len);
-            // Without the layers after the networks there are fewer.
-            if named != logits_given && !options.raw {
-                let reason = format!(
-                    "its tags and outputs have {named} names, its networks give {logits_given} logits"
-                );
-                return Err(EncoderError::BadWeights {
-                    origin: manifest.name,
-                    reason,
-                });
-            }
-        }
-        Ok(Self {
+        let encoder = Self {
             manifest,
             device: device.clone(),
             networks,
-        })
+        };
+        encoder.with_named_logits(options.raw)
+    }
+
+    /// Checks that all logits of several networks have names, or leaves those of further networks out.
+    fn with_named_logits(mut self, raw: bool) -> Result<Self, EncoderError> {
+        let manifest = &self.manifest;
+        // Logits of further networks without names would be ambiguous.
+        if manifest.outputs.is_empty() {
+            for network in &mut self.networks[1..] {
+                network.tags = 0;
+            }
+            return Ok(self);
+        }
+        let outputs = manifest.outputs.iter().map(|output| output.labels.len());
+        let named = outputs.sum::<usize>() + manifest.tags.as_ref().map_or(0, Vec::len);
+        let given = self.tags();
+        // Without the layers after the networks there are fewer.
+        if named != given && !raw {
+            return Err(EncoderError::BadWeights {
+                origin: manifest.name.clone(),
+                reason: format!(
+                    "its tags and outputs have {named} names, its networks give {given} logits"
+                ),
+            });
+        }
+        Ok(self)
     }
 
     /// A network with seeded random weights, for benchmarks and tests.
@@ -169,12 +175,8 @@ impl Encoder {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         let manifest = ModelManifest::random(architecture, seed);
-        Self::new(
-            manifest,
-            &Weights::random(architecture, seed),
-            device,
-            options,
-        )
+        let weights = Weights::random(architecture, seed);
+        Self::new(manifest, &weights, device, options)
     }
 
     /// The network of `manifest` with `weights`, which must be finite and of the architecture's
@@ -191,10 +193,9 @@ impl Encoder {
                 name: manifest.name,
             });
         }
-        let dimension = manifest.own_dimension();
         let network = Network::new(
             manifest.architecture,
-            dimension,
+            manifest.own_dimension(),
             weights.clone(),
             device,
             options,
@@ -453,7 +454,7 @@ impl Network {
 }
 
 /// Most numbers of a tensor on a GPU: Candle counts them in 32 bits, and loops forever beyond.
-pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
+const LARGEST_ON_GPU: usize = 1 << 31;
 
 /// Numbers of a network's largest tensor per window: the im2col rows of a convolution.
 fn columns(architecture: Architecture) -> usize {

@@ -24,7 +24,8 @@ use conv_net::openl3_channels;
 use voisin_kernels::{Isa, isa};
 
 pub(crate) use chain::whole;
-pub(crate) use conv_net::{ConvNet, OPENL3_CHANNELS, openl3_layer};
+use conv_net::ConvNet;
+pub(crate) use conv_net::{OPENL3_CHANNELS, openl3_layer};
 use musicnn::Musicnn;
 
 /// Implementations of a network.
