@@ -4,11 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 22] = [
     "voisin-base",
     "voisin-models",
     "voisin-kernels",
-    "voisin-networks",
     "voisin-features",
     "voisin-audio",
     "voisin-encoder",

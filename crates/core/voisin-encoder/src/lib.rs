@@ -15,13 +15,14 @@
 //!
 //! Not here: spectrograms ([`voisin_features`]), tracks and audio files.
 
-// Not `forbid`: ndarray's `s![]` expands to an unsafe block.
+// Not `forbid`: the kernels of `cpu` are unsafe.
 #![deny(unsafe_code)]
 
 mod architecture;
 mod backend;
 mod batcher;
 mod clap;
+mod cpu;
 mod device;
 mod embedding;
 mod error;
@@ -38,6 +39,7 @@ mod weights;
 
 pub use architecture::Architecture;
 pub use clap::{ClapAudioSizes, ClapText, ClapTextSizes, ClapTowers, caption_vectors, captions};
+pub use cpu::rows;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, Parts};
 pub use error::EncoderError;

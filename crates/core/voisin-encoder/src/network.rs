@@ -9,8 +9,8 @@ use super::models::Found;
 use super::networks::{InCandle, NetworkWay};
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
+use crate::cpu::musicnn::TAGS;
 use voisin_features::MelConfig;
-use voisin_networks::musicnn::TAGS;
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///

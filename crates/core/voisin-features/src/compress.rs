@@ -3,8 +3,7 @@
 use std::f32::consts::{LN_2, LOG10_2, LOG10_E, SQRT_2};
 
 use super::Compression;
-use voisin_kernels::Isa;
-pub use voisin_networks::simd::{Work, vectorised};
+use voisin_kernels::{Isa, Work, vectorised};
 
 /// Applies the compression to all cells of one window, after a square root if `root`.
 pub(super) fn compress(isa: Isa, compression: Compression, root: bool, cells: &mut [f32]) {

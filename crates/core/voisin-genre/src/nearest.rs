@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
+use voisin_encoder::rows::Panels;
 use voisin_kernels::{Isa, isa};
-use voisin_networks::rows::Panels;
 
 /// A row of the reference and its cosine similarity to the query, higher is nearer.
 #[derive(Debug, Clone, Copy, PartialEq)]

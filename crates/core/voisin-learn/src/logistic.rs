@@ -4,8 +4,8 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
+use voisin_encoder::rows::{self, Panels, WIDTH};
 use voisin_kernels::{Isa, isa};
-use voisin_networks::rows::{self, Panels, WIDTH};
 
 use super::optimise::lbfgs;
 use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, softmax};

@@ -4,8 +4,8 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor, 
 use candle_nn::BatchNorm;
 
 use super::block::{Block, Size};
+use crate::cpu::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, affine};
 use voisin_kernels::Isa;
-use voisin_networks::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, affine};
 
 /// Consecutive blocks.
 pub(crate) struct BlockRun<'a> {

@@ -10,10 +10,10 @@ use candle_nn::{BatchNorm, Linear, VarBuilder, batch_norm, linear};
 use super::block::{Block, EPSILON};
 use super::chain::{HostBlock, numbers, slices, whole};
 use super::{Computing, Definition};
-use voisin_kernels::Isa;
-use voisin_networks::musicnn::{
+use crate::cpu::musicnn::{
     BANDS, FRONT, FastMusicnn, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, TAGS,
 };
+use voisin_kernels::Isa;
 
 /// The network.
 pub(crate) struct Musicnn {

@@ -1,6 +1,6 @@
 //! Rows times a matrix: MusiCNN's convolutions over all channels and dense layers, neighbours and regressions.
 
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::Buffer;
 

@@ -9,7 +9,7 @@ use super::filters::WinogradFilters;
 use super::first::{self, First};
 use super::layer::{self, BLOCK, PaddedInput, Plan, Target, TileBlock, with_scratch};
 use super::winograd::{Epilogue, Tile};
-use crate::team::{Team, with_team};
+use crate::cpu::team::{Team, with_team};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
@@ -161,11 +161,6 @@ impl FastChain {
             blocks,
             idle: Mutex::default(),
         }
-    }
-
-    /// The instruction set that the kernels use.
-    pub fn isa(&self) -> Isa {
-        self.isa
     }
 
     /// Length of an example's output: the last block's channels.

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::front::{self, BAND_BINS, BAND_ROW, Kernel, PAIRS, ROW, Roots, TIME_BINS, Vector};
 use super::pack::{Packed, PackedMatrix};
 use super::{BANDS, FRAMES, MIDDLE, MusicnnTensors, Outputs, PENULTIMATE, TAGS};
-use crate::rows::{self, Rows};
-use crate::team::{Team, with_team};
+use crate::cpu::rows::{self, Rows};
+use crate::cpu::team::{Team, with_team};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
