@@ -9,7 +9,7 @@ use super::filters::WinogradFilters;
 use super::first::{self, First};
 use super::layer::{self, BLOCK, PaddedInput, Plan, Target, TileBlock, with_scratch};
 use super::winograd::{Epilogue, Tile};
-use crate::cpu::team::{Team, with_team};
+use crate::cpu::team::Team;
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
@@ -203,13 +203,12 @@ impl FastChain {
             work: Buffer::default(),
         });
         let most = self.blocks[self.blocks.len() - 1].plan.together;
-        with_team(|team| {
-            for start in (0..n).step_by(most) {
-                let count = most.min(n - start);
-                let x = &x[start * cells..(start + count) * cells];
-                self.group(team, x, count, &mut out[start * dimension..], &mut space);
-            }
-        });
+        let team = Team::pool();
+        for start in (0..n).step_by(most) {
+            let count = most.min(n - start);
+            let x = &x[start * cells..(start + count) * cells];
+            self.group(&team, x, count, &mut out[start * dimension..], &mut space);
+        }
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

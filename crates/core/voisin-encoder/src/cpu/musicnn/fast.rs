@@ -9,7 +9,7 @@ use super::front::{self, BAND_BINS, BAND_ROW, Kernel, PAIRS, ROW, Roots, TIME_BI
 use super::pack::{Packed, PackedMatrix};
 use super::{BANDS, FRAMES, MIDDLE, MusicnnTensors, Outputs, PENULTIMATE, TAGS};
 use crate::cpu::rows::{self, Rows};
-use crate::cpu::team::{Team, with_team};
+use crate::cpu::team::Team;
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
@@ -111,9 +111,8 @@ impl FastMusicnn {
             .zip(outputs.logits.chunks_exact_mut(TAGS));
         let patches = mels.chunks_exact(BANDS * FRAMES).zip(results);
         if n < rayon::current_num_threads() {
-            with_team(|team| {
-                patches.for_each(|(mel, (to, logits))| self.one(team, mel, to, logits));
-            });
+            let team = Team::pool();
+            patches.for_each(|(mel, (to, logits))| self.one(&team, mel, to, logits));
         } else {
             let alone = |(mel, (to, logits)): (&[f32], (&mut [f32], &mut [f32]))| {
                 self.one(&Team::alone(), mel, to, logits);
