@@ -60,14 +60,3 @@ impl fmt::Display for Architecture {
         })
     }
 }
-
-impl std::str::FromStr for Architecture {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|architecture| architecture.to_string() == text)
-            .ok_or_else(|| format!("unknown architecture \"{text}\": expected openl3 or musicnn"))
-    }
-}

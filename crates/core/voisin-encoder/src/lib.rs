@@ -43,7 +43,7 @@ pub use cpu::rows;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, Parts};
 pub use error::EncoderError;
-pub use import::{ClapError, import_clap, import_model, is_clap_folder};
+pub use import::{import_clap, import_model, is_clap_folder};
 pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection};
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};

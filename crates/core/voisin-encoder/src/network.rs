@@ -50,20 +50,6 @@ pub enum CpuPath {
     Candle,
 }
 
-impl std::str::FromStr for CpuPath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "fast" => Ok(Self::Fast),
-            "candle" => Ok(Self::Candle),
-            _ => Err(format!(
-                "unknown engine \"{text}\": expected fast or candle"
-            )),
-        }
-    }
-}
-
 /// Settings of speed, which change results by rounding at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EncoderOptions {

@@ -42,7 +42,7 @@ impl Projection {
         let outputs = vector.as_ref().map_or(network, |layer| layer.bias.len());
         if outputs != dimension {
             let reason = format!("projection has {outputs} outputs, expected {dimension}");
-            return Err(bad(weights, &reason));
+            return Err(weights.bad(reason));
         }
         if let Some((mean, scale)) = standardisation(weights, dimension)? {
             let mut layer = vector.unwrap_or_else(|| Affine::identity(dimension));
@@ -265,7 +265,7 @@ fn standardisation(
     for tensor in [mean, scale] {
         if tensor.shape != [dimension] {
             let reason = format!("standardise is {:?}, expected [{dimension}]", tensor.shape);
-            return Err(bad(weights, &reason));
+            return Err(weights.bad(reason));
         }
     }
     Ok(Some((&mean.values, &scale.values)))
@@ -283,11 +283,11 @@ fn pair<'a>(
     let [first, second] = names;
     let (Some(a), Some(b)) = (a, b) else {
         let reason = format!("{first} or {second} is missing, expected both or none");
-        return Err(bad(weights, &reason));
+        return Err(weights.bad(reason));
     };
     if a.values.iter().chain(&b.values).any(|x| !x.is_finite()) {
         let reason = format!("{first} or {second} has values that are not finite");
-        return Err(bad(weights, &reason));
+        return Err(weights.bad(reason));
     }
     Ok(Some((a, b)))
 }
@@ -315,7 +315,7 @@ impl Affine {
         if outputs == 0 || weight.shape != [outputs, inputs] || bias.shape != [outputs] {
             let found = &weight.shape;
             let reason = format!("{name}.weight is {found:?}, expected [{outputs}, {inputs}]");
-            return Err(bad(weights, &reason));
+            return Err(weights.bad(reason));
         }
         Ok(Some(Self {
             inputs,
@@ -343,13 +343,6 @@ impl Affine {
             }
         }
         out
-    }
-}
-
-fn bad(weights: &Weights, reason: &str) -> EncoderError {
-    EncoderError::BadWeights {
-        origin: weights.origin().to_owned(),
-        reason: reason.to_owned(),
     }
 }
 

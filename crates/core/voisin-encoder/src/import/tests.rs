@@ -296,7 +296,7 @@ fn other_files_are_refused_with_what_is_expected() {
             .unwrap_err()
             .to_string();
         assert!(
-            text.contains("not a weights file") && text.len() < 1000,
+            text.contains("not a model voisin reads") && text.len() < 1000,
             "{text}"
         );
     }

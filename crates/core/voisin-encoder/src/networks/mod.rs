@@ -79,7 +79,9 @@ fn define(
         Architecture::Musicnn => Box::new(Musicnn::new(vb)?),
         Architecture::Clap => {
             let origin = weights.map_or_else(String::new, |weights| weights.origin().to_owned());
-            return Err(EncoderError::UnknownArchitecture { origin });
+            return Err(EncoderError::bad(origin)(
+                "expected OpenL3 or MusiCNN".to_owned(),
+            ));
         }
     })
 }
