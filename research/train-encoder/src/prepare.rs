@@ -313,7 +313,7 @@ impl<'a> Preparer<'a> {
         })?;
         for ((teacher, encoder, _), mels) in self.teachers.iter().zip(&teacher_mels) {
             // All crops of a track in one call, after decoding.
-            let tagged = encoder.encode_with_tags(mels, crops.crops)?;
+            let tagged = encoder.encode_each(&[mels], crops.crops)?;
             let mut values = Vec::with_capacity(crops.crops * teacher.outputs());
             let rows = tagged
                 .embeddings

@@ -308,9 +308,9 @@ mod tests {
 
     #[test]
     fn a_network_that_cannot_be_built_is_an_error() {
-        let build = || Err::<Sums, _>(EncoderError::NoTags("x".to_owned()));
+        let build = || Err::<Sums, _>(EncoderError::BadVector("x"));
         let found = Batcher::start(build, 1);
-        assert!(matches!(found, Err(EncoderError::NoTags(_))));
+        assert!(matches!(found, Err(EncoderError::BadVector(_))));
         let panics = || -> Result<Sums, EncoderError> { panic!("a test's panic: it broke") };
         let found = Batcher::start(panics, 1);
         assert!(matches!(found, Err(EncoderError::DeviceStopped)));

@@ -119,9 +119,6 @@ pub enum EncoderError {
         /// Values given.
         found: usize,
     },
-    /// Tag logits were requested of a model without tags.
-    #[error("model {0} has no tags")]
-    NoTags(String),
     /// A vector that cannot be an embedding: empty, zero, or with a value that is not finite.
     #[error("not an embedding: {0}")]
     BadVector(&'static str),

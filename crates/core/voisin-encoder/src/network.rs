@@ -66,7 +66,7 @@ pub struct EncoderOptions {
 pub struct Tagged {
     /// `[n, dimension]`, as from [`Encoder::encode`].
     pub embeddings: Array2<f32>,
-    /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`], then of its
+    /// `[n, tags]`, perhaps of no tags, before the sigmoid, in the order of [`ModelManifest::tags`], then of its
     /// outputs' labels.
     pub logits: Array2<f32>,
 }
@@ -238,7 +238,7 @@ impl Encoder {
             .unwrap_or(1)
     }
 
-    /// Embeds `n` windows.
+    /// Embeds `n` windows by a model of one network.
     ///
     /// - `mels`: `n` concatenated spectrograms, each `[n_mels][n_frames]` row-major, as written by
     ///   [`MelFrontEnd::compute_into`](voisin_features::MelFrontEnd::compute_into)
@@ -247,33 +247,7 @@ impl Encoder {
     /// A value that is not finite, in the input or the output, is an error, and so is a model of
     /// several networks: [`encode_each`](Self::encode_each).
     pub fn encode(&self, mels: &[f32], n: usize) -> Result<Array2<f32>, EncoderError> {
-        self.encode_each(&[mels], n)
-    }
-
-    /// Embeds `n` windows and returns their tag logits, too; an error for a model without tags, and
-    /// as for [`encode`](Self::encode).
-    #[doc(hidden)]
-    pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
-        self.encode_each_with_tags(&[mels], n)
-    }
-
-    /// As [`encode`](Self::encode), with the spectrograms of each network, in the order of
-    /// [`front_ends`](Self::front_ends).
-    ///
-    /// A network that takes one window of [`every`](Self::every) needs `n` / `every` spectrograms,
-    /// rounded up, and its output is repeated in the rows of the windows up to the next.
-    pub fn encode_each(&self, mels: &[&[f32]], n: usize) -> Result<Array2<f32>, EncoderError> {
-        Ok(self.passes(mels, n)?.0)
-    }
-
-    /// As [`encode_each`](Self::encode_each), with the concatenated tag logits of the networks.
-    #[doc(hidden)]
-    pub fn encode_each_with_tags(&self, mels: &[&[f32]], n: usize) -> Result<Tagged, EncoderError> {
-        if self.tags() == 0 {
-            return Err(EncoderError::NoTags(self.manifest.name.clone()));
-        }
-        let (embeddings, logits) = self.passes(mels, n)?;
-        Ok(Tagged { embeddings, logits })
+        Ok(self.encode_each(&[mels], n)?.embeddings)
     }
 
     /// Number of tag logits; 0 for a model without tags.
@@ -281,12 +255,12 @@ impl Encoder {
         self.networks.iter().map(|network| network.tags).sum()
     }
 
-    /// Concatenated embeddings and logits of all networks.
-    fn passes(
-        &self,
-        mels: &[&[f32]],
-        n: usize,
-    ) -> Result<(Array2<f32>, Array2<f32>), EncoderError> {
+    /// As [`encode`](Self::encode), with the spectrograms of each network, in the order of
+    /// [`front_ends`](Self::front_ends), and with tag logits; those of all networks are concatenated.
+    ///
+    /// A network that takes one window of [`every`](Self::every) needs `n` / `every` spectrograms,
+    /// rounded up, and its output is repeated in the rows of the windows up to the next.
+    pub fn encode_each(&self, mels: &[&[f32]], n: usize) -> Result<Tagged, EncoderError> {
         if mels.len() != self.networks.len() {
             return Err(EncoderError::SeveralNetworks {
                 name: self.manifest.name.clone(),
@@ -312,7 +286,10 @@ impl Encoder {
                 concatenate(Axis(1), &views).expect("all have a row for each window")
             }
         };
-        Ok((joined(embeddings), joined(logits)))
+        Ok(Tagged {
+            embeddings: joined(embeddings),
+            logits: joined(logits),
+        })
     }
 }
 

@@ -71,13 +71,7 @@ fn windows(encoder: &Encoder, n: usize, seed: u64) -> Vec<Vec<f32>> {
 
 fn encode(encoder: &Encoder, mels: &[Vec<f32>], n: usize) -> (Array2<f32>, Array2<f32>) {
     let mels: Vec<&[f32]> = mels.iter().map(Vec::as_slice).collect();
-    if encoder.tags() == 0 {
-        return (
-            encoder.encode_each(&mels, n).unwrap(),
-            Array2::zeros((n, 0)),
-        );
-    }
-    let tagged = encoder.encode_each_with_tags(&mels, n).unwrap();
+    let tagged = encoder.encode_each(&mels, n).unwrap();
     (tagged.embeddings, tagged.logits)
 }
 

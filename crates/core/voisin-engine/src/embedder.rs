@@ -336,7 +336,7 @@ impl Embedder {
         };
         let (starts, report, descriptors) =
             self.each_batch(sound, info, plan, besides, stop, |mels, n| {
-                rows.extend(self.encoder.encode_each(mels, n)?.iter());
+                rows.extend(self.encoder.encode_each(mels, n)?.embeddings.iter());
                 Ok(())
             })?;
         let windows =
@@ -374,7 +374,7 @@ impl Embedder {
         };
         let (starts, ..) =
             self.each_batch(Sound::File(path), info, plan, besides, None, |mels, n| {
-                for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
+                for row in self.encoder.encode_each(mels, n)?.logits.rows() {
                     for (sum, &x) in sums.iter_mut().zip(row) {
                         *sum += f64::from(x);
                     }

@@ -90,7 +90,7 @@ impl MusicnnScratch {
 impl FastMusicnn {
     /// # Panics
     /// If there are other tensors than the network has, or of other lengths.
-    pub fn new(tensors: &MusicnnTensors<'_>, isa: Isa) -> Self {
+    pub fn new(tensors: &MusicnnTensors, isa: Isa) -> Self {
         Self {
             isa,
             packed: Packed::new(tensors, isa.lanes()),
