@@ -20,7 +20,6 @@ mod export;
 mod foreign;
 mod foreign_vectors;
 mod genre;
-mod keeper;
 mod known_filters;
 mod list;
 mod missing_files;
