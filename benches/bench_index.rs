@@ -28,9 +28,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_index::{GraphBuilder, IndexOptions, IndexStamp, SearchParams, VectorIndex};
-use voisin_library::{
-    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
-};
+use voisin_library::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags};
 
 /// 1 − ⟨a, b⟩ of unit vectors, with the widest instructions available, as a user of `hnsw_rs` could write it.
 struct UnitDistance;
@@ -411,10 +409,7 @@ fn fill(dir: &Path, base: &Array2<f32>) -> anyhow::Result<()> {
                 ..TrackTags::default()
             },
             vector: row.to_vec(),
-            windows: TrackWindows {
-                vectors: row.insert_axis(ndarray::Axis(0)).mapv(half::f16::from_f32),
-                starts: vec![0.],
-            },
+            logits: Vec::new(),
             descriptors: None,
         })?;
     }

@@ -2,8 +2,7 @@
 """Real window embeddings for the index benchmarks: window_vectors.py SOURCE OUT [--queries 1000]
 [--tracks 42] [--seed 1]
 
-SOURCE is an output of `voisin export` (windows.npy and windows.csv; mean.npy is subtracted, as in
-voisin's searches), or a cache of `voisin-train-encoder prepare`, of which the first teacher's
+SOURCE is an output of `voisin embed --hop 1` (.npz; their mean is subtracted), or a cache of `voisin-train-encoder prepare`, of which the first teacher's
 penultimate layer is used. Windows are scaled to unit norm. Random tracks are left out of the base,
 and the queries are drawn from their windows, so that no query has another window of its own track
 in the base. Writes OUT/base.npy, OUT/queries.npy (float32) and
@@ -12,7 +11,6 @@ bench_index_sizes.py and bench_hnsw_rs.py read them. Needs numpy.
 """
 
 import argparse
-import csv
 import glob
 import json
 import os
@@ -36,12 +34,11 @@ p.add_argument("--seed", type=int, default=1)
 a = p.parse_args()
 
 
-def exported():
-    with open(f"{a.source}/windows.csv", newline="") as file:
-        tracks = [row["track_id"] for row in csv.DictReader(file)]
-    return np.load(f"{a.source}/windows.npy").astype(np.float32) - np.load(
-        f"{a.source}/mean.npy"
-    ), np.array(tracks)
+def embedded(paths):
+    each = [np.load(path)["embedding"] for path in paths]
+    windows = np.concatenate(each)
+    tracks = np.repeat(np.arange(len(each)), [len(rows) for rows in each])
+    return windows - windows.mean(0), tracks
 
 
 def cached():
@@ -60,7 +57,8 @@ def cached():
     return np.concatenate(windows), np.array(tracks)
 
 
-windows, tracks = exported() if os.path.exists(f"{a.source}/windows.npy") else cached()
+paths = sorted(glob.glob(f"{a.source}/**/*.npz", recursive=True))
+windows, tracks = embedded(paths) if paths else cached()
 assert len(tracks) == len(windows), f"{len(tracks)} labels for {len(windows)} windows"
 norms = np.linalg.norm(windows, axis=1)
 windows, tracks = windows[norms > 0] / norms[norms > 0, None], tracks[norms > 0]

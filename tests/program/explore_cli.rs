@@ -753,7 +753,7 @@ fn a_track_without_near_neighbours_is_reported_as_far() {
         // Two styles, and one track of neither.
         vector[if i == 90 { 5 } else { (i % 2) as usize }] += 1.0;
         voisin_base::vector::make_unit(&mut vector);
-        let mut track = testing::track(i, vector, 0);
+        let mut track = testing::track(i, vector);
         track.tags.artist = Some(format!("artist {i}"));
         library.insert_track(&track).unwrap();
     }

@@ -32,7 +32,6 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         );
     };
     let options = PushOptions {
-        windows: args.windows,
         index_memory: args.index_memory,
     };
     let stop =

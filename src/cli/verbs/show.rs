@@ -12,11 +12,7 @@ use voisin_questions::answers::card::CardWords;
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
     let named = expand_names(&args.tracks)?;
     let mut source = source::open(context, &args.backend)?;
-    // Voice and words are predicted from windows, so a database has to send them for these tracks,
-    // and for no others.
-    source.set_windows(true);
     fetch_named(&mut source, &named)?;
-    source.set_windows(false);
     let seeds = library_seeds(context, source.engine(), &named)?;
     let mut standings = Vec::new();
     // A database sends only a part of the library, which has no standing.

@@ -287,9 +287,8 @@ fn index(
             engine.maintain_index()?;
         }
     }
-    // Tags and moods are derived from vectors, and are updated after the index.
+    // Moods are derived from the tags, and are updated after the index.
     if changed && !summary.interrupted {
-        engine.words_mut().keep_tags()?;
         engine.scales_mut().fill_moods()?;
     }
     Ok(())

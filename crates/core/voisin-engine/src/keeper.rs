@@ -83,7 +83,7 @@ mod tests {
     fn insert(library: &mut Library, seed: u8) {
         let angle = f32::from(seed) * 0.02;
         library
-            .insert_track(&track(seed.into(), vec![angle.cos(), angle.sin()], 0))
+            .insert_track(&track(seed.into(), vec![angle.cos(), angle.sin()]))
             .unwrap();
     }
 

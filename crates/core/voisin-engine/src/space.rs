@@ -307,7 +307,7 @@ mod tests {
             assert!(make_unit(&mut vector));
             engine
                 .library_mut()
-                .insert_track(&track((before + i) as u64, vector, 0))
+                .insert_track(&track((before + i) as u64, vector))
                 .unwrap();
         }
     }

@@ -485,7 +485,7 @@ mod tests {
         let mut library = library(&dir, 2);
         let known = "Earth|Wind|Earth, Wind & Fire|Crosby|Stills|Crosby, Stills, Nash & Young";
         for (seed, artist) in known.split('|').enumerate() {
-            let mut new = track(seed as u64 + 1, vec![1.0, 0.0], 0);
+            let mut new = track(seed as u64 + 1, vec![1.0, 0.0]);
             new.tags.artist = Some(artist.into());
             library.insert_track(&new).unwrap();
         }

@@ -390,7 +390,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("voisin-{name}-{}", std::process::id()));
         let mut library = library(&dir, 2);
         for (i, angle) in angles.iter().enumerate() {
-            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
             change(i, &mut new);
             library.insert_track(&new).unwrap();
         }

@@ -19,9 +19,6 @@ pub trait RemoteLibrary: Send {
     /// The number of tracks in the database.
     fn tracks(&mut self) -> Result<usize, QuestionError>;
 
-    /// Sets whether window vectors, if they were pushed, come with the tracks fetched from now on.
-    fn set_windows(&mut self, windows: bool);
-
     /// Fetches the tracks that a name in the command line's grammar (docs/grammar.md) may mean; `-` names nothing.
     fn fetch(&mut self, name: &OsStr) -> Result<(), QuestionError>;
 
@@ -59,7 +56,7 @@ pub enum LocalOnly {
 }
 
 /// The next step for queries that a database does not answer.
-pub const PULL: &str = "fetch its library with \"voisin pull --from URL --library DIR\" (words for sounds need windows: \"voisin push --windows\" before that), then use --library DIR without a backend";
+pub const PULL: &str = "fetch its library with \"voisin pull --from URL --library DIR\", then use --library DIR without a backend";
 
 impl fmt::Display for LocalOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -48,13 +48,6 @@ impl LibrarySource {
         }
     }
 
-    /// As [`RemoteLibrary::set_windows`]; a library on this disk has all of them.
-    pub fn set_windows(&mut self, windows: bool) {
-        if let Self::Remote(remote) = self {
-            remote.set_windows(windows);
-        }
-    }
-
     /// Makes sure that the engine has the tracks that a name may mean.
     pub fn fetch(&mut self, name: &OsStr) -> Result<(), QuestionError> {
         match self {

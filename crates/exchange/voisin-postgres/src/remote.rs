@@ -39,8 +39,6 @@ const MOST_SEEDS: usize = 50;
 pub struct Remote {
     store: Postgres,
     engine: Engine,
-    /// Whether window vectors are fetched with the tracks.
-    windows: bool,
     /// Contains the temporary library, and is deleted with it.
     _folder: tempfile::TempDir,
 }
@@ -59,7 +57,6 @@ impl Remote {
         Ok(Self {
             store,
             engine,
-            windows: false,
             _folder: folder,
         })
     }
@@ -78,7 +75,7 @@ impl Remote {
         if missing.is_empty() {
             return Ok(());
         }
-        let (fetched, damaged) = self.store.fetch(&missing, self.windows)?;
+        let (fetched, damaged) = self.store.fetch(&missing)?;
         // Damaged rows among others are skipped, as `pull` skips and counts them.
         if fetched.is_empty() && damaged > 0 {
             let place = self.store.place().to_string();
@@ -276,10 +273,6 @@ impl RemoteLibrary for Remote {
 
     fn tracks(&mut self) -> Result<usize, QuestionError> {
         Ok(self.store.size()?.0 as usize)
-    }
-
-    fn set_windows(&mut self, windows: bool) {
-        self.windows = windows;
     }
 
     fn fetch(&mut self, name: &OsStr) -> Result<(), QuestionError> {
