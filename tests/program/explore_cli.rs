@@ -616,10 +616,6 @@ fn duplicates_name_the_better_file_and_delete_nothing() {
         "{near}"
     );
     assert_eq!(near["others"][0]["exact"], false);
-    assert!(
-        (near["pairs"][0]["offset"].as_f64().unwrap().abs() - 0.5).abs() < 0.6,
-        "{near}"
-    );
     let exact = groups
         .iter()
         .find(|group| kept(group) != "late.wav")
@@ -659,14 +655,10 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     fine(sandbox.run([Path::new("add"), &music]));
     let groups = json(sandbox.run(["duplicates", "--format", "json"]));
     assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
-    let pair = &groups[0]["pairs"][0];
-    assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
-    assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
     // A result is stored: nothing is decoded again, even where the file cannot be read.
     fs::write(&copy, "no audio").unwrap();
     let again = json(sandbox.run(["duplicates", "--format", "json"]));
     assert_eq!(again.as_array().unwrap().len(), 1, "{again}");
-    assert_eq!(again[0]["pairs"][0]["correlation"], Value::Null);
     // Results are removed with their tracks; a missing file is no copy.
     fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
     fine(sandbox.run([Path::new("remove"), &copy]));

@@ -140,4 +140,4 @@ pub use voisin_explore::clusters::{
 pub use voisin_explore::layout::layout;
 pub use voisin_explore::path::{PathOptions, Walk, path};
 pub use voisin_explore::words::{Phrase, Term, WordMeaning};
-pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};
+pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta};

@@ -63,7 +63,7 @@ pub use moods::{READY_MOODS, STRONG_MOOD, measured_scale};
 pub use named_seeds::{NamedSeeds, SeedNews, SeedReader};
 pub use nearness::{Closeness, Standing};
 pub use parts::{EngineGenres, EngineScales, EngineWords};
-pub use same_recording::{AudioComparer, CompareEvent, audio_correlation};
+pub use same_recording::{AudioComparer, CompareEvent};
 pub use scales::{MEASURED_SCALES, MeasuredScale};
 pub use search::{SimilarOptions, SimilarTrack};
 pub use seed::Seed;

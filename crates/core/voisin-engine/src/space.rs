@@ -119,7 +119,7 @@ impl LibrarySpace {
 }
 
 /// The vector parts of a library's model.
-pub(super) fn parts(library: &Library) -> Result<Parts, EngineError> {
+fn parts(library: &Library) -> Result<Parts, EngineError> {
     Ok(library.model()?.map_or_else(
         || Parts::of_stored(""),
         |m| Parts::of_stored(&m.manifest_json),

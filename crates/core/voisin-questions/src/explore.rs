@@ -10,15 +10,13 @@ use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{WholeNumber, at_most, limit_of};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
-use crate::answers::graph::{
-    clustered, collection_and_graph, duplicate_groups, neighbours_of_duplicates,
-};
+use crate::answers::graph::{clustered, collection_and_graph};
 use voisin_engine::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
-use voisin_explore::duplicates::NEIGHBOURS;
+use voisin_explore::duplicates::{NEIGHBOURS, duplicates};
 use voisin_explore::path::{PathOptions, Walk, between_ends, path};
-use voisin_explore::{ExploreError, KnnGraph};
+use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 
 /// From this many tracks on, a path is searched among near ones: reading all would take long.
 const NEAR_FROM: u64 = 20_000;
@@ -133,7 +131,7 @@ impl Duplicates {
         collection: &Collection,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        let k = neighbours_of_duplicates(collection);
+        let k = NEIGHBOURS.min(collection.ids.len().saturating_sub(1));
         let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
         self.copies(engine, collection, &graph, report)
     }
@@ -155,8 +153,10 @@ impl Duplicates {
         graph: &KnnGraph,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        let listener = AudioComparer::new(engine.library(), report)?;
-        let similar = duplicate_groups(engine, graph, &collection.meta, &listener)?;
+        let comparer = AudioComparer::new(engine.library(), report)?;
+        let begin = |pairs| comparer.begin(pairs);
+        let is_same = |a: &TrackMeta, b: &TrackMeta| comparer.is_same(a, b);
+        let similar = duplicates(graph, &collection.meta, begin, is_same)?;
         with_exact_copies(engine, collection, similar)
     }
 }
