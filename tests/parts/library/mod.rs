@@ -981,7 +981,7 @@ fn scales_filter_sort_and_go_with_their_track() {
         [(energy, 3), (calm, 2)].into()
     );
     // A transferred record includes them.
-    let record = library.transfer().record(a, false).unwrap().unwrap();
+    let record = library.transfer().record(a).unwrap().unwrap();
     let other = tempfile::tempdir().unwrap();
     let mut other = open(other.path());
     other.transfer_mut().take_in(&[(None, record)]).unwrap();

@@ -17,7 +17,6 @@ use super::errors::{raised, refused};
 use super::process::on_threads;
 use super::queries::{self, Given};
 use super::seeds::SeedArgument;
-use voisin_base::track::TrackId;
 use voisin_engine::{AddOptions, Engine};
 use voisin_library::{Library, LibraryError, OpenMode, default_dir};
 use voisin_questions::QuestionError;
