@@ -8,6 +8,7 @@ use numpy::{IntoPyArray as _, PyArray1, PyArray2};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::adding::Adding;
@@ -75,7 +76,7 @@ impl PyLibrary {
     }
 
     /// Runs a query, and logs the notes on its answer with the logger "voisin".
-    fn ask<'py, Q: DeserializeOwned + Send>(
+    fn ask<'py, Q: DeserializeOwned + JsonSchema + Send>(
         &self,
         py: Python<'py>,
         given: &Given,
