@@ -144,7 +144,7 @@ def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
             ["find", "guitar no singing", "--limit", "3", "--max-per-artist", "1"],
         ),
         (library.query("genres"), ["genres"]),
-        (library.clusters(clusters=2), ["clusters", "--clusters", "2"]),
+        (library.clusters(), ["clusters"]),
         (library.query("status"), ["status"]),
         ({"items": library.duplicates()}, ["duplicates"]),
     ]:

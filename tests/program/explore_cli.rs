@@ -164,15 +164,16 @@ fn a_search_moves_towards_some_and_away_from_others() {
 #[test]
 fn clusters_have_names_and_numbers() {
     let (sandbox, _) = library(&["metal", "techno", "orchestral", "ambient"]);
-    let fixed = json(sandbox.run(["clusters", "--clusters", "4", "--format", "json"]));
-    let clusters = fixed["clusters"].as_array().unwrap();
-    assert_eq!(clusters.len(), 4);
+    let found = json(sandbox.run(["clusters", "--format", "json"]));
+    let clusters = found["clusters"].as_array().unwrap();
+    assert!(clusters.len() > 1, "{found}");
     for cluster in clusters {
         for key in ["name", "medoid", "cohesion", "genres", "artists", "nearest"] {
             assert!(!cluster[key].is_null(), "{key}: {cluster}");
         }
         assert!(cluster["genres"][0]["lift"].as_f64().unwrap() > 0.0);
-        assert_eq!(cluster["nearest"].as_array().unwrap().len(), 3);
+        let others = cluster["nearest"].as_array().unwrap().len();
+        assert_eq!(others, (clusters.len() - 1).min(5));
     }
     let assigned = |sandbox: &Sandbox| -> HashMap<String, String> {
         let found = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
@@ -207,10 +208,6 @@ fn clusters_have_names_and_numbers() {
     assert_eq!(
         sandbox.run(["clusters", "--genre", "polka"]).status.code(),
         Some(2)
-    );
-    assert!(
-        refused(&sandbox.run(["clusters", "--clusters", "900"]))
-            .contains("number of clusters: expected")
     );
 }
 

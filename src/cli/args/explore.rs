@@ -12,7 +12,7 @@ use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::values::Limit;
 
-/// Find groups of tracks that sound alike, without choosing their number
+/// Find groups of tracks that sound alike
 ///
 /// The largest has number 1. Tracks near nothing are noise.
 #[derive(Debug, Args)]

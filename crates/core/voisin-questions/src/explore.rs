@@ -13,7 +13,7 @@ use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::graph::{clustered, collection_and_graph};
 use voisin_engine::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
 use voisin_explore::artists::{Makers, artists, near_artists};
-use voisin_explore::clusters::{ClusterOptions, Clustering};
+use voisin_explore::clusters::Clustering;
 use voisin_explore::duplicates::{NEIGHBOURS, duplicates};
 use voisin_explore::path::{PathOptions, Walk, between_ends, path};
 use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
@@ -27,11 +27,7 @@ const NEAR_EACH: usize = 200;
 /// Groups of tracks that sound alike
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Clusters {
-    /// Find exactly this many clusters [default: as the data suggests]
-    #[arg(long, value_name = "K")]
-    pub(crate) clusters: Option<WholeNumber<1, 10_000, 1000>>,
-}
+pub struct Clusters {}
 
 impl Clusters {
     /// The groups.
@@ -46,20 +42,7 @@ impl Clusters {
         rows: Option<&[usize]>,
         seed: Option<u64>,
     ) -> Result<Clustering, EngineError> {
-        let usual = ClusterOptions::default();
-        let count = self.clusters.map(WholeNumber::get);
-        let seed = seed.unwrap_or(usual.seed);
-        clustered(
-            engine,
-            collection,
-            graph,
-            rows,
-            &ClusterOptions {
-                count,
-                seed,
-                ..usual
-            },
-        )
+        clustered(engine, collection, graph, rows, seed.unwrap_or_default())
     }
 
     /// [`run`](Self::run) on the whole library.

@@ -17,7 +17,6 @@ use crate::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_engine::{Collection, Engine, EngineError, Seed, SimilarOptions};
-use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
 
@@ -229,8 +228,7 @@ impl Playlist {
                 clusters
             } else {
                 let graph = neighbour_graph(engine, collection)?;
-                let options = ClusterOptions::default();
-                let found = clustered(engine, collection, &graph, None, &options)?;
+                let found = clustered(engine, collection, &graph, None, 0)?;
                 collection
                     .ids
                     .iter()

@@ -54,6 +54,12 @@ pub(super) fn leiden(edges: &Edges, resolution: f64, seed: u64) -> Vec<usize> {
     labels.into_iter().map(|label| label as usize).collect()
 }
 
+/// Modularity of a division, times the total weight of edge ends.
+pub(super) fn quality(edges: &Edges, resolution: f64, labels: &[usize]) -> f64 {
+    let labels: Vec<u32> = labels.iter().map(|&label| label as u32).collect();
+    Level::of(edges, resolution).quality(&labels)
+}
+
 /// Numbers groups from 0 by first occurrence; returns their number.
 ///
 /// - `labels`: each below their number

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError, GraphUse};
-use voisin_explore::clusters::{self, ClusterOptions, Clustering};
+use voisin_explore::clusters::{self, Clustering};
 use voisin_explore::{ExploreError, KnnGraph};
 use voisin_library::OpenMode;
 
@@ -43,14 +43,14 @@ pub fn clustered(
     collection: &Collection,
     graph: &KnnGraph,
     rows: Option<&[usize]>,
-    options: &ClusterOptions,
+    seed: u64,
 ) -> Result<Clustering, EngineError> {
     let found = clusters::cluster(
         collection.vectors.view(),
         graph,
         &collection.meta,
         rows,
-        options,
+        seed,
     )?;
     if rows.is_none() && engine.library().mode() != OpenMode::ReadOnly {
         let ids = collection.ids.iter().zip(&found.assignment);
