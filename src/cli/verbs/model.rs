@@ -152,7 +152,7 @@ fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::R
             weights_sha256: manifest.weights_sha256.clone(),
             architecture: manifest.architecture.to_string(),
             device: device.description().to_string(),
-            dimension: out.ncols(),
+            dimension: encoder.dimension(),
             fingerprint: manifest.fingerprint(),
         })?;
         return Ok(Ending::Fine);
@@ -164,7 +164,7 @@ fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::R
         &manifest.weights_sha256[..12.min(manifest.weights_sha256.len())],
         manifest.architecture,
         device.description(),
-        out.ncols(),
+        encoder.dimension(),
         manifest.fingerprint()
     )))?;
     Ok(Ending::Fine)

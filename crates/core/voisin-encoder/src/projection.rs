@@ -1,7 +1,7 @@
 //! Optional affine layers after a network.
 
 use super::backend::Pass;
-use super::{Architecture, EncoderError, ModelManifest, ModelRef, WeightTensor, Weights};
+use super::{EncoderError, WeightTensor, Weights};
 
 /// `projection.{weight, bias}`, dimension × the network's, turns an embedding into the search
 /// vector, which may be shorter; `standardise.{mean, scale}` then brings each number to mean 0 and
@@ -84,172 +84,6 @@ impl Projection {
                 own.iter().chain(further).copied()
             });
             pass.logits = logits.collect();
-        }
-    }
-}
-
-/// Computes a model's tags from embeddings, without the network: from a track's mean embedding, the
-/// mean of its windows' logits.
-#[derive(Debug)]
-pub struct TagLayer {
-    names: Vec<String>,
-    fingerprint: String,
-    /// Of each network that has tags.
-    layers: Vec<TagsOfPart>,
-}
-
-/// The tags computed from a part of the embedding.
-#[derive(Debug)]
-struct TagsOfPart {
-    /// Where the part begins.
-    at: usize,
-    layer: Affine,
-}
-
-/// The names of a model's tags and further outputs, in the order of their logits.
-fn tag_names(manifest: &ModelManifest) -> Option<Vec<String>> {
-    let outputs = manifest.outputs.iter();
-    let further = outputs.flat_map(|output| output.labels.iter().cloned());
-    let mut names = manifest.tags.clone()?;
-    names.extend(further);
-    Some(names)
-}
-
-impl TagLayer {
-    /// The tags of a model; `None` if it has none, or none that can be computed from embeddings.
-    pub fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
-        // Without names of tags in the manifest the weights need not be read.
-        if let ModelRef::Name(_) | ModelRef::Manifest(_) = model
-            && model.manifest()?.tags.is_none()
-        {
-            return Ok(None);
-        }
-        let model_files = model.find()?;
-        let manifest = model_files.manifest;
-        let Some(names) = tag_names(&manifest) else {
-            return Ok(None);
-        };
-        let others = manifest.networks.iter();
-        let others = others.map(|network| (network.architecture, network.dimension()));
-        // Without names, outputs of further networks are left out.
-        let others = others.take(if manifest.outputs.is_empty() {
-            0
-        } else {
-            usize::MAX
-        });
-        let first = (manifest.architecture, manifest.own_dimension());
-        let mut layers = Vec::new();
-        let mut at = 0;
-        for ((architecture, dimension), weights) in std::iter::once(first)
-            .chain(others)
-            .zip(std::iter::once(&model_files.weights).chain(&model_files.others))
-        {
-            // In the encoder's order: tags of the network first, then those of its vector.
-            let network_tags = TagsOfPart::network_tags(architecture, weights, at)?;
-            let stored_tags = TagsOfPart::stored_tags(dimension, weights, at)?;
-            layers.extend(network_tags.into_iter().chain(stored_tags));
-            at += dimension;
-        }
-        // If a network's tags cannot be computed from its embedding, none are returned.
-        if names.len()
-            != layers
-                .iter()
-                .map(|part| part.layer.bias.len())
-                .sum::<usize>()
-        {
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            names,
-            fingerprint: manifest.fingerprint(),
-            layers,
-        }))
-    }
-
-    /// The tags in a manifest without its weights: names for stored logits. `None` for a manifest without tags.
-    pub fn names_only(manifest: &ModelManifest) -> Option<Self> {
-        Some(Self {
-            names: tag_names(manifest)?,
-            fingerprint: manifest.fingerprint(),
-            layers: Vec::new(),
-        })
-    }
-
-    /// Whether [`logits`](Self::logits) can be computed, and not only named.
-    pub fn computes(&self) -> bool {
-        !self.layers.is_empty()
-    }
-
-    /// The names of the tags, in order.
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
-    /// The fingerprint of the model.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    /// Logits, one per tag, for the mean of raw window embeddings; empty with [only names](Self::names_only).
-    pub fn logits(&self, mean: &[f32]) -> Vec<f32> {
-        self.layers
-            .iter()
-            .flat_map(|layer| layer.logits(mean))
-            .collect()
-    }
-}
-
-impl TagsOfPart {
-    /// The network's own tags; `None` if it has none, or none that can be computed from its
-    /// embedding.
-    fn network_tags(
-        architecture: Architecture,
-        weights: &Weights,
-        at: usize,
-    ) -> Result<Option<Self>, EncoderError> {
-        if architecture != Architecture::Musicnn {
-            return Ok(None);
-        }
-        let dimension = architecture.dimension();
-        // A projection loses the network's own embedding, and with it the tags.
-        if Affine::read(weights, "projection", dimension)?.is_some() {
-            return Ok(None);
-        }
-        let Some(mut layer) = Affine::read(weights, "dense_1", dimension)? else {
-            return Ok(None);
-        };
-        // The network's layer takes numbers that are not standardised.
-        if let Some((mean, scale)) = standardisation(weights, dimension)? {
-            for (row, bias) in layer
-                .weight
-                .chunks_exact_mut(dimension)
-                .zip(&mut layer.bias)
-            {
-                for ((weight, mean), scale) in row.iter_mut().zip(mean).zip(scale) {
-                    *bias += *weight * mean;
-                    // A scale of 0 loses the number; its mean is the best estimate.
-                    *weight *= if *scale == 0.0 { 0.0 } else { scale.recip() };
-                }
-            }
-        }
-        Ok(Some(Self { at, layer }))
-    }
-
-    /// The tags computed from the stored vector.
-    fn stored_tags(
-        dimension: usize,
-        weights: &Weights,
-        at: usize,
-    ) -> Result<Option<Self>, EncoderError> {
-        let layer = Affine::read(weights, VECTOR_TAGS, dimension)?;
-        Ok(layer.map(|layer| Self { at, layer }))
-    }
-
-    fn logits(&self, mean: &[f32]) -> Vec<f32> {
-        match mean.get(self.at..self.at + self.layer.inputs) {
-            Some(part) => self.layer.forward(part),
-            // A vector of another model may be too short: zeros instead of a panic.
-            None => self.layer.bias.clone(),
         }
     }
 }
@@ -386,8 +220,6 @@ mod tests {
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
         assert_eq!(pass.logits, [7.0, 0.0, 1.0, 8.0, 9.0, 5.0]);
-        let layer = TagsOfPart::stored_tags(512, &file, 0);
-        assert!(layer.is_err(), "a network of another dimension");
         let standardised = Projection::read(&weights(&STANDARDISE), 2, 2).unwrap();
         let mut pass = Pass {
             embeddings: vec![13.0, 24.0],

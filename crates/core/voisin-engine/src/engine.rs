@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_encoder::{ModelRef, Parts};
+use voisin_encoder::ModelRef;
 use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
-use crate::space;
 use crate::{EngineError, LibrarySpace};
 
 /// Name of the index inside a library's folder.
@@ -181,12 +180,6 @@ impl Engine {
         Ok(held_model(&self.library, &self.model()?)?)
     }
 
-    /// The vector parts of this library's model.
-    #[doc(hidden)]
-    pub fn parts(&self) -> Result<Parts, EngineError> {
-        space::parts(&self.library)
-    }
-
     /// As [`refresh_index`](Self::refresh_index), and saves an updated index, or rebuilds it if too much has changed since it
     /// was built.
     ///
@@ -340,10 +333,10 @@ impl Engine {
         let Some(space) =
             LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
         else {
-            return Err(stale(self.library.changes().generation()?).into());
+            return Err(stale(self.library.generation()?).into());
         };
         let Some((now, added, removed)) = self.catch_up(&mut index, &space, generation)? else {
-            return Err(stale(self.library.changes().generation()?).into());
+            return Err(stale(self.library.generation()?).into());
         };
         self.check_origin(path, &index, &space, generation)?;
         let refresh = if now == generation {
@@ -370,7 +363,7 @@ impl Engine {
         space: &LibrarySpace,
         generation: u64,
     ) -> Result<Option<(u64, usize, usize)>, EngineError> {
-        let Some(changes) = self.library.changes().changes_since(generation)? else {
+        let Some(changes) = self.library.changes_since(generation)? else {
             return Ok(None);
         };
         let mut removed = 0;
@@ -466,7 +459,6 @@ impl Engine {
             .collect();
         if let Some(changes) = self
             .library
-            .changes()
             .changes_since(generation.saturating_sub(LAST))?
         {
             sample.extend(changes.added.into_iter().take(LAST as usize));
@@ -558,7 +550,6 @@ fn place_of_model(fingerprint: &str) -> String {
 /// The name or path by which a library's model is loaded: the file that it was given as, if it exists, else its name.
 pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
     let place = library
-        .settings()
         .setting(&place_of_model(&held.fingerprint))?
         .filter(|path| Path::new(path).is_file());
     // Every text is a name or a path, so parsing cannot fail.
@@ -581,9 +572,7 @@ pub fn remember_model(
         // The file may have been replaced since the model was loaded.
         && model.manifest()?.fingerprint() == fingerprint
     {
-        library
-            .settings_mut()
-            .set_setting(&place_of_model(fingerprint), Some(path))?;
+        library.set_setting(&place_of_model(fingerprint), Some(path))?;
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
                 *x = factor * log10(x.max(least));
             }
         }
-        Compression::Decibel { range_db } => {
+        Compression::Decibel => {
             // Sixteen independent maxima, reduced at the end.
             let mut maximum = [f32::NEG_INFINITY; 16];
             let mut blocks = cells.chunks_exact_mut(16);
@@ -56,10 +56,9 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
                 maximum[0] = maximum[0].max(*x);
             }
             let maximum = maximum.into_iter().fold(f32::NEG_INFINITY, f32::max);
-            let floor = -range_db as f32;
             // A second pass, because the maximum is known only after all cells.
             for x in cells {
-                *x = (*x - maximum).max(floor);
+                *x = (*x - maximum).max(-80.0);
             }
         }
         Compression::LogHalf { scale } => {
@@ -149,7 +148,7 @@ mod tests {
 
     #[test]
     fn decibels_have_their_factor_floor_and_reference() {
-        let decibel = Compression::Decibel { range_db: 80.0 };
+        let decibel = Compression::Decibel;
         let expected = [0.0, -20.0, -50.0, -80.0, -80.0];
         // Amplitudes, and the same as powers.
         for (root, mut cells) in [

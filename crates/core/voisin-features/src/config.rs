@@ -43,12 +43,9 @@ pub enum MelNorm {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// `max(10 log10(max(x, 1e-10)) - window's maximum, -range_db)`: 0 at the loudest cell of the
-    /// window, independent of level. A window of silence is 0 everywhere.
-    Decibel {
-        /// Depth of the floor below the maximum, dB.
-        range_db: f64,
-    },
+    /// `max(10 log10(max(x, 1e-10)) - window's maximum, -80)`: 0 at the loudest cell of the window,
+    /// independent of level. A window of silence is 0 everywhere.
+    Decibel,
     /// `10 log10(max(x, 1e-10))`, which depends on level.
     AbsoluteDecibel,
     /// `log10(scale · half(x) + 1)`, `half` a round trip through 16-bit floats.
@@ -134,7 +131,7 @@ impl MelConfig {
             f_max: 24_000.0,
             mel_scale: MelScale::Htk,
             mel_norm: MelNorm::Slaney,
-            compression: Compression::Decibel { range_db: 80.0 },
+            compression: Compression::Decibel,
             level_dbfs: None,
             standardised: false,
             mirrored: false,
@@ -269,9 +266,8 @@ impl MelConfig {
         within("f_max", self.f_max, 1.0, f64::from(self.sample_rate) / 2.0)?;
         within("f_min", self.f_min, 0.0, self.f_max - 1.0)?;
         match self.compression {
-            Compression::Decibel { range_db } => within("range_db", range_db, 1.0, 1000.0),
             Compression::LogHalf { scale } => within("scale", scale, 1e-3, 1e9),
-            Compression::AbsoluteDecibel => Ok(()),
+            Compression::Decibel | Compression::AbsoluteDecibel => Ok(()),
         }
     }
 }

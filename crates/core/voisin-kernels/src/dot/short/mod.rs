@@ -88,6 +88,11 @@ pub fn write(blocks: &mut [u8], place: usize, code: &[u8], scale: f32, offset: f
     block[end - NAMES..][..4].copy_from_slice(&name.to_le_bytes());
 }
 
+/// The short code in a place.
+pub fn code(block: &[u8], lane: usize) -> [u8; SHORT] {
+    std::array::from_fn(|i| block[GROUP * (i / 4) + 4 * lane + i % 4])
+}
+
 /// Scale, offset and name of a place.
 #[inline]
 pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
@@ -281,6 +286,7 @@ mod tests {
                 write(&mut blocks, i, &code, scale, offset, 1000 + i as u32);
                 let block = &blocks[i / LANES * block_bytes(bytes)..][..block_bytes(bytes)];
                 assert_eq!(read(block, i % LANES), (scale, offset, 1000 + i as u32));
+                assert_eq!(super::code(block, i % LANES)[..], code[..SHORT]);
                 codes.push((components(&code), scale, offset));
             }
             for extreme in [None, Some(127), Some(-127)] {
