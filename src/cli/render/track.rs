@@ -24,7 +24,6 @@ pub(crate) fn print_files<M: Borrow<TrackMeta>>(
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let tracks: &[&TrackMeta] = &tracks.iter().map(Borrow::borrow).collect::<Vec<_>>();
-    let title = output.title.as_deref().unwrap_or(title);
     if let Some(file) = &output.target {
         let bytes = playlist_bytes(tracks, title, output)?.unwrap_or_default();
         return super::write(&OutputTarget::new(file)?, bytes);
