@@ -38,7 +38,7 @@ impl LibrarySpace {
     ///
     /// - `vectors`: all of the library's
     pub fn of(library: &Library, vectors: &Vectors) -> Result<Self, EngineError> {
-        let mean = match library.derived().mean()? {
+        let mean = match library.mean()? {
             Some(kept) => kept.values,
             None => shrunk_mean(vectors.values.view()),
         };
@@ -50,7 +50,7 @@ impl LibrarySpace {
 
     /// The stored space of a library.
     pub fn kept(library: &Library) -> Result<Option<Self>, EngineError> {
-        let Some(kept) = library.derived().mean()? else {
+        let Some(kept) = library.mean()? else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -143,7 +143,7 @@ impl LibrarySpace {
         vectors: &Vectors,
     ) -> Result<(Self, u64), EngineError> {
         let parts = parts(library)?;
-        let held = library.derived().mean()?;
+        let held = library.mean()?;
         let generation = vectors.generation;
         let is_read_only = library.mode() == OpenMode::ReadOnly;
         let (mean, generation) = match held {
@@ -157,7 +157,7 @@ impl LibrarySpace {
                 };
                 // Not through `library_mut`: the index is about to be built. If the mean cannot be stored, as on a full
                 // disk, the former one stays in use.
-                let stored = (!is_read_only).then(|| library.derived_mut().set_mean(&now));
+                let stored = (!is_read_only).then(|| library.set_mean(&now));
                 match (stored, held) {
                     (Some(Ok(generation)), _) => (now.values, generation),
                     (_, Some(held)) => (held.values, generation),
@@ -322,11 +322,7 @@ mod tests {
             generation: 15,
             is_fixed: true,
         };
-        engine
-            .library_mut()
-            .derived_mut()
-            .set_mean(&exactly)
-            .unwrap();
+        engine.library_mut().set_mean(&exactly).unwrap();
         let found = similarities(&mut engine, 15);
         assert_eq!(found[0].0, 15);
         assert!(
@@ -356,7 +352,7 @@ mod tests {
     fn the_mean_stays_until_the_index_is_rebuilt() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(200, 1.0));
-        let mean = |engine: &Engine| engine.library().derived().mean().unwrap().unwrap().values;
+        let mean = |engine: &Engine| engine.library().mean().unwrap().unwrap().values;
         engine.maintain_index().unwrap();
         let kept = mean(&engine);
         put(&mut engine, &alike(100, -3.0));
@@ -385,13 +381,10 @@ mod tests {
             generation: 0,
             is_fixed: true,
         };
-        engine.library_mut().derived_mut().set_mean(&fixed).unwrap();
+        engine.library_mut().set_mean(&fixed).unwrap();
         engine.maintain_index().unwrap();
         engine.rebuild_index("").unwrap();
-        assert_eq!(
-            engine.library().derived().mean().unwrap(),
-            Some(fixed.clone())
-        );
+        assert_eq!(engine.library().mean().unwrap(), Some(fixed.clone()));
         assert_eq!(engine.space().unwrap().mean(), fixed.values);
     }
 
@@ -403,14 +396,14 @@ mod tests {
         let mut follower = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         follower.follow().unwrap();
         let before = similarities(&mut follower, 1);
-        let generation = engine.library().changes().generation().unwrap();
+        let generation = engine.library().generation().unwrap();
         let other = StoredMean {
             values: vec![0.1; DIMENSION],
             tracks: 40,
             generation,
             is_fixed: true,
         };
-        engine.library_mut().derived_mut().set_mean(&other).unwrap();
+        engine.library_mut().set_mean(&other).unwrap();
         let mut writer = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
         assert!(matches!(writer.follow(), Err(EngineError::Index(_))));
         follower.follow().unwrap();
@@ -424,14 +417,10 @@ mod tests {
         assert_eq!(similarities(&mut engine, 1), after);
         // A read-only library without a stored mean is searched relative to its current one.
         let name = format!("mean.{}", engine.model().unwrap().fingerprint);
-        engine
-            .library_mut()
-            .settings_mut()
-            .set_setting(&name, None)
-            .unwrap();
+        engine.library_mut().set_setting(&name, None).unwrap();
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(similarities(&mut reader, 1), before);
-        assert_eq!(reader.library().derived().mean().unwrap(), None);
+        assert_eq!(reader.library().mean().unwrap(), None);
     }
 
     #[test]
@@ -439,7 +428,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(6000, 1.0));
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        let generation = engine.library().changes().generation().unwrap();
+        let generation = engine.library().generation().unwrap();
         assert_eq!(reader.follow().unwrap(), generation);
         assert!(!reader.index_path().exists());
         assert!(
@@ -452,7 +441,7 @@ mod tests {
         put(&mut engine, &alike(1, 1.0));
         assert_eq!(
             reader.follow().unwrap(),
-            engine.library().changes().generation().unwrap()
+            engine.library().generation().unwrap()
         );
         let later = similarities(&mut reader, 1);
         assert!(
