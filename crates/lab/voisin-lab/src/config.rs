@@ -253,6 +253,18 @@ impl Config {
     }
 }
 
+/// Checks that numbers are in range: name, value, least and most of each.
+pub(super) fn in_range(numbers: &[(&str, f64, f64, f64)]) -> Result<(), String> {
+    let outside =
+        |(_, value, least, most): &&(&str, f64, f64, f64)| !(least..=most).contains(&value);
+    numbers
+        .iter()
+        .find(outside)
+        .map_or(Ok(()), |(key, _, least, most)| {
+            Err(format!("{key}: expected {least} to {most}"))
+        })
+}
+
 /// A value as in a line of TOML; anything that does not parse is text.
 fn value_of(text: &str) -> Value {
     // Numbers, lists and quoted texts are read as in the file, and a bare word is text.
@@ -301,7 +313,7 @@ mod tests {
             (
                 "settings.svm.c",
                 "-1",
-                "settings.svm.c: expected more than 0",
+                "settings.svm.c: expected 0.000000001 to",
             ),
             ("settings.svm.c", "x", "expected f64"),
             ("data.repeats", "3", "data.folds: expected 2 to 100"),

@@ -53,16 +53,6 @@ pub trait FittedClassifier: Send + Sync {
     /// Probability of each class, `[rows, classes]`; rows sum to 1.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32>;
 
-    /// Importance of each column, if the algorithm has a measure of it; they sum to 1.
-    fn importances(&self) -> Option<Vec<f64>> {
-        None
-    }
-
-    /// A remark on the fit: out-of-bag accuracy, rounds.
-    fn note(&self) -> Option<String> {
-        None
-    }
-
     /// Saves it as named tensors.
     fn save(&self, out: &mut Tensors);
 }

@@ -76,7 +76,8 @@ impl SvmProbabilities {
     /// Reads a saved machine; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let svm = Svm::load(from, classes, columns)?;
-        let (sigmoids, _) = from.f64("svm.sigmoids")?.as_chunks::<2>();
+        let sigmoids: Vec<f64> = from.get("svm.sigmoids")?;
+        let (sigmoids, _) = sigmoids.as_chunks::<2>();
         let sigmoids: Vec<(f64, f64)> = sigmoids.iter().map(|&[a, b]| (a, b)).collect();
         (sigmoids.len() == svm.pairs().len()).then_some(Self {
             svm,
@@ -111,10 +112,8 @@ impl FittedClassifier for SvmProbabilities {
 
     fn save(&self, out: &mut Tensors) {
         self.svm.save(out);
-        out.put_f64(
-            "svm.sigmoids",
-            self.sigmoids.iter().flat_map(|&(a, b)| [a, b]).collect(),
-        );
+        let sigmoids = self.sigmoids.iter().flat_map(|&(a, b)| [a, b]);
+        out.put("svm.sigmoids", sigmoids);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::in_range;
 use crate::training::{ClassTraining, NetworkRecipe, RecipeInput};
 use voisin_encoder::{Stack, StackShape};
 
@@ -51,23 +52,17 @@ impl NetworkSettings {
     /// Checks all settings; the error names the first one out of range.
     pub(crate) fn check(&self, recipe: &NetworkRecipe) -> Result<(), String> {
         let takes_clips = matches!(recipe.input, RecipeInput::Clip);
-        for (fits, key, expected) in [
-            (
-                !takes_clips || (0.5..=120.0).contains(&self.seconds),
-                "seconds",
-                "0.5 to 120",
-            ),
-            (
-                self.crop == 0.0 || (takes_clips && (0.5..=self.seconds).contains(&self.crop)),
-                "crop",
-                "0, or for networks of clips 0.5 to the length of a clip",
-            ),
-            ((0..=20).contains(&self.copies), "copies", "0 to 20"),
-        ] {
-            if !fits {
-                return Err(format!("network.{key}: expected {expected}"));
-            }
+        let takes_crop = takes_clips && (0.5..=self.seconds).contains(&self.crop);
+        if self.crop != 0.0 && !takes_crop {
+            let expected = "0, or for networks of clips 0.5 to the length of a clip";
+            return Err(format!("network.crop: expected {expected}"));
         }
+        let seconds = if takes_clips { self.seconds } else { 1.0 };
+        in_range(&[
+            ("seconds", seconds, 0.5, 120.0),
+            ("copies", self.copies as f64, 0.0, 20.0),
+        ])
+        .map_err(|problem| format!("network.{problem}"))?;
         self.training
             .check()
             .map_err(|problem| format!("network.{problem}"))?;

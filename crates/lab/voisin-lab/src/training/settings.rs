@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cosine;
+use crate::config::in_range;
 
 /// Epochs without a lower validation loss after which [`Schedule::Plateau`] halves the rate.
 const PLATEAU: usize = 3;
@@ -52,43 +53,19 @@ pub struct ClassTraining {
 impl ClassTraining {
     /// Checks that all settings are in range.
     pub fn check(&self) -> Result<(), String> {
-        for (fits, key, expected) in [
-            (
-                (1..=100_000).contains(&self.epochs),
-                "epochs",
-                "1 to 100000",
-            ),
-            ((2..=4096).contains(&self.batch), "batch", "2 to 4096"),
-            (
-                self.rate > 0.0 && self.rate <= 10.0,
-                "rate",
-                "more than 0, at most 10",
-            ),
-            (
-                self.epsilon > 0.0 && self.epsilon <= 1.0,
-                "epsilon",
-                "more than 0, at most 1",
-            ),
-            (
-                (0.0..=1.0).contains(&self.weight_decay),
-                "weight_decay",
-                "0 to 1",
-            ),
-            ((0.0..=1.0).contains(&self.l1), "l1", "0 to 1"),
-            ((0.0..=1.0).contains(&self.l2), "l2", "0 to 1"),
-            (
-                (0.0..1.0).contains(&self.label_smoothing),
-                "label_smoothing",
-                "0 to below 1",
-            ),
-            ((0.0..=1.0).contains(&self.mixup), "mixup", "0 to 1"),
-            ((0.0..=0.5).contains(&self.mask), "mask", "0 to 0.5"),
-        ] {
-            if !fits {
-                return Err(format!("training.{key}: expected {expected}"));
-            }
-        }
-        Ok(())
+        in_range(&[
+            ("epochs", self.epochs as f64, 1.0, 1e5),
+            ("batch", self.batch as f64, 2.0, 4096.0),
+            ("rate", self.rate, 1e-9, 10.0),
+            ("epsilon", self.epsilon, 1e-30, 1.0),
+            ("weight_decay", self.weight_decay, 0.0, 1.0),
+            ("l1", self.l1, 0.0, 1.0),
+            ("l2", self.l2, 0.0, 1.0),
+            ("label_smoothing", self.label_smoothing, 0.0, 0.999),
+            ("mixup", self.mixup, 0.0, 1.0),
+            ("mask", self.mask, 0.0, 0.5),
+        ])
+        .map_err(|problem| format!("training.{problem}"))
     }
 
     /// The learning rate of a step.
