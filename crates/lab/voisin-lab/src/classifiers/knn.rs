@@ -6,35 +6,26 @@ use serde::{Deserialize, Serialize};
 
 use super::{FittedClassifier, Tensors, Training};
 
-/// Distance of two rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
-    /// Euclidean distance.
     Euclid,
-    /// 1 - cosine.
     Cosine,
 }
 
-/// Weight of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {
-    /// Equal weights.
     Uniform,
     /// 1 / distance; only neighbours at distance 0, if there are any.
     Distance,
 }
 
-/// Settings of the classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnnSettings {
-    /// Number of neighbours.
     pub k: usize,
-    /// Distance of rows.
     pub metric: Metric,
-    /// Weight of each neighbour.
     pub weights: Weighting,
     /// Additional neighbours of every class, so that no class is impossible.
     pub smoothing: f64,

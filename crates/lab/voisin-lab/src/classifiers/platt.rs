@@ -10,11 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{FittedClassifier, Svm, Tensors, Training};
 
-/// How the machine is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SvmSettings {
-    /// Weight of errors.
     pub c: f64,
 }
 
@@ -24,7 +22,6 @@ impl Default for SvmSettings {
     }
 }
 
-/// A machine and the sigmoids of its pairs.
 #[derive(Debug)]
 pub struct SvmProbabilities {
     svm: Svm,

@@ -43,7 +43,6 @@ impl Preparation {
         self.standard.apply(filled(x, &self.medians).view())
     }
 
-    /// Number of columns.
     pub fn columns(&self) -> usize {
         self.medians.len()
     }

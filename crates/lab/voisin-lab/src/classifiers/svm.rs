@@ -12,12 +12,10 @@ use voisin_learn::Standardiser;
 
 use super::Tensors;
 
-/// A trained machine.
 #[derive(Debug)]
 pub struct Svm {
     standard: Standardiser,
     gamma: f64,
-    /// Standardised training rows.
     rows: Array2<f32>,
     pairs: Vec<Pair>,
     classes: usize,

@@ -33,7 +33,6 @@ const KINDS: [(&str, Kind, &[&str]); 3] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     pub kind: Kind,
-    /// The folder or file.
     pub path: PathBuf,
     options: BTreeMap<String, String>,
     /// Whether the layout was guessed from the path rather than given.

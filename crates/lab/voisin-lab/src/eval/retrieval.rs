@@ -11,10 +11,8 @@ use voisin_base::random::Random;
 use voisin_genre::unit_rows;
 use voisin_learn::Standardiser;
 
-/// Bootstrap resamples of the queries.
 const REDRAWS: usize = 1000;
 
-/// Errors of an evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RetrievalError {
@@ -23,11 +21,8 @@ pub enum RetrievalError {
         "expected as many labels and artists as vectors ({vectors}), found {labels} and {artists}"
     )]
     Lengths {
-        /// Number of vectors.
         vectors: usize,
-        /// Number of labels.
         labels: usize,
-        /// Number of artists.
         artists: usize,
     },
     /// No query has a candidate.
@@ -38,7 +33,6 @@ pub enum RetrievalError {
 /// A mean over queries, with the standard deviation of that mean (bootstrap over queries).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Figure {
-    /// Mean.
     pub mean: f64,
     /// Standard deviation of the mean.
     pub spread: f64,
@@ -50,10 +44,8 @@ impl std::fmt::Display for Figure {
     }
 }
 
-/// Options of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrievalOptions {
-    /// Neighbours per query.
     pub k: usize,
     /// Bring every dimension to mean 0 and deviation 1 first (over the set); else vectors are compared unchanged.
     pub standardise: bool,
@@ -69,12 +61,10 @@ impl Default for RetrievalOptions {
     }
 }
 
-/// Figures of a set of labelled vectors.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Retrieval {
     /// Tracks used as queries: those with a candidate by another artist.
     pub queries: usize,
-    /// Neighbours per query.
     pub k: usize,
     /// Share of the k nearest (by other artists) that have the query's label.
     pub precision: Figure,
@@ -88,7 +78,6 @@ pub struct Retrieval {
     pub by_label: Vec<f64>,
 }
 
-/// One query's figures.
 struct QueryFigures {
     label: usize,
     precision: f64,

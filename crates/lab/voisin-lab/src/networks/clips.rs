@@ -23,7 +23,6 @@ use voisin_features::{DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, wi
 /// Speed of the fastest augmented copy, which needs that much more of a file.
 const FASTEST: f64 = 1.1;
 
-/// Reads files as input of a network.
 pub struct ClipReader {
     recipe: NetworkRecipe,
     settings: NetworkSettings,
@@ -56,12 +55,10 @@ impl ClipReader {
         })
     }
 
-    /// Shape of a stored example.
     pub fn example(&self) -> StackShape {
         self.recipe.example(self.settings.seconds)
     }
 
-    /// Shape of the network's input.
     pub fn input(&self) -> StackShape {
         self.settings.input(&self.recipe)
     }
@@ -194,7 +191,6 @@ pub struct KeptSpectrograms {
 }
 
 impl KeptSpectrograms {
-    /// Stored in a folder, which may be deleted when no run needs it.
     pub fn new(reader: ClipReader, folder: &Path) -> Self {
         Self {
             folder: folder.join(reader.fingerprint()),
@@ -210,7 +206,6 @@ impl KeptSpectrograms {
         path_of(&self.folder, content, "spectrograms")
     }
 
-    /// Bytes of an example.
     fn size(&self) -> usize {
         self.reader.example().cells() * if self.reader.is_half() { 2 } else { 4 }
     }

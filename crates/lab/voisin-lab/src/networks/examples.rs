@@ -85,7 +85,6 @@ impl<'a> RunExamples<'a> {
         }
     }
 
-    /// Class probabilities of each track's windows.
     pub(super) fn predict(
         self,
         net: &FinishedStack,
@@ -95,7 +94,6 @@ impl<'a> RunExamples<'a> {
         Ok(predict(net, self.of(&[], &[]), tracks, batch)?)
     }
 
-    /// Outputs of the inner layer for each track's windows.
     pub(super) fn inner(
         self,
         net: &FinishedStack,

@@ -140,7 +140,6 @@ pub fn train(
     Ok(report)
 }
 
-/// What the networks of a run have in common.
 struct Trainer<'a> {
     bench: &'a Bench<'a>,
     examples: RunExamples<'a>,
@@ -332,7 +331,6 @@ fn learning(fitted: &Fitted) -> Learning {
 /// The outputs of a run's network for a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkOutput {
-    /// The probability of each class.
     Probabilities,
     /// The numbers of its inner layer, in which tracks of genres that it confuses are near each other.
     InnerLayer,
@@ -349,7 +347,6 @@ pub struct RunNetwork {
 }
 
 impl RunNetwork {
-    /// Loads the network of a finished run.
     pub fn of_run(
         run: &Path,
         config: &Config,
@@ -391,7 +388,6 @@ impl RunNetwork {
 }
 
 impl RunNetwork {
-    /// The outputs for every track of a data set.
     pub fn apply(
         &self,
         set: &Dataset,

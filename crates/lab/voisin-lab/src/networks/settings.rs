@@ -6,7 +6,6 @@ use crate::config::in_range;
 use crate::training::{ClassTraining, NetworkRecipe, RecipeInput};
 use voisin_encoder::{Stack, StackShape};
 
-/// Settings of a network and its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
@@ -16,12 +15,10 @@ pub struct NetworkSettings {
     pub crop: f64,
     /// Augmented copies of every track for training: up to a tenth faster or slower, with noise 20 to 50 dB below.
     pub copies: usize,
-    /// Settings of training.
     pub training: ClassTraining,
 }
 
 impl NetworkSettings {
-    /// Defaults of a recipe.
     pub fn of(recipe: &NetworkRecipe) -> Self {
         Self {
             seconds: recipe.seconds(),
@@ -31,7 +28,6 @@ impl NetworkSettings {
         }
     }
 
-    /// Shape of the network's input.
     pub fn input(&self, recipe: &NetworkRecipe) -> StackShape {
         recipe.example(if self.crop > 0.0 {
             self.crop

@@ -4,29 +4,19 @@ use std::path::{Path, PathBuf};
 
 use voisin_encoder::EncoderError;
 
-/// Why training stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A file could not be read or written.
     #[error("{path}", path = path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// The network or its weights.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// A checkpoint is damaged, or belongs to another run.
     #[error("{path}: {reason}", path = path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        reason: String,
-    },
+    Checkpoint { path: PathBuf, reason: String },
     /// An option is out of range, or options contradict each other.
     #[error("{0}")]
     Options(String),
@@ -34,12 +24,7 @@ pub enum TrainError {
     #[error(
         "the loss is {loss} at step {step}: lower the learning rate and resume from the last checkpoint"
     )]
-    Diverged {
-        /// Optimiser steps done.
-        step: u64,
-        /// The loss.
-        loss: f32,
-    },
+    Diverged { step: u64, loss: f32 },
 }
 
 impl TrainError {

@@ -7,11 +7,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::batch::ClassBatch;
-use super::session::{
-    BlockVisitor, CHECKPOINT, NamedTensor, Optimiser, read_state, read_tensors, write_state,
-};
+use super::session::{CHECKPOINT, NamedTensor, read_state, read_tensors, write_state};
 use super::softmax::{cross_entropy, softmax};
-use super::{AdamWOptions, ClassTraining, TrainError};
+use super::{ClassTraining, Optimiser, TrainError};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_encoder::{FinishedStack, StackTrain};
@@ -24,7 +22,6 @@ const BEST: &str = "best.safetensors";
 /// Layout of a checkpoint.
 const FORMAT: u32 = 2;
 
-/// Options of training a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassNetOptions {
     /// Folder of the training.
@@ -44,13 +41,11 @@ pub type LoadExample<'a> =
 /// Tracks with their spectrograms.
 #[derive(Clone, Copy)]
 pub struct TrackExamples<'a> {
-    /// The class of each track.
     pub class_of: &'a [usize],
     /// The number of examples by which each track is evaluated, its first ones.
     pub windows: &'a [usize],
     /// Augmented copies of each example, used for training only.
     pub copies: usize,
-    /// Tracks of the training set.
     pub training: &'a [usize],
     /// Tracks by which the best epoch is chosen.
     pub validation: &'a [usize],
@@ -87,7 +82,6 @@ pub struct ClassNetProgress {
 /// A finished training. The best epoch's weights are in `best.safetensors`, and in the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// Every epoch.
     pub history: Vec<EpochFigures>,
     /// Index in it of the epoch whose weights are kept.
     pub best: usize,
@@ -242,15 +236,12 @@ impl<'a> Loop<'a> {
         all: Vec<(usize, usize)>,
     ) -> Result<Self, TrainError> {
         let training = &options.training;
-        let settings = AdamWOptions {
-            epsilon: training.epsilon as f32,
-            ..AdamWOptions::default()
-        };
         let optimiser = Optimiser {
+            epsilon: training.epsilon as f32,
             decay: training.weight_decay as f32,
             l1: training.l1,
             l2: training.l2,
-            ..Optimiser::new(settings, &mut |visit| each_block(net, visit))
+            ..Optimiser::new(net.blocks())
         };
         let mut session = Self {
             net,
@@ -286,16 +277,15 @@ impl<'a> Loop<'a> {
                 "expected a training on {expected} spectrograms, found one on {found}"
             )));
         }
-        let steps = (standing.history.len() * self.steps_of_epoch()) as u64;
-        for (number, adam) in self.optimiser.adam.iter_mut().enumerate() {
-            for (name, to) in [("mean", &mut adam.mean), ("square", &mut adam.square)] {
+        self.optimiser.steps = (standing.history.len() * self.steps_of_epoch()) as u64;
+        for (number, block) in self.optimiser.moments.iter_mut().enumerate() {
+            for (name, to) in [("mean", &mut block.mean), ("square", &mut block.square)] {
                 let name = format!("adam.{number}.{name}");
                 match tensors.remove(&name) {
                     Some(values) if values.len() == to.len() => *to = values,
                     _ => return Err(bad(misfit(&name))),
                 }
             }
-            adam.steps = steps;
         }
         self.net
             .restore(|name| tensors.remove(&format!("net.{name}")))
@@ -370,9 +360,9 @@ impl<'a> Loop<'a> {
         let logits = self.net.forward(&self.x, batch.len(), step)?;
         let (loss, right) = cross_entropy(&logits, &wanted, classes, &mut self.gradient);
         self.net.backward(&self.gradient)?;
-        let at = (step, (loss / batch.len() as f64) as f32);
-        self.optimiser
-            .step(rate, at, &mut |visit| each_block(self.net, visit))?;
+        let mean = (loss / batch.len() as f64) as f32;
+        let mut blocks: Vec<_> = self.net.blocks().collect();
+        self.optimiser.step(rate, mean, &mut blocks)?;
         Ok((loss, right))
     }
 
@@ -422,20 +412,13 @@ impl<'a> Loop<'a> {
         for (name, shape, values) in tensors_of(self.net) {
             tensors.push((format!("net.{name}"), shape, values));
         }
-        for (number, adam) in self.optimiser.adam.iter().enumerate() {
-            for (name, values) in [("mean", &adam.mean), ("square", &adam.square)] {
+        for (number, block) in self.optimiser.moments.iter().enumerate() {
+            for (name, values) in [("mean", &block.mean), ("square", &block.square)] {
                 let name = format!("adam.{number}.{name}");
                 tensors.push((name, vec![values.len()], values.clone()));
             }
         }
         write_state(path, Some((KEY, &self.standing)), tensors)
-    }
-}
-
-/// Shows every block of parameters with its gradients, always in the same order.
-fn each_block(net: &mut StackTrain, visit: &mut BlockVisitor<'_>) {
-    for (parameters, gradients, decays) in net.blocks() {
-        visit(parameters, gradients, &vec![decays; gradients.len()]);
     }
 }
 

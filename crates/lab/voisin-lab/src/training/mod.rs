@@ -17,7 +17,7 @@ pub(crate) use fit::{
     ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, mean,
     outputs, predict,
 };
-pub use optimiser::{AdamW, AdamWOptions, cosine};
+pub use optimiser::{Block, Optimiser, cosine};
 pub(crate) use recipe::{BANDS, FRAME, HOP, RATE, frames, samples};
 pub use recipe::{NetworkRecipe, RecipeInput};
 pub use settings::{ClassTraining, Schedule};

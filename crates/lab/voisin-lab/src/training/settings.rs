@@ -8,11 +8,9 @@ use crate::config::in_range;
 /// Epochs without a lower validation loss after which [`Schedule::Plateau`] halves the rate.
 const PLATEAU: usize = 3;
 
-/// The schedule of the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// It is constant.
     Constant,
     /// It rises in the first epoch and then falls along a cosine.
     Cosine,
@@ -20,17 +18,12 @@ pub enum Schedule {
     Plateau,
 }
 
-/// Settings of training a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassTraining {
-    /// Epochs.
     pub epochs: usize,
-    /// Examples a step.
     pub batch: usize,
-    /// Highest learning rate.
     pub rate: f64,
-    /// Schedule of the learning rate.
     pub schedule: Schedule,
     /// Adam's epsilon, added to the root of the mean square.
     pub epsilon: f64,

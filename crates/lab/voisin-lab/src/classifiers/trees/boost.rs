@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::{FittedClassifier, Tensors, Training, Tree, softmax};
 use voisin_base::random::Random;
 
-/// Settings of the boosting.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoostSettings {
@@ -16,7 +15,6 @@ pub struct BoostSettings {
     pub rounds: usize,
     /// Most splits from the root to a leaf.
     pub depth: usize,
-    /// Learning rate.
     pub rate: f64,
     /// Penalty on the squares of the leaves' values.
     pub lambda: f64,

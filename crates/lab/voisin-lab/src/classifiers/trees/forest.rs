@@ -7,11 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{FittedClassifier, Tensors, Training, Tree};
 use voisin_base::random::Random;
 
-/// Settings of a forest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ForestSettings {
-    /// Number of trees.
     pub trees: usize,
     /// Columns that are sampled for a split; 0: the square root of their number.
     pub columns: usize,
@@ -88,7 +86,6 @@ impl FittedClassifier for Forest {
     }
 }
 
-/// Builds a tree.
 struct TreeBuilder<'a, 'd> {
     data: &'a Training<'d>,
     settings: ForestSettings,
@@ -101,7 +98,6 @@ struct TreeBuilder<'a, 'd> {
     sorted: Vec<(f32, u32)>,
 }
 
-/// The best split of a node.
 struct NodeSplit {
     column: usize,
     threshold: f32,
