@@ -42,17 +42,15 @@ use voisin_base::output::OutputError;
 #[non_exhaustive]
 pub enum LabError {
     #[error(transparent)]
-    Dataset(#[from] crate::dataset::DatasetError),
+    Encoder(#[from] voisin_encoder::EncoderError),
     #[error(transparent)]
     Genre(#[from] voisin_genre::GenreError),
-    #[error(transparent)]
-    Train(#[from] crate::training::TrainError),
     #[error("{}", path.display())]
     Io {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// A run folder or a file in it is wrong.
+    /// A file or folder is wrong: what is expected, and what was found.
     #[error("{}: {problem}", path.display())]
     Run { path: PathBuf, problem: String },
     #[error(transparent)]
@@ -63,6 +61,9 @@ pub enum LabError {
     /// Options that contradict each other, or that this data does not allow.
     #[error("{0}")]
     Options(String),
+    /// The loss of a network is not finite.
+    #[error("the loss is {loss} at step {step}: use a lower learning rate")]
+    Diverged { step: u64, loss: f32 },
     #[error("interrupted: repeat the command to continue")]
     Interrupted,
 }
@@ -80,6 +81,11 @@ impl LabError {
             path: path.to_owned(),
             problem: problem.into(),
         }
+    }
+
+    /// - `line`: counted from 1
+    fn table(path: &Path, line: u64, problem: impl std::fmt::Display) -> Self {
+        Self::run(path, format!("line {line}: {problem}"))
     }
 }
 

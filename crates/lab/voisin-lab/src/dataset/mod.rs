@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use rayon::prelude::*;
 
+use crate::LabError;
 pub use source::{Kind, Source};
 pub(crate) use table::{Cells, KEYS, LABELS, read_cells};
 use voisin_audio::tags::read_tags;
@@ -213,36 +214,7 @@ pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<
     names
 }
 
-/// Errors that make a whole data set unusable.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DatasetError {
-    #[error("{text}: {problem}")]
-    Source { text: String, problem: String },
-    #[error("{}", path.display())]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("{}, line {line}: {problem}", path.display())]
-    Table {
-        path: PathBuf,
-        line: u64,
-        problem: String,
-    },
-}
-
-impl DatasetError {
-    pub(crate) fn table(path: &Path, line: u64, problem: impl Into<String>) -> Self {
-        Self::Table {
-            path: path.to_owned(),
-            line,
-            problem: problem.into(),
-        }
-    }
-}
-
-pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
+pub fn read(source: &Source) -> Result<Dataset, LabError> {
     let mut set = match source.kind {
         Kind::Fma => fma::read(source),
         Kind::Folder => folder::read(source),
@@ -253,10 +225,7 @@ pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
             .faults
             .first()
             .map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
-        return Err(DatasetError::Source {
-            text: source.to_string(),
-            problem: format!("expected tracks, found none that can be used{why}"),
-        });
+        return Err(source.wrong(format!("expected tracks, found none that can be used{why}")));
     }
     // Only tables list rows that cannot be used; other kinds have the keys of their items.
     if set.keys.is_empty() {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::LabError;
 use voisin_base::directories;
 
 /// The layout of a data set.
@@ -47,6 +48,11 @@ impl Source {
     /// An option that names a file or folder.
     pub(crate) fn path_option(&self, name: &str) -> Option<PathBuf> {
         self.option(name).map(at_home)
+    }
+
+    /// An error about it.
+    pub(super) fn wrong(&self, problem: impl fmt::Display) -> LabError {
+        LabError::Options(format!("{self}: {problem}"))
     }
 
     /// Adds the option `label` to a table, if it is not set.

@@ -7,28 +7,12 @@ use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::LabError;
 use voisin_base::random::Random;
 use voisin_genre::unit_rows;
 use voisin_learn::Standardiser;
 
 const REDRAWS: usize = 1000;
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RetrievalError {
-    /// Vectors, labels and artists differ in number.
-    #[error(
-        "expected as many labels and artists as vectors ({vectors}), found {labels} and {artists}"
-    )]
-    Lengths {
-        vectors: usize,
-        labels: usize,
-        artists: usize,
-    },
-    /// No query has a candidate.
-    #[error("nothing to evaluate: expected two or more tracks of different artists")]
-    TooFew,
-}
 
 /// A mean over queries, with the standard deviation of that mean (bootstrap over queries).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -96,7 +80,7 @@ pub fn retrieval(
     labels: &[usize],
     artists: &[Option<usize>],
     options: RetrievalOptions,
-) -> Result<Retrieval, RetrievalError> {
+) -> Result<Retrieval, LabError> {
     let queries = rank_each(vectors, labels, artists, options)?;
     let k = options.k.max(1);
     let count = labels.iter().max().map_or(0, |most| most + 1);
@@ -129,14 +113,14 @@ fn rank_each(
     labels: &[usize],
     artists: &[Option<usize>],
     options: RetrievalOptions,
-) -> Result<Vec<QueryFigures>, RetrievalError> {
+) -> Result<Vec<QueryFigures>, LabError> {
     let n = vectors.nrows();
     if labels.len() != n || artists.len() != n {
-        return Err(RetrievalError::Lengths {
-            vectors: n,
-            labels: labels.len(),
-            artists: artists.len(),
-        });
+        return Err(LabError::Options(format!(
+            "expected as many labels and artists as vectors ({n}), found {} and {}",
+            labels.len(),
+            artists.len()
+        )));
     }
     let unit = unit(vectors, options.standardise);
     let k = options.k.max(1);
@@ -157,7 +141,8 @@ fn rank_each(
         })
         .collect();
     if queries.is_empty() {
-        return Err(RetrievalError::TooFew);
+        let problem = "nothing to evaluate: expected two or more tracks of different artists";
+        return Err(LabError::Options(problem.to_owned()));
     }
     Ok(queries)
 }
@@ -223,8 +208,6 @@ fn figure(values: &[f64]) -> Figure {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
-
     use super::*;
 
     #[test]
@@ -247,22 +230,13 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused() {
-        let vectors = array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
-        let alone = retrieval(
-            vectors.view(),
-            &[0; 3],
-            &[Some(1); 3],
-            RetrievalOptions::default(),
-        );
-        assert_eq!(alone, Err(RetrievalError::TooFew));
-        assert!(matches!(
-            retrieval(
-                vectors.view(),
-                &[0; 2],
-                &[None; 3],
-                RetrievalOptions::default()
-            ),
-            Err(RetrievalError::Lengths { .. })
-        ));
+        let vectors = ndarray::array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
+        let refused = |labels: &[usize], artist| {
+            let options = RetrievalOptions::default();
+            let found = retrieval(vectors.view(), labels, &[artist; 3], options);
+            found.unwrap_err().to_string()
+        };
+        assert!(refused(&[0; 3], Some(1)).contains("nothing to evaluate"));
+        assert!(refused(&[0; 2], None).contains("expected as many labels"));
     }
 }

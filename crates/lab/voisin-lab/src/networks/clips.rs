@@ -11,9 +11,7 @@ use ndarray::ArrayD;
 use super::NetworkSettings;
 use crate::LabError;
 use crate::matrix::{DIGEST, LONGEST, SoundFile, path_of, read_whole, write_whole};
-use crate::training::{
-    BANDS, FRAME, HOP, NetworkRecipe, RATE, RecipeInput, TrainError, frames, samples, vary,
-};
+use crate::training::{BANDS, FRAME, HOP, NetworkRecipe, RATE, RecipeInput, frames, samples, vary};
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentId;
@@ -253,7 +251,7 @@ impl KeptSpectrograms {
         number: usize,
         place: Option<f64>,
         to: &mut [f32],
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), LabError> {
         let path = self.path(content);
         let crops = self.reader.settings.crops();
         // One example of many; `whole` checked the digest at the start of the run.
@@ -264,7 +262,7 @@ impl KeptSpectrograms {
             file.seek(SeekFrom::Start(place as u64))?;
             file.read_exact(&mut bytes)
         };
-        read().map_err(TrainError::io(&path))?;
+        read().map_err(LabError::io(&path))?;
         let whole: Vec<f32> = if self.reader.is_half() {
             let (halves, _) = bytes.as_chunks::<2>();
             let halves = halves.iter().map(|half| f16::from_le_bytes(*half));

@@ -91,7 +91,7 @@ impl<'a> RunExamples<'a> {
         tracks: &[usize],
         batch: usize,
     ) -> Result<WindowProbabilities, LabError> {
-        Ok(predict(net, self.of(&[], &[]), tracks, batch)?)
+        predict(net, self.of(&[], &[]), tracks, batch)
     }
 
     pub(super) fn inner(
@@ -100,6 +100,6 @@ impl<'a> RunExamples<'a> {
         tracks: &[usize],
         batch: usize,
     ) -> Result<WindowProbabilities, LabError> {
-        Ok(outputs(net, self.of(&[], &[]), tracks, batch)?)
+        outputs(net, self.of(&[], &[]), tracks, batch)
     }
 }

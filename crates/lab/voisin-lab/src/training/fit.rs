@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::batch::ClassBatch;
 use super::session::{CHECKPOINT, NamedTensor, read_state, read_tensors, write_state};
 use super::softmax::{cross_entropy, softmax};
-use super::{ClassTraining, Optimiser, TrainError};
+use super::{ClassTraining, Optimiser};
+use crate::LabError;
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_encoder::{FinishedStack, StackTrain};
@@ -36,7 +37,7 @@ pub struct ClassNetOptions {
 /// Reads an example into a buffer, by its track and its number there. In training it receives a
 /// position from 0 to 1 at which to cut.
 pub type LoadExample<'a> =
-    dyn Fn(usize, usize, Option<f64>, &mut [f32]) -> Result<(), TrainError> + Sync + 'a;
+    dyn Fn(usize, usize, Option<f64>, &mut [f32]) -> Result<(), LabError> + Sync + 'a;
 
 /// Tracks with their spectrograms.
 #[derive(Clone, Copy)]
@@ -115,14 +116,14 @@ pub fn fit(
     options: &ClassNetOptions,
     examples: TrackExamples<'_>,
     progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
-) -> Result<Option<Fitted>, TrainError> {
+) -> Result<Option<Fitted>, LabError> {
     let mut all: Vec<(usize, usize)> = Vec::new();
     for &track in examples.training {
         let count = examples.windows[track] * (1 + examples.copies);
         all.extend((0..count).map(|window| (track, window)));
     }
     if all.is_empty() || examples.validation.is_empty() {
-        return Err(TrainError::Options(format!(
+        return Err(LabError::Options(format!(
             "expected tracks for training and for validation, found {} and {}",
             examples.training.len(),
             examples.validation.len()
@@ -139,7 +140,7 @@ pub fn fit(
     let mut tensors = read_tensors(&best)?;
     // The network has the weights of the last epoch until here.
     net.restore(|name| tensors.remove(name))
-        .map_err(|name| TrainError::checkpoint(&best, misfit(&name)))?;
+        .map_err(|name| LabError::run(&best, misfit(&name)))?;
     Ok(Some(Fitted {
         best: standing.best(),
         history: standing.history,
@@ -154,7 +155,7 @@ pub fn predict(
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
-) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
+) -> Result<Vec<Vec<Vec<f32>>>, LabError> {
     let mut rows = outputs(net, examples, tracks, batch)?;
     rows.iter_mut()
         .flatten()
@@ -170,7 +171,7 @@ pub fn outputs(
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
-) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
+) -> Result<Vec<Vec<Vec<f32>>>, LabError> {
     let mut rows = vec![Vec::new(); tracks.len()];
     let all: Vec<(usize, usize)> = (0..tracks.len())
         .flat_map(|row| (0..examples.windows[tracks[row]]).map(move |window| (row, window)))
@@ -201,7 +202,7 @@ fn load(
     wanted: &[(usize, usize)],
     drawn: Option<&mut Random>,
     x: &mut Vec<f32>,
-) -> Result<(), TrainError> {
+) -> Result<(), LabError> {
     x.resize(wanted.len() * cells, 0.0);
     let places: Vec<Option<f64>> = match drawn {
         // Drawn before the threads start, in the order of the batch, so that positions do not depend on threads.
@@ -234,7 +235,7 @@ impl<'a> Loop<'a> {
         options: &'a ClassNetOptions,
         examples: TrackExamples<'a>,
         all: Vec<(usize, usize)>,
-    ) -> Result<Self, TrainError> {
+    ) -> Result<Self, LabError> {
         let training = &options.training;
         let optimiser = Optimiser {
             epsilon: training.epsilon as f32,
@@ -266,8 +267,8 @@ impl<'a> Loop<'a> {
         Ok(session)
     }
 
-    fn resume(&mut self, path: &Path) -> Result<(), TrainError> {
-        let bad = |reason: String| TrainError::checkpoint(path, reason);
+    fn resume(&mut self, path: &Path) -> Result<(), LabError> {
+        let bad = |reason: String| LabError::run(path, reason);
         let (standing, mut tensors): (Standing, _) = read_state(path, KEY, "a network's training")?;
         // The number of examples identifies the music: another corpus hardly has the same.
         if standing.format != FORMAT || standing.examples != self.all.len() {
@@ -304,7 +305,7 @@ impl<'a> Loop<'a> {
     fn epoch(
         &mut self,
         progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
-    ) -> Result<bool, TrainError> {
+    ) -> Result<bool, LabError> {
         let training = self.options.training;
         let epoch = self.standing.history.len();
         // One stream for each epoch, and below one for each step, so that a resumed run draws the same numbers.
@@ -344,7 +345,7 @@ impl<'a> Loop<'a> {
         batch: &[(usize, usize)],
         step: u64,
         rate: f32,
-    ) -> Result<(f64, usize), TrainError> {
+    ) -> Result<(f64, usize), LabError> {
         let training = self.options.training;
         let classes = self.net.stack().classes();
         let cells = self.net.stack().input().cells();
@@ -367,7 +368,7 @@ impl<'a> Loop<'a> {
     }
 
     /// Evaluates the validation part, and writes the epoch's metrics, weights and checkpoint.
-    fn end_epoch(&mut self, train_loss: f64, train_accuracy: f64) -> Result<(), TrainError> {
+    fn end_epoch(&mut self, train_loss: f64, train_accuracy: f64) -> Result<(), LabError> {
         let tracks = self.examples.validation;
         let net = self.net.finished()?;
         let windows = predict(&net, self.examples, tracks, self.options.training.batch)?;
@@ -394,7 +395,7 @@ impl<'a> Loop<'a> {
         }
         let path = folder.join("metrics.csv");
         let table = table(&self.standing.history);
-        atomic_file::write(&path, table).map_err(TrainError::io(&path))?;
+        atomic_file::write(&path, table).map_err(LabError::io(&path))?;
         // Last, since a resumed run repeats all that follows the checkpoint.
         self.save(&folder.join(CHECKPOINT))
     }
@@ -407,7 +408,7 @@ impl<'a> Loop<'a> {
             || (training.patience > 0 && epochs > 0 && waited >= training.patience)
     }
 
-    fn save(&self, path: &Path) -> Result<(), TrainError> {
+    fn save(&self, path: &Path) -> Result<(), LabError> {
         let mut tensors: Vec<NamedTensor> = Vec::new();
         for (name, shape, values) in tensors_of(self.net) {
             tensors.push((format!("net.{name}"), shape, values));

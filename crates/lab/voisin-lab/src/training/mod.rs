@@ -3,7 +3,6 @@
 //! Not for: the arithmetic of a step ([`voisin_encoder`]), data sets, spectrograms, reports.
 
 mod batch;
-mod error;
 mod fit;
 mod optimiser;
 mod recipe;
@@ -12,7 +11,6 @@ mod settings;
 mod softmax;
 mod vary;
 
-pub use error::TrainError;
 pub(crate) use fit::{
     ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, mean,
     outputs, predict,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 use voisin_base::vector::squared_norm;
 
-use super::TrainError;
+use crate::LabError;
 
 /// Shares of the old mean gradient and of the old mean square that are kept.
 const BETA1: f32 = 0.9;
@@ -65,12 +65,7 @@ impl Optimiser {
     ///
     /// - `loss`: of the step; if that or the gradient is not finite, nothing is changed
     /// - `blocks`: in the order of [`new`](Self::new)
-    pub fn step(
-        &mut self,
-        rate: f32,
-        loss: f32,
-        blocks: &mut [Block<'_>],
-    ) -> Result<(), TrainError> {
+    pub fn step(&mut self, rate: f32, loss: f32, blocks: &mut [Block<'_>]) -> Result<(), LabError> {
         // The norm over all blocks comes first, since one factor clips them all and keeps the direction.
         let squares = blocks
             .iter()
@@ -79,7 +74,7 @@ impl Optimiser {
         // Before anything is changed, so that the weights in memory stay valid.
         if !(length.is_finite() && loss.is_finite()) {
             let step = self.steps;
-            return Err(TrainError::Diverged { step, loss });
+            return Err(LabError::Diverged { step, loss });
         }
         let scale = if self.clip > 0.0 {
             (self.clip / length.max(1e-12)).min(1.0) as f32

@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::TrainError;
+use crate::LabError;
 use voisin_base::{atomic_file, regular_file};
 use voisin_encoder::Weights;
 
@@ -51,8 +51,8 @@ pub fn write_state(
     path: &Path,
     metadata: Option<(&str, &impl Serialize)>,
     tensors: impl IntoIterator<Item = NamedTensor>,
-) -> Result<(), TrainError> {
-    let bad = |error: &dyn std::fmt::Display| TrainError::checkpoint(path, error.to_string());
+) -> Result<(), LabError> {
+    let bad = |error: &dyn std::fmt::Display| LabError::run(path, error.to_string());
     let mut header = HashMap::new();
     if let Some((key, metadata)) = metadata {
         header.insert(
@@ -76,9 +76,9 @@ pub fn read_state<H: DeserializeOwned>(
     path: &Path,
     key: &str,
     kind: &str,
-) -> Result<(H, BTreeMap<String, Vec<f32>>), TrainError> {
-    let bad = |reason: String| TrainError::checkpoint(path, reason);
-    let bytes = regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
+) -> Result<(H, BTreeMap<String, Vec<f32>>), LabError> {
+    let bad = |reason: String| LabError::run(path, reason);
+    let bytes = regular_file::read(path, LARGEST).map_err(LabError::io(path))?;
     // The header first, so that a file of another kind is refused before its tensors are read.
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
     let value = header.metadata().as_ref().and_then(|words| words.get(key));
@@ -89,18 +89,18 @@ pub fn read_state<H: DeserializeOwned>(
 }
 
 /// The tensors of a file that a run wrote, all of finite numbers.
-pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
-    let bytes = regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, LabError> {
+    let bytes = regular_file::read(path, LARGEST).map_err(LabError::io(path))?;
     tensors_of(path, &bytes)
 }
 
-fn tensors_of(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
+fn tensors_of(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Vec<f32>>, LabError> {
     let weights = Weights::from_safetensors(bytes, &path.display().to_string())?;
     let mut found = BTreeMap::new();
     for (name, tensor) in weights.iter() {
         // The checkpoint of a diverged run would spoil all training from it.
         if tensor.values.iter().any(|x| !x.is_finite()) {
-            return Err(TrainError::checkpoint(
+            return Err(LabError::run(
                 path,
                 format!("tensor \"{name}\" has values that are not finite"),
             ));
