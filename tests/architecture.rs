@@ -23,8 +23,6 @@ const ORDER: [&str; 23] = [
     "voisin-parquet",
     "voisin-postgres",
     "voisin-lab",
-    "voisin-http",
-    "voisin-players",
     "voisin-serve",
     "voisin-python",
     "voisin-cli",

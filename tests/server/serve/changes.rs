@@ -56,7 +56,7 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
     let here = sandbox.path("library");
     let away = sandbox.path("away");
     fs::rename(&here, &away).unwrap();
-    let (status, head, body) = server.send("GET", "/api/v1/tracks", "", b"");
+    let (status, head, body) = server.send("GET", "/api/v1/list", "", b"");
     assert!(status == 503 && head.contains("retry-after: "), "{head}");
     assert!(text(&body).contains("put it back"), "{}", text(&body));
     assert_eq!(server.get("/api/v1/health").0, 200);
@@ -293,15 +293,6 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
     }
 }
 
-/// The waiting time in the header of an answer, in milliseconds.
-fn waited(head: &str) -> f64 {
-    let timing = head
-        .lines()
-        .find_map(|line| line.strip_prefix("server-timing: wait;dur="))
-        .unwrap();
-    timing.split(',').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn quick_queries_do_not_wait_for_whole_library_ones() {
     let sandbox = Sandbox::new();
@@ -327,6 +318,7 @@ fn quick_queries_do_not_wait_for_whole_library_ones() {
         });
         let mut waits = Vec::new();
         while threads.iter().any(|thread| !thread.is_finished()) {
+            let asked = Instant::now();
             let quick = if waits.len() % 2 == 0 {
                 server.send(
                     "POST",
@@ -338,7 +330,7 @@ fn quick_queries_do_not_wait_for_whole_library_ones() {
                 server.send("GET", "/api/v1/status", "", b"")
             };
             assert_eq!(quick.0, 200, "{}", text(&quick.2));
-            waits.push(waited(&quick.1));
+            waits.push(asked.elapsed());
         }
         waits
     });
@@ -348,8 +340,8 @@ fn quick_queries_do_not_wait_for_whole_library_ones() {
         waits.len(),
         start.elapsed()
     );
-    let longest = waits.iter().copied().fold(0.0, f64::max);
-    assert!(longest < 2000.0, "{longest} ms");
+    let longest = waits.iter().max().unwrap();
+    assert!(*longest < Duration::from_secs(2), "{longest:?}");
     // Background work has its own threads, with a low priority.
     #[cfg(target_os = "linux")]
     {
@@ -384,7 +376,7 @@ fn a_pipe_in_place_of_a_file_blocks_no_request() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    let path = server.good_get("/api/v1/tracks/1")["path"]
+    let path = server.good_get("/api/v1/show?track=id:1")["path"]
         .as_str()
         .unwrap()
         .to_owned();
@@ -502,7 +494,7 @@ fn a_folder_that_is_watched_is_added_to_the_answers() {
     let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
     let start = Instant::now();
-    while server.good_get("/api/v1/tracks")["total"] != 7 {
+    while server.good_get("/api/v1/list")["total"] != 7 {
         assert!(
             start.elapsed() < Duration::from_mins(1),
             "{}",
@@ -516,7 +508,7 @@ fn a_folder_that_is_watched_is_added_to_the_answers() {
     fs::create_dir(&late).unwrap();
     fs::write(late.join("other.wav"), noise_wav(22_050, 10.0, 4)).unwrap();
     let start = Instant::now();
-    while server.good_get("/api/v1/tracks")["total"] != 8 {
+    while server.good_get("/api/v1/list")["total"] != 8 {
         let log = server.log.lock().unwrap().clone();
         assert!(start.elapsed() < Duration::from_mins(1), "{log}");
         std::thread::sleep(Duration::from_millis(200));

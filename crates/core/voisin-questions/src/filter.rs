@@ -450,10 +450,10 @@ impl Filters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::from_query;
+    use crate::read::{from_arguments, pairs};
 
     fn filters(name: &str, value: &str) -> Filters {
-        from_query([(name.to_owned(), value.to_owned())]).unwrap()
+        from_arguments(pairs([(name.to_owned(), value.to_owned())])).unwrap()
     }
 
     #[test]
