@@ -2,11 +2,12 @@
 
 use ndarray::Array2;
 use serde_json::Value;
-use voisin_learn::metrics;
-use voisin_learn::{
-    Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Logistic,
-    Metric, Training, Weighting, couple,
+use voisin_lab::classifiers::{
+    Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Metric, Svm,
+    Training, Weighting, couple,
 };
+use voisin_learn::Logistic;
+use voisin_learn::metrics;
 
 fn golden(name: &str) -> Value {
     let path = format!("{}/tests/data/lab/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -150,6 +151,19 @@ fn logistic_regression_equals_scikit_learn() {
         &Logistic::of_classes(data.x.view(), &data.class_of, 3, 1.0),
         1e-3,
     );
+}
+
+#[test]
+fn a_support_vector_machine_equals_scikit_learn() {
+    let data = Data::read();
+    let svm = Svm::fit(data.x.view(), &data.class_of, 3, 1.5);
+    let (pairs, values) = svm.decisions(data.queries.view());
+    assert_eq!(pairs, [(0, 1), (0, 2), (1, 2)]);
+    let apart = apart(values, &data.golden["svm_decisions"]);
+    assert!(apart < 2e-3, "decisions {apart} apart");
+    let answers = svm.predict(data.queries.view());
+    let theirs = floats(&data.golden["svm_answers"]);
+    assert!(answers.iter().zip(theirs).all(|(&a, b)| a == b as usize));
 }
 
 #[test]

@@ -10,9 +10,9 @@ use super::matrix::{Matrix, class_of};
 use super::model::{Algorithm, Model};
 use super::report::{Answers, Importance, Method, intervals};
 use super::split::{Split, at_random, hold_out, split_rows};
+use crate::classifiers::Training;
 use crate::dataset::{Part, class_names};
 use voisin_base::random::Random;
-use voisin_learn::Training;
 use voisin_learn::metrics::{Spread, argmax};
 use voisin_learn::{Fold, grouped_folds, split_folds};
 

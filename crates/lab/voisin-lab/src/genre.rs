@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::LabError;
+use super::classifiers::Svm;
 use super::document::Document;
 use super::pages;
 use super::report::{Answers, FEW, Figures, by_class, intervals_of};
@@ -15,7 +16,7 @@ use voisin_genre::{
     FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings,
 };
 use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
-use voisin_learn::{Centroid, Standardiser, Svm, split_folds};
+use voisin_learn::{Standardiser, split_folds};
 
 /// Options of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
@@ -299,16 +300,42 @@ fn rivals(
         }
     }
     let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[argmax(correct)]);
-    // For the centroid only: distances to means need columns of one scale.
-    let (standard, rows) = Standardiser::fit(train.vectors.view());
-    let centroid = Centroid::fit(rows.view(), &main, k);
     let mut counts = vec![0usize; k];
     main.iter().for_each(|&class| counts[class] += 1);
     [
         svm.predict(test_vectors.view()),
-        centroid.predict(standard.apply(test_vectors.view()).view()),
+        nearest_centroid(&train.vectors, &main, k, test_vectors),
         vec![argmax(counts); test_vectors.nrows()],
     ]
+}
+
+/// The class whose mean is nearest to each query.
+fn nearest_centroid(
+    vectors: &Array2<f32>,
+    class_of: &[usize],
+    classes: usize,
+    queries: &Array2<f32>,
+) -> Vec<usize> {
+    // Distances to means need columns of one scale.
+    let (standard, rows) = Standardiser::fit(vectors.view());
+    let mean = |class: usize| {
+        let members: Vec<usize> = (0..class_of.len())
+            .filter(|&row| class_of[row] == class)
+            .collect();
+        rows.select(Axis(0), &members).mean_axis(Axis(0))
+    };
+    let means: Vec<Option<Array1<f32>>> = (0..classes).map(mean).collect();
+    let nearness = |row: ArrayView1<f32>, mean: &Option<Array1<f32>>| {
+        // A class without rows is never the nearest.
+        mean.as_ref().map_or(f32::NEG_INFINITY, |mean| {
+            -(&row - mean).mapv(|v| v * v).sum()
+        })
+    };
+    standard
+        .apply(queries.view())
+        .outer_iter()
+        .map(|row| argmax(means.iter().map(|mean| nearness(row, mean))))
+        .collect()
 }
 
 impl GenreReport {

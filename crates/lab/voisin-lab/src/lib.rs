@@ -14,6 +14,7 @@
 
 pub mod answer;
 mod bench;
+pub mod classifiers;
 pub mod compare;
 pub mod config;
 pub mod dataset;

@@ -8,11 +8,12 @@ use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::LabError;
-use voisin_base::regular_file;
-use voisin_learn::{
-    Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Logistic,
-    Majority, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
+use super::classifiers::{
+    Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Majority,
+    Preparation, SvmProbabilities, SvmSettings, Tensors, Training, load_logistic,
 };
+use voisin_base::regular_file;
+use voisin_learn::Logistic;
 
 /// A classification algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -359,7 +360,7 @@ impl Head {
         let classifier = match algorithm {
             Algorithm::Majority => boxed(Majority::load(from, k)),
             Algorithm::Knn => boxed(Knn::load(from, self.settings.knn, k, d)),
-            Algorithm::Logistic => boxed(Logistic::load(from, k, d)),
+            Algorithm::Logistic => boxed(load_logistic(from, k, d)),
             Algorithm::Svm => boxed(SvmProbabilities::load(from, k, d)),
             Algorithm::Forest => boxed(Forest::load(from, k, d)),
             Algorithm::Boost => boxed(Boost::load(from, k, d)),

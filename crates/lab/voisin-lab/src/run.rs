@@ -387,7 +387,7 @@ impl Bench<'_> {
                 "class {class} has one {one}, which cannot be in both training and evaluation"
             ));
         }
-        let constant = voisin_learn::Preparation::fit(self.matrix.values.view())
+        let constant = super::classifiers::Preparation::fit(self.matrix.values.view())
             .0
             .constant();
         let judged_by = if data.folds > 0 {

@@ -2,7 +2,9 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use super::{Standardiser, Tensors};
+use voisin_learn::Standardiser;
+
+use super::Tensors;
 
 /// Replaces missing values by their column's median and scales columns to mean 0 and deviation 1;
 /// constant columns become 0.
@@ -56,13 +58,13 @@ impl Preparation {
     /// Saves medians, means and deviations as tensors.
     pub fn save(&self, out: &mut Tensors) {
         out.put_f32("preparation.medians", self.medians.clone());
-        self.standard.save(out, "preparation");
+        out.put_standardiser("preparation", &self.standard);
     }
 
     /// Reads a saved preparation; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors) -> Option<Self> {
         let medians = from.f32("preparation.medians")?.to_vec();
-        let standard = Standardiser::load(from, "preparation", medians.len())?;
+        let standard = from.standardiser("preparation", medians.len())?;
         Some(Self { medians, standard })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::Array2;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use voisin_learn::Standardiser;
 
 /// Named arrays, read by name and shape.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -72,6 +73,22 @@ impl Tensors {
             return None;
         };
         Array2::from_shape_vec((rows, columns), self.f32(name)?.to_vec()).ok()
+    }
+
+    pub(crate) fn put_standardiser(&mut self, name: &str, standard: &Standardiser) {
+        self.put_f32(&format!("{name}.mean"), standard.mean.to_vec());
+        self.put_f32(&format!("{name}.scale"), standard.scale.to_vec());
+    }
+
+    pub(crate) fn standardiser(&self, name: &str, columns: usize) -> Option<Standardiser> {
+        let read = |part: &str| {
+            self.f32(&format!("{name}.{part}"))
+                .filter(|values| values.len() == columns)
+        };
+        Some(Standardiser {
+            mean: read("mean")?.to_vec().into(),
+            scale: read("scale")?.to_vec().into(),
+        })
     }
 
     /// Adds all tensors of a part, under its number.

@@ -5,8 +5,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Tree;
-use crate::{FittedClassifier, Tensors, Training, softmax};
+use super::{FittedClassifier, Tensors, Training, Tree, softmax};
 use voisin_base::random::Random;
 
 /// Settings of the boosting.

@@ -3,7 +3,7 @@
 mod boost;
 mod forest;
 
-use super::Tensors;
+use super::{FittedClassifier, Tensors, Training, softmax};
 
 pub use boost::{Boost, BoostSettings};
 pub use forest::{Forest, ForestSettings};

@@ -4,10 +4,9 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Tree;
-use crate::metrics::argmax;
-use crate::{FittedClassifier, Tensors, Training};
+use super::{FittedClassifier, Tensors, Training, Tree};
 use voisin_base::random::Random;
+use voisin_learn::metrics::argmax;
 
 /// Settings of a forest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

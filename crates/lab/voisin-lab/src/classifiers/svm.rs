@@ -8,7 +8,9 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::Standardiser;
+use voisin_learn::Standardiser;
+
+use super::Tensors;
 
 /// A trained machine.
 #[derive(Debug)]
@@ -114,8 +116,8 @@ impl Svm {
         self.pairs.iter().map(|p| (p.first, p.second)).collect()
     }
 
-    pub(super) fn save(&self, out: &mut super::Tensors) {
-        self.standard.save(out, "svm");
+    pub(super) fn save(&self, out: &mut Tensors) {
+        out.put_standardiser("svm", &self.standard);
         out.put_matrix("svm.rows", &self.rows);
         let shape = |pair: &Pair| {
             [
@@ -141,8 +143,8 @@ impl Svm {
         );
     }
 
-    pub(super) fn load(from: &super::Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let standard = Standardiser::load(from, "svm", columns)?;
+    pub(super) fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
+        let standard = from.standardiser("svm", columns)?;
         let rows = from.matrix("svm.rows")?;
         let (heads, _) = from.u32("svm.pairs")?.as_chunks::<3>();
         let mut support = from
