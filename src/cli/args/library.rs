@@ -220,7 +220,7 @@ pub(crate) struct RemoveArgs {
 /// Write vectors and metadata for other programs
 ///
 /// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: subtracted from them before
-/// they are compared), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
+/// they are compared), model.json (how their parts are scaled then), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
 /// order.
 ///
 /// A name that ends in .db gets a copy of the library's database, which is checked. To restore it, delete `voisin.db-wal` and

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::server::{Server, small_library};
-use crate::common::{DEMO, Sandbox, code, fine, fine_json, noise_wav, text};
+use crate::common::{DEMO, Sandbox, code, fine_json, noise_wav, text};
 
 /// The answer of a command as JSON, without the version; a list is in `items`.
 fn of_cli(sandbox: &Sandbox, command: &str) -> Value {
@@ -178,54 +178,6 @@ fn a_file_outside_the_library_is_asked_by_its_bytes() {
             );
         }
     }
-}
-
-#[test]
-fn too_few_labels_leave_the_first_guess() {
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    let table = sandbox.path("labels.csv");
-    let labelled = music.join("metal/muldjord-chaos-god.mp3");
-    fs::write(
-        &table,
-        format!("path,genre\n{},Zeuhl\n", labelled.display()),
-    )
-    .unwrap();
-    fine(sandbox.run(["labels", table.to_str().unwrap()]));
-    let server = Server::start(&sandbox, &[]);
-    let lacking = "found 1 labelled track of 1 genre, expected at least 4 of 2 genres";
-    let request = json!({"tracks": [{"id": 1}, {"id": 4}, {"id": 5}]});
-    let answer = server.good("/api/v1/classify", &request);
-    assert!(
-        answer["notes"][0].as_str().unwrap().contains(lacking),
-        "{answer}"
-    );
-    for item in answer["items"].as_array().unwrap() {
-        assert_eq!(
-            (&item["source"], &item["labelled_tracks"]),
-            (&json!("first_guess"), &json!(1)),
-            "{item}"
-        );
-        assert!(
-            item["best"].is_string() && item["best"] != "Zeuhl",
-            "{item}"
-        );
-        let summary = item["summary"].as_str().unwrap();
-        let guessed = "a first guess, with 1 labelled track of 1 genre";
-        assert!(summary.contains(guessed), "{item}");
-    }
-    let map = server.good_get("/api/v1/map");
-    let genres: Vec<&Value> = map["tracks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|track| &track["genre"])
-        .collect();
-    assert_eq!(
-        genres.iter().filter(|genre| genre.is_string()).count(),
-        1,
-        "the label, and no prediction: {map}"
-    );
 }
 
 #[test]

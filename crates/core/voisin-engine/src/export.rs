@@ -4,6 +4,7 @@ use std::io::{BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use ndarray_npy::WriteNpyExt as _;
+use serde_json::{Value, json};
 use voisin_base::output::{OutputFile, OutputTarget, check_folder};
 use voisin_explore::playlist::address;
 
@@ -21,9 +22,10 @@ pub struct ExportSummary {
 }
 
 /// The names of the files of an export.
-pub const EXPORT_FILES: [&str; 5] = [
+pub const EXPORT_FILES: [&str; 6] = [
     "vectors.npy",
     "mean.npy",
+    "model.json",
     "tracks.csv",
     "windows.csv",
     "windows.npy",
@@ -46,7 +48,7 @@ const TRACK_COLUMNS: [&str; 13] = [
 ];
 
 /// Writes `vectors.npy` (float32 `[tracks, dimension]`, raw, unit norm), `mean.npy` (float32 `[dimension]`, subtracted from
-/// them before comparisons), `tracks.csv` in the same row order and, on request, `windows.npy` (float16
+/// them before comparisons), `model.json` (what else `similar` does with them), `tracks.csv` in the same row order and, on request, `windows.npy` (float16
 /// `[windows, dimension]`) with `windows.csv`. Genres are those of the library's label source, several joined by `;`.
 ///
 /// Memory: the track vectors, and the windows of one track at a time.
@@ -78,7 +80,11 @@ pub fn export(
             .write_npy(writer)
             .map_err(std::io::Error::other)
     })?);
-    let mean = ndarray::aview1(LibrarySpace::of(library, &vectors)?.mean()).to_owned();
+    let space = LibrarySpace::of(library, &vectors)?;
+    let model = serde_json::to_vec_pretty(&model(engine, &space)?).unwrap_or_default();
+    let file = ExportFile::create(dir, "model.json")?;
+    finished.push(file.finish(|writer| writer.write_all(&model))?);
+    let mean = ndarray::aview1(space.mean()).to_owned();
     let npy = ExportFile::create(dir, "mean.npy")?;
     finished.push(npy.finish(|writer| mean.write_npy(writer).map_err(std::io::Error::other))?);
 
@@ -162,6 +168,22 @@ pub fn export(
             .map_err(|source| EngineError::Write { path, source })?;
     }
     Ok(summary)
+}
+
+/// The model, and the parts of its vectors: of each the mean's is subtracted, and the rest scaled to the part's weight; the
+/// cosine of two such vectors is their similarity.
+fn model(engine: &Engine, space: &LibrarySpace) -> Result<Value, EngineError> {
+    let model = engine.model()?;
+    let part =
+        |(dimension, weight): &(usize, f64)| json!({"dimension": dimension, "weight": weight});
+    let parts: Vec<Value> = space.parts().iter().map(part).collect();
+    Ok(json!({
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "dimension": model.dimension,
+        "parts": parts,
+        "mean": "mean.npy",
+    }))
 }
 
 /// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be rewritten in place.

@@ -339,63 +339,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_parsed_and_never_compared_by_prefix() {
-        let guard = Guard {
-            hosts: vec!["music.lan".to_owned()],
-            ..Guard::default()
-        };
-        for host in [
-            "localhost",
-            "LocalHost:8766",
-            "127.0.0.1",
-            "127.0.0.1:8766",
-            "127.9.9.9",
-            "[::1]",
-            "[::1]:1",
-            "[::ffff:127.0.0.1]",
-            "music.lan",
-            "MUSIC.LAN:80",
-        ] {
-            assert!(guard.allows_host(host, None), "{host}");
-        }
-        for host in [
-            "127.evil.com",
-            "127.0.0.1.evil.com",
-            "localhost.evil.com",
-            "evil.localhost",
-            "localhost.",
-            "127.1",
-            "0x7f.0.0.1",
-            "2130706433",
-            "127.0.0.1:99999",
-            "127.0.0.1:",
-            "127.0.0.1:8766:1",
-            "::1",
-            "[::1",
-            "[::1]x",
-            "[localhost]",
-            "[127.0.0.1]",
-            "",
-            ":80",
-            "0.0.0.0",
-            "192.168.1.1",
-            "[::]",
-            "music.lan.evil.com",
-            "127.0.0.1 ",
-            "127.0.0.1@evil.com",
-            "evil.com#127.0.0.1",
-            "127.0.0.1/",
-            "localhost\t",
-        ] {
-            assert!(!guard.allows_host(host, None), "{host:?}");
-            assert!(
-                !guard.allows_host(host, Some([10, 0, 0, 2].into())),
-                "{host:?}"
-            );
-        }
-    }
-
-    #[test]
     fn typed_hosts_are_allowed() {
         for typed in ["Music.lan", "http://music.lan:8766", "https://music.lan/"] {
             assert_eq!(allowed_names(typed), ["music.lan"], "{typed}");

@@ -211,22 +211,4 @@ mod tests {
         let changed = Validator::of_file(&file.as_file().metadata().unwrap());
         assert!(!changed.is_known(&headers(&[(header::IF_NONE_MATCH, tag)])));
     }
-
-    #[test]
-    fn gzip_is_sent_to_clients_that_accept_it() {
-        for (text, expected) in [
-            ("gzip", true),
-            ("br, gzip;q=0.5", true),
-            ("*", true),
-            ("gzip;q=0", false),
-            ("br, zstd", false),
-            ("", false),
-        ] {
-            assert_eq!(
-                takes_gzip(&headers(&[(header::ACCEPT_ENCODING, text)])),
-                expected,
-                "{text}"
-            );
-        }
-    }
 }

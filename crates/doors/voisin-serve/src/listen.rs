@@ -356,26 +356,6 @@ fn start(
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn connections_of_strangers_close_first() {
-        let open = Open {
-            all: Mutex::default(),
-            most: 16,
-        };
-        let of_owner: Vec<_> = (0..4).filter_map(|_| open.add()).collect();
-        of_owner
-            .iter()
-            .for_each(|one| ConnectionPlace(Arc::clone(one)).admit());
-        assert_eq!((0..100).filter_map(|_| open.add()).count(), 100);
-        let all = lock(&open.all).clone();
-        assert_eq!(all.len(), 16);
-        assert!(of_owner.iter().zip(&all).all(|(a, b)| Arc::ptr_eq(a, b)));
-        all.into_iter().for_each(|one| ConnectionPlace(one).admit());
-        assert!(open.add().is_none(), "all are the owner's");
-        open.make_room().await;
-        assert_eq!(lock(&open.all).len(), 16);
-    }
-
     #[test]
     fn addresses_are_parsed() {
         let local: Listen = "127.0.0.1:8766".parse().unwrap();

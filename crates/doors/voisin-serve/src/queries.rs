@@ -96,10 +96,13 @@ async fn answered(
     let key = format!("{} {question:?}", query.name);
     let kept = state.kept(&key, FOR_CLIENTS, |state| async move {
         // Before the turn is taken, so that no turn is held while neighbours are found.
+        if needs.index {
+            state.ready_index(FOR_WORK).await?;
+        }
         let needed = state.needed(needs, FOR_WORK).await?;
         let work = move |state: &State, context: &mut RequestContext| {
             if needs.index {
-                state.build(context)?;
+                state.follow(context)?;
             }
             Ok(state.answer(context, &*question, None, needed.clone())?)
         };
@@ -121,7 +124,7 @@ impl State {
         }
         if needs.neighbours {
             let work = |state: &Self, context: &mut RequestContext| {
-                state.build(context)?;
+                state.follow(context)?;
                 Ok(Explored::read(&mut context.engine)?)
             };
             let explored = self.kept("neighbours", patience, |state| state.compute(false, work));

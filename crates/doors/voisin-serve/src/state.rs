@@ -245,32 +245,43 @@ impl State {
         Ok(())
     }
 
-    /// As [`follow`](Self::follow), in the background, where the index is built if it must be.
-    pub(crate) fn build(&self, context: &mut RequestContext) -> Result<(), Problem> {
-        match self.follow(context) {
-            Err(problem) if problem.needs_index => {
-                self.log(problem.detail());
-                let news = context.engine.refresh_index().inspect_err(|error| {
-                    let reason = with_causes(error);
-                    self.log(&format!("the index cannot be built: {reason}"));
-                })?;
-                self.log(&news.to_string());
-                Ok(())
-            }
-            other => other,
+    /// Builds the index, once for all who need it.
+    ///
+    /// - `patience`: timeout of the caller, but not of the build
+    async fn build(self: &Arc<Self>, patience: Duration) -> Result<(), Problem> {
+        let build = |state: &State, context: &mut RequestContext| {
+            let Err(problem) = state.follow(context) else {
+                return Ok(());
+            };
+            state.log(problem.detail());
+            let news = context.engine.refresh_index().inspect_err(|error| {
+                let reason = with_causes(error);
+                state.log(&format!("the index cannot be built: {reason}"));
+            })?;
+            state.log(&news.to_string());
+            Ok(())
+        };
+        self.kept("index", patience, |state| state.compute(false, build))
+            .await
+            .map(drop)
+    }
+
+    /// Builds the index if it must be built.
+    pub(crate) async fn ready_index(self: &Arc<Self>, patience: Duration) -> Result<(), Problem> {
+        match self.look(|state, context| state.follow(context)).await {
+            Err(problem) if problem.needs_index => self.build(patience).await,
+            followed => followed,
         }
     }
 
-    /// [`run`](Self::run) for work that follows the index, which is built first, once for all, if it must be.
+    /// [`run`](Self::run) for work that follows the index, which is built first if it must be.
     pub(crate) async fn run_indexed<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Clone + Send + 'static,
     ) -> Result<T, Problem> {
         match self.run(work.clone()).await {
             Err(problem) if problem.needs_index => {
-                let build = |state: &State, context: &mut RequestContext| state.build(context);
-                self.kept("index", FOR_CLIENTS, |state| state.compute(false, build))
-                    .await?;
+                self.build(FOR_CLIENTS).await?;
                 self.run(work).await
             }
             answer => answer,

@@ -472,14 +472,16 @@ function showQueue() {
   );
 }
 /** Saves the queue's tracks of the library, with the library's paths. */
-function save() {
-  const lines = queue
-    .map((entry) => entry.track)
-    .filter(({ id }) => id !== null)
-    .map((track) => {
-      const title = `${artistOf(track)} - ${titleOf(track)}`.replace(/\s+/g, " ");
-      return `#EXTINF:${Math.round(track.seconds ?? -1)},${title}\n${track.path}\n`;
-    });
+async function save() {
+  const tracks = queue.map((entry) => entry.track).filter(({ id }) => id !== null);
+  // Those of the map come without their paths.
+  const whole = tracks.map((track) =>
+    track.path ? track : request("show", { query: { track: "id:" + track.id } }),
+  );
+  const lines = (await Promise.all(whole)).map((track) => {
+    const title = `${artistOf(track)} - ${titleOf(track)}`.replace(/\s+/g, " ");
+    return `#EXTINF:${Math.round(track.seconds ?? -1)},${title}\n${track.path}\n`;
+  });
   const text = ["#EXTM3U\n", ...lines].join("");
   const link = h("a", {
     href: URL.createObjectURL(new Blob([text], { type: "audio/x-mpegurl" })),
