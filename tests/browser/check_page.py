@@ -378,8 +378,8 @@ def searching(page, server, shots):
         )
 
     fill("genre", "metal, folk")
-    fill("bpm", "60-200")
-    wanted = server.json("/api/v1/list?genre=metal&genre=folk&bpm=60-200&limit=100")["tracks"]
+    fill("duration", "0:10-")
+    wanted = server.json("/api/v1/list?genre=metal&genre=folk&duration=0:10-&limit=100")["tracks"]
     check(
         "filters",
         soon(lambda: page.text(".result") == f"{len(wanted)} tracks" and 3 < len(wanted) < 43),
@@ -392,7 +392,7 @@ def searching(page, server, shots):
     fastest = [
         t["title"]
         for t in server.json(
-            "/api/v1/list?genre=metal&genre=folk&bpm=60-200&sort=bpm&reverse=true&limit=3"
+            "/api/v1/list?genre=metal&genre=folk&duration=0:10-&sort=bpm&reverse=true&limit=3"
         )["tracks"]
     ]
     check(

@@ -239,12 +239,10 @@ pub(super) fn filters() -> Vec<(&'static str, TrackFilter)> {
             TrackFilter {
                 tempo_from: Some(90.0),
                 tempo_to: Some(100.0),
-                tempo_octaves: true,
                 keys: vec![
                     MusicalKey::from_number(3).unwrap(),
                     MusicalKey::from_number(15).unwrap(),
                 ],
-                loudness_from: Some(-20.0),
                 ..none()
             },
         ),

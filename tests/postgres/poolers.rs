@@ -40,7 +40,7 @@ fn a_library_is_pushed_and_pulled_through_a_pooler() {
         &["list", "--limit", "50"],
     ] {
         let ask = |place: &str| {
-            let words = [question, &["--backend", place, "--format", "json"]].concat();
+            let words = [question, &["--library", place, "--format", "json"]].concat();
             let output = sandbox.run(words);
             (code(&output), text(&output.stdout))
         };

@@ -210,7 +210,7 @@ fn printed_tables_hold_a_library() {
         let words = ["similar", "title 12", "--genre", "Rock", "--format", "json"];
         json(sandbox.run(words.iter().chain(more)))
     };
-    assert!(same(&ask(&[]), &ask(&["--backend", &url])));
+    assert!(same(&ask(&[]), &ask(&["--library", &url])));
     // Citus requires that every key includes the distribution column.
     let keys = "select string_agg(pg_get_constraintdef(oid), ', ') from pg_constraint
         where conrelid = 'voisin_track'::regclass and contype in ('p', 'u')";

@@ -151,39 +151,14 @@ fn a_search_moves_towards_some_and_away_from_others() {
             .count()
     };
     let plain = search(&[]);
-    let away = search(&["--unlike", "mutilated mime", "--unlike-weight", "1"]);
+    let away = search(&["--unlike", "mutilated mime"]);
     assert!(
-        metal(&plain) >= 3 && metal(&away) + 1 < metal(&plain),
+        metal(&plain) >= 3 && metal(&away) < metal(&plain),
         "{plain:?} {away:?}"
     );
-    assert!(
-        away.iter()
-            .all(|n| n["title"] != "Mutilated Mime" && n["similarity_to_unlike"].is_number())
-    );
-    assert!(
-        plain
-            .iter()
-            .all(|n| n.get("similarity_to_unlike").is_none())
-    );
+    assert!(away.iter().all(|n| n["title"] != "Mutilated Mime"));
     let only = search(&["--unlike", "mutilated mime", "--genre", "techno"]);
     assert!(!only.is_empty() && only.iter().all(|n| n["genres"][0] == "Techno"));
-    assert!(
-        fine(sandbox.run(["similar", "chaos god", "--unlike", "nebula"])).contains("to the unlike")
-    );
-    assert!(
-        refused(&sandbox.run(["similar", "nebula", "--unlike-weight", "1"])).contains("--unlike")
-    );
-    assert!(
-        refused(&sandbox.run([
-            "similar",
-            "nebula",
-            "--unlike",
-            "awakening",
-            "--unlike-weight",
-            "7"
-        ]))
-        .contains("expected 0 to 1")
-    );
 }
 
 #[test]
@@ -541,7 +516,6 @@ fn playlists_start_from_all_kinds_of_seeds() {
     let nobody = sandbox.run(["playlist", "--cluster", "99"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody.stderr).contains("no cluster 99"));
-    assert!(wrong(&["--seed", "nebula", "--min-similarity", "7"]).contains("expected -1 to 1"));
     assert!(wrong(&["--seed", "nebula", "--diversity", "3"]).contains("expected 0 to 1"));
 }
 

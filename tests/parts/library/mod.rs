@@ -891,17 +891,7 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
         tempo_to: Some(128.0),
         ..all.clone()
     };
-    assert_eq!(pick(&library, beats.clone()), [a]);
-    assert_eq!(
-        pick(
-            &library,
-            TrackFilter {
-                tempo_octaves: true,
-                ..beats
-            }
-        ),
-        [a, b]
-    );
+    assert_eq!(pick(&library, beats), [a]);
     assert_eq!(
         pick(
             &library,
@@ -922,21 +912,6 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
         ),
         [a]
     );
-    assert_eq!(
-        pick(
-            &library,
-            TrackFilter {
-                loudness_from: Some(-14.0),
-                ..all.clone()
-            }
-        ),
-        [a, b]
-    );
-    let soft = TrackFilter {
-        loudness_to: Some(-10.0),
-        ..all.clone()
-    };
-    assert_eq!(pick(&library, soft.clone()), [b]);
 
     let exact = Descriptors {
         loudness: Some(-12.5),
@@ -945,7 +920,6 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
     };
     library.derived_mut().set_descriptors(c, &exact).unwrap();
     assert_eq!(library.derived().descriptors(&[c]).unwrap()[&c], exact);
-    assert_eq!(pick(&library, soft), [b, c]);
     library.remove_tracks(&[c]).unwrap();
     assert!(library.derived().descriptors(&[c]).unwrap().is_empty());
     library.derived_mut().set_descriptors(c, &exact).unwrap();

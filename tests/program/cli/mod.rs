@@ -86,31 +86,6 @@ fn adding_searching_and_classifying_work_together() {
 }
 
 #[test]
-fn every_track_finds_itself_first_however_it_is_searched() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    sandbox.run(["add", music.to_str().unwrap()]);
-    for id in 1..=6 {
-        let id = format!("id:{id}");
-        let plain = ["similar", &id, "--include-seed", "--format", "json"];
-        let exact = [
-            "similar",
-            &id,
-            "--include-seed",
-            "--format",
-            "json",
-            "--exact",
-        ];
-        for found in [json(sandbox.run(plain)), json(sandbox.run(exact))] {
-            let first = &found["neighbours"][0];
-            assert_eq!(format!("id:{}", first["id"]), id);
-            assert!(first["similarity"].as_f64().unwrap() > 0.9999);
-            assert_eq!(found["neighbours"].as_array().unwrap().len(), 6);
-        }
-    }
-}
-
-#[test]
 fn filters_act_inside_the_search() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
@@ -127,22 +102,14 @@ fn filters_act_inside_the_search() {
     assert_eq!(ambient.len(), 3);
     assert!(ambient.iter().all(|n| n["genres"][0] == "Ambient"));
     assert_eq!(search(&["--artist", "muldjord"]).len(), 1);
-    assert_eq!(search(&["--exclude-artist", "Muldjord"]).len(), 4);
+    assert_eq!(search(&["--artist", "!Muldjord"]).len(), 4);
     assert_eq!(
         search(&["--folder", music.join("metal").to_str().unwrap()]).len(),
         2
     );
-    assert_eq!(
-        search(&["--exclude-folder", music.join("metal").to_str().unwrap()]).len(),
-        3
-    );
+    let not_metal = format!("!{}", music.join("metal").display());
+    assert_eq!(search(&["--folder", &not_metal]).len(), 3);
     assert_eq!(search(&["--limit", "2"]).len(), 2);
-    let all = search(&[]);
-    let third = all[2]["similarity"].as_f64().unwrap();
-    assert_eq!(
-        search(&["--min-similarity", &format!("{}", third - 1e-4)]).len(),
-        3
-    );
     let nothing = sandbox.run(["similar", "chaos god", "--year", "1850-1860"]);
     assert_eq!(code(&nothing), 1, "nothing found");
     // Several seeds: none of them is in the answer.

@@ -39,14 +39,14 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ),
         (
             "similar",
-            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "exact": true}),
-            "similar|id:3|--unlike|id:1|--unlike-weight|0.25|--exact",
+            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "exact": true}),
+            "similar|id:3|--unlike|id:1|--exact",
         ),
         (
             "similar",
-            json!({"seeds": [{"id": 1}], "limit": 6, "sort": "bpm", "exclude_artist": ["Muldjord"], "bpm": "60-190",
+            json!({"seeds": [{"id": 1}], "limit": 6, "artist": ["!Muldjord"], "bpm": "60-190",
                 "key": ["compatible"], "licence": ["cc"]}),
-            "similar|id:1|--limit|6|--sort|bpm|--exclude-artist|muldjord|--bpm|60-190|--key|compatible|--licence|cc",
+            "similar|id:1|--limit|6|--artist|!muldjord|--bpm|60-190|--key|compatible|--licence|cc",
         ),
         ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
         (
@@ -71,8 +71,8 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
             "find|loud guitar, no voice|--genre|metal|--limit|2",
         ),
         (
-            "list?sort=bpm&reverse=true&words=true&not_tag=guitar",
-            "list|--sort|bpm|--reverse|--not-tag|guitar",
+            "list?sort=bpm&reverse=true&words=true&tag=%21guitar",
+            "list|--sort|bpm|--reverse|--tag|!guitar",
         ),
         ("genres", "genres"),
         ("clusters", "clusters"),

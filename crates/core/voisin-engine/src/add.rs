@@ -299,11 +299,9 @@ pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
 /// The model of a manifest, in the library's form.
 #[doc(hidden)]
 pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, EngineError> {
-    let manifest_json =
-        serde_json::to_string(manifest).map_err(|source| EngineError::Manifest {
-            model: manifest.name.clone(),
-            source,
-        })?;
+    let manifest_json = serde_json::to_string(manifest).map_err(|error| EngineError::Model {
+        reason: format!("the manifest of model {}: {error}", manifest.name),
+    })?;
     Ok(StoredModel {
         name: manifest.name.clone(),
         fingerprint: manifest.fingerprint(),

@@ -342,7 +342,9 @@ impl Embedder {
             })?;
         let windows =
             Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
-                .map_err(|_| EngineError::Shape)?;
+                .map_err(|error| EngineError::Model {
+                    reason: format!("the network's output: {error}"),
+                })?;
         let vector = self.parts.pool(windows.view())?;
         let is_steady = change.as_ref().map(SpectralChange::is_steady);
         Ok(FileEmbedding {

@@ -587,19 +587,3 @@ pub fn remember_model(
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use voisin_library::testing::{library, track};
-
-    #[test]
-    fn a_candidate_is_one_line_whatever_its_title() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 4);
-        let mut new = track(1, vec![0.5; 4], 0);
-        new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
-        let id = library.insert_track(&new).unwrap();
-        let line = crate::candidate(&library.track(id).unwrap(), true);
-        assert!(line.contains("one  two three"), "{line}");
-    }
-}

@@ -232,7 +232,7 @@ impl Engine {
         {
             return Ok(None);
         }
-        let allowed = self.allowed(options)?;
+        let allowed = self.matching(&options.filter)?;
         let (centred, query) = self.space()?.query(seeds)?;
         let nearness = self.nearness()?;
         // Several seeds are searched for by their mean, which is not the sound of any of them.

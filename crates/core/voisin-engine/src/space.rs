@@ -291,7 +291,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Engine, GraphUse, IndexRefresh, SimilarOptions};
+    use crate::{Engine, GraphUse, IndexRefresh};
+    use ndarray::{Axis, aview1};
     use voisin_base::track::TrackId;
     use voisin_base::vector::{dot, make_unit, norm};
     use voisin_library::testing::{library, track};
@@ -330,17 +331,14 @@ mod tests {
     }
 
     fn similarities(engine: &mut Engine, seed: i64) -> Vec<(i64, f32)> {
-        let seeds = [engine.seed_of(TrackId(seed)).unwrap()];
-        let options = SimilarOptions {
-            limit: 1000,
-            include_seed: true,
-            ..SimilarOptions::default()
-        };
-        let found = engine.similar(&seeds, &options).unwrap();
-        found
-            .iter()
-            .map(|found| (found.track.id.0, found.similarity))
-            .collect()
+        let seed = engine.seed_of(TrackId(seed)).unwrap();
+        let (_, query) = engine.space().unwrap().query(&[seed]).unwrap();
+        let query = aview1(query.as_slice()).insert_axis(Axis(0));
+        let found = engine
+            .search_until_all(query, 1000, false, None, |_, found| Ok(found))
+            .unwrap();
+        let found = found.into_iter().flatten();
+        found.map(|near| (near.id.0, near.similarity)).collect()
     }
 
     #[test]

@@ -35,7 +35,6 @@ mod meta;
 mod name_limit;
 pub mod path;
 pub mod playlist;
-pub mod seeds;
 mod strays;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -376,8 +376,6 @@ pub struct TrackFilter {
     pub artists: Vec<String>,
     /// None of these artists, as artist or album artist of any file of the track.
     pub exclude_artists: Vec<String>,
-    /// Any of these composers.
-    pub composers: Vec<String>,
     /// First year, inclusive. A track without a year never fits.
     pub year_from: Option<i32>,
     /// Last year, inclusive.
@@ -399,14 +397,8 @@ pub struct TrackFilter {
     pub tempo_from: Option<f64>,
     /// Greatest tempo, inclusive.
     pub tempo_to: Option<f64>,
-    /// A tempo of half or twice as many beats fits as well.
-    pub tempo_octaves: bool,
     /// Any of these keys.
     pub keys: Vec<MusicalKey>,
-    /// Least loudness, LUFS, inclusive. A track whose loudness is not known never fits.
-    pub loudness_from: Option<f64>,
-    /// Greatest loudness, inclusive.
-    pub loudness_to: Option<f64>,
     /// All of these must hold.
     pub scales: Vec<ScaleBound>,
 }

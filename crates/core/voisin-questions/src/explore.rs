@@ -3,7 +3,7 @@
 use clap::Args;
 use ndarray::ArrayView1;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
@@ -162,7 +162,7 @@ impl Duplicates {
 }
 
 /// A path from one track to another
-#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathBetween {
     /// The first track

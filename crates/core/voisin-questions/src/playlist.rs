@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Playtime;
-use super::values::{Cosine, Fraction, Limit, at_most, limit_of};
+use super::values::{Fraction, Limit, at_most, limit_of};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph, stored_clusters};
 use crate::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
@@ -43,7 +43,7 @@ pub struct Playlist {
     /// Seeds; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
     #[arg(
         value_name = "TRACK",
-        help = "Seeds: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; several are covered evenly; `-` reads them from standard input"
+        help = "Seeds: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`; several are covered evenly; `-` reads them from standard input"
     )]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
@@ -116,9 +116,6 @@ pub struct Playlist {
     #[arg(skip)]
     #[serde(skip)]
     pub among: Option<TrackSet>,
-    /// Least similarity of a track to its seed
-    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
-    pub(crate) min_similarity: Option<Cosine>,
     /// Leave copies of the same recording, and tracks with one artist and title, in the list
     #[arg(long)]
     #[serde(default)]
@@ -189,7 +186,6 @@ impl Playlist {
             random_seed: None,
             exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
             among: Some(among),
-            min_similarity: None,
             keep_duplicates: false,
         }
     }
@@ -283,7 +279,7 @@ impl Playlist {
 
     /// Longest track in seconds: a quarter of an hour, or twice the longest seed; `None` if the query filters by length.
     fn longest<'a>(&self, seeds: impl IntoIterator<Item = &'a Seed>) -> Option<f64> {
-        if self.filters.min_duration.is_some() || self.filters.max_duration.is_some() {
+        if self.filters.duration.is_some() {
             return None;
         }
         let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
@@ -369,7 +365,7 @@ impl Playlist {
             random,
             shuffle: self.shuffle.then_some(random),
             seeds,
-            min_similarity: self.min_similarity.map(Cosine::get),
+            min_similarity: None,
         }
     }
 }

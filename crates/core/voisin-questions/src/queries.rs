@@ -95,7 +95,7 @@ fn schema_of_answer<A: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<Answer<A>>()
 }
 
-fn boxed<Q: Question + DeserializeOwned + 'static>(
+fn boxed<Q: Question + DeserializeOwned + JsonSchema + 'static>(
     fields: Map<String, Value>,
 ) -> Result<Box<dyn Question>, Refused> {
     Ok(Box::new(from_arguments::<Q>(fields)?))

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::read::SPREAD;
 
-/// The schema of a query: its inner fields are beside the others (see `read::SPREAD`).
-pub fn of<T: JsonSchema>() -> Value {
+/// The schema of a query's structure.
+pub(crate) fn of_body<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         // Without references, since each schema is published by itself.
@@ -18,6 +18,12 @@ pub fn of<T: JsonSchema>() -> Value {
         .into_root_schema_for::<T>()
         .to_value();
     tidy(&mut schema);
+    schema
+}
+
+/// The schema of a query as it is asked: its inner fields are beside the others (see `read::SPREAD`).
+pub fn of<T: JsonSchema>() -> Value {
+    let mut schema = of_body::<T>();
     for name in SPREAD {
         let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
             continue;

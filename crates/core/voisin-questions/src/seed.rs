@@ -10,11 +10,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::read::Refused;
+use super::read::{Refused, typed};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, Seed};
-use voisin_library::{Resolution, Track};
 
 /// Most seeds of a query over a network.
 pub const MOST_SEEDS: usize = 500;
@@ -38,9 +38,22 @@ pub enum NamedSeed {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SeedFields {
+    #[serde(default, deserialize_with = "whole")]
     id: Option<i64>,
     path: Option<String>,
     words: Option<String>,
+}
+
+/// A whole number, also as 2.0 and "2".
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let value = typed(
+        &json!({"type": "integer"}),
+        Value::deserialize(deserializer)?,
+    );
+    let found = value.as_i64();
+    found
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("invalid value: {value}, expected a whole number")))
 }
 
 struct SeedVisitor;
@@ -117,7 +130,6 @@ impl NamedSeed {
 
     /// The track of the library. Does not access the disk.
     pub fn seed(&self, engine: &Engine) -> Result<Seed, EngineError> {
-        let library = engine.library();
         match self {
             Self::Id(id) => engine.seed_of(TrackId(*id)),
             Self::Path(path) => {
@@ -131,27 +143,7 @@ impl NamedSeed {
                 {
                     return Ok(seed);
                 }
-                let text = self.written().to_string_lossy().into_owned();
-                match library.lookup().resolve_words(&text, 10)? {
-                    Resolution::One(track) => engine.seed_of(track),
-                    Resolution::Ambiguous(tracks) => {
-                        // All matches are counted; the message lists ten of them.
-                        let count = library.lookup().search_words(&text, usize::MAX)?.len();
-                        let line = |track: &Track| voisin_engine::candidate(track, false);
-                        let candidates = tracks.iter().map(line).collect();
-                        let artist = voisin_engine::artist_of_all(engine, &text)?;
-                        Err(EngineError::Ambiguous {
-                            text,
-                            count,
-                            artist,
-                            candidates,
-                        })
-                    }
-                    Resolution::Nothing => Err(EngineError::NoSuchTrack {
-                        text,
-                        candidates: Vec::new(),
-                    }),
-                }
+                engine.seed_of_words(&self.written().to_string_lossy(), false)
             }
         }
     }

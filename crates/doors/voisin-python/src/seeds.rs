@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
 use voisin_base::track::TrackId;
-use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedNews, SeedReader};
+use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedReader};
 use voisin_library::LibraryError;
 
 /// A seed.
@@ -68,11 +68,8 @@ impl SeedArgument {
         let mut found = NamedSeeds::default();
         let mut reader = SeedReader {
             engine,
-            reads_files: embedder.is_some(),
             embedder: &|_| embedder.ok_or_else(|| no_embedder("this file is not in the library")),
-            report: &mut |report| match report {
-                SeedNews::Note(text) | SeedNews::LeftOut(text) => news.push(text),
-            },
+            report: &mut |text| news.push(text),
         };
         for one in all {
             match one {

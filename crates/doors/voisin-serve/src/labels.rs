@@ -16,7 +16,7 @@ use voisin_questions::values::MOST;
 /// Longest name of a genre.
 const LONGEST: usize = 200;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewLabel {
     tracks: Vec<TrackId>,

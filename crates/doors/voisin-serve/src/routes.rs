@@ -103,7 +103,7 @@ async fn rights(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
     Json(OwnRights { rights })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Session {
     token: String,
@@ -206,7 +206,7 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
 }
 
 /// A body without fields.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::graph::stored_clusters;
 use super::list::TrackJson;
 use super::lossy;
-use crate::{LibrarySource, QuestionError, Sampled};
+use crate::QuestionError;
 use voisin_base::track::TrackId;
 use voisin_engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
@@ -189,27 +189,6 @@ pub enum CardWords<'a> {
     Computed,
 }
 
-impl LibrarySource {
-    /// A card for each of these tracks of the library.
-    ///
-    /// - `report`: called with the method that predicts genres
-    pub fn cards(
-        &mut self,
-        seeds: Vec<Seed>,
-        words: CardWords<'_>,
-        report: impl FnMut(GenreNews),
-    ) -> Result<Sampled<Vec<Card>>, QuestionError> {
-        let mut nearest = Vec::new();
-        // Before others are fetched: a temporary library has only these.
-        for seed in &seeds {
-            nearest.push(self.find_similar(std::slice::from_ref(seed), &nearest_options())?);
-        }
-        let sample = self.fetch_around(&seeds)?;
-        let answer = cards_beside(self.engine(), seeds, nearest, words, report)?;
-        Ok(Sampled { answer, sample })
-    }
-}
-
 /// A card for each of these tracks of a library on this disk.
 ///
 /// - `report`: called with the method that predicts genres
@@ -226,15 +205,16 @@ pub fn cards(
     cards_beside(engine, seeds, nearest, words, report)
 }
 
-fn nearest_options() -> SimilarOptions {
+/// How the nearest tracks of a card are searched for.
+pub fn nearest_options() -> SimilarOptions {
     SimilarOptions {
         limit: NEAREST,
         ..SimilarOptions::default()
     }
 }
 
-/// - `nearest`: of each seed
-fn cards_beside(
+/// As [`cards`], with the nearest tracks of each seed.
+pub fn cards_beside(
     engine: &mut Engine,
     seeds: Vec<Seed>,
     nearest: Vec<Vec<SimilarTrack>>,

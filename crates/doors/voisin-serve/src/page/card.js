@@ -54,10 +54,10 @@ export function card(place, id, signal) {
         latest?.abort();
         latest = new AbortController();
         const either = AbortSignal.any([signal, latest.signal]);
-        const exclude_artist = keep.get("others", false) && track.artist ? [track.artist] : [];
+        const artist = keep.get("others", false) && track.artist ? [`!${track.artist}`] : [];
         neighbours(near.lastChild, either, (waiting) =>
           request("similar", {
-            body: { seeds: [{ id }], limit: NEIGHBOURS, exclude_artist },
+            body: { seeds: [{ id }], limit: NEIGHBOURS, artist },
             signal: either,
             waiting,
           }),

@@ -4,12 +4,14 @@ import { request } from "./api.js";
 
 /** Name, label, example, and whether several values may be given, separated by commas. */
 const FIELDS = [
-  ["genre", "Genre", "Metal, Folk", true],
+  ["genre", "Genre", "Metal, !Folk", true],
   ["artist", "Artist", "", true],
   ["year", "Year", "1990-1999"],
   ["bpm", "Tempo", "120-130"],
   ["key", "Key", "8A, Am", true],
+  ["energy", "Energy", "60-100"],
   ["tag", "Sounds", "guitar", true],
+  ["duration", "Length", "2:00-10:00"],
   ["folder", "Folder", "/music/new", true],
 ];
 export const labelOf = (scale) => scale[0].toUpperCase() + scale.slice(1).replaceAll("-", " ");
