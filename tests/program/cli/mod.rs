@@ -42,10 +42,7 @@ fn adding_searching_and_classifying_work_together() {
     assert_eq!(status["tracks"], 6);
     assert_eq!(status["failed"], 0);
     assert_eq!(status["dimension"], 256);
-    assert!(
-        status["windows"].as_u64().unwrap() >= 6
-            && status["index_generation"].as_u64().unwrap() > 0
-    );
+    assert!(status["index_generation"].as_u64().unwrap() > 0);
 
     // The nearest of a death metal track is the band's other track; the track itself is not in the list.
     let similar = json(sandbox.run(["similar", "chaos god", "--format", "json"]));
@@ -215,13 +212,6 @@ fn formats_for_programs_are_complete() {
             "{found}: {cosine}, raw {raw}"
         );
     }
-    let windows = fs::read(out.join("windows.npy")).unwrap();
-    let rows = fs::read_to_string(out.join("windows.csv"))
-        .unwrap()
-        .lines()
-        .count()
-        - 1;
-    assert_eq!(windows.len(), 128 + rows * 256 * 2);
     assert_eq!(
         fs::read_to_string(out.join("tracks.csv"))
             .unwrap()
@@ -312,7 +302,7 @@ fn an_export_keeps_genres_and_years_on_its_way_back() {
     let warning = text(&added.stderr);
     assert!(warning.contains("1 row without a year"), "{warning}");
     let out = sandbox.path("out");
-    fine(sandbox.run(["export", out.to_str().unwrap(), "--no-windows"]));
+    fine(sandbox.run(["export", out.to_str().unwrap()]));
     let other = Sandbox::new();
     let exported = [out.join("vectors.npy"), out.join("tracks.csv")];
     let back = add(&other, &exported[0], &exported[1], &[]);
@@ -440,7 +430,7 @@ fn an_export_that_is_cut_off_is_made_by_the_next() {
     fine(sandbox.run([Path::new("add"), &music]));
     let whole = sandbox.path("whole");
     fine(sandbox.run([Path::new("export"), &whole]));
-    let kilobytes = fs::metadata(whole.join("windows.npy")).unwrap().len() / 1024;
+    let kilobytes = fs::metadata(whole.join("vectors.npy")).unwrap().len() / 1024;
     let cut = sandbox.path("cut");
     let ended = std::process::Command::new("bash")
         .args(["-c", &format!("ulimit -f {} && exec \"$@\"", kilobytes - 1)])

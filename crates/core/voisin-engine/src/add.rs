@@ -22,7 +22,7 @@ use voisin_base::track::{ContentId, TrackId};
 use voisin_encoder::ModelManifest;
 use voisin_library::{
     AttachOutcome, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library,
-    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags,
 };
 
 /// How files are added.
@@ -512,15 +512,12 @@ impl Writer<'_> {
         tags: TrackTags,
         embedding: FileEmbedding,
     ) -> Result<(), EngineError> {
-        let windows = TrackWindows {
-            vectors: embedding.half_windows(),
-            starts: embedding.starts,
-        };
         let vector = embedding.vector.into_vec();
+        let logits = embedding.logits;
         let descriptors = embedding.descriptors;
         // Known: it was to be analysed again, or was stored after the worker's check.
         if let Some(track) = self.library.files().find_by_content(&info.content)? {
-            self.library.replace_vectors(track, &vector, &windows)?;
+            self.library.replace_vector(track, &vector, &logits)?;
             self.library
                 .derived_mut()
                 .set_damaged_packets(track, embedding.report.damaged_packets)?;
@@ -541,7 +538,7 @@ impl Writer<'_> {
             file: job.file.clone(),
             tags,
             vector,
-            windows,
+            logits,
             descriptors,
         };
         match self.library.insert_track(&new) {

@@ -263,9 +263,8 @@ fn index(engine: &mut Engine, summary: &AddSummary) -> Result<(), EngineError> {
             engine.maintain_index()?;
         }
     }
-    // Tags and moods are derived from vectors, and are updated after the index.
+    // Moods are derived from the tags, and are updated after the index.
     if changed && !summary.interrupted {
-        engine.words_mut().keep_tags()?;
         engine.scales_mut().fill_moods()?;
     }
     Ok(())

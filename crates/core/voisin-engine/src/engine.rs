@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_encoder::{ModelRef, Parts};
+use voisin_encoder::ModelRef;
 use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
-use crate::space;
 use crate::{EngineError, LibrarySpace};
 
 /// Name of the index inside a library's folder.
@@ -179,12 +178,6 @@ impl Engine {
     /// The name or path by which this library's model is loaded.
     pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
         Ok(held_model(&self.library, &self.model()?)?)
-    }
-
-    /// The vector parts of this library's model.
-    #[doc(hidden)]
-    pub fn parts(&self) -> Result<Parts, EngineError> {
-        space::parts(&self.library)
     }
 
     /// As [`refresh_index`](Self::refresh_index), and saves an updated index, or rebuilds it if too much has changed since it

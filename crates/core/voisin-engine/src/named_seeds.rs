@@ -259,7 +259,7 @@ mod tests {
             (2, "Karma Dogs", "One"),
             (3, "Karma Dogs", "Two"),
         ] {
-            let mut new = track(seed, vec![1.0, 0.0], 0);
+            let mut new = track(seed, vec![1.0, 0.0]);
             new.tags.artist = Some(artist.into());
             new.tags.title = Some(title.into());
             library.insert_track(&new).unwrap();

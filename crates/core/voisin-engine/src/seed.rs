@@ -85,9 +85,7 @@ pub struct Seed {
     pub seconds: Option<f64>,
     /// Its vector, raw, unit norm.
     pub vector: Vec<f32>,
-    /// The encoder's window vectors of a file outside the library; those of tracks are in the library.
-    pub windows: Option<ndarray::Array2<f32>>,
-    /// Whether the sound of a file outside the library hardly changes; for tracks this follows from their windows.
+    /// Whether the sound of a file outside the library hardly changes; that of tracks is in the library.
     pub is_steady: Option<bool>,
 }
 
@@ -103,7 +101,6 @@ impl Seed {
             is_named_file: false,
             seconds: None,
             vector,
-            windows: None,
             is_steady: None,
         }
     }
@@ -165,7 +162,6 @@ impl Engine {
             let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
             return Ok(Seed {
                 seconds: Some(info.seconds()),
-                windows: Some(embedding.windows),
                 is_steady: embedding.is_steady,
                 ..Seed::of_file(path, embedding.vector.into_vec())
             });
@@ -313,12 +309,11 @@ impl LibrarySpace {
         Ok((seeds, Embedding::new(away)?))
     }
 
-    /// Centred seeds, without their windows.
+    /// Centred seeds.
     pub(super) fn centre_seeds(&self, seeds: &[Seed]) -> Vec<Seed> {
         let centred = |seed: &Seed| Seed {
             path: seed.path.clone(),
             vector: self.centre(&seed.vector),
-            windows: None,
             is_steady: None,
             ..*seed
         };
@@ -444,7 +439,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         for (seed, artist) in [(1, "Dejan Ilic"), (2, "Dejan Ilić"), (3, "Dejan"), (4, "A")] {
-            let mut new = track(seed, vec![1.0, 0.0], 0);
+            let mut new = track(seed, vec![1.0, 0.0]);
             new.tags.artist = Some(artist.into());
             library.insert_track(&new).unwrap();
         }
@@ -480,7 +475,7 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
-        let mut new = track(1, vec![0.5; 4], 0);
+        let mut new = track(1, vec![0.5; 4]);
         new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
         let id = library.insert_track(&new).unwrap();
         let line = candidate(&library.track(id).unwrap(), true);

@@ -124,7 +124,7 @@ impl LibrarySpace {
 }
 
 /// The vector parts of a library's model.
-pub(super) fn parts(library: &Library) -> Result<Parts, EngineError> {
+fn parts(library: &Library) -> Result<Parts, EngineError> {
     Ok(library.model()?.map_or_else(
         || Parts::of_stored(""),
         |m| Parts::of_stored(&m.manifest_json),
@@ -313,7 +313,7 @@ mod tests {
             assert!(make_unit(&mut vector));
             engine
                 .library_mut()
-                .insert_track(&track((before + i) as u64, vector, 0))
+                .insert_track(&track((before + i) as u64, vector))
                 .unwrap();
         }
     }

@@ -22,7 +22,6 @@
 // Not forbid, because ndarray's s![] expands to an allowed unsafe block.
 #![deny(unsafe_code)]
 
-mod align;
 pub mod artists;
 pub mod audio_match;
 pub mod clusters;
@@ -38,8 +37,6 @@ pub mod playlist;
 mod strays;
 #[cfg(test)]
 pub(crate) mod testing;
-mod union;
-mod windows;
 pub mod words;
 
 use artists::Makers;
@@ -47,7 +44,6 @@ use artists::Makers;
 pub use graph::KnnGraph;
 pub use meta::TrackMeta;
 pub use name_limit::NameLimit;
-pub use windows::{WindowSet, WindowSource};
 
 /// Errors of exploring.
 #[derive(Debug, thiserror::Error)]

@@ -343,7 +343,7 @@ mod tests {
             (3, "Comet", 200.0),
             (4, "Comet", 260.0),
         ] {
-            let mut new = track(seed, vec![1.0, 0.0], 0);
+            let mut new = track(seed, vec![1.0, 0.0]);
             new.tags.title = Some(title.into());
             new.tags.artist = Some("Alpha".into());
             new.audio.seconds = seconds;

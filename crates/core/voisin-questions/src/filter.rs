@@ -399,7 +399,7 @@ mod tests {
             .into_iter()
             .enumerate()
         {
-            let mut new = track(seed as u64 + 1, vec![1.0, 0.0], 0);
+            let mut new = track(seed as u64 + 1, vec![1.0, 0.0]);
             new.tags.artist = Some(artist.into());
             library.insert_track(&new).unwrap();
         }

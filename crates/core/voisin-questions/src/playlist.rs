@@ -17,7 +17,6 @@ use crate::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_engine::{Collection, Engine, EngineError, Seed, SimilarOptions};
-use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
 
@@ -229,8 +228,7 @@ impl Playlist {
                 clusters
             } else {
                 let graph = neighbour_graph(engine, collection)?;
-                let options = ClusterOptions::default();
-                let found = clustered(engine, collection, &graph, None, &options)?;
+                let found = clustered(engine, collection, &graph, None, 0)?;
                 collection
                     .ids
                     .iter()
@@ -386,7 +384,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("voisin-{name}-{}", std::process::id()));
         let mut library = library(&dir, 2);
         for (i, angle) in angles.iter().enumerate() {
-            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
             change(i, &mut new);
             library.insert_track(&new).unwrap();
         }

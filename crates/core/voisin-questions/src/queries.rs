@@ -169,18 +169,11 @@ pub struct Asked<'a> {
     pub notes: Vec<String>,
 }
 
-/// The model's tags of all tracks, stored if they can be; `None` for a model without tags.
-pub fn tags_of(engine: &mut Engine) -> Result<Option<PredictedTags>, EngineError> {
-    // A disk that is full must not prevent the answer.
-    let _ = engine.words_mut().keep_tags();
-    engine.words().words_if_any()
-}
-
 impl Asked<'_> {
     /// Reads what the query needs and the caller has not given.
     pub fn prepare(&mut self, needs: Needs) -> Result<(), EngineError> {
         if needs.tags && self.tags.is_none() {
-            self.tags = Some(Arc::new(tags_of(self.engine)?));
+            self.tags = Some(Arc::new(self.engine.words().words_if_any()?));
         }
         if needs.neighbours && self.explored.is_none() {
             self.explored = Some(Arc::new(Explored::read(self.engine)?));

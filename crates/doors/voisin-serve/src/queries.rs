@@ -16,7 +16,7 @@ use super::state::{RequestContext, Shared, State};
 use super::uploads::{Upload, received};
 use voisin_engine::{NamedSeeds, PredictedTags};
 use voisin_library::Library;
-use voisin_questions::queries::{Asked, Explored, Needs, Query, Question, named, tags_of};
+use voisin_questions::queries::{Asked, Explored, Needs, Query, Question, named};
 use voisin_questions::{QuestionError, read};
 
 /// The name of an uploaded file in answers and messages.
@@ -118,7 +118,9 @@ impl State {
     async fn needed(self: &Arc<Self>, needs: Needs, patience: Duration) -> Result<Needed, Problem> {
         let mut needed = (None, None);
         if needs.tags {
-            let work = |_: &Self, context: &mut RequestContext| Ok(tags_of(&mut context.engine)?);
+            let work = |_: &Self, context: &mut RequestContext| {
+                Ok(context.engine.words().words_if_any()?)
+            };
             let tags = self.kept("tags", patience, |state| state.compute(false, work));
             needed.0 = Some(tags.await?);
         }

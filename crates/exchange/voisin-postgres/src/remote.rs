@@ -75,7 +75,7 @@ impl Remote {
         if missing.is_empty() {
             return Ok(());
         }
-        let (fetched, damaged) = self.store.fetch(&missing, false)?;
+        let (fetched, damaged) = self.store.fetch(&missing)?;
         // Damaged rows among others are skipped, as `pull` skips and counts them.
         if fetched.is_empty() && damaged > 0 {
             let place = self.store.place().to_string();
