@@ -48,7 +48,7 @@ fn descriptors(sandbox: &Sandbox) -> Vec<(String, Option<Descriptors>)> {
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
     let tracks = library.tracks().unwrap();
     let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
-    let known = library.derived().descriptors(&ids).unwrap();
+    let known = library.descriptors(&ids).unwrap();
     let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
     let mut all: Vec<_> = tracks
         .iter()

@@ -211,7 +211,6 @@ fn labels_by_hand_stand_above_the_source() {
     assert_eq!(
         shelf
             .library
-            .labels()
             .hand_labels()
             .unwrap()
             .get(&content)

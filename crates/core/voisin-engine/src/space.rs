@@ -46,7 +46,7 @@ impl LibrarySpace {
     ///
     /// - `vectors`: all of the library's
     pub fn of(library: &Library, vectors: &Vectors) -> Result<Self, EngineError> {
-        let mean = match library.derived().mean()? {
+        let mean = match library.mean()? {
             Some(kept) => kept.values,
             None => shrunk_mean(vectors.values.view()),
         };
@@ -58,7 +58,7 @@ impl LibrarySpace {
 
     /// The stored space of a library.
     pub fn kept(library: &Library) -> Result<Option<Self>, EngineError> {
-        let Some(kept) = library.derived().mean()? else {
+        let Some(kept) = library.mean()? else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -205,7 +205,7 @@ impl LibrarySpace {
         vectors: &Vectors,
     ) -> Result<(Self, u64), EngineError> {
         let parts = parts(library)?;
-        let held = library.derived().mean()?;
+        let held = library.mean()?;
         let now = shrunk_mean(vectors.values.view());
         let keeps = |held: &StoredMean| drift(&held.values, &now, vectors.values.view()) < DRIFT;
         let tracks = vectors.ids.len() as u64;
@@ -240,7 +240,7 @@ impl LibrarySpace {
         }
         // Not through `library_mut`: the index is about to be built. If the mean cannot be stored, as on a full disk, the
         // former one stays in use.
-        let (values, generation) = match (library.derived_mut().set_mean(&mean), held) {
+        let (values, generation) = match (library.set_mean(&mean), held) {
             (Ok(generation), _) => (mean.values, generation),
             (Err(_), held) => (held.map_or(mean.values, |held| held.values), generation),
         };
@@ -255,13 +255,10 @@ impl LibrarySpace {
 
     /// Whether the mean no longer matches the vectors. Measured only after enough changes since the last comparison.
     pub(super) fn has_drifted(library: &mut Library) -> Result<bool, EngineError> {
-        let Some(held) = library.derived().mean()?.filter(|held| !held.is_fixed) else {
+        let Some(held) = library.mean()?.filter(|held| !held.is_fixed) else {
             return Ok(false);
         };
-        let changes = library
-            .changes()
-            .generation()?
-            .saturating_sub(held.generation);
+        let changes = library.generation()?.saturating_sub(held.generation);
         // Cheap check first: reading all vectors takes seconds in a large library.
         if (changes as f64) < (LOOK_SHARE * held.tracks as f64).max(1.0) {
             return Ok(false);
@@ -275,7 +272,6 @@ impl LibrarySpace {
         let generation = vectors.generation;
         // If this cannot be recorded, the drift is measured again next time.
         library
-            .derived_mut()
             .set_mean(&StoredMean {
                 tracks,
                 generation,
@@ -439,11 +435,7 @@ mod tests {
             generation: 15,
             is_fixed: true,
         };
-        engine
-            .library_mut()
-            .derived_mut()
-            .set_mean(&exactly)
-            .unwrap();
+        engine.library_mut().set_mean(&exactly).unwrap();
         let found = similarities(&mut engine, 15);
         assert_eq!(found[0].0, 15);
         assert!(
@@ -476,8 +468,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(200, 1.0));
         engine.maintain_index().unwrap();
-        let kept = engine.library().derived().mean().unwrap().unwrap();
-        let generation = engine.library().changes().generation().unwrap();
+        let kept = engine.library().mean().unwrap().unwrap();
+        let generation = engine.library().generation().unwrap();
         assert_eq!((kept.tracks, generation), (200, 201));
         // A few more of the same, then enough for a new measurement.
         for more in [5, 20] {
@@ -485,15 +477,12 @@ mod tests {
             put(&mut engine, &vectors[200..][..more]);
             engine.maintain_index().unwrap();
             assert_eq!(
-                engine.library().derived().mean().unwrap().unwrap().values,
+                engine.library().mean().unwrap().unwrap().values,
                 kept.values
             );
         }
-        assert_eq!(
-            engine.library().derived().mean().unwrap().unwrap().tracks,
-            225
-        );
-        assert_eq!(engine.library().changes().generation().unwrap(), 226);
+        assert_eq!(engine.library().mean().unwrap().unwrap().tracks, 225);
+        assert_eq!(engine.library().generation().unwrap(), 226);
         // Other music.
         let before = similarities(&mut engine, 1);
         put(&mut engine, &alike(100, -3.0));
@@ -503,7 +492,7 @@ mod tests {
             "a search meanwhile finds all tracks"
         );
         assert_eq!(
-            engine.library().derived().mean().unwrap().unwrap().values,
+            engine.library().mean().unwrap().unwrap().values,
             kept.values
         );
         let refresh = engine.maintain_index().unwrap();
@@ -517,9 +506,9 @@ mod tests {
             ),
             "{refresh}"
         );
-        let renewed = engine.library().derived().mean().unwrap().unwrap();
+        let renewed = engine.library().mean().unwrap().unwrap();
         assert_ne!(renewed.values, kept.values);
-        assert_eq!(engine.library().changes().generation().unwrap(), 327);
+        assert_eq!(engine.library().generation().unwrap(), 327);
         assert_ne!(similarities(&mut engine, 1)[1], before[1]);
         // Another process finds the stored space.
         let mut other = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
@@ -538,13 +527,10 @@ mod tests {
             generation: 0,
             is_fixed: true,
         };
-        engine.library_mut().derived_mut().set_mean(&fixed).unwrap();
+        engine.library_mut().set_mean(&fixed).unwrap();
         engine.maintain_index().unwrap();
         engine.rebuild_index("").unwrap();
-        assert_eq!(
-            engine.library().derived().mean().unwrap(),
-            Some(fixed.clone())
-        );
+        assert_eq!(engine.library().mean().unwrap(), Some(fixed.clone()));
         assert_eq!(engine.space().unwrap().mean(), fixed.values);
     }
 
@@ -556,14 +542,14 @@ mod tests {
         let mut follower = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         follower.follow().unwrap();
         let before = similarities(&mut follower, 1);
-        let generation = engine.library().changes().generation().unwrap();
+        let generation = engine.library().generation().unwrap();
         let other = StoredMean {
             values: vec![0.1; DIMENSION],
             tracks: 40,
             generation,
             is_fixed: true,
         };
-        engine.library_mut().derived_mut().set_mean(&other).unwrap();
+        engine.library_mut().set_mean(&other).unwrap();
         let mut writer = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
         assert!(matches!(writer.follow(), Err(EngineError::Index(_))));
         follower.follow().unwrap();
@@ -577,14 +563,10 @@ mod tests {
         assert_eq!(similarities(&mut engine, 1), after);
         // A read-only library without a stored mean is searched relative to its current one.
         let name = format!("mean.{}", engine.model().unwrap().fingerprint);
-        engine
-            .library_mut()
-            .settings_mut()
-            .set_setting(&name, None)
-            .unwrap();
+        engine.library_mut().set_setting(&name, None).unwrap();
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(similarities(&mut reader, 1), before);
-        assert_eq!(reader.library().derived().mean().unwrap(), None);
+        assert_eq!(reader.library().mean().unwrap(), None);
     }
 
     #[test]
@@ -592,7 +574,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(6000, 1.0));
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        let generation = engine.library().changes().generation().unwrap();
+        let generation = engine.library().generation().unwrap();
         assert_eq!(reader.follow().unwrap(), generation);
         assert!(!reader.index_path().exists());
         assert!(
@@ -605,7 +587,7 @@ mod tests {
         put(&mut engine, &alike(1, 1.0));
         assert_eq!(
             reader.follow().unwrap(),
-            engine.library().changes().generation().unwrap()
+            engine.library().generation().unwrap()
         );
         let later = similarities(&mut reader, 1);
         assert!(

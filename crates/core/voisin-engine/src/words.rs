@@ -313,7 +313,7 @@ impl Engine {
         names: &[String],
         among: Option<&[TrackId]>,
     ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
-        let mut logits = self.library().derived().logits(among)?;
+        let mut logits = self.library().logits(among)?;
         // Another program may have stored others.
         logits.retain(|(_, values)| values.len() == names.len());
         Ok(logits)
@@ -322,7 +322,7 @@ impl Engine {
     /// Columns for tempo (in octaves), loudness and scales, by name. A track without a value gets the mean; a column without
     /// any value is left out.
     fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(String, Array1<f32>)>, EngineError> {
-        let known = self.library().derived().descriptors(ids)?;
+        let known = self.library().descriptors(ids)?;
         let tempo = |descriptors: &Descriptors| {
             descriptors
                 .tempo

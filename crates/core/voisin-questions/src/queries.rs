@@ -205,7 +205,7 @@ impl Asked<'_> {
     }
 
     fn written<T: Serialize>(&self, answer: T) -> Result<Vec<u8>, QuestionError> {
-        let generation = self.engine.library().changes().generation()?;
+        let generation = self.engine.library().generation()?;
         let answer = Answer { generation, answer };
         Ok(serde_json::to_vec(&answer).map_err(ExploreError::from)?)
     }
@@ -477,9 +477,9 @@ impl Question for HandLabels {
     fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
         let library = asked.engine.library();
         let mut by_hand = Vec::new();
-        for (content, genre) in library.labels().hand_labels()? {
+        for (content, genre) in library.hand_labels()? {
             // A label outlives its track.
-            if let Some(track) = library.files().find_by_content(&content)? {
+            if let Some(track) = library.find_by_content(&content)? {
                 by_hand.push((track, genre));
             }
         }
@@ -589,7 +589,7 @@ struct Failed {}
 
 impl Question for Failed {
     fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let items = FailureJson::list(&asked.engine.library().files().failures()?);
+        let items = FailureJson::list(&asked.engine.library().failures()?);
         asked.written(Items { items })
     }
 }

@@ -151,7 +151,7 @@ impl NamedSeed {
 
 /// The track of a file of the library.
 fn of_stored_path(engine: &Engine, path: &Path) -> Result<Option<Seed>, EngineError> {
-    let Some(track) = engine.library().files().find_by_stored_path(path)? else {
+    let Some(track) = engine.library().find_by_stored_path(path)? else {
         return Ok(None);
     };
     Ok(Some(Seed {

@@ -65,12 +65,8 @@ pub(super) async fn give(
             }
             let tracks = context.engine.library().tracks_by_id(&request.tracks)?;
             let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
-            let changed = context
-                .engine
-                .library_mut()
-                .labels_mut()
-                .set_labels(&contents, genre)?;
-            let generation = context.engine.library().changes().generation()?;
+            let changed = context.engine.library_mut().set_labels(&contents, genre)?;
+            let generation = context.engine.library().generation()?;
             Ok(Json(json!({"generation": generation, "changed": changed})))
         })
         .await

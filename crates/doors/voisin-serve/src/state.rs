@@ -219,7 +219,7 @@ impl State {
         let commits = watch
             .library
             .as_ref()
-            .map_or(Ok(0), |(library, _)| library.changes().data_version())?;
+            .map_or(Ok(0), |(library, _)| library.data_version())?;
         Ok(Version {
             epoch: watch.epoch,
             commits,
@@ -365,7 +365,7 @@ impl State {
         };
         context.version = version;
         // Commits of others, and own changes.
-        let commits = |context: &RequestContext| context.engine.library().changes().state();
+        let commits = |context: &RequestContext| context.engine.library().commits();
         let before = commits(&context)?;
         let mut answer = work(self, &mut context);
         if answer.is_err() {
