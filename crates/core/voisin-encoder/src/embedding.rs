@@ -76,6 +76,11 @@ impl Parts {
         serde_json::from_str(manifest).map_or(Self(Vec::new()), |manifest| Self::of(&manifest))
     }
 
+    /// The dimension and weight of each part.
+    pub fn all(&self) -> &[(usize, f64)] {
+        &self.0
+    }
+
     /// The parts that a vector of this length has, with their weights.
     fn ranges(&self, length: usize) -> Vec<(Range<usize>, f64)> {
         if self.0.len() < 2 {
