@@ -3,16 +3,15 @@
 use std::collections::HashSet;
 
 use ndarray::{Array1, ArrayView1, ArrayView2};
-use serde::{Deserialize, Serialize};
 
-use super::{ExploreError, NameLimit, Result, TrackMeta, same_length};
+use super::{ExploreError, NameLimit, Result, TrackMeta};
 use voisin_base::track::TrackId;
 
 /// Tracks between two stops, unless a number is requested.
 const BETWEEN: usize = 8;
 
 /// Conditions of a path.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct PathOptions {
     /// Rows to pass, in this order.
     pub via: Vec<usize>,
@@ -23,7 +22,7 @@ pub struct PathOptions {
 }
 
 /// The result of [`path`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Walk {
     /// Its tracks, all different.
     pub tracks: Vec<TrackId>,
@@ -46,7 +45,6 @@ pub fn path(
     to: usize,
     options: &PathOptions,
 ) -> Result<Walk> {
-    same_length("metadata", vectors.nrows(), meta.len())?;
     let mut stops = vec![from];
     stops.extend_from_slice(&options.via);
     stops.push(to);
@@ -99,9 +97,6 @@ pub fn path(
 }
 
 fn check(stops: &[usize], rows: usize, options: &PathOptions) -> Result<()> {
-    if let Some(&bad) = stops.iter().find(|&&row| row >= rows) {
-        return Err(ExploreError::Row { row: bad, rows });
-    }
     let distinct: HashSet<&usize> = stops.iter().collect();
     if distinct.len() != stops.len() {
         return Err(ExploreError::Parameter {

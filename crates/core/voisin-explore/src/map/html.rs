@@ -58,7 +58,6 @@ struct Payload<'a> {
 /// - `page_folder`: the folder of the page, for relative links to audio files; `None` leaves paths
 ///   unchanged
 pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Result<String> {
-    data.check()?;
     let json =
         // A "</script>" in a tag must not end the script.
         serde_json::to_string(&payload(data, page_folder))?.replace('<', "\\u003c");
@@ -274,7 +273,9 @@ mod tests {
             graph: &graph,
             clustering: None,
         };
-        let page = html(&data, hostile, Some(Path::new("/music"))).expect("consistent");
+        let draw = || html(&data, hostile, Some(Path::new("/music"))).expect("consistent");
+        let page = draw();
+        assert_eq!(page, draw());
         assert_eq!(
             page.matches("</script").count(),
             2,
@@ -320,23 +321,5 @@ mod tests {
         let (genres, sets) = genre_columns(&meta);
         assert_eq!(genres, ["Folk", "Dub", "Acid"]);
         assert_eq!(sets.names, [vec![1, 2], vec![0], vec![0, 1]]);
-    }
-
-    #[test]
-    fn the_same_map_gives_the_same_page() {
-        let vectors = unit_vectors(5, 8, 1);
-        let graph = KnnGraph::exact(vectors.view(), 3).expect("unit vectors");
-        let positions = unit_vectors(5, 2, 2);
-        let meta: Vec<TrackMeta> = (0..5)
-            .map(|i| TrackMeta::new(TrackId(i), "a.mp3"))
-            .collect();
-        let data = MapData {
-            positions: positions.view(),
-            meta: &meta,
-            graph: &graph,
-            clustering: None,
-        };
-        let draw = || html(&data, "t", None).expect("consistent");
-        assert_eq!(draw(), draw());
     }
 }

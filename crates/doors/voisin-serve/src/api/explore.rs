@@ -142,7 +142,7 @@ fn mapped(
     let graph = &explored.graph;
     context.engine.genres().predict(&mut collection, graph)?;
     given_up.check()?;
-    let positions = layout(collection.vectors.view(), graph, 0)?;
+    let positions = layout(collection.vectors.view(), graph, 0);
     given_up.check()?;
     let answer = MapJson::new(&mut context.engine, &collection, graph, positions.view())?;
     Ok(Answer {

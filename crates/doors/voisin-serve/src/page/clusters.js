@@ -92,7 +92,6 @@ function choose(id) {
   const all = cluster.members.map((track) => ({ track }));
   const facts = [
     ["Genres", marks(cluster.genres)],
-    ["Sound", marks(cluster.tags)],
     ["Artists", marks(cluster.artists)],
   ].filter(([, found]) => found.length);
   place.replaceChildren(
