@@ -140,8 +140,8 @@ def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
             ["similar", "chaos god", "--genre", "!Metal", "--exact"],
         ),
         (
-            library.query("find", query="guitar no singing", limit=3, max_per_artist=1),
-            ["find", "guitar no singing", "--limit", "3", "--max-per-artist", "1"],
+            library.query("find", query="guitar no singing", limit=3),
+            ["find", "guitar no singing", "--limit", "3"],
         ),
         (library.query("genres"), ["genres"]),
         (library.clusters(), ["clusters"]),
@@ -509,8 +509,6 @@ def test_music_is_added(tmp_path, embedder):
     assert "not an audio file" in done["failures"][0]["reason"]
     assert [one[:2] for one in calls] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert len(library) == 3 and library.similar("chaos god")[0]["title"]
-    windows = library.windows(library.tracks()[0]["id"])[0]
-    assert len(windows) <= 6
     again = library.add([music, DEMO / FILES[3]])
     assert (again["added"], again["unchanged"], again["skipped"], again["failures"]) == (
         1,

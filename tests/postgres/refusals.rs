@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ndarray::Array2;
 use voisin_library::{Library, OpenMode};
 
 use super::common::{Sandbox, code, fine, json, text};
@@ -45,8 +44,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
             .vector
             .iter_mut()
             .for_each(|value| *value /= (dimension as f32).sqrt());
-        record.windows.vectors = Array2::default((0, dimension));
-        library.transfer_mut().take_in(&[(None, record)]).unwrap();
+        library.take_in(&[(None, record)]).unwrap();
         stranger
     };
     server.psql("create schema other");

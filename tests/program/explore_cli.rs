@@ -281,7 +281,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
         listed.lines().map(|line| file_name(&line.into())).collect()
     };
     // Named seeds come first, and each has its share of the list.
-    let both = list("--seed mutilated --seed nebula --tracks 6");
+    let both = list("mutilated nebula --limit 6");
     assert_eq!(
         both[..2],
         ["muldjord-mutilated-mime.mp3", "maxstack-nebula.ogg"]
@@ -301,7 +301,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
     let entries = entries.map(|entry| music.join(entry).display().to_string());
     fs::write(&wish, entries.join("\n")).unwrap();
     let wish = wish.to_str().unwrap();
-    let output = run(&format!("--seed {wish} --tracks 3"));
+    let output = run(&format!("{wish} --limit 3"));
     let ambient = fine(&output).matches("ambient").count();
     assert!(ambient >= 2, "{}", text(&output.stdout));
     let stderr = text(&output.stderr);
@@ -318,7 +318,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
     assert_eq!(none.status.code(), Some(1), "{}", text(&none.stderr));
 
     // The same recording once.
-    let seeds = "--seed chaos --seed armygeddon --tracks 6";
+    let seeds = "chaos armygeddon --limit 6";
     let soft = "soft.wav".to_owned();
     assert!(list(&format!("{seeds} --keep-duplicates")).contains(&soft));
     assert!(!list(seeds).contains(&soft));
@@ -333,7 +333,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
     assert_ne!(shuffled(1), shuffled(2));
     let ids = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
     let of_cluster = &ids.iter().find(|row| row["cluster"] != "0").unwrap()["cluster"];
-    assert_eq!(list(&format!("--cluster {of_cluster} --tracks 3")).len(), 3);
+    assert_eq!(list(&format!("--cluster {of_cluster} --limit 3")).len(), 3);
     let folder = music.to_str().unwrap();
     let relative = fine(sandbox.run(["playlist", "nebula", "--relative-to", folder]));
     assert!(
@@ -343,7 +343,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
 
     assert!(refused(&sandbox.run(["playlist"])).contains("expected a seed"));
     assert!(refused(&run("--genre polka")).contains("no track of genre \"polka\""));
-    assert!(refused(&run("--seed nebula --diversity 3")).contains("expected 0 to 1"));
+    assert!(refused(&run("nebula --diversity 3")).contains("expected 0 to 1"));
     let nobody = run("--cluster 99");
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody.stderr).contains("no cluster 99"));
@@ -501,7 +501,7 @@ fn a_track_without_near_neighbours_is_reported_as_far() {
         // Two styles, and one track of neither.
         vector[if i == 90 { 5 } else { (i % 2) as usize }] += 1.0;
         voisin_base::vector::make_unit(&mut vector);
-        let mut track = testing::track(i, vector, 0);
+        let mut track = testing::track(i, vector);
         track.tags.artist = Some(format!("artist {i}"));
         library.insert_track(&track).unwrap();
     }

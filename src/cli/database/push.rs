@@ -27,7 +27,6 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     }
     let place = place(args.to.as_deref(), "--to")?;
     let options = PushOptions {
-        windows: args.windows,
         index_memory: args.index_memory,
     };
     let stop =

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use voisin_base::track::ContentId;
-use voisin_library::{
-    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
-};
+use voisin_library::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags};
 
 use crate::common::server::{Server, read_answer, small_library};
 use crate::common::{Sandbox, code, fine, fine_json, noise_wav, text};
@@ -257,9 +255,6 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
         let vector = point(&centres[group], 0.5);
         let mut content = [0; 32];
         content[..8].copy_from_slice(&(i as u64).to_le_bytes());
-        let windows = ndarray::ArrayView1::from(&vector)
-            .insert_axis(ndarray::Axis(0))
-            .mapv(half::f16::from_f32);
         let track = NewTrack {
             audio: AudioFacts {
                 content: ContentId(content),
@@ -283,10 +278,7 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
                 ..TrackTags::default()
             },
             vector,
-            windows: TrackWindows {
-                vectors: windows,
-                starts: vec![0.0],
-            },
+            logits: Vec::new(),
             descriptors: None,
         };
         library.insert_track(&track).unwrap();

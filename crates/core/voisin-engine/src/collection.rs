@@ -280,7 +280,7 @@ impl Engine {
     ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
         let ids = self.index()?.ids();
         // The index is current when it is opened, so another generation means a later commit.
-        if self.library.changes().generation()? != self.stamp.generation {
+        if self.library.generation()? != self.stamp.generation {
             return Ok(None);
         }
         let Some(graph) = self.graph_of_index(k, to)? else {
@@ -292,7 +292,7 @@ impl Engine {
         }
         let _snapshot = self.library.snapshot()?;
         // Checked again inside the snapshot: others may have committed while the graph was built.
-        if self.library.changes().generation()? != self.stamp.generation {
+        if self.library.generation()? != self.stamp.generation {
             return Ok(None);
         }
         let mut collection = self.without_vectors(ids, self.space.clone())?;
@@ -456,7 +456,7 @@ mod tests {
             vector
         };
         for seed in 0..300 {
-            let mut new = track(seed, unit(), 0);
+            let mut new = track(seed, unit());
             new.tags.year = Some(1900 + seed as i32 % 100);
             library.insert_track(&new).unwrap();
         }
@@ -504,9 +504,7 @@ mod tests {
         let mut library = library(dir, 8);
         let mut rng = Random::new(3);
         for seed in 0..tracks as u64 {
-            library
-                .insert_track(&track(seed, unit(&mut rng), 0))
-                .unwrap();
+            library.insert_track(&track(seed, unit(&mut rng))).unwrap();
         }
         library
     }

@@ -150,7 +150,7 @@ impl Engine {
     ///
     /// - `reads`: whether its model reads sentences
     pub(super) fn windows_for(&self, reads: bool) -> Result<WindowPlan, EngineError> {
-        let setting = self.library.settings().setting(WINDOWS_SETTING)?;
+        let setting = self.library.setting(WINDOWS_SETTING)?;
         Ok(match setting.as_deref() {
             Some("all") => WindowPlan::All,
             Some(number) => number
@@ -168,10 +168,7 @@ impl Engine {
                 "all".to_owned()
             }
         };
-        Ok(self
-            .library
-            .settings_mut()
-            .set_setting(WINDOWS_SETTING, Some(&text))?)
+        Ok(self.library.set_setting(WINDOWS_SETTING, Some(&text))?)
     }
 }
 
@@ -281,7 +278,7 @@ mod tests {
         let mut library = library(dir, 2);
         for i in 0..60_u8 {
             let angle = f32::from(i) * 0.02;
-            let mut new = track(i.into(), vec![angle.cos(), angle.sin()], 0);
+            let mut new = track(i.into(), vec![angle.cos(), angle.sin()]);
             let artist = format!("{}{}", if i % 2 == 0 { "Björk " } else { "BJORK " }, i / 20);
             new.tags.album_artist = Some(artist);
             library.insert_track(&new).unwrap();
@@ -299,7 +296,7 @@ mod tests {
             .into_iter()
             .enumerate()
         {
-            let new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            let new = track(i as u64, vec![angle.cos(), angle.sin()]);
             library.insert_track(&new).unwrap();
         }
         let mut engine = Engine::from_library(library);
@@ -331,7 +328,7 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
             new.tags.title = Some(title.into());
             new.tags.artist = Some(artist.into());
             library.insert_track(&new).unwrap();

@@ -85,9 +85,7 @@ pub struct Seed {
     pub seconds: Option<f64>,
     /// Its vector, raw, unit norm.
     pub vector: Vec<f32>,
-    /// The encoder's window vectors of a file outside the library; those of tracks are in the library.
-    pub windows: Option<ndarray::Array2<f32>>,
-    /// Whether the sound of a file outside the library hardly changes; for tracks this follows from their windows.
+    /// Whether the sound of a file outside the library hardly changes; that of tracks is in the library.
     pub is_steady: Option<bool>,
 }
 
@@ -103,7 +101,6 @@ impl Seed {
             is_named_file: false,
             seconds: None,
             vector,
-            windows: None,
             is_steady: None,
         }
     }
@@ -147,7 +144,7 @@ impl Engine {
     {
         let path = Path::new(text);
         // In order of cost: a look-up, a number, reading the file, and last the search for words.
-        if let Some(track) = self.library.files().find_by_path(path)? {
+        if let Some(track) = self.library.find_by_path(path)? {
             return self.seed_of_file(track, path);
         }
         if let Some(track) = text.to_str().and_then(track_number) {
@@ -159,13 +156,12 @@ impl Engine {
         if path.exists() {
             let info = voisin_audio::probe(path)?;
             // A copy of a file in the library needs no network.
-            if let Some(track) = self.library.files().find_by_content(&info.content)? {
+            if let Some(track) = self.library.find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }
             let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
             return Ok(Seed {
                 seconds: Some(info.seconds()),
-                windows: Some(embedding.windows),
                 is_steady: embedding.is_steady,
                 ..Seed::of_file(path, embedding.vector.into_vec())
             });
@@ -179,7 +175,7 @@ impl Engine {
                 ),
             });
         }
-        let found = self.library.lookup().resolve(text, MOST_CANDIDATES)?;
+        let found = self.library.resolve(text, MOST_CANDIDATES)?;
         self.seed_found(&text.to_string_lossy(), found, true)
     }
 
@@ -187,10 +183,7 @@ impl Engine {
     ///
     /// - `has_path`: whether errors show paths, for users of this disk
     pub fn seed_of_words(&self, words: &str, has_path: bool) -> Result<Seed, EngineError> {
-        let found = self
-            .library
-            .lookup()
-            .resolve_words(words, MOST_CANDIDATES)?;
+        let found = self.library.resolve_words(words, MOST_CANDIDATES)?;
         self.seed_found(words, found, has_path)
     }
 
@@ -200,7 +193,7 @@ impl Engine {
         found: Resolution,
         has_path: bool,
     ) -> Result<Seed, EngineError> {
-        let lookup = self.library.lookup();
+        let lookup = &self.library;
         let lines = |tracks: &[Track]| -> Vec<String> {
             tracks
                 .iter()
@@ -229,7 +222,7 @@ impl Engine {
     /// The main artist of all tracks that match some words, if there is exactly one.
     fn artist_of_all(&self, words: &str) -> Result<Option<String>, EngineError> {
         let mut artist: Option<String> = None;
-        for id in self.library.lookup().search_words(words, usize::MAX)? {
+        for id in self.library.search_words(words, usize::MAX)? {
             let track = self.library.track(id)?;
             let names = track.artists();
             let Some(leading) = names.first() else {
@@ -247,7 +240,7 @@ impl Engine {
     /// The keys that mix with those of the seeds; empty if no key of a seed is known.
     pub fn compatible_keys(&self, seeds: &[Seed]) -> Result<Vec<MusicalKey>, EngineError> {
         let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
-        let known = self.library().derived().descriptors(&tracks)?;
+        let known = self.library().descriptors(&tracks)?;
         let keys = known.values().filter_map(|known| known.key);
         Ok(keys.flat_map(MusicalKey::compatible).collect())
     }
@@ -313,12 +306,11 @@ impl LibrarySpace {
         Ok((seeds, Embedding::new(away)?))
     }
 
-    /// Centred seeds, without their windows.
+    /// Centred seeds.
     pub(super) fn centre_seeds(&self, seeds: &[Seed]) -> Vec<Seed> {
         let centred = |seed: &Seed| Seed {
             path: seed.path.clone(),
             vector: self.centre(&seed.vector),
-            windows: None,
             is_steady: None,
             ..*seed
         };
@@ -444,7 +436,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         for (seed, artist) in [(1, "Dejan Ilic"), (2, "Dejan Ilić"), (3, "Dejan"), (4, "A")] {
-            let mut new = track(seed, vec![1.0, 0.0], 0);
+            let mut new = track(seed, vec![1.0, 0.0]);
             new.tags.artist = Some(artist.into());
             library.insert_track(&new).unwrap();
         }
@@ -480,7 +472,7 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
-        let mut new = track(1, vec![0.5; 4], 0);
+        let mut new = track(1, vec![0.5; 4]);
         new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
         let id = library.insert_track(&new).unwrap();
         let line = candidate(&library.track(id).unwrap(), true);

@@ -261,7 +261,7 @@ mod tests {
             let height = if i % 3 == 0 { 0.1 } else { 0.0 };
             let mut vector = vec![angle.cos(), angle.sin(), height];
             make_unit(&mut vector);
-            library.insert_track(&track(i.into(), vector, 0)).unwrap();
+            library.insert_track(&track(i.into(), vector)).unwrap();
         }
         let mut engine = Engine::from_library(library);
         let question: PathBetween =

@@ -63,13 +63,7 @@ pub struct Playlist {
     )]
     pub(crate) length: Option<Playtime>,
     /// Number of tracks [default: 20]
-    #[arg(
-        long,
-        short,
-        visible_alias = "tracks",
-        value_name = "N|all",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
     pub limit: Option<Limit>,
     /// At most this many tracks of one artist; 0: as many as fit
     #[arg(long, default_value_t = two(), value_name = "N")]
@@ -383,7 +377,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("voisin-{name}-{}", std::process::id()));
         let mut library = library(&dir, 2);
         for (i, angle) in angles.iter().enumerate() {
-            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
             change(i, &mut new);
             library.insert_track(&new).unwrap();
         }

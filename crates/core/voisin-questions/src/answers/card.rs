@@ -40,8 +40,6 @@ pub struct Card {
     pub sung: Option<f32>,
     /// Tracks that sound most like it.
     pub nearest: Vec<SimilarTrack>,
-    /// Windows that were analysed.
-    pub windows: usize,
 }
 
 /// The documented JSON of `show`: a list of these.
@@ -72,8 +70,6 @@ pub struct CardJson<'a> {
     sung: Option<f32>,
     /// Of the last `voisin clusters`; null for noise and later tracks.
     cluster: Option<u32>,
-    /// Windows that were analysed.
-    windows: usize,
     /// Tracks that sound most like it.
     nearest: Vec<NearJson>,
     /// Its files.
@@ -131,7 +127,6 @@ impl<'a> CardJson<'a> {
             words,
             sung,
             nearest,
-            windows,
         } = card;
         Self {
             track: TrackJson::new(track, measured.as_ref(), words.as_deref()),
@@ -154,7 +149,6 @@ impl<'a> CardJson<'a> {
             },
             sung: *sung,
             cluster: *cluster,
-            windows: *windows,
             nearest: nearest
                 .iter()
                 .map(|found| NearJson {
@@ -185,7 +179,7 @@ pub enum CardWords<'a> {
     LeftOut,
     /// From these tags of the library, as far as its model has any.
     Known(Option<&'a PredictedTags>),
-    /// From the library's windows.
+    /// From the tags of the library.
     Computed,
 }
 
@@ -238,7 +232,7 @@ pub fn cards_beside(
         .map(|track| track.tags.genres.clone())
         .collect();
     engine.label(&mut tracks)?;
-    let measured = engine.library().derived().descriptors(&ids)?;
+    let measured = engine.library().descriptors(&ids)?;
     let clusters = stored_clusters(engine)?;
     // Declared before `tags`, which may borrow it.
     let computed;
@@ -270,10 +264,6 @@ pub fn cards_beside(
                 .as_ref()
                 .and_then(|clusters| clusters.get(&id).copied()),
             nearest,
-            windows: engine
-                .library()
-                .windows(id)?
-                .map_or(0, |windows| windows.starts.len()),
             track,
             tagged_genres,
         });

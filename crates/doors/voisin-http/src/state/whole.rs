@@ -169,14 +169,7 @@ impl State {
     /// The model's tags of all tracks, read once for each version of the library; `None` for a model without
     /// tags.
     pub async fn tags(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
-        let work = |state: &Self, context: &mut RequestContext, _: &GivenUp| {
-            // Otherwise they would be computed each time.
-            if let Err(error) = context.engine.words_mut().keep_tags() {
-                state.log(&format!(
-                    "the tags cannot be stored: {}",
-                    voisin_base::text::with_causes(&error)
-                ));
-            }
+        let work = |_: &Self, context: &mut RequestContext, _: &GivenUp| {
             Ok(context.engine.words().words_if_any()?)
         };
         let answer = self.begin("tags".to_owned(), move |state, given_up| async move {
@@ -305,11 +298,11 @@ impl State {
                     given_up.check()?;
                     // Some answers store their data. That is a commit, but one that changes
                     // no other answer.
-                    let others = context.engine.library().changes().data_version()?;
+                    let others = context.engine.library().data_version()?;
                     let before = state.version()?;
                     let answer = work(state, context, &given_up)?;
                     let after = state.version()?;
-                    if context.engine.library().changes().data_version()? == others {
+                    if context.engine.library().data_version()? == others {
                         state.whole.carry(before, after);
                     }
                     Ok(answer)
@@ -419,7 +412,7 @@ mod tests {
                 } else {
                     &mut other
                 };
-                library.settings_mut().set_setting("tries", Some(&value))?;
+                library.set_setting("tries", Some(&value))?;
                 Err(Problem::fault())
             });
             assert!(answer.is_err());
@@ -496,10 +489,7 @@ mod tests {
                 "nothing has changed"
             );
             let mut library = Library::open(folder.path(), OpenMode::ReadWrite).unwrap();
-            library
-                .settings_mut()
-                .set_setting("anything", Some("else"))
-                .unwrap();
+            library.set_setting("anything", Some("else")).unwrap();
             assert_eq!(send().await, 2, "the library has changed");
             tokio::time::sleep(Duration::from_millis(350)).await;
             assert_eq!(send().await, 3, "and after some time");
