@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         TableFormat::Json => {
             let collection = engine.collection()?;
             let members = members(&collection, &found);
-            render::print_json(&ClustersJson::new(&found, &members, &(0..members.len())))?;
+            render::print_json(&ClustersJson::new(&found, &members))?;
         }
         TableFormat::Csv => print_csv(&engine.collection()?.meta, &found, some.is_none())?,
         TableFormat::Table => cluster_table(&engine, &found)?,
