@@ -3,9 +3,9 @@
 use postgres::error::SqlState;
 
 use super::{Connection, Lock, Postgres, SYNONYMS, Transaction};
-use crate::ddl::{self, SCHEMA};
-use crate::row::vector_of;
-use crate::{BackendError, PostgresAddress, Result};
+use crate::postgres::ddl::{self, SCHEMA};
+use crate::postgres::row::vector_of;
+use crate::postgres::{BackendError, PostgresAddress, Result};
 use voisin_engine::{EngineError, LibrarySpace, check_model};
 use voisin_genre::Taxonomy;
 use voisin_library::StoredModel;

@@ -10,9 +10,9 @@ use postgres::error::SqlState;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, CopyInWriter, Row, SimpleQueryMessage};
 
-use crate::address::causes;
-use crate::parameter::SqlParameter;
-use crate::{BackendError, PostgresAddress, Result};
+use crate::postgres::address::causes;
+use crate::postgres::parameter::SqlParameter;
+use crate::postgres::{BackendError, PostgresAddress, Result};
 
 /// Runs statements of one transaction.
 pub(crate) struct Transaction<'a>(&'a mut Client);

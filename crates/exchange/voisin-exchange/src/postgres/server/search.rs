@@ -1,10 +1,10 @@
 //! The nearest tracks: by the index, or by comparing all if a filter leaves few or the caller requires it.
 
 use super::{OWN_PLAN, Postgres};
-use crate::Result;
-use crate::filter::values;
-use crate::parameter::SqlParameter;
-use crate::row::{HalfVector, QUERY};
+use crate::postgres::Result;
+use crate::postgres::filter::values;
+use crate::postgres::parameter::SqlParameter;
+use crate::postgres::row::{HalfVector, QUERY};
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_index::Neighbor;
