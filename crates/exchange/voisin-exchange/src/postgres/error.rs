@@ -26,128 +26,19 @@ pub enum BackendError {
         /// The client's or the server's message.
         problem: String,
     },
-    /// The server refused a statement.
+    /// The server refuses a statement, or its tables are not fit.
     #[error("{place}: {problem}")]
-    Server {
+    Refused {
         /// The address, without a password.
         place: String,
-        /// The server's message, with its hint.
+        /// The message of the server or of voisin, with what to do.
         problem: String,
-        /// The SQLSTATE, if the error came from the server.
-        code: Option<String>,
-    },
-    /// pgvector is missing.
-    #[error(
-        "{place} has no pgvector {expected} or newer ({found}): install it on the server (Debian and Ubuntu: apt install postgresql-{version}-pgvector) and run as its owner: {command}"
-    )]
-    NoVector {
-        /// The address, without a password.
-        place: String,
-        /// The oldest version that will do.
-        expected: &'static str,
-        /// The version found.
-        found: String,
-        /// Version of the server.
-        version: u32,
-        /// The statement for its owner to run.
-        command: &'static str,
     },
     /// There are no tables of voisin.
     #[error("{place} holds no library: \"voisin push --to {place}\" sends one")]
     NoLibrary {
         /// The address, without a password.
         place: String,
-    },
-    /// Tables of another version of voisin.
-    #[error(
-        "{place} has tables of schema {found}, expected {expected}: drop the tables that begin with voisin_ and push again"
-    )]
-    Schema {
-        /// The address, without a password.
-        place: String,
-        /// Schema of the tables.
-        found: i32,
-        /// Schema that this version uses.
-        expected: i32,
-    },
-    /// Another library was pushed there.
-    #[error(
-        "{place} holds another library, which this push would replace: use another schema (create schema NAME; ?options=-csearch_path%3DNAME,public), or drop the tables that begin with voisin_"
-    )]
-    OtherLibrary {
-        /// The address, without a password.
-        place: String,
-    },
-    /// Tables for vectors of another length.
-    #[error(
-        "the tables of {place} are for vectors of {found} numbers, those of this library have {expected}: voisin push --print-ddl prints tables for them"
-    )]
-    OtherTables {
-        /// The address, without a password.
-        place: String,
-        /// Length of the vectors that the tables take.
-        found: i32,
-        /// Length of this library's vectors.
-        expected: i32,
-    },
-    /// An invalid mean.
-    #[error(
-        "the mean in voisin_state of {place} has {found} numbers, expected {expected} that are finite"
-    )]
-    Mean {
-        /// The address, without a password.
-        place: String,
-        /// Its length.
-        found: usize,
-        /// Length of the library's vectors.
-        expected: usize,
-    },
-    /// Vectors of another model.
-    #[error(
-        "{place} holds vectors of model {held} ({held_fingerprint}), not of {offered} ({offered_fingerprint}): vectors of two models never mix; use another database, or another schema of it (create schema NAME; ?options=-csearch_path%3DNAME,public)"
-    )]
-    OtherModel {
-        /// The address, without a password.
-        place: String,
-        /// Name of the model there.
-        held: String,
-        /// Its fingerprint.
-        held_fingerprint: String,
-        /// Name of the model here.
-        offered: String,
-        /// Its fingerprint.
-        offered_fingerprint: String,
-    },
-    /// Rows that cannot be read.
-    #[error(
-        "{place}: {damaged} of {total} requested tracks are damaged (facts that are not voisin's JSON, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and push again"
-    )]
-    Damaged {
-        /// The address, without a password.
-        place: String,
-        /// How many.
-        damaged: u64,
-        /// Of how many.
-        total: usize,
-        /// Length of the vectors there.
-        dimension: usize,
-    },
-    /// Another process sends tracks there.
-    #[error("another voisin is sending tracks to {place}: wait until it is done")]
-    Busy {
-        /// The address, without a password.
-        place: String,
-    },
-    /// Two recordings with one id.
-    #[error(
-        "two recordings have ids that share their first 63 bits, which one table cannot hold: {0}"
-    )]
-    Clash(String),
-    /// Vectors too long for an index.
-    #[error("vectors of {dimension} numbers: pgvector takes at most 4 000")]
-    Dimension {
-        /// Length of the vectors.
-        dimension: usize,
     },
     /// A filter that only a library on this disk has.
     #[error(
