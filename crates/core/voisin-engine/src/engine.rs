@@ -192,13 +192,11 @@ impl Engine {
 
     fn refresh_or_rebuild(&mut self) -> Result<IndexRefresh, EngineError> {
         let refresh = self.refresh_index()?;
-        // The loaded index may be current and yet slow or built with other settings: three reasons
-        // to rebuild it.
-        if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
-            return self.rebuild_index("many tracks changed since it was built");
-        }
-        if LibrarySpace::has_drifted(&mut self.library)? {
-            return self.rebuild_index("the mean vector no longer matches the library");
+        let is_changed = matches!(refresh, IndexRefresh::Updated { .. });
+        // A small one is built in no time, relative to the mean of all tracks.
+        let is_small = self.library.status()?.vectors < IndexOptions::default().graph_from as u64;
+        if is_changed && is_small || self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
+            return self.rebuild_index("tracks changed since it was built");
         }
         if let (IndexRefresh::Updated { .. }, Some(index)) = (&refresh, &self.index) {
             self.keep(index, &self.stamp);
