@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 19] = [
     "voisin-base",
     "voisin-models",
     "voisin-kernels",
@@ -19,8 +19,7 @@ const ORDER: [&str; 20] = [
     "voisin-engine",
     "voisin",
     "voisin-questions",
-    "voisin-parquet",
-    "voisin-postgres",
+    "voisin-exchange",
     "voisin-lab",
     "voisin-serve",
     "voisin-python",
