@@ -12,7 +12,6 @@ const ORDER: [&str; 23] = [
     "voisin-features",
     "voisin-audio",
     "voisin-encoder",
-    "voisin-learn",
     "voisin-genre",
     "voisin-index",
     "voisin-library",

@@ -28,7 +28,7 @@ pub(super) struct Classified {
 impl Classified {
     pub(super) fn ending(&self) -> Ending {
         // Without any genre, even an unlikely one, the library has no labels to answer from.
-        let is_without_labels = self.answers.iter().any(|answer| answer.best().is_none());
+        let is_without_labels = self.answers.iter().any(|answer| answer.best.is_none());
         if self.failed > 0 || is_without_labels {
             Ending::Partial
         } else {
@@ -43,21 +43,21 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     let names = seed_names(&args.question.tracks)?;
     let mut source = open(context, args, &names)?;
     let engine = source.as_mut().map(LibrarySource::engine);
-    let options = ClassifyOptions {
-        all: args.all,
-        ..args.question.options()
-    };
+    let options = args.question.options();
+    let names = (!args.all).then_some(names);
     let found = classified(context, engine, &options, names)?;
     answers::print(&found.answers, args.all || found.of_lists, &args.output)?;
     Ok(found.ending())
 }
 
-/// Classifies the tracks named, or all.
+/// Classifies the tracks named.
+///
+/// - `names`: `None`: all tracks
 pub(super) fn classified(
     context: &Context,
     mut engine: Option<&mut Engine>,
     options: &ClassifyOptions,
-    names: Vec<OsString>,
+    names: Option<Vec<OsString>>,
 ) -> anyhow::Result<Classified> {
     let is_writing = options.or_share;
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
@@ -68,6 +68,8 @@ pub(super) fn classified(
         classifier.check_for_writing()?;
     }
     let mut failed = 0;
+    let is_all = names.is_none();
+    let names = names.unwrap_or_default();
     let named = RequestedFiles::new(context, names, is_writing, &mut failed)?;
     let answers = match (&classifier, engine) {
         (Classifier::FirstGuess(guess), engine) => first_guesses(
@@ -75,11 +77,11 @@ pub(super) fn classified(
             guess,
             engine.as_deref(),
             &named,
-            options.all,
+            is_all,
             &mut failed,
         )?,
         (Classifier::Labelled(labelled), Some(engine)) => {
-            let seeds = if options.all {
+            let seeds = if is_all {
                 labelled.seeds(engine)?
             } else {
                 named.each(context.console, &mut failed, |text| {
@@ -130,10 +132,10 @@ fn open(
 }
 
 fn report_news(context: &Context, news: &GenreNews) {
-    if news.is_warning() {
-        context.console.warn(&news.to_string());
+    if news.is_warning {
+        context.console.warn(&news.text);
     } else {
-        context.console.note(&news.to_string());
+        context.console.note(&news.text);
     }
 }
 

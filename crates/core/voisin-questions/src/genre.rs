@@ -127,7 +127,6 @@ impl Classify {
             // `tag` sets it.
             or_share: false,
             exact: self.exact,
-            all: false,
         }
     }
 

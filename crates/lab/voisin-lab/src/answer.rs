@@ -14,7 +14,7 @@ use super::{LabError, csv_bytes};
 use crate::dataset::Fault;
 use voisin_audio::tags::read_tags;
 use voisin_base::output::OutputTarget;
-use voisin_learn::metrics::{argmax, risk_coverage};
+use voisin_genre::metrics::{argmax, risk_coverage};
 
 /// Predictions for the tracks of a data set.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use super::LabError;
 use super::report::{Interval, intervals};
 use crate::dataset::read_cells;
 use voisin_base::random::Random;
-use voisin_learn::metrics::{confusion, per_class};
+use voisin_genre::metrics::{confusion, per_class};
 
 /// Draws of the bootstrap.
 const DRAWS: usize = 2000;

@@ -12,11 +12,11 @@ use super::document::Document;
 use super::pages;
 use super::report::{Answers, FEW, Figures, by_class, intervals_of};
 use voisin_base::text::count;
+use voisin_genre::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
 use voisin_genre::{
-    FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings,
+    FitOptions, Genre, GenreModel, GenreShare, LabelledRows, LabelledVectors, PredictOptions,
+    Spellings, Standardiser, split_folds, votes_for,
 };
-use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
-use voisin_learn::{Standardiser, split_folds};
 
 /// Options of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,10 +55,7 @@ impl Default for EvalOptions {
 
 /// The methods evaluated, with their descriptions: the engine first, then its halves, then the baselines.
 const METHODS: [(&str, &str); 6] = [
-    (
-        "fused",
-        "voisin's prediction: head, neighbours or both combined",
-    ),
+    ("fused", "voisin's prediction: head and neighbours together"),
     ("head", "the trained head alone"),
     ("vote", "the vote of neighbours alone"),
     ("rbf svm", "baseline: support vector machine"),
@@ -168,19 +165,17 @@ pub fn evaluate_genre(
         let test_vectors = data.vectors.select(Axis(0), &fold.test);
         // Inside this fit the engine chooses its settings, on training tracks only.
         let (model, _) = GenreModel::fit(&training.set(), &options.fit)?;
-        let predictions = model.probabilities(&QueryVectors::of(test_vectors.view()))?;
-        // A training part may lack a genre, so its model's columns are mapped to those of all genres.
-        let [fused, head, vote] =
-            [predictions.fused, predictions.head, predictions.vote].map(|p| {
-                let mut wide = Array2::zeros((test_vectors.nrows(), k));
-                for (genre, column) in model.genres().iter().zip(p.columns()) {
-                    genres
-                        .binary_search(genre)
-                        .into_iter()
-                        .for_each(|to| wide.column_mut(to).assign(&column));
-                }
-                wide
-            });
+        let votes = votes_for(&training.set(), test_vectors.view())?;
+        let all = PredictOptions {
+            genres: k,
+            ..PredictOptions::default()
+        };
+        let ids = vec![None; votes.len()];
+        let predictions = model.predict(test_vectors.view(), &ids, &votes, &all)?;
+        let answered = predictions.iter();
+        let fused = by_genre(answered.clone().map(|p| &p.probabilities[..]), &genres);
+        let head = by_genre(answered.map(|p| &p.head[..]), &genres);
+        let vote = by_genre(votes.iter().map(|votes| &votes.shares[..]), &genres);
         let best = |p: &Array2<f32>| p.outer_iter().map(argmax).collect();
         let mut answers: Vec<Vec<usize>> = [&fused, &head, &vote].map(best).into();
         if options.rivals {
@@ -269,6 +264,21 @@ pub fn evaluate_genre(
             .collect(),
         without_head: without_head.into_iter().collect(),
     })
+}
+
+/// Shares as columns of all genres, of which a training part may lack some.
+fn by_genre<'a>(
+    rows: impl ExactSizeIterator<Item = &'a [GenreShare]>,
+    genres: &[Genre],
+) -> Array2<f32> {
+    let mut table = Array2::zeros((rows.len(), genres.len()));
+    for (mut row, shares) in table.outer_iter_mut().zip(rows) {
+        for share in shares {
+            let column = genres.binary_search(&share.genre);
+            column.into_iter().for_each(|to| row[to] = share.share);
+        }
+    }
+    table
 }
 
 /// Predictions of the RBF SVM (its `C` chosen on held-out groups of the training part), of the

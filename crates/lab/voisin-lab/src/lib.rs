@@ -7,7 +7,7 @@
 //! ([`answer`]), and features as files for other programs ([`extract`]).
 //! A run is bit-for-bit reproducible.
 //!
-//! Not for: the genres of a library and the algorithms themselves (`voisin-genre`, `voisin-learn`).
+//! Not for: the genres of a library and the algorithms themselves (`voisin-genre`).
 
 // Not forbid: ndarray's s![] expands to an unsafe block.
 #![deny(unsafe_code)]

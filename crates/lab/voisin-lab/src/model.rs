@@ -13,7 +13,7 @@ use super::classifiers::{
     Preparation, SvmProbabilities, SvmSettings, Tensors, Training, load_logistic,
 };
 use voisin_base::regular_file;
-use voisin_learn::Logistic;
+use voisin_genre::Logistic;
 
 /// A classification algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -433,7 +433,7 @@ mod tests {
             let right = p
                 .outer_iter()
                 .zip(&truth)
-                .filter(|(p, t)| voisin_learn::metrics::argmax(*p) == **t)
+                .filter(|(p, t)| voisin_genre::metrics::argmax(*p) == **t)
                 .count();
             let least = if algorithm == Algorithm::Majority {
                 30

@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use voisin_base::random::Random;
+use voisin_genre::Standardiser;
 use voisin_genre::unit_rows;
-use voisin_learn::Standardiser;
 
 /// Bootstrap resamples of the queries.
 const REDRAWS: usize = 1000;

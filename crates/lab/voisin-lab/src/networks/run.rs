@@ -19,7 +19,7 @@ use crate::training::{
     ClassNetOptions, EpochFigures, Fitted, NetworkRecipe, TrackExamples, TrainError, fit, mean,
 };
 use voisin_encoder::{Device, DeviceChoice, FinishedStack, Stack, StackShape, StackTrain};
-use voisin_learn::metrics::argmax;
+use voisin_genre::metrics::argmax;
 
 /// Name of the best epoch's weights in a run's folder.
 const BEST: &str = "best.safetensors";

@@ -15,7 +15,7 @@ use super::{AdamWOptions, ClassTraining, TrainError};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_encoder::{FinishedStack, StackTrain};
-use voisin_learn::metrics::{argmax, confusion, macro_f1};
+use voisin_genre::metrics::{argmax, confusion, macro_f1};
 
 /// Key of the state in a checkpoint's header.
 const KEY: &str = "standing";

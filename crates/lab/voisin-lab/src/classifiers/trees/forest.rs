@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FittedClassifier, Tensors, Training, Tree};
 use voisin_base::random::Random;
-use voisin_learn::metrics::argmax;
+use voisin_genre::metrics::argmax;
 
 /// Settings of a forest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
