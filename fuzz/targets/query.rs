@@ -28,7 +28,7 @@ fn library() -> Library {
     .into_iter()
     .enumerate()
     {
-        let mut track = testing::track(i as u64, vec![0.6, 0.8], 0);
+        let mut track = testing::track(i as u64, vec![0.6, 0.8]);
         track.file.path = format!("/m/{i}/{words}.ogg").into();
         track.tags = TrackTags {
             title: Some(words.into()),

@@ -136,15 +136,15 @@ def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
     names = [str(DEMO / name) for name in FILES]
     for ours, command in [
         (
-            library.query("similar", "chaos god", exclude_genre="Metal", sort="bpm"),
-            ["similar", "chaos god", "--exclude-genre", "Metal", "--sort", "bpm"],
+            library.query("similar", "chaos god", genre="!Metal", exact=True),
+            ["similar", "chaos god", "--genre", "!Metal", "--exact"],
         ),
         (
             library.query("find", query="guitar no singing", limit=3, max_per_artist=1),
             ["find", "guitar no singing", "--limit", "3", "--max-per-artist", "1"],
         ),
         (library.query("genres"), ["genres"]),
-        (library.clusters(clusters=2), ["clusters", "--clusters", "2"]),
+        (library.clusters(), ["clusters"]),
         (library.query("status"), ["status"]),
         ({"items": library.duplicates()}, ["duplicates"]),
     ]:
@@ -164,8 +164,8 @@ def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
         "Rust's memory, taken over"
     )
     row = vectors[list(ids).index(seed["id"])]
-    near = library.similar(row, limit=4, include_seed=True)
-    assert near[0]["id"] == seed["id"] and near[0]["similarity"] > 0.9999
+    near = library.similar(row, limit=4)
+    assert near[0]["id"] != seed["id"] and near[0]["similarity"] > 0
     starts, windows = library.windows(seed["id"])
     assert windows.shape == (len(starts), library.dimension)
     other = DEMO / "metal" / "muldjord-mutilated-mime.mp3"
@@ -197,10 +197,10 @@ def test_wrong_questions_are_python_errors(folder):
         library.query("remove")
     for wrong, raised, message in [
         ({"limit": -1}, ValueError, "limit: expected 1 or more, or 0 for all, found -1"),
-        ({"min_similarity": 2}, ValueError, "min_similarity: expected -1 to 1, found 2"),
+        ({"energy": 200}, ValueError, "energy: expected 0 to 100"),
         ({"max_per_artist": 2**70}, ValueError, "max_per_artist: expected a number of 64 bits"),
-        ({"min_similarity": float("nan")}, ValueError, "expected a finite number"),
-        ({"genr": "Metal"}, TypeError, 'expected a field of genre, .*, found "genr"'),
+        ({"from": float("nan")}, ValueError, "expected a finite number"),
+        ({"genr": "Metal"}, TypeError, 'expected a field of .*genre, .*, found "genr"'),
         ({"genre": object()}, TypeError, "genre: expected text, a number, .*object"),
         ({"genre": "Polka"}, KeyError, "no track of genre .*Polka"),
         ({"folder": "/no/such/folder"}, KeyError, "/no/such/folder"),
@@ -509,8 +509,6 @@ def test_music_is_added(tmp_path, embedder):
     assert "not an audio file" in done["failures"][0]["reason"]
     assert [one[:2] for one in calls] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert len(library) == 3 and library.similar("chaos god")[0]["title"]
-    windows = library.windows(library.tracks()[0]["id"])[0]
-    assert len(windows) <= 6
     again = library.add([music, DEMO / FILES[3]])
     assert (again["added"], again["unchanged"], again["skipped"], again["failures"]) == (
         1,

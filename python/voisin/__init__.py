@@ -77,7 +77,7 @@ class Library(_voisin.Library):
         return self.query("genres", **options)
 
     def clusters(self, **options: Any) -> dict[str, Any]:
-        """Groups of tracks that sound alike: clusters=12."""
+        """Groups of tracks that sound alike."""
         return self.query("clusters", **options)
 
     def duplicates(self, **options: Any) -> list[dict[str, Any]]:

@@ -62,6 +62,15 @@ impl Context {
         self.settings.library.value.clone()
     }
 
+    /// The address of the library, if it is in a database.
+    pub(crate) fn database(&self) -> Option<&str> {
+        let text = self.settings.library.value.to_str()?;
+        ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+            .then_some(text)
+    }
+
     /// The same context with another library.
     pub(crate) fn with_library(&self, dir: &Path) -> anyhow::Result<Self> {
         Self::new(Global {
@@ -142,8 +151,7 @@ impl Context {
                     "no track of this library has a {what} (\"voisin show\" prints the data of a track)"
                 )
             }
-            // As JSON, because filters have dozens of fields and no equality of their own.
-            None if serde_json::to_value(filters)? == serde_json::to_value(Filters::default())? => {
+            None if *filters == Filters::default() => {
                 format!("{hint}add more music, or relax the options")
             }
             None => format!("{hint}loosen the filters or add more music"),

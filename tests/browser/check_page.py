@@ -379,8 +379,8 @@ def searching(page, server, shots):
         )
 
     fill("genre", "metal, folk")
-    fill("min_duration", "0:10")
-    wanted = server.json("/api/v1/tracks?genre=metal&genre=folk&min_duration=10&limit=100")[
+    fill("duration", "0:10-")
+    wanted = server.json("/api/v1/tracks?genre=metal&genre=folk&duration=0:10-&limit=100")[
         "tracks"
     ]
     check(
@@ -395,7 +395,7 @@ def searching(page, server, shots):
     fastest = [
         t["title"]
         for t in server.json(
-            "/api/v1/tracks?genre=metal&genre=folk&min_duration=10&sort=bpm&reverse=true&limit=3"
+            "/api/v1/tracks?genre=metal&genre=folk&duration=0:10-&sort=bpm&reverse=true&limit=3"
         )["tracks"]
     ]
     check(

@@ -276,6 +276,7 @@ fn columns_that_a_file_lacks_are_null() {
             "key",
             "loudness",
             "loudness_is_exact",
+            "is_steady",
             "label",
             "failure",
             "transient",

@@ -34,7 +34,7 @@ fn words_and_filters_go_by_indexes() {
                 .unwrap_or_else(|_| panic!("{name}"))
         };
         let before = used();
-        fine(sandbox.run(question.iter().chain(&["--backend", &url])));
+        fine(sandbox.run(question.iter().chain(&["--library", &url])));
         // The counters include a session once it has ended.
         let counted = (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
@@ -45,7 +45,7 @@ fn words_and_filters_go_by_indexes() {
     // More tracks contain these words than are fetched for a name; the one with exactly this title is chosen.
     let words = ["show", "title 1", "--format", "json"];
     let here = fine_json(sandbox.run(words));
-    let there = fine_json(sandbox.run(words.iter().chain(&["--backend", &url])));
+    let there = fine_json(sandbox.run(words.iter().chain(&["--library", &url])));
     assert!(
         here[0]["path"] == there[0]["path"] && here[0]["path"].is_string(),
         "{here} {there}"
@@ -63,7 +63,7 @@ fn words_and_filters_go_by_indexes() {
         ];
         let ask = |more: &[&str]| fine_json(sandbox.run(words.iter().chain(&filter).chain(more)));
         let here = ask(&[]);
-        let there = ask(&["--backend", &url]);
+        let there = ask(&["--library", &url]);
         assert!(
             same(&here, &there) && here["total"].as_u64() > Some(9),
             "{here} {there}"
@@ -110,7 +110,7 @@ fn a_query_neither_counts_nor_sorts_all_tracks() {
     let log_of = |words: &[&str]| {
         let log = || std::fs::read_to_string(server.folder.join("log")).unwrap();
         let before = log().len();
-        fine(sandbox.run(words.iter().chain(&["--backend", &url])));
+        fine(sandbox.run(words.iter().chain(&["--library", &url])));
         log()[before..].to_owned()
     };
     for words in [
@@ -140,7 +140,7 @@ fn a_query_neither_counts_nor_sorts_all_tracks() {
             "{log}"
         );
         let here = fine_json(sandbox.run(words));
-        let there = fine_json(sandbox.run(words.iter().chain(&["--backend", &url])));
+        let there = fine_json(sandbox.run(words.iter().chain(&["--library", &url])));
         assert!(
             same(&here, &there) && here["neighbours"].as_array().unwrap().len() == tracks,
             "{here} {there}"

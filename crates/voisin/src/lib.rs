@@ -134,10 +134,8 @@ pub use voisin_genre::{
 // Exploring a collection.
 pub use voisin_engine::{Collection, GraphUse};
 pub use voisin_explore::artists::Makers;
-pub use voisin_explore::clusters::{
-    Cluster, ClusterOptions, Clustering, NearCluster, Share, cluster,
-};
+pub use voisin_explore::clusters::{Cluster, Clustering, NearCluster, Share, cluster};
 pub use voisin_explore::layout::layout;
 pub use voisin_explore::path::{PathOptions, Walk, path};
 pub use voisin_explore::words::{Phrase, Term, WordMeaning};
-pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};
+pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta};

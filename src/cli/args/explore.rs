@@ -12,7 +12,7 @@ use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::values::Limit;
 
-/// Find groups of tracks that sound alike, without choosing their number
+/// Find groups of tracks that sound alike
 ///
 /// The largest has number 1. Tracks near nothing are noise.
 #[derive(Debug, Args)]
@@ -74,8 +74,8 @@ pub(crate) struct PlaylistArgs {
 
 /// Find the same recording in several files (nothing is deleted)
 ///
-/// Copies may differ in codec, bit rate, level, and silence at the ends. Stored vectors find the pairs; where they are
-/// inconclusive, the audio of both files is compared, some 12 s at a few places.
+/// Copies may differ in codec, bit rate, level, and silence at the ends. The audio of near tracks is compared; results are
+/// stored.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin duplicates --format csv > copies.csv")]
 pub(crate) struct DuplicatesArgs {

@@ -157,9 +157,6 @@ pub(crate) struct EmbedParquetArgs {
     /// Windows per track, spread evenly over it; `all` for one every second [default: 24]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
-    /// Leave out the window vectors
-    #[arg(long)]
-    pub(crate) no_windows: bool,
     /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,
@@ -184,7 +181,7 @@ impl EmbedFormat {
     }
 }
 
-/// Show the content of the library: tracks, windows, failures, model, index
+/// Show the content of the library: tracks, failures, model, index
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin status --format json")]
 pub(crate) struct StatusArgs {
@@ -220,8 +217,7 @@ pub(crate) struct RemoveArgs {
 /// Write vectors and metadata for other programs
 ///
 /// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: subtracted from them before
-/// they are compared), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
-/// order.
+/// they are compared), and tracks.csv in the same row order.
 ///
 /// A name that ends in .db gets a copy of the library's database, which is checked. To restore it, delete `voisin.db-wal` and
 /// `voisin.db-shm` in the library's folder, and put the copy there as `voisin.db`.
@@ -233,9 +229,6 @@ pub(crate) struct ExportArgs {
     /// Folder to write into, or a file that ends in .db
     #[arg(value_name = "DIR|FILE.db", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
-    /// Leave out the window vectors
-    #[arg(long)]
-    pub(crate) no_windows: bool,
     /// Format of the output: arrays and tables, or Parquet files (docs/parquet.md)
     #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
     pub(crate) format: ExportFormat,

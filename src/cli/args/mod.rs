@@ -16,7 +16,6 @@ mod list;
 mod model;
 mod search;
 mod serve;
-mod source;
 mod train;
 mod units;
 
@@ -50,7 +49,6 @@ pub(crate) use search::{
     By, ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
-pub(crate) use source::BackendArgs;
 pub(crate) use train::TrainArgs;
 pub(crate) use units::RandomArgs;
 
@@ -76,7 +74,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    #[arg(help = "Folder of the library [variable: VOISIN_LIBRARY] [default: $XDG_DATA_HOME/voisin, that is ~/.local/share/voisin]", long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(help = "Folder of the library, or for similar, list, show and classify postgresql://… [variable: VOISIN_LIBRARY] [default: $XDG_DATA_HOME/voisin, that is ~/.local/share/voisin]", long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) library: Option<PathBuf>,
     #[arg(
         help = "Model: a name from `voisin model list`, a manifest, or a weights file [variable: VOISIN_MODEL]",
@@ -109,7 +107,8 @@ pub(crate) fn command() -> clap::Command {
         let command = command.mut_args(|option| {
             let is_filter = filters.contains(option.get_id());
             // Options that follow the filters in a structure inherit their heading.
-            let is_inherited = !is_filter && option.get_help_heading() == Some("Filters");
+            let heading = option.get_help_heading().unwrap_or_default();
+            let is_inherited = !is_filter && heading.starts_with("Filters");
             let option = if is_inherited {
                 option.help_heading(None::<&str>)
             } else {

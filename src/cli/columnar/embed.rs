@@ -39,7 +39,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
             ..AddOptions::default()
         },
         per_file: parquet.per_file.map_or(PER_FILE, |n| n as usize),
-        windows: !parquet.no_windows,
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

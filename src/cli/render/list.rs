@@ -133,7 +133,6 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
         words,
         sung,
         nearest,
-        windows,
     } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -206,11 +205,10 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
     );
     let audio = &track.audio;
     let sound = format!(
-        "{}, {} Hz, {}, {} analysed",
+        "{}, {} Hz, {}",
         audio.codec,
         audio.sample_rate,
-        count(audio.channels.into(), "channel"),
-        count(*windows as u64, "window")
+        count(audio.channels.into(), "channel")
     );
     add("audio", Some(sound));
     // The state is checked on the disk now, to show whether each file still exists.

@@ -29,13 +29,6 @@ pub(crate) fn print_neighbours(
             format!("{similarity:.6}"),
         )
     })];
-    if answer.found.iter().any(|found| found.unlike.is_some()) {
-        // Beside the similarity, as the order is by both.
-        leads.push(lead("to the unlike", "similarity_to_unlike", &|near| {
-            let away = near.similarity_to_unlike.unwrap_or_default();
-            (format!("{away:.3}"), format!("{away:.6}"))
-        }));
-    }
     leads.push(lead("", "percentile", &|near| {
         let percentile = near.percentile;
         let text = percentile.map_or_else(String::new, |share| format!("{share:.2}"));

@@ -120,14 +120,9 @@ fn embed(
 
 /// Refuses options that other formats do not have.
 fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
-    let EmbedParquetArgs {
-        windows,
-        no_windows,
-        per_file,
-    } = args;
+    let EmbedParquetArgs { windows, per_file } = args;
     let given = [
         ("--windows", windows.is_some()),
-        ("--no-windows", *no_windows),
         ("--per-file", per_file.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {

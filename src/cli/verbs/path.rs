@@ -4,7 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::{Lead, Listing};
-use crate::cli::seeds::{one_seed, one_seed_name};
+use crate::cli::seeds::one_seed;
 use voisin_explore::TrackMeta;
 use voisin_questions::answers::walk::WalkJson;
 
@@ -12,14 +12,10 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     args.output.check(context)?;
     // From, via and to, each a single track, as a list has no order along a path.
     let stops = args.question.stops();
-    let named = stops
-        .iter()
-        .map(one_seed_name)
-        .collect::<anyhow::Result<Vec<_>>>()?;
     let engine = &mut context.open_engine()?;
-    let stops = named
+    let stops = stops
         .iter()
-        .map(|text| one_seed(context, engine, text))
+        .map(|stop| one_seed(context, engine, stop))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let (collection, walk) = args.question.answer(engine, &stops)?;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();

@@ -159,16 +159,8 @@ fn moved_retagged_copied_and_removed_files() {
         json(sandbox.run(["status", "--format", "json"]))["tracks"],
         5
     );
-    let left = json(sandbox.run([
-        "similar",
-        "nebula",
-        "--include-seed",
-        "--limit",
-        "100",
-        "--format",
-        "json",
-    ]));
-    assert_eq!(left["neighbours"].as_array().unwrap().len(), 5, "no ghosts");
+    let left = json(sandbox.run(["similar", "nebula", "--limit", "100", "--format", "json"]));
+    assert_eq!(left["neighbours"].as_array().unwrap().len(), 4, "no ghosts");
     assert!(
         !text(&sandbox.run(["similar", "nebula", "--limit", "100"]).stdout).contains("Chaos God")
     );
@@ -182,50 +174,6 @@ fn moved_retagged_copied_and_removed_files() {
     assert_eq!(
         json(sandbox.run(["status", "--format", "json"]))["tracks"],
         3
-    );
-}
-
-#[test]
-fn composers_are_read_filtered_and_counted() {
-    use lofty::file::{AudioFile, TaggedFileExt};
-
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    for entry in fs::read_dir(music.join("metal")).unwrap() {
-        let path = entry.unwrap().path();
-        let mut tagged = lofty::read_from_path(&path).unwrap();
-        let kind = tagged.primary_tag_type();
-        tagged
-            .tag_mut(kind)
-            .unwrap()
-            .insert_text(lofty::tag::ItemKey::Composer, "Clara Schumann".to_owned());
-        tagged
-            .save_to_path(&path, lofty::config::WriteOptions::default())
-            .unwrap();
-    }
-    sandbox.run(["add", music.to_str().unwrap()]);
-    let by_clara = || {
-        let found = json(sandbox.run(["list", "--composer", "clara", "--format", "json"]));
-        found["tracks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|track| track["composer"].clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(by_clara(), ["Clara Schumann"; 3]);
-    assert!(text(&sandbox.run(["show", "chaos god"]).stdout).contains("Clara Schumann"));
-    let of_album = json(sandbox.run(["similar", "composer:clara schumann", "--format", "json"]));
-    assert_eq!(
-        of_album["neighbours"].as_array().unwrap().len(),
-        3,
-        "the others: {of_album}"
-    );
-    let refused = sandbox.run(["list", "--composer", "Clara Shuman"]);
-    assert!(
-        text(&refused.stderr).contains("Clara Schumann"),
-        "{}",
-        text(&refused.stderr)
     );
 }
 
@@ -341,8 +289,8 @@ fn killed_at_any_moment_nothing_is_lost() {
         "{summary}"
     );
     assert_eq!(killed.vectors(), expected);
-    let first = json(killed.run(["similar", "id:1", "--include-seed", "--format", "json"]));
-    assert_eq!(first["neighbours"][0]["id"], 1);
+    let near = json(killed.run(["similar", "id:1", "-l", "all", "--format", "json"]));
+    assert_eq!(near["neighbours"].as_array().unwrap().len(), 23);
 }
 
 #[test]

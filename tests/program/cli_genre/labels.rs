@@ -171,16 +171,8 @@ fn labels_by_hand_stand_above_the_source() {
     let sandbox = Sandbox::new();
     let mut shelf = folders(&sandbox, false);
     let genre_of = |id: &str| -> Value {
-        let near = fine_json(sandbox.run([
-            "similar",
-            id,
-            "--include-seed",
-            "--limit",
-            "1",
-            "--format",
-            "json",
-        ]));
-        near["neighbours"][0]["genres"].clone()
+        let shown = fine_json(sandbox.run(["show", id, "--format", "json"]));
+        shown[0]["genres"].clone()
     };
     fine(sandbox.run(["labels", "folder"]));
     let set = sandbox.run(["labels", "set", "id:1", "id:2", "Zeuhl; RnB"]);

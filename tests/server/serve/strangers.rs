@@ -304,7 +304,7 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
         ("no seeds", post("/api/v1/similar", json, r#"{"seeds":[]}"#), &[400]),
         ("too many seeds", post("/api/v1/similar", json, &many), &[400]),
         ("too long a list", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"limit":1001}"#), &[400]),
-        ("a number that is none", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"min_similarity":1e999}"#), &[400]),
+        ("a number that is none", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"from":1e999}"#), &[400]),
         ("an id beyond all numbers", post("/api/v1/similar", json, r#"{"seeds":[{"id":99999999999999999999}]}"#), &[400]),
         ("a file of the system", post("/api/v1/similar", json, r#"{"seeds":[{"path":"/etc/passwd"}]}"#), &[404]),
         ("a file as words", post("/api/v1/similar", json, r#"{"seeds":[{"words":"/etc/passwd"}]}"#), &[404]),

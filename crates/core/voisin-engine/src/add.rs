@@ -22,7 +22,7 @@ use voisin_base::track::{ContentId, TrackId};
 use voisin_encoder::ModelManifest;
 use voisin_library::{
     AttachOutcome, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library,
-    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags,
 };
 
 /// How files are added.
@@ -299,11 +299,9 @@ pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
 /// The model of a manifest, in the library's form.
 #[doc(hidden)]
 pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, EngineError> {
-    let manifest_json =
-        serde_json::to_string(manifest).map_err(|source| EngineError::Manifest {
-            model: manifest.name.clone(),
-            source,
-        })?;
+    let manifest_json = serde_json::to_string(manifest).map_err(|error| EngineError::Model {
+        reason: format!("the manifest of model {}: {error}", manifest.name),
+    })?;
     Ok(StoredModel {
         name: manifest.name.clone(),
         fingerprint: manifest.fingerprint(),
@@ -514,15 +512,12 @@ impl Writer<'_> {
         tags: TrackTags,
         embedding: FileEmbedding,
     ) -> Result<(), EngineError> {
-        let windows = TrackWindows {
-            vectors: embedding.half_windows(),
-            starts: embedding.starts,
-        };
         let vector = embedding.vector.into_vec();
+        let logits = embedding.logits;
         let descriptors = embedding.descriptors;
         // Known: it was to be analysed again, or was stored after the worker's check.
         if let Some(track) = self.library.files().find_by_content(&info.content)? {
-            self.library.replace_vectors(track, &vector, &windows)?;
+            self.library.replace_vector(track, &vector, &logits)?;
             self.library
                 .derived_mut()
                 .set_damaged_packets(track, embedding.report.damaged_packets)?;
@@ -543,7 +538,7 @@ impl Writer<'_> {
             file: job.file.clone(),
             tags,
             vector,
-            windows,
+            logits,
             descriptors,
         };
         match self.library.insert_track(&new) {

@@ -10,8 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::add::{AddEvent, AddOptions, AddSummary, Outcome, add_suspects_first};
-use super::keeper::IndexKeeper;
+use super::add::{AddEvent, AddOptions, AddSummary, add_suspects_first};
 use super::missing_files::MissingFiles;
 use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
 use voisin_encoder::ModelRef;
@@ -38,7 +37,6 @@ pub struct AddRun<'a> {
 /// The state between [`AddRun::store`] and [`AddRun::settle`].
 pub struct StoredFiles {
     summary: AddSummary,
-    keeper: IndexKeeper,
     /// Held until the run is settled; none in a dry run.
     lock: Option<WriterLock>,
 }
@@ -104,7 +102,6 @@ impl AddRun<'_> {
     ) -> Result<AddReport, EngineError> {
         let StoredFiles {
             summary,
-            keeper,
             lock: _lock,
         } = stored;
         let dry_run = self.options.dry_run;
@@ -131,7 +128,7 @@ impl AddRun<'_> {
             }
         }
         if !dry_run {
-            index(engine, &report.summary, keeper)?;
+            index(engine, &report.summary)?;
         }
         Ok(report)
     }
@@ -229,33 +226,17 @@ impl AddRun<'_> {
             .cloned()
             .collect();
         let library = engine.library_mut();
-        let mut keeper = IndexKeeper::new(library.dir(), library.status()?.tracks);
-        let mut keep = |event: AddEvent<'_>| {
-            // Only new tracks make the index longer.
-            if let AddEvent::Done {
-                outcome: Outcome::Added(_),
-                ..
-            } = &event
-            {
-                keeper.added();
-            }
-            on_event(event);
-        };
         let mut summary = add_suspects_first(
             library,
             embedder,
             &files,
             &left_over.once,
             &options,
-            &mut keep,
+            on_event,
             stop,
         )?;
         summary.failed += (self.files.len() - files.len()) as u64;
-        Ok(StoredFiles {
-            summary,
-            keeper,
-            lock,
-        })
+        Ok(StoredFiles { summary, lock })
     }
 }
 
@@ -272,24 +253,18 @@ impl AddReport {
 }
 
 /// Updates the index after a run.
-fn index(
-    engine: &mut Engine,
-    summary: &AddSummary,
-    keeper: IndexKeeper,
-) -> Result<(), EngineError> {
+fn index(engine: &mut Engine, summary: &AddSummary) -> Result<(), EngineError> {
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
     if (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
         if summary.interrupted {
             // After an interruption the user should not wait for a build.
             engine.refresh_index()?;
         } else {
-            keeper.finish();
             engine.maintain_index()?;
         }
     }
-    // Tags and moods are derived from vectors, and are updated after the index.
+    // Moods are derived from the tags, and are updated after the index.
     if changed && !summary.interrupted {
-        engine.words_mut().keep_tags()?;
         engine.scales_mut().fill_moods()?;
     }
     Ok(())

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use half::f16;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use super::EngineError;
 use super::descriptors;
 use voisin_audio::{self, AudioInfo, DecodeReport, WindowResampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
 use voisin_features::{MelConfig, MelFrontEnd, Scratch, SpectralChange, windows};
+use voisin_genre::unit_rows;
 use voisin_library::Descriptors;
 
 /// Fewest spectrograms per batch of a long file; bounds its memory.
@@ -81,6 +81,8 @@ pub struct FileEmbedding {
     pub vector: Embedding,
     /// `[windows, dimension]`, the encoder's output.
     pub windows: Array2<f32>,
+    /// Mean of the windows' logits, in the order of the model's tags and outputs; empty if it has none.
+    pub logits: Vec<f32>,
     /// Start of each window, in seconds; negative for a centred window before the first sample.
     pub starts: Vec<f32>,
     /// Statistics of the decoding.
@@ -89,16 +91,6 @@ pub struct FileEmbedding {
     pub descriptors: Option<Descriptors>,
     /// Whether its sound hardly changes, if requested ([`Embedder::embed_seed`]).
     pub is_steady: Option<bool>,
-}
-
-impl FileEmbedding {
-    /// The windows in half precision, as the library stores them; values are clamped to its range.
-    pub fn half_windows(&self) -> Array2<f16> {
-        // An infinity in one window would spread to means and products.
-        let largest = f32::from(f16::MAX);
-        self.windows
-            .mapv(|value| f16::from_f32(value.clamp(-largest, largest)))
-    }
 }
 
 /// A model with its front ends; analyses files from any number of threads.
@@ -330,63 +322,48 @@ impl Embedder {
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let mut rows: Vec<f32> = Vec::new();
+        // In double precision, since there may be thousands of windows.
+        let mut logits = vec![0.0f64; self.encoder.tags()];
         let mut change = None;
         let besides = Besides {
             measures,
             change: hears_change.then_some(&mut change),
         };
-        let (starts, report, descriptors) =
+        let (starts, report, mut descriptors) =
             self.each_batch(sound, info, plan, besides, stop, |mels, n| {
-                rows.extend(self.encoder.encode_each(mels, n)?.iter());
+                if logits.is_empty() {
+                    rows.extend(self.encoder.encode_each(mels, n)?.iter());
+                    return Ok(());
+                }
+                let tagged = self.encoder.encode_each_with_tags(mels, n)?;
+                rows.extend(tagged.embeddings.iter());
+                for row in tagged.logits.rows() {
+                    for (sum, &x) in logits.iter_mut().zip(row) {
+                        *sum += f64::from(x);
+                    }
+                }
                 Ok(())
             })?;
         let windows =
             Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
-                .map_err(|_| EngineError::Shape)?;
+                .map_err(|error| EngineError::Model {
+                    reason: format!("the network's output: {error}"),
+                })?;
         let vector = self.parts.pool(windows.view())?;
+        if let Some(measured) = &mut descriptors {
+            measured.is_steady = is_steady(windows.view());
+        }
         let is_steady = change.as_ref().map(SpectralChange::is_steady);
+        let logits = logits.iter().map(|sum| (sum / starts.len() as f64) as f32);
         Ok(FileEmbedding {
             vector,
+            logits: logits.collect(),
             windows,
             starts,
             report,
             descriptors,
             is_steady,
         })
-    }
-
-    /// Mean tag logits of a file, in the order of the model's tags, and whether its sound never changes; near-silent windows
-    /// are left out.
-    ///
-    /// # Errors
-    /// As [`embed`](Self::embed), and for a model without tags.
-    pub fn tag_logits(
-        &self,
-        path: &Path,
-        info: &AudioInfo,
-        plan: WindowPlan,
-    ) -> Result<(Vec<f32>, bool), EngineError> {
-        // In double precision, since there may be thousands of windows.
-        let mut sums = vec![0.0f64; self.encoder.tags()];
-        let mut change = None;
-        let besides = Besides {
-            measures: false,
-            change: Some(&mut change),
-        };
-        let (starts, ..) =
-            self.each_batch(Sound::File(path), info, plan, besides, None, |mels, n| {
-                for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
-                    for (sum, &x) in sums.iter_mut().zip(row) {
-                        *sum += f64::from(x);
-                    }
-                }
-                Ok(())
-            })?;
-        let logits = sums
-            .iter()
-            .map(|sum| (sum / starts.len() as f64) as f32)
-            .collect();
-        Ok((logits, change.is_some_and(|change| change.is_steady())))
     }
 
     /// Decodes the windows of a file, and passes their spectrograms to `encode` in batches: for each network `[n, cells]`,
@@ -621,6 +598,23 @@ impl<'a> MelBatch<'a> {
             .for_each(|buffer| buffer.mels.clear());
         self.windows = 0;
     }
+}
+
+/// Whether the sound hardly changes from window to window, as in a tone or noise.
+///
+/// - `windows`: `[windows, dimension]`
+fn is_steady(windows: ArrayView2<'_, f32>) -> bool {
+    /// Mean distance (1 - cosine) between windows of a tone or noise: half of the minimum in the demo's music.
+    const BELOW: f64 = 0.024;
+    /// Windows of a few seconds of music overlap too much to differ.
+    const FEWEST: usize = 6;
+    let n = windows.nrows() as f64;
+    let sum = unit_rows(windows.to_owned())
+        .mapv(f64::from)
+        .sum_axis(ndarray::Axis(0));
+    // The mean over all pairs, from the square of the sum.
+    let mean_cosine = (sum.dot(&sum) - n) / (n * (n - 1.0));
+    windows.nrows() >= FEWEST && 1.0 - mean_cosine < BELOW
 }
 
 #[cfg(test)]

@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_encoder::{ModelRef, Parts};
+use voisin_encoder::ModelRef;
 use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
-use crate::space;
 use crate::{EngineError, LibrarySpace};
 
 /// Name of the index inside a library's folder.
@@ -179,12 +178,6 @@ impl Engine {
     /// The name or path by which this library's model is loaded.
     pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
         Ok(held_model(&self.library, &self.model()?)?)
-    }
-
-    /// The vector parts of this library's model.
-    #[doc(hidden)]
-    pub fn parts(&self) -> Result<Parts, EngineError> {
-        space::parts(&self.library)
     }
 
     /// As [`refresh_index`](Self::refresh_index), and saves an updated index, or rebuilds it if too much has changed since it
@@ -586,20 +579,4 @@ pub fn remember_model(
             .set_setting(&place_of_model(fingerprint), Some(path))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use voisin_library::testing::{library, track};
-
-    #[test]
-    fn a_candidate_is_one_line_whatever_its_title() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 4);
-        let mut new = track(1, vec![0.5; 4], 0);
-        new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
-        let id = library.insert_track(&new).unwrap();
-        let line = crate::candidate(&library.track(id).unwrap(), true);
-        assert!(line.contains("one  two three"), "{line}");
-    }
 }

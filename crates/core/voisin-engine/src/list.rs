@@ -165,7 +165,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         for seed in 0..120_u64 {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
+            let mut new = track(seed, vec![0.6, 0.8]);
             // Some have no artist and are not in the index.
             new.tags.artist = (seed % 12 > 0).then(|| format!("Artist {}", seed * 7 % 11));
             new.tags.title = Some(format!("Title {}", seed * 31 % 120));

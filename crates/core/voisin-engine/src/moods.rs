@@ -143,10 +143,8 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
         if self.library().mode() == OpenMode::ReadOnly {
             return Ok(0);
         }
-        let Some(layer) = self.tag_layer_if_any()? else {
-            return Ok(0);
-        };
-        let Some(tags) = MoodTags::of(layer.names()) else {
+        let tag_names = self.tag_names()?.unwrap_or_default();
+        let Some(tags) = MoodTags::of(&tag_names) else {
             return Ok(0);
         };
         let names = READY_MOODS.map(|mood| mood.name.parse::<ScaleName>().ok());
@@ -164,7 +162,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
                 .map(|track| (track.id, track.audio.content))
                 .collect();
             let mut values: [Vec<(ContentId, ScaleValue)>; 6] = Default::default();
-            for (id, logits) in self.tag_logits(&layer, Some(batch))? {
+            for (id, logits) in self.tag_logits(&tag_names, Some(batch))? {
                 // The track was removed between the two reads.
                 let Some((content, descriptors)) = contents.get(&id).zip(known.get(&id)) else {
                     continue;

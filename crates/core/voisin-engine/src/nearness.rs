@@ -232,7 +232,7 @@ impl Engine {
         {
             return Ok(None);
         }
-        let allowed = self.allowed(options)?;
+        let allowed = self.matching(&options.filter)?;
         let (centred, query) = self.space()?.query(seeds)?;
         let nearness = self.nearness()?;
         // Several seeds are searched for by their mean, which is not the sound of any of them.
@@ -435,6 +435,7 @@ mod tests {
 
     use super::*;
     use voisin_base::random::Random;
+    use voisin_library::Descriptors;
     use voisin_library::testing::{library, track};
     use voisin_library::{StoredMean, TrackFilter};
 
@@ -524,7 +525,7 @@ mod tests {
             second[9] += 0.05;
             make_unit(&mut second);
             for (at, vector) in [first, second].into_iter().enumerate() {
-                let mut new = track((2 * artist + at) as u64, vector, 0);
+                let mut new = track((2 * artist + at) as u64, vector);
                 new.tags.artist = Some(format!("artist {artist}"));
                 library.insert_track(&new).unwrap();
             }
@@ -703,12 +704,15 @@ mod tests {
                 standing.unwrap().unwrap().percentile(0.5).is_some(),
                 artists == 60
             );
-            // Ten tracks near it whose windows are all the same; one of them is the seed, by its id.
+            // Ten tracks near it that never change; one of them is the seed, by its id.
             for seed in 500..510 {
-                engine
-                    .library_mut()
-                    .insert_track(&track(seed, middle.clone(), 12))
-                    .unwrap();
+                let mut new = track(seed, middle.clone());
+                new.descriptors = Some(Descriptors {
+                    version: 1,
+                    is_steady: true,
+                    ..Descriptors::default()
+                });
+                engine.library_mut().insert_track(&new).unwrap();
             }
             let mut apart = middle.clone();
             apart[7] += 0.1;
@@ -767,7 +771,7 @@ mod tests {
         let mut library = library(dir.path(), DIMENSION);
         let mut rng = Random::new(5);
         for i in 0..80 {
-            let mut new = track(i, about(0, &mut rng), 0);
+            let mut new = track(i, about(0, &mut rng));
             new.tags.artist = Some("the only one".to_owned());
             library.insert_track(&new).unwrap();
         }
@@ -792,7 +796,7 @@ mod tests {
             for i in range {
                 engine
                     .library_mut()
-                    .insert_track(&track(i, about(0, &mut rng), 0))
+                    .insert_track(&track(i, about(0, &mut rng)))
                     .unwrap();
             }
             engine.maintain_index().unwrap();

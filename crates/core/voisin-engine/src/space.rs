@@ -119,7 +119,7 @@ impl LibrarySpace {
 }
 
 /// The vector parts of a library's model.
-pub(super) fn parts(library: &Library) -> Result<Parts, EngineError> {
+fn parts(library: &Library) -> Result<Parts, EngineError> {
     Ok(library.model()?.map_or_else(
         || Parts::of_stored(""),
         |m| Parts::of_stored(&m.manifest_json),
@@ -286,7 +286,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Engine, GraphUse, IndexRefresh, SimilarOptions};
+    use crate::{Engine, GraphUse, IndexRefresh};
+    use ndarray::{Axis, aview1};
     use voisin_base::track::TrackId;
     use voisin_base::vector::{dot, make_unit, norm};
     use voisin_library::testing::{library, track};
@@ -307,7 +308,7 @@ mod tests {
             assert!(make_unit(&mut vector));
             engine
                 .library_mut()
-                .insert_track(&track((before + i) as u64, vector, 0))
+                .insert_track(&track((before + i) as u64, vector))
                 .unwrap();
         }
     }
@@ -325,17 +326,14 @@ mod tests {
     }
 
     fn similarities(engine: &mut Engine, seed: i64) -> Vec<(i64, f32)> {
-        let seeds = [engine.seed_of(TrackId(seed)).unwrap()];
-        let options = SimilarOptions {
-            limit: 1000,
-            include_seed: true,
-            ..SimilarOptions::default()
-        };
-        let found = engine.similar(&seeds, &options).unwrap();
-        found
-            .iter()
-            .map(|found| (found.track.id.0, found.similarity))
-            .collect()
+        let seed = engine.seed_of(TrackId(seed)).unwrap();
+        let (_, query) = engine.space().unwrap().query(&[seed]).unwrap();
+        let query = aview1(query.as_slice()).insert_axis(Axis(0));
+        let found = engine
+            .search_until_all(query, 1000, false, None, |_, found| Ok(found))
+            .unwrap();
+        let found = found.into_iter().flatten();
+        found.map(|near| (near.id.0, near.similarity)).collect()
     }
 
     #[test]

@@ -19,8 +19,6 @@ use voisin_base::track::TrackId;
 pub enum NameOf {
     /// An artist's.
     Artist,
-    /// A composer's.
-    Composer,
     /// An album's.
     Album,
 }
@@ -66,13 +64,11 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 .map(|(text, _)| (*text).to_owned()),
         );
         if found.is_empty() {
-            // Artists and albums can be listed, but not composers.
             let (what, next) = match kind {
                 NameOf::Artist => (
                     "artist",
                     "\"voisin similar --by artist -l all\" lists all artists",
                 ),
-                NameOf::Composer => ("composer", "see the tags of your files"),
                 NameOf::Album => (
                     "album",
                     "\"voisin similar --by album -l all\" lists all albums",
@@ -202,7 +198,6 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     pub fn names(&self, kind: NameOf) -> Result<Vec<String>> {
         let sql = match kind {
             NameOf::Artist => "SELECT artist FROM tags UNION SELECT album_artist FROM tags",
-            NameOf::Composer => "SELECT DISTINCT composer FROM credits",
             NameOf::Album => "SELECT DISTINCT album FROM tags",
         };
         let names: Vec<Option<String>> = self.query_all(sql, [], |row| row.get(0))?;
@@ -215,7 +210,6 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     pub fn tracks_named(&self, kind: NameOf, name: &str) -> Result<Vec<TrackId>> {
         let condition = match kind {
             NameOf::Artist => "t.artist = ?1 OR t.album_artist = ?1",
-            NameOf::Composer => "t.file IN (SELECT file FROM credits WHERE composer = ?1)",
             NameOf::Album => "t.album = ?1",
         };
         let sql = format!(
@@ -349,7 +343,7 @@ mod tests {
             (3, "Comet", 200.0),
             (4, "Comet", 260.0),
         ] {
-            let mut new = track(seed, vec![1.0, 0.0], 0);
+            let mut new = track(seed, vec![1.0, 0.0]);
             new.tags.title = Some(title.into());
             new.tags.artist = Some("Alpha".into());
             new.audio.seconds = seconds;

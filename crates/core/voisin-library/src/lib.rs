@@ -85,7 +85,7 @@ pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile,
     NewTrack, OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter,
-    TrackWindows, Vectors, WordBound, mtime_ns,
+    Vectors, WordBound, mtime_ns,
 };
 pub use voisin_base::musical_key::MusicalKey;
 pub use voisin_base::tags::TrackTags;
@@ -153,7 +153,7 @@ impl Library {
         // Model and counts are read by several statements and have to agree.
         let snapshot = self.snapshot()?;
         let status = self.sql(self.connection.query_row(
-            "SELECT tracks, files, vectors, windows, failures, generation FROM state",
+            "SELECT tracks, files, vectors, failures, generation FROM state",
             [],
             |row| {
                 let count = |index| row.get::<_, i64>(index).map(|count| count as u64);
@@ -161,9 +161,8 @@ impl Library {
                     tracks: count(0)?,
                     files: count(1)?,
                     vectors: count(2)?,
-                    windows: count(3)?,
-                    failures: count(4)?,
-                    generation: count(5)?,
+                    failures: count(3)?,
+                    generation: count(4)?,
                     model: None,
                     schema: 0,
                     bytes: 0,
@@ -184,7 +183,7 @@ impl Library {
 
     /// The model of the library's vectors, if one was set.
     pub fn model(&self) -> Result<Option<StoredModel>> {
-        let sql = "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)";
+        let sql = "SELECT name, fingerprint, dimension, manifest FROM model";
         self.query_opt(sql, [], store::stored_model)
     }
 
@@ -201,8 +200,8 @@ impl Library {
         self.write(|tx| {
             let held = tx
                 .query_row(
-                    "SELECT name, fingerprint FROM models
-                     WHERE id = (SELECT model FROM state) AND fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
+                    "SELECT name, fingerprint FROM model
+                     WHERE fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
                     [&model.fingerprint],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
@@ -215,15 +214,14 @@ impl Library {
                     offered_fingerprint: model.fingerprint.clone(),
                 }));
             }
-            // Without tracks there is nothing of another model to keep.
             tx.execute(
-                "DELETE FROM models WHERE fingerprint <> ?1 AND NOT EXISTS (SELECT 1 FROM audio)",
-                [&model.fingerprint],
-            )?;
-            store::put_model(tx, model)?;
-            tx.execute(
-                "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
-                [&model.fingerprint],
+                "INSERT OR REPLACE INTO model VALUES (1, ?1, ?2, ?3, ?4)",
+                (
+                    &model.name,
+                    &model.fingerprint,
+                    model.dimension as i64,
+                    &model.manifest_json,
+                ),
             )?;
             Ok(())
         })

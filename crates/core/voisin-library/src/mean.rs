@@ -143,7 +143,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         assert_eq!(library.derived().mean().unwrap(), None);
-        let first = library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
+        let first = library.insert_track(&track(1, vec![0.6, 0.8])).unwrap();
         let one = mean(&[0.1, f32::MIN_POSITIVE], 1);
         assert_eq!(library.derived_mut().set_mean(&one).unwrap(), 2);
         assert_eq!(
@@ -177,7 +177,7 @@ mod tests {
             (2, vec![first], vec![])
         );
         // A track that came meanwhile is still to be put into the index.
-        library.insert_track(&track(2, vec![1.0, 0.0], 0)).unwrap();
+        library.insert_track(&track(2, vec![1.0, 0.0])).unwrap();
         assert_eq!(
             library
                 .derived_mut()
@@ -202,7 +202,7 @@ mod tests {
     fn a_mean_of_no_use_counts_as_none() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
+        library.insert_track(&track(1, vec![0.6, 0.8])).unwrap();
         assert!(matches!(
             library.derived_mut().set_mean(&mean(&[0.1], 1)),
             Err(LibraryError::Dimension {

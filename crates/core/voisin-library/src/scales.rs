@@ -155,7 +155,7 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
     pub fn tracks_lacking(&self, scales: &[ScaleName], having: ScaleName) -> Result<Vec<TrackId>> {
         let sql = "SELECT l.track FROM logits l JOIN audio a ON a.id = l.track
             JOIN scales h ON h.content = a.content AND h.scale = ?1
-            WHERE l.model = (SELECT model FROM state) AND ?3 > (SELECT count(*) FROM scales s
+            WHERE ?3 > (SELECT count(*) FROM scales s
                 WHERE s.content = a.content AND s.scale IN (SELECT value FROM json_each(?2)))
             ORDER BY l.track";
         let list = serde_json::json!(scales).to_string();

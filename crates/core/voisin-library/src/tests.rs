@@ -13,15 +13,15 @@ fn unit_vector(seed: u64, dimension: usize) -> Vec<f32> {
     unit
 }
 
-fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
-    testing::track(seed, unit_vector(seed, dimension), windows)
+fn track(seed: u64, dimension: usize) -> NewTrack {
+    testing::track(seed, unit_vector(seed, dimension))
 }
 
 #[test]
 fn changes_to_files_tags_and_labels_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path(), 8);
-    let mut new = track(1, 8, 0);
+    let mut new = track(1, 8);
     new.tags.genres = vec!["Rock".into()];
     let id = library.insert_track(&new).unwrap();
     let generation = library.changes().generation().unwrap();
@@ -135,7 +135,7 @@ fn changes_to_files_tags_and_labels_are_counted() {
 #[test]
 fn a_statement_may_change_many_pages() {
     let dir = tempfile::tempdir().unwrap();
-    let library = open(dir.path(), 64);
+    let library = open(dir.path(), 1024);
     for kilobytes in [100, 300, 3000] {
         let statements = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {kilobytes})
@@ -153,7 +153,7 @@ fn a_statement_may_change_many_pages() {
 #[test]
 fn a_database_that_may_not_grow_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut library = open(dir.path(), 64);
+    let mut library = open(dir.path(), 1024);
     let pages = library.pragma("page_count").unwrap();
     library
         .connection
@@ -161,7 +161,7 @@ fn a_database_that_may_not_grow_loses_nothing() {
         .unwrap();
     let mut held = Vec::new();
     let error = loop {
-        match library.insert_track(&track(held.len() as u64, 64, 20)) {
+        match library.insert_track(&track(held.len() as u64, 1024)) {
             Ok(id) => held.push(id),
             Err(error) => break error,
         }
@@ -176,7 +176,7 @@ fn a_database_that_may_not_grow_loses_nothing() {
         .pragma_update(None, "max_page_count", pages + 400)
         .unwrap();
     library
-        .insert_track(&track(held.len() as u64, 64, 20))
+        .insert_track(&track(held.len() as u64, 1024))
         .unwrap();
     assert_eq!(library.status().unwrap().tracks as usize, held.len() + 1);
 }
@@ -196,7 +196,7 @@ fn the_log_of_changes_is_pruned() {
             [],
         )
         .unwrap();
-    library.insert_track(&track(1, 8, 0)).unwrap();
+    library.insert_track(&track(1, 8)).unwrap();
     let oldest: i64 = library
         .connection
         .query_row("SELECT min(generation) FROM changes", [], |row| row.get(0))
@@ -219,10 +219,10 @@ fn a_snapshot_stays_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = open(dir.path(), 8);
     let reader = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
-    writer.insert_track(&track(1, 8, 1)).unwrap();
+    writer.insert_track(&track(1, 8)).unwrap();
     let snapshot = reader.snapshot().unwrap();
     assert_eq!(reader.changes().generation().unwrap(), 1);
-    writer.insert_track(&track(2, 8, 1)).unwrap();
+    writer.insert_track(&track(2, 8)).unwrap();
     assert_eq!(
         (
             reader.changes().generation().unwrap(),
@@ -270,7 +270,7 @@ fn names_are_those_of_now_whoever_changed_them() {
     let mut library = open(dir.path(), 8);
     let mut other = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
     let by = |seed, artist: &str| {
-        let mut one = track(seed, 8, 0);
+        let mut one = track(seed, 8);
         one.tags.artist = Some(artist.to_owned());
         one
     };

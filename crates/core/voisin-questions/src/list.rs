@@ -2,17 +2,16 @@
 
 use clap::Args;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 
 use super::spans::Playtime;
-use super::values::{Limit, ListOrder, check_order, limit_of};
+use super::values::{Limit, ListOrder, limit_of};
 use super::{Filters, QuestionError};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
-use voisin_library::SortBy;
 
 /// The tracks of the library
-#[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct List {
     /// Words in artist, title, album or file name
@@ -20,7 +19,7 @@ pub struct List {
         value_name = "WORD",
         help = "Words in artist, title, album or file name [default: all tracks]"
     )]
-    #[serde(deserialize_with = "words", serialize_with = "one_text")]
+    #[serde(deserialize_with = "words")]
     #[schemars(with = "String")]
     pub(crate) query: Vec<String>,
     /// Filters of tracks
@@ -35,8 +34,6 @@ pub struct List {
     pub(crate) reverse: bool,
     /// Include the model's strongest tags of each track
     #[arg(skip)]
-    // Not a part of a list that is kept: it changes what is shown, not which tracks.
-    #[serde(skip_serializing)]
     pub words: bool,
 }
 
@@ -45,10 +42,6 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     // On the command line each is an argument; both
     // forms are joined with blanks.
     Ok(vec![String::deserialize(deserializer)?])
-}
-
-fn one_text<S: Serializer>(words: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&words.join(" "))
 }
 
 impl List {
@@ -61,7 +54,6 @@ impl List {
         limit: usize,
         after: Option<TrackId>,
     ) -> Result<TrackQuery, QuestionError> {
-        check_order(engine, Some(self.sort.0), &SortBy::ALL)?;
         Ok(TrackQuery {
             words: self.query.join(" "),
             // A list has no seeds, so no keys are compatible.
@@ -83,12 +75,12 @@ pub struct Show {
 }
 
 /// Music by its sound, in words
-#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Find {
     /// Words for the sound to look for
     #[arg(value_name = "WORD", required = true, allow_hyphen_values = false)]
-    #[serde(deserialize_with = "words", serialize_with = "one_text")]
+    #[serde(deserialize_with = "words")]
     #[schemars(with = "String")]
     pub(crate) query: Vec<String>,
     /// Number of tracks

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::read::Refused;
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, Seed};
-use voisin_library::{Resolution, Track};
 
 /// Most seeds of a query over a network.
 pub const MOST_SEEDS: usize = 500;
@@ -89,27 +88,7 @@ impl NamedSeed {
                 })
             }
             Self::Words(_) | Self::Written(_) => {
-                let text = self.written().to_string_lossy().into_owned();
-                match library.lookup().resolve_words(&text, 10)? {
-                    Resolution::One(track) => engine.seed_of(track),
-                    Resolution::Ambiguous(tracks) => {
-                        // All matches are counted; the message lists ten of them.
-                        let count = library.lookup().search_words(&text, usize::MAX)?.len();
-                        let line = |track: &Track| voisin_engine::candidate(track, false);
-                        let candidates = tracks.iter().map(line).collect();
-                        let artist = voisin_engine::artist_of_all(engine, &text)?;
-                        Err(EngineError::Ambiguous {
-                            text,
-                            count,
-                            artist,
-                            candidates,
-                        })
-                    }
-                    Resolution::Nothing => Err(EngineError::NoSuchTrack {
-                        text,
-                        candidates: Vec::new(),
-                    }),
-                }
+                engine.seed_of_words(&self.written().to_string_lossy(), false)
             }
         }
     }

@@ -4,12 +4,13 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use voisin_base::track::TrackId;
-use voisin_questions::read::{from_json, from_query};
+use voisin_questions::read::{from_arguments, from_json, pairs};
 
 /// Refuses a body without the content type of JSON, which forms of other pages cannot send without a CORS preflight.
 fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -80,7 +81,7 @@ async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Pro
 pub struct NoBody;
 
 /// A query without fields.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 
@@ -99,7 +100,7 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
 /// A JSON body.
 pub struct Body<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -129,14 +130,13 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 /// A query string: `?genre=Jazz&genre=Soul&limit=5`.
 pub struct Query<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(from_query(
-            form_urlencoded::parse(query.as_bytes()).into_owned(),
-        )?))
+        let given = pairs(form_urlencoded::parse(query.as_bytes()).into_owned());
+        Ok(Self(from_arguments(given)?))
     }
 }
 

@@ -268,8 +268,6 @@ impl From<QuestionError> for Problem {
             QuestionError::NoCluster(_) | QuestionError::NothingFits => {
                 Self::not_found(error.to_string(), "")
             }
-            // The server's library is on this disk.
-            QuestionError::LocalOnly(_) | QuestionError::Remote(_) => Self::fault(),
         }
     }
 }

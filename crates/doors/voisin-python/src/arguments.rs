@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -12,7 +13,9 @@ use serde_json::{Map, Value};
 use voisin_questions::read::from_arguments;
 
 /// A query whose fields are these arguments.
-pub(super) fn question<T: DeserializeOwned>(options: &Bound<'_, PyDict>) -> PyResult<T> {
+pub(super) fn question<T: DeserializeOwned + JsonSchema>(
+    options: &Bound<'_, PyDict>,
+) -> PyResult<T> {
     let mut fields = Map::new();
     for (name, value) in options {
         let name: String = name.extract()?;

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use numpy::{IntoPyArray as _, PyArray1, PyArray2};
+use numpy::IntoPyArray as _;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::adding::Adding;
@@ -17,9 +18,8 @@ use super::errors::{raised, refused};
 use super::process::on_threads;
 use super::queries::{self, Given};
 use super::seeds::SeedArgument;
-use voisin_base::track::TrackId;
 use voisin_engine::{AddOptions, Engine};
-use voisin_library::{Library, LibraryError, OpenMode, TrackWindows, default_dir};
+use voisin_library::{Library, LibraryError, OpenMode, default_dir};
 use voisin_questions::QuestionError;
 use voisin_questions::values::Limit;
 
@@ -37,8 +37,6 @@ pub(super) struct PyLibrary {
     process: u32,
 }
 
-/// Starts and vectors.
-type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
 /// A query with its options, seeds and notes; the answer as JSON.
 type Query<Q> = fn(Q, &mut Engine, &Given, &mut Vec<String>) -> Result<String, QuestionError>;
 
@@ -75,7 +73,7 @@ impl PyLibrary {
     }
 
     /// Runs a query, and logs the notes on its answer with the logger "voisin".
-    fn ask<'py, Q: DeserializeOwned + Send>(
+    fn ask<'py, Q: DeserializeOwned + JsonSchema + Send>(
         &self,
         py: Python<'py>,
         given: &Given,
@@ -280,26 +278,6 @@ impl PyLibrary {
         let vectors = self.with(py, |engine| Ok(engine.library().vectors()?))?;
         let ids: Vec<i64> = vectors.ids.iter().map(|id| id.0).collect();
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
-    }
-
-    /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension], the network's
-    /// output. Raises KeyError for an unknown id.
-    fn windows(&self, py: Python<'_>, id: i64) -> PyResult<WindowArrays> {
-        let id = TrackId(id);
-        let windows = self.with(py, |engine| {
-            if !engine.library().contains(id)? {
-                return Err(LibraryError::UnknownTrack(id).into());
-            }
-            let dimension = engine.model()?.dimension;
-            let windows = engine.library().windows(id)?;
-            // A track without stored windows is no error.
-            Ok(windows.unwrap_or_else(|| TrackWindows::none(dimension)))
-        })?;
-        let values = windows.vectors.mapv(f32::from);
-        Ok((
-            windows.starts.into_pyarray(py).unbind(),
-            values.into_pyarray(py).unbind(),
-        ))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

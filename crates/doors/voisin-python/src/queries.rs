@@ -109,7 +109,6 @@ pub(super) fn find(
 ) -> Answer {
     query.limit = given.limit.unwrap_or(query.limit);
     query.filters.of_this_disk();
-    engine.words_mut().keep_tags()?;
     query.filters.check_folders(engine)?;
     let tags = engine.words().predicted_tags()?;
     let found = query.run(engine, &tags)?;

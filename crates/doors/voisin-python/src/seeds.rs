@@ -10,7 +10,7 @@ use pyo3::types::{PyBool, PyList, PyTuple};
 use serde_json::{Value, json};
 
 use voisin_base::track::TrackId;
-use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedNews, SeedReader};
+use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedReader};
 use voisin_library::LibraryError;
 use voisin_questions::QuestionError;
 
@@ -122,11 +122,8 @@ impl SeedArgument {
     ) -> Result<Vec<T>, QuestionError> {
         let mut reader = SeedReader {
             engine,
-            reads_files: embedder.is_some(),
             embedder: &|_| embedder.ok_or_else(|| no_embedder("this file is not in the library")),
-            report: &mut |report| match report {
-                SeedNews::Note(text) | SeedNews::LeftOut(text) => news.push(text),
-            },
+            report: &mut |text| news.push(text),
         };
         let found: Result<_, EngineError> = all.iter().map(|one| work(one, &mut reader)).collect();
         Ok(found?)

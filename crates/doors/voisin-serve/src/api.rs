@@ -194,7 +194,7 @@ async fn rights(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
     Json(OwnRights { rights })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Session {
     token: String,

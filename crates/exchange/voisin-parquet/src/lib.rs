@@ -45,11 +45,7 @@ pub struct ParquetSummary {
 }
 
 /// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
-pub fn export_parquet(
-    engine: &Engine,
-    dir: &Path,
-    windows: bool,
-) -> Result<ParquetSummary, EngineError> {
+pub fn export_parquet(engine: &Engine, dir: &Path) -> Result<ParquetSummary, EngineError> {
     const TRACKS: &str = "tracks.parquet";
     const FAILURES: &str = "failures.parquet";
     check_folder(dir)?;
@@ -70,7 +66,7 @@ pub fn export_parquet(
             let mut records = Vec::with_capacity(chunk.len());
             for &id in chunk {
                 // A track without a vector has no record and is skipped.
-                records.extend(library.transfer().record(id, windows)?);
+                records.extend(library.transfer().record(id)?);
             }
             Ok(Some(RowSet {
                 records,
@@ -95,8 +91,6 @@ pub struct EmbedOptions {
     pub add: AddOptions,
     /// Audio files in one Parquet file.
     pub per_file: usize,
-    /// Write the window vectors too.
-    pub windows: bool,
 }
 
 /// Analyses files and writes the results, as [`add`] would store them, into new Parquet files of a
@@ -133,7 +127,7 @@ pub fn embed_to_parquet(
         let added = add(&mut library, embedder, chunk, &options.add, progress, stop)?;
         let mut records = Vec::new();
         for id in library.track_ids()? {
-            records.extend(library.transfer().record(id, options.windows)?);
+            records.extend(library.transfer().record(id)?);
         }
         // Workers finish in any order, and the file's name is a digest of its paths in this order.
         records.sort_by(|a, b| {

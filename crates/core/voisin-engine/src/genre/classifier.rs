@@ -17,7 +17,7 @@ use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
     Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, MEASURED, PredictOptions, Priors,
-    Taxonomy, UnknownReason, thinned, unit_rows,
+    Taxonomy, UnknownReason, thinned,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -425,7 +425,7 @@ fn no_head_yet(options: &ClassifyOptions) -> GenreNews {
 }
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
-    /// Whether a track never changes, as a tone or noise: by its sound, or by its stored windows.
+    /// Whether a track never changes, as a tone or noise.
     pub fn is_steady(&self, seed: &Seed) -> Result<bool, EngineError> {
         match (seed.is_steady, seed.track) {
             (Some(is_steady), _) => Ok(is_steady),
@@ -436,10 +436,8 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
 
     /// Whether a track of the library never changes.
     pub fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
-        Ok(self
-            .library
-            .windows(track)?
-            .is_some_and(|windows| is_steady(windows.vectors.mapv(f32::from).view())))
+        let measured = self.library.derived().descriptors(&[track])?;
+        Ok(measured.get(&track).is_some_and(|known| known.is_steady))
     }
 }
 
@@ -485,15 +483,4 @@ fn up_to_date(
             head
         }
     }
-}
-
-/// Whether the sound hardly changes from window to window, as in a tone or noise.
-fn is_steady(windows: ndarray::ArrayView2<f32>) -> bool {
-    let n = windows.nrows() as f64;
-    let sum = unit_rows(windows.to_owned())
-        .mapv(f64::from)
-        .sum_axis(ndarray::Axis(0));
-    // The mean over all pairs, from the square of the sum.
-    let mean_cosine = (sum.dot(&sum) - n) / (n * (n - 1.0));
-    windows.nrows() >= 6 && 1.0 - mean_cosine < 0.024
 }

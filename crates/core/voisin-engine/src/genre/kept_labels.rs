@@ -143,7 +143,7 @@ mod tests {
         let mut vector: Vec<f32> = (0..16).map(|_| 0.5 * (rng.f32() - 0.5)).collect();
         vector[seed as usize % 4] += 1.0;
         make_unit(&mut vector);
-        let mut new = track(seed, vector, 0);
+        let mut new = track(seed, vector);
         new.tags.artist = (!seed.is_multiple_of(7)).then(|| format!("Artist {}", seed / 2));
         if !seed.is_multiple_of(3) {
             new.tags.genres = GENRES[seed as usize % 4]

@@ -448,7 +448,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
         let mut group = |seed: u64, artist: Option<&str>, album: Option<&str>| {
-            let mut new = track(seed, vec![0.5; 4], 1);
+            let mut new = track(seed, vec![0.5; 4]);
             new.tags.artist = artist.map(str::to_owned);
             new.tags.album = album.map(str::to_owned);
             let id = library.insert_track(&new).unwrap();

@@ -187,7 +187,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         let new = |seed, genre: &str| {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
+            let mut new = track(seed, vec![0.6, 0.8]);
             new.tags.genres = vec![genre.to_owned()];
             new
         };
@@ -254,12 +254,12 @@ mod tests {
             &["Jazz, Rock"],
         ];
         for (seed, genres) in (1..).zip(tags) {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
+            let mut new = track(seed, vec![0.6, 0.8]);
             new.tags.genres = genres.iter().map(|genre| (*genre).to_owned()).collect();
             library.insert_track(&new).unwrap();
         }
         // A second file of the first track has another genre, and the sixth a manual label.
-        let mut second = track(1, vec![0.6, 0.8], 0);
+        let mut second = track(1, vec![0.6, 0.8]);
         second.file.path = "/m/other.ogg".into();
         second.tags.genres = vec!["Polka".into()];
         library
@@ -268,7 +268,7 @@ mod tests {
             .unwrap();
         library
             .labels_mut()
-            .set_labels(&[track(6, vec![0.6, 0.8], 0).audio.content], Some("Techno"))
+            .set_labels(&[track(6, vec![0.6, 0.8]).audio.content], Some("Techno"))
             .unwrap();
         let engine = Engine::from_library(library);
         let taxonomy = engine.genres().taxonomy().unwrap();

@@ -27,7 +27,6 @@ pub(crate) struct ClusterJson<'a> {
     medoid: Option<&'a TrackRef>,
     members: &'a [TrackRef],
     genres: &'a [Share],
-    tags: &'a [Share],
     artists: &'a [Share],
     nearest: &'a [NearCluster],
 }
@@ -66,7 +65,6 @@ impl<'a> ClustersJson<'a> {
                 medoid: own_members.iter().find(|track| track.id == cluster.medoid),
                 members: named(&all),
                 genres: &cluster.genres,
-                tags: &cluster.tags,
                 artists: &cluster.artists,
                 nearest: &cluster.nearest,
             }

@@ -11,7 +11,6 @@ use super::list::scale_values;
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::KnnGraph;
-use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::map::{coloured_genres, genre};
 use voisin_library::MusicalKey;
 
@@ -76,7 +75,7 @@ impl MapJson {
         graph: &KnnGraph,
         positions: ArrayView2<'_, f32>,
     ) -> Result<Self, EngineError> {
-        let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
+        let found = clustered(engine, collection, graph, None, 0)?;
         let measured = engine.library().derived().descriptors(&collection.ids)?;
         let tags = engine.words().predicted_tags_if_any()?;
         let mut words = tags

@@ -169,14 +169,7 @@ impl State {
     /// The model's tags of all tracks, read once for each version of the library; `None` for a model without
     /// tags.
     pub async fn tags(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
-        let work = |state: &Self, context: &mut RequestContext, _: &GivenUp| {
-            // Otherwise they would be computed each time.
-            if let Err(error) = context.engine.words_mut().keep_tags() {
-                state.log(&format!(
-                    "the tags cannot be stored: {}",
-                    voisin_base::text::with_causes(&error)
-                ));
-            }
+        let work = |_: &Self, context: &mut RequestContext, _: &GivenUp| {
             Ok(context.engine.words().words_if_any()?)
         };
         let answer = self.begin("tags".to_owned(), move |state, given_up| async move {

@@ -57,7 +57,7 @@ pub(super) async fn all(
         .await
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewLabel {
     tracks: Vec<TrackId>,

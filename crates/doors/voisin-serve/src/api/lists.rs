@@ -26,7 +26,7 @@ use voisin_http::state::Shared;
 /// Longest title of a list.
 const LONGEST: usize = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuestion {
     tracks: Vec<TrackId>,

@@ -55,7 +55,7 @@ export function card(place, id, signal) {
         latest = new AbortController();
         const either = AbortSignal.any([signal, latest.signal]);
         const filters = keep.get("others", false) &&
-          track.artist && { exclude_artist: [track.artist] };
+          track.artist && { artist: [`!${track.artist}`] };
         neighbours(near.lastChild, either, (waiting) =>
           request("similar", {
             body: {

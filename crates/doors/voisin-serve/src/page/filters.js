@@ -4,19 +4,14 @@ import { request } from "./api.js";
 
 /** Name, label, example, and whether several values may be given, separated by commas. */
 const FIELDS = [
-  ["genre", "Genre", "Metal, Folk", true],
-  ["exclude_genre", "No genre", "", true],
+  ["genre", "Genre", "Metal, !Folk", true],
   ["artist", "Artist", "", true],
-  ["exclude_artist", "No artist", "", true],
   ["year", "Year", "1990-1999"],
   ["bpm", "Tempo", "120-130"],
   ["key", "Key", "8A, Am", true],
-  ["loudness", "Loudness", "-16..-9"],
-  ["scale", "Scale", "energy=60-100", true],
+  ["energy", "Energy", "60-100"],
   ["tag", "Sounds", "guitar", true],
-  ["not_tag", "Does not sound", "voice", true],
-  ["min_duration", "At least", "2:00"],
-  ["max_duration", "At most", "10:00"],
+  ["duration", "Length", "2:00-10:00"],
   ["folder", "Folder", "/music/new", true],
   ["licence", "Licence", "cc-by", true],
 ];
@@ -37,7 +32,6 @@ const SCALES = [
   "beautiful",
 ];
 export const labelOf = (scale) => scale[0].toUpperCase() + scale.slice(1).replaceAll("-", " ");
-const LENGTHS = new Set(["min_duration", "max_duration"]);
 /** Orders of a list. */
 const ORDERS = [
   ["artist", "Artist"],
@@ -63,20 +57,17 @@ let state = {
 
 /** The filters as fields of a query. */
 export function wanted() {
-  const seconds = (text) => text.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
   return Object.fromEntries(
     FIELDS.filter(([name]) => state.filters[name]).map(([name, , , several]) => {
       const text = state.filters[name];
       return [
         name,
-        LENGTHS.has(name)
-          ? seconds(text)
-          : several
-            ? text
-                .split(",")
-                .map((part) => part.trim())
-                .filter(Boolean)
-            : text,
+        several
+          ? text
+              .split(",")
+              .map((part) => part.trim())
+              .filter(Boolean)
+          : text,
       ];
     }),
   );
