@@ -140,8 +140,8 @@ def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
             ["similar", "chaos god", "--genre", "!Metal", "--exact"],
         ),
         (
-            library.query("find", query="guitar no singing", limit=3, max_per_artist=1),
-            ["find", "guitar no singing", "--limit", "3", "--max-per-artist", "1"],
+            library.query("find", query="guitar no singing", limit=3),
+            ["find", "guitar no singing", "--limit", "3"],
         ),
         (library.query("genres"), ["genres"]),
         (library.clusters(), ["clusters"]),

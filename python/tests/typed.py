@@ -20,7 +20,7 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     embedder.embed([b"bytes", Path("song.flac"), (samples, 48000)])[0]["vector"]
     embedder.embed(audio())[0]["windows"]
     library.similar(["nina simone", 7, Path("a.flac"), samples[0]], None, genre="Jazz", year=1965)
-    library.find("calm", bpm=90, length=3600)
+    library.find("calm", bpm=90, limit=5)
     library.playlist(["a", 7], length=3600, variety=0.5)
     library.path_between("a", 7, via=["b", Path("c")], steps=9)
     library.query("similar", 7, unlike=8, limit=20, embedder=embedder)

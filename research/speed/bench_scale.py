@@ -62,7 +62,7 @@ VERBS = {
     "similar --year": ["similar", "id:77", "--year", "1990-1999"],
     "classify, first": ["classify", "id:77"],
     "classify, again": ["classify", "id:77"],
-    "playlist": ["playlist", "--seed", "id:77", "--limit", "30"],
+    "playlist": ["playlist", "id:77", "--limit", "30"],
     "path": ["path", "id:77", "id:7777"],
     "genres, first": ["genres"],
     "genres, again": ["genres"],

@@ -86,7 +86,13 @@ pub fn main() -> ExitCode {
         }
     }));
     voisin_kernels::buffer::explain_cut_files();
-    let parsed = args::command()
+    let mut words = std::env::args_os().skip(1);
+    let command = match (words.next(), words.next()) {
+        (None, _) => args::first_screen(),
+        (Some(word), None) if word == "-h" => args::first_screen(),
+        _ => args::command(),
+    };
+    let parsed = command
         .try_get_matches()
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {

@@ -25,7 +25,7 @@ impl Source {
         };
         let remote = database::open(address, context.has_library_option())?;
         let mut source = Self::Database(Box::new(remote));
-        context.quiet_index_news(source.engine());
+        context.report_index(source.engine(), false);
         // The copy of a database has its model, so --model is checked against it as with a folder.
         context.check_options(source.engine().library())?;
         Ok(source)

@@ -64,7 +64,7 @@ impl Sandbox {
         let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
         let mut all = BTreeMap::new();
         for track in library.tracks().expect("tracks") {
-            let record = library.transfer().record(track.id).expect("readable");
+            let record = library.record(track.id).expect("readable");
             let record = record.expect("a vector");
             let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
             let content = track.audio.content.to_string();

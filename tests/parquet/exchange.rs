@@ -229,7 +229,7 @@ fn hostile_files_are_reported_and_the_others_imported() {
         );
     }
     // Options of other formats are refused.
-    for extra in [["--hop", "0.5"], ["--no-center", "--quiet"]] {
+    for extra in [["--hop", "0.5"]] {
         assert_eq!(code(&sandbox.run(arguments.iter().chain(&extra))), 2);
     }
     let npz = [

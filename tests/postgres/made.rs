@@ -48,7 +48,7 @@ pub(super) fn synthetic(dir: &Path, n: usize, seed: u64) -> Library {
         records.push((None, record));
     }
     for some in records.chunks(1000) {
-        library.transfer_mut().transfer_mut().take_in(some).unwrap();
+        library.take_in(some).unwrap();
     }
     library
 }

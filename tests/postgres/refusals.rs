@@ -44,7 +44,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
             .vector
             .iter_mut()
             .for_each(|value| *value /= (dimension as f32).sqrt());
-        library.transfer_mut().take_in(&[(None, record)]).unwrap();
+        library.take_in(&[(None, record)]).unwrap();
         stranger
     };
     server.psql("create schema other");

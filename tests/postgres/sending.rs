@@ -94,7 +94,6 @@ fn push_sends_changed_tracks_alone() {
     };
     let eleventh = library.track(TrackId(11)).unwrap();
     library
-        .files_mut()
         .attach_file(TrackId(11), &eleventh.files[0].record, &tags)
         .unwrap();
     let mut vector = vec![0.0; DIMENSION];
@@ -102,7 +101,7 @@ fn push_sends_changed_tracks_alone() {
     library.replace_vector(TrackId(12), &vector, &[]).unwrap();
     library.remove_tracks(&[TrackId(13)]).unwrap();
     let record = track(100_000, vector.clone());
-    library.transfer_mut().take_in(&[(None, record)]).unwrap();
+    library.take_in(&[(None, record)]).unwrap();
     drop(library);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [1, 3, 496, 1]);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
@@ -136,7 +135,6 @@ fn pull_returns_every_record_as_it_was_pushed() {
     odd.facts.files[0].tags.title = Some("\"bpm\":\"3\" \\u0000".into());
     Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
         .unwrap()
-        .transfer_mut()
         .take_in(&[(None, odd)])
         .unwrap();
     push(&sandbox, &server, &[]);

@@ -365,14 +365,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
             .collect()
     };
     // Named seeds come first, and each has its share of the list.
-    let both = list(&[
-        "--seed",
-        "mutilated mime",
-        "--seed",
-        "nebula",
-        "--tracks",
-        "10",
-    ]);
+    let both = list(&["mutilated mime", "nebula", "--limit", "10"]);
     assert_eq!(
         (both.len(), both[0].as_str(), both[1].as_str()),
         (10, "muldjord-mutilated-mime.mp3", "maxstack-nebula.ogg")
@@ -391,9 +384,8 @@ fn playlists_start_from_all_kinds_of_seeds() {
     .unwrap();
     let output = sandbox.run([
         "playlist",
-        "--seed",
         wish.to_str().unwrap(),
-        "--tracks",
+        "--limit",
         "5",
         "--format",
         "paths",
@@ -426,23 +418,14 @@ fn playlists_start_from_all_kinds_of_seeds() {
 
     // The same recording once.
     let twice = list(&[
-        "--seed",
         "chaos god",
-        "--seed",
         "armygeddon",
-        "--tracks",
+        "--limit",
         "8",
         "--keep-duplicates",
     ]);
     assert!(twice.contains(&"soft.wav".to_owned()), "{twice:?}");
-    let once = list(&[
-        "--seed",
-        "chaos god",
-        "--seed",
-        "armygeddon",
-        "--tracks",
-        "8",
-    ]);
+    let once = list(&["chaos god", "armygeddon", "--limit", "8"]);
     assert!(
         once.contains(&"muldjord-chaos-god.mp3".to_owned())
             && !once.contains(&"soft.wav".to_owned()),
@@ -450,14 +433,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
     );
 
     // Caps, lengths, shuffling.
-    let capped = list(&[
-        "--genre",
-        "metal",
-        "--tracks",
-        "12",
-        "--max-per-artist",
-        "1",
-    ]);
+    let capped = list(&["--genre", "metal", "--limit", "12", "--max-per-artist", "1"]);
     assert!(
         capped
             .iter()
@@ -475,7 +451,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
         list(&[
             "--genre",
             "techno",
-            "--tracks",
+            "--limit",
             "8",
             "--shuffle",
             "--random-seed",
@@ -484,19 +460,18 @@ fn playlists_start_from_all_kinds_of_seeds() {
     };
     assert_eq!(shuffled("1"), shuffled("1"));
     assert_ne!(shuffled("1"), shuffled("2"));
-    let plain = list(&["--seed", "chaos god", "--tracks", "6"]);
+    let plain = list(&["chaos god", "--limit", "6"]);
     assert_ne!(
-        list(&["--seed", "chaos god", "--tracks", "6", "--diversity", "0.9"]),
+        list(&["chaos god", "--limit", "6", "--diversity", "0.9"]),
         plain
     );
     let ids = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
     let of_cluster = &ids.iter().find(|row| row["cluster"] != "0").unwrap()["cluster"];
-    assert_eq!(list(&["--cluster", of_cluster, "--tracks", "3"]).len(), 3);
+    assert_eq!(list(&["--cluster", of_cluster, "--limit", "3"]).len(), 3);
 
     // Formats.
     let relative = fine(sandbox.run([
         "playlist",
-        "--seed",
         "nebula",
         "--relative-to",
         music.to_str().unwrap(),
@@ -513,7 +488,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
     let nobody = sandbox.run(["playlist", "--cluster", "99"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody.stderr).contains("no cluster 99"));
-    assert!(wrong(&["--seed", "nebula", "--diversity", "3"]).contains("expected 0 to 1"));
+    assert!(wrong(&["nebula", "--diversity", "3"]).contains("expected 0 to 1"));
 }
 
 #[test]

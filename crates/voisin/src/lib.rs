@@ -79,6 +79,7 @@
 //! that are not here may change with any version.
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
 // Shared by all crates.
 pub use voisin_base::track::{ContentId, TrackId};

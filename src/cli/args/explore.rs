@@ -9,7 +9,6 @@ use super::{ListOutput, TableFormat};
 use voisin_questions::Filters;
 use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
 use voisin_questions::playlist::Playlist;
-use voisin_questions::seed::NamedSeed;
 use voisin_questions::values::Limit;
 
 /// Find groups of tracks that sound alike
@@ -60,14 +59,11 @@ pub(crate) struct PathArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
+    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30  --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
 )]
 pub(crate) struct PlaylistArgs {
     #[command(flatten)]
     pub(crate) question: Playlist,
-    /// The same as TRACK, as an option
-    #[arg(long, value_name = "TRACK")]
-    pub(crate) seed: Vec<NamedSeed>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

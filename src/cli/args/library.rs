@@ -14,11 +14,7 @@ use voisin_questions::spans::{Seconds, length};
 /// names another, and is kept; a library that holds other tracks is refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin demo")]
-pub(crate) struct DemoArgs {
-    /// The demo music [default: data/demo, found from here or from where voisin was built]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) data: Option<PathBuf>,
-}
+pub(crate) struct DemoArgs {}
 
 /// Add music to the library, or bring it up to date
 ///
@@ -119,7 +115,7 @@ impl std::str::FromStr for WindowCount {
 ///
 /// One file for each: with --format npz `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the
 /// openl3 tool does; with npy the embedding alone; with csv a row for each window. Windows are --hop apart, the first
-/// one centred on the start unless --no-center. Folders are mirrored, and existing files are not overwritten.
+/// one centred on the start. Folders are mirrored, and existing files are not overwritten.
 ///
 /// --format parquet (in builds with that feature) writes the data that `add` would store into Parquet files, for other
 /// engines and other libraries: see docs/parquet.md.
@@ -137,9 +133,6 @@ pub(crate) struct EmbedArgs {
     /// Only this share of the files: four machines that see the same folders take 0/4 to 3/4
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Start the first window at the first sample instead of centring it there
-    #[arg(long)]
-    pub(crate) no_center: bool,
     /// Folder to write into
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,

@@ -108,9 +108,6 @@ pub(crate) struct ListOutputArgs {
     /// With --format paths: end each path with NUL instead of a newline
     #[arg(long = "null", short = '0')]
     pub(crate) null: bool,
-    /// In playlists: the list's name, for players
-    #[arg(long = "name", value_name = "TEXT")]
-    pub(crate) title: Option<String>,
     /// Write the results to this file, without --format in that of its ending: .m3u8, .csv or .json
     #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) target: Option<PathBuf>,
@@ -157,7 +154,6 @@ impl ListOutput {
             format,
             relative_to: None,
             null: false,
-            title: None,
             target: None,
         })
     }
@@ -176,11 +172,6 @@ impl ListOutput {
             };
             anyhow::bail!(
                 "--output: expected a file that ends in .m3u8, .csv or .json, or a --format other than table, found {found}"
-            );
-        }
-        if is_shown && self.title.is_some() {
-            anyhow::bail!(
-                "--name is for playlists, expected with it --format m3u8, found --format {format}"
             );
         }
         if let Some(file) = &self.target {

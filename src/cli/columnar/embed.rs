@@ -18,9 +18,9 @@ const PER_FILE: usize = 500;
 
 pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
     // Clap cannot exclude these, as that depends on the value of --format.
-    if args.hop.is_some() || args.no_center {
+    if args.hop.is_some() {
         bail!(
-            "--hop and --no-center are for npz, npy and csv; --windows sets the number of windows of each track in a Parquet file"
+            "--hop is for npz, npy and csv; --windows sets the number of windows of each track in a Parquet file"
         );
     }
     // A shard may be empty by chance, which is no error.

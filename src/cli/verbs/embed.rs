@@ -104,9 +104,9 @@ fn embed(
     let rate = f64::from(embedder.sample_rate());
     // In whole samples, also for the timestamps below: rounding errors would otherwise add up.
     let hop = (hop * rate).round().max(1.0) as usize;
-    let center = !args.no_center;
-    let embedding = embedder.embed(file, &info, WindowPlan::Reference { hop, center }, None)?;
-    // As openl3: from the middle of the first window if that is centred, else from its start.
+    let plan = WindowPlan::Reference { hop };
+    let embedding = embedder.embed(file, &info, plan, None)?;
+    // As openl3: from the middle of the first window.
     let timestamps: Array1<f64> = (0..embedding.windows.nrows())
         .map(|i| i as f64 * hop as f64 / rate)
         .collect();

@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     warn_of_lost_labels(context, engine);
     if page.tracks.is_empty() {
         // Words without a match are most often misspelt.
-        let alike = engine.library().lookup().spelt_alike(&query.words, 3)?;
+        let alike = engine.library().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;
         let alike: Vec<String> = alike
             .iter()

@@ -223,26 +223,6 @@ fn add_names_the_model_where_it_begins_a_library() {
     );
 }
 
-#[test]
-fn a_list_is_read_from_standard_input() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    let mut child = sandbox
-        .command(["add", "-", "--format", "json"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let list = format!(
-        "{}\n{}\n",
-        music.join("metal").display(),
-        music.join("ambient/maxstack-nebula.ogg").display()
-    );
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), list.as_bytes()).unwrap();
-    assert_eq!(json(child.wait_with_output().unwrap())["added"], 4);
-}
-
 /// Twenty kills at twenty moments, then one more run: exactly the vectors of an uninterrupted run.
 #[test]
 #[cfg(unix)]

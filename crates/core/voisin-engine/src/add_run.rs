@@ -64,7 +64,7 @@ pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>,
     let mut pending = Vec::new();
     for file in &found.files {
         let is_pending = !matches!(
-            library.files().file_state(file)?,
+            library.file_state(file)?,
             FileState::Unchanged(_) | FileState::FailedBefore { .. }
         );
         if is_pending {
@@ -118,10 +118,7 @@ impl AddRun<'_> {
                 // Ordered behind the other files of their tracks, because a track is shown by its
                 // first file. Unreachable files are moved, too, but never removed.
                 let missing = [&report.gone.files[..], &report.gone.out_of_reach].concat();
-                engine
-                    .library_mut()
-                    .files_mut()
-                    .put_missing_last(&missing)?;
+                engine.library_mut().put_missing_last(&missing)?;
             }
             if self.remove_missing && !dry_run {
                 report.remove_missing(engine)?;
@@ -159,14 +156,14 @@ impl AddRun<'_> {
             return Ok(left_over);
         }
         let mut times: HashMap<PathBuf, usize> = HashMap::new();
-        for path in library.files().leftovers().interrupted {
+        for path in library.leftovers().interrupted {
             *times.entry(path).or_default() += 1;
         }
         if !times.is_empty() {
             on_event(AddEvent::CutOff { files: times.len() });
         }
         if self.options.force || self.options.retry {
-            let failures = library.files().failures()?.into_iter();
+            let failures = library.failures()?.into_iter();
             let deadly = failures.filter(|failure| failure.reason.starts_with(REASON));
             left_over.once.extend(deadly.map(|failure| failure.path));
         }
@@ -182,7 +179,7 @@ impl AddRun<'_> {
                         path: &file.path,
                         reason: &reason,
                     });
-                    library.files_mut().record_failure(&Failure {
+                    library.record_failure(&Failure {
                         path: file.path.clone(),
                         size: Some(file.size),
                         mtime_ns: Some(file.mtime_ns),
@@ -197,7 +194,7 @@ impl AddRun<'_> {
         }
         // Otherwise the journals are needed until the files of `once` are read.
         if left_over.once.is_empty() {
-            library.files().forget_interrupted();
+            library.forget_interrupted();
         }
         Ok(left_over)
     }
@@ -243,10 +240,7 @@ impl AddRun<'_> {
 impl AddReport {
     /// Removes missing files from the library.
     fn remove_missing(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
-        let removed = engine
-            .library_mut()
-            .files_mut()
-            .remove_missing(&self.gone.files)?;
+        let removed = engine.library_mut().remove_missing(&self.gone.files)?;
         self.summary.removed += removed.tracks;
         Ok(())
     }

@@ -182,7 +182,7 @@ impl Engine {
     ///
     /// - `ids`: of the tracks, in their order
     fn add_measured(&self, ids: &[TrackId], meta: &mut [TrackMeta]) -> Result<(), EngineError> {
-        let known = self.library.derived().descriptors(ids)?;
+        let known = self.library.descriptors(ids)?;
         let energy = "energy".parse::<ScaleName>().ok();
         for (id, meta) in ids.iter().zip(meta) {
             let measured = known.get(id);
@@ -300,7 +300,7 @@ impl Engine {
     ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
         let ids = self.index()?.ids();
         // The index is current when it is opened, so another generation means a later commit.
-        if self.library.changes().generation()? != self.stamp.generation {
+        if self.library.generation()? != self.stamp.generation {
             return Ok(None);
         }
         let Some(graph) = self.graph_of_index(k, to)? else {
@@ -312,7 +312,7 @@ impl Engine {
         }
         let _snapshot = self.library.snapshot()?;
         // Checked again inside the snapshot: others may have committed while the graph was built.
-        if self.library.changes().generation()? != self.stamp.generation {
+        if self.library.generation()? != self.stamp.generation {
             return Ok(None);
         }
         let mut collection = self.without_vectors(ids, self.space.clone())?;

@@ -31,13 +31,11 @@ pub enum WindowPlan {
         /// End of the part.
         to: u32,
     },
-    /// Windows every `hop` samples at the model's rate, as in the openl3 package; `center` puts the middle of the first
-    /// window on the first sample.
+    /// Windows every `hop` samples at the model's rate, as in the openl3 package: the middle of the first window is on the
+    /// first sample.
     Reference {
         /// Samples from one start to the next.
         hop: usize,
-        /// Half a window of zeros before the start.
-        center: bool,
     },
 }
 
@@ -69,7 +67,7 @@ impl WindowPlan {
                 let sample = |ms: u32| u64::from(ms) * u64::from(rate) / 1000;
                 windows::part(samples, length, rate, sample(from), sample(to))
             }
-            Self::Reference { hop, center } => windows::reference(samples, length, hop, center),
+            Self::Reference { hop } => windows::reference(samples, length, hop, true),
         }
     }
 }

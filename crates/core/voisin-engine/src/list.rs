@@ -93,7 +93,7 @@ impl Engine {
         self.label(&mut tracks)?;
         Ok(TrackPage {
             tracks,
-            descriptors: self.library().derived().descriptors(ids)?,
+            descriptors: self.library().descriptors(ids)?,
             total: 0,
             next: None,
         })
@@ -119,7 +119,7 @@ impl Engine {
             }
         };
         let has_words = !query.words.trim().is_empty();
-        let with_words = has_words.then(|| self.library().lookup().tracks_with_words(&query.words));
+        let with_words = has_words.then(|| self.library().tracks_with_words(&query.words));
         let with_words = with_words.transpose()?;
         let fits = |id: &&TrackId| {
             [matching, with_words.as_ref()]

@@ -152,10 +152,10 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
             return Ok(0);
         };
         let wanted: Vec<ScaleName> = names.iter().flatten().copied().collect();
-        let lacking = self.library().scales().tracks_lacking(&wanted, energy)?;
+        let lacking = self.library().tracks_lacking(&wanted, energy)?;
         let mut stored = 0;
         for batch in lacking.chunks(BATCH) {
-            let known = self.library().derived().descriptors(batch)?;
+            let known = self.library().descriptors(batch)?;
             let tracks = self.library().tracks_by_id(batch)?;
             let contents: BTreeMap<TrackId, ContentId> = tracks
                 .iter()
@@ -184,7 +184,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
             for (name, values) in names.iter().zip(&values) {
                 if let Some(name) = name {
                     // Not through `library_mut`: no vector changes, and the index stays as it is.
-                    stored += self.library.scales_mut().set_scale(*name, values)?;
+                    stored += self.library.set_scale(*name, values)?;
                 }
             }
         }

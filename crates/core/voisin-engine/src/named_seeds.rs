@@ -121,7 +121,7 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         let mut seeds = Vec::new();
         let mut lookup = PathLookup::new(engine.library());
         for file in &scanned.files {
-            match engine.library().files().find_by_path(&file.path)? {
+            match engine.library().find_by_path(&file.path)? {
                 Some(track) => seeds.push(engine.seed_of_file(track, &file.path)?),
                 None => missing += 1,
             }
@@ -192,7 +192,7 @@ impl Engine {
         for name in names {
             let is_words = matches!(SeedName::parse(name), SeedName::PathOrWords(_));
             let path = Path::new(name);
-            if !is_words || path.exists() || self.library.files().find_by_path(path)?.is_some() {
+            if !is_words || path.exists() || self.library.find_by_path(path)?.is_some() {
                 return Ok(None);
             }
         }
@@ -200,7 +200,7 @@ impl Engine {
         let Some(words) = joined.to_str() else {
             return Ok(None);
         };
-        let found = self.library.lookup().resolve_words(words, 1)?;
+        let found = self.library.resolve_words(words, 1)?;
         let is_one = matches!(found, Resolution::One(_)) || self.kind_named(words)?.is_some();
         Ok(is_one.then_some(joined))
     }
@@ -220,7 +220,7 @@ impl Engine {
     /// Whether words are the whole name of an artist, else of an album; with the prefix of such names.
     fn kind_named(&self, words: &str) -> Result<Option<(&'static str, NameOf)>, EngineError> {
         for (prefix, kind) in NAME_PREFIXES {
-            let names = self.library.lookup().names(kind)?;
+            let names = self.library.names(kind)?;
             if names.iter().any(|name| fold(name) == fold(words)) {
                 return Ok(Some((prefix, kind)));
             }
@@ -231,8 +231,8 @@ impl Engine {
 
 fn tracks_named(library: &Library, kind: NameOf, name: &str) -> Result<Vec<TrackId>, LibraryError> {
     let mut tracks = Vec::new();
-    for name in library.lookup().resolve_names(kind, name)? {
-        tracks.extend(library.lookup().tracks_named(kind, &name)?);
+    for name in library.resolve_names(kind, name)? {
+        tracks.extend(library.tracks_named(kind, &name)?);
     }
     // Spellings of one name share tracks; each seed counts once in the mean.
     tracks.sort_unstable();

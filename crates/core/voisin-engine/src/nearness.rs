@@ -224,12 +224,7 @@ impl Engine {
         self.space()?;
         // A fixed mean comes from a larger collection: relative to it, this library's tracks would
         // seem closer to each other than they are.
-        if self
-            .library
-            .derived()
-            .mean()?
-            .is_some_and(|mean| mean.is_fixed)
-        {
+        if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
             return Ok(None);
         }
         let allowed = self.matching(&options.filter)?;
@@ -308,7 +303,6 @@ impl Engine {
         };
         let kept = self
             .library
-            .settings()
             .setting(&name)?
             .and_then(|text| serde_json::from_str(&text).ok());
         if let Some(kept) = kept.filter(is_current) {
@@ -318,10 +312,7 @@ impl Engine {
         if self.library.mode() != OpenMode::ReadOnly {
             // If it cannot be stored, it is measured again next time.
             let text = serde_json::to_string(&measured).unwrap_or_default();
-            self.library
-                .settings_mut()
-                .set_setting(&name, Some(&text))
-                .ok();
+            self.library.set_setting(&name, Some(&text)).ok();
         }
         Ok(measured)
     }
@@ -760,7 +751,7 @@ mod tests {
             generation: 0,
             is_fixed: true,
         };
-        part.library_mut().derived_mut().set_mean(&fixed).unwrap();
+        part.library_mut().set_mean(&fixed).unwrap();
         assert!(
             part.standing(&seed, &SimilarOptions::default())
                 .unwrap()
@@ -789,7 +780,7 @@ mod tests {
         let mut engine = engine(dir.path(), 60);
         engine.maintain_index().unwrap();
         let name = format!("nearness.{}", engine.model().unwrap().fingerprint);
-        let kept = |engine: &Engine| engine.library().settings().setting(&name).unwrap().unwrap();
+        let kept = |engine: &Engine| engine.library().setting(&name).unwrap().unwrap();
         let first = kept(&engine);
         let mut rng = Random::new(6);
         let mut put = |engine: &mut Engine, range: std::ops::Range<u64>| {
@@ -806,11 +797,7 @@ mod tests {
         put(&mut engine, 205..210);
         assert_ne!(kept(&engine), first);
         // An unreadable value is measured again.
-        engine
-            .library_mut()
-            .settings_mut()
-            .set_setting(&name, Some("{}"))
-            .unwrap();
+        engine.library_mut().set_setting(&name, Some("{}")).unwrap();
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
         assert!(
             engine

@@ -70,7 +70,7 @@ impl<F: Fn(CompareEvent) + Sync> AudioComparer<F> {
     /// - `library`: stores the results, unless it is read-only
     pub fn new(library: &Library, on_event: F) -> Result<Self, LibraryError> {
         // Results of other versions of the method are not read.
-        let known = library.derived().duplicate_verdicts(VERSION)?;
+        let known = library.duplicate_verdicts(VERSION)?;
         let writes = library.mode() != OpenMode::ReadOnly;
         let store = writes.then(|| Library::open(library.dir(), OpenMode::ReadWrite).ok());
         Ok(Self {
@@ -100,9 +100,7 @@ impl<F: Fn(CompareEvent) + Sync> AudioComparer<F> {
         if let Some(store) = &self.store {
             // It is a cache: if it cannot be written, the pair is compared again next time.
             let mut library = store.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = library
-                .derived_mut()
-                .remember_duplicate(a.id, b.id, VERSION, same);
+            let _ = library.remember_duplicate(a.id, b.id, VERSION, same);
         }
         Some(same)
     }

@@ -150,7 +150,7 @@ impl Engine {
     ///
     /// - `reads`: whether its model reads sentences
     pub(super) fn windows_for(&self, reads: bool) -> Result<WindowPlan, EngineError> {
-        let setting = self.library.settings().setting(WINDOWS_SETTING)?;
+        let setting = self.library.setting(WINDOWS_SETTING)?;
         Ok(match setting.as_deref() {
             Some("all") => WindowPlan::All,
             Some(number) => number
@@ -168,10 +168,7 @@ impl Engine {
                 "all".to_owned()
             }
         };
-        Ok(self
-            .library
-            .settings_mut()
-            .set_setting(WINDOWS_SETTING, Some(&text))?)
+        Ok(self.library.set_setting(WINDOWS_SETTING, Some(&text))?)
     }
 }
 

@@ -144,7 +144,7 @@ impl Engine {
     {
         let path = Path::new(text);
         // In order of cost: a look-up, a number, reading the file, and last the search for words.
-        if let Some(track) = self.library.files().find_by_path(path)? {
+        if let Some(track) = self.library.find_by_path(path)? {
             return self.seed_of_file(track, path);
         }
         if let Some(track) = text.to_str().and_then(track_number) {
@@ -156,7 +156,7 @@ impl Engine {
         if path.exists() {
             let info = voisin_audio::probe(path)?;
             // A copy of a file in the library needs no network.
-            if let Some(track) = self.library.files().find_by_content(&info.content)? {
+            if let Some(track) = self.library.find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }
             let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
@@ -175,7 +175,7 @@ impl Engine {
                 ),
             });
         }
-        let found = self.library.lookup().resolve(text, MOST_CANDIDATES)?;
+        let found = self.library.resolve(text, MOST_CANDIDATES)?;
         self.seed_found(&text.to_string_lossy(), found, true)
     }
 
@@ -183,10 +183,7 @@ impl Engine {
     ///
     /// - `has_path`: whether errors show paths, for users of this disk
     pub fn seed_of_words(&self, words: &str, has_path: bool) -> Result<Seed, EngineError> {
-        let found = self
-            .library
-            .lookup()
-            .resolve_words(words, MOST_CANDIDATES)?;
+        let found = self.library.resolve_words(words, MOST_CANDIDATES)?;
         self.seed_found(words, found, has_path)
     }
 
@@ -196,7 +193,7 @@ impl Engine {
         found: Resolution,
         has_path: bool,
     ) -> Result<Seed, EngineError> {
-        let lookup = self.library.lookup();
+        let lookup = &self.library;
         let lines = |tracks: &[Track]| -> Vec<String> {
             tracks
                 .iter()
@@ -225,7 +222,7 @@ impl Engine {
     /// The main artist of all tracks that match some words, if there is exactly one.
     fn artist_of_all(&self, words: &str) -> Result<Option<String>, EngineError> {
         let mut artist: Option<String> = None;
-        for id in self.library.lookup().search_words(words, usize::MAX)? {
+        for id in self.library.search_words(words, usize::MAX)? {
             let track = self.library.track(id)?;
             let names = track.artists();
             let Some(leading) = names.first() else {
@@ -243,7 +240,7 @@ impl Engine {
     /// The keys that mix with those of the seeds; empty if no key of a seed is known.
     pub fn compatible_keys(&self, seeds: &[Seed]) -> Result<Vec<MusicalKey>, EngineError> {
         let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
-        let known = self.library().derived().descriptors(&tracks)?;
+        let known = self.library().descriptors(&tracks)?;
         let keys = known.values().filter_map(|known| known.key);
         Ok(keys.flat_map(MusicalKey::compatible).collect())
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2};
 
-use super::artist_limit::ArtistLimit;
 use super::error::HOW_TO_READ;
 use super::parts::EngineWords;
 use super::search::AnsweredTracks;
@@ -200,7 +199,6 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         phrase: &str,
         filter: &TrackFilter,
         limit: usize,
-        max_per_artist: Option<usize>,
     ) -> Result<PhraseAnswer, EngineError> {
         let (tags, read, sentences) = tags.understand(phrase)?;
         if read.terms.is_empty() {
@@ -239,9 +237,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
             let vector = self.library().vector(id).ok().flatten();
             answered.is_new(id, vector.map(|vector| space.centre(&vector)))
         });
-        let rows =
-            ArtistLimit::new(self.library(), max_per_artist)
-                .first(new_rows, limit, |&row| tags.ids[row])?;
+        let rows: Vec<usize> = new_rows.take(limit).collect();
         let ids: Vec<TrackId> = rows.iter().map(|&row| tags.ids[row]).collect();
         let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
         let tracks = tracks.map(|(track, row)| FittingTrack {
@@ -313,7 +309,7 @@ impl Engine {
         names: &[String],
         among: Option<&[TrackId]>,
     ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
-        let mut logits = self.library().derived().logits(among)?;
+        let mut logits = self.library().logits(among)?;
         // Another program may have stored others.
         logits.retain(|(_, values)| values.len() == names.len());
         Ok(logits)
@@ -322,7 +318,7 @@ impl Engine {
     /// Columns for tempo (in octaves), loudness and scales, by name. A track without a value gets the mean; a column without
     /// any value is left out.
     fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(String, Array1<f32>)>, EngineError> {
-        let known = self.library().derived().descriptors(ids)?;
+        let known = self.library().descriptors(ids)?;
         let tempo = |descriptors: &Descriptors| {
             descriptors
                 .tempo

@@ -1,16 +1,14 @@
 //! Measurements of the sound itself: tempo, key, loudness, scales.
 
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
 
 use rusqlite::{Row, Transaction, params};
 
-use super::parts::DerivedTable;
 use super::{Descriptors, Library, Result, Scales, scales};
 use voisin_base::musical_key::MusicalKey;
 use voisin_base::track::TrackId;
 
-impl<L: Deref<Target = Library>> DerivedTable<L> {
+impl Library {
     /// The descriptors of these tracks, with all their values of scales. Tracks that were never measured and have no
     /// value are left out.
     pub fn descriptors(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Descriptors>> {
@@ -18,14 +16,14 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
         let sql = "SELECT track, version, tempo, key, loudness, loudness_is_exact, is_steady FROM descriptors
             WHERE track IN (SELECT value FROM json_each(?1))";
         let mut found: HashMap<TrackId, Descriptors> = self.query_all(sql, [list], descriptors)?;
-        for (track, scales) in self.scales().values(ids)? {
+        for (track, scales) in self.scale_values(ids)? {
             found.entry(track).or_default().scales = scales;
         }
         Ok(found)
     }
 }
 
-impl<L: DerefMut<Target = Library>> DerivedTable<L> {
+impl Library {
     /// Stores the measurements of a track, replacing earlier ones.
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
         self.write(|tx| Ok(put(tx, track, measured)?))

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use super::parts::Lookup;
 use super::{
     Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path,
 };
@@ -32,7 +30,7 @@ fn parts(kind: NameOf, text: &str) -> Vec<&str> {
     }
 }
 
-impl<L: Deref<Target = Library>> Lookup<L> {
+impl Library {
     /// The names in tags that a text matches: the one equal to it, else all that contain it; of an
     /// artist, also the texts that name others too (`Alpha feat. Beta`). No match is an error with
     /// suggestions.
@@ -127,7 +125,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 return Ok(Resolution::One(id));
             }
         }
-        if let Some(track) = self.files().find_by_path(Path::new(text))? {
+        if let Some(track) = self.find_by_path(Path::new(text))? {
             return Ok(Resolution::One(track));
         }
         match text.to_str() {
@@ -136,7 +134,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         }
     }
 
-    /// As [`resolve`](crate::Lookup::resolve), for words alone, without access to the disk.
+    /// As [`resolve`](Library::resolve), for words alone, without access to the disk.
     pub fn resolve_words(&self, text: &str, limit: usize) -> Result<Resolution> {
         let ranked = self.rank(text)?;
         match ranked.as_slice() {
@@ -349,7 +347,7 @@ mod tests {
             new.audio.seconds = seconds;
             library.insert_track(&new).unwrap();
         }
-        let resolved = |words: &str| library.lookup().resolve_words(words, 10).unwrap();
+        let resolved = |words: &str| library.resolve_words(words, 10).unwrap();
         assert!(matches!(resolved("nebula"), Resolution::One(TrackId(1))));
         assert!(matches!(
             resolved("alpha nebula"),

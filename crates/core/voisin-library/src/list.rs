@@ -259,7 +259,6 @@ mod tests {
         second.file.path = "/m/other.ogg".into();
         second.tags.artist = Some("AAA".into());
         library
-            .files_mut()
             .attach_file(TrackId(3), &second.file, &second.tags)
             .unwrap();
         let mut compared = 0;

@@ -1,12 +1,9 @@
 //! What the model says of tracks besides their vectors.
 
-use std::ops::Deref;
-
-use super::parts::DerivedTable;
 use super::{Library, Result, read};
 use voisin_base::track::TrackId;
 
-impl<L: Deref<Target = Library>> DerivedTable<L> {
+impl Library {
     /// The logits of every track that has them, ascending by id.
     ///
     /// - `among`: limits the result to these tracks

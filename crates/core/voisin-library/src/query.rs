@@ -2,14 +2,12 @@
 //! columns.
 
 use std::collections::BTreeSet;
-use std::ops::Deref;
 use std::path::PathBuf;
 
 use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
 
 use super::licence::licence_fits;
-use super::parts::Lookup;
 use super::{
     Library, Result, ScaleBound, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path,
 };
@@ -309,7 +307,7 @@ impl FilterSql {
     }
 }
 
-impl<L: Deref<Target = Library>> Lookup<L> {
+impl Library {
     /// The distinct licences, as spelt in files.
     pub fn licences(&self) -> Result<Vec<String>> {
         let sql = "SELECT DISTINCT licence FROM tags WHERE licence IS NOT NULL";
@@ -353,7 +351,7 @@ impl Library {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let mut known = self.lookup().licences()?;
+        let mut known = self.licences()?;
         known.retain(|licence| wanted.iter().any(|wanted| licence_fits(licence, wanted)));
         Ok(known)
     }

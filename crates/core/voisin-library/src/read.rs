@@ -4,10 +4,8 @@ use ndarray::Array2;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Deref;
 use std::path::Path;
 
-use super::parts::{ChangeTable, FileTable, TagTable};
 use super::{
     AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile,
     Track, TrackTags, Vectors, mean, paths,
@@ -68,7 +66,7 @@ const TRACK_QUERY: &str = concat!(
       LEFT JOIN credits c ON c.file = f.id"
 );
 
-impl<L: Deref<Target = Library>> FileTable<L> {
+impl Library {
     /// The state of a file with this size and modification time. Compares for equality only, so
     /// that a clock that went backwards hides no change.
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
@@ -269,7 +267,7 @@ impl Library {
     /// All vectors in one array, ascending by id, with their generation.
     pub fn vectors(&self) -> Result<Vectors> {
         let _snapshot = self.snapshot()?;
-        let generation = self.changes().generation()?;
+        let generation = self.generation()?;
         let dimension = self.model()?.map_or(0, |model| model.dimension);
         let mut ids = Vec::new();
         let mut values = Vec::new();
@@ -322,7 +320,7 @@ impl Library {
     }
 }
 
-impl<L: Deref<Target = Library>> TagTable<L> {
+impl Library {
     /// The tags of the file under this stored path; empty if it has none.
     pub fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
         let found = tags_of_path(&self.connection, paths::to_bytes(path)?);
@@ -347,7 +345,7 @@ pub(super) fn tags_of_path(
         .optional()
 }
 
-impl<L: Deref<Target = Library>> ChangeTable<L> {
+impl Library {
     /// The changes since `generation`; `None` if the log does not reach back so far, or
     /// `generation` lies ahead of the library (as after restoring a backup): an index must be
     /// rebuilt then.

@@ -1,13 +1,11 @@
 //! Recordings with everything stored about them, for transfer from one library to another.
 
 use std::collections::HashSet;
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::parts::TransferTable;
 use super::{
     AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
     WorkError, descriptors, paths, read, scales, store,
@@ -119,7 +117,7 @@ pub(super) mod path_form {
     }
 }
 
-impl<L: Deref<Target = Library>> TransferTable<L> {
+impl Library {
     /// The id of this library, which identifies it to others; a copy has the same.
     pub fn identity(&self) -> Result<String> {
         self.sql(
@@ -131,7 +129,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
     /// All data of a track but its vector.
     pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
         let track = self.track(id)?;
-        let descriptors = self.derived().descriptors(&[id])?.remove(&id);
+        let descriptors = self.descriptors(&[id])?.remove(&id);
         let label = self
             .connection
             .prepare_cached("SELECT genre FROM labels WHERE content = ?1")
@@ -155,7 +153,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
             let tags = if i == 0 {
                 tags.clone()
             } else {
-                self.tags().tags_of_file(&file.record.path)?
+                self.tags_of_file(&file.record.path)?
             };
             tagged.push(TaggedFile {
                 record: file.record,
@@ -186,7 +184,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
         let Some(vector) = self.vector(id)? else {
             return Ok(None);
         };
-        let logits = self.derived().logits(Some(&[id]))?.pop();
+        let logits = self.logits(Some(&[id]))?.pop();
         Ok(Some(TrackRecord {
             facts: self.facts(id)?,
             vector,
@@ -195,7 +193,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
     }
 }
 
-impl<L: DerefMut<Target = Library>> TransferTable<L> {
+impl Library {
     /// Imports recordings of another library: new ones as they are, with this id if one is given; of known ones only
     /// what is missing here. Existing data stays. Each call is one transaction.
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
@@ -440,8 +438,9 @@ impl<'a> Intake<'a> {
     }
 
     fn write(&mut self) -> Result<()> {
-        let mut table = self.library.transfer_mut();
-        self.taken += table.take_in_over(&self.waiting, self.replaced.as_mut())?;
+        self.taken += self
+            .library
+            .take_in_over(&self.waiting, self.replaced.as_mut())?;
         self.waiting.clear();
         self.bytes = 0;
         Ok(())
@@ -649,7 +648,7 @@ mod tests {
             record(7, 100.0, None),
         ];
         let records = records.map(|record| (None, record));
-        let taken = library.transfer_mut().take_in(&records).unwrap();
+        let taken = library.take_in(&records).unwrap();
         assert_eq!((taken.added, taken.refused), (2, 5));
         assert_eq!(
             taken.refusal.as_deref(),
@@ -657,7 +656,7 @@ mod tests {
                 "/m/2.ogg: its length in seconds is NaN, expected a number: analyse the file again with \"voisin add\""
             )
         );
-        assert_eq!(library.files().failures().unwrap().len(), 5);
+        assert_eq!(library.failures().unwrap().len(), 5);
     }
 
     #[test]
@@ -697,7 +696,7 @@ mod tests {
         assert_eq!(here(&library), (vec![0.8, 0.6], Some("d".into())));
         // Other imports keep the data here.
         let other = record(1, 100.0, None);
-        let taken = library.transfer_mut().take_in(&[(None, other)]).unwrap();
+        let taken = library.take_in(&[(None, other)]).unwrap();
         assert_eq!((taken.unchanged, here(&library).0), (1, vec![0.8, 0.6]));
     }
 }

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::parts::FileTable;
 use super::read::FILE_COLUMNS;
 use super::{
     AttachOutcome, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack,
@@ -21,12 +19,12 @@ impl Library {
     /// Adds a recording with its file, tags and vector.
     ///
     /// If the path had other audio before, it now belongs to the new track; the old track stays without a file
-    /// until [`FileTable::remove_orphans`](crate::FileTable::remove_orphans), as its file may be found elsewhere
+    /// until [`Library::remove_orphans`](Library::remove_orphans), as its file may be found elsewhere
     /// in the same run, e.g. if two files swap names. A failure of the path is deleted.
     ///
     /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that the
     /// library has already ([`LibraryError::DuplicateContent`], see
-    /// [`FileTable::attach_file`](crate::FileTable::attach_file)).
+    /// [`Library::attach_file`](Library::attach_file)).
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
         self.write(|tx| {
@@ -84,7 +82,7 @@ impl Library {
     }
 }
 
-impl<L: DerefMut<Target = Library>> FileTable<L> {
+impl Library {
     /// Attaches a file to a track with the same audio: it was moved, retagged or copied.
     ///
     /// If the track has a file that no longer exists on disk, the new path replaces it.
@@ -216,7 +214,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Removes the entries of files that are not on disk, and the tracks that have no other.
     ///
-    /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files); each is checked on the
+    /// `missing` comes from [`Library::missing_files`](Library::missing_files); each is checked on the
     /// disk again.
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
         // Checked again, since a disk may have been mounted after the list was made.
@@ -242,7 +240,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Orders files that are not on disk after others of the same tracks that are: a track is shown by its first file.
     ///
-    /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files).
+    /// `missing` comes from [`Library::missing_files`](Library::missing_files).
     pub fn put_missing_last(&mut self, missing: &[MissingFile]) -> Result<()> {
         let mut moved = Vec::new();
         for MissingFile { file, .. } in missing {
@@ -266,7 +264,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         let mut moved = Vec::new();
         for file in files {
             let path = &file.record.path;
-            let tags = self.tags().tags_of_file(path)?;
+            let tags = self.tags_of_file(path)?;
             moved.push((file, paths::to_bytes(path)?, tags));
         }
         if moved.is_empty() {
@@ -287,7 +285,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     }
 
     /// Removes tracks that have no file left, at the end of a run of [`Library::insert_track`] and
-    /// [`FileTable::attach_file`](crate::FileTable::attach_file). Returns how many.
+    /// [`Library::attach_file`](Library::attach_file). Returns how many.
     pub fn remove_orphans(&mut self) -> Result<u64> {
         // Usually there are none, so that no write lock is needed. Read-only mode falls through to
         // its error.
@@ -298,7 +296,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     }
 }
 
-impl<L: Deref<Target = Library>> FileTable<L> {
+impl Library {
     /// Files of the library, below `folder` if given, that are not on disk. A file that cannot be checked
     /// for another reason, such as missing permission, is not missing.
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
@@ -340,7 +338,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 }
 
-impl<L: Deref<Target = Library>> FileTable<L> {
+impl Library {
     /// Number of files of the library at a path or below it, whether on disk or not.
     pub fn files_below(&self, folder: &Path) -> Result<u64> {
         let (exact, from, to) = below(folder)?;

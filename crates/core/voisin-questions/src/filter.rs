@@ -209,7 +209,7 @@ impl Filters {
 
     /// The names in tags that the artists mean.
     fn artists_meant(&self, library: &Library) -> Result<Wanted<String>, LibraryError> {
-        let resolve = |name: &str| library.lookup().resolve_names(NameOf::Artist, name);
+        let resolve = |name: &str| library.resolve_names(NameOf::Artist, name);
         let is_name = |text: &str| {
             let found = resolve(text).unwrap_or_default();
             found.iter().any(|known| fold(known) == fold(text))
@@ -287,7 +287,7 @@ impl Filters {
         if self.licence.is_empty() {
             return Ok(());
         }
-        let known = library.lookup().licences()?;
+        let known = library.licences()?;
         for wanted in self.licences() {
             // A misspelt licence would silently exclude all tracks.
             if !known.iter().any(|text| licence_fits(text, wanted)) {
@@ -363,7 +363,7 @@ impl Filters {
 
     /// Refuses folders without a track.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
-        let lookup = engine.library().lookup();
+        let lookup = engine.library();
         self.folders()
             .iter()
             .try_for_each(|folder| lookup.resolve_folder(folder).map(|_| ()))

@@ -4,8 +4,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use super::spans::Playtime;
-use super::values::{Limit, ListOrder, limit_of};
+use super::values::{Limit, ListOrder};
 use super::{Filters, QuestionError};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
@@ -87,17 +86,6 @@ pub struct Find {
     #[arg(long, short, default_value_t = twenty(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "twenty")]
     pub limit: Limit,
-    /// Fill this much time, in seconds, instead of giving a count
-    #[arg(
-        long,
-        value_name = "TIME",
-        conflicts_with = "limit",
-        help = "Fill this much time instead of giving a count: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
-    )]
-    length: Option<Playtime>,
-    /// At most this many tracks of one artist; 0: no limit
-    #[arg(long, value_name = "N")]
-    max_per_artist: Option<u32>,
     /// Filters of tracks
     #[command(flatten)]
     #[serde(default)]
@@ -114,29 +102,9 @@ impl Find {
         tags: &PredictedTags,
     ) -> Result<PhraseAnswer, QuestionError> {
         let filter = self.filters.filter(engine, &[])?;
-        // The lengths, which decide how many fit, are known later.
-        let limit = if self.length.is_some() {
-            usize::MAX
-        } else {
-            self.limit.of(usize::MAX)
-        };
-        let most = limit_of(self.max_per_artist);
-        let mut found = engine
-            .words()
-            .find(tags, &self.query.join(" "), &filter, limit, most)?;
-        if let Some(Playtime(length)) = self.length {
-            let mut filled = 0.0;
-            let fits = found.tracks.iter().take_while(|one| {
-                // The track that crosses the length is included:
-                // a list is at least as long as its length.
-                let has_room = filled < length;
-                filled += one.track.audio.seconds;
-                has_room
-            });
-            let count = fits.count();
-            found.tracks.truncate(count);
-        }
-        Ok(found)
+        let limit = self.limit.of(usize::MAX);
+        let words = self.query.join(" ");
+        Ok(engine.words().find(tags, &words, &filter, limit)?)
     }
 }
 

@@ -63,13 +63,7 @@ pub struct Playlist {
     )]
     pub(crate) length: Option<Playtime>,
     /// Number of tracks [default: 20]
-    #[arg(
-        long,
-        short,
-        visible_alias = "tracks",
-        value_name = "N|all",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
     pub limit: Option<Limit>,
     /// At most this many tracks of one artist; 0: as many as fit
     #[arg(long, default_value_t = two(), value_name = "N")]

@@ -78,7 +78,7 @@ impl NamedSeed {
             Self::Id(id) => engine.seed_of(TrackId(*id)),
             Self::Path(path) => {
                 let path = PathBuf::from(path);
-                let track = library.files().find_by_stored_path(&path)?;
+                let track = library.find_by_stored_path(&path)?;
                 let track = track.ok_or(EngineError::NotInLibrary { path: path.clone() })?;
                 Ok(Seed {
                     path,

@@ -222,7 +222,7 @@ impl State {
         let commits = watch
             .library
             .as_ref()
-            .map_or(Ok(0), |(library, _)| library.changes().data_version())?;
+            .map_or(Ok(0), |(library, _)| library.data_version())?;
         Ok(Version {
             epoch: watch.epoch,
             commits,
@@ -351,13 +351,13 @@ impl State {
         // Not an engine of the pool, which answer requests during a build of seconds to
         // minutes.
         let mut engine = self.open_engine().map_err(|problem| (before, problem))?;
-        let others = engine.library().changes().data_version().ok();
+        let others = engine.library().data_version().ok();
         engine
             .refresh_index()
             .map(|refresh| refresh.to_string())
             .map_err(|error| {
                 // The build's own changes do not count.
-                let is_alone = engine.library().changes().data_version().ok() == others;
+                let is_alone = engine.library().data_version().ok() == others;
                 (
                     if is_alone {
                         self.version().ok()

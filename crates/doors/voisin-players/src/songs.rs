@@ -43,7 +43,7 @@ impl LibrarySongs {
             all.tracks.insert(track.id, track);
             Ok(())
         })?;
-        for (path, track) in library.files().paths_of_tracks()? {
+        for (path, track) in library.paths_of_tracks()? {
             if let Some(name) = path.file_name() {
                 let named = all.by_name.entry(name.to_owned()).or_default();
                 named.push((path, track));

@@ -66,7 +66,7 @@ pub fn export_parquet(engine: &Engine, dir: &Path) -> Result<ParquetSummary, Eng
             let mut records = Vec::with_capacity(chunk.len());
             for &id in chunk {
                 // A track without a vector has no record and is skipped.
-                records.extend(library.transfer().record(id)?);
+                records.extend(library.record(id)?);
             }
             Ok(Some(RowSet {
                 records,
@@ -74,7 +74,7 @@ pub fn export_parquet(engine: &Engine, dir: &Path) -> Result<ParquetSummary, Eng
             }))
         })?;
     // Paths and reasons are small compared with vectors: all failures are written at once.
-    let mut failures = Some(library.files().failures()?);
+    let mut failures = Some(library.failures()?);
     summary.failures = ParquetOutput::create(dir.join(FAILURES), &model)?.fill(|| {
         Ok(failures.take().map(|failures| RowSet {
             failures,
@@ -127,7 +127,7 @@ pub fn embed_to_parquet(
         let added = add(&mut library, embedder, chunk, &options.add, progress, stop)?;
         let mut records = Vec::new();
         for id in library.track_ids()? {
-            records.extend(library.transfer().record(id)?);
+            records.extend(library.record(id)?);
         }
         // Workers finish in any order, and the file's name is a digest of its paths in this order.
         records.sort_by(|a, b| {
@@ -137,7 +137,7 @@ pub fn embed_to_parquet(
                 .path
                 .cmp(&b.facts.files[0].record.path)
         });
-        let failures = library.files().failures()?;
+        let failures = library.failures()?;
         let tracks = RowSet {
             records,
             ..RowSet::default()
@@ -334,7 +334,7 @@ pub fn add_from_parquet(
     let mut taken = intake.finish()?;
     taken += refused;
     // Last, so that a path that was added as a track is not stored as failed.
-    library.transfer_mut().take_in_failures(&failures)?;
+    library.take_in_failures(&failures)?;
     Ok((taken, input.bad_numbers.get()))
 }
 

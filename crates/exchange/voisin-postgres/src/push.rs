@@ -84,15 +84,15 @@ pub fn push(
     let library = engine.library();
     // All reads below see one state, even if an `add` runs meanwhile.
     let _snapshot = library.snapshot()?;
-    let source = library.transfer().identity()?;
+    let source = library.identity()?;
     // Stored at the end as the generation that was sent, so it has to be that of the snapshot.
-    let generation = library.changes().generation()?;
+    let generation = library.generation()?;
     claim(to, &source)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
     // Vectors that have not changed since the last push, by the library's log, are not read.
     let log = match last_push(to)? {
-        Some(last) => library.changes().changes_since(last)?,
+        Some(last) => library.changes_since(last)?,
         None => None,
     };
     let changed: Option<HashSet<TrackId>> =
@@ -127,7 +127,7 @@ pub fn push(
                 continue;
             };
             // Facts are cheap to compare; vectors are read only if the log does not show that they are unchanged.
-            let facts = facts_bytes(&library.transfer().facts(track.id)?)?;
+            let facts = facts_bytes(&library.facts(track.id)?)?;
             let same_facts =
                 digest.get(..HALF_DIGEST) == Some(&facts_digest(&facts, &genre_keys(&genres))[..]);
             let same = same_facts
@@ -253,7 +253,7 @@ fn rows_of(engine: &Engine, ids: &[TrackId], space: &LibrarySpace) -> Result<Vec
     let tracks: Vec<Track> = library.tracks_by_id(ids)?;
     let mut rows = Vec::with_capacity(ids.len());
     for (track, genres) in tracks.iter().zip(engine.genres().genres_of(&tracks)?) {
-        if let Some(record) = library.transfer().record(track.id)? {
+        if let Some(record) = library.record(track.id)? {
             rows.push(TrackRow::new(&record, &genres, space)?);
         }
     }
@@ -279,7 +279,7 @@ fn note_push(to: &mut Postgres, generation: u64) -> Result<()> {
 fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     let mut values: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
     for name in SETTINGS {
-        let value = library.settings().setting(name)?;
+        let value = library.setting(name)?;
         values.push((name, value.map(String::into_bytes)));
     }
     for name in FILES {
@@ -363,7 +363,7 @@ pub(super) fn restore_settings(
             .get(name)
             .and_then(|value| std::str::from_utf8(value).ok());
         if value.is_some() || replace {
-            library.settings_mut().set_setting(name, value)?;
+            library.set_setting(name, value)?;
         }
     }
     for name in FILES {
@@ -384,7 +384,7 @@ pub(super) fn labelled(
     genres: &[String],
 ) -> Result<TrackRecord> {
     let by_table = !matches!(
-        library.settings().setting("labels")?.as_deref(),
+        library.setting("labels")?.as_deref(),
         None | Some("tags" | "folder")
     );
     if by_table && !genres.is_empty() {
@@ -424,12 +424,12 @@ pub fn pull(
     if is_new {
         restore_settings(from, engine.library_mut(), false)?;
         // The database's mean, so that similarities are the same until tracks change.
-        engine.library_mut().derived_mut().set_mean(&StoredMean {
+        engine.library_mut().set_mean(&StoredMean {
             is_fixed: false,
             ..fixed_mean(from)
         })?;
     }
-    let last = engine.library().settings().setting(PULLED)?;
+    let last = engine.library().setting(PULLED)?;
     // "IDENTITY GENERATION"; ignored if the identity is another database's.
     let last = last.as_deref().and_then(|text| text.split_once(' '));
     let last = last
@@ -466,15 +466,12 @@ pub fn pull(
         let library = engine.library_mut();
         let mut known = Vec::new();
         for content in gone(from, since)? {
-            known.extend(library.files().find_by_content(&content)?);
+            known.extend(library.find_by_content(&content)?);
         }
         removed = library.remove_tracks(&known)?.tracks;
     }
     // After all records: an interrupted pull starts again from the same generation.
     let pulled = format!("{identity} {}", changes.generation);
-    engine
-        .library_mut()
-        .settings_mut()
-        .set_setting(PULLED, Some(&pulled))?;
+    engine.library_mut().set_setting(PULLED, Some(&pulled))?;
     Ok((taken, removed))
 }

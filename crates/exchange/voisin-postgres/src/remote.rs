@@ -49,10 +49,7 @@ impl Remote {
         let folder = tempfile::tempdir()?;
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
         engine.library_mut().set_model(store.model())?;
-        engine
-            .library_mut()
-            .derived_mut()
-            .set_mean(&fixed_mean(&store))?;
+        engine.library_mut().set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
         Ok(Self {
             store,
@@ -93,7 +90,7 @@ impl Remote {
         for (id, record, genres) in fetched {
             records.push((Some(id), labelled(library, record, &genres)?));
         }
-        self.engine.library_mut().transfer_mut().take_in(&records)?;
+        self.engine.library_mut().take_in(&records)?;
         Ok(())
     }
 
@@ -127,7 +124,7 @@ impl Remote {
         self.fetch_ids(ids)?;
         let library = self.engine.library();
         let matching = self.engine.matching(&query.filter)?;
-        let with_words = has_words.then(|| library.lookup().tracks_with_words(&query.words));
+        let with_words = has_words.then(|| library.tracks_with_words(&query.words));
         let with_words = with_words.transpose()?;
         let mut fitting = Vec::with_capacity(ids.len());
         for &id in ids {

@@ -18,19 +18,14 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Version of this file.
     pub format: u32,
     /// Kind of run: `features`, `auto` (the settings of [`Config::auto`]), or a network's name.
     pub recipe: String,
-    /// Seed of random numbers.
     pub seed: u64,
-    /// The data.
     pub data: Data,
-    /// The features.
     pub features: Features,
     /// The algorithms, in the order of fitting.
     pub algorithms: Algorithms,
-    /// Settings of the algorithms.
     pub settings: AlgorithmSettings,
     /// Settings of a network's recipe, which has no features and no algorithms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,8 +46,6 @@ pub struct Data {
     pub folds: usize,
     /// Repeats of the cross-validation, each with other folds.
     pub repeats: usize,
-    /// The share of the training tracks to train on, the same of every class.
-    pub share: f64,
 }
 
 /// The features of a run.
@@ -91,7 +84,6 @@ impl Default for Config {
             split: "auto".to_owned(),
             folds: 0,
             repeats: 1,
-            share: 1.0,
         };
         Self {
             format: 1,
@@ -225,17 +217,11 @@ impl Config {
     }
 
     fn check(self) -> Result<Self, String> {
-        let Data {
-            folds,
-            repeats,
-            share,
-            ..
-        } = self.data;
+        let Data { folds, repeats, .. } = self.data;
+        let is_of_format = self.format == 1;
+        let has_algorithm = !self.algorithms.names.is_empty();
         for (fits, expected) in [
-            (
-                self.format == 1,
-                "format: expected 1: it is of a later voisin",
-            ),
+            (is_of_format, "format: expected 1: it is of a later voisin"),
             (
                 folds != 1 && folds <= 100,
                 "data.folds: expected 0 or 2 to 100",
@@ -249,11 +235,7 @@ impl Config {
                 "data.folds: expected 2 to 100: repeats need folds",
             ),
             (
-                share > 0.0 && share <= 1.0,
-                "data.share: expected more than 0, at most 1",
-            ),
-            (
-                !self.algorithms.names.is_empty(),
+                has_algorithm,
                 "algorithms.names: expected at least one algorithm",
             ),
         ] {

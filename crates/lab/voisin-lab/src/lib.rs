@@ -1,13 +1,13 @@
 //! The laboratory: trains classifiers on data sets, evaluates and compares them, and applies them.
 //!
 //! For: computing features of a [`Dataset`](crate::dataset::Dataset) ([`matrix`]), splitting it so
-//! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`model`]) or networks
+//! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`classifiers`], [`model`]) or networks
 //! ([`networks`]) in a run folder ([`run`]) that is enough to repeat the run, figures with
 //! intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]), predictions
 //! ([`answer`]), and features as files for other programs ([`extract`]).
 //! A run is bit-for-bit reproducible.
 //!
-//! Not for: the genres of a library and the algorithms themselves (`voisin-genre`).
+//! Not for: the genres of a library (`voisin-genre`).
 
 // Not forbid: ndarray's s![] expands to an unsafe block.
 #![deny(unsafe_code)]
@@ -28,10 +28,9 @@ pub mod matrix;
 pub mod model;
 pub mod networks;
 pub mod pages;
-mod pixels;
 pub mod report;
 pub mod run;
-pub mod scene;
+mod scene;
 pub mod split;
 pub mod training;
 
@@ -46,9 +45,6 @@ pub enum LabError {
     /// A data set could not be read.
     #[error(transparent)]
     Dataset(#[from] crate::dataset::DatasetError),
-    /// The engine failed to decode audio or to read the library.
-    #[error(transparent)]
-    Engine(Box<voisin_engine::EngineError>),
     /// The genre engine failed.
     #[error(transparent)]
     Genre(#[from] voisin_genre::GenreError),
@@ -83,12 +79,6 @@ pub enum LabError {
     /// Interrupted by Ctrl-C.
     #[error("interrupted: repeat the command to continue")]
     Interrupted,
-}
-
-impl From<voisin_engine::EngineError> for LabError {
-    fn from(error: voisin_engine::EngineError) -> Self {
-        Self::Engine(Box::new(error))
-    }
 }
 
 impl LabError {

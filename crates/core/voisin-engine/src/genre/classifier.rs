@@ -436,7 +436,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
 
     /// Whether a track of the library never changes.
     pub fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
-        let measured = self.library.derived().descriptors(&[track])?;
+        let measured = self.library.descriptors(&[track])?;
         Ok(measured.get(&track).is_some_and(|known| known.is_steady))
     }
 }

@@ -66,7 +66,7 @@ impl Engine {
         }
         // The space first, since that updates the index, whose stamp is compared below.
         self.space()?;
-        let text = self.library.settings().setting(&self.name_of_kept()?)?;
+        let text = self.library.setting(&self.name_of_kept()?)?;
         let kept = text.and_then(|text| serde_json::from_str::<KeptLabels>(&text).ok());
         let now = self.label_state()?;
         Ok(kept.filter(|kept| kept.state.is_current(&now)).map(|kept| {
@@ -90,7 +90,7 @@ impl Engine {
             space: self.stamp.model_fingerprint.clone(),
             generation: status.generation,
             tracks: status.vectors,
-            totals: self.library.labels().label_totals()?,
+            totals: self.library.label_totals()?,
             synonyms: self.synonyms_state(),
         })
     }
@@ -114,10 +114,7 @@ impl Engine {
         // If it cannot be stored, it is computed again next time.
         let text = serde_json::to_string(&kept).unwrap_or_default();
         let name = self.name_of_kept()?;
-        self.library
-            .settings_mut()
-            .set_setting(&name, Some(&text))
-            .ok();
+        self.library.set_setting(&name, Some(&text)).ok();
         Ok(())
     }
 }
@@ -207,20 +204,14 @@ mod tests {
         let content = library.tracks_by_id(&[voter.track]).unwrap()[0]
             .audio
             .content;
-        library
-            .labels_mut()
-            .set_labels(&[content], Some("Zeuhl"))
-            .unwrap();
+        library.set_labels(&[content], Some("Zeuhl")).unwrap();
         let (is_near, after) = classified(dir.path());
         assert!(is_near);
         assert_eq!(after[1].evidence[0].genres, [Genre::plain("Zeuhl")]);
 
         // One change in twenty tracks renews the summary.
         let contents: Vec<_> = (20..40).map(|seed| new(seed).audio.content).collect();
-        library
-            .labels_mut()
-            .set_labels(&contents, Some("Zeuhl"))
-            .unwrap();
+        library.set_labels(&contents, Some("Zeuhl")).unwrap();
         let (is_near, whole) = classified(dir.path());
         let (again, near) = classified(dir.path());
         assert!(!is_near && again);
@@ -234,12 +225,9 @@ mod tests {
         classified(dir.path());
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let name = format!("labels.{}", library.model().unwrap().unwrap().fingerprint);
-        let text = library.settings().setting(&name).unwrap().unwrap();
+        let text = library.setting(&name).unwrap().unwrap();
         let damaged = &text[..text.len() / 2];
-        library
-            .settings_mut()
-            .set_setting(&name, Some(damaged))
-            .unwrap();
+        library.set_setting(&name, Some(damaged)).unwrap();
         assert!(!classified(dir.path()).0);
         assert!(classified(dir.path()).0, "it was computed again and stored");
     }

@@ -232,7 +232,7 @@ pub fn cards_beside(
         .map(|track| track.tags.genres.clone())
         .collect();
     engine.label(&mut tracks)?;
-    let measured = engine.library().derived().descriptors(&ids)?;
+    let measured = engine.library().descriptors(&ids)?;
     let clusters = stored_clusters(engine)?;
     // Declared before `tags`, which may borrow it.
     let computed;

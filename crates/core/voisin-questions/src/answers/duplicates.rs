@@ -77,7 +77,7 @@ pub(crate) fn with_exact_copies(
     collection: &Collection,
     similar: Vec<DuplicateGroup>,
 ) -> Result<Vec<GroupJson>, EngineError> {
-    let several = engine.library().files().tracks_of_several_files()?;
+    let several = engine.library().tracks_of_several_files()?;
     let known = KnownFiles {
         collection,
         several: several

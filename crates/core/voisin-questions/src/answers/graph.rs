@@ -32,7 +32,7 @@ pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph
 
 /// The cluster of each track by the last clusters of the whole library, if there were any.
 pub fn stored_clusters(engine: &Engine) -> Result<Option<HashMap<TrackId, u32>>, EngineError> {
-    let text = engine.library().settings().setting(CLUSTERS)?;
+    let text = engine.library().setting(CLUSTERS)?;
     // With an unreadable setting, clusters are computed again.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
@@ -57,11 +57,8 @@ pub fn clustered(
         let stored: BTreeMap<&TrackId, &u32> = ids.filter(|(_, id)| **id > 0).collect();
         let text = serde_json::to_string(&stored).map_err(ExploreError::from)?;
         // Written only if it changed.
-        if engine.library().settings().setting(CLUSTERS)?.as_deref() != Some(&text) {
-            engine
-                .library_mut()
-                .settings_mut()
-                .set_setting(CLUSTERS, Some(&text))?;
+        if engine.library().setting(CLUSTERS)?.as_deref() != Some(&text) {
+            engine.library_mut().set_setting(CLUSTERS, Some(&text))?;
         }
     }
     Ok(found)

@@ -76,7 +76,7 @@ impl MapJson {
         positions: ArrayView2<'_, f32>,
     ) -> Result<Self, EngineError> {
         let found = clustered(engine, collection, graph, None, 0)?;
-        let measured = engine.library().derived().descriptors(&collection.ids)?;
+        let measured = engine.library().descriptors(&collection.ids)?;
         let tags = engine.words().predicted_tags_if_any()?;
         let mut words = tags
             .map(|tags| tags.strongest(&collection.ids, 1))

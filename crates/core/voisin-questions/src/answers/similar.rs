@@ -30,7 +30,7 @@ impl SimilarAnswer {
         standing: Option<Standing>,
     ) -> Result<Self, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
-        let measured = engine.library().derived().descriptors(&ids)?;
+        let measured = engine.library().descriptors(&ids)?;
         let similarities = found.iter().map(|found| found.similarity);
         let standing = standing.map(|standing| standing.beside(similarities));
         Ok(Self {

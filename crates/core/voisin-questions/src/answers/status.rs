@@ -163,7 +163,6 @@ impl StatusJson {
                 source: engine.genres().label_source().to_string(),
                 by_hand: engine
                     .library()
-                    .labels()
                     .tracks_labelled_by_hand()
                     .map_or(0, |labels| labels as usize),
             },

@@ -154,7 +154,7 @@ impl State {
         };
         context.version = version;
         // Commits of others, and own changes.
-        let commits = |context: &RequestContext| context.engine.library().changes().state();
+        let commits = |context: &RequestContext| context.engine.library().commits();
         let before = commits(&context)?;
         let mut answer = work(self, &mut context);
         if answer.is_err() {

@@ -298,11 +298,11 @@ impl State {
                     given_up.check()?;
                     // Some answers store their data. That is a commit, but one that changes
                     // no other answer.
-                    let others = context.engine.library().changes().data_version()?;
+                    let others = context.engine.library().data_version()?;
                     let before = state.version()?;
                     let answer = work(state, context, &given_up)?;
                     let after = state.version()?;
-                    if context.engine.library().changes().data_version()? == others {
+                    if context.engine.library().data_version()? == others {
                         state.whole.carry(before, after);
                     }
                     Ok(answer)
@@ -412,7 +412,7 @@ mod tests {
                 } else {
                     &mut other
                 };
-                library.settings_mut().set_setting("tries", Some(&value))?;
+                library.set_setting("tries", Some(&value))?;
                 Err(Problem::fault())
             });
             assert!(answer.is_err());
@@ -489,10 +489,7 @@ mod tests {
                 "nothing has changed"
             );
             let mut library = Library::open(folder.path(), OpenMode::ReadWrite).unwrap();
-            library
-                .settings_mut()
-                .set_setting("anything", Some("else"))
-                .unwrap();
+            library.set_setting("anything", Some("else")).unwrap();
             assert_eq!(send().await, 2, "the library has changed");
             tokio::time::sleep(Duration::from_millis(350)).await;
             assert_eq!(send().await, 3, "and after some time");

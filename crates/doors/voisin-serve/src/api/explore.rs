@@ -57,7 +57,7 @@ pub(super) async fn genres(
     let question = request.question.clone();
     let work = move |_: &_, context: &mut RequestContext, _: &GivenUp| {
         let engine = &mut context.engine;
-        let generation = engine.library().changes().generation()?;
+        let generation = engine.library().generation()?;
         let found = question.run(engine)?;
         let answer = GenresJson::new(engine, &found)?;
         Ok(Answer { generation, answer })
@@ -80,7 +80,7 @@ pub(super) async fn suspects(
     let question = request.question.clone();
     let work = move |_: &_, context: &mut RequestContext, _: &GivenUp| {
         let engine = &mut context.engine;
-        let generation = engine.library().changes().generation()?;
+        let generation = engine.library().generation()?;
         let found = question.run(engine)?.suspects;
         let shown = Suspects::shown(engine, &found)?;
         let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
@@ -192,8 +192,8 @@ pub(super) async fn failed(
 ) -> Result<Response<Body>, Problem> {
     let answer = state.look(move |_, context| {
         let library = context.engine.library();
-        let generation = library.changes().generation()?;
-        let all = FailureJson::list(&library.files().failures()?);
+        let generation = library.generation()?;
+        let all = FailureJson::list(&library.failures()?);
         let (part, next) = page_by_place(all.len(), request.after, request.limit)?;
         let items = PageItems { items: &all[part] };
         Ok(sent(generation, all.len(), items, next))

@@ -25,9 +25,9 @@ pub(super) async fn all(
         .run(move |_, context| {
             let library = context.engine.library();
             let mut by_hand = Vec::new();
-            for (content, genre) in library.labels().hand_labels()? {
+            for (content, genre) in library.hand_labels()? {
                 // A label outlives its track.
-                if let Some(track) = library.files().find_by_content(&content)? {
+                if let Some(track) = library.find_by_content(&content)? {
                     by_hand.push((track, genre));
                 }
             }
@@ -50,7 +50,7 @@ pub(super) async fn all(
                 next,
             };
             Ok(Answer {
-                generation: library.changes().generation()?,
+                generation: library.generation()?,
                 answer,
             })
         })
@@ -106,12 +106,8 @@ pub(super) async fn give(
             }
             let tracks = context.engine.library().tracks_by_id(&request.tracks)?;
             let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
-            let changed = context
-                .engine
-                .library_mut()
-                .labels_mut()
-                .set_labels(&contents, genre)?;
-            let generation = context.engine.library().changes().generation()?;
+            let changed = context.engine.library_mut().set_labels(&contents, genre)?;
+            let generation = context.engine.library().generation()?;
             Ok(Answer {
                 generation,
                 answer: LabelsChangedJson { changed },

@@ -96,7 +96,7 @@ fn classified(
     tracks: Vec<Seed>,
     copy: Option<&Path>,
 ) -> Result<Bytes, Problem> {
-    let generation = engine.library().changes().generation()?;
+    let generation = engine.library().generation()?;
     let mut notes = Vec::new();
     // Loaded first, since the engine is borrowed below.
     let model = state.model(engine);

@@ -23,7 +23,7 @@ pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJ
     state
         .run(|_, context| {
             let library = context.engine.library();
-            let generation = library.changes().generation()?;
+            let generation = library.generation()?;
             let answer = StatusJson::new(&context.engine, &library.status()?);
             Ok(Answer { generation, answer })
         })
@@ -45,7 +45,7 @@ pub(super) async fn list(
     state
         .run(move |state, context| {
             let library = context.engine.library();
-            let generation = library.changes().generation()?;
+            let generation = library.generation()?;
             request.question.filters.check_licences(library)?;
             let query = request.question.query(
                 &context.engine,
@@ -74,7 +74,7 @@ pub(super) async fn find(
     let tags = state.tags().await?;
     let answer = state
         .run(move |_, context| {
-            let generation = context.engine.library().changes().generation()?;
+            let generation = context.engine.library().generation()?;
             request.filters.check_licences(context.engine.library())?;
             let engine = &context.engine;
             let Some(tags) = &*tags else {
@@ -104,7 +104,7 @@ pub(super) async fn one(
     let answer = state.run(move |state, context| {
         state.index(context)?;
         let engine = &mut context.engine;
-        let generation = engine.library().changes().generation()?;
+        let generation = engine.library().generation()?;
         let words = tags
             .as_deref()
             .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));

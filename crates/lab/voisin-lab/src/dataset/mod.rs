@@ -1,10 +1,8 @@
 //! Data sets: tracks with labels, groups and splits, read from any layout into one form.
 //!
-//! For: FMA's tables, a folder for each genre, CSV files of titles and labels, CSV files of
-//! computed features. None of them is trusted: sizes are bounded, nothing panics, and a bad row
+//! For: FMA's tables, a folder for each genre, CSV files of titles and labels or of numbers. None of them is trusted: sizes are bounded, nothing panics, and a bad row
 //! does not affect the others. Not for: decoding audio, splitting, training.
 
-mod columns;
 mod fma;
 mod folder;
 mod source;
@@ -16,9 +14,8 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use rayon::prelude::*;
 
-pub use columns::group_of;
 pub use source::{Kind, Source};
-pub(crate) use table::read_cells;
+pub(crate) use table::{Cells, KEYS, LABELS, read_cells};
 use voisin_audio::tags::read_tags;
 use voisin_base::text::{clean, count};
 use voisin_library::artists::{artists, is_no_album};
@@ -173,38 +170,37 @@ impl Dataset {
 
     /// Merges labels that differ only in case, Unicode composition or spaces into the most frequent spelling, and adds a note.
     fn join_spellings(&mut self) {
+        let key = |label: &str| clean(label).to_lowercase();
         let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
         for label in self.items.iter().filter_map(|item| item.label.as_ref()) {
-            let known = spellings.entry(spelling_key(label)).or_default();
+            let known = spellings.entry(key(label)).or_default();
             *known.entry(label.clone()).or_default() += 1;
         }
         spellings.retain(|_, known| known.len() > 1);
-        let mut joined = Vec::new();
-        let mut names = HashMap::new();
-        for (key, known) in spellings {
-            let most = known.values().max().copied().unwrap_or_default();
-            // Of equally frequent spellings the first alphabetically.
-            let Some(name) = known.iter().find(|(_, count)| **count == most) else {
-                continue;
-            };
-            let name = name.0.clone();
-            let others = known.keys().filter(|other| **other != name);
-            let others: Vec<String> = others.map(|other| format!("{other:?}")).collect();
-            joined.push(format!("{} as {name:?}", others.join(" and ")));
-            names.insert(key, name);
+        if spellings.is_empty() {
+            return;
         }
+        // Of equally frequent spellings the first alphabetically.
+        let most = |known: &BTreeMap<String, usize>| {
+            let most = known.iter().rev().max_by_key(|(_, count)| **count);
+            most.map(|(name, _)| name.clone()).unwrap_or_default()
+        };
+        let names: HashMap<&String, String> = spellings
+            .iter()
+            .map(|(key, known)| (key, most(known)))
+            .collect();
         // In one pass over the tracks, since a table may have very many classes.
         for label in self.items.iter_mut().filter_map(|item| item.label.as_mut()) {
-            if let Some(name) = names.get(&spelling_key(label)) {
+            if let Some(name) = names.get(&key(label)) {
                 label.clone_from(name);
             }
         }
-        if !joined.is_empty() {
-            self.notes.push(format!(
-                "Labels that differ only in spelling are one class: {}.",
-                joined.join(", ")
-            ));
-        }
+        let mut joined: Vec<&str> = names.values().map(String::as_str).collect();
+        joined.sort_unstable();
+        self.notes.push(format!(
+            "Labels that differ only in spelling are one class: {}.",
+            joined.join(", ")
+        ));
     }
 
     /// All labels, without duplicates: numbers in numerical order, then the others alphabetically.
@@ -213,9 +209,15 @@ impl Dataset {
     }
 }
 
-/// A key that is equal for labels of one class.
-fn spelling_key(label: &str) -> String {
-    clean(label).to_lowercase()
+/// The group of a column: its name up to its statistic or its number.
+pub fn group_of(name: &str) -> &str {
+    const STATISTICS: [&str; 7] = ["kurtosis", "max", "mean", "median", "min", "skew", "std"];
+    // The first word that is a statistic ends the group's name.
+    let places = STATISTICS.map(|word| name.find(&format!("_{word}")));
+    let end = places.into_iter().flatten().min();
+    let end = end.unwrap_or_else(|| name.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    let group = name[..end].trim_end_matches(['_', '.', '-', ' ']);
+    if group.is_empty() { name } else { group }
 }
 
 /// The labels of some tracks, in the order of [`Dataset::classes`].
@@ -278,7 +280,6 @@ pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
         Kind::Fma => fma::read(source),
         Kind::Folder => folder::read(source),
         Kind::Table => table::read(source),
-        Kind::Features => columns::read(source),
     }?;
     if set.items.is_empty() {
         let why = set
@@ -307,13 +308,7 @@ fn kind_of(path: &Path) -> Option<Kind> {
     }
     let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
     let is_table = matches!(ending.as_str(), "csv" | "tsv" | "txt") && path.is_file();
-    is_table.then(|| {
-        if columns::is_fma(path) {
-            Kind::Features
-        } else {
-            Kind::Table
-        }
-    })
+    is_table.then_some(Kind::Table)
 }
 
 #[cfg(test)]
@@ -349,6 +344,12 @@ mod tests {
         set.join_spellings();
         assert_eq!(set.classes(), ["Musica", "M\u{fa}sica", "Rock"]);
         assert_eq!(set.notes.len(), 1, "{:?}", set.notes);
+    }
+
+    #[test]
+    fn columns_are_grouped_by_what_they_measure() {
+        let names = ["chroma_cqt_mean_03", "mfcc12", "17", "tempo"];
+        assert_eq!(names.map(group_of), ["chroma_cqt", "mfcc", "17", "tempo"]);
     }
 
     #[test]

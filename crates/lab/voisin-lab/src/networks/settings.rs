@@ -24,8 +24,8 @@ impl NetworkSettings {
     pub fn of(recipe: &NetworkRecipe) -> Self {
         Self {
             seconds: recipe.seconds(),
-            crop: recipe.crop as f64 / 1000.0,
-            copies: recipe.copies,
+            crop: recipe.crop,
+            copies: 0,
             training: recipe.training,
         }
     }
@@ -50,7 +50,7 @@ impl NetworkSettings {
 
     /// Checks all settings; the error names the first one out of range.
     pub(crate) fn check(&self, recipe: &NetworkRecipe) -> Result<(), String> {
-        let takes_clips = matches!(recipe.input, RecipeInput::Clip(_));
+        let takes_clips = matches!(recipe.input, RecipeInput::Clip);
         for (fits, key, expected) in [
             (
                 !takes_clips || (0.5..=120.0).contains(&self.seconds),

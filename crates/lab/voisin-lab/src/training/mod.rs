@@ -14,10 +14,12 @@ mod vary;
 
 pub use error::TrainError;
 pub(crate) use fit::{
-    ClassNetOptions, EpochFigures, Fitted, LoadExample, TrackExamples, fit, mean, outputs, predict,
+    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, mean,
+    outputs, predict,
 };
 pub use optimiser::{AdamW, AdamWOptions, cosine};
-pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};
-pub use settings::{ClassTraining, ClassWeights, Schedule};
+pub(crate) use recipe::{BANDS, FRAME, HOP, RATE, frames, samples};
+pub use recipe::{NetworkRecipe, RecipeInput};
+pub use settings::{ClassTraining, Schedule};
 pub(crate) use vary::vary;
 pub use vary::{cubic, power};

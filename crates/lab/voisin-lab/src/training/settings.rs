@@ -19,16 +19,6 @@ pub enum Schedule {
     Plateau,
 }
 
-/// How classes are weighted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClassWeights {
-    /// Every track has the same weight.
-    None,
-    /// Every class has the same weight.
-    Balanced,
-}
-
 /// Settings of training a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,16 +36,11 @@ pub struct ClassTraining {
     /// Decoupled weight decay of matrices and kernels.
     pub weight_decay: f64,
     /// Weight of the sum of their absolute values in the loss.
-    #[serde(default)]
     pub l1: f64,
     /// Weight of the sum of their squares in the loss, as in Keras.
     pub l2: f64,
-    /// Maximum norm of the gradient; 0: no limit.
-    pub clip: f64,
     /// Epochs without improvement that end the training; 0: no limit.
     pub patience: usize,
-    /// How classes are weighted.
-    pub class_weights: ClassWeights,
     /// Share of every target that is spread evenly over all classes.
     pub label_smoothing: f64,
     /// Both parameters of the beta distribution by which examples and targets are mixed; 0: no mixing.
@@ -91,7 +76,6 @@ impl ClassTraining {
             ),
             ((0.0..=1.0).contains(&self.l1), "l1", "0 to 1"),
             ((0.0..=1.0).contains(&self.l2), "l2", "0 to 1"),
-            ((0.0..=1e9).contains(&self.clip), "clip", "0 or more"),
             (
                 (0.0..1.0).contains(&self.label_smoothing),
                 "label_smoothing",
