@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 20] = [
     "voisin-base",
     "voisin-models",
     "voisin-kernels",
@@ -22,8 +22,6 @@ const ORDER: [&str; 22] = [
     "voisin-parquet",
     "voisin-postgres",
     "voisin-lab",
-    "voisin-http",
-    "voisin-players",
     "voisin-serve",
     "voisin-python",
     "voisin-cli",
