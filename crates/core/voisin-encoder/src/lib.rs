@@ -39,7 +39,6 @@ mod weights;
 
 pub use architecture::Architecture;
 pub use clap::{ClapAudioSizes, ClapText, ClapTextSizes, ClapTowers, caption_vectors, captions};
-pub use cpu::rows;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, Parts};
 pub use error::EncoderError;

@@ -14,6 +14,6 @@
 
 pub mod conv;
 pub mod musicnn;
-pub mod rows;
+mod rows;
 mod simd;
 mod team;

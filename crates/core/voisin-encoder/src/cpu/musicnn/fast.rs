@@ -273,7 +273,6 @@ impl FastMusicnn {
             stride: 0,
             inner: layer.inner,
             matrix: layer.values.as_slice(),
-            row_length: None,
             bias: layer.bias.as_slice(),
             bias_row: NO_BORDER,
             norm: Some((layer.scale.as_slice(), layer.shift.as_slice())),
@@ -315,7 +314,6 @@ impl FastMusicnn {
             let outputs = task * panel..(task + 1) * panel;
             let job = Rows {
                 matrix: &dense.values.as_slice()[outputs.start * dense.inner..],
-                row_length: None,
                 bias: &dense.bias.as_slice()[outputs.clone()],
                 norm: Some((
                     &dense.scale.as_slice()[outputs.clone()],

@@ -1,10 +1,7 @@
 //! Multinomial logistic regression on standardised vectors: the trained head of genres, and an
 //! algorithm of the laboratory.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
-
-use voisin_encoder::rows::{self, Panels, WIDTH};
-use voisin_kernels::{Isa, isa};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::Standardiser;
 use super::optimise::lbfgs;
@@ -12,7 +9,7 @@ use super::optimise::lbfgs;
 /// Most steps of the minimiser.
 const MOST_STEPS: usize = 500;
 /// Rows per block, which fits into a core's cache.
-const TOGETHER: usize = 96;
+const TOGETHER: usize = 512;
 
 /// A fitted regression: vectors to logits.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,33 +74,20 @@ pub fn log_softmax(logits: &mut Array2<f32>) {
 /// Rows and targets, to be fitted with several penalties.
 pub struct Regression<'a> {
     standard: Standardiser,
-    /// Standardised rows, `[n, d]`, padded with zeros to a multiple of [`WIDTH`] columns.
+    /// Standardised rows, `[n, d]`.
     rows: Array2<f32>,
-    columns: usize,
     targets: ArrayView2<'a, f32>,
-    isa: Isa,
 }
 
 impl<'a> Regression<'a> {
     /// - `x`: `[n, d]`; `targets`: `[n, classes]`, rows sum to 1
     pub fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
-        let (standard, close) = Standardiser::fit(x);
-        let (n, columns) = close.dim();
-        // Rows of whole registers, since the kernels handle no remainder.
-        let wide = columns.next_multiple_of(WIDTH).max(WIDTH);
-        let rows = if wide == columns && close.is_standard_layout() {
-            close
-        } else {
-            let mut rows = Array2::zeros((n, wide));
-            rows.slice_mut(s![.., ..columns]).assign(&close);
-            rows
-        };
+        let (standard, rows) = Standardiser::fit(x);
         Self {
             standard,
-            rows,
-            columns,
+            // Products of other layouts are rounded differently.
+            rows: rows.as_standard_layout().into_owned(),
             targets,
-            isa: isa().unwrap_or(Isa::PORTABLE),
         }
     }
 
@@ -129,12 +113,12 @@ impl<'a> Regression<'a> {
     }
 
     fn numbers(&self) -> usize {
-        self.targets.ncols() * (self.columns + 1)
+        self.targets.ncols() * (self.rows.ncols() + 1)
     }
 
     fn parts(&self, values: &[f64]) -> (Array2<f32>, Array1<f32>) {
         let classes = self.targets.ncols();
-        let d = self.columns;
+        let d = self.rows.ncols();
         let narrow = |part: &[f64]| part.iter().map(|&w| w as f32).collect::<Vec<f32>>();
         let (weight, bias) = values.split_at(classes * d);
         let weight =
@@ -155,53 +139,32 @@ impl<'a> Regression<'a> {
     /// number of rows, so that the tolerances of the minimiser fit.
     fn loss(&self, penalty: f64, values: &[f64]) -> (f64, Vec<f64>) {
         let n = self.rows.nrows().max(1) as f64;
-        let classes = self.targets.ncols();
-        let d = self.columns;
-        let wide = self.rows.ncols();
         let (weight, bias) = self.parts(values);
-        // Packed at each step, because the weights change; the rows are used in place.
-        let panels = Panels::new(self.isa, d, classes, |from, to| weight[[to, from]]);
-        let mut logits = vec![0.0; TOGETHER * panels.width()];
-        let mut slopes = vec![0.0; classes * TOGETHER];
-        let mut gradient_rows = vec![0.0; classes * wide];
         let mut loss = 0.0f64;
         let mut gradient = vec![0.0f64; values.len()];
-        let rows = self.rows.as_slice().expect("rows as they were made");
-        let blocks = rows
-            .chunks(TOGETHER * wide)
+        let (of_weights, of_biases) = gradient.split_at_mut(weight.len());
+        let blocks = self
+            .rows
+            .axis_chunks_iter(Axis(0), TOGETHER)
             .zip(self.targets.axis_chunks_iter(Axis(0), TOGETHER));
         for (block, targets) in blocks {
-            let together = targets.nrows();
-            let logits = &mut logits[..together * panels.width()];
-            panels.multiply(block, wide, logits);
-            let slopes = &mut slopes[..classes * together];
-            for (at, (row, target)) in logits
-                .chunks_exact_mut(panels.width())
-                .zip(targets.outer_iter())
-                .enumerate()
-            {
-                let row = &mut row[..classes];
-                row.iter_mut().zip(&bias).for_each(|(v, bias)| *v += bias);
+            let mut slopes = block.dot(&weight.t()) + &bias;
+            for (mut row, target) in slopes.outer_iter_mut().zip(targets.outer_iter()) {
                 // Subtracted before the exponential, which would overflow for large logits.
                 let most = row.iter().fold(f32::NEG_INFINITY, |m, &v| m.max(v));
-                let target_logit: f32 = row.iter().zip(target).map(|(v, t)| (v - most) * t).sum();
-                row.iter_mut().for_each(|v| *v = (*v - most).exp());
-                let sum: f32 = row.iter().sum();
+                row -= most;
+                let target_logit = row.dot(&target);
+                row.mapv_inplace(f32::exp);
+                let sum = row.sum();
                 loss += f64::from(sum.ln() - target_logit);
-                for (class, (v, t)) in row.iter().zip(target).enumerate() {
-                    slopes[class * together + at] = v / sum - t;
-                    gradient[classes * d + class] += f64::from(v / sum - t);
-                }
+                row /= sum;
+                row -= &target;
+                let sums = of_biases.iter_mut().zip(&row);
+                sums.for_each(|(sum, &slope)| *sum += f64::from(slope));
             }
-            rows::multiply(self.isa, slopes, block, wide, &mut gradient_rows);
-            for (sums, class_gradient) in gradient
-                .chunks_exact_mut(d.max(1))
-                .zip(gradient_rows.chunks_exact(wide))
-            {
-                sums.iter_mut()
-                    .zip(class_gradient)
-                    .for_each(|(sum, &g)| *sum += f64::from(g));
-            }
+            let products = slopes.t().dot(&block);
+            let sums = of_weights.iter_mut().zip(&products);
+            sums.for_each(|(sum, &slope)| *sum += f64::from(slope));
         }
         let weights = &values[..weight.len()];
         // Biases are free: only the weights are penalised.

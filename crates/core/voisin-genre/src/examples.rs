@@ -1,11 +1,13 @@
-//! Training data and queries of the genre model.
+//! Labelled tracks, and the training set as numbers.
+
+use std::collections::HashMap;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
+use super::{Fold, split_folds};
 use super::{Genre, GenreError, LabelCount, Spellings};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
-use voisin_learn::{Fold, split_folds};
 
 /// Labelled tracks.
 #[derive(Debug, Clone, Copy)]
@@ -18,20 +20,6 @@ pub struct LabelledVectors<'a> {
     pub labels: &'a [Vec<Genre>],
     /// Group of each track that must not be on both sides of a split, such as its artist, as a number.
     pub groups: &'a [usize],
-}
-
-/// Tracks to classify.
-#[derive(Debug, Clone, Copy)]
-pub struct QueryVectors<'a> {
-    /// Track vectors, `[queries, dimension]`.
-    pub vectors: ArrayView2<'a, f32>,
-    /// Their ids, if any (empty: none), since a track does not vote for itself.
-    pub ids: &'a [Option<TrackId>],
-    /// Groups whose tracks must not vote for a query (empty: none), for evaluation.
-    pub exclude_groups: &'a [Option<usize>],
-    /// Cosine similarity from which a reference track is the same recording and does not vote;
-    /// `None`: all vote.
-    pub same_recording: Option<f32>,
 }
 
 /// Labelled tracks with owned data.
@@ -71,18 +59,6 @@ impl LabelledVectors<'_> {
     }
 }
 
-impl<'a> QueryVectors<'a> {
-    /// Vectors of tracks outside the training set.
-    pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
-        Self {
-            vectors,
-            ids: &[],
-            exclude_groups: &[],
-            same_recording: None,
-        }
-    }
-}
-
 /// Checks that every number is finite.
 pub(super) fn check_finite(what: &'static str, vectors: ArrayView2<f32>) -> Result<(), GenreError> {
     for (row, vector) in vectors.outer_iter().enumerate() {
@@ -93,7 +69,11 @@ pub(super) fn check_finite(what: &'static str, vectors: ArrayView2<f32>) -> Resu
     Ok(())
 }
 
-fn same_rows(what: &'static str, expected: usize, found: usize) -> Result<(), GenreError> {
+pub(super) fn same_rows(
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), GenreError> {
     if expected == found {
         Ok(())
     } else {
@@ -103,35 +83,6 @@ fn same_rows(what: &'static str, expected: usize, found: usize) -> Result<(), Ge
             found,
         })
     }
-}
-
-impl QueryVectors<'_> {
-    pub(super) fn check(&self, dimension: usize) -> Result<(), GenreError> {
-        let n = self.vectors.nrows();
-        check_vectors("vectors", self.vectors, dimension)?;
-        if !self.ids.is_empty() {
-            same_rows("ids", n, self.ids.len())?;
-        }
-        if !self.exclude_groups.is_empty() {
-            same_rows("groups left out", n, self.exclude_groups.len())?;
-        }
-        Ok(())
-    }
-}
-
-fn check_vectors(
-    what: &'static str,
-    vectors: ArrayView2<f32>,
-    dimension: usize,
-) -> Result<(), GenreError> {
-    if vectors.ncols() != dimension {
-        return Err(GenreError::Dimension {
-            what,
-            expected: dimension,
-            found: vectors.ncols(),
-        });
-    }
-    check_finite(what, vectors)
 }
 
 /// Rows spread over `0..n`, ascending, at most `most` (and at least half of that if `n` allows): one
@@ -148,6 +99,18 @@ pub fn thinned(n: usize, most: usize) -> Vec<usize> {
             first + (hashes.u64() % run.min(n - first) as u64) as usize
         })
         .collect()
+}
+
+/// Scales each row to length 1; rows of zeros stay.
+pub fn unit_rows(mut x: Array2<f32>) -> Array2<f32> {
+    for mut row in x.outer_iter_mut() {
+        let squares = row.iter().map(|v| f64::from(*v).powi(2));
+        let norm = squares.sum::<f64>().sqrt();
+        if norm > 1e-12 {
+            row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
+        }
+    }
+    x
 }
 
 /// The training set as numbers: rows with at least one genre, their classes, groups.
@@ -210,6 +173,25 @@ impl Examples {
         })
     }
 
+    /// Whole groups up to some number of tracks, in a seeded order.
+    pub(super) fn sampled(self, most: usize, seed: u64) -> Self {
+        if self.len() <= most {
+            return self;
+        }
+        let mut groups = self.groups.clone();
+        groups.sort_unstable();
+        groups.dedup();
+        // Groups are drawn, so that an artist is in the sample with all tracks.
+        Random::new(seed).shuffle(&mut groups);
+        let place: HashMap<usize, usize> =
+            groups.iter().enumerate().map(|(i, g)| (*g, i)).collect();
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|&i| place[&self.groups[i]]);
+        order.truncate(most);
+        order.sort_unstable();
+        self.subset(&order)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.x.nrows()
     }
@@ -221,6 +203,14 @@ impl Examples {
     /// Soft targets, `[n, classes]`: each track's genres sum to 1.
     pub(super) fn targets(&self) -> Array2<f32> {
         targets(&self.classes, self.n_classes())
+    }
+
+    /// The genres of a row.
+    pub(super) fn genres_of(&self, row: usize) -> Vec<Genre> {
+        self.classes[row]
+            .iter()
+            .map(|&class| self.genres[class].clone())
+            .collect()
     }
 
     /// These rows, in this order.
@@ -248,19 +238,6 @@ impl Examples {
         }
         counts
     }
-}
-
-/// The share of tracks with each class, at least half a track.
-pub(super) fn priors(classes: &[Vec<usize>], n_classes: usize) -> Vec<f32> {
-    let mut counts = vec![0.0f32; n_classes];
-    classes
-        .iter()
-        .flatten()
-        .for_each(|&class| counts[class] += 1.0);
-    counts
-        .iter()
-        .map(|count| count.max(0.5) / classes.len().max(1) as f32)
-        .collect()
 }
 
 pub(super) fn targets(classes: &[Vec<usize>], n_classes: usize) -> Array2<f32> {
