@@ -22,7 +22,6 @@ pub struct Page<T, N> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct PageItems<'a, T> {
-    /// The items.
     pub items: &'a [T],
 }
 
@@ -30,7 +29,6 @@ pub struct PageItems<'a, T> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct NextPage<T> {
-    /// The page.
     #[serde(flatten)]
     pub page: T,
     /// `after` of the next page; null on the last one.
