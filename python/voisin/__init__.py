@@ -70,7 +70,7 @@ class Library(_voisin.Library):
 
     def classify(self, tracks: _Seeds, **options: Any) -> list[dict[str, Any]]:
         """The genres of tracks: for each its answer with the evidence."""
-        return self.query("classify", tracks, **options)
+        return self.query("classify", tracks, **options)["items"]
 
     def genres(self, **options: Any) -> dict[str, Any]:
         """How close the genres are to one another."""
@@ -82,7 +82,7 @@ class Library(_voisin.Library):
 
     def duplicates(self, **options: Any) -> list[dict[str, Any]]:
         """Recordings in several files, largest saving first."""
-        return self.query("duplicates", **options)
+        return self.query("duplicates", **options)["items"]
 
     def tracks(self, limit: int | None = None, **options: Any) -> list[dict[str, Any]]:
         """Tracks that pass the filters, with tags and measurements: genre="Jazz", sort="title"."""

@@ -210,7 +210,7 @@ pub(crate) struct RemoveArgs {
 /// Write vectors and metadata for other programs
 ///
 /// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: subtracted from them before
-/// they are compared), and tracks.csv in the same row order.
+/// they are compared), model.json (how their parts are scaled then), and tracks.csv in the same row order.
 ///
 /// A name that ends in .db gets a copy of the library's database, which is checked. To restore it, delete `voisin.db-wal` and
 /// `voisin.db-shm` in the library's folder, and put the copy there as `voisin.db`.

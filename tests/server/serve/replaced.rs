@@ -12,7 +12,7 @@ use voisin_library::{FileRecord, Library, NewTrack, OpenMode};
 
 /// The track of a title, and where its file lies.
 fn song(server: &Server, words: &str) -> (Value, PathBuf) {
-    let found = server.good_get(&format!("/api/v1/tracks?query={words}"))["tracks"][0].clone();
+    let found = server.good_get(&format!("/api/v1/list?query={words}"))["tracks"][0].clone();
     let path = found["path"].as_str().unwrap().into();
     (found["id"].clone(), path)
 }

@@ -1,9 +1,10 @@
 //! Vectors and metadata for other programs: NumPy arrays and CSV in one row order.
 
-use std::io::BufWriter;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use ndarray_npy::WriteNpyExt as _;
+use serde_json::{Value, json};
 use voisin_base::output::{OutputFile, OutputTarget, check_folder};
 use voisin_explore::playlist::address;
 
@@ -19,7 +20,7 @@ pub struct ExportSummary {
 }
 
 /// The names of the files of an export.
-pub const EXPORT_FILES: [&str; 3] = ["vectors.npy", "mean.npy", "tracks.csv"];
+pub const EXPORT_FILES: [&str; 4] = ["vectors.npy", "mean.npy", "model.json", "tracks.csv"];
 
 const TRACK_COLUMNS: [&str; 13] = [
     "row",
@@ -38,8 +39,8 @@ const TRACK_COLUMNS: [&str; 13] = [
 ];
 
 /// Writes `vectors.npy` (float32 `[tracks, dimension]`, raw, unit norm), `mean.npy` (float32 `[dimension]`, subtracted from
-/// them before comparisons) and `tracks.csv` in the same row order. Genres are those of the library's label source, several
-/// joined by `;`.
+/// them before comparisons), `model.json` (what else `similar` does with them) and `tracks.csv` in the same row order. Genres
+/// are those of the library's label source, several joined by `;`.
 pub fn export(engine: &Engine, dir: &Path) -> Result<ExportSummary, EngineError> {
     /// Tracks whose tags are in memory at once.
     const TOGETHER: usize = 1000;
@@ -64,7 +65,11 @@ pub fn export(engine: &Engine, dir: &Path) -> Result<ExportSummary, EngineError>
             .write_npy(writer)
             .map_err(std::io::Error::other)
     })?);
-    let mean = ndarray::aview1(LibrarySpace::of(library, &vectors)?.mean()).to_owned();
+    let space = LibrarySpace::of(library, &vectors)?;
+    let model = serde_json::to_vec_pretty(&model(engine, &space)?).unwrap_or_default();
+    let file = ExportFile::create(dir, "model.json")?;
+    finished.push(file.finish(|writer| writer.write_all(&model))?);
+    let mean = ndarray::aview1(space.mean()).to_owned();
     let npy = ExportFile::create(dir, "mean.npy")?;
     finished.push(npy.finish(|writer| mean.write_npy(writer).map_err(std::io::Error::other))?);
 
@@ -104,6 +109,22 @@ pub fn export(engine: &Engine, dir: &Path) -> Result<ExportSummary, EngineError>
         tracks: vectors.ids.len(),
         dimension,
     })
+}
+
+/// The model, and the parts of its vectors: of each the mean's is subtracted, and the rest scaled to the part's weight; the
+/// cosine of two such vectors is their similarity.
+fn model(engine: &Engine, space: &LibrarySpace) -> Result<Value, EngineError> {
+    let model = engine.model()?;
+    let part =
+        |(dimension, weight): &(usize, f64)| json!({"dimension": dimension, "weight": weight});
+    let parts: Vec<Value> = space.parts().iter().map(part).collect();
+    Ok(json!({
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "dimension": model.dimension,
+        "parts": parts,
+        "mean": "mean.npy",
+    }))
 }
 
 struct ExportFile {

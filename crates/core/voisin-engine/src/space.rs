@@ -72,6 +72,11 @@ impl LibrarySpace {
         &self.mean
     }
 
+    /// The dimension and weight of each part of a vector.
+    pub(super) fn parts(&self) -> &[(usize, f64)] {
+        self.parts.all()
+    }
+
     /// Centres a raw vector and scales it to length 1.
     pub fn centre(&self, raw: &[f32]) -> Vec<f32> {
         let mut vector = raw.to_vec();

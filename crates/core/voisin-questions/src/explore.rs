@@ -180,12 +180,6 @@ impl PathBetween {
             .collect()
     }
 
-    /// The seeds of the stops in a local library, one track each.
-    pub fn stop_seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
-        let stops = self.stops();
-        stops.iter().map(|stop| stop.seed(engine)).collect()
-    }
-
     /// The path.
     ///
     /// - `stops`: the named tracks, in the order of [`Self::stops`]

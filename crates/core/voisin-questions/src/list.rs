@@ -65,14 +65,6 @@ impl List {
     }
 }
 
-/// A track
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Show {
-    /// Include the model's strongest tags
-    pub words: bool,
-}
-
 /// Music by its sound, in words
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

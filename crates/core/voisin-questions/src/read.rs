@@ -102,6 +102,7 @@ pub fn pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Map<String, V
 pub fn from_arguments<T: DeserializeOwned + JsonSchema>(
     mut arguments: Map<String, Value>,
 ) -> Result<T, Refused> {
+    arguments.values_mut().for_each(remove_nulls);
     arguments.retain(|_, value| !value.is_null());
     let mut names = Vec::new();
     let object = nested(&of_body::<T>(), &mut arguments, &mut names);
@@ -121,10 +122,20 @@ pub fn from_arguments<T: DeserializeOwned + JsonSchema>(
     })
 }
 
+/// Leaves out what is null, at any depth.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
+}
+
 /// Fields whose inner fields are beside the others in a query string.
 pub(super) const SPREAD: [&str; 2] = ["question", "filters"];
-/// Tracks, which a query string cannot hold: the uploaded file takes their place.
-const SENT: [&str; 2] = ["seeds", "tracks"];
 /// The beginning of what is expected in place of an unknown field.
 const FIELD_OF: &str = "a field of ";
 
@@ -141,13 +152,10 @@ fn nested(
         let given = arguments.remove(name);
         if SPREAD.contains(&name.as_str()) {
             if let Some(Value::Object(inner)) = given {
-                arguments.extend(inner.into_iter().filter(|(_, value)| !value.is_null()));
+                arguments.extend(inner);
             }
             let inner = nested(field, arguments, names);
             object.insert(name.clone(), Value::Object(inner));
-        } else if SENT.contains(&name.as_str()) {
-            let given = given.unwrap_or_else(|| Value::Array(Vec::new()));
-            object.insert(name.clone(), given);
         } else {
             names.push(name.clone());
             object.extend(given.map(|value| (name.clone(), typed(field, value))));
@@ -157,7 +165,7 @@ fn nested(
 }
 
 /// A value as its schema has it, as far as it can be: a text as a number, 2.0 as 2, a single value as a list.
-fn typed(schema: &Value, value: Value) -> Value {
+pub(crate) fn typed(schema: &Value, value: Value) -> Value {
     match (schema["type"].as_str(), value) {
         (Some("array"), Value::Array(values)) => values
             .into_iter()

@@ -46,18 +46,8 @@ pub struct ClusterName {
     tracks: usize,
 }
 
-/// A page of the map.
+/// The documented JSON of the server's `map`.
 #[derive(Serialize, JsonSchema)]
-pub struct MapPart<'a> {
-    /// The tracks of the page.
-    pub tracks: &'a [MapTrack],
-    /// All clusters.
-    pub clusters: &'a [ClusterName],
-    /// The genres with a colour of their own, in the order of the palette.
-    pub genres: &'a [String],
-}
-
-/// All of the server's `map`.
 pub struct MapJson {
     /// The tracks, each with its place.
     pub tracks: Vec<MapTrack>,

@@ -16,7 +16,6 @@ pub mod graph;
 pub mod labels;
 pub mod list;
 pub mod map;
-pub mod page;
 pub mod playlist;
 pub mod similar;
 pub mod status;

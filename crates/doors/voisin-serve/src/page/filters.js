@@ -13,23 +13,6 @@ const FIELDS = [
   ["tag", "Sounds", "guitar", true],
   ["duration", "Length", "2:00-10:00"],
   ["folder", "Folder", "/music/new", true],
-  ["licence", "Licence", "cc-by", true],
-];
-/** Scales of every library. */
-const SCALES = [
-  "energy",
-  "danceability",
-  "brightness",
-  "percussiveness",
-  "dynamics",
-  "pulse-clarity",
-  "dfa",
-  "calm",
-  "sad",
-  "happy",
-  "party",
-  "mellow",
-  "beautiful",
 ];
 export const labelOf = (scale) => scale[0].toUpperCase() + scale.slice(1).replaceAll("-", " ");
 /** Orders of a list. */
@@ -44,7 +27,7 @@ const ORDERS = [
   ["bpm", "Tempo"],
   ["key", "Key"],
   ["loudness", "Loudness"],
-  ...SCALES.map((scale) => [scale, labelOf(scale)]),
+  ["energy", "Energy"],
 ];
 
 /** Filters last as long as the tab, as the search does: a reload keeps them, another visit begins without. */
@@ -171,7 +154,7 @@ export function filterMenu(changed, signal) {
     if (!box.open || genres.children.length) return;
     try {
       genres.append(
-        ...(await request("genres", { query: { limit: 1000 }, signal })).genres.map(({ genre }) =>
+        ...(await request("genres", { signal })).genres.map(({ genre }) =>
           h("option", { value: genre }),
         ),
       );

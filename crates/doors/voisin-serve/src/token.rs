@@ -20,7 +20,7 @@ const LEAST: usize = 10;
 /// What a client may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Rights {
+pub(crate) enum Rights {
     /// Everything.
     Change,
     /// Search and play: no changes of the library or of files.
@@ -119,14 +119,14 @@ impl Secrets {
     }
 
     /// The rights of a secret, and the cookie for the page.
-    pub(super) fn of_secret(&self, offered: &str) -> Option<(Rights, String)> {
+    pub(crate) fn of_secret(&self, offered: &str) -> Option<(Rights, String)> {
         let digest = blake3::hash(offered.trim().as_bytes());
         let known = self.all.iter().find(|secret| secret.digest == digest)?;
         Some((known.rights, known.cookie.to_hex().to_string()))
     }
 
     /// The rights of a cookie.
-    pub(super) fn of_cookie(&self, offered: &str) -> Option<Rights> {
+    pub(crate) fn of_cookie(&self, offered: &str) -> Option<Rights> {
         let cookie = blake3::Hash::from_hex(offered).ok()?;
         let known = self.all.iter().find(|secret| secret.cookie == cookie)?;
         Some(known.rights)

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::state::State;
 
 /// Files at once: few enough for temporary files in memory.
-pub(super) const MOST: usize = 4;
+pub(crate) const MOST: usize = 4;
 /// Least average speed of an upload in bytes a second: 256 kbit/s, less than any line on which music can be played.
 const LEAST_SPEED: u64 = 32_000;
 /// Time before the speed counts.
@@ -28,14 +28,14 @@ fn due(begun: Instant, bytes: u64) -> Instant {
 }
 
 /// A temporary copy of a body, deleted on drop, and its reserved upload.
-pub struct Upload {
+pub(crate) struct Upload {
     copy: tempfile::TempPath,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Upload {
     /// Its path, valid until it is dropped.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.copy
     }
 }
@@ -43,7 +43,11 @@ impl Upload {
 /// Writes the body of an uploaded audio file into a temporary file, within the limits of this module.
 ///
 /// - `headers`: of its request
-pub async fn received(state: &State, headers: &HeaderMap, body: Body) -> Result<Upload, Problem> {
+pub(crate) async fn received(
+    state: &State,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Upload, Problem> {
     is_file(headers)?;
     let permit = Arc::clone(&state.uploads)
         .try_acquire_owned()

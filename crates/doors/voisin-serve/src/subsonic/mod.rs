@@ -6,6 +6,8 @@
 
 mod client;
 mod form;
+mod songs;
+mod upstream;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,17 +23,19 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::songs::{LibrarySongs, SongRef};
-use super::upstream::{ServerAddress, Upstream, UpstreamError, is_method};
+use crate::ServeError;
+use crate::peer::Peer;
+use crate::problem::Problem;
+use crate::state::{Shared, lock};
 use client::{Login, call, id_of, song_ref};
 use form::{Refusal, SubsonicForm, written};
+use songs::{LibrarySongs, SongRef};
+use upstream::{Upstream, UpstreamError, is_method};
 use voisin_base::track::TrackId;
 use voisin_engine::EngineError;
-use voisin_http::ServeError;
-use voisin_http::peer::Peer;
-use voisin_http::problem::Problem;
-use voisin_http::state::{Shared, lock};
 use voisin_questions::playlist::{MOST_NEAR_SEEDS, Playlist};
+
+pub use upstream::ServerAddress;
 
 /// Longest form, in bytes: of a request that is answered here, and of a forwarded one.
 const LONGEST_FORM: usize = 64 * 1024;
@@ -92,7 +96,7 @@ struct ServerSongs {
 }
 
 /// The routes of the Subsonic API.
-pub fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, ServeError> {
+pub(super) fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, ServeError> {
     let mut salt = [0; 32];
     getrandom::fill(&mut salt).map_err(|_| ServeError::Random)?;
     let sidecar = Sidecar {
@@ -387,8 +391,8 @@ impl Sidecar {
         if tracks.is_empty() || count == 0 {
             return Ok(Vec::new());
         }
-        let found = self.state.run(move |state, context| {
-            state.index(context)?;
+        let found = self.state.run_indexed(move |state, context| {
+            state.follow(context)?;
             let seeds = tracks.iter().take(MOST_NEAR_SEEDS);
             let seeds = seeds.map(|track| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;

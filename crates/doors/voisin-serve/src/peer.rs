@@ -15,7 +15,7 @@ pub enum Peer {
 
 impl Peer {
     /// The network by which wrong secrets count: 64 bits of IPv6 are one customer of a provider, with any number of addresses.
-    pub(super) fn network(self) -> Self {
+    pub(crate) fn network(self) -> Self {
         match self {
             Self::Address(IpAddr::V6(address)) => {
                 Self::Address(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into())

@@ -1,16 +1,16 @@
-//! Extractors of queries: JSON bodies and query strings, parsed into the same structures.
+//! Extractors of JSON bodies and of tracks in paths.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use schemars::JsonSchema;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use voisin_base::track::TrackId;
-use voisin_questions::read::{from_arguments, from_json, pairs};
+use voisin_questions::read::{from_arguments, object};
 
 /// Refuses a body without the content type of JSON, which forms of other pages cannot send without a CORS preflight.
 fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -26,7 +26,7 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Refuses content types that a form of any page can send without a CORS preflight.
-pub(super) fn is_file(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn is_file(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
@@ -77,40 +77,31 @@ async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Pro
         })
 }
 
-/// An empty body: none, or an object without fields.
-pub struct NoBody;
-
-/// A query without fields.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct NoFields {}
-
-impl<S: Send + Sync> FromRequest<S> for NoBody {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = bytes(request, state).await?;
-        if !bytes.is_empty() {
-            let NoFields {} = from_json(&bytes)?;
-        }
-        Ok(Self)
+/// The fields of a JSON body; none of an empty one.
+pub(crate) async fn fields<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<Map<String, Value>, Problem> {
+    let bytes = bytes(request, state).await?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
     }
+    Ok(object(&bytes)?)
 }
 
 /// A JSON body.
-pub struct Body<T>(pub T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = bytes(request, state).await?;
-        Ok(Self(from_json(&bytes)?))
+        Ok(Self(from_arguments(fields(request, state).await?)?))
     }
 }
 
 /// The id of a track in a path.
-pub struct PathId(pub TrackId);
+pub(crate) struct PathId(pub(crate) TrackId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = Problem;
@@ -124,19 +115,6 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         text.parse()
             .map(|id| Self(TrackId(id)))
             .map_err(|_| Problem::bad("the number of a track", format!("{found:?}")))
-    }
-}
-
-/// A query string: `?genre=Jazz&genre=Soul&limit=5`.
-pub struct Query<T>(pub T);
-
-impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        let given = pairs(form_urlencoded::parse(query.as_bytes()).into_owned());
-        Ok(Self(from_arguments(given)?))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Covers and playlist files, for the page.
+//! Covers, for the page.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -8,67 +8,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
-use serde::Deserialize;
 
-use super::MOST;
-use crate::audio::StoredSong;
+use super::audio::StoredSong;
+use super::cached::Validator;
+use super::extract;
+use super::problem::Problem;
+use super::state::Shared;
 use voisin_audio::tags::read_cover;
 use voisin_base::regular_file;
-use voisin_base::track::TrackId;
-use voisin_engine::meta;
-use voisin_explore::TrackMeta;
-use voisin_explore::playlist::{Format, PathStyle, write};
-use voisin_http::cached::Validator;
-use voisin_http::extract;
-use voisin_http::problem::Problem;
-use voisin_http::state::Shared;
-
-/// Longest title of a list.
-const LONGEST: usize = 500;
-
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuestion {
-    tracks: Vec<TrackId>,
-    #[serde(default)]
-    title: String,
-}
-
-/// Tracks as an M3U8 playlist, with the library's paths.
-pub(super) async fn file(
-    State(state): State<Shared>,
-    extract::Body(request): extract::Body<ListQuestion>,
-) -> Result<Response<Body>, Problem> {
-    if request.tracks.len() > MOST || request.title.len() > LONGEST {
-        return Err(Problem::bad(
-            format!("at most {MOST} tracks and a title of {LONGEST} bytes"),
-            "more",
-        ));
-    }
-    let bytes = state
-        .run(move |_, context| {
-            let taxonomy = context.engine.genres().taxonomy()?;
-            let tracks = context.engine.library().tracks_by_id(&request.tracks)?;
-            let tracks: Vec<TrackMeta> =
-                tracks.iter().map(|track| meta(track, &taxonomy)).collect();
-            let tracks: Vec<&TrackMeta> = tracks.iter().collect();
-            Ok(write(
-                &tracks,
-                &request.title,
-                Format::M3u8,
-                &PathStyle::Absolute,
-            )?)
-        })
-        .await?;
-    Ok((
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("audio/x-mpegurl; charset=utf-8"),
-        )],
-        bytes,
-    )
-        .into_response())
-}
 
 /// The type of a picture, by its first bytes; only types that browsers show and that cannot contain scripts.
 fn picture(bytes: &[u8]) -> Option<&'static str> {

@@ -93,7 +93,7 @@ impl FromStr for Listen {
 }
 
 /// A listening socket.
-pub struct Listener(ListenerSocket);
+pub(crate) struct Listener(ListenerSocket);
 
 enum ListenerSocket {
     Tcp(TcpListener),
@@ -117,7 +117,7 @@ impl Drop for SocketFile {
 
 impl Listener {
     /// Binds the address; an error if it is in use.
-    pub async fn open(listen: &Listen) -> Result<Self, ServeError> {
+    pub(crate) async fn open(listen: &Listen) -> Result<Self, ServeError> {
         match listen {
             Listen::Tcp(address) => TcpListener::bind(address)
                 .await
@@ -169,7 +169,7 @@ impl Listener {
     }
 
     /// Its address; `None` for a Unix socket.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         match &self.0 {
             ListenerSocket::Tcp(listener) => listener.local_addr().ok(),
             #[cfg(unix)]
@@ -179,7 +179,7 @@ impl Listener {
 }
 
 /// The open connections, oldest first.
-pub struct Open {
+pub(crate) struct Open {
     all: Mutex<Vec<Arc<HttpConnection>>>,
     most: usize,
 }
@@ -193,11 +193,11 @@ struct HttpConnection {
 
 /// A connection, for the middleware that knows its client.
 #[derive(Clone)]
-pub(super) struct ConnectionPlace(Arc<HttpConnection>);
+pub(crate) struct ConnectionPlace(Arc<HttpConnection>);
 
 impl ConnectionPlace {
     /// The connection is no longer a stranger's.
-    pub(super) fn admit(&self) {
+    pub(crate) fn admit(&self) {
         self.0.is_known.store(true, Ordering::Relaxed);
     }
 }
@@ -258,12 +258,12 @@ impl Open {
 }
 
 /// Waits until the server stops.
-pub async fn raised(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn raised(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Serves connections until `stop` turns true, then finishes the answers in progress.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: Listener,
     router: Router,
     open: Arc<Open>,
@@ -355,26 +355,6 @@ fn start(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn connections_of_strangers_close_first() {
-        let open = Open {
-            all: Mutex::default(),
-            most: 16,
-        };
-        let of_owner: Vec<_> = (0..4).filter_map(|_| open.add()).collect();
-        of_owner
-            .iter()
-            .for_each(|one| ConnectionPlace(Arc::clone(one)).admit());
-        assert_eq!((0..100).filter_map(|_| open.add()).count(), 100);
-        let all = lock(&open.all).clone();
-        assert_eq!(all.len(), 16);
-        assert!(of_owner.iter().zip(&all).all(|(a, b)| Arc::ptr_eq(a, b)));
-        all.into_iter().for_each(|one| ConnectionPlace(one).admit());
-        assert!(open.add().is_none(), "all are the owner's");
-        open.make_room().await;
-        assert_eq!(lock(&open.all).len(), 16);
-    }
 
     #[test]
     fn addresses_are_parsed() {

@@ -17,9 +17,12 @@ use voisin_library::LibraryError;
 use voisin_questions::QuestionError;
 use voisin_questions::read::Refused;
 
+/// The next step of a client whose route or method does not exist.
+pub(crate) const ROUTES: &str = "GET /api/v1/openapi.json describes the routes";
+
 /// An error for a client: expected, found, and the next step.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct Problem {
+pub(crate) struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -37,6 +40,9 @@ pub struct Problem {
     /// Retry-After in seconds.
     #[serde(skip)]
     retry_after: Option<u32>,
+    /// Whether the search index must be built first.
+    #[serde(skip)]
+    pub(crate) needs_index: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
@@ -49,7 +55,11 @@ impl Problem {
     ///
     /// - `detail`: the message
     /// - `next`: the next step of the client
-    pub fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        detail: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -59,11 +69,12 @@ impl Problem {
             found: None,
             next: next.into(),
             retry_after: None,
+            needs_index: false,
         }
     }
 
     /// An internal error.
-    pub fn fault() -> Self {
+    pub(crate) fn fault() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "an internal error",
@@ -72,7 +83,7 @@ impl Problem {
     }
 
     /// An invalid request.
-    pub fn request(
+    pub(crate) fn request(
         status: StatusCode,
         expected: impl Into<String>,
         found: impl Into<String>,
@@ -92,17 +103,22 @@ impl Problem {
     }
 
     /// A bad request: expected, found.
-    pub fn bad(expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(crate) fn bad(expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::request(StatusCode::BAD_REQUEST, expected, found)
     }
 
     /// The named thing does not exist.
-    pub fn not_found(detail: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(crate) fn not_found(detail: impl Into<String>, next: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail, next)
     }
 
+    /// The route does not exist.
+    pub(crate) fn no_route() -> Self {
+        Self::not_found("there is no such route", ROUTES)
+    }
+
     /// Temporarily unavailable.
-    pub fn later(seconds: u32, detail: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(crate) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<String>) -> Self {
         let retry_after = Some(seconds);
         Self {
             retry_after,
@@ -112,27 +128,24 @@ impl Problem {
 
     /// Sets Retry-After in seconds.
     #[must_use]
-    pub fn retry_after(mut self, seconds: u32) -> Self {
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
+    pub(crate) fn needing_index(mut self) -> Self {
+        self.needs_index = true;
+        self
+    }
+
     /// Its HTTP status.
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
     /// The message, without the next step.
-    pub fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         &self.detail
-    }
-
-    /// The message and the next step.
-    pub fn in_tools(&self) -> String {
-        match &self.next {
-            next if next.is_empty() => self.detail.clone(),
-            next => format!("{}; next: {next}", self.detail),
-        }
     }
 }
 
@@ -146,13 +159,13 @@ const FAILED_FOR: Duration = if cfg!(test) {
 
 /// The failure of background work, and its time: all requests get it, and none starts the work again at once.
 #[derive(Debug, Clone)]
-pub(super) struct KeptFailure {
+pub(crate) struct KeptFailure {
     at: Instant,
     problem: Problem,
 }
 
 impl KeptFailure {
-    pub(super) fn new(problem: Problem) -> Self {
+    pub(crate) fn new(problem: Problem) -> Self {
         Self {
             at: Instant::now(),
             problem,
@@ -161,19 +174,16 @@ impl KeptFailure {
 
     /// The failure, as long as the work must not be started again while nothing has changed. `None` for errors of clients and
     /// those that are found quickly.
-    pub(super) fn lasting(&self) -> Option<Problem> {
+    pub(crate) fn lasting(&self) -> Option<Problem> {
         let lasts = match (self.problem.status, self.problem.retry_after) {
             (_, Some(seconds)) => Duration::from_secs(seconds.into()),
             (StatusCode::INTERNAL_SERVER_ERROR, None) => FAILED_FOR,
             _ => return None,
         };
-        let left = lasts.checked_sub(self.at.elapsed())?;
-        let mut problem = self.problem.clone();
-        problem.retry_after = problem.retry_after.map(|_| left.as_secs() as u32 + 1);
-        Some(problem)
+        (self.at.elapsed() < lasts).then(|| self.problem.clone())
     }
 
-    pub(super) fn into_problem(self) -> Problem {
+    pub(crate) fn into_problem(self) -> Problem {
         self.problem
     }
 }
@@ -182,8 +192,6 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (self.status, body).into_response();
-        // For assistants, which have another wording than the body.
-        response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

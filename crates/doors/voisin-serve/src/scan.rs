@@ -16,7 +16,7 @@ use super::problem::Problem;
 
 /// The progress or outcome of the last scan.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-pub struct ScanProgress {
+pub(crate) struct ScanProgress {
     /// `idle`, `running`, `done`, `stopped` or `failed`.
     state: ScanState,
     /// Processed files, of those that are new or changed.
@@ -44,7 +44,7 @@ enum ScanState {
 }
 
 /// Starts scans, and holds the one that runs.
-pub struct ScanProcess {
+pub(crate) struct ScanProcess {
     add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     progress: watch::Sender<ScanProgress>,
     child: Arc<Mutex<Option<Child>>>,
@@ -52,14 +52,14 @@ pub struct ScanProcess {
 
 impl ScanProgress {
     /// Whether a scan runs.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.state == ScanState::Running
     }
 }
 
 impl ScanProcess {
     /// - `add`: `voisin add` of the folders; `None` without folders
-    pub fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
+    pub(crate) fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
         let idle = ScanProgress {
             can_start: add.is_some(),
             ..ScanProgress::default()
@@ -72,12 +72,12 @@ impl ScanProcess {
     }
 
     /// The progress of the last scan, and its changes.
-    pub fn progress(&self) -> watch::Receiver<ScanProgress> {
+    pub(crate) fn progress(&self) -> watch::Receiver<ScanProgress> {
         self.progress.subscribe()
     }
 
     /// Starts a scan, whose progress is sent to [`progress`](Self::progress).
-    pub fn start(&self) -> Result<ScanProgress, Problem> {
+    pub(crate) fn start(&self) -> Result<ScanProgress, Problem> {
         let Some(add) = &self.add else {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -178,7 +178,7 @@ impl ScanProcess {
     }
 
     /// Stops the running scan after the tracks in progress; returns whether there was one.
-    pub fn stop(&self) -> bool {
+    pub(crate) fn stop(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(child) = child.as_mut() else {
             return false;

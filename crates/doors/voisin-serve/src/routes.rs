@@ -1,119 +1,33 @@
 //! `/api/v1`: routes and their answers.
 
-mod explore;
-mod labels;
-mod lists;
-mod search;
-mod tracks;
-
 use std::convert::Infallible;
-use std::ops::Range;
 
 use axum::Json;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::get;
 use futures_util::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use voisin_http::ServeError;
-use voisin_http::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION};
-use voisin_http::extract;
-use voisin_http::listen::raised;
-use voisin_http::middleware::guard;
-use voisin_http::peer::Peer;
-use voisin_http::problem::Problem;
-use voisin_http::scan::ScanProgress;
-use voisin_http::state::Shared;
-use voisin_http::token::Rights;
-use voisin_players::subsonic;
-use voisin_players::upstream::ServerAddress;
-use voisin_questions::values::Limit;
-
-/// Longest list of tracks in a query.
-pub const MOST: usize = voisin_questions::values::MOST as usize;
-
-/// An answer, and the library's generation.
-#[derive(Serialize, JsonSchema)]
-#[schemars(inline)]
-pub(super) struct Answer<T> {
-    /// The library's generation, which grows with every change of a vector.
-    generation: u64,
-    #[serde(flatten)]
-    answer: T,
-}
-
-impl<T: Serialize> IntoResponse for Answer<T> {
-    fn into_response(self) -> Response<Body> {
-        Json(self).into_response()
-    }
-}
-
-/// A page of a list: its items, and the name of the last one if another page follows.
-///
-/// - `name`: the unique name of an item
-/// - `after`: the last item of the previous page
-fn page<'a, T, N: PartialEq>(
-    all: &'a [T],
-    name: impl Fn(&'a T) -> N,
-    after: Option<N>,
-    limit: Limit,
-) -> Result<(Range<usize>, Option<N>), Problem> {
-    let start = match after {
-        None => 0,
-        Some(after) => {
-            let last = all
-                .iter()
-                .position(|item| name(item) == after)
-                .ok_or_else(|| {
-                    let next = "start again without \"after\"";
-                    Problem::not_found(
-                        "the list does not have the item of \"after\", or no longer has it",
-                        next,
-                    )
-                })?;
-            last + 1
-        }
-    };
-    let end = start + limit.of(all.len() - start);
-    let next = (end < all.len()).then(|| name(&all[end - 1]));
-    Ok((start..end, next))
-}
-
-/// The same for a list whose items are named by their index, from 1.
-fn page_by_place(
-    total: usize,
-    after: Option<usize>,
-    limit: Limit,
-) -> Result<(Range<usize>, Option<usize>), Problem> {
-    let places: Vec<usize> = (1..=total).collect();
-    page(&places, |place| *place, after, limit)
-}
-
-/// The JSON as bytes, for answers with borrowed data.
-fn bytes<T: Serialize>(generation: u64, answer: T) -> Result<Bytes, Problem> {
-    serde_json::to_vec(&Answer { generation, answer })
-        .map(Bytes::from)
-        .map_err(|_| Problem::fault())
-}
-
-/// A response of serialized JSON.
-fn written(bytes: Bytes) -> Response<Body> {
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        bytes,
-    )
-        .into_response()
-}
+use super::ServeError;
+use super::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION};
+use super::audio::{self, StoredSong};
+use super::listen::raised;
+use super::middleware::guard;
+use super::peer::Peer;
+use super::problem::Problem;
+use super::queries::{ask, ask_about_file};
+use super::scan::ScanProgress;
+use super::state::Shared;
+use super::subsonic::{self, ServerAddress};
+use super::token::Rights;
+use super::{cover, extract, labels, openapi, page};
 
 /// All routes.
 pub(super) fn router(
@@ -130,31 +44,16 @@ pub(super) fn router(
                 .delete(end_session)
                 .layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
         )
-        .route("/status", get(tracks::status))
-        .route("/tracks", get(tracks::list))
-        .route("/find", get(tracks::find))
-        .route("/tracks/{id}", get(tracks::one))
-        .route("/tracks/{id}/audio", get(tracks::audio))
-        .route("/tracks/{id}/cover", get(lists::cover))
-        .route("/lists", post(lists::file))
-        .route("/labels", get(labels::all).post(labels::give))
-        .route("/similar", post(search::similar))
-        .route("/classify", post(search::classify))
-        .route("/path", post(search::path))
-        .route("/playlist", post(search::playlist))
-        .route("/genres", get(explore::genres))
-        .route("/clusters", get(explore::clusters))
-        .route("/map", get(explore::map))
-        .route("/suspects", get(explore::suspects))
-        .route("/duplicates", get(explore::duplicates))
-        .route("/failed", get(explore::failed))
         .route("/scan", get(scan).post(start_scan).delete(stop_scan))
+        .route("/tracks/{id}/audio", get(song))
+        .route("/tracks/{id}/cover", get(cover::cover))
+        .route("/labels", get(ask).post(ask).put(labels::give))
+        .route("/{query}", get(ask).post(ask))
         .layer(DefaultBodyLimit::max(LONGEST_BODY as usize))
         // Uploads are bounded when they are written to disk.
         .merge(
             Router::new()
-                .route("/files/similar", post(search::similar_to_file))
-                .route("/files/classify", post(search::classify_file))
+                .route("/files/{query}", axum::routing::post(ask_about_file))
                 .layer(DefaultBodyLimit::disable()),
         );
     let base = state.guard.base_path.clone();
@@ -168,7 +67,7 @@ pub(super) fn router(
         Router::new().nest(&base, all)
     };
     // It handles the base path itself, which is also served without its last slash.
-    let all = all.merge(super::page::router(&state.guard.base_path));
+    let all = all.merge(page::router(&state.guard.base_path));
     Ok(all
         // Outermost, so that all routes have its checks.
         .layer(middleware::from_fn_with_state(state.clone(), guard))
@@ -180,7 +79,17 @@ async fn health() -> Json<serde_json::Value> {
 }
 
 async fn description(State(state): State<Shared>) -> Json<serde_json::Value> {
-    Json(super::openapi::description(&state.guard.base_path))
+    Json(openapi::description(&state.guard.base_path))
+}
+
+async fn song(
+    State(state): State<Shared>,
+    extract::PathId(id): extract::PathId,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Problem> {
+    let song =
+        state.look(move |_, context| Ok(StoredSong::of(&context.engine.library().track(id)?)));
+    audio::send(song.await?, &headers).await
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -296,9 +205,14 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
     (kind, Body::from_stream(events)).into_response()
 }
 
+/// A body without fields.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NoFields {}
+
 async fn start_scan(
     State(state): State<Shared>,
-    _: extract::NoBody,
+    _: extract::Body<NoFields>,
 ) -> Result<Response<Body>, Problem> {
     // Starting a process may block on the disk.
     let started = tokio::task::spawn_blocking(move || state.scan.start()).await;
@@ -325,41 +239,4 @@ async fn stop_scan(State(state): State<Shared>) -> Result<Response<Body>, Proble
         "no scan is running",
         "start one: POST /api/v1/scan",
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_join_to_the_list() {
-        let all = [3, 1, 2, 5, 4];
-        for limit in 1..=6 {
-            let mut seen: Vec<i32> = Vec::new();
-            let mut after = None;
-            loop {
-                let (part, next) = page(&all, |item| *item, after, limit.into()).unwrap();
-                seen.extend_from_slice(&all[part]);
-                after = next;
-                if after.is_none() {
-                    break;
-                }
-            }
-            assert_eq!(seen, all);
-        }
-        assert_eq!(
-            page(&all, |item| *item, Some(4), 1.into()).unwrap(),
-            (5..5, None)
-        );
-        assert_eq!(
-            page(&[], |item: &i32| *item, None, 1.into()).unwrap(),
-            (0..0, None)
-        );
-        assert_eq!(
-            page(&all, |item| *item, Some(9), 1.into())
-                .unwrap_err()
-                .status(),
-            404
-        );
-    }
 }

@@ -8,8 +8,8 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::form::{OLDEST_VERSION, Refusal, SubsonicForm};
-use crate::songs::SongRef;
-use crate::upstream::{ADDRESSES, FORMS, Upstream, forwarded_for};
+use super::songs::SongRef;
+use super::upstream::{ADDRESSES, FORMS, Upstream, forwarded_for};
 
 /// The parameters of credentials.
 const CREDENTIALS: [&str; 5] = ["u", "p", "t", "s", "apiKey"];

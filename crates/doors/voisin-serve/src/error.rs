@@ -52,12 +52,7 @@ pub enum ServeError {
     /// The system's threads failed.
     #[error("cannot start the server's threads")]
     Runtime(#[source] std::io::Error),
-    /// The client is no assistant.
-    #[error(
-        "expected a client of the Model Context Protocol: {reason}: name \"voisin mcp\" in its settings"
-    )]
-    Protocol {
-        /// The reason.
-        reason: String,
-    },
+    /// The input or output of an assistant.
+    #[error("the assistant cannot be read or answered")]
+    Assistant(#[source] std::io::Error),
 }
