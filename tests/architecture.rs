@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 20] = [
     "voisin-base",
     "voisin-models",
     "voisin-kernels",
@@ -20,8 +20,7 @@ const ORDER: [&str; 21] = [
     "voisin-engine",
     "voisin",
     "voisin-questions",
-    "voisin-parquet",
-    "voisin-postgres",
+    "voisin-exchange",
     "voisin-lab",
     "voisin-serve",
     "voisin-python",

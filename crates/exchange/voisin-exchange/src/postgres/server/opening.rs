@@ -1,11 +1,10 @@
 //! Opens a library, and creates its tables if they are missing.
 
-use postgres::error::SqlState;
-
-use super::{Connection, Lock, Postgres, SYNONYMS, Transaction};
-use crate::ddl::{self, SCHEMA};
-use crate::row::vector_of;
-use crate::{BackendError, PostgresAddress, Result};
+use super::connection::MAKE_EXTENSION;
+use super::{Connection, Lock, OTHER_SCHEMA, Postgres, SYNONYMS, Transaction};
+use crate::postgres::ddl::{self, SCHEMA};
+use crate::postgres::row::vector_of;
+use crate::postgres::{BackendError, PostgresAddress, Result};
 use voisin_engine::{EngineError, LibrarySpace, check_model};
 use voisin_genre::Taxonomy;
 use voisin_library::StoredModel;
@@ -44,13 +43,11 @@ impl Postgres {
         if let Some(model) = create
             && model.fingerprint != opened.model.fingerprint
         {
-            return Err(BackendError::OtherModel {
-                place: place.to_string(),
-                held: opened.model.name,
-                held_fingerprint: opened.model.fingerprint,
-                offered: model.name.clone(),
-                offered_fingerprint: model.fingerprint.clone(),
-            });
+            let held = &opened.model;
+            return Err(opened.refused(format!(
+                "holds vectors of model {} ({}), not of {} ({}): vectors of two models never mix; use another database, or {OTHER_SCHEMA}",
+                held.name, held.fingerprint, model.name, model.fingerprint
+            )));
         }
         Ok(opened)
     }
@@ -59,9 +56,10 @@ impl Postgres {
     fn create_tables(&mut self, model: &StoredModel) -> Result<()> {
         // The longest halfvec that an HNSW index takes.
         if model.dimension > 4000 {
-            return Err(BackendError::Dimension {
-                dimension: model.dimension,
-            });
+            let dimension = model.dimension;
+            return Err(self.refused(format!(
+                "vectors of {dimension} numbers: pgvector takes at most 4 000"
+            )));
         }
         // Refuses tables of another voisin.
         self.check_schema()?;
@@ -98,11 +96,9 @@ impl Postgres {
             Ok(if is_other { Some(dimension) } else { of_column })
         })?;
         match of_column {
-            Some(found) if found != dimension => Err(BackendError::OtherTables {
-                place,
-                found,
-                expected: dimension,
-            }),
+            Some(found) if found != dimension => Err(self.refused(format!(
+                "its tables are for vectors of {found} numbers, those of this library have {dimension}: voisin push --print-ddl prints tables for them"
+            ))),
             Some(_) => Ok(()),
             None => Err(BackendError::NoLibrary { place }),
         }
@@ -133,18 +129,15 @@ impl Postgres {
     fn check_schema(&mut self) -> Result<bool> {
         match schema(&mut self.connection)? {
             Some(SCHEMA) => Ok(true),
-            Some(found) => Err(BackendError::Schema {
-                place: self.place().to_string(),
-                found,
-                expected: SCHEMA,
-            }),
+            Some(found) => Err(self.refused(format!(
+                "it has tables of schema {found}, expected {SCHEMA}: drop the tables that begin with voisin_ and push again"
+            ))),
             None => Ok(false),
         }
     }
 
     /// - `create`: create the extension if the server has it
     fn check_pgvector(&mut self, create: bool) -> Result<()> {
-        let place = self.place().to_string();
         let version = |tx: &mut Transaction<'_>| {
             let sql = "select extversion from pg_extension where extname = 'vector'";
             Ok(tx.query_opt(sql, &[])?.map(|row| row.get::<_, String>(0)))
@@ -155,16 +148,10 @@ impl Postgres {
             let made = self.run(|tx| tx.batch_execute("create extension vector"));
             installed = self.run(version)?;
             if installed.is_none()
-                && let Err(BackendError::Server { problem, code, .. }) = &made
-                && code.as_deref() == Some(SqlState::INSUFFICIENT_PRIVILEGE.code())
+                && let Err(BackendError::Refused { problem, .. }) = &made
+                && problem.ends_with(MAKE_EXTENSION)
             {
-                return Err(BackendError::Server {
-                    place,
-                    problem: format!(
-                        "{problem}; run as the database's owner: create extension vector"
-                    ),
-                    code: None,
-                });
+                return made;
             }
         }
         let parts = |text: &str| -> Vec<u32> {
@@ -180,18 +167,14 @@ impl Postgres {
         }
         let version: String =
             self.run(|tx| Ok(tx.query_one("show server_version_num", &[])?.get(0)))?;
-        let has_one = installed.is_some();
-        Err(BackendError::NoVector {
-            place,
-            expected: OLDEST_PGVECTOR,
-            found: installed.map_or("found none".to_owned(), |found| format!("found {found}")),
-            version: version.parse::<u32>().unwrap_or_default() / 10_000,
-            command: if has_one {
-                "alter extension vector update"
-            } else {
-                "create extension vector"
-            },
-        })
+        let version = version.parse::<u32>().unwrap_or_default() / 10_000;
+        let (found, command) = match &installed {
+            Some(found) => (found.as_str(), "alter extension vector update"),
+            None => ("none", "create extension vector"),
+        };
+        Err(self.refused(format!(
+            "it has no pgvector {OLDEST_PGVECTOR} or newer (found {found}): install it on the server (Debian and Ubuntu: apt install postgresql-{version}-pgvector) and run as its owner: {command}"
+        )))
     }
 
     /// Reads model, mean and settings.
@@ -241,11 +224,11 @@ impl Postgres {
         if let Some(mean) = &mean
             && (mean.len() != self.model.dimension || !mean.iter().all(|value| value.is_finite()))
         {
-            return Err(BackendError::Mean {
-                place: self.place().to_string(),
-                found: mean.len(),
-                expected: self.model.dimension,
-            });
+            return Err(self.refused(format!(
+                "the mean in voisin_state has {} numbers, expected {} that are finite",
+                mean.len(),
+                self.model.dimension
+            )));
         }
         self.mean = mean;
         Ok(())
@@ -273,8 +256,9 @@ fn lock(place: &PostgresAddress) -> Result<Lock> {
         place,
         "1987013491, hashint8('voisin_state'::regclass::oid::bigint)",
     )?;
-    held.ok_or_else(|| BackendError::Busy {
+    held.ok_or_else(|| BackendError::Refused {
         place: place.to_string(),
+        problem: "another voisin is sending tracks there: wait until it is done".to_owned(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ddl;
 use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
-use super::server::SYNONYMS;
+use super::server::{CLASH, OTHER_SCHEMA, SYNONYMS};
 use super::{BackendError, Postgres, Result};
 use voisin_base::atomic_file;
 use voisin_base::track::{ContentId, TrackId};
@@ -120,7 +120,7 @@ pub fn push(
             // Two recordings whose first 63 bits agree: about one chance in 18 million in a library
             // of a million.
             if let Some(other) = seen.insert(id, content) {
-                return Err(BackendError::Clash(format!("{other} and {content}")));
+                return Err(to.refused(format!("{CLASH}: {other} and {content}")));
             }
             let Some(digest) = there.get(&id) else {
                 todo.push((track.id, false));
@@ -189,9 +189,9 @@ fn claim(to: &mut Postgres, source: &str) -> Result<()> {
     if holder.as_deref() == Some(source) {
         return Ok(());
     }
-    Err(BackendError::OtherLibrary {
-        place: to.place().to_string(),
-    })
+    Err(to.refused(format!(
+        "holds another library, which this push would replace: use {OTHER_SCHEMA}, or drop the tables that begin with voisin_"
+    )))
 }
 
 /// The digests of the database's rows of these recordings, by id; missing ones are left out.

@@ -10,9 +10,10 @@ use postgres::error::SqlState;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, CopyInWriter, Row, SimpleQueryMessage};
 
-use crate::address::causes;
-use crate::parameter::SqlParameter;
-use crate::{BackendError, PostgresAddress, Result};
+use super::CLASH;
+use crate::postgres::address::causes;
+use crate::postgres::parameter::SqlParameter;
+use crate::postgres::{BackendError, PostgresAddress, Result};
 
 /// Runs statements of one transaction.
 pub(crate) struct Transaction<'a>(&'a mut Client);
@@ -137,11 +138,7 @@ impl Connection {
             return if is_lost(error) {
                 BackendError::Connect { place, problem }
             } else {
-                BackendError::Server {
-                    place,
-                    problem,
-                    code: None,
-                }
+                BackendError::Refused { place, problem }
             };
         };
         let mut problem = db_error.message().to_owned();
@@ -159,13 +156,9 @@ impl Connection {
             return BackendError::Connect { place, problem };
         }
         if *db_error.code() == SqlState::UNIQUE_VIOLATION {
-            return BackendError::Clash(problem);
+            problem = format!("{CLASH}: {problem}");
         }
-        BackendError::Server {
-            place,
-            problem,
-            code: Some(db_error.code().code().to_owned()),
-        }
+        BackendError::Refused { place, problem }
     }
 
     /// Runs statements outside of a transaction.
@@ -264,9 +257,15 @@ fn has_row(messages: &[SimpleQueryMessage]) -> bool {
         .iter()
         .any(|message| matches!(message, SimpleQueryMessage::Row(_)))
 }
+/// What makes pgvector known to a database.
+pub(super) const MAKE_EXTENSION: &str = "run as the database's owner: create extension vector";
+
 /// The next step after refusals whose messages do not name it.
 fn next_step(code: &SqlState, problem: &str) -> Option<&'static str> {
     let names_vectors = problem.contains("halfvec") || problem.contains("vector");
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE && problem.contains("extension") {
+        return Some(MAKE_EXTENSION);
+    }
     if *code == SqlState::INSUFFICIENT_PRIVILEGE && problem.contains("for schema") {
         return Some(
             "its owner grants it (grant usage, create on schema NAME to ROLE; usage alone for queries), or name another schema",

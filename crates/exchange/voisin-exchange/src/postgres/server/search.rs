@@ -1,14 +1,14 @@
 //! The nearest tracks: by the index, or by comparing all if a filter leaves few or the caller requires it.
 
 use super::{OWN_PLAN, Postgres};
-use crate::Result;
-use crate::filter::values;
-use crate::parameter::SqlParameter;
-use crate::row::{HalfVector, QUERY};
+use crate::postgres::Result;
+use crate::postgres::filter::Conditions;
+use crate::postgres::parameter::SqlParameter;
+use crate::postgres::row::{HalfVector, QUERY};
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_index::Neighbor;
-use voisin_library::{FilterSql, SortBy, TrackFilter};
+use voisin_library::{SortBy, TrackFilter};
 
 /// If at most this many tracks pass a filter, comparing with each is faster than the index, and exact: some 20 ms.
 const COMPARED: usize = 20_000;
@@ -39,7 +39,7 @@ impl Postgres {
     /// The number of matching tracks.
     ///
     /// - `most`: count only up to one more
-    pub(crate) fn count(&mut self, conditions: &FilterSql, most: Option<usize>) -> Result<i64> {
+    pub(crate) fn count(&mut self, conditions: &Conditions, most: Option<usize>) -> Result<i64> {
         let limit = most.map_or(String::new(), |most| format!(" limit {}", most + 1));
         let sql = format!(
             "select count(*) from (select 1 from voisin_track where {}{limit}) few",
@@ -47,7 +47,7 @@ impl Postgres {
         );
         self.run(|tx| {
             tx.batch_execute(OWN_PLAN)?;
-            let values: Vec<&dyn SqlParameter> = values(conditions).collect();
+            let values: Vec<&dyn SqlParameter> = conditions.values().collect();
             Ok(tx.query_one(&sql, &values)?.get(0))
         })
     }
@@ -55,7 +55,7 @@ impl Postgres {
     /// Whether so few tracks match that comparing with each is faster than the index.
     ///
     /// If the estimate is far too high, the walk finds too few and all are compared then.
-    fn are_few(&mut self, conditions: &FilterSql) -> Result<bool> {
+    fn are_few(&mut self, conditions: &Conditions) -> Result<bool> {
         if self.estimate(conditions)? > (SURELY_MORE * COMPARED) as f64 {
             return Ok(false);
         }
@@ -63,13 +63,13 @@ impl Postgres {
     }
 
     /// The planner's estimate of matching tracks; 0 for the plans of Citus, which contain none.
-    fn estimate(&mut self, conditions: &FilterSql) -> Result<f64> {
+    fn estimate(&mut self, conditions: &Conditions) -> Result<f64> {
         let sql = format!(
             "explain select 1 from voisin_track where {}",
             conditions.sql
         );
         let plan: String = self.run(|tx| {
-            let values: Vec<&dyn SqlParameter> = values(conditions).collect();
+            let values: Vec<&dyn SqlParameter> = conditions.values().collect();
             Ok(tx
                 .query(&sql, &values)?
                 .first()
@@ -89,7 +89,7 @@ impl Postgres {
         &mut self,
         query: &HalfVector,
         order: &str,
-        conditions: &FilterSql,
+        conditions: &Conditions,
         limit: usize,
         settings: &str,
     ) -> Result<Vec<Neighbor>> {
@@ -102,7 +102,7 @@ impl Postgres {
             // generic one would use the index even if a filter leaves a handful of tracks.
             tx.batch_execute(&format!("{OWN_PLAN}{settings}"))?;
             let values: Vec<&dyn SqlParameter> = std::iter::once(query as &dyn SqlParameter)
-                .chain(values(conditions))
+                .chain(conditions.values())
                 .collect();
             let rows = tx.query(&sql, &values)?;
             let found = rows.iter().map(|row| Neighbor {
@@ -119,7 +119,7 @@ impl Postgres {
         query: &[f32],
         half: &HalfVector,
         limit: usize,
-        conditions: &FilterSql,
+        conditions: &Conditions,
     ) -> Result<Vec<Neighbor>> {
         let mut candidates = limit.saturating_add(MARGIN);
         loop {
@@ -210,7 +210,7 @@ impl Postgres {
         &mut self,
         by: SortBy,
         descending: bool,
-        conditions: &FilterSql,
+        conditions: &Conditions,
         from: usize,
         limit: usize,
     ) -> Result<Vec<TrackId>> {

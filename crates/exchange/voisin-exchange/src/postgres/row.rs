@@ -205,7 +205,7 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
 
 /// A row to be sent: values in the order of [`columns`](super::ddl::columns).
 #[derive(Debug)]
-pub(super) struct TrackRow {
+pub(crate) struct TrackRow {
     pub(super) id: i64,
     pub(super) content: Vec<u8>,
     path: String,

@@ -5,8 +5,6 @@
 //! needs are fetched into a temporary library ([`Remote`]). One schema of a database holds one
 //! library. Not for dividing data among servers: an extension such as Citus does that.
 
-#![forbid(unsafe_code)]
-
 mod address;
 pub mod ddl;
 mod error;

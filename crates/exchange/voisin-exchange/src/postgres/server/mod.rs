@@ -8,14 +8,14 @@ mod search;
 use std::collections::HashMap;
 
 use super::ddl::OF_VECTORS;
-use super::filter;
+use super::filter::{self, Conditions};
 use super::parameter::SqlParameter;
 use super::row::{FETCHED, HalfVector};
-use super::{PostgresAddress, Result};
+use super::{BackendError, PostgresAddress, Result};
 use voisin_base::track::TrackId;
 use voisin_engine::LibrarySpace;
 use voisin_genre::Taxonomy;
-use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
+use voisin_library::{Changes, StoredModel, TrackFilter, TrackRecord};
 
 pub(super) use connection::{Connection, Lock, Transaction};
 
@@ -36,6 +36,14 @@ pub struct Postgres {
     mean: Option<Vec<f32>>,
 }
 
+/// Why a table cannot hold two recordings.
+pub(super) const CLASH: &str =
+    "two recordings have ids that share their first 63 bits, which one table cannot hold";
+
+/// How one database holds several libraries.
+pub(super) const OTHER_SCHEMA: &str =
+    "another schema (create schema NAME; ?options=-csearch_path%3DNAME,public)";
+
 /// A track with its genres in the library that was pushed.
 pub(super) type Fetched = (TrackId, TrackRecord, Vec<String>);
 
@@ -54,6 +62,14 @@ impl Postgres {
     /// Runs statements outside of a transaction.
     pub(super) fn execute(&mut self, sql: &str) -> Result<()> {
         self.connection.execute(sql)
+    }
+
+    /// An error of this database.
+    pub(super) fn refused(&self, problem: String) -> BackendError {
+        BackendError::Refused {
+            place: self.place().to_string(),
+            problem,
+        }
     }
 
     /// Its address, without a password.
@@ -85,7 +101,7 @@ impl Postgres {
 
     /// The number of tracks, and the generation.
     pub fn size(&mut self) -> Result<(u64, u64)> {
-        let count = self.count(&filter::no_conditions(1), None)?;
+        let count = self.count(&Conditions::none(1), None)?;
         Ok((count as u64, self.generation()?))
     }
 
@@ -138,7 +154,7 @@ impl Postgres {
     }
 
     /// The first ids that match conditions, ascending; with a limit of one, any.
-    pub(super) fn ids(&mut self, conditions: &FilterSql, limit: usize) -> Result<Vec<TrackId>> {
+    pub(super) fn ids(&mut self, conditions: &Conditions, limit: usize) -> Result<Vec<TrackId>> {
         // One id is fetched unsorted: the search in order of ids might scan all of them.
         let order = if limit > 1 { " order by id" } else { "" };
         let sql = format!(
@@ -148,10 +164,10 @@ impl Postgres {
         self.ids_of(&sql, conditions)
     }
 
-    fn ids_of(&mut self, sql: &str, conditions: &FilterSql) -> Result<Vec<TrackId>> {
+    fn ids_of(&mut self, sql: &str, conditions: &Conditions) -> Result<Vec<TrackId>> {
         self.run(|tx| {
             tx.batch_execute(OWN_PLAN)?;
-            let values: Vec<&dyn SqlParameter> = filter::values(conditions).collect();
+            let values: Vec<&dyn SqlParameter> = conditions.values().collect();
             Ok(tx
                 .query(sql, &values)?
                 .iter()
@@ -161,7 +177,7 @@ impl Postgres {
     }
 
     /// The conditions of a filter; their values are numbered from `first` on.
-    pub(super) fn conditions(&mut self, filter: &TrackFilter, first: usize) -> Result<FilterSql> {
+    pub(super) fn conditions(&mut self, filter: &TrackFilter, first: usize) -> Result<Conditions> {
         let taxonomy = self.taxonomy.clone();
         filter::conditions(filter, first, &taxonomy, || self.licences())
     }

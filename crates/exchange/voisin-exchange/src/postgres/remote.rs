@@ -5,16 +5,14 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::filter::no_conditions;
+use super::filter::Conditions;
 use super::push::{fixed_mean, labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
-use super::{BackendError, Postgres, Result};
+use super::{Postgres, Result};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use voisin_library::scan;
-use voisin_library::{
-    FilterSql, FilterValue, NameOf, OpenMode, TrackFilter, fold, path_to_bytes, stored_path,
-};
+use voisin_library::{NameOf, OpenMode, TrackFilter, fold, path_to_bytes, stored_path};
 use voisin_questions::Filters;
 
 /// At most this many tracks are fetched for one name.
@@ -75,15 +73,10 @@ impl Remote {
         let (fetched, damaged) = self.store.fetch(&missing)?;
         // Damaged rows among others are skipped, as `pull` skips and counts them.
         if fetched.is_empty() && damaged > 0 {
-            let place = self.store.place().to_string();
-            let total = missing.len();
-            let dimension = self.store.model().dimension;
-            return Err(BackendError::Damaged {
-                place,
-                damaged,
-                total,
-                dimension,
-            });
+            let (total, dimension) = (missing.len(), self.store.model().dimension);
+            return Err(self.store.refused(format!(
+                "{damaged} of {total} requested tracks are damaged (facts that are not voisin's JSON, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and push again"
+            )));
         }
         let library = self.engine.library();
         let mut records = Vec::with_capacity(fetched.len());
@@ -193,11 +186,8 @@ impl Remote {
     fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
         let genres = self.engine.genres().taxonomy()?.named(names);
         for genre in genres {
-            let mut conditions = no_conditions(1);
-            conditions.and(
-                "genre_keys && {}",
-                FilterValue::Keys(vec![hash(genre.key().as_bytes())]),
-            );
+            let mut conditions = Conditions::none(1);
+            conditions.and("genre_keys && {}", vec![hash(genre.key().as_bytes())]);
             let ids = self.store.ids(&conditions, 1)?;
             self.fetch_ids(&ids)?;
         }
@@ -225,22 +215,22 @@ impl Remote {
     }
 
     fn fetch_keys(&mut self, condition: &str, name: &str) -> Result<()> {
-        let mut conditions = no_conditions(1);
-        conditions.and(condition, FilterValue::Keys(vec![name_hash(name)]));
+        let mut conditions = Conditions::none(1);
+        conditions.and(condition, vec![name_hash(name)]);
         let ids = self.store.ids(&conditions, MOST_NAMED)?;
         self.fetch_ids(&ids)
     }
 
     /// Fetches tracks whose names contain all of these words; if there are too many, also those with whole words.
     fn fetch_by_words(&mut self, words: &str) -> Result<()> {
-        let mut conditions = no_conditions(1);
+        let mut conditions = Conditions::none(1);
         if !add_words(&mut conditions, words, "") {
             return Ok(());
         }
         let mut ids = self.store.ids(&conditions, MOST_NAMED)?;
         // Cut off by id, so the best may be missing: the fewer tracks with whole words are fetched as well.
         if ids.len() == MOST_NAMED {
-            let mut whole = no_conditions(1);
+            let mut whole = Conditions::none(1);
             add_words(&mut whole, words, " ");
             ids.extend(self.store.ids(&whole, MOST_NAMED)?);
         }
@@ -253,8 +243,8 @@ impl Remote {
         for path in paths {
             keys.push(hash(path_to_bytes(path)?));
         }
-        let mut conditions = no_conditions(1);
-        conditions.and("paths && {}", FilterValue::Keys(keys));
+        let mut conditions = Conditions::none(1);
+        conditions.and("paths && {}", keys);
         let ids = self.store.ids(&conditions, MOST_NAMED.max(paths.len()))?;
         self.fetch_ids(&ids)
     }
@@ -291,7 +281,7 @@ impl Remote {
     pub fn fetch_around(&mut self, seeds: &[Seed]) -> Result<Option<String>> {
         let (all, _) = self.store.size()?;
         if all <= SAMPLE as u64 {
-            let ids = self.store.ids(&no_conditions(1), all as usize)?;
+            let ids = self.store.ids(&Conditions::none(1), all as usize)?;
             self.fetch_ids(&ids)?;
             return Ok(None);
         }
@@ -300,7 +290,7 @@ impl Remote {
             self.fetch_near(seeds)?;
         }
         let drawn = if has_near { BACKGROUND } else { SAMPLE };
-        let ids = self.store.ids(&no_conditions(1), drawn)?;
+        let ids = self.store.ids(&Conditions::none(1), drawn)?;
         self.fetch_ids(&ids)?;
         Ok(Some(if has_near {
             format!("the {NEAR} nearest tracks of each and a sample of {drawn} of {all}")
@@ -390,7 +380,7 @@ impl Remote {
 /// Adds the condition that a track's names contain all of these words; false if there are none.
 ///
 /// - `around`: put on both sides of each: a space for whole words
-fn add_words(conditions: &mut FilterSql, words: &str, around: &str) -> bool {
+fn add_words(conditions: &mut Conditions, words: &str, around: &str) -> bool {
     let folded = fold(words);
     let mut any = false;
     for word in folded.split(' ').filter(|word| !word.is_empty()) {
@@ -400,10 +390,7 @@ fn add_words(conditions: &mut FilterSql, words: &str, around: &str) -> bool {
             .replace('\\', "\\\\")
             .replace('%', "\\%")
             .replace('_', "\\_");
-        conditions.and(
-            "words like {}",
-            FilterValue::Text(format!("%{around}{word}{around}%")),
-        );
+        conditions.and("words like {}", format!("%{around}{word}{around}%"));
     }
     any
 }

@@ -5,9 +5,9 @@ use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::{Kind, Type};
 
 use super::{Fetched, Postgres, ROWS, Transaction};
-use crate::Result;
-use crate::ddl;
-use crate::row::{FETCHED, HalfVector, TrackRow, facts_of};
+use crate::postgres::Result;
+use crate::postgres::ddl;
+use crate::postgres::row::{FETCHED, HalfVector, TrackRow, facts_of};
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
 use voisin_library::TrackRecord;
