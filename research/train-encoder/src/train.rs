@@ -13,6 +13,7 @@ use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
 use voisin_lab::training::session::{BlockVisitor, CHECKPOINT, Optimiser};
 use voisin_lab::training::{AdamWOptions, cosine};
 
+use crate::RunArgs;
 use crate::augment;
 use crate::cache::TrainingSet;
 use crate::checkpoint::{Checkpoint, Run, flatten, unflatten};
@@ -20,7 +21,6 @@ use crate::head::TeacherHead;
 use crate::layout::{outputs, standardise};
 use crate::loss::{self, Losses};
 use crate::validate::{self, GROOVES};
-use crate::{RunArgs, Weighted};
 
 /// Share of the run in which the rate rises.
 const WARM_UP: f64 = 0.02;
@@ -32,15 +32,16 @@ const CLIP: f64 = 5.0;
 const LOG_EVERY: u64 = 10;
 /// Held-out windows that are evaluated.
 const VALIDATED: usize = 600;
+/// Share of the moving average of the weights that each step keeps.
+const AVERAGE: f32 = 0.999;
 /// Time between checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_mins(3);
 
-/// Channels of the eight convolutions at a share of OpenL3's width; the embedding keeps its 512 dimensions.
-fn widths(divisor: usize) -> anyhow::Result<[usize; 8]> {
-    ensure!([1, 2, 4].contains(&divisor), "--width: expected 1, 2 or 4");
-    let mut widths = OPENL3_WIDTHS.map(|width| width / divisor);
+/// Channels of the eight convolutions: a quarter of OpenL3's, but for the embedding's 512 dimensions.
+fn widths() -> [usize; 8] {
+    let mut widths = OPENL3_WIDTHS.map(|width| width / 4);
     widths[7] = OPENL3_WIDTHS[7];
-    Ok(widths)
+    widths
 }
 
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
@@ -57,8 +58,7 @@ pub fn train(
     ensure!(args.batch >= 2, "--batch: expected 2 or more");
     let path = args.run.join(CHECKPOINT);
     let resumed = path.exists().then(|| Checkpoint::load(&path)).transpose()?;
-    let names: Vec<String> = args.teacher.iter().map(|one| one.0.clone()).collect();
-    let data = TrainingSet::open(&args.cache, &names)?;
+    let data = TrainingSet::open(&args.cache)?;
     std::fs::create_dir_all(&args.run)?;
     let (held, crops) = validate::split(&data, args.holdout);
     ensure!(!crops.is_empty(), "every group is held out");
@@ -98,7 +98,7 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
     let from = args.from.as_deref().map(Checkpoint::load).transpose()?;
     let widths = match &from {
         Some(from) => from.run.widths,
-        None => widths(args.width)?,
+        None => widths(),
     };
     let (network, head, mean, deviation) = match &from {
         // With their target statistics: with other means and deviations the head's predictions would change.
@@ -118,12 +118,6 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
     let mut tracks: Vec<usize> = crops.iter().map(|&crop| data.track(crop)).collect();
     tracks.sort_unstable();
     tracks.dedup();
-    let mut weights: Vec<f32> = args
-        .teacher
-        .iter()
-        .map(|Weighted(_, weight)| *weight)
-        .collect();
-    weights.resize(data.teachers.len(), 1.0);
     // Adam starts anew in any case.
     let zeros = |n: usize| (vec![0.0; n], vec![0.0; n]);
     Ok(Checkpoint {
@@ -134,7 +128,6 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
             widths,
             seed: args.random_seed,
             teachers: data.teachers.clone(),
-            weights,
             tracks: tracks.len(),
         },
         adam: [
@@ -285,7 +278,6 @@ impl<'a> Trainer<'a> {
         let predictions = self.head.forward(&embeddings);
         let losses = loss::evaluate(
             &self.run.teachers,
-            &self.run.weights,
             &self.targets,
             &predictions,
             &mut self.gradient,
@@ -331,7 +323,7 @@ impl<'a> Trainer<'a> {
     /// averaged too, since they belong to the averaged weights.
     fn move_averages(&mut self) {
         let step = self.run.step as f32;
-        let keep = self.args.average.min((1.0 + step) / (10.0 + step));
+        let keep = AVERAGE.min((1.0 + step) / (10.0 + step));
         let (parameters, statistics) = flatten(&self.student.weights());
         for (average, values) in [
             (&mut self.average.0, &parameters),
