@@ -3,14 +3,8 @@
 use ndarray::Array2;
 
 use crate::LabError;
-<<<<<<< HEAD:crates/lab/voisin-lab/src/networks/windows.rs
 use crate::training::mean;
 use voisin_genre::metrics::argmax;
-=======
-use crate::training::{LoadExample, TrackExamples, mean, outputs, predict};
-use voisin_encoder::FinishedStack;
-use voisin_genre::metrics::argmax;
->>>>>>> main:crates/lab/voisin-lab/src/networks/examples.rs
 
 /// Outputs of a network, `[track][window][class]`.
 pub(super) type WindowProbabilities = Vec<Vec<Vec<f32>>>;
