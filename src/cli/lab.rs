@@ -35,7 +35,7 @@ const FIRST_FAULTS: usize = 5;
 /// Reads a data set for training, with artists from its files' tags.
 pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset> {
     report_guess(context, source);
-    let mut set = dataset::read(source).map_err(LabError::from)?;
+    let mut set = dataset::read(source)?;
     set.read_tags();
     report_notes(context, &set);
     Ok(set)
@@ -324,7 +324,7 @@ pub(crate) fn requested_set(
         // decides.
         let is_set = !(source.guessed && Path::new(text).is_dir());
         if is_set || folders {
-            let set = dataset::read(&source).map_err(LabError::from);
+            let set = dataset::read(&source);
             if is_set || set.is_ok() {
                 report_guess(context, &source);
                 let set = set?;

@@ -57,7 +57,6 @@ algorithms["svm_decisions"] = rounded(svm.decision_function(qd))
 algorithms["svm_answers"] = svm.predict(qd).tolist()
 tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(xs, y)
 algorithms["tree"] = rounded(tree.predict_proba(qs))
-algorithms["tree_importances"] = rounded(tree.feature_importances_)
 booster = xgboost.train(
     {
         "objective": "multi:softprob",

@@ -16,21 +16,16 @@ use voisin_audio::tags::read_tags;
 use voisin_base::output::OutputTarget;
 use voisin_learn::metrics::argmax;
 
-/// Predictions for the tracks of a data set.
 #[derive(Debug, Clone)]
 pub struct RunPredictions {
-    /// Names of the classes.
     pub classes: Vec<String>,
-    /// The key of each track.
     pub keys: Vec<String>,
     /// `[tracks, classes]`
     pub probabilities: Array2<f32>,
-    /// Tracks that could not be decoded.
     pub faults: Vec<Fault>,
 }
 
 impl RunPredictions {
-    /// The class of a track and its probability.
     pub fn best(&self, row: usize) -> (&str, f32) {
         let p = self.probabilities.row(row);
         let class = argmax(p);

@@ -37,7 +37,6 @@ pub(super) struct Bench<'a> {
     pub(super) split: Split,
 }
 
-/// Predictions of one algorithm for the held-out rows of each fold.
 pub(super) struct FoldPredictions {
     pub(super) algorithm: Algorithm,
     /// `[rows, classes]` each

@@ -10,7 +10,6 @@ use super::report::{Interval, intervals};
 use crate::dataset::{Cells, KEYS, LABELS, read_cells};
 use voisin_base::random::Random;
 
-/// Draws of the bootstrap.
 const DRAWS: usize = 2000;
 
 /// The columns of a table that a run wrote.
@@ -165,7 +164,6 @@ fn mcnemar(a: usize, b: usize) -> f64 {
 /// The score of a submission.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
-    /// Rows of the truth.
     pub rows: usize,
     /// Missing rows count as wrong.
     pub accuracy: Interval,
@@ -208,7 +206,6 @@ impl Labels {
     }
 }
 
-/// Scores a submission.
 pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
     let wanted = Labels::read(truth)?.pairs;
     let mut submitted: BTreeMap<String, String> = BTreeMap::new();

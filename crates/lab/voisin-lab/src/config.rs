@@ -11,7 +11,6 @@ use super::networks::NetworkSettings;
 use super::training::NetworkRecipe;
 use voisin_base::regular_file;
 
-/// Largest configuration that is read.
 const LARGEST: u64 = 1 << 20;
 
 /// Every setting that affects the result of a run.
@@ -32,7 +31,6 @@ pub struct Config {
     pub network: Option<NetworkSettings>,
 }
 
-/// The data of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
@@ -48,7 +46,6 @@ pub struct Data {
     pub repeats: usize,
 }
 
-/// The features of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
@@ -56,7 +53,6 @@ pub struct Features {
     pub sets: Vec<String>,
 }
 
-/// The algorithms of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Algorithms {
@@ -66,11 +62,9 @@ pub struct Algorithms {
     pub combine: Combine,
 }
 
-/// How algorithms are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Combine {
-    /// The best one predicts.
     None,
     /// An ensemble of those that improve it, with weights fitted on held-out tracks.
     Select,
@@ -199,7 +193,6 @@ impl Config {
         toml::to_string(&table).unwrap_or_default()
     }
 
-    /// The configuration of a run.
     pub fn of_run(run: &Path) -> Result<Self, LabError> {
         if !run.is_dir() {
             return Err(LabError::run(
@@ -253,6 +246,18 @@ impl Config {
     }
 }
 
+/// Checks that numbers are in range: name, value, least and most of each.
+pub(super) fn in_range(numbers: &[(&str, f64, f64, f64)]) -> Result<(), String> {
+    let outside =
+        |(_, value, least, most): &&(&str, f64, f64, f64)| !(least..=most).contains(&value);
+    numbers
+        .iter()
+        .find(outside)
+        .map_or(Ok(()), |(key, _, least, most)| {
+            Err(format!("{key}: expected {least} to {most}"))
+        })
+}
+
 /// A value as in a line of TOML; anything that does not parse is text.
 fn value_of(text: &str) -> Value {
     // Numbers, lists and quoted texts are read as in the file, and a bare word is text.
@@ -301,7 +306,7 @@ mod tests {
             (
                 "settings.svm.c",
                 "-1",
-                "settings.svm.c: expected more than 0",
+                "settings.svm.c: expected 0.000000001 to",
             ),
             ("settings.svm.c", "x", "expected f64"),
             ("data.repeats", "3", "data.folds: expected 2 to 100"),

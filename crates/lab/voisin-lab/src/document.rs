@@ -13,7 +13,6 @@ border-bottom:1px solid #ddd}td{white-space:nowrap}th:first-child,td:first-child
 @media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note{color:#a6a6b3}th,td{border-bottom-color:#3a3a46}}\
 @media(max-width:40rem){svg,.picture{max-width:none}body{margin:1rem auto}th,td{padding:.25rem .2rem}h1{font-size:1.5rem}table{font-size:.8rem}}</style>";
 
-/// A part of a page.
 #[derive(Debug, Clone)]
 pub enum DocumentPart {
     /// A heading; not on a terminal.

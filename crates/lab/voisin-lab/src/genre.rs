@@ -18,18 +18,14 @@ use voisin_genre::{
 use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
 use voisin_learn::{Fold, Standardiser, split_folds};
 
-/// Options of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalOptions {
     /// Outer folds; a group (artist) is never split.
     pub folds: usize,
-    /// Repeats, each with other folds.
     pub repeats: usize,
-    /// Seed of random numbers.
     pub seed: u64,
     /// Options of the engine, which chooses its settings inside each training part.
     pub fit: FitOptions,
-    /// Whether the baselines run too.
     pub rivals: bool,
     /// The kind of group, in the singular: artist, album …; track: each is its own group.
     pub group: String,
@@ -69,34 +65,25 @@ const METHODS: [(&str, &str); 6] = [
     ("majority", "baseline: always the commonest genre"),
 ];
 
-/// One method's figures.
 #[derive(Debug, Clone, Serialize)]
 pub struct MethodReport {
     /// `fused`, `head`, `vote`, `rbf svm`, `nearest centroid`, `majority`.
     pub method: String,
-    /// Share of tracks whose prediction is one of their genres.
     pub accuracy: Spread,
-    /// Mean recall over the genres of three tracks and more.
     pub balanced_accuracy: Spread,
-    /// Mean F1 over the genres of three tracks and more.
     pub macro_f1: Spread,
 }
 
-/// An evaluation.
 #[derive(Debug, Clone, Serialize)]
 pub struct GenreReport {
-    /// Labelled tracks.
     pub tracks: usize,
-    /// Groups among them.
     pub groups: usize,
     /// The kind of group: artist, album …; track: each is its own group.
     pub group: String,
     /// Tracks without a known group.
     #[serde(skip)]
     pub nameless: usize,
-    /// Outer folds.
     pub folds: usize,
-    /// Repeats of the cross-validation.
     pub repeats: usize,
     /// Fused first, then its halves, then the baselines; no head if no fold had enough tracks for one.
     pub methods: Vec<MethodReport>,

@@ -19,7 +19,6 @@ use voisin_base::text::{fold, with_causes};
 const BLOCK: usize = 4096;
 const SILENT_DB: f64 = -60.0;
 
-/// The results of an inspection.
 #[derive(Debug)]
 pub struct Inspection {
     /// Tracks that can be decoded.
@@ -30,7 +29,6 @@ pub struct Inspection {
     pub faults: Vec<Fault>,
 }
 
-/// Decodes a whole file.
 fn decode(path: &Path) -> Result<AudioInfo, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
     let starts = (0..info.n_frames).step_by(BLOCK);
@@ -49,7 +47,6 @@ fn decode(path: &Path) -> Result<AudioInfo, String> {
     }
 }
 
-/// Opens and decodes every file.
 pub fn inspect(
     set: &Dataset,
     progress: &(dyn Fn(usize) + Sync),
@@ -100,12 +97,10 @@ pub fn inspect(
     Ok(found)
 }
 
-/// One class of a data set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassCounts {
     pub name: String,
     pub tracks: usize,
-    /// Known artists.
     pub artists: usize,
     /// Largest share of its tracks by one artist.
     pub largest_artist: f64,
@@ -140,7 +135,6 @@ pub struct Overview {
     pub notes: Vec<String>,
 }
 
-/// Summarises an inspection.
 pub fn overview(
     set: &Dataset,
     found: &Inspection,

@@ -38,36 +38,21 @@ use std::path::{Path, PathBuf};
 
 use voisin_base::output::OutputError;
 
-/// Errors of the laboratory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
-    /// A data set could not be read.
     #[error(transparent)]
-    Dataset(#[from] crate::dataset::DatasetError),
-    /// The genre engine failed.
+    Encoder(#[from] voisin_encoder::EncoderError),
     #[error(transparent)]
     Genre(#[from] voisin_genre::GenreError),
-    /// A network could not be trained.
-    #[error(transparent)]
-    Train(#[from] crate::training::TrainError),
-    /// A file could not be read or written.
     #[error("{}", path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// A run folder or a file in it is wrong.
+    /// A file or folder is wrong: what is expected, and what was found.
     #[error("{}: {problem}", path.display())]
-    Run {
-        /// The folder or file.
-        path: PathBuf,
-        /// The value expected, and the one found.
-        problem: String,
-    },
-    /// An output file cannot be created.
+    Run { path: PathBuf, problem: String },
     #[error(transparent)]
     Output(#[from] OutputError),
     /// No track of a data set could be decoded.
@@ -76,7 +61,9 @@ pub enum LabError {
     /// Options that contradict each other, or that this data does not allow.
     #[error("{0}")]
     Options(String),
-    /// Interrupted by Ctrl-C.
+    /// The loss of a network is not finite.
+    #[error("the loss is {loss} at step {step}: use a lower learning rate")]
+    Diverged { step: u64, loss: f32 },
     #[error("interrupted: repeat the command to continue")]
     Interrupted,
 }
@@ -94,6 +81,11 @@ impl LabError {
             path: path.to_owned(),
             problem: problem.into(),
         }
+    }
+
+    /// - `line`: counted from 1
+    fn table(path: &Path, line: u64, problem: impl std::fmt::Display) -> Self {
+        Self::run(path, format!("line {line}: {problem}"))
     }
 }
 

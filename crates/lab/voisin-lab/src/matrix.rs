@@ -22,7 +22,6 @@ pub(crate) const LONGEST: u64 = 600;
 /// Windows of a track that a model embeds.
 const WINDOWS: usize = 24;
 
-/// A file to compute features of.
 #[derive(Clone, Copy)]
 pub struct SoundFile<'a> {
     pub path: &'a Path,
@@ -65,7 +64,6 @@ impl SoundFile<'_> {
     }
 }
 
-/// Features computed from audio.
 pub enum FeatureSet {
     Descriptors(DescriptorSet),
     /// The mean embedding of a model, by its name on the command line, `model:NAME`.
@@ -91,7 +89,6 @@ impl FeatureSet {
         }
     }
 
-    /// Names of the columns.
     pub fn columns(&self) -> Vec<String> {
         match self {
             Self::Descriptors(set) => set.columns(),
@@ -155,7 +152,6 @@ pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> Result<(), LabError> {
     atomic_file::write(path, whole).map_err(LabError::io(path))
 }
 
-/// The track of a row.
 #[derive(Debug, Clone)]
 pub struct MatrixRow {
     pub item: Item,
@@ -186,7 +182,6 @@ pub(crate) fn class_of(rows: &[MatrixRow], names: &[String]) -> Vec<usize> {
     rows.iter().map(|row| class(row).unwrap_or(0)).collect()
 }
 
-/// The number of known artists.
 pub(crate) fn artists(rows: &[MatrixRow]) -> usize {
     let names = rows
         .iter()
@@ -265,18 +260,15 @@ pub fn each_track<T: Send>(
     Ok(found)
 }
 
-/// Tracks as rows of numbers.
 #[derive(Debug, Clone)]
 pub struct Matrix {
     /// One for each row of the values.
     pub rows: Vec<MatrixRow>,
-    /// Names of the columns.
     pub columns: Vec<String>,
     /// The group of each column: the quantity that it measures.
     pub groups: Vec<String>,
     /// `[rows, columns]`
     pub values: Array2<f32>,
-    /// Tracks that could not be decoded.
     pub faults: Vec<Fault>,
 }
 

@@ -41,7 +41,6 @@ impl Interval {
 /// The evaluation of one algorithm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Method {
-    /// The algorithm.
     pub name: String,
     pub accuracy: Interval,
     /// Deviation of the accuracy between repeats; 0 for one.
@@ -57,7 +56,6 @@ pub struct Method {
     pub chosen: bool,
 }
 
-/// One class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassFigures {
     pub name: String,
@@ -189,7 +187,6 @@ impl Report {
 /// Predictions to evaluate, a row each.
 #[derive(Debug, Clone)]
 pub struct Answers<'a> {
-    /// Names of the classes.
     pub classes: &'a [String],
     /// The classes of each; a prediction that is one of them is correct.
     pub truth: Vec<Vec<usize>>,
@@ -199,7 +196,6 @@ pub struct Answers<'a> {
     pub groups: Vec<usize>,
 }
 
-/// Draws of the bootstrap.
 const DRAWS: usize = 1000;
 /// A class with fewer tracks gets no curve, and among a library's genres it is in no mean over classes.
 pub(super) const FEW: usize = 3;

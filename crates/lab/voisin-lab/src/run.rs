@@ -22,13 +22,10 @@ use voisin_base::output::{OutputTarget, check_folder};
 use voisin_learn::Fold;
 use voisin_learn::metrics::argmax;
 
-/// Failures that the report lists.
 const FIRST_FAILURES: usize = 20;
 
-/// Progress of a run.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    /// Share of the fits that are done.
     pub share: f64,
     /// The current step, in a few words.
     pub doing: String,
@@ -40,14 +37,12 @@ pub struct Progress {
 const WORK: &str = "work";
 /// The table of a search's trials, in the folder of the chosen run.
 pub const TRIALS: &str = "trials.csv";
-/// Its columns.
 pub const TRIALS_HEADER: &str = "trial,settings,accuracy,low,high,seconds";
 
 /// Inputs of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct RunInputs<'a> {
     pub config: &'a Config,
-    /// The data as read.
     pub set: &'a Dataset,
     /// The number of settings from which these were chosen; [`TRIAL`] does not use the test part.
     pub chosen_among: usize,
@@ -99,7 +94,6 @@ pub fn refuse_others(run: &Path) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Fits a run's algorithms, and writes its report.
 pub fn train(
     run: &Path,
     inputs: RunInputs,

@@ -43,7 +43,6 @@ pub struct Split {
 }
 
 impl Split {
-    /// Rows of a part.
     pub fn rows(&self, part: Part) -> Vec<usize> {
         (0..self.parts.len())
             .filter(|&row| self.parts[row] == Some(part))

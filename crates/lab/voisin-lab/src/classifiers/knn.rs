@@ -1,40 +1,31 @@
 //! k-nearest-neighbours classifier.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{FittedClassifier, Tensors, Training};
 
-/// Distance of two rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
-    /// Euclidean distance.
     Euclid,
-    /// 1 - cosine.
     Cosine,
 }
 
-/// Weight of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {
-    /// Equal weights.
     Uniform,
     /// 1 / distance; only neighbours at distance 0, if there are any.
     Distance,
 }
 
-/// Settings of the classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnnSettings {
-    /// Number of neighbours.
     pub k: usize,
-    /// Distance of rows.
     pub metric: Metric,
-    /// Weight of each neighbour.
     pub weights: Weighting,
     /// Additional neighbours of every class, so that no class is impossible.
     pub smoothing: f64,
@@ -55,7 +46,7 @@ impl Default for KnnSettings {
 #[derive(Debug)]
 pub struct Knn {
     settings: KnnSettings,
-    rows: Array2<f32>,
+    rows: Array2<f64>,
     /// Square of each row's norm.
     squares: Vec<f64>,
     class_of: Vec<usize>,
@@ -66,14 +57,9 @@ pub struct Knn {
 const BLOCK: usize = 64;
 
 impl Knn {
-    /// Stores the rows.
     pub fn fit(data: &Training, settings: KnnSettings) -> Self {
-        Self::new(
-            data.x.to_owned(),
-            data.class_of.to_vec(),
-            data.classes,
-            settings,
-        )
+        let rows = data.x.to_owned();
+        Self::new(rows, data.class_of.to_vec(), data.classes, settings)
     }
 
     fn new(
@@ -85,14 +71,12 @@ impl Knn {
         if settings.metric == Metric::Cosine {
             to_unit(&mut rows);
         }
-        let squares = rows
-            .outer_iter()
-            .map(|row| row.iter().map(|v| f64::from(*v).powi(2)).sum())
-            .collect();
+        // In f64, because a distance from squares and a product loses digits for near rows.
+        let rows = rows.mapv(f64::from);
         Self {
             settings,
+            squares: rows.outer_iter().map(|row| row.dot(&row)).collect(),
             rows,
-            squares,
             class_of,
             classes,
         }
@@ -101,9 +85,6 @@ impl Knn {
     /// The nearest rows of each query with their distances, nearest first, ties by
     /// row.
     pub fn neighbours(&self, x: ArrayView2<f32>) -> Vec<Vec<(usize, f64)>> {
-        let k = self.settings.k.clamp(1, self.rows.nrows().max(1));
-        // In f64, because a distance from squares and a product loses digits for near rows.
-        let wide = self.rows.mapv(f64::from);
         let blocks: Vec<ArrayView2<f32>> = x.axis_chunks_iter(Axis(0), BLOCK).collect();
         let found: Vec<Vec<Vec<(usize, f64)>>> = blocks
             .into_par_iter()
@@ -113,40 +94,37 @@ impl Knn {
                     to_unit(&mut queries);
                 }
                 let queries = queries.mapv(f64::from);
-                let products = queries.dot(&wide.t());
-                let squares = queries.outer_iter().map(|row| row.dot(&row));
-                products
-                    .outer_iter()
-                    .zip(squares)
-                    .map(|(products, query_square)| {
-                        let distance = |row: usize| {
-                            let square =
-                                (query_square + self.squares[row] - 2.0 * products[row]).max(0.0);
-                            // For unit vectors, half the square is 1 - cosine.
-                            if self.settings.metric == Metric::Cosine {
-                                square / 2.0
-                            } else {
-                                square.sqrt()
-                            }
-                        };
-                        let mut all: Vec<(usize, f64)> = (0..self.rows.nrows())
-                            .map(|row| (row, distance(row)))
-                            .collect();
-                        let order = |a: &(usize, f64), b: &(usize, f64)| {
-                            a.1.total_cmp(&b.1).then(a.0.cmp(&b.0))
-                        };
-                        // Selection first, so that only k are sorted.
-                        if k < all.len() {
-                            all.select_nth_unstable_by(k - 1, order);
-                            all.truncate(k);
-                        }
-                        all.sort_unstable_by(order);
-                        all
-                    })
+                let products = queries.dot(&self.rows.t());
+                let pairs = queries.outer_iter().zip(products.outer_iter());
+                pairs
+                    .map(|(query, products)| self.nearest(query.dot(&query), products))
                     .collect()
             })
             .collect();
-        found.into_iter().flatten().collect()
+        found.concat()
+    }
+
+    /// - `square`: of the query's norm; `products`: with each row
+    fn nearest(&self, square: f64, products: ArrayView1<f64>) -> Vec<(usize, f64)> {
+        let k = self.settings.k.clamp(1, self.rows.nrows().max(1));
+        let distance = |(row, product): (usize, &f64)| {
+            let square = (square + self.squares[row] - 2.0 * product).max(0.0);
+            // For unit vectors, half the square is 1 - cosine.
+            let distance = match self.settings.metric {
+                Metric::Cosine => square / 2.0,
+                Metric::Euclid => square.sqrt(),
+            };
+            (row, distance)
+        };
+        let mut all: Vec<(usize, f64)> = products.iter().enumerate().map(distance).collect();
+        let order = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+        // Selection first, so that only k are sorted.
+        if k < all.len() {
+            all.select_nth_unstable_by(k - 1, order);
+            all.truncate(k);
+        }
+        all.sort_unstable_by(order);
+        all
     }
 
     /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
@@ -157,11 +135,7 @@ impl Knn {
         columns: usize,
     ) -> Option<Self> {
         let rows = from.matrix("knn.rows")?;
-        let class_of: Vec<usize> = from
-            .u32("knn.classes")?
-            .iter()
-            .map(|&class| class as usize)
-            .collect();
+        let class_of = from.indices("knn.classes")?;
         let fits = [rows.nrows(), rows.ncols()] == [class_of.len(), columns]
             && class_of.iter().all(|&class| class < classes);
         fits.then(|| Self::new(rows, class_of, classes, settings))
@@ -207,10 +181,7 @@ impl FittedClassifier for Knn {
     }
 
     fn save(&self, out: &mut Tensors) {
-        out.put_matrix("knn.rows", &self.rows);
-        out.put_u32(
-            "knn.classes",
-            self.class_of.iter().map(|&class| class as u32).collect(),
-        );
+        out.put_matrix("knn.rows", &self.rows.mapv(|v| v as f32));
+        out.put_indices("knn.classes", self.class_of.iter().copied());
     }
 }

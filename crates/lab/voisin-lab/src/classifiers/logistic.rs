@@ -1,6 +1,6 @@
 //! Logistic regression as an algorithm of the laboratory.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 use voisin_learn::Logistic;
 
 use super::{FittedClassifier, Tensors, softmax};
@@ -10,20 +10,10 @@ impl FittedClassifier for Logistic {
         softmax(self.logits(x).mapv(f64::from).view())
     }
 
-    /// Means over classes of the weights' absolute values, as shares.
-    fn importances(&self) -> Option<Vec<f64>> {
-        let sums = self
-            .weight
-            .mapv(|weight| f64::from(weight).abs())
-            .sum_axis(Axis(0));
-        let all = sums.sum().max(f64::MIN_POSITIVE);
-        Some(sums.iter().map(|sum| sum / all).collect())
-    }
-
     fn save(&self, out: &mut Tensors) {
         out.put_standardiser("logistic", &self.standard);
         out.put_matrix("logistic.weight", &self.weight);
-        out.put_f32("logistic.bias", self.bias.to_vec());
+        out.put("logistic.bias", self.bias.iter().copied());
     }
 }
 
@@ -31,7 +21,7 @@ impl FittedClassifier for Logistic {
 pub(crate) fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Logistic> {
     let standard = from.standardiser("logistic", columns)?;
     let weight = from.matrix("logistic.weight")?;
-    let bias = from.f32("logistic.bias")?.to_vec();
+    let bias: Vec<f32> = from.get("logistic.bias")?;
     let fits = weight.dim() == (classes, columns) && bias.len() == classes;
     fits.then(|| Logistic {
         standard,

@@ -11,38 +11,28 @@ pub struct Majority {
 }
 
 impl Majority {
-    /// Counts classes.
     pub fn fit(data: &Training) -> Self {
-        Self {
-            shares: priors(data).iter().map(|&share| share as f32).collect(),
+        let mut shares = vec![0.0; data.classes];
+        for &class in data.class_of {
+            shares[class] += 1.0 / data.class_of.len() as f32;
         }
+        Self { shares }
     }
 
     /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize) -> Option<Self> {
-        let shares = from.f32("majority.shares")?.to_vec();
+        let shares: Vec<f32> = from.get("majority.shares")?;
         (shares.len() == classes).then_some(Self { shares })
     }
 }
 
 impl FittedClassifier for Majority {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        Array2::from_shape_fn((x.nrows(), self.shares.len()), |(_, class)| {
-            self.shares[class]
-        })
+        let shape = (x.nrows(), self.shares.len());
+        Array2::from_shape_fn(shape, |(_, class)| self.shares[class])
     }
 
     fn save(&self, out: &mut Tensors) {
-        out.put_f32("majority.shares", self.shares.clone());
+        out.put("majority.shares", self.shares.iter().copied());
     }
-}
-
-/// Shares of the classes.
-fn priors(data: &Training) -> Vec<f64> {
-    let mut counts = vec![0.0; data.classes];
-    data.class_of.iter().for_each(|&class| counts[class] += 1.0);
-    counts
-        .iter()
-        .map(|count| count / data.class_of.len().max(1) as f64)
-        .collect()
 }

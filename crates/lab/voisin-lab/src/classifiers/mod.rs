@@ -27,14 +27,11 @@ use ndarray::{Array2, ArrayView2, Axis};
 pub struct Training<'a> {
     /// `[rows, columns]`, imputed and standardised.
     pub x: ArrayView2<'a, f32>,
-    /// The class of each row, `0..classes`.
     pub class_of: &'a [usize],
-    /// Number of classes.
     pub classes: usize,
     /// A fold of each row that keeps groups together, for algorithms that need held-out
     /// rows.
     pub folds: &'a [usize],
-    /// Seed of the random numbers.
     pub seed: u64,
 }
 
@@ -48,26 +45,14 @@ impl Training<'_> {
     }
 }
 
-/// A fitted algorithm.
 pub trait FittedClassifier: Send + Sync {
     /// Probability of each class, `[rows, classes]`; rows sum to 1.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32>;
-
-    /// Importance of each column, if the algorithm has a measure of it; they sum to 1.
-    fn importances(&self) -> Option<Vec<f64>> {
-        None
-    }
-
-    /// A remark on the fit: out-of-bag accuracy, rounds.
-    fn note(&self) -> Option<String> {
-        None
-    }
 
     /// Saves it as named tensors.
     fn save(&self, out: &mut Tensors);
 }
 
-/// Softmax of each row.
 fn softmax(logits: ArrayView2<f64>) -> Array2<f32> {
     let mut out = Array2::zeros(logits.dim());
     for (row, mut out) in logits.outer_iter().zip(out.outer_iter_mut()) {

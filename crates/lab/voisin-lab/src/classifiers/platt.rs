@@ -10,11 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{FittedClassifier, Svm, Tensors, Training};
 
-/// How the machine is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SvmSettings {
-    /// Weight of errors.
     pub c: f64,
 }
 
@@ -24,7 +22,6 @@ impl Default for SvmSettings {
     }
 }
 
-/// A machine and the sigmoids of its pairs.
 #[derive(Debug)]
 pub struct SvmProbabilities {
     svm: Svm,
@@ -76,7 +73,8 @@ impl SvmProbabilities {
     /// Reads a saved machine; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let svm = Svm::load(from, classes, columns)?;
-        let (sigmoids, _) = from.f64("svm.sigmoids")?.as_chunks::<2>();
+        let sigmoids: Vec<f64> = from.get("svm.sigmoids")?;
+        let (sigmoids, _) = sigmoids.as_chunks::<2>();
         let sigmoids: Vec<(f64, f64)> = sigmoids.iter().map(|&[a, b]| (a, b)).collect();
         (sigmoids.len() == svm.pairs().len()).then_some(Self {
             svm,
@@ -111,10 +109,8 @@ impl FittedClassifier for SvmProbabilities {
 
     fn save(&self, out: &mut Tensors) {
         self.svm.save(out);
-        out.put_f64(
-            "svm.sigmoids",
-            self.sigmoids.iter().flat_map(|&(a, b)| [a, b]).collect(),
-        );
+        let sigmoids = self.sigmoids.iter().flat_map(|&(a, b)| [a, b]);
+        out.put("svm.sigmoids", sigmoids);
     }
 }
 

@@ -43,27 +43,19 @@ impl Preparation {
         self.standard.apply(filled(x, &self.medians).view())
     }
 
-    /// Number of columns.
     pub fn columns(&self) -> usize {
         self.medians.len()
     }
 
-    /// Columns that are constant in the training rows.
-    pub fn constant(&self) -> Vec<usize> {
-        (0..self.medians.len())
-            .filter(|&column| self.standard.scale[column] == 0.0)
-            .collect()
-    }
-
     /// Saves medians, means and deviations as tensors.
     pub fn save(&self, out: &mut Tensors) {
-        out.put_f32("preparation.medians", self.medians.clone());
+        out.put("preparation.medians", self.medians.iter().copied());
         out.put_standardiser("preparation", &self.standard);
     }
 
     /// Reads a saved preparation; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors) -> Option<Self> {
-        let medians = from.f32("preparation.medians")?.to_vec();
+        let medians: Vec<f32> = from.get("preparation.medians")?;
         let standard = from.standardiser("preparation", medians.len())?;
         Some(Self { medians, standard })
     }
@@ -88,14 +80,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_values_become_medians_and_constants_are_listed() {
+    fn missing_values_become_medians() {
         let x = array![
             [1.0, 5.0, f32::NAN],
             [f32::NAN, 5.0, f32::NAN],
             [3.0, 5.0, f32::INFINITY]
         ];
         let (preparation, rows) = Preparation::fit(x.view());
-        assert_eq!(preparation.constant(), [1, 2]);
         assert_eq!(rows.column(0).to_vec(), [-1.224_744_9, 0.0, 1.224_744_9]);
         assert!(
             rows.column(1)

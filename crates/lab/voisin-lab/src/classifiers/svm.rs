@@ -12,12 +12,10 @@ use voisin_learn::Standardiser;
 
 use super::Tensors;
 
-/// A trained machine.
 #[derive(Debug)]
 pub struct Svm {
     standard: Standardiser,
     gamma: f64,
-    /// Standardised training rows.
     rows: Array2<f32>,
     pairs: Vec<Pair>,
     classes: usize,
@@ -40,13 +38,7 @@ impl Svm {
     pub fn fit(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
         let (standard, rows) = Standardiser::fit(x);
         // "scale": 1 / (d · variance of all numbers)
-        let all = rows.len().max(1) as f64;
-        let average = rows.iter().map(|v| f64::from(*v)).sum::<f64>() / all;
-        let variance = rows
-            .iter()
-            .map(|v| (f64::from(*v) - average).powi(2))
-            .sum::<f64>()
-            / all;
+        let variance = rows.mapv(f64::from).var(0.0);
         let gamma = 1.0 / (rows.ncols().max(1) as f64 * variance.max(1e-12));
         let members: Vec<Vec<usize>> = (0..classes)
             .map(|k| (0..class_of.len()).filter(|&i| class_of[i] == k).collect())
@@ -56,35 +48,23 @@ impl Svm {
             .flat_map(|a| (a + 1..classes).map(move |b| (a, b)))
             .filter(|&(a, b)| !members[a].is_empty() && !members[b].is_empty())
             .collect();
-        let pairs = jobs
-            .into_par_iter()
-            .map(|(first, second)| {
-                let used: Vec<usize> = members[first]
-                    .iter()
-                    .chain(&members[second])
-                    .copied()
-                    .collect();
-                let y: Vec<f64> = (0..used.len())
-                    .map(|i| if i < members[first].len() { 1.0 } else { -1.0 })
-                    .collect();
-                let part = rows.select(Axis(0), &used);
-                let kernel = rbf(part.view(), part.view(), gamma);
-                let (alpha, offset) = smo(&kernel, &y, c);
-                let support = used
-                    .iter()
-                    .zip(&alpha)
-                    .zip(&y)
-                    .filter(|((_, a), _)| **a > 0.0)
-                    .map(|((&row, a), y)| (row, a * y))
-                    .collect();
-                Pair {
-                    first,
-                    second,
-                    support,
-                    offset,
-                }
-            })
-            .collect();
+        let fit_pair = |(first, second): (usize, usize)| {
+            let used = [&members[first][..], &members[second][..]].concat();
+            let sign = |at| if at < members[first].len() { 1.0 } else { -1.0 };
+            let y: Vec<f64> = (0..used.len()).map(sign).collect();
+            let part = rows.select(Axis(0), &used);
+            let kernel = rbf(part.view(), part.view(), gamma);
+            let (alpha, offset) = smo(&kernel, &y, c);
+            let weights = used.iter().zip(alpha).zip(&y);
+            let weights = weights.filter(|((_, a), _)| *a > 0.0);
+            Pair {
+                first,
+                second,
+                support: weights.map(|((&row, a), y)| (row, a * y)).collect(),
+                offset,
+            }
+        };
+        let pairs = jobs.into_par_iter().map(fit_pair).collect();
         Self {
             standard,
             gamma,
@@ -105,10 +85,7 @@ impl Svm {
                 *value = pair.support.iter().map(|&(i, w)| w * row[i]).sum::<f64>() + pair.offset;
             }
         }
-        (
-            self.pairs.iter().map(|p| (p.first, p.second)).collect(),
-            out,
-        )
+        (self.pairs(), out)
     }
 
     /// The pairs of classes, in the order of the decisions' columns.
@@ -119,62 +96,41 @@ impl Svm {
     pub(super) fn save(&self, out: &mut Tensors) {
         out.put_standardiser("svm", &self.standard);
         out.put_matrix("svm.rows", &self.rows);
-        let shape = |pair: &Pair| {
-            [
-                pair.first as u32,
-                pair.second as u32,
-                pair.support.len() as u32,
-            ]
-        };
-        out.put_u32("svm.pairs", self.pairs.iter().flat_map(shape).collect());
+        let shape = |pair: &Pair| [pair.first, pair.second, pair.support.len()];
+        out.put_indices("svm.pairs", self.pairs.iter().flat_map(shape));
         let support = || self.pairs.iter().flat_map(|pair| &pair.support);
-        out.put_u32(
-            "svm.support",
-            support().map(|(row, _)| *row as u32).collect(),
-        );
-        out.put_f64(
-            "svm.weights",
-            support().map(|(_, weight)| *weight).collect(),
-        );
+        out.put_indices("svm.support", support().map(|(row, _)| *row));
+        out.put("svm.weights", support().map(|(_, weight)| *weight));
         let offsets = self.pairs.iter().map(|pair| pair.offset);
-        out.put_f64(
-            "svm.offsets",
-            std::iter::once(self.gamma).chain(offsets).collect(),
-        );
+        out.put("svm.offsets", std::iter::once(self.gamma).chain(offsets));
     }
 
     pub(super) fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let standard = from.standardiser("svm", columns)?;
         let rows = from.matrix("svm.rows")?;
-        let (heads, _) = from.u32("svm.pairs")?.as_chunks::<3>();
-        let mut support = from
-            .u32("svm.support")?
-            .iter()
-            .zip(from.f64("svm.weights")?);
-        let (gamma, offsets) = from.f64("svm.offsets")?.split_first()?;
+        let heads = from.indices("svm.pairs")?;
+        let (heads, _) = heads.as_chunks::<3>();
+        let weights: Vec<f64> = from.get("svm.weights")?;
+        let mut support = from.indices("svm.support")?.into_iter().zip(weights);
+        let offsets: Vec<f64> = from.get("svm.offsets")?;
+        let (&gamma, offsets) = offsets.split_first()?;
         let mut pairs = Vec::new();
         for (&[first, second, count], &offset) in heads.iter().zip(offsets) {
-            let first = first as usize;
-            let second = second as usize;
-            let vectors: Vec<(usize, f64)> = support
-                .by_ref()
-                .take(count as usize)
-                .map(|(&row, &weight)| (row as usize, weight))
-                .collect();
-            let fits = first < classes && second < classes && vectors.len() == count as usize;
-            if !fits || vectors.iter().any(|(row, _)| *row >= rows.nrows()) {
+            let support: Vec<(usize, f64)> = support.by_ref().take(count).collect();
+            let fits = first < classes && second < classes && support.len() == count;
+            if !fits || support.iter().any(|(row, _)| *row >= rows.nrows()) {
                 return None;
             }
             pairs.push(Pair {
                 first,
                 second,
-                support: vectors,
+                support,
                 offset,
             });
         }
         (rows.ncols() == columns && pairs.len() == heads.len()).then_some(Self {
             standard,
-            gamma: *gamma,
+            gamma,
             rows,
             pairs,
             classes,
@@ -212,78 +168,109 @@ fn rbf(a: ArrayView2<f32>, b: ArrayView2<f32>, gamma: f64) -> Array2<f64> {
     })
 }
 
-/// Solves `min ½ αᵀQα - Σα, 0 ≤ α ≤ C, yᵀα = 0` with `Q = y yᵀ K`; returns α and the offset.
-fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
-    const TOLERANCE: f64 = 1e-4;
-    let n = y.len();
-    let mut alpha = vec![0.0f64; n];
-    let mut gradient = vec![-1.0f64; n];
-    let up =
-        |alpha: &[f64], i: usize| (y[i] > 0.0 && alpha[i] < c) || (y[i] < 0.0 && alpha[i] > 0.0);
-    let low =
-        |alpha: &[f64], i: usize| (y[i] < 0.0 && alpha[i] < c) || (y[i] > 0.0 && alpha[i] > 0.0);
-    // Convergence is slow for large C, so that the number of steps is limited.
-    for _ in 0..(100 * n).max(10_000) {
-        let Some(i) = (0..n)
-            .filter(|&i| up(&alpha, i))
-            .max_by(|&a, &b| (-y[a] * gradient[a]).total_cmp(&(-y[b] * gradient[b])))
-        else {
-            break;
-        };
-        let most = -y[i] * gradient[i];
+/// A problem of sequential minimal optimisation: `min ½ αᵀQα - Σα, 0 ≤ α ≤ C, yᵀα = 0` with `Q = y yᵀ K`.
+struct Problem<'a> {
+    kernel: &'a Array2<f64>,
+    y: &'a [f64],
+    c: f64,
+    alpha: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+impl Problem<'_> {
+    fn is_up(&self, i: usize) -> bool {
+        (self.y[i] > 0.0 && self.alpha[i] < self.c) || (self.y[i] < 0.0 && self.alpha[i] > 0.0)
+    }
+
+    fn is_low(&self, i: usize) -> bool {
+        (self.y[i] < 0.0 && self.alpha[i] < self.c) || (self.y[i] > 0.0 && self.alpha[i] > 0.0)
+    }
+
+    fn value(&self, i: usize) -> f64 {
+        -self.y[i] * self.gradient[i]
+    }
+
+    fn curvature(&self, i: usize, j: usize) -> f64 {
+        let k = self.kernel;
+        // Equal rows have no curvature.
+        (k[[i, i]] + k[[j, j]] - 2.0 * k[[i, j]]).max(1e-12)
+    }
+
+    /// The two rows to move; `None` at the optimum.
+    fn working_set(&self) -> Option<(usize, usize)> {
+        const TOLERANCE: f64 = 1e-4;
+        let n = self.y.len();
+        let up = (0..n).filter(|&i| self.is_up(i));
+        let i = up.max_by(|&a, &b| self.value(a).total_cmp(&self.value(b)))?;
+        let most = self.value(i);
         // Second-order selection: the partner with the largest decrease of the objective.
         let mut least = f64::INFINITY;
         let mut chosen = None;
         let mut best = 0.0;
-        for j in (0..n).filter(|&j| low(&alpha, j)) {
-            let value = -y[j] * gradient[j];
-            least = least.min(value);
-            let b = most - value;
-            if b > 0.0 {
-                // Equal rows have no curvature.
-                let a = (kernel[[i, i]] + kernel[[j, j]] - 2.0 * kernel[[i, j]]).max(1e-12);
-                if -b * b / a < best {
-                    best = -b * b / a;
-                    chosen = Some(j);
-                }
+        for j in (0..n).filter(|&j| self.is_low(j)) {
+            least = least.min(self.value(j));
+            let b = most - self.value(j);
+            let decrease = b * b / self.curvature(i, j);
+            if b > 0.0 && decrease > best {
+                (best, chosen) = (decrease, Some(j));
             }
         }
-        let Some(j) = chosen else { break };
-        if most - least < TOLERANCE {
-            break;
-        }
-        // Step along y_i e_i - y_j e_j, limited by the box constraints.
-        let curvature = (kernel[[i, i]] + kernel[[j, j]] - 2.0 * kernel[[i, j]]).max(1e-12);
-        let mut step = (most + y[j] * gradient[j]) / curvature;
-        step = step.min(if y[i] > 0.0 { c - alpha[i] } else { alpha[i] });
-        // The step ends when either α reaches its bound.
-        step = step.min(if y[j] > 0.0 { alpha[j] } else { c - alpha[j] });
-        alpha[i] = (alpha[i] + y[i] * step).clamp(0.0, c);
-        alpha[j] = (alpha[j] - y[j] * step).clamp(0.0, c);
-        for t in 0..n {
-            gradient[t] += y[t] * step * (kernel[[t, i]] - kernel[[t, j]]);
+        chosen.filter(|_| most - least >= TOLERANCE).map(|j| (i, j))
+    }
+
+    /// A step along `y_i e_i - y_j e_j`, which ends when either α reaches its bound.
+    fn step(&mut self, i: usize, j: usize) {
+        let (y, c) = (self.y, self.c);
+        let mut step = (self.value(i) - self.value(j)) / self.curvature(i, j);
+        let room = |y: f64, alpha: f64| if y > 0.0 { c - alpha } else { alpha };
+        step = step.min(room(y[i], self.alpha[i]));
+        step = step.min(room(-y[j], self.alpha[j]));
+        self.alpha[i] = (self.alpha[i] + y[i] * step).clamp(0.0, c);
+        self.alpha[j] = (self.alpha[j] - y[j] * step).clamp(0.0, c);
+        for t in 0..y.len() {
+            self.gradient[t] += y[t] * step * (self.kernel[[t, i]] - self.kernel[[t, j]]);
         }
     }
-    // Offset: mean over free vectors, or else the middle of the allowed range.
-    let mut sum = 0.0;
-    let mut free = 0usize;
-    let mut high = f64::INFINITY;
-    let mut floor = f64::NEG_INFINITY;
-    for i in 0..n {
-        let value = -y[i] * gradient[i];
-        if alpha[i] > 0.0 && alpha[i] < c {
-            sum += value;
-            free += 1;
-        } else if up(&alpha, i) {
-            floor = floor.max(value);
-        } else {
-            high = high.min(value);
+
+    /// The mean over free vectors, or else the middle of the allowed range.
+    fn offset(&self) -> f64 {
+        let rows = 0..self.y.len();
+        let (bound, free): (Vec<usize>, Vec<usize>) =
+            rows.partition(|&i| self.alpha[i] <= 0.0 || self.alpha[i] >= self.c);
+        if !free.is_empty() {
+            return free.iter().map(|&i| self.value(i)).sum::<f64>() / free.len() as f64;
         }
+        let (up, low): (Vec<usize>, Vec<usize>) = bound.into_iter().partition(|&i| self.is_up(i));
+        let floor = up
+            .iter()
+            .map(|&i| self.value(i))
+            .fold(f64::NEG_INFINITY, f64::max);
+        let high = low
+            .iter()
+            .map(|&i| self.value(i))
+            .fold(f64::INFINITY, f64::min);
+        let middle = f64::midpoint(high, floor);
+        if middle.is_finite() { middle } else { 0.0 }
     }
-    let offset = if free > 0 {
-        sum / free as f64
-    } else {
-        f64::midpoint(high, floor)
+}
+
+/// Weights of the rows, and the offset.
+fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
+    let n = y.len();
+    let mut problem = Problem {
+        kernel,
+        y,
+        c,
+        alpha: vec![0.0; n],
+        gradient: vec![-1.0; n],
     };
-    (alpha, if offset.is_finite() { offset } else { 0.0 })
+    // Convergence is slow for large C, so that the number of steps is limited.
+    for _ in 0..(100 * n).max(10_000) {
+        let Some((i, j)) = problem.working_set() else {
+            break;
+        };
+        problem.step(i, j);
+    }
+    let offset = problem.offset();
+    (problem.alpha, offset)
 }

@@ -8,7 +8,8 @@ use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::table::matrix_of;
-use super::{Dataset, DatasetError, Item, Part, Source};
+use super::{Dataset, Item, Part, Source};
+use crate::LabError;
 use voisin_base::text::count_with;
 
 /// Subsets from the smallest; each contains those before it.
@@ -42,11 +43,8 @@ fn has_cell(path: &Path, row: usize, word: &str) -> bool {
 /// Rows of a table, cells as text, each with an empty last cell; invalid UTF-8 is replaced.
 fn rows(
     path: &Path,
-) -> Result<impl Iterator<Item = Result<Vec<String>, DatasetError>> + use<'_>, DatasetError> {
-    let io = |source| DatasetError::Io {
-        path: path.to_owned(),
-        source,
-    };
+) -> Result<impl Iterator<Item = Result<Vec<String>, LabError>> + use<'_>, LabError> {
+    let io = |error| LabError::io(path)(error);
     if !std::fs::metadata(path).map_err(io)?.is_file() {
         return Err(io(std::io::Error::other("expected a file, found none")));
     }
@@ -59,12 +57,12 @@ fn rows(
     Ok(reader.into_byte_records().map(move |record| {
         let record = record.map_err(|error| {
             let line = error.position().map_or(0, csv::Position::line);
-            DatasetError::table(path, line, error.to_string())
+            LabError::table(path, line, error.to_string())
         })?;
         if record.as_slice().len() > LONGEST {
             let line = record.position().map_or(0, csv::Position::line);
             let problem = "expected rows of at most a megabyte: a quote is not closed";
-            return Err(DatasetError::table(path, line, problem));
+            return Err(LabError::table(path, line, problem));
         }
         let text = |cell: &[u8]| {
             let text = String::from_utf8_lossy(cell);
@@ -79,22 +77,22 @@ fn rows(
 
 /// The first three rows of a table.
 fn headers(
-    rows: &mut impl Iterator<Item = Result<Vec<String>, DatasetError>>,
-) -> Result<[Vec<String>; 3], DatasetError> {
+    rows: &mut impl Iterator<Item = Result<Vec<String>, LabError>>,
+) -> Result<[Vec<String>; 3], LabError> {
     let mut header = || rows.next().transpose().map(Option::unwrap_or_default);
     Ok([header()?, header()?, header()?])
 }
 
 /// The rows of a subset, without their audio, by number, so that splits do not depend on the order of the table; and the
 /// number of rows without a genre.
-fn tracks(table: &Path, source: &Source) -> Result<(Vec<(u64, Item)>, u64), DatasetError> {
+fn tracks(table: &Path, source: &Source) -> Result<(Vec<(u64, Item)>, u64), LabError> {
     let subset = source.option("subset").unwrap_or(SUBSETS[0]);
     let size_of = |name: &str| SUBSETS.iter().position(|other| *other == name);
     let Some(size) = size_of(subset) else {
-        return Err(DatasetError::Source {
-            text: source.to_string(),
-            problem: format!("expected subset={}, found {subset}", SUBSETS.join("|")),
-        });
+        return Err(source.wrong(format!(
+            "expected subset={}, found {subset}",
+            SUBSETS.join("|")
+        )));
     };
     let mut rows = rows(table)?;
     let [levels, names, _] = headers(&mut rows)?;
@@ -104,7 +102,7 @@ fn tracks(table: &Path, source: &Source) -> Result<(Vec<(u64, Item)>, u64), Data
     let (Some(label), Some(own_subset)) = (place("track", "genre_top"), place("set", "subset"))
     else {
         let problem = "expected FMA's three header rows with the columns (track, genre_top) and (set, subset)";
-        return Err(DatasetError::table(table, 1, problem));
+        return Err(LabError::table(table, 1, problem));
     };
     let split = place("set", "split");
     let artist = place("artist", "id");
@@ -148,13 +146,10 @@ fn tracks(table: &Path, source: &Source) -> Result<(Vec<(u64, Item)>, u64), Data
     Ok((found, unlabelled))
 }
 
-pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
+pub(super) fn read(source: &Source) -> Result<Dataset, LabError> {
     let folder = &source.path;
-    let table = table_of(folder).ok_or_else(|| DatasetError::Source {
-        text: source.to_string(),
-        problem: "expected tracks.csv there, in fma_metadata below it, or beside it: it comes with the audio's metadata"
-            .to_owned(),
-    })?;
+    let expected = "expected tracks.csv there, in fma_metadata below it, or beside it: it comes with the audio's metadata";
+    let table = table_of(folder).ok_or_else(|| source.wrong(expected))?;
     let (found, unlabelled) = tracks(&table, source)?;
     let parent = folder.parent().unwrap_or(Path::new(""));
     // the chosen subset's folder first; a larger one may be beside it, or only a smaller one present
@@ -189,7 +184,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
 }
 
 /// Reads `features.csv`, with the genres of the `tracks.csv` beside it.
-pub(super) fn read_features(source: &Source) -> Result<Dataset, DatasetError> {
+pub(super) fn read_features(source: &Source) -> Result<Dataset, LabError> {
     let path = &source.path;
     let table = path.with_file_name("tracks.csv");
     let (found, unlabelled) = tracks(&table, source)?;

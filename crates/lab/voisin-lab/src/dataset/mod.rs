@@ -14,28 +14,24 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use rayon::prelude::*;
 
+use crate::LabError;
 pub use source::{Kind, Source};
 pub(crate) use table::{Cells, KEYS, LABELS, read_cells};
 use voisin_audio::tags::read_tags;
 use voisin_base::text::{clean, count};
 use voisin_library::artists::{artists, is_no_album};
 
-/// A part of a split.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// Fitting.
     Training,
-    /// Choosing.
     Validation,
-    /// Evaluating, once.
     Test,
 }
 
 impl Part {
-    /// All of them, in order.
     pub const ALL: [Self; 3] = [Self::Training, Self::Validation, Self::Test];
 
     /// Parses the words of FMA and most tables.
@@ -48,7 +44,6 @@ impl Part {
         }
     }
 
-    /// One word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Training => "training",
@@ -66,31 +61,23 @@ pub struct Item {
     /// Its key in the data set: a title, an id, a path below the folder. Predictions are written
     /// with it.
     pub key: String,
-    /// Its label, as the data set spells it.
     pub label: Option<String>,
-    /// Its artist.
     pub artist: Option<String>,
-    /// The release that it is on.
     pub album: Option<String>,
-    /// Its licence.
     pub licence: Option<String>,
-    /// Its part, if the data set is split.
     pub part: Option<Part>,
 }
 
 /// A row or file that could not be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The data set's name for it.
     pub key: String,
-    /// In one line.
     pub reason: String,
 }
 
 /// Features in a data set, a row for each item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
-    /// Names of the columns.
     pub names: Vec<String>,
     /// `[items, columns]`; NaN for missing numbers.
     pub values: Array2<f32>,
@@ -101,19 +88,14 @@ pub struct Columns {
 pub struct Dataset {
     /// Its source: `KIND:PATH` with all of its options.
     pub source: String,
-    /// Its tracks.
     pub items: Vec<Item>,
     /// The key of every row in order, including rows that cannot be used.
     pub keys: Vec<String>,
-    /// Rows and files that are no tracks.
     pub faults: Vec<Fault>,
     /// Remarks about how it was read.
     pub notes: Vec<String>,
-    /// Header of the column of keys, for submissions.
     pub key_name: String,
-    /// Header of the column of labels.
     pub label_name: String,
-    /// Its features.
     pub columns: Option<Columns>,
 }
 
@@ -232,50 +214,7 @@ pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<
     names
 }
 
-/// Errors that make a whole data set unusable.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DatasetError {
-    /// A wrong source on the command line.
-    #[error("{text}: {problem}")]
-    Source {
-        /// The source.
-        text: String,
-        /// The form expected.
-        problem: String,
-    },
-    /// A file could not be read.
-    #[error("{}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A wrong table.
-    #[error("{}, line {line}: {problem}", path.display())]
-    Table {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: u64,
-        /// Expected and found.
-        problem: String,
-    },
-}
-
-impl DatasetError {
-    pub(crate) fn table(path: &Path, line: u64, problem: impl Into<String>) -> Self {
-        Self::Table {
-            path: path.to_owned(),
-            line,
-            problem: problem.into(),
-        }
-    }
-}
-
-/// Reads a data set.
-pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
+pub fn read(source: &Source) -> Result<Dataset, LabError> {
     let mut set = match source.kind {
         Kind::Fma => fma::read(source),
         Kind::Folder => folder::read(source),
@@ -286,10 +225,7 @@ pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
             .faults
             .first()
             .map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
-        return Err(DatasetError::Source {
-            text: source.to_string(),
-            problem: format!("expected tracks, found none that can be used{why}"),
-        });
+        return Err(source.wrong(format!("expected tracks, found none that can be used{why}")));
     }
     // Only tables list rows that cannot be used; other kinds have the keys of their items.
     if set.keys.is_empty() {
@@ -300,7 +236,6 @@ pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
     Ok(set)
 }
 
-/// The kind of data set that a path looks like.
 fn kind_of(path: &Path) -> Option<Kind> {
     if path.is_dir() {
         let is_fma = fma::table_of(path).is_some();

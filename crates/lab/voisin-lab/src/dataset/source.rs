@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::LabError;
 use voisin_base::directories;
 
 /// The layout of a data set.
@@ -33,7 +34,6 @@ const KINDS: [(&str, Kind, &[&str]); 3] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     pub kind: Kind,
-    /// The folder or file.
     pub path: PathBuf,
     options: BTreeMap<String, String>,
     /// Whether the layout was guessed from the path rather than given.
@@ -48,6 +48,11 @@ impl Source {
     /// An option that names a file or folder.
     pub(crate) fn path_option(&self, name: &str) -> Option<PathBuf> {
         self.option(name).map(at_home)
+    }
+
+    /// An error about it.
+    pub(super) fn wrong(&self, problem: impl fmt::Display) -> LabError {
+        LabError::Options(format!("{self}: {problem}"))
     }
 
     /// Adds the option `label` to a table, if it is not set.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::{Columns, Dataset, DatasetError, Item, Part, Source, fma};
+use super::{Columns, Dataset, Item, Part, Source, fma};
+use crate::LabError;
 use voisin_audio::is_audio_candidate;
 use voisin_base::encoding::OldEncoding;
 use voisin_base::table::TableText;
@@ -35,12 +36,9 @@ pub(crate) struct Cells {
 }
 
 /// Reads all cells; rows of another length than the header are padded or cut.
-pub(crate) fn read_cells(path: &Path) -> Result<Cells, DatasetError> {
-    let table = TableText::read(path).map_err(|source| DatasetError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&table).map_err(|(line, problem)| DatasetError::table(path, line, problem))
+pub(crate) fn read_cells(path: &Path) -> Result<Cells, LabError> {
+    let table = TableText::read(path).map_err(LabError::io(path))?;
+    parse(&table).map_err(|(line, problem)| LabError::table(path, line, problem))
 }
 
 fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
@@ -77,7 +75,7 @@ impl Cells {
         source: &Source,
         option: &str,
         names: &[&str],
-    ) -> Result<Option<usize>, DatasetError> {
+    ) -> Result<Option<usize>, LabError> {
         let Some(name) = source.option(option) else {
             return Ok(self.column(names));
         };
@@ -85,7 +83,7 @@ impl Cells {
         column.map(Some).ok_or_else(|| {
             let found = self.header.join(", ");
             let problem = format!("expected the column {name}, found {found}");
-            DatasetError::table(&source.path, 1, problem)
+            LabError::table(&source.path, 1, problem)
         })
     }
 }
@@ -101,14 +99,14 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(cells: &Cells, source: &Source) -> Result<Self, DatasetError> {
+    fn of(cells: &Cells, source: &Source) -> Result<Self, LabError> {
         let label = cells.wanted(source, "label", LABELS)?;
         let key = cells.wanted(source, "path", KEYS)?.ok_or_else(|| {
             let problem = format!(
                 "expected a column called path, file, filename, titre, title, track or id, found {}; name it with ,path=COLUMN",
                 cells.header.join(", ")
             );
-            DatasetError::table(&source.path, 1, problem)
+            LabError::table(&source.path, 1, problem)
         })?;
         Ok(Self {
             key,
@@ -161,7 +159,7 @@ fn text(row: &[String], column: Option<usize>) -> Option<String> {
     cell.filter(|text| !text.is_empty())
 }
 
-pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
+pub(super) fn read(source: &Source) -> Result<Dataset, LabError> {
     let path = &source.path;
     if fma::is_features(path) {
         return fma::read_features(source);
@@ -206,7 +204,7 @@ fn read_numbers(
     layout: &Layout,
     columns: &[usize],
     path: &Path,
-) -> Result<(), DatasetError> {
+) -> Result<(), LabError> {
     let n = count_with(columns.len() as u64, "column", "columns");
     set.notes.push(format!(
         "no audio beside it: its {n} of numbers are the features"
@@ -255,12 +253,12 @@ pub(super) fn matrix_of(
     path: &Path,
     names: Vec<String>,
     rows: &[Vec<f32>],
-) -> Result<Columns, DatasetError> {
+) -> Result<Columns, LabError> {
     let shape = (rows.len(), names.len());
     let problem = format!("{} rows of {} numbers are too many", shape.0, shape.1);
     let cells = Some(rows.concat()).filter(|cells| cells.len() <= MOST);
     let values = cells.and_then(|cells| Array2::from_shape_vec(shape, cells).ok());
-    let values = values.ok_or_else(|| DatasetError::table(path, 1, problem))?;
+    let values = values.ok_or_else(|| LabError::table(path, 1, problem))?;
     Ok(Columns { names, values })
 }
 
@@ -333,12 +331,8 @@ struct Files {
 }
 
 impl Files {
-    fn below(folder: &Path, set: &mut Dataset) -> Result<Self, DatasetError> {
-        let io = |source| DatasetError::Io {
-            path: folder.to_owned(),
-            source,
-        };
-        let root = folder.canonicalize().map_err(io)?;
+    fn below(folder: &Path, set: &mut Dataset) -> Result<Self, LabError> {
+        let root = folder.canonicalize().map_err(LabError::io(folder))?;
         let found = scan(std::slice::from_ref(&root), &is_audio_candidate);
         for problem in &found.problems {
             set.fault(problem.path.display().to_string(), problem.reason.clone());

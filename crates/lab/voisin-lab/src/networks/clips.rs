@@ -11,9 +11,7 @@ use ndarray::ArrayD;
 use super::NetworkSettings;
 use crate::LabError;
 use crate::matrix::{DIGEST, LONGEST, SoundFile, path_of, read_whole, write_whole};
-use crate::training::{
-    BANDS, FRAME, HOP, NetworkRecipe, RATE, RecipeInput, TrainError, frames, samples, vary,
-};
+use crate::training::{BANDS, FRAME, HOP, NetworkRecipe, RATE, RecipeInput, frames, samples, vary};
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentId;
@@ -23,7 +21,6 @@ use voisin_features::{DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, wi
 /// Speed of the fastest augmented copy, which needs that much more of a file.
 const FASTEST: f64 = 1.1;
 
-/// Reads files as input of a network.
 pub struct ClipReader {
     recipe: NetworkRecipe,
     settings: NetworkSettings,
@@ -56,12 +53,10 @@ impl ClipReader {
         })
     }
 
-    /// Shape of a stored example.
     pub fn example(&self) -> StackShape {
         self.recipe.example(self.settings.seconds)
     }
 
-    /// Shape of the network's input.
     pub fn input(&self) -> StackShape {
         self.settings.input(&self.recipe)
     }
@@ -194,7 +189,6 @@ pub struct KeptSpectrograms {
 }
 
 impl KeptSpectrograms {
-    /// Stored in a folder, which may be deleted when no run needs it.
     pub fn new(reader: ClipReader, folder: &Path) -> Self {
         Self {
             folder: folder.join(reader.fingerprint()),
@@ -210,7 +204,6 @@ impl KeptSpectrograms {
         path_of(&self.folder, content, "spectrograms")
     }
 
-    /// Bytes of an example.
     fn size(&self) -> usize {
         self.reader.example().cells() * if self.reader.is_half() { 2 } else { 4 }
     }
@@ -258,7 +251,7 @@ impl KeptSpectrograms {
         number: usize,
         place: Option<f64>,
         to: &mut [f32],
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), LabError> {
         let path = self.path(content);
         let crops = self.reader.settings.crops();
         // One example of many; `whole` checked the digest at the start of the run.
@@ -269,7 +262,7 @@ impl KeptSpectrograms {
             file.seek(SeekFrom::Start(place as u64))?;
             file.read_exact(&mut bytes)
         };
-        read().map_err(TrainError::io(&path))?;
+        read().map_err(LabError::io(&path))?;
         let whole: Vec<f32> = if self.reader.is_half() {
             let (halves, _) = bytes.as_chunks::<2>();
             let halves = halves.iter().map(|half| f16::from_le_bytes(*half));

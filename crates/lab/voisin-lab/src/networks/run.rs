@@ -18,7 +18,7 @@ use crate::run::{Progress, RunInputs, among, publish};
 use crate::training::session::read_tensors;
 use crate::training::{
     self, ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, NetworkRecipe, TrackExamples,
-    TrainError, mean,
+    mean,
 };
 use voisin_base::track::ContentId;
 use voisin_encoder::{Device, DeviceChoice, FinishedStack, Stack, StackShape, StackTrain};
@@ -59,7 +59,7 @@ fn stack(
     classes: usize,
 ) -> Result<Stack, LabError> {
     let stack = Stack::new(&recipe.layers(), settings.input(recipe), classes);
-    Ok(stack.map_err(TrainError::from)?)
+    Ok(stack?)
 }
 
 /// The layers of a run's network, with their output and number of parameters.
@@ -114,7 +114,7 @@ pub fn train(
             load: &load,
         },
         input: kept.reader().input(),
-        device: device.resolve().map_err(TrainError::from)?,
+        device: device.resolve()?,
         stop,
     };
     let folds = bench.folds();
@@ -140,7 +140,6 @@ pub fn train(
     Ok(report)
 }
 
-/// What the networks of a run have in common.
 struct Trainer<'a> {
     bench: &'a Bench<'a>,
     examples: RunExamples<'a>,
@@ -241,7 +240,7 @@ impl Trainer<'_> {
             !self.stop.load(Ordering::Relaxed)
         })?;
         let fitted = fitted.ok_or(LabError::Interrupted)?;
-        Ok((net.finished().map_err(TrainError::from)?, fitted))
+        Ok((net.finished()?, fitted))
     }
 
     fn predict(
@@ -332,7 +331,6 @@ fn learning(fitted: &Fitted) -> Learning {
 /// The outputs of a run's network for a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkOutput {
-    /// The probability of each class.
     Probabilities,
     /// The numbers of its inner layer, in which tracks of genres that it confuses are near each other.
     InnerLayer,
@@ -349,7 +347,6 @@ pub struct RunNetwork {
 }
 
 impl RunNetwork {
-    /// Loads the network of a finished run.
     pub fn of_run(
         run: &Path,
         config: &Config,
@@ -358,7 +355,7 @@ impl RunNetwork {
     ) -> Result<Self, LabError> {
         let classes = Report::read(run)?.classes;
         let (recipe, settings) = named(config)?;
-        let device = device.resolve().map_err(TrainError::from)?;
+        let device = device.resolve()?;
         let mut net = network(config, classes.len(), device)?;
         let path = run.join(BEST);
         let mut tensors = read_tensors(&path)?;
@@ -373,7 +370,7 @@ impl RunNetwork {
             NetworkOutput::Probabilities => net.finished(),
             NetworkOutput::InnerLayer => net.inner(),
         };
-        let net = net.map_err(TrainError::from)?;
+        let net = net?;
         Ok(Self {
             reader: ClipReader::new(recipe, &settings)?,
             columns: match output {
@@ -391,7 +388,6 @@ impl RunNetwork {
 }
 
 impl RunNetwork {
-    /// The outputs for every track of a data set.
     pub fn apply(
         &self,
         set: &Dataset,

@@ -7,11 +7,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::batch::ClassBatch;
-use super::session::{
-    BlockVisitor, CHECKPOINT, NamedTensor, Optimiser, read_state, read_tensors, write_state,
-};
+use super::session::{CHECKPOINT, NamedTensor, read_state, read_tensors, write_state};
 use super::softmax::{cross_entropy, softmax};
-use super::{AdamWOptions, ClassTraining, TrainError};
+use super::{ClassTraining, Optimiser};
+use crate::LabError;
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_encoder::{FinishedStack, StackTrain};
@@ -24,7 +23,6 @@ const BEST: &str = "best.safetensors";
 /// Layout of a checkpoint.
 const FORMAT: u32 = 2;
 
-/// Options of training a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassNetOptions {
     /// Folder of the training.
@@ -39,18 +37,16 @@ pub struct ClassNetOptions {
 /// Reads an example into a buffer, by its track and its number there. In training it receives a
 /// position from 0 to 1 at which to cut.
 pub type LoadExample<'a> =
-    dyn Fn(usize, usize, Option<f64>, &mut [f32]) -> Result<(), TrainError> + Sync + 'a;
+    dyn Fn(usize, usize, Option<f64>, &mut [f32]) -> Result<(), LabError> + Sync + 'a;
 
 /// Tracks with their spectrograms.
 #[derive(Clone, Copy)]
 pub struct TrackExamples<'a> {
-    /// The class of each track.
     pub class_of: &'a [usize],
     /// The number of examples by which each track is evaluated, its first ones.
     pub windows: &'a [usize],
     /// Augmented copies of each example, used for training only.
     pub copies: usize,
-    /// Tracks of the training set.
     pub training: &'a [usize],
     /// Tracks by which the best epoch is chosen.
     pub validation: &'a [usize],
@@ -87,7 +83,6 @@ pub struct ClassNetProgress {
 /// A finished training. The best epoch's weights are in `best.safetensors`, and in the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// Every epoch.
     pub history: Vec<EpochFigures>,
     /// Index in it of the epoch whose weights are kept.
     pub best: usize,
@@ -121,14 +116,14 @@ pub fn fit(
     options: &ClassNetOptions,
     examples: TrackExamples<'_>,
     progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
-) -> Result<Option<Fitted>, TrainError> {
+) -> Result<Option<Fitted>, LabError> {
     let mut all: Vec<(usize, usize)> = Vec::new();
     for &track in examples.training {
         let count = examples.windows[track] * (1 + examples.copies);
         all.extend((0..count).map(|window| (track, window)));
     }
     if all.is_empty() || examples.validation.is_empty() {
-        return Err(TrainError::Options(format!(
+        return Err(LabError::Options(format!(
             "expected tracks for training and for validation, found {} and {}",
             examples.training.len(),
             examples.validation.len()
@@ -145,7 +140,7 @@ pub fn fit(
     let mut tensors = read_tensors(&best)?;
     // The network has the weights of the last epoch until here.
     net.restore(|name| tensors.remove(name))
-        .map_err(|name| TrainError::checkpoint(&best, misfit(&name)))?;
+        .map_err(|name| LabError::run(&best, misfit(&name)))?;
     Ok(Some(Fitted {
         best: standing.best(),
         history: standing.history,
@@ -160,7 +155,7 @@ pub fn predict(
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
-) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
+) -> Result<Vec<Vec<Vec<f32>>>, LabError> {
     let mut rows = outputs(net, examples, tracks, batch)?;
     rows.iter_mut()
         .flatten()
@@ -176,7 +171,7 @@ pub fn outputs(
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
-) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
+) -> Result<Vec<Vec<Vec<f32>>>, LabError> {
     let mut rows = vec![Vec::new(); tracks.len()];
     let all: Vec<(usize, usize)> = (0..tracks.len())
         .flat_map(|row| (0..examples.windows[tracks[row]]).map(move |window| (row, window)))
@@ -207,7 +202,7 @@ fn load(
     wanted: &[(usize, usize)],
     drawn: Option<&mut Random>,
     x: &mut Vec<f32>,
-) -> Result<(), TrainError> {
+) -> Result<(), LabError> {
     x.resize(wanted.len() * cells, 0.0);
     let places: Vec<Option<f64>> = match drawn {
         // Drawn before the threads start, in the order of the batch, so that positions do not depend on threads.
@@ -240,17 +235,14 @@ impl<'a> Loop<'a> {
         options: &'a ClassNetOptions,
         examples: TrackExamples<'a>,
         all: Vec<(usize, usize)>,
-    ) -> Result<Self, TrainError> {
+    ) -> Result<Self, LabError> {
         let training = &options.training;
-        let settings = AdamWOptions {
-            epsilon: training.epsilon as f32,
-            ..AdamWOptions::default()
-        };
         let optimiser = Optimiser {
+            epsilon: training.epsilon as f32,
             decay: training.weight_decay as f32,
             l1: training.l1,
             l2: training.l2,
-            ..Optimiser::new(settings, &mut |visit| each_block(net, visit))
+            ..Optimiser::new(net.blocks())
         };
         let mut session = Self {
             net,
@@ -275,8 +267,8 @@ impl<'a> Loop<'a> {
         Ok(session)
     }
 
-    fn resume(&mut self, path: &Path) -> Result<(), TrainError> {
-        let bad = |reason: String| TrainError::checkpoint(path, reason);
+    fn resume(&mut self, path: &Path) -> Result<(), LabError> {
+        let bad = |reason: String| LabError::run(path, reason);
         let (standing, mut tensors): (Standing, _) = read_state(path, KEY, "a network's training")?;
         // The number of examples identifies the music: another corpus hardly has the same.
         if standing.format != FORMAT || standing.examples != self.all.len() {
@@ -286,16 +278,15 @@ impl<'a> Loop<'a> {
                 "expected a training on {expected} spectrograms, found one on {found}"
             )));
         }
-        let steps = (standing.history.len() * self.steps_of_epoch()) as u64;
-        for (number, adam) in self.optimiser.adam.iter_mut().enumerate() {
-            for (name, to) in [("mean", &mut adam.mean), ("square", &mut adam.square)] {
+        self.optimiser.steps = (standing.history.len() * self.steps_of_epoch()) as u64;
+        for (number, block) in self.optimiser.moments.iter_mut().enumerate() {
+            for (name, to) in [("mean", &mut block.mean), ("square", &mut block.square)] {
                 let name = format!("adam.{number}.{name}");
                 match tensors.remove(&name) {
                     Some(values) if values.len() == to.len() => *to = values,
                     _ => return Err(bad(misfit(&name))),
                 }
             }
-            adam.steps = steps;
         }
         self.net
             .restore(|name| tensors.remove(&format!("net.{name}")))
@@ -314,7 +305,7 @@ impl<'a> Loop<'a> {
     fn epoch(
         &mut self,
         progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
-    ) -> Result<bool, TrainError> {
+    ) -> Result<bool, LabError> {
         let training = self.options.training;
         let epoch = self.standing.history.len();
         // One stream for each epoch, and below one for each step, so that a resumed run draws the same numbers.
@@ -354,7 +345,7 @@ impl<'a> Loop<'a> {
         batch: &[(usize, usize)],
         step: u64,
         rate: f32,
-    ) -> Result<(f64, usize), TrainError> {
+    ) -> Result<(f64, usize), LabError> {
         let training = self.options.training;
         let classes = self.net.stack().classes();
         let cells = self.net.stack().input().cells();
@@ -370,14 +361,14 @@ impl<'a> Loop<'a> {
         let logits = self.net.forward(&self.x, batch.len(), step)?;
         let (loss, right) = cross_entropy(&logits, &wanted, classes, &mut self.gradient);
         self.net.backward(&self.gradient)?;
-        let at = (step, (loss / batch.len() as f64) as f32);
-        self.optimiser
-            .step(rate, at, &mut |visit| each_block(self.net, visit))?;
+        let mean = (loss / batch.len() as f64) as f32;
+        let mut blocks: Vec<_> = self.net.blocks().collect();
+        self.optimiser.step(rate, mean, &mut blocks)?;
         Ok((loss, right))
     }
 
     /// Evaluates the validation part, and writes the epoch's metrics, weights and checkpoint.
-    fn end_epoch(&mut self, train_loss: f64, train_accuracy: f64) -> Result<(), TrainError> {
+    fn end_epoch(&mut self, train_loss: f64, train_accuracy: f64) -> Result<(), LabError> {
         let tracks = self.examples.validation;
         let net = self.net.finished()?;
         let windows = predict(&net, self.examples, tracks, self.options.training.batch)?;
@@ -404,7 +395,7 @@ impl<'a> Loop<'a> {
         }
         let path = folder.join("metrics.csv");
         let table = table(&self.standing.history);
-        atomic_file::write(&path, table).map_err(TrainError::io(&path))?;
+        atomic_file::write(&path, table).map_err(LabError::io(&path))?;
         // Last, since a resumed run repeats all that follows the checkpoint.
         self.save(&folder.join(CHECKPOINT))
     }
@@ -417,25 +408,18 @@ impl<'a> Loop<'a> {
             || (training.patience > 0 && epochs > 0 && waited >= training.patience)
     }
 
-    fn save(&self, path: &Path) -> Result<(), TrainError> {
+    fn save(&self, path: &Path) -> Result<(), LabError> {
         let mut tensors: Vec<NamedTensor> = Vec::new();
         for (name, shape, values) in tensors_of(self.net) {
             tensors.push((format!("net.{name}"), shape, values));
         }
-        for (number, adam) in self.optimiser.adam.iter().enumerate() {
-            for (name, values) in [("mean", &adam.mean), ("square", &adam.square)] {
+        for (number, block) in self.optimiser.moments.iter().enumerate() {
+            for (name, values) in [("mean", &block.mean), ("square", &block.square)] {
                 let name = format!("adam.{number}.{name}");
                 tensors.push((name, vec![values.len()], values.clone()));
             }
         }
         write_state(path, Some((KEY, &self.standing)), tensors)
-    }
-}
-
-/// Shows every block of parameters with its gradients, always in the same order.
-fn each_block(net: &mut StackTrain, visit: &mut BlockVisitor<'_>) {
-    for (parameters, gradients, decays) in net.blocks() {
-        visit(parameters, gradients, &vec![decays; gradients.len()]);
     }
 }
 

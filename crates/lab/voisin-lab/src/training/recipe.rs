@@ -147,7 +147,6 @@ impl NetworkRecipe {
         },
     ];
 
-    /// The recipe of a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|recipe| recipe.name == name)
     }

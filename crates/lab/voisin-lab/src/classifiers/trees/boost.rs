@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::{FittedClassifier, Tensors, Training, Tree, softmax};
 use voisin_base::random::Random;
 
-/// Settings of the boosting.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoostSettings {
@@ -16,7 +15,6 @@ pub struct BoostSettings {
     pub rounds: usize,
     /// Most splits from the root to a leaf.
     pub depth: usize,
-    /// Learning rate.
     pub rate: f64,
     /// Penalty on the squares of the leaves' values.
     pub lambda: f64,
@@ -26,9 +24,6 @@ pub struct BoostSettings {
     pub rows: f64,
     /// Share of the columns that are sampled for a tree.
     pub columns: f64,
-    /// Rounds without a better loss on held-out groups after which boosting stops; the trees are
-    /// then grown again from all rows. 0: all rounds.
-    pub patience: usize,
 }
 
 impl Default for BoostSettings {
@@ -41,7 +36,6 @@ impl Default for BoostSettings {
             least: 1.0,
             rows: 0.8,
             columns: 0.5,
-            patience: 0,
         }
     }
 }
@@ -51,9 +45,7 @@ impl Default for BoostSettings {
 pub struct Boost {
     /// In the order of rounds, one for each class.
     trees: Vec<Tree>,
-    values: Vec<Vec<f32>>,
     classes: usize,
-    importances: Vec<f64>,
 }
 
 /// Most bins of a column, so that a code is a byte.
@@ -119,191 +111,146 @@ impl Binned {
 }
 
 impl Boost {
-    /// Adds trees until the rounds or the patience are used up.
     pub fn fit(data: &Training, settings: BoostSettings) -> Self {
-        let all: Vec<usize> = (0..data.class_of.len()).collect();
-        let held: Vec<usize> = all
-            .iter()
-            .copied()
-            .filter(|&row| data.folds[row] == 0)
-            .collect();
-        let mut settings = settings;
-        // The number of rounds is found on a held-out part; the trees are then grown from all
-        // rows.
-        if settings.patience > 0 && !held.is_empty() && held.len() < all.len() {
-            let rest: Vec<usize> = all
-                .iter()
-                .copied()
-                .filter(|&row| data.folds[row] != 0)
-                .collect();
-            settings.rounds = Self::grow(data, &rest, &held, settings).trees.len() / data.classes;
-        }
-        Self::grow(data, &all, &[], settings)
-    }
-
-    /// - `used`: rows that trees grow from; `watched`: rows for early stopping
-    fn grow(data: &Training, used: &[usize], watched: &[usize], settings: BoostSettings) -> Self {
         let n = data.class_of.len();
-        let k = data.classes;
         let binned = Binned::new(data.x);
         let rows: Vec<Vec<f32>> = data.x.outer_iter().map(|row| row.to_vec()).collect();
-        let mut margins = Array2::<f64>::zeros((n, k));
-        let mut model = Self {
-            trees: Vec::new(),
-            values: Vec::new(),
-            classes: k,
-            importances: vec![0.0; data.x.ncols()],
-        };
-        let mut best = 0;
-        let mut best_loss = f64::INFINITY;
+        let mut margins = Array2::<f64>::zeros((n, data.classes));
+        let mut trees = Vec::new();
         for round in 0..settings.rounds {
             // A stream for each round, so that trees do not depend on the number of threads.
             let mut random = Random::stream(data.seed, round as u64);
-            let sample: Vec<usize> = used
-                .iter()
-                .copied()
-                .filter(|_| random.f64() < settings.rows)
-                .collect();
+            let mut sample: Vec<usize> = (0..n).collect();
+            sample.retain(|_| random.f64() < settings.rows);
             let p = softmax(margins.view());
-            let grown: Vec<(Tree, Vec<f32>, Vec<f64>)> = (0..k)
-                .into_par_iter()
-                .map(|class| {
-                    let slopes: Vec<(f64, f64)> = (0..n)
-                        .map(|row| {
-                            let p = f64::from(p[[row, class]]);
-                            let target = f64::from(u8::from(data.class_of[row] == class));
-                            // The second derivative of a probability of 0 or 1 is 0.
-                            (p - target, (2.0 * p * (1.0 - p)).max(1e-6))
-                        })
-                        .collect();
-                    let mut random = Random::stream(data.seed ^ 0xb005, (round * k + class) as u64);
-                    let wanted = (settings.columns * binned.bins.len() as f64)
-                        .round()
-                        .max(1.0) as usize;
-                    let mut columns: Vec<usize> = (0..binned.bins.len()).collect();
-                    if wanted < columns.len() {
-                        random.shuffle(&mut columns);
-                        columns.truncate(wanted);
-                        columns.sort_unstable();
-                    }
-                    grow_tree(&binned, &slopes, sample.clone(), &columns, &settings)
-                })
-                .collect();
-            for (class, (tree, values, gains)) in grown.into_iter().enumerate() {
-                for (row, x) in rows.iter().enumerate() {
-                    margins[[row, class]] += f64::from(values[tree.value(x)]);
+            let slopes = |class: usize| -> Vec<(f64, f64)> {
+                let slope = |(p, &truth): (&f32, &usize)| {
+                    let p = f64::from(*p);
+                    // The second derivative of a probability of 0 or 1 is 0.
+                    let second = (2.0 * p * (1.0 - p)).max(1e-6);
+                    (p - f64::from(u8::from(truth == class)), second)
+                };
+                p.column(class)
+                    .iter()
+                    .zip(data.class_of)
+                    .map(slope)
+                    .collect()
+            };
+            let grow = |class: usize| {
+                let stream = (round * data.classes + class) as u64;
+                let mut random = Random::stream(data.seed ^ 0xb005, stream);
+                let columns = some_columns(binned.bins.len(), settings.columns, &mut random);
+                let slopes = slopes(class);
+                Growth {
+                    binned: &binned,
+                    slopes: &slopes,
+                    columns: &columns,
+                    settings,
                 }
-                model
-                    .importances
-                    .iter_mut()
-                    .zip(gains)
-                    .for_each(|(sum, gain)| *sum += gain);
-                model.trees.push(tree);
-                model.values.push(values);
-            }
-            if watched.is_empty() {
-                continue;
-            }
-            let p = softmax(margins.view());
-            let loss: f64 = watched
-                .iter()
-                .map(|&row| -f64::from(p[[row, data.class_of[row]]]).max(1e-15).ln())
-                .sum();
-            if loss < best_loss {
-                (best, best_loss) = (round + 1, loss);
-            } else if round + 1 >= best + settings.patience {
-                break;
+                .grow(sample.clone())
+            };
+            let grown: Vec<Tree> = (0..data.classes).into_par_iter().map(grow).collect();
+            for (class, tree) in grown.into_iter().enumerate() {
+                for (row, x) in rows.iter().enumerate() {
+                    margins[[row, class]] += f64::from(tree.leaf(x, 1)[0]);
+                }
+                trees.push(tree);
             }
         }
-        // Trees after the best round are dropped.
-        if !watched.is_empty() {
-            model.trees.truncate(best * k);
-            model.values.truncate(best * k);
-        }
-        let all: f64 = model.importances.iter().sum();
-        model
-            .importances
-            .iter_mut()
-            .for_each(|v| *v /= all.max(f64::MIN_POSITIVE));
-        model
+        let classes = data.classes;
+        Self { trees, classes }
     }
 
     /// Sums of the trees' values, `[n, classes]`.
     pub fn margins(&self, x: ArrayView2<f32>) -> Array2<f64> {
         let rows: Vec<Vec<f32>> = x.outer_iter().map(|row| row.to_vec()).collect();
-        let flat: Vec<f64> = rows
-            .par_iter()
-            .flat_map_iter(|row| {
-                let mut sums = vec![0.0; self.classes];
-                for (at, (tree, values)) in self.trees.iter().zip(&self.values).enumerate() {
-                    sums[at % self.classes] += f64::from(values[tree.value(row)]);
-                }
-                sums
-            })
-            .collect();
+        let sums = |row: &Vec<f32>| {
+            let mut sums = vec![0.0; self.classes];
+            for (at, tree) in self.trees.iter().enumerate() {
+                sums[at % self.classes] += f64::from(tree.leaf(row, 1)[0]);
+            }
+            sums
+        };
+        let flat: Vec<f64> = rows.par_iter().flat_map_iter(sums).collect();
         Array2::from_shape_vec((rows.len(), self.classes), flat)
             .expect("a row of sums for each row")
     }
 
     /// Reads saved trees; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let trees = super::load(from, "boost")?;
-        let all = from.f32("boost.values")?;
-        let mut at = 0;
-        let mut values = Vec::new();
-        for (tree, &leaves) in trees.iter().zip(from.u32("boost.leaves")?) {
-            let end = at + leaves as usize;
-            values.push(all.get(at..end)?.to_vec());
-            at = end;
-            if !tree.is_sound(columns, leaves as usize) {
-                return None;
-            }
-        }
-        let importances = from.f64("boost.importances")?.to_vec();
-        let whole =
-            classes > 0 && trees.len().is_multiple_of(classes) && values.len() == trees.len();
-        (whole && importances.len() == columns).then_some(Self {
-            trees,
-            values,
-            classes,
-            importances,
-        })
+        let trees = super::load(from, columns, 1)?;
+        let whole = classes > 0 && trees.len().is_multiple_of(classes);
+        whole.then_some(Self { trees, classes })
     }
 }
 
-/// Grows one tree from `rows` by the gain of each split.
-fn grow_tree(
-    binned: &Binned,
-    slopes: &[(f64, f64)],
-    rows: Vec<usize>,
-    columns: &[usize],
-    settings: &BoostSettings,
-) -> (Tree, Vec<f32>, Vec<f64>) {
-    let mut tree = Tree::default();
-    let mut values = Vec::new();
-    let mut gains = vec![0.0; binned.bins.len()];
-    let root = tree.push();
-    let mut open = vec![(root, rows, 0)];
-    while let Some((node, rows, depth)) = open.pop() {
-        let sum = rows.iter().fold((0.0, 0.0), |sum, &row| {
-            (sum.0 + slopes[row].0, sum.1 + slopes[row].1)
-        });
+/// A share of all columns, at least one, in order.
+fn some_columns(all: usize, share: f64, random: &mut Random) -> Vec<usize> {
+    let wanted = (share * all as f64).round().max(1.0) as usize;
+    let mut columns: Vec<usize> = (0..all).collect();
+    if wanted < all {
+        random.shuffle(&mut columns);
+        columns.truncate(wanted);
+        columns.sort_unstable();
+    }
+    columns
+}
+
+/// What a tree grows from.
+struct Growth<'a> {
+    binned: &'a Binned,
+    /// First and second derivative of the loss of each row.
+    slopes: &'a [(f64, f64)],
+    columns: &'a [usize],
+    settings: BoostSettings,
+}
+
+impl Growth<'_> {
+    /// Grows a tree from rows by the gain of each split.
+    fn grow(&self, rows: Vec<usize>) -> Tree {
+        let settings = &self.settings;
+        let mut tree = Tree::default();
+        let root = tree.push();
+        let mut open = vec![(root, rows, 0)];
+        while let Some((node, rows, depth)) = open.pop() {
+            let sum = rows.iter().fold((0.0, 0.0), |sum, &row| {
+                (sum.0 + self.slopes[row].0, sum.1 + self.slopes[row].1)
+            });
+            // A leaf at the maximum depth needs no histograms.
+            let may_split = depth < settings.depth && rows.len() > 1;
+            let best = may_split.then(|| self.best_split(&rows, sum)).flatten();
+            let Some((column, cut)) = best else {
+                let value = -settings.rate * sum.0 / (sum.1 + settings.lambda);
+                tree.fill(node, [value as f32]);
+                continue;
+            };
+            let threshold = self.binned.threshold(column, cut, &rows);
+            let codes = &self.binned.codes[column];
+            let (left, right): (Vec<usize>, Vec<usize>) = rows
+                .into_iter()
+                .partition(|&row| codes[row] as usize <= cut);
+            let (a, b) = tree.split(node, column, threshold);
+            open.push((b, right, depth + 1));
+            open.push((a, left, depth + 1));
+        }
+        tree
+    }
+
+    /// Column and bin of the split of the largest gain.
+    ///
+    /// - `sum`: of the rows' slopes
+    fn best_split(&self, rows: &[usize], sum: (f64, f64)) -> Option<(usize, usize)> {
+        let settings = &self.settings;
         let score = |(g, h): (f64, f64)| g * g / (h + settings.lambda);
         let mut best: Option<(f64, usize, usize)> = None;
         let mut bins = [(0.0f64, 0.0f64); BINS];
-        // A leaf at the maximum depth needs no histograms.
-        let splits = if depth < settings.depth && rows.len() > 1 {
-            columns
-        } else {
-            &[]
-        };
-        for &column in splits {
-            let cuts = binned.bins[column].len() - 1;
+        for &column in self.columns {
+            let cuts = self.binned.bins[column].len() - 1;
             bins[..=cuts].fill((0.0, 0.0));
-            let codes = &binned.codes[column];
-            for &row in &rows {
+            let codes = &self.binned.codes[column];
+            for &row in rows {
                 let bin = &mut bins[codes[row] as usize];
-                *bin = (bin.0 + slopes[row].0, bin.1 + slopes[row].1);
+                *bin = (bin.0 + self.slopes[row].0, bin.1 + self.slopes[row].1);
             }
             let mut left = (0.0, 0.0);
             for cut in 0..cuts {
@@ -322,21 +269,8 @@ fn grow_tree(
                 }
             }
         }
-        let Some((gain, column, cut)) = best else {
-            tree.left[node] = values.len() as u32;
-            values.push((-settings.rate * sum.0 / (sum.1 + settings.lambda)) as f32);
-            continue;
-        };
-        gains[column] += gain;
-        let threshold = binned.threshold(column, cut, &rows);
-        let (left, right): (Vec<usize>, Vec<usize>) = rows
-            .into_iter()
-            .partition(|&row| binned.codes[column][row] as usize <= cut);
-        let (a, b) = tree.split(node, column, threshold);
-        open.push((b, right, depth + 1));
-        open.push((a, left, depth + 1));
+        best.map(|(_, column, cut)| (column, cut))
     }
-    (tree, values, gains)
 }
 
 impl FittedClassifier for Boost {
@@ -344,24 +278,7 @@ impl FittedClassifier for Boost {
         softmax(self.margins(x).view())
     }
 
-    fn importances(&self) -> Option<Vec<f64>> {
-        Some(self.importances.clone())
-    }
-
-    fn note(&self) -> Option<String> {
-        Some(format!("{} rounds", self.trees.len() / self.classes.max(1)))
-    }
-
     fn save(&self, out: &mut Tensors) {
-        super::save(&self.trees, "boost", out);
-        out.put_u32(
-            "boost.leaves",
-            self.values
-                .iter()
-                .map(|values| values.len() as u32)
-                .collect(),
-        );
-        out.put_f32("boost.values", self.values.concat());
-        out.put_f64("boost.importances", self.importances.clone());
+        super::save(&self.trees, out);
     }
 }

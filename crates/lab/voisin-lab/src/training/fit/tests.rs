@@ -38,7 +38,7 @@ fn example(
     window: usize,
     place: Option<f64>,
     to: &mut [f32],
-) -> Result<(), TrainError> {
+) -> Result<(), LabError> {
     let moved = place.map_or(0, |place| (4.0 * place) as u64);
     let mut random = Random::stream(track as u64, (window as u64) << 8 | moved);
     for (place, x) in to.iter_mut().enumerate() {
