@@ -45,7 +45,7 @@ impl AnalysedFile {
         match probe(&self.path) {
             // Of a recording known by its path alone there is no digest to compare with.
             Ok(info) => Ok([info.content, content_of_path(&self.path)].contains(&self.content)),
-            Err(error) if error.is_of_contents() => Ok(false),
+            Err(AudioError::NotAudio { .. } | AudioError::MostlyDamaged { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -395,12 +395,6 @@ mod tests {
     }
 
     #[test]
-    fn seventy_channels_are_averaged() {
-        assert_eq!(mixed(Channels::Discrete(70), &[0.5; 70]), 0.5);
-        assert_eq!(kinds(&Channels::Discrete(70)), vec![Channel::Left; 70]);
-    }
-
-    #[test]
     fn bass_channels_of_one_or_two_are_heard() {
         assert_eq!(mixed(Channels::Positioned(Position::LFE1), &[0.5]), 0.5);
         let centre = Position::FRONT_CENTER | Position::LFE1;

@@ -1,8 +1,8 @@
 //! Edits of a file as splices of the few bytes that differ, and their reverse.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
-use crate::fill::read_up_to;
+use crate::bytes::{bytes_at, read_up_to};
 
 /// A replacement of bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,11 @@ impl Splice {
             removed: removed as u64,
             put,
         }
+    }
+
+    /// An insertion before a byte comes before that byte's replacement.
+    fn order(&self) -> (u64, bool) {
+        (self.at, self.removed > 0)
     }
 
     /// Number of bytes that the file gains.
@@ -50,8 +55,6 @@ pub(super) struct TagItem {
     pub(super) end: usize,
     /// Whether it holds a genre, the field that voisin writes.
     pub(super) is_genre: bool,
-    /// Its name, for messages.
-    pub(super) name: String,
 }
 
 /// Replaces the items of the genre: the new ones are inserted at the first of them, else at `end`.
@@ -102,8 +105,7 @@ impl<R: Read> Patched<R> {
     /// # Errors
     /// Splices overlap.
     pub(super) fn new(inner: R, mut splices: Vec<Splice>) -> io::Result<Self> {
-        // An insertion before a byte comes before that byte's replacement.
-        splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
+        splices.sort_by_key(Splice::order);
         if splices
             .windows(2)
             .any(|pair| pair[0].at + pair[0].removed > pair[1].at)
@@ -210,155 +212,96 @@ impl FileDigest {
 pub struct ReversePatch {
     pub(super) after: FileDigest,
     pub(super) before: FileDigest,
-    /// One per write, the latest first.
-    layers: Vec<Vec<Splice>>,
+    splices: Vec<Splice>,
 }
 
 impl ReversePatch {
     /// Most bytes of a stored patch: tags of a common size fit a hundred times, and a thousand files take no more
     /// space than one long recording.
     pub const MOST: usize = 1 << 20;
-    /// Most layers of a patch: each is a nested reader and takes some stack.
-    const LAYERS: usize = 256;
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     /// The reverse of `splices`; `None` where that is more than [`MOST`](Self::MOST).
     ///
     /// - `file`: before the splices
     pub(super) fn new(
-        mut file: impl Read + io::Seek,
+        mut file: impl Read + Seek,
         splices: &[Splice],
         before: FileDigest,
         after: FileDigest,
     ) -> io::Result<Option<Self>> {
         let mut splices = splices.to_vec();
         // In the order in which `Patched` applies them, or the shifts would be wrong.
-        splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
+        splices.sort_by_key(Splice::order);
         if splices.iter().map(|splice| splice.removed).sum::<u64>() > Self::MOST as u64 {
             return Ok(None);
         }
         let mut shift = 0_i64;
         let mut reverse = Vec::new();
         for splice in splices {
-            let mut put = vec![0; splice.removed as usize];
-            file.seek(io::SeekFrom::Start(splice.at))?;
-            file.read_exact(&mut put)?;
-            let at = splice.at.saturating_add_signed(shift);
-            shift += splice.growth();
             reverse.push(Splice {
-                at,
+                at: splice.at.saturating_add_signed(shift),
                 removed: splice.put.len() as u64,
-                put,
+                put: bytes_at(&mut file, splice.at, splice.removed)?,
             });
+            shift += splice.growth();
         }
         let patch = Self {
             after,
             before,
-            layers: vec![reverse],
+            splices: reverse,
         };
         Ok((patch.to_bytes().len() <= Self::MOST).then_some(patch))
-    }
-
-    /// The reverse of this write and a later one; `None` if the file changed between the two, or the patch exceeds
-    /// [`MOST`](Self::MOST) or 256 writes.
-    pub fn followed_by(&self, later: &Self) -> Option<Self> {
-        let layers = later.layers.iter().chain(&self.layers).cloned().collect();
-        let both = Self {
-            after: later.after,
-            before: self.before,
-            layers,
-        };
-        let is_kept = both.layers.len() <= Self::LAYERS && both.to_bytes().len() <= Self::MOST;
-        (self.after == later.before && is_kept).then_some(both)
     }
 
     /// A reader of the former file.
     ///
     /// - `file`: as written, at its first byte
-    pub(super) fn undone<'a>(&self, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-        let mut reader: Box<dyn Read + 'a> = Box::new(file);
-        for layer in &self.layers {
-            reader = Box::new(Patched::new(reader, layer.clone())?);
-        }
-        Ok(reader)
+    pub(super) fn undone<R: Read>(&self, file: R) -> io::Result<Patched<R>> {
+        Patched::new(file, self.splices.clone())
     }
 
-    /// A version (1), length and BLAKE3 digest of the state after and of the one before, the number of layers, and for
-    /// each the number of splices, with the distance from the previous one, removed and new bytes. Numbers are LEB128.
+    /// A version (1), length and BLAKE3 digest of the state after and of the one before, and for each splice its position,
+    /// and the numbers of removed and of new bytes before these. Numbers have eight bytes, the lowest first.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![Self::VERSION];
         for state in [&self.after, &self.before] {
-            put_number(&mut bytes, state.length);
+            bytes.extend(state.length.to_le_bytes());
             bytes.extend(state.digest.as_bytes());
         }
-        put_number(&mut bytes, self.layers.len() as u64);
-        for layer in &self.layers {
-            put_number(&mut bytes, layer.len() as u64);
-            let mut at = 0;
-            for splice in layer {
-                put_number(&mut bytes, splice.at - at);
-                put_number(&mut bytes, splice.removed);
-                put_number(&mut bytes, splice.put.len() as u64);
-                bytes.extend(&splice.put);
-                at = splice.at;
-            }
+        for splice in &self.splices {
+            let numbers = [splice.at, splice.removed, splice.put.len() as u64];
+            bytes.extend(numbers.map(u64::to_le_bytes).concat());
+            bytes.extend(&splice.put);
         }
         bytes
     }
 
     /// Reads the bytes of [`to_bytes`](Self::to_bytes); `None` for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (&version, mut rest) = bytes.split_first()?;
-        if version != Self::VERSION {
-            return None;
+        let mut rest = bytes.strip_prefix(&[Self::VERSION])?;
+        let [after, before] = [take_state(&mut rest)?, take_state(&mut rest)?];
+        let mut splices = Vec::new();
+        while !rest.is_empty() {
+            let at = take_number(&mut rest)?;
+            let removed = take_number(&mut rest)?;
+            let length = usize::try_from(take_number(&mut rest)?).ok()?;
+            // A length beyond the available bytes ends here, before anything is allocated.
+            let put = rest.split_off(..length)?.to_vec();
+            at.checked_add(removed)?;
+            splices.push(Splice { at, removed, put });
         }
-        let after = take_state(&mut rest)?;
-        let before = take_state(&mut rest)?;
-        let mut layers = Vec::new();
-        let count = take_number(&mut rest)?;
-        if count > Self::LAYERS as u64 {
-            return None;
-        }
-        for _ in 0..count {
-            let mut layer = Vec::new();
-            let mut at = 0_u64;
-            for _ in 0..take_number(&mut rest)? {
-                at = at.checked_add(take_number(&mut rest)?)?;
-                let removed = take_number(&mut rest)?;
-                let length = usize::try_from(take_number(&mut rest)?).ok()?;
-                // A length beyond the available bytes ends here, before anything is allocated.
-                let put = rest.split_off(..length)?.to_vec();
-                at.checked_add(removed)?;
-                layer.push(Splice { at, removed, put });
-            }
-            layers.push(layer);
-        }
-        rest.is_empty().then_some(Self {
+        Some(Self {
             after,
             before,
-            layers,
+            splices,
         })
     }
 }
 
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
 fn take_number(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *rest.split_off_first()?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
+    let number = rest.split_off(..8)?.try_into().ok()?;
+    Some(u64::from_le_bytes(number))
 }
 
 fn take_state(rest: &mut &[u8]) -> Option<FileDigest> {
@@ -411,44 +354,12 @@ mod tests {
     }
 
     #[test]
-    fn two_writings_are_taken_back_together() {
-        let (second, first_patch) =
-            reverse(b"one two three", &[Splice::new(4, 3, b"zwei und".to_vec())]);
-        let (third, later_patch) = reverse(
-            &second,
-            &[
-                Splice::new(0, 3, Vec::new()),
-                Splice::new(5, 1, b"!".to_vec()),
-            ],
-        );
-        let both = first_patch.followed_by(&later_patch).unwrap();
-        assert_eq!(undone(&both, &third), b"one two three");
-        assert_eq!(ReversePatch::from_bytes(&both.to_bytes()), Some(both));
-        assert_eq!(later_patch.followed_by(&first_patch), None);
-    }
-
-    #[test]
     fn a_patch_of_more_than_its_bound_is_not_kept() {
         let long = vec![7; ReversePatch::MOST + 1];
         let splices = [Splice::new(0, long.len(), Vec::new())];
         let patch =
             ReversePatch::new(io::Cursor::new(&long), &splices, state(&long), state(b"")).unwrap();
         assert_eq!(patch, None);
-    }
-
-    #[test]
-    fn a_patch_of_more_layers_than_its_bound_is_refused() {
-        let (_, one) = reverse(b"abc", &[Splice::new(0, 1, b"a".to_vec())]);
-        let mut many = one.clone();
-        many.layers = vec![one.layers[0].clone(); ReversePatch::LAYERS];
-        assert_eq!(undone(&many, b"abc"), b"abc");
-        assert_eq!(
-            ReversePatch::from_bytes(&many.to_bytes()),
-            Some(many.clone())
-        );
-        assert_eq!(many.followed_by(&one), None);
-        many.layers.push(Vec::new());
-        assert_eq!(ReversePatch::from_bytes(&many.to_bytes()), None);
     }
 
     proptest! {
@@ -475,7 +386,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_patch_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = ReversePatch::from_bytes(&[&[1], &bytes[..]].concat());
+            let _ = ReversePatch::from_bytes(&[&[2], &bytes[..]].concat());
         }
     }
 }
