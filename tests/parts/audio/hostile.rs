@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin::TrackTags;
 use voisin_audio::tags::read_tags;
 use voisin_audio::{AudioError, DecodePath, WindowRequest};
 
@@ -64,19 +63,6 @@ fn probing_reports_why_a_file_is_not_audio() {
     ));
     let silent = error("frameless.wav", &wav(44_100, &[]));
     assert!(matches!(silent, AudioError::NotAudio { .. }), "{silent}");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_name_that_is_no_unicode_is_read_all_the_same() {
-    use std::os::unix::ffi::OsStrExt;
-    let (folder, path) = copy_of("s16.wav");
-    let odd = folder
-        .path()
-        .join(std::ffi::OsStr::from_bytes(b"caf\xe9.wav"));
-    std::fs::rename(&path, &odd).expect("renamed");
-    assert_eq!(voisin_audio::probe(&odd).expect("readable").n_frames, 1_200);
-    assert_eq!(read_tags(&odd).expect("readable"), TrackTags::default());
 }
 
 #[test]

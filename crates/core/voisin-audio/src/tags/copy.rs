@@ -2,7 +2,7 @@
 //! one.
 
 use std::fs::{File, FileTimes, Metadata};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use voisin_base::atomic_file::AtomicFile;
@@ -45,11 +45,6 @@ impl Copy {
             copy.set_permissions(before.permissions())
                 .map_err(|error| error.to_string())
         }
-    }
-
-    pub(super) fn fill(&mut self, contents: &mut impl Read) -> io::Result<()> {
-        io::copy(contents, self.file())?;
-        self.file().flush()
     }
 
     /// Replaces the file by the copy, if the file was not changed meanwhile.

@@ -47,8 +47,8 @@ fn item(genres: &[String]) -> Vec<u8> {
     boxed(b"\xa9gen", &values)
 }
 
-/// The splices that write the genres into a file and keep everything else. If sound follows the items, padding
-/// is used, or the positions in the file's tables are moved.
+/// The splices that write the genres into a file and keep everything else. If sound follows the items, the
+/// positions in the file's tables are moved.
 ///
 /// # Errors
 /// A message if the boxes cannot be parsed, or have positions in a form that voisin does not support.
@@ -79,7 +79,7 @@ pub(super) fn edit(file: &mut File, genres: &[String]) -> Result<Vec<Splice>, St
         .iter()
         .any(|atom| atom.start >= movie_end && atom.kind != *b"free");
     let mut shift = Vec::new();
-    if grown != 0 && is_followed && !changes.use_padding(grown)? {
+    if grown != 0 && is_followed {
         shift = moved(&all, &movie, grown)?;
     }
     let mut splices = changes.finish()?;
@@ -159,40 +159,6 @@ impl MovieChanges<'_> {
         let put = Splice::new(behind(&root)?, 0, boxed(b"udta", &meta_of(&list)));
         self.make(&[root], vec![put]);
         Ok(())
-    }
-
-    /// Shrinks the padding after the items by their growth, or enlarges it; returns whether there is enough.
-    fn use_padding(&mut self, by: i64) -> Result<bool, String> {
-        let parents: Vec<Atom> = self.growths.iter().map(|(atom, _)| atom.clone()).collect();
-        if parents.windows(2).any(|pair| pair[1].end > pair[0].end) {
-            return Ok(false);
-        }
-        // Innermost first, so that the fewest boxes change their sizes.
-        for (depth, parent) in parents.iter().enumerate().rev() {
-            // Padding would be an item here.
-            if parent.kind == *b"ilst" {
-                continue;
-            }
-            for padding in self.movie.children(parent)? {
-                let room = &self.movie.bytes[padding.within()];
-                let needed = usize::try_from(by).unwrap_or(0);
-                if !matches!(&padding.kind, b"free" | b"skip")
-                    || room.len() < needed
-                    || room[room.len() - needed..].iter().any(|&byte| byte != 0)
-                {
-                    continue;
-                }
-                let zeros = vec![0; usize::try_from(-by).unwrap_or(0)];
-                self.growths.push((padding.clone(), -by));
-                let end = padding.end as usize;
-                self.splices.push(Splice::new(end - needed, needed, zeros));
-                for (_, growth) in &mut self.growths[..=depth] {
-                    *growth -= by;
-                }
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn finish(self) -> Result<Vec<Splice>, String> {

@@ -1,8 +1,8 @@
 //! Edits of a file as splices of the few bytes that differ, and their reverse.
 
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::bytes::{bytes_at, read_up_to};
+use crate::bytes::bytes_at;
 
 /// A replacement of bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,109 +82,38 @@ pub(super) fn replace(items: &[TagItem], end: usize, new: Vec<u8>) -> Vec<Splice
 /// The splices overlap or reach beyond the bytes.
 pub(super) fn spliced(bytes: &[u8], splices: Vec<Splice>) -> io::Result<Vec<u8>> {
     let mut all = Vec::with_capacity(bytes.len());
-    Patched::new(bytes, splices)?.read_to_end(&mut all)?;
+    splice(&mut io::Cursor::new(bytes), splices, &mut all)?;
     Ok(all)
 }
 
-/// A reader of a file with splices applied.
-pub(super) struct Patched<R> {
-    inner: R,
-    splices: std::vec::IntoIter<Splice>,
-    /// The reader's position in the file.
-    at: u64,
-    /// Bytes of the file before the next splice; without one, all that are left.
-    before: u64,
-    next: Option<Splice>,
-    /// The rest of the inserted bytes.
-    put: io::Cursor<Vec<u8>>,
-}
-
-impl<R: Read> Patched<R> {
-    /// - `inner`: at its first byte
-    ///
-    /// # Errors
-    /// Splices overlap.
-    pub(super) fn new(inner: R, mut splices: Vec<Splice>) -> io::Result<Self> {
-        splices.sort_by_key(Splice::order);
-        if splices
-            .windows(2)
-            .any(|pair| pair[0].at + pair[0].removed > pair[1].at)
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "changes to a file overlap",
-            ));
-        }
-        let mut patched = Self {
-            inner,
-            splices: splices.into_iter(),
-            at: 0,
-            before: 0,
-            next: None,
-            put: io::Cursor::default(),
-        };
-        patched.advance();
-        Ok(patched)
+/// Writes a file with splices applied; returns its length.
+///
+/// # Errors
+/// The splices overlap or reach beyond the file.
+pub(super) fn splice(
+    file: &mut (impl Read + Seek),
+    mut splices: Vec<Splice>,
+    output: &mut impl Write,
+) -> io::Result<u64> {
+    splices.sort_by_key(Splice::order);
+    let end = file.seek(SeekFrom::End(0))?;
+    let mut written = 0;
+    let mut at = 0;
+    let last = Splice {
+        at: end,
+        removed: 0,
+        put: Vec::new(),
+    };
+    for splice in splices.iter().chain([&last]) {
+        let before = splice.at.checked_sub(at).filter(|_| splice.at <= end);
+        let before = before.ok_or_else(|| io::Error::other("changes to a file overlap"))?;
+        file.seek(SeekFrom::Start(at))?;
+        written += io::copy(&mut file.by_ref().take(before), output)?;
+        output.write_all(&splice.put)?;
+        written += splice.put.len() as u64;
+        at = splice.at + splice.removed;
     }
-
-    fn advance(&mut self) {
-        self.next = self.splices.next();
-        self.before = self
-            .next
-            .as_ref()
-            .map_or(u64::MAX, |splice| splice.at - self.at);
-    }
-}
-
-impl<R: Read> Read for Patched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let is_cut = || {
-            io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file ends before its tags do",
-            )
-        };
-        while !buffer.is_empty() {
-            let n = self.put.read(buffer)?;
-            if n > 0 {
-                return Ok(n);
-            }
-            if self.before > 0 {
-                let most = buffer
-                    .len()
-                    .min(usize::try_from(self.before).unwrap_or(usize::MAX));
-                let n = self.inner.read(&mut buffer[..most])?;
-                if n == 0 && self.next.is_some() {
-                    return Err(is_cut());
-                }
-                // After the last splice `before` stays at its maximum: the rest is passed on.
-                if self.next.is_some() {
-                    self.before -= n as u64;
-                }
-                self.at += n as u64;
-                return Ok(n);
-            }
-            let Some(splice) = self.next.take() else {
-                return Ok(0);
-            };
-            let mut left = splice.removed;
-            while left > 0 {
-                let most = buffer
-                    .len()
-                    .min(usize::try_from(left).unwrap_or(usize::MAX));
-                // Reads into the caller's buffer: `io::copy` takes 8 KB of stack, and readers are
-                // nested.
-                if read_up_to(&mut self.inner, &mut buffer[..most])? < most {
-                    return Err(is_cut());
-                }
-                left -= most as u64;
-            }
-            self.at += splice.removed;
-            self.put = io::Cursor::new(splice.put);
-            self.advance();
-        }
-        Ok(0)
-    }
+    Ok(written)
 }
 
 /// A file's length and digest.
@@ -195,10 +124,10 @@ pub(super) struct FileDigest {
 }
 
 impl FileDigest {
-    /// Reads to the end.
-    pub(super) fn read(reader: &mut impl Read) -> io::Result<Self> {
+    /// Of a file with splices applied.
+    pub(super) fn of(file: &mut (impl Read + Seek), splices: Vec<Splice>) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
-        let length = io::copy(reader, &mut hasher)?;
+        let length = splice(file, splices, &mut hasher)?;
         Ok(Self {
             length,
             digest: hasher.finalize(),
@@ -224,14 +153,13 @@ impl ReversePatch {
     /// The reverse of `splices`; `None` where that is more than [`MOST`](Self::MOST).
     ///
     /// - `file`: before the splices
+    /// - `new`: after them
     pub(super) fn new(
-        mut file: impl Read + Seek,
-        splices: &[Splice],
-        before: FileDigest,
-        after: FileDigest,
+        file: &mut (impl Read + Seek),
+        mut splices: Vec<Splice>,
+        new: &mut (impl Read + Seek),
     ) -> io::Result<Option<Self>> {
-        let mut splices = splices.to_vec();
-        // In the order in which `Patched` applies them, or the shifts would be wrong.
+        // In the order in which they are applied, or the shifts would be wrong.
         splices.sort_by_key(Splice::order);
         if splices.iter().map(|splice| splice.removed).sum::<u64>() > Self::MOST as u64 {
             return Ok(None);
@@ -242,23 +170,28 @@ impl ReversePatch {
             reverse.push(Splice {
                 at: splice.at.saturating_add_signed(shift),
                 removed: splice.put.len() as u64,
-                put: bytes_at(&mut file, splice.at, splice.removed)?,
+                put: bytes_at(file, splice.at, splice.removed)?,
             });
             shift += splice.growth();
         }
         let patch = Self {
-            after,
-            before,
+            after: FileDigest::of(new, Vec::new())?,
+            before: FileDigest::of(file, Vec::new())?,
             splices: reverse,
         };
         Ok((patch.to_bytes().len() <= Self::MOST).then_some(patch))
     }
 
-    /// A reader of the former file.
+    /// Writes the former file; returns whether it is that.
     ///
-    /// - `file`: as written, at its first byte
-    pub(super) fn undone<R: Read>(&self, file: R) -> io::Result<Patched<R>> {
-        Patched::new(file, self.splices.clone())
+    /// - `file`: as written
+    pub(super) fn undo(
+        &self,
+        file: &mut (impl Read + Seek),
+        output: &mut impl Write,
+    ) -> io::Result<bool> {
+        splice(file, self.splices.clone(), output)?;
+        Ok(FileDigest::of(file, self.splices.clone())? == self.before)
     }
 
     /// A version (1), length and BLAKE3 digest of the state after and of the one before, and for each splice its position,
@@ -316,20 +249,11 @@ mod tests {
 
     use super::*;
 
-    fn state(bytes: &[u8]) -> FileDigest {
-        FileDigest::read(&mut &bytes[..]).unwrap()
-    }
-
-    fn reverse(bytes: &[u8], splices: &[Splice]) -> (Vec<u8>, ReversePatch) {
-        let after = spliced(bytes, splices.to_vec()).unwrap();
-        let patch = ReversePatch::new(io::Cursor::new(bytes), splices, state(bytes), state(&after));
-        (after, patch.unwrap().unwrap())
-    }
-
-    fn undone(patch: &ReversePatch, bytes: &[u8]) -> Vec<u8> {
-        let mut all = Vec::new();
-        patch.undone(bytes).unwrap().read_to_end(&mut all).unwrap();
-        all
+    fn reverse(bytes: &[u8], splices: Vec<Splice>) -> (Vec<u8>, Option<ReversePatch>) {
+        let after = spliced(bytes, splices.clone()).unwrap();
+        let (mut old, mut new) = (io::Cursor::new(bytes), io::Cursor::new(&after));
+        let patch = ReversePatch::new(&mut old, splices, &mut new).unwrap();
+        (after, patch)
     }
 
     #[test]
@@ -356,10 +280,8 @@ mod tests {
     #[test]
     fn a_patch_of_more_than_its_bound_is_not_kept() {
         let long = vec![7; ReversePatch::MOST + 1];
-        let splices = [Splice::new(0, long.len(), Vec::new())];
-        let patch =
-            ReversePatch::new(io::Cursor::new(&long), &splices, state(&long), state(b"")).unwrap();
-        assert_eq!(patch, None);
+        let splices = vec![Splice::new(0, long.len(), Vec::new())];
+        assert_eq!(reverse(&long, splices).1, None);
     }
 
     proptest! {
@@ -378,9 +300,13 @@ mod tests {
                 splices.push(Splice::new(at, removed, put));
                 at += removed;
             }
-            let (after, patch) = reverse(&bytes, &splices);
-            prop_assert_eq!(after.len() as i64, bytes.len() as i64 + growth(&splices));
-            prop_assert_eq!(undone(&patch, &after), bytes);
+            let length = bytes.len() as i64 + growth(&splices);
+            let (after, patch) = reverse(&bytes, splices);
+            let patch = patch.unwrap();
+            prop_assert_eq!(after.len() as i64, length);
+            let mut undone = Vec::new();
+            prop_assert!(patch.undo(&mut io::Cursor::new(&after), &mut undone).unwrap());
+            prop_assert_eq!(undone, bytes);
             prop_assert_eq!(ReversePatch::from_bytes(&patch.to_bytes()), Some(patch));
         }
 

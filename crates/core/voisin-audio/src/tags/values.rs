@@ -255,14 +255,6 @@ mod tests {
     }
 
     #[test]
-    fn numbers_end_at_the_first_other_character() {
-        assert_eq!(leading_number("03/12"), Some(3));
-        assert_eq!(leading_number("A1"), None);
-        assert_eq!(leading_number("0"), None);
-        assert_eq!(leading_number("99999999999"), None);
-    }
-
-    #[test]
     fn values_are_split_at_nuls_and_nowhere_else() {
         assert_eq!(
             values("Rock/Pop\0(17)\0\0 ").collect::<Vec<_>>(),

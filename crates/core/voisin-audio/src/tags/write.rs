@@ -1,11 +1,11 @@
 //! Writing tags, without ever leaving an incomplete file or losing other data.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Seek as _, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::copy::{self, Copy};
-use super::patch::{FileDigest, Patched, ReversePatch, Splice};
+use super::patch::{FileDigest, ReversePatch, Splice, splice};
 use super::read::read_tags;
 use super::{TrackTags, WriteOptions, WriteOutcome, carried};
 use super::{ape, flac, frames, id3, mp4_edit, ogg};
@@ -104,8 +104,7 @@ pub fn prepare(
     }
     let mut copy = target.copy(note)?;
     let io = |error| AudioError::from_io(path, error);
-    let contents = Patched::new(rewound(&mut file).map_err(io)?, splices.clone());
-    copy.fill(&mut contents.map_err(io)?).map_err(io)?;
+    splice(&mut file, splices.clone(), copy.file()).map_err(io)?;
     let written = read_tags(copy.path())?;
     if let Some(fault) = change(&present, &written, genres) {
         return Err(refused(fault));
@@ -114,14 +113,13 @@ pub fn prepare(
         return Err(refused("writing would change the audio".to_owned()));
     }
     let mut new = open(copy.path())?;
-    prepared.patch = reverse(&mut file, &splices, &mut new).map_err(io)?;
-    if let Some(patch) = &prepared.patch {
-        let undone = patch.undone(rewound(&mut new).map_err(io)?);
-        if FileDigest::read(&mut undone.map_err(io)?).map_err(io)? != patch.before {
-            return Err(refused(
-                "its bytes of before would not come back".to_owned(),
-            ));
-        }
+    prepared.patch = ReversePatch::new(&mut file, splices, &mut new).map_err(io)?;
+    if let Some(patch) = &prepared.patch
+        && !patch.undo(&mut new, &mut io::sink()).map_err(io)?
+    {
+        return Err(refused(
+            "its bytes of before would not come back".to_owned(),
+        ));
     }
     prepared.replacement = Some(Replacement {
         target,
@@ -129,17 +127,6 @@ pub fn prepare(
         keep_mtime: options.keep_mtime,
     });
     Ok(prepared)
-}
-
-/// The patch that makes a file's bytes of its new version's; `None` if it would be too large.
-fn reverse(
-    file: &mut File,
-    splices: &[Splice],
-    new: &mut File,
-) -> io::Result<Option<ReversePatch>> {
-    let before = FileDigest::read(rewound(file)?)?;
-    let after = FileDigest::read(new)?;
-    ReversePatch::new(file, splices, before, after)
 }
 
 /// Restores a file's bytes from before tags were written into it, unless it was changed since; returns whether they
@@ -152,7 +139,7 @@ pub fn restore(
 ) -> Result<bool, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     let mut file = open(path)?;
-    if FileDigest::read(&mut file).map_err(io)? != patch.after {
+    if FileDigest::of(&mut file, Vec::new()).map_err(io)? != patch.after {
         return Ok(false);
     }
     let target = WriteTarget::of(path, &file)?;
@@ -160,9 +147,7 @@ pub fn restore(
         return Ok(true);
     }
     let mut copy = target.copy(note)?;
-    let contents = patch.undone(rewound(&mut file).map_err(io)?);
-    copy.fill(&mut contents.map_err(io)?).map_err(io)?;
-    if FileDigest::read(&mut open(copy.path())?).map_err(io)? != patch.before {
+    if !patch.undo(&mut file, copy.file()).map_err(io)? {
         return Ok(false);
     }
     let replacement = Replacement {
@@ -176,14 +161,9 @@ pub fn restore(
 
 /// Whether a file's bytes are those from before tags were written into it.
 pub fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioError> {
-    let state =
-        FileDigest::read(&mut open(path)?).map_err(|error| AudioError::from_io(path, error))?;
+    let state = FileDigest::of(&mut open(path)?, Vec::new());
+    let state = state.map_err(|error| AudioError::from_io(path, error))?;
     Ok(state == patch.before)
-}
-
-fn rewound(file: &mut File) -> io::Result<&mut File> {
-    file.seek(SeekFrom::Start(0))?;
-    Ok(file)
 }
 
 /// A file to be replaced, not a link to it.
