@@ -1,36 +1,29 @@
-//! The index behind a pipe, for `research/speed/bench_index.py`: reads one command a line from
+//! The index behind a pipe, for `research/speed/bench_index_rivals.py`: reads one command a line from
 //! standard input and writes one line of JSON for each. Vectors come from `base.npy` and
 //! `queries.npy` (float32, unit rows).
 //!
 //! ```text
 //! load DIR                      base.npy and queries.npy
-//! queries DIR                   queries.npy alone, to search an index that is there
-//! build GRAPH_FROM M EFC LISTS_FROM TARGET [hnsw_rs]    with rayon's threads (RAYON_NUM_THREADS); - for the default,
+//! build GRAPH_FROM M EFC TARGET [hnsw_rs]    with rayon's threads (RAYON_NUM_THREADS); - for the default,
 //!                               hnsw_rs to build the graph with it
 //! save FILE | open FILE
-//! search MODE EF K OUT [CANDIDATES]   one thread, every query by itself; ids to OUT.npy; 0: default
-//! filter SHARE MODE K OUT       as search, with a filter that passes about SHARE of the tracks
-//! batch MODE K OUT [EF [CANDIDATES]]  all queries in one call
-//! knn K                         the K nearest of every track
-//! insert N | remove N | check | stats
+//! search WIDTH K OUT           one thread, every query by itself; ids to OUT.npy; 0: default, or exact
+//! filter SHARE K OUT           as search, with a filter that passes about SHARE of the tracks
+//! batch WIDTH K OUT            all queries in one call
+//! stats
 //! hnsw_rs M EFC                 hnsw_rs by itself over the same vectors (float32)
 //! hnsw_rs_search EF K OUT       its own search
-//! library DIR                   a library of the vectors, as `voisin add` leaves it
 //! ```
 
 use std::io::{BufRead, Write};
-use std::path::Path;
 use std::time::Instant;
 
 use hnsw_rs::prelude::{Distance, Hnsw};
 use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use voisin_base::track::{ContentId, TrackId};
+use voisin_base::track::TrackId;
 use voisin_index::{GraphBuilder, IndexOptions, IndexStamp, SearchParams, VectorIndex};
-use voisin_library::{
-    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
-};
 
 /// 1 − ⟨a, b⟩ of unit vectors, with the widest instructions available, as a user of `hnsw_rs` could write it.
 struct UnitDistance;
@@ -83,7 +76,6 @@ struct State {
     queries: Array2<f32>,
     index: Option<VectorIndex>,
     rival: Option<Hnsw<'static, f32, UnitDistance>>,
-    extra: i64,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -189,10 +181,6 @@ impl State {
                 self.queries = ndarray_npy::read_npy(format!("{dir}/queries.npy"))?;
                 json!({ "n": self.base.nrows(), "queries": self.queries.nrows() })
             }
-            ["queries", dir] => {
-                self.queries = ndarray_npy::read_npy(format!("{dir}/queries.npy"))?;
-                json!({ "queries": self.queries.nrows() })
-            }
             ["build", from, m, efc, target, ref builder @ ..] => {
                 let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
                 let mut options = IndexOptions {
@@ -261,38 +249,6 @@ impl State {
                 self.queries = queries;
                 json!({ "qps": n / seconds, "cpu_qps": n / cpu })
             }
-            ["knn", k] => {
-                let found = self
-                    .index()?
-                    .knn_graph(k.parse()?, &SearchParams::default())?;
-                let seconds = start.elapsed().as_secs_f64();
-                let cpu = cpu_seconds() - cpu;
-                json!({ "seconds": seconds, "cpu": cpu, "rows": found.len() })
-            }
-            ["insert", n] => {
-                let n: i64 = n.parse()?;
-                for i in 0..n {
-                    let query = self.queries.row(i as usize % self.queries.nrows()).to_vec();
-                    let track = TrackId(1_000_000_000 + self.extra + i);
-                    self.index()?.insert(track, &query)?;
-                }
-                self.extra += n;
-                json!({ "seconds": start.elapsed().as_secs_f64() })
-            }
-            ["remove", every] => {
-                let every: usize = every.parse()?;
-                for track in (0..self.base.nrows() as i64).step_by(every) {
-                    self.index()?.remove(TrackId(track));
-                }
-                json!({ "seconds": start.elapsed().as_secs_f64(), "left": self.index()?.len() })
-            }
-            ["check"] => {
-                let check = self.index()?.self_check(500)?;
-                json!({
-                    "seconds": start.elapsed().as_secs_f64(), "lost": check.lost.len(),
-                    "recall_at_10": check.recall_at_10,
-                })
-            }
             ["hnsw_rs", m, efc] => {
                 let base = &self.base;
                 let row = |i: usize| base.row(i).to_slice().unwrap_or_default();
@@ -318,10 +274,6 @@ impl State {
                         .map(|found| found.d_id as i32)
                         .collect())
                 })?
-            }
-            ["library", dir] => {
-                fill(Path::new(dir), &self.base)?;
-                json!({ "seconds": start.elapsed().as_secs_f64() })
             }
             ["stats"] => json!({ "stats": format!("{:?}", self.index()?.stats()) }),
             _ => anyhow::bail!("unknown command {words:?}"),
@@ -372,51 +324,4 @@ fn measured(
     Ok(
         json!({ "qps": micros.len() as f64 / total * 1e6, "cpu_qps": micros.len() as f64 / cpu, "p50": at(0.5), "p99": at(0.99) }),
     )
-}
-
-/// A library with one window per track. On a disk each track is flushed, so it is built in memory and copied.
-fn fill(dir: &Path, base: &Array2<f32>) -> anyhow::Result<()> {
-    let mut library = Library::open(dir, OpenMode::Create)?;
-    let dimension = base.ncols();
-    library.set_model(&StoredModel {
-        name: "bench".into(),
-        fingerprint: "bench".into(),
-        dimension,
-        manifest_json: "{}".into(),
-    })?;
-    for (i, row) in base.outer_iter().enumerate() {
-        let mut content = [0; 32];
-        content[..8].copy_from_slice(&(i as u64).to_le_bytes());
-        library.insert_track(&NewTrack {
-            audio: AudioFacts {
-                content: ContentId(content),
-                seconds: 180. + (i % 200) as f64,
-                sample_rate: 44_100,
-                channels: 2,
-                container: "mp3".into(),
-                codec: "mp3".into(),
-                packets: 7000,
-                damaged_packets: 0,
-            },
-            file: FileRecord {
-                path: format!("/music/artist {}/album {}/{i:06}.mp3", i % 4000, i % 9000).into(),
-                size: 4_000_000 + i as u64,
-                mtime_ns: 1_600_000_000_000_000_000,
-            },
-            tags: TrackTags {
-                title: Some(format!("Title {i}")),
-                artist: Some(format!("Artist {}", i % 4000)),
-                genres: vec![format!("Genre {}", i % 40)],
-                year: Some(1960 + (i % 60) as i32),
-                ..TrackTags::default()
-            },
-            vector: row.to_vec(),
-            windows: TrackWindows {
-                vectors: row.insert_axis(ndarray::Axis(0)).mapv(half::f16::from_f32),
-                starts: vec![0.],
-            },
-            descriptors: None,
-        })?;
-    }
-    Ok(())
 }

@@ -24,7 +24,6 @@ DOCUMENTS = [
         "BENCHMARKS.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
-        "STYLE.md",
         "ARCHITECTURE.md",
         "models/README.md",
     ),

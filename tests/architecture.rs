@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 21] = [
     "voisin-base",
     "voisin-models",
     "voisin-kernels",
@@ -23,8 +23,6 @@ const ORDER: [&str; 23] = [
     "voisin-parquet",
     "voisin-postgres",
     "voisin-lab",
-    "voisin-http",
-    "voisin-players",
     "voisin-serve",
     "voisin-python",
     "voisin-cli",

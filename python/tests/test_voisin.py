@@ -2,8 +2,6 @@
 VOISIN.
 """
 
-import decimal
-import io
 import json
 import os
 import pathlib
@@ -17,7 +15,7 @@ import wave
 import numpy as np
 import pytest
 import voisin
-from conftest import DEMO, FILES, PROGRAM, beats_during
+from conftest import DEMO, FILES, PROGRAM, beats_during, in_child
 
 
 def cosine(a, b):
@@ -88,9 +86,6 @@ def test_mistakes_are_python_errors(embedder, tmp_path):
         voisin.VectorIndex.load(broken)
     with pytest.raises(ValueError, match=r"expected the shape \[n, dimension\], found \[3\]"):
         voisin.VectorIndex(np.ones(3, np.float32))
-    for numbers in ("a", object(), [[1.0], [2.0, 3.0]]):
-        with pytest.raises(TypeError, match="queries: expected an array of numbers"):
-            voisin.VectorIndex(np.eye(3, dtype=np.float32)).search(numbers)
 
 
 def test_saving_an_index_overwrites_nothing_else(tmp_path):
@@ -136,18 +131,19 @@ def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
     names = [str(DEMO / name) for name in FILES]
     for ours, command in [
         (
-            library.query("similar", "chaos god", exclude_genre="Metal", sort="bpm"),
-            ["similar", "chaos god", "--exclude-genre", "Metal", "--sort", "bpm"],
+            library.query("similar", "chaos god", genre="!Metal", exact=True),
+            ["similar", "chaos god", "--genre", "!Metal", "--exact"],
         ),
         (
-            library.query("find", query="guitar no singing", limit=3, max_per_artist=1),
-            ["find", "guitar no singing", "--limit", "3", "--max-per-artist", "1"],
+            library.query("find", query="guitar no singing", limit=3),
+            ["find", "guitar no singing", "--limit", "3"],
         ),
         (library.query("genres"), ["genres"]),
-        (library.clusters(clusters=2), ["clusters", "--clusters", "2"]),
+        (library.clusters(), ["clusters"]),
         (library.query("status"), ["status"]),
-        ({"items": library.duplicates()}, ["duplicates"]),
+        (library.query("duplicates"), ["duplicates"]),
     ]:
+        del ours["generation"]
         assert {"version": 1, **ours} == printed(folder, *command), command
     with caplog.at_level("INFO", "voisin"):
         genres = library.classify(names, embedder=embedder)
@@ -164,8 +160,8 @@ def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
         "Rust's memory, taken over"
     )
     row = vectors[list(ids).index(seed["id"])]
-    near = library.similar(row, limit=4, include_seed=True)
-    assert near[0]["id"] == seed["id"] and near[0]["similarity"] > 0.9999
+    near = library.similar(row, limit=4)
+    assert near[0]["id"] != seed["id"] and near[0]["similarity"] > 0
     starts, windows = library.windows(seed["id"])
     assert windows.shape == (len(starts), library.dimension)
     other = DEMO / "metal" / "muldjord-mutilated-mime.mp3"
@@ -197,10 +193,10 @@ def test_wrong_questions_are_python_errors(folder):
         library.query("remove")
     for wrong, raised, message in [
         ({"limit": -1}, ValueError, "limit: expected 1 or more, or 0 for all, found -1"),
-        ({"min_similarity": 2}, ValueError, "min_similarity: expected -1 to 1, found 2"),
+        ({"energy": 200}, ValueError, "energy: expected 0 to 100"),
         ({"max_per_artist": 2**70}, ValueError, "max_per_artist: expected a number of 64 bits"),
-        ({"min_similarity": float("nan")}, ValueError, "expected a finite number"),
-        ({"genr": "Metal"}, TypeError, 'expected a field of genre, .*, found "genr"'),
+        ({"from": float("nan")}, ValueError, "expected a finite number"),
+        ({"genr": "Metal"}, TypeError, 'expected a field of .*genre, .*, found "genr"'),
         ({"genre": object()}, TypeError, "genre: expected text, a number, .*object"),
         ({"genre": "Polka"}, KeyError, "no track of genre .*Polka"),
         ({"folder": "/no/such/folder"}, KeyError, "/no/such/folder"),
@@ -244,20 +240,13 @@ def test_names_of_several_tracks_are_seeds(tmp_path, embedder, caplog):
         library.similar(empty)
 
 
-def test_models_and_embeddings_pickle(embedder):
-    model = pickle.loads(pickle.dumps(embedder))
-    assert (model.model, model.fingerprint) == (embedder.model, embedder.fingerprint)
-    embedding = model.embed(DEMO / FILES[0], windows=2)
-    assert (embedding["vector"] == embedder.embed(DEMO / FILES[0], windows=2)["vector"]).all()
-
-
 def test_an_index_of_ones_own_vectors(tmp_path):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(3000, 32)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ids = np.arange(3000) * 7 - 5
     index = voisin.VectorIndex(vectors, ids)
-    assert len(index) == 3000 and index.dimension == 32 and -5 in index and -4 not in index
+    assert len(index) == 3000 and index.dimension == 32 and (index.ids == np.sort(ids)).all()
     queries = vectors[::100]
     truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
     found, similarities = index.search(queries, 10)
@@ -292,183 +281,79 @@ def nearest(vectors, query, k):
     return order, values[order]
 
 
-def test_an_index_finds_by_cosines():
-    rng = np.random.default_rng(1)
-    vectors = (rng.normal(size=(2000, 24)) * rng.uniform(1, 9, (2000, 1)) + 2).astype(np.float32)
-    index = voisin.VectorIndex(vectors[:1500], target_recall=0.99)
-    index.add(np.arange(1500, 2000), vectors[1500:])
-    found, values = index.search(vectors[::50] + 0.1, 10)
-    truth = [nearest(vectors, query, 10) for query in vectors[::50] + 0.1]
-    assert np.mean([len(set(a) & set(b)) for a, (b, _) in zip(found, truth, strict=False)]) > 9.9
-    np.testing.assert_allclose(values[:, 0], [value[0] for _, value in truth], rtol=1e-3, atol=1e-3)
-    length = np.linalg.norm(vectors[1700])
-    np.testing.assert_allclose(index.vector(1700) * length, vectors[1700], atol=0.01)
-    with pytest.raises(KeyError):
-        index.vector(2000)
-    assert index.options == {
-        "graph": None,
-        "m": 16,
-        "ef_construction": 200,
-        "target_recall": 0.99,
-        "recall": None,
-    }
-    distances, ids = index.kneighbors(vectors[:5], 3)
-    by_search, values = index.search(vectors[:5], 3)
-    assert (ids == by_search).all()
-    np.testing.assert_allclose(distances, 1 - values)
-
-
-def test_an_index_filters_by_ids_and_by_functions():
+def test_an_index_searches_among_some_ids():
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(3000, 16)).astype(np.float32)
     index = voisin.VectorIndex(vectors, np.arange(3000) * 2)
     some = np.arange(0, 6000, 14)
-    found, _ = index.search(vectors[:40], 10, filter=some)
+    found, _ = index.search(vectors[:40], 10, ids=some)
     truth = [2 * (some // 2)[nearest(vectors[some // 2], query, 10)[0]] for query in vectors[:40]]
     assert np.mean([len(set(a) & set(b)) for a, b in zip(found, truth, strict=False)]) > 9.9
-    calls = []
-    by_function, _ = index.search(
-        vectors[:40], 10, filter=lambda id: calls.append(id) or id % 14 == 0
-    )
-    assert (by_function == found).all() and calls == list(range(0, 6000, 2))
-    assert index.search(vectors[0], 10, filter=[4, 6, 7, -1])[0].tolist() in ([4, 6], [6, 4])
-    assert index.search(vectors[:3], 10, filter=[])[0].shape == (3, 0)
-    with pytest.raises(ZeroDivisionError):
-        index.search(vectors[0], filter=lambda id: 1 / 0)
+    assert index.search(vectors[0], 10, ids=[4, 6, 7, -1])[0].tolist() in ([4, 6], [6, 4])
+    assert index.search(vectors[:3], 10, ids=[])[0].shape == (3, 0)
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8", ">f4"])
+@pytest.mark.parametrize("dtype", ["f2", "f8", "i1", "u2", ">f4"])
 def test_an_index_takes_real_numbers_of_any_type(dtype):
     rng = np.random.default_rng(4)
     vectors = rng.integers(1, 100, (300, 8)).astype(dtype)
     index = voisin.VectorIndex(vectors[:200])
-    index.add(np.arange(200.0, 299), vectors[200:299])
-    index.upsert(299, vectors[299])
-    unit = vectors.astype("f4") / np.linalg.norm(vectors.astype("f4"), axis=1, keepdims=True)
-    np.testing.assert_allclose(index.vector(250), unit[250], atol=1e-4)
+    index.add(np.arange(200, 299), vectors[200:299])
+    index.add(299, vectors[299])
     found, similarities = index.search(vectors[::30], 1)
     assert (similarities > 0.9999).all() and (found[:, 0] == np.arange(0, 300, 30)).all()
 
 
-def test_an_index_names_the_first_that_is_no_number_or_no_id():
+def test_an_index_refuses_what_is_no_number_or_no_id():
     square = np.eye(3, dtype="f4")
     index = voisin.VectorIndex(square)
-    no_numbers = [
-        (square * 1j + 2, r"vectors: expected real numbers, found complex \(2\+1j\)"),
-        (np.array([["1.5", "2"]]), "vectors: expected real numbers, found str '1.5'"),
-        (np.array([["2020-01-01"]], "M8[D]"), "vectors: expected real numbers, found date"),
-        (np.eye(3, dtype=bool), "vectors: expected real numbers, found bool True"),
-        ([[1, decimal.Decimal("0.1")]], r"found Decimal Decimal\('0.1'\) at index 1"),
-        ([[1.0, None]], r"found NoneType None at index 1"),
-        (square * np.nan, "vector of id 0 has a component that is not finite"),
-        ([[1e39, 0, 0]], "vector of id 0 has a component that is not finite"),
-    ]
-    for wrong, words in no_numbers:
-        with pytest.raises(ValueError, match=words), np.errstate(all="ignore"):
+    for wrong in (
+        square * 1j,
+        np.array([["1.5", "2"]]),
+        np.eye(3, dtype=bool),
+        [[1.0], [2.0, 3.0]],
+    ):
+        with pytest.raises(TypeError, match="vectors: expected an array of numbers"):
             voisin.VectorIndex(wrong)
-    no_ids = [
-        ([0, 1, 2.5], r"ids: expected whole numbers of 64 bits, found float 2.5 at index 2"),
-        ([0, 2.0**53, 1], "found float 9007199254740992.0"),
-        ([0, np.inf, 1], "found float inf"),
-        (np.array([0, 2**63, 1], "u8"), "found int 9223372036854775808"),
-        ([0, 2**70, 1], "found int 1180591620717411303424"),
-        (["1", "2", "3"], "found str '1'"),
-        ([True, False, True], "found bool True"),
-        ([5, 5, 6], "id 5 is there twice"),
-        ([[0], [1], [2]], r"ids: expected the shape \[n\], found \[3, 1\]"),
-    ]
-    for wrong, words in no_ids:
-        with pytest.raises(ValueError, match=words):
+    for wrong in (square * np.nan, [[1e39, 0, 0]]):
+        with pytest.raises(ValueError, match="not finite"), np.errstate(all="ignore"):
+            voisin.VectorIndex(wrong)
+    for wrong, raised, words in [
+        ([0, 1, 2.5], TypeError, "ids: expected an array of numbers"),
+        ([True, False, True], TypeError, "ids: expected an array of numbers"),
+        (np.array([0, 2**63, 1], "u8"), ValueError, "ids: expected whole numbers of 64 bits"),
+        ([5, 5, 6], ValueError, "id 5 is there twice"),
+        ([[0], [1], [2]], ValueError, r"ids: expected the shape \[n\], found \[3, 1\]"),
+    ]:
+        with pytest.raises(raised, match=words):
             voisin.VectorIndex(square, wrong)
-    assert voisin.VectorIndex(square, [7.0, 2.0**53 - 1, -3.0]).ids.tolist() == [-3, 7, 2**53 - 1]
-    assert 2**70 not in index and -(2**70) not in index and 0 in index
     with pytest.raises(ValueError, match="expected a number from 0 on, found -1"):
         index.search(square, width=-1)
-    assert index.search(square, 1, width=None)[0].tolist() == [[0], [1], [2]]
-    with pytest.raises(ValueError, match="expected a number from 0 on, found -1"):
-        voisin.VectorIndex(square, m=-1)
-    with pytest.raises(ValueError, match="not finite"):
-        index.search([[0, np.nan, 1]])
-    with pytest.raises(ValueError, match="length 0"):
-        index.search([0, 0, 0])
     with pytest.raises(ValueError, match="query 1 of the batch: vector has length 0"):
         index.search([[0, 1, 0], [0, 0, 0], [0, 0, 0]])
-    with pytest.raises(TypeError, match="expected an array of numbers: .*inhomogeneous"):
-        voisin.VectorIndex([[1.0, 2.0], [3.0]])
-    for search in (index.search, index.kneighbors):
-        with pytest.raises(ValueError, match="expected a number from 0 on, found -1"):
-            search(square, -1)
-    for method in (index.remove, index.vector):
-        with pytest.raises(ValueError, match="id: expected whole numbers .* 9223372036854775808"):
-            method(2**63)
-    assert 2.0 in index and np.int64(7) not in index
-    assert index.search(np.zeros((0, 3)), 2)[0].shape == (0, 2)
-    assert index.kneighbors(np.zeros((0, 3)), 2)[0].shape == (0, 2)
-    index.add([], np.zeros((0, 3)))
-    index.add(np.array([], "i8"), np.zeros((0, 3)))
-    assert len(index) == 3
-    for empty in (voisin.VectorIndex(), voisin.VectorIndex(np.zeros((0, 3)))):
-        queries = np.ones((2, empty.dimension))
-        assert empty.search(queries, 5)[0].shape == empty.kneighbors(queries)[0].shape == (2, 0)
-        assert empty.kneighbors()[0].shape == (0, 0)
-        # Its first vectors decide its dimension.
-        assert empty.search(np.ones((2, 128)), 5)[0].shape == (2, 0)
-        assert empty.search(np.ones(128))[0].shape == (0,)
-
-
-def test_an_index_filters_by_a_mask_in_the_order_of_its_ids():
-    rng = np.random.default_rng(5)
-    vectors = rng.normal(size=(500, 8))
-    index = voisin.VectorIndex(vectors, rng.permutation(500) * 3)
-    mask = index.ids % 2 == 0
-    found, _ = index.search(vectors[:20], 5, filter=mask)
-    assert (found % 2 == 0).all() and (
-        found == index.search(vectors[:20], 5, filter=index.ids[mask])[0]
-    ).all()
-    assert index.search(vectors[0], 5, filter=mask.tolist())[0].tolist() == found[0].tolist()
-    with pytest.raises(ValueError, match="one for each of the 500 ids, found 499"):
-        index.search(vectors[0], filter=mask[1:])
-
-
-def test_an_index_has_replaced_vectors():
-    vectors = np.random.default_rng(6).normal(size=(1000, 16))
-    index = voisin.VectorIndex(vectors)
-    index.upsert([5, 2000], vectors[[6, 7]])
-    assert len(index) == 1001 and np.allclose(index.vector(5), index.vector(6))
-
-
-def test_an_index_is_pickled_and_fitted():
-    rng = np.random.default_rng(3)
-    vectors = rng.normal(size=(6000, 20)).astype(np.float32)
-    index = voisin.VectorIndex(vectors, np.arange(6000) + 7, graph=True, m=8)
-    index.remove(7)
-    index.add(-3, vectors[0])
-    again = pickle.loads(pickle.dumps(index))
-    assert (
-        again.options == index.options and again.options["graph"] and (again.ids == index.ids).all()
-    )
-    for one, other in zip(
-        again.search(vectors[:50], 10), index.search(vectors[:50], 10), strict=False
-    ):
-        assert (one == other).all()
-    assert again.search(vectors[0], 1)[0][0] == -3
-    empty = voisin.VectorIndex()
-    assert len(empty) == 0 and empty.search(np.zeros(1, np.float32))[0].shape == (0,)
-    assert empty.fit(vectors[:500]) is empty and (empty.ids == np.arange(500)).all()
-    distances, ids = empty.kneighbors(n_neighbors=4)
-    assert ids.shape == distances.shape == (500, 4) and (ids != np.arange(500)[:, None]).all()
-    truth = [nearest(vectors[:500], vector, 5)[0][1:] for vector in vectors[:500]]
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(ids, truth, strict=False)]) > 3.95
-    assert (empty.kneighbors(n_neighbors=4, return_distance=False) == ids).all()
-    grown = voisin.VectorIndex()
-    grown.add(np.arange(5), vectors[:5])
-    grown.add(5, vectors[5])
-    assert grown.dimension == 20 and grown.search(vectors[5], 1)[0][0] == 5
     with pytest.raises(ValueError, match="already"):
-        grown.add([9, 5], vectors[:2])
-    assert 9 not in grown
-    with pytest.raises(ValueError, match="target_recall"):
-        voisin.VectorIndex(vectors, target_recall=2)
+        index.add([9, 2], square[:2])
+    assert len(index) == 3
+    empty = voisin.VectorIndex()
+    # Its first vectors decide its dimension.
+    assert empty.search(np.ones((2, 128)), 5)[0].shape == (2, 0)
+    empty.add(np.arange(5), np.random.default_rng(0).normal(size=(5, 20)))
+    assert empty.dimension == 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_is_refused(folder):
+    library, index = voisin.Library(folder), voisin.VectorIndex(np.eye(3))
+
+    def refused():
+        with pytest.raises(RuntimeError, match="after a fork"):
+            library.similar("chaos god")
+        with pytest.raises(RuntimeError, match="after a fork"):
+            index.search(np.eye(3))
+        return True
+
+    assert in_child(refused)
 
 
 def test_other_threads_run_while_it_computes(embedder):
@@ -509,8 +394,6 @@ def test_music_is_added(tmp_path, embedder):
     assert "not an audio file" in done["failures"][0]["reason"]
     assert [one[:2] for one in calls] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert len(library) == 3 and library.similar("chaos god")[0]["title"]
-    windows = library.windows(library.tracks()[0]["id"])[0]
-    assert len(windows) <= 6
     again = library.add([music, DEMO / FILES[3]])
     assert (again["added"], again["unchanged"], again["skipped"], again["failures"]) == (
         1,
@@ -558,76 +441,26 @@ def test_a_file_that_is_left_over_twice_is_set_aside(tmp_path, embedder):
     assert library.add(song, retry=True)["added"] == 1
 
 
-def test_many_audios_are_embedded_at_once(embedder, tmp_path):
+def test_many_files_are_embedded_at_once(embedder, tmp_path):
     paths = [DEMO / name for name in FILES]
-    one_by_one = [embedder.embed(path, windows=4) for path in paths]
     calls = []
     together = embedder.embed(
         paths, windows=4, threads=3, progress=lambda *counts: calls.append(counts)
     )
     assert calls == [(n, len(FILES)) for n in range(1, len(FILES) + 1)]
-    for one, other in zip(one_by_one, together, strict=True):
+    for path, other in zip(paths, together, strict=True):
+        one = embedder.embed(path, windows=4)
         assert (one["vector"] == other["vector"]).all() and (one["starts"] == other["starts"]).all()
-    # Of any kind and from any iterable.
-    samples, sr = samples_of(paths[3])
-    counts = []
-    mixed = embedder.embed(
-        (
-            one
-            for one in [
-                str(paths[0]),
-                paths[1].read_bytes(),
-                io.BytesIO(paths[2].read_bytes()),
-                (samples, sr),
-                memoryview(paths[4].read_bytes()),
-                open(paths[0], "rb"),
-            ]
-        ),
-        windows=4,
-        progress=lambda done, of: counts.append(of),
-    )
-    assert counts == [None] * 6
-    for one, other in zip(one_by_one + one_by_one[:1], mixed, strict=True):
-        assert cosine(one["vector"], other["vector"]) > 0.99999
-    assert (
-        embedder.embed(paths[1].read_bytes(), windows=4)["vector"] == one_by_one[1]["vector"]
-    ).all()
     assert embedder.embed([]) == []
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"no audio at all")
     with pytest.raises(ValueError, match="broken.mp3"):
         embedder.embed([paths[0], broken, paths[1]], windows=2)
-    some = embedder.embed(
-        [paths[0], broken, b"noise", "nope.wav"], windows=4, return_exceptions=True
-    )
-    assert (some[0]["vector"] == one_by_one[0]["vector"]).all()
-    assert [type(one) for one in some[1:]] == [ValueError, ValueError, FileNotFoundError]
-    assert "the bytes: not an audio file" in str(some[2]) and str(broken) in str(some[1])
-    for wrong, message in [
-        ([paths[0], 7], r"audio\[1\]: sr: expected the sample rate"),
-        (io.StringIO("text"), "rb"),
-        ([(samples.astype(np.int16), sr)], "floats of full scale"),
-    ]:
-        with pytest.raises(TypeError, match=message):
-            embedder.embed(wrong)
     for threads in (0, 1_000_000):
         with pytest.raises(ValueError, match=f"threads: expected 1 to 1024, found {threads}"):
-            embedder.embed((path for path in paths), threads=threads)
-    # An exception in its functions ends it, and the threads with it.
-    for wrong in (lambda *_: 1 / 0, "no function"):
-        with pytest.raises((ZeroDivisionError, TypeError)):
-            embedder.embed(paths, windows=1, progress=wrong)
-    taken = []
-    with pytest.raises(OSError, match="no more"):
-
-        def paths_that_end():
-            for path in paths:
-                taken.append(path)
-                yield path
-            raise OSError("no more")
-
-        embedder.embed(paths_that_end(), windows=1)
-    assert taken == paths
+            embedder.embed(paths, threads=threads)
+    with pytest.raises(ZeroDivisionError):
+        embedder.embed(paths, windows=1, progress=lambda *_: 1 / 0)
 
 
 def test_embedding_can_be_interrupted():

@@ -70,19 +70,19 @@ class Library(_voisin.Library):
 
     def classify(self, tracks: _Seeds, **options: Any) -> list[dict[str, Any]]:
         """The genres of tracks: for each its answer with the evidence."""
-        return self.query("classify", tracks, **options)
+        return self.query("classify", tracks, **options)["items"]
 
     def genres(self, **options: Any) -> dict[str, Any]:
         """How close the genres are to one another."""
         return self.query("genres", **options)
 
     def clusters(self, **options: Any) -> dict[str, Any]:
-        """Groups of tracks that sound alike: clusters=12."""
+        """Groups of tracks that sound alike."""
         return self.query("clusters", **options)
 
     def duplicates(self, **options: Any) -> list[dict[str, Any]]:
         """Recordings in several files, largest saving first."""
-        return self.query("duplicates", **options)
+        return self.query("duplicates", **options)["items"]
 
     def tracks(self, limit: int | None = None, **options: Any) -> list[dict[str, Any]]:
         """Tracks that pass the filters, with tags and measurements: genre="Jazz", sort="title"."""

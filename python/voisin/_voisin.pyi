@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, final, overload
 
 import numpy as np
-from _typeshed import SupportsRead
 from numpy.typing import NDArray
 from typing_extensions import Self
 
@@ -26,7 +25,6 @@ _Seeds: TypeAlias = _Seed | Sequence[_Seed]
 _Numbers: TypeAlias = (
     NDArray[np.floating | np.integer] | Sequence[float] | Sequence[Sequence[float]]
 )
-_File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | SupportsRead[bytes]
 _Ids: TypeAlias = NDArray[np.integer] | Sequence[int]
 
 class _Embedding(TypedDict):
@@ -52,15 +50,14 @@ class Embedder:
     @property
     def window_seconds(self) -> float: ...
     @overload
-    def embed(  # type: ignore[overload-overlap]  # a str is an Iterable[str], too
+    def embed(
         self,
-        audio: _File | tuple[_Numbers, int],
+        audio: str | PathLike[str],
         sr: None = None,
         *,
         windows: int | Literal["all"] | None = None,
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
-        return_exceptions: bool = False,
     ) -> _Embedding: ...
     @overload
     def embed(
@@ -71,31 +68,17 @@ class Embedder:
         windows: int | Literal["all"] | None = None,
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
-        return_exceptions: bool = False,
     ) -> _Embedding: ...
     @overload
     def embed(
         self,
-        audio: Iterable[_File | tuple[_Numbers, int]],
+        audio: Iterable[Path],
         sr: None = None,
         *,
         windows: int | Literal["all"] | None = None,
         threads: int | None = None,
-        progress: Callable[[int, int | None], object] | None = None,
-        return_exceptions: Literal[False] = False,
+        progress: Callable[[int, int], object] | None = None,
     ) -> list[_Embedding]: ...
-    @overload
-    def embed(
-        self,
-        audio: Iterable[_File | tuple[_Numbers, int]],
-        sr: None = None,
-        *,
-        windows: int | Literal["all"] | None = None,
-        threads: int | None = None,
-        progress: Callable[[int, int | None], object] | None = None,
-        return_exceptions: Literal[True],
-    ) -> list[_Embedding | Exception]: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[str | None], dict[str, str]]: ...
 
 class Library:
     def __new__(cls, path: str | PathLike[str] | None = None, *, create: bool = False) -> Self: ...
@@ -129,21 +112,11 @@ class Library:
         **options: Any,
     ) -> Any: ...
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
-    def windows(self, id: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
     def __getnewargs__(self) -> tuple[str]: ...
 
 @final
 class VectorIndex:
-    def __new__(
-        cls,
-        vectors: _Numbers | None = None,
-        ids: _Ids | None = None,
-        *,
-        graph: bool | None = None,
-        m: int = 16,
-        ef_construction: int = 200,
-        target_recall: float = 0.995,
-    ) -> VectorIndex: ...
+    def __new__(cls, vectors: _Numbers | None = None, ids: _Ids | None = None) -> VectorIndex: ...
     @staticmethod
     def load(path: str | PathLike[str]) -> VectorIndex: ...
     def save(self, path: str | PathLike[str], *, force: bool = False) -> None: ...
@@ -154,26 +127,12 @@ class VectorIndex:
         *,
         exact: bool = False,
         width: int | None = None,
-        filter: _Ids | NDArray[np.bool_] | Callable[[int], bool] | None = None,
+        ids: _Ids | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def add(self, ids: int | _Ids, vectors: _Numbers) -> None: ...
-    def upsert(self, ids: int | _Ids, vectors: _Numbers) -> None: ...
     def remove(self, id: int) -> None: ...
-    def vector(self, id: int) -> NDArray[np.float32]: ...
-    def fit(self, X: _Numbers, y: object = None) -> VectorIndex: ...
-    @overload
-    def kneighbors(
-        self, X: _Numbers | None = None, n_neighbors: int = 5, return_distance: Literal[True] = True
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
-    @overload
-    def kneighbors(
-        self, X: _Numbers | None = None, n_neighbors: int = 5, *, return_distance: Literal[False]
-    ) -> NDArray[np.int64]: ...
     @property
     def ids(self) -> NDArray[np.int64]: ...
     @property
-    def options(self) -> dict[str, object]: ...
-    @property
     def dimension(self) -> int: ...
     def __len__(self) -> int: ...
-    def __contains__(self, id: int, /) -> bool: ...

@@ -3,8 +3,8 @@
 guess of the genre.
 
     pip install numpy scikit-learn
-    python research/models/fit_default_genres.py TAGGRAMS/train.npz data/default_genres.json --speech EXPORT --music EXPORT
-        [--test TAGGRAMS/test.npz] [--judge EXPORT ...]
+    python research/models/fit_default_genres.py TAGGRAMS/train.npz data/default_genres.json --speech NPZ --music NPZ
+        [--test TAGGRAMS/test.npz] [--judge NPZ ...]
 
 TAGGRAMS are MusiCNN's tag activations on GTZAN (ten genres, fault-filtered split: 443 tracks to
 fit, 290 to test), from jordipons/sklearn-audio-transfer-learning (ISC). Only the first file is
@@ -18,15 +18,14 @@ threshold is where 1 % of the training tracks, none of which is of that genre, w
 it.
 
 Speech is separated from everything else by logistic regression on the same logits, both with the
-same weight: EXPORTs are outputs of `voisin export` of libraries with the model musicnn-msd, of
+same weight: NPZs are outputs of `voisin --model musicnn-msd embed`, of
 research/music/make_speech.py's OUT/fit, and of music and unaccompanied singing; the training tracks
 above are no speech either. Its penalty is chosen as above, by folds that keep folders together;
 its threshold, too, is where 1 % of the training tracks would be predicted as speech. --judge prints
-the share of an EXPORT that is predicted as speech. Made with scikit-learn 1.9.1, NumPy 2.4.6.
+the share of an NPZ folder that is predicted as speech. Made with scikit-learn 1.9.1, NumPy 2.4.6.
 """
 
 import argparse
-import csv
 import json
 import pathlib
 import sys
@@ -144,22 +143,16 @@ def tracks(path):
 
 
 def exported(folder):
-    """Mean logits [tracks, 50] of an export with the model musicnn-msd, and the folder of each
-    track.
-    """
+    """Mean logits [tracks, 50] of a folder of .npz of the model musicnn-msd, and the folder of each."""
     [(_, weight, bias)], names = tag_layers(MODEL)
     assert names == TAGS
-    windows = np.load(folder / "windows.npy").astype(np.float64)
-    if windows.shape[1] != weight.shape[1]:
+    paths = sorted(folder.rglob("*.npz"))
+    means = np.stack([np.load(path)["embedding"].astype(np.float64).mean(0) for path in paths])
+    if means.shape[1] != weight.shape[1]:
         raise SystemExit(
-            f"{folder}: expected the {weight.shape[1]} dimensions of musicnn-msd, found {windows.shape[1]}"
+            f"{folder}: expected the {weight.shape[1]} dimensions of musicnn-msd, found {means.shape[1]}"
         )
-    with open(folder / "windows.csv", newline="", encoding="utf-8") as handle:
-        track = np.array([int(row["track_row"]) for row in csv.DictReader(handle)])
-    with open(folder / "tracks.csv", newline="", encoding="utf-8") as handle:
-        folders = [pathlib.Path(row["path"]).parent.name for row in csv.DictReader(handle)]
-    logits = windows @ weight.T + bias
-    return np.stack([logits[track == i].mean(0) for i in range(len(folders))]), np.array(folders)
+    return means @ weight.T + bias, np.array([path.parent.name for path in paths])
 
 
 def fitted_speech(speech, music, genres):

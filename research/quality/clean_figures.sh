@@ -28,7 +28,7 @@ for set in $sets; do
         if [ ! -e "$folder/tracks.csv" ]; then
             rm -rf "$eval/library"
             VOISIN_LIBRARY=$eval/library "$voisin" --model "$model" add --quiet "$music"
-            VOISIN_LIBRARY=$eval/library "$voisin" export --no-windows "$folder"
+            VOISIN_LIBRARY=$eval/library "$voisin" export "$folder"
         fi
         folders+=("$folder")
     done

@@ -2,7 +2,7 @@
 """How well a model separates sung music from music without a voice:
 research/quality/voice_figures.py MANIFEST FIT [JUDGE ...]
 
-FIT and JUDGEs are outputs of `voisin export` of the same model (with windows) of music in folders
+FIT and JUDGEs are outputs of `voisin embed` of the same model (.npz) of music in folders
 .../sung/... and .../plain/..., whose subfolders are its groups (as made by
 research/music/make_clean_eval.py). Prints the area under the ROC curve (the probability that a sung
 excerpt scores above a plain one) and the share of excerpts classified correctly, of:
@@ -18,7 +18,6 @@ training data. MANIFEST is the model's, with its weights in the same folder. Nee
 scikit-learn.
 """
 
-import csv
 import json
 import pathlib
 import struct
@@ -70,21 +69,14 @@ def tag_layers(manifest):
 
 def read(folder):
     """Means of windows [tracks, dimension], whether sung, and groups."""
-    windows = numpy.load(folder / "windows.npy")
-    sums, counts = {}, {}
-    with open(folder / "windows.csv", newline="", encoding="utf-8") as handle:
-        for row, vector in zip(csv.DictReader(handle), windows, strict=False):
-            sums[row["track_row"]] = sums.get(row["track_row"], 0) + vector.astype(float)
-            counts[row["track_row"]] = counts.get(row["track_row"], 0) + 1
     x, y, groups = [], [], []
-    with open(folder / "tracks.csv", newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            parts = pathlib.PurePath(row["path"]).parts
-            kind = next((p for p in reversed(parts) if p in ("sung", "plain")), None)
-            if kind and row["row"] in sums:
-                x.append(sums[row["row"]] / counts[row["row"]])
-                y.append(kind == "sung")
-                groups.append(parts[len(parts) - 1 - parts[::-1].index(kind) + 1])
+    for path in sorted(folder.rglob("*.npz")):
+        parts = path.relative_to(folder).parts
+        at = next((i for i, part in enumerate(parts) if part in ("sung", "plain")), None)
+        if at is not None:
+            x.append(numpy.load(path)["embedding"].astype(float).mean(axis=0))
+            y.append(parts[at] == "sung")
+            groups.append(parts[at + 1])
     return numpy.array(x), numpy.array(y), numpy.array(groups)
 
 

@@ -6,7 +6,7 @@
 
 Libraries are synthetic: the demo's tracks are analysed once, and each synthetic track is a mixture
 of a few of them and noise, in groups, with an artist, an album, a year, a tempo and a key; half
-have a genre, that of their group. One in 200 is another file of an earlier track. None has windows
+have a genre, that of their group. One in 200 is another file of an earlier track. None has logits
 or audio. They are added by `add --from-parquet` and stored in DIR if given (a million take 5 GB;
 the Parquet files are stored too).
 
@@ -62,7 +62,7 @@ VERBS = {
     "similar --year": ["similar", "id:77", "--year", "1990-1999"],
     "classify, first": ["classify", "id:77"],
     "classify, again": ["classify", "id:77"],
-    "playlist": ["playlist", "--seed", "id:77", "--limit", "30"],
+    "playlist": ["playlist", "id:77", "--limit", "30"],
     "path": ["path", "id:77", "id:7777"],
     "genres, first": ["genres"],
     "genres, again": ["genres"],
@@ -154,10 +154,10 @@ def make(folder, demo, tracks):
             "loudness": (-20.0 + draw.random(n) * 12).tolist(),
             "key": draw.integers(24, size=n).tolist(),
             "loudness_is_exact": [True] * n,
+            "is_steady": [False] * n,
             "model_fingerprint": heard["model_fingerprint"].to_pylist()[:1] * n,
             "dimension": [base.shape[1]] * n,
-            "starts": [[]] * n,
-            "windows": [[]] * n,
+            "logits": [[]] * n,
         }
         arrays = []
         for field in schema:
@@ -209,7 +209,6 @@ def main():
             str(ROOT / "data/demo"),
             "--format",
             "parquet",
-            "--no-windows",
             "--output",
             str(demo),
         ]

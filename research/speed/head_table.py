@@ -9,8 +9,7 @@ EMOTIFY SONGS VECTORS RIVAL [--only ROW,...]
 EMOTIFY is the labelled set of BENCHMARKS.md with its tracks.tsv, SONGS a folder of MP3s of four
 minutes (20 or so), VECTORS the hard set of research/speed/bench_index_rivals.py, RIVAL the program
 around bliss-audio that research/speed/bench_road.py describes. Needs the packages of the scripts
-that it runs (numpy, librosa, torch, onnx, onnxruntime, safetensors); the rivals in search are
-installed into --venv. Every row compares voisin with a rival, interleaved in its script, for speed
+that it runs (numpy, librosa, torch, onnx, onnxruntime, safetensors, rivals in search). Every row compares voisin with a rival, interleaved in its script, for speed
 by CPU time. With --only (names of ROWS below), rows are measured and printed but not written, so
 that the table is always of one run.
 """
@@ -188,20 +187,11 @@ def search(options):
     text = script(
         "bench_index_rivals.py",
         options.vectors,
-        "--quick",
         "--rounds",
         3,
-        "--only",
-        "rabitqlib,lorann,scann,faiss",
-        "--venv",
-        options.venv,
     )
     rows = re.findall(r"^(\S.*?) +0\.\d{4} +(\d+) \( *\d+\) +(\d+) \( *\d+\)", text, flags=re.M)
-    rows = [
-        (name, float(alone), float(batch))
-        for name, alone, batch in rows
-        if "fitted" not in name and "scan" not in name
-    ]
+    rows = [(name, float(alone), float(batch)) for name, alone, batch in rows]
     ratios = found(r"processor time: alone ([\d.]+) x, in batches ([\d.]+) x", text)
     for place, how, ratio in ((1, "one by one", ratios[0]), (2, "in batches", ratios[1])):
         ours = max((row for row in rows if row[0].startswith("voisin")), key=lambda row: row[place])
@@ -275,7 +265,6 @@ def main():
     )
     for name in ("emotify", "songs", "vectors", "rival"):
         parser.add_argument(name, type=lambda text: pathlib.Path(text).resolve(), nargs="?")
-    parser.add_argument("--venv", default=".venv-rivals")
     parser.add_argument("--only", default="", help="names of rows, with commas")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()

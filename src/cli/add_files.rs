@@ -41,7 +41,7 @@ pub(crate) fn add_files(
     };
     let stop = context.stop_on_ctrl_c()?;
     let mut progress = AddProgress::new(console, dry_run);
-    let load = |library: &Library| context.announced_embedder(Some(library));
+    let load = |library: &Library| context.embedder(Some(library));
     let mut on_event = |event: AddEvent<'_>| progress.show(&event);
     // The bar has to be gone before anything else is printed.
     let stored = run.store(engine, load, &mut on_event, &stop)?;

@@ -31,8 +31,6 @@ pub(crate) struct Context {
     /// Whether the handler of Ctrl-C is installed.
     has_handler: Cell<bool>,
     embedder: OnceCell<Arc<Embedder>>,
-    /// Whether the model and its device are reported even without --verbose.
-    announces: Cell<bool>,
 }
 
 impl Context {
@@ -53,13 +51,21 @@ impl Context {
             stop: Arc::default(),
             has_handler: Cell::default(),
             embedder: OnceCell::new(),
-            announces: Cell::new(false),
         })
     }
 
     /// The library's folder.
     pub(crate) fn library_dir(&self) -> PathBuf {
         self.settings.library.value.clone()
+    }
+
+    /// The address of the library, if it is in a database.
+    pub(crate) fn database(&self) -> Option<&str> {
+        let text = self.settings.library.value.to_str()?;
+        ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+            .then_some(text)
     }
 
     /// The same context with another library.
@@ -86,13 +92,26 @@ impl Context {
         let library = Library::open_to_write_if_possible(&dir).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
         self.check_options(engine.library())?;
-        let console = self.console;
-        engine.on_index_news(move |news| match news {
-            // The usual case is shown with --verbose only.
-            IndexNews::Ready(IndexRefresh::Loaded) => console.detail(&news.to_string()),
-            _ => console.note(&news.to_string()),
-        });
+        self.report_index(&mut engine, true);
         Ok(engine)
+    }
+
+    /// Reports problems of the index, and what else its opening took: with --verbose only, unless this `is_loud`.
+    pub(crate) fn report_index(&self, engine: &mut Engine, is_loud: bool) {
+        let console = self.console;
+        engine.on_index_news(move |news| {
+            let is_problem = matches!(
+                news,
+                IndexNews::NotKept(_)
+                    | IndexNews::Ready(IndexRefresh::Built { unusable: true, .. })
+            );
+            let is_usual = matches!(news, IndexNews::Ready(IndexRefresh::Loaded));
+            if is_problem || is_loud && !is_usual {
+                console.note(&news.to_string());
+            } else {
+                console.detail(&news.to_string());
+            }
+        });
     }
 
     /// Refuses a requested model or device that is not available, also if no audio is going to be analysed.
@@ -109,12 +128,6 @@ impl Context {
             same_model(&held, &parse_model(name).manifest()?)?;
         }
         Ok(())
-    }
-
-    /// Reports news of the index with --verbose only, as for a temporary library.
-    pub(crate) fn quiet_index_news(&self, engine: &mut Engine) {
-        let console = self.console;
-        engine.on_index_news(move |news| console.detail(&news.to_string()));
     }
 
     /// Stops when standard input ends, which it does even if the parent process crashes.
@@ -142,8 +155,7 @@ impl Context {
                     "no track of this library has a {what} (\"voisin show\" prints the data of a track)"
                 )
             }
-            // As JSON, because filters have dozens of fields and no equality of their own.
-            None if serde_json::to_value(filters)? == serde_json::to_value(Filters::default())? => {
+            None if *filters == Filters::default() => {
                 format!("{hint}add more music, or relax the options")
             }
             None => format!("{hint}loosen the filters or add more music"),
@@ -156,14 +168,7 @@ impl Context {
     pub(crate) fn open_engine_to_change(&self, mode: OpenMode) -> anyhow::Result<Engine> {
         let library = Library::open(&self.library_dir(), mode).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
-        let console = self.console;
-        engine.on_index_news(move |news| match news {
-            IndexNews::Ready(IndexRefresh::Built { unusable: true, .. })
-            | IndexNews::NotKept(_) => {
-                console.note(&news.to_string());
-            }
-            IndexNews::Ready(_) => console.detail(&news.to_string()),
-        });
+        self.report_index(&mut engine, false);
         Ok(engine)
     }
 
@@ -215,9 +220,8 @@ impl Context {
                     .warn(&format!("the built-in model is used; {shadow}"));
             }
         }
-        // Reported when a library is created; later runs use the same model.
-        let is_new = held.is_none() && self.announces.get();
-        self.announce(&encoder, library.is_none() || is_new);
+        // Reported without a library, or when one is created; later runs use the same model.
+        self.announce(&encoder, held.is_none());
         let embedder = Arc::new(Embedder::new(encoder)?);
         // Loading takes seconds and much memory; later calls share it.
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
@@ -248,15 +252,6 @@ impl Context {
         let encoder = Encoder::load(&parse_model(name), &device)
             .with_context(|| format!("cannot load the model {name}"))?;
         Ok(Arc::new(Embedder::new(encoder)?))
-    }
-
-    /// As [`embedder`](Self::embedder), but also reports the device for a new library.
-    pub(crate) fn announced_embedder(
-        &self,
-        library: Option<&Library>,
-    ) -> anyhow::Result<Arc<Embedder>> {
-        self.announces.set(true);
-        self.embedder(library)
     }
 
     /// For the engine, which loads the model only when it has to analyse audio.

@@ -20,13 +20,11 @@ use voisin_base::output::{self, OutputTarget};
 use voisin_encoder::ModelRef;
 use voisin_features::DescriptorSet;
 use voisin_lab::LabError;
-use voisin_lab::answer::{
-    RunPredictions, UNKNOWN, least_probability, predict, write_submission, write_vectors,
-};
+use voisin_lab::answer::{RunPredictions, predict, write_submission, write_vectors};
 use voisin_lab::config::Config;
 use voisin_lab::dataset::{self, Dataset, Fault, Item, Source};
 use voisin_lab::document::{Document, DocumentPart};
-use voisin_lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
+use voisin_lab::matrix::{self, FeatureSet, Matrix};
 use voisin_lab::model::Model;
 use voisin_lab::networks::{NetworkOutput, RunNetwork};
 use voisin_library::scan::scan;
@@ -37,7 +35,7 @@ const FIRST_FAULTS: usize = 5;
 /// Reads a data set for training, with artists from its files' tags.
 pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset> {
     report_guess(context, source);
-    let mut set = dataset::read(source).map_err(LabError::from)?;
+    let mut set = dataset::read(source)?;
     set.read_tags();
     report_notes(context, &set);
     Ok(set)
@@ -82,34 +80,29 @@ pub(crate) fn report_fault(context: &Context, fault: &Fault) {
     ));
 }
 
-/// The sets that names stand for, and whether the data set's own numbers are among them.
-pub(crate) fn feature_sets(
-    context: &Context,
-    names: &[String],
-) -> anyhow::Result<(bool, Vec<Box<dyn FeatureSet>>)> {
-    let mut has_own = false;
-    let mut sets: Vec<Box<dyn FeatureSet>> = Vec::new();
-    for name in names {
-        if name == "own" {
-            has_own = true;
-        } else if let Some(model) = name.strip_prefix("model:") {
-            sets.push(Box::new(ModelSet::new(
-                name,
-                context.named_embedder(model)?,
-            )));
-        } else {
-            sets.push(Box::new(
-                name.parse::<DescriptorSet>().map_err(anyhow::Error::msg)?,
-            ));
+/// The sets that names stand for.
+pub(crate) fn feature_sets(context: &Context, names: &[String]) -> anyhow::Result<Vec<FeatureSet>> {
+    let set = |name: &String| {
+        if name == OWN {
+            bail!("{OWN}: the numbers of a table cannot be joined with features of audio");
         }
-    }
-    Ok((has_own, sets))
+        if let Some(model) = name.strip_prefix("model:") {
+            let embedder = context.named_embedder(model)?;
+            return Ok(FeatureSet::Model(name.clone(), embedder));
+        }
+        let set: Result<DescriptorSet, _> = name.parse();
+        Ok(FeatureSet::Descriptors(set.map_err(anyhow::Error::msg)?))
+    };
+    names.iter().map(set).collect()
 }
+
+/// The name of the numbers of a data set itself.
+pub(crate) const OWN: &str = "own";
 
 /// The default sets.
 pub(crate) fn usual_sets(set: &Dataset) -> Vec<String> {
     if set.columns.is_some() {
-        return vec!["own".to_owned()];
+        return vec![OWN.to_owned()];
     }
     let model = format!("model:{}", ModelRef::default());
     ["fma", &model].map(str::to_owned).into()
@@ -125,23 +118,19 @@ pub(crate) fn compute_features(
     cache: Option<PathBuf>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Matrix> {
-    let (has_own, sets) = feature_sets(context, names)?;
-    if has_own && set.columns.is_none() {
-        bail!(
-            "{}: expected a data set with numbers for the features \"own\", found none; use --features model:NAME",
-            set.source
-        );
+    if names == [OWN] {
+        let Some(matrix) = Matrix::own(set) else {
+            bail!(
+                "{}: expected a data set with numbers for the features \"{OWN}\", found none; use --features model:NAME",
+                set.source
+            );
+        };
+        return Ok(matrix);
     }
-    let sets: Vec<&dyn FeatureSet> = sets.iter().map(AsRef::as_ref).collect();
-    // Numbers of the data set itself are in its table already.
-    let cache = cache.filter(|_| !sets.is_empty()).map(Cache::new);
+    let sets = feature_sets(context, names)?;
     let found = with_meter(context, set.items.len(), "analysed", |progress| {
-        matrix::compute(set, has_own, &sets, cache.as_ref(), progress, stop)
+        matrix::compute(set, &sets, cache.as_deref(), progress, stop)
     })?;
-    // No error: a cache that cannot be written slows down later runs, but results are complete.
-    if let Some(why) = cache.as_ref().and_then(Cache::broken) {
-        context.console.warn(why);
-    }
     Ok(found)
 }
 
@@ -197,20 +186,9 @@ pub(crate) fn predict_with(context: &Context, args: &PredictArgs) -> anyhow::Res
     let submission = submission
         .map(|path| output_file(context, path))
         .transpose()?;
-    let least = args
-        .precision
-        .map(|precision| least_probability(run, precision.get()))
-        .transpose()?;
-    // Above 1, every prediction becomes "unknown", which would look like a fault.
-    if least.is_some_and(|least| least > 1.0) {
-        context.console.warn(
-            "not even this run's most probable answers reach this precision: use a lower --precision",
-        );
-    }
-    let Some((mut answered, keys)) = answer(context, run, &config, args)? else {
+    let Some((answered, keys)) = answer(context, run, &config, args)? else {
         return Ok(interrupted(context));
     };
-    answered.least = least.unwrap_or(0.0);
     report_faults(context, &answered.faults);
     if let Some(output) = &submission {
         let failed = write_submission(output, run, &answered, &keys, args.like.as_deref())?;
@@ -264,7 +242,7 @@ fn inner_vectors(
     set.read_tags();
     let stop = context.stop_on_ctrl_c()?;
     let found = with_meter(context, set.items.len(), "analysed", |progress| {
-        matrix::compute(&set, false, &[&network], None, progress, &stop)
+        network.apply(&set, progress, &stop)
     });
     if stop.load(Ordering::Relaxed) {
         return Ok(interrupted(context));
@@ -304,10 +282,7 @@ fn answer(
         drop(Model::read(&run.join("model.safetensors"))?);
     }
     let set = requested_set(context, &expand_names(&args.tracks)?, false)?;
-    if network.is_none()
-        && set.columns.is_none()
-        && config.features.sets.iter().any(|name| name == "own")
-    {
+    if network.is_none() && set.columns.is_none() && config.features.sets == [OWN] {
         bail!(
             "{}: this run was trained on a table of numbers and cannot analyse audio; one trained with --features fma can",
             run.display()
@@ -317,7 +292,7 @@ fn answer(
     let matrix = match network {
         Some(network) => {
             let found = with_meter(context, set.items.len(), "analysed", |progress| {
-                matrix::compute(&set, false, &[&network], None, progress, &stop)
+                network.apply(&set, progress, &stop)
             });
             found
                 .map(|matrix| RunPredictions::of(&matrix))
@@ -349,7 +324,7 @@ pub(crate) fn requested_set(
         // decides.
         let is_set = !(source.guessed && Path::new(text).is_dir());
         if is_set || folders {
-            let set = dataset::read(&source).map_err(LabError::from);
+            let set = dataset::read(&source);
             if is_set || set.is_ok() {
                 report_guess(context, &source);
                 let set = set?;
@@ -404,23 +379,16 @@ fn print(answered: &RunPredictions, format: TableFormat) -> anyhow::Result<()> {
             ];
             let mut table = Table::new(&columns);
             for row in rows {
-                let (best, p) = answered.best(row);
-                let genre = answered
-                    .genre(row)
-                    .map_or_else(|| format!("{UNKNOWN} ({best}?)"), str::to_owned);
-                table.row([
-                    answered.keys[row].as_str(),
-                    &genre,
-                    &format!("{:.1} %", 100.0 * p),
-                ]);
+                let (genre, p) = answered.best(row);
+                let p = format!("{:.1} %", 100.0 * p);
+                table.row([answered.keys[row].as_str(), genre, &p]);
             }
             table.print()
         }
         TableFormat::Json => {
             let list: Vec<serde_json::Value> = rows
                 .map(|row| {
-                    let genre = answered.genre(row);
-                    let p = answered.best(row).1;
+                    let (genre, p) = answered.best(row);
                     let shares = answered.classes.iter().cloned().zip(answered.probabilities.row(row));
                     let shares: std::collections::BTreeMap<String, &f32> = shares.collect();
                     serde_json::json!({
@@ -440,8 +408,7 @@ fn print(answered: &RunPredictions, format: TableFormat) -> anyhow::Result<()> {
                     .chain(heads),
             )?;
             for row in rows {
-                let genre = answered.genre(row).unwrap_or(UNKNOWN);
-                let p = answered.best(row).1;
+                let (genre, p) = answered.best(row);
                 let cells = [
                     answered.keys[row].clone(),
                     genre.to_owned(),

@@ -23,10 +23,9 @@ pub(crate) fn finish(
         refused,
         refusal,
     } = taken;
-    // Data that `add` derives from vectors is computed here for the new ones: index, tags, moods.
+    // Data that `add` derives from vectors is computed here for the new ones: index, moods.
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
-        engine.words_mut().keep_tags()?;
         engine.scales_mut().fill_moods()?;
     }
     if conflicts > 0 {

@@ -26,7 +26,6 @@ mod meter;
 mod missing_files;
 mod named;
 mod outputs;
-mod remote;
 mod render;
 mod seeds;
 mod settings;
@@ -41,7 +40,7 @@ use clap::FromArgMatches as _;
 use args::Cli;
 use context::Context;
 
-use voisin_engine::Engine;
+use voisin_engine::{Engine, EngineError};
 use voisin_explore::ExploreError;
 use voisin_library::{Library, LibraryError, OpenMode};
 use voisin_questions::QuestionError;
@@ -87,7 +86,13 @@ pub fn main() -> ExitCode {
         }
     }));
     voisin_kernels::buffer::explain_cut_files();
-    let parsed = args::command()
+    let mut words = std::env::args_os().skip(1);
+    let command = match (words.next(), words.next()) {
+        (None, _) => args::first_screen(),
+        (Some(word), None) if word == "-h" => args::first_screen(),
+        _ => args::command(),
+    };
+    let parsed = command
         .try_get_matches()
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
@@ -111,35 +116,16 @@ pub fn main() -> ExitCode {
 
 /// Whether the error is that a named item does not exist, or that the library has no data for an answer.
 fn is_nothing_found(error: &anyhow::Error) -> bool {
-    use voisin_engine::EngineError as E;
-    let of_engine = |error: &E| {
-        matches!(
-            error,
-            E::Ambiguous { .. }
-                | E::NoSuchTrack { .. }
-                | E::NothingListed { .. }
-                | E::NoSeeds
-                | E::EmptyLibrary { .. }
-                | E::NoLabels
-                | E::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. })
-                | E::Explore(ExploreError::UnknownArtist { .. })
-        )
-    };
     // The same error is wrapped differently, depending on the crates that it passed through.
-    if let Some(error) = database::engine_error(error) {
-        return of_engine(error);
-    }
     match error.downcast_ref() {
-        Some(QuestionError::Engine(error)) => return of_engine(error),
+        Some(QuestionError::Engine(error)) => return error.is_not_found(),
         Some(QuestionError::NoCluster(_) | QuestionError::NothingFits) => return true,
         _ => {}
     }
     error.is::<NothingFound>()
-        || error.downcast_ref::<E>().is_some_and(of_engine)
-        || matches!(
-            error.downcast_ref(),
-            Some(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. })
-        )
+        || database::is_not_found(error)
+        || error.downcast_ref().is_some_and(EngineError::is_not_found)
+        || error.downcast_ref().is_some_and(LibraryError::is_not_found)
         || matches!(
             error.downcast_ref(),
             Some(ExploreError::UnknownArtist { .. })
@@ -150,6 +136,11 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
     // Checked here, so that the error is reported once and not wherever a kernel is first used.
     voisin_kernels::isa()?;
     let context = Context::new(cli.global)?;
+    if context.database().is_some() && !cli.command.asks_a_database() {
+        anyhow::bail!(
+            "a library in a database answers similar, list, show and classify: fetch it with \"voisin pull --from URL --library DIR\" for other commands"
+        );
+    }
     let _busy = cli
         .command
         .is_busy()

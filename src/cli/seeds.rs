@@ -1,23 +1,21 @@
 //! Seeds of a search, as named on the command line (docs/grammar.md), including `-`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
 use crate::cli::named::named_paths;
-use voisin_engine::{
-    Embedder, Engine, EngineError, NamedSeeds, Seed, SeedName, SeedNews, SeedReader,
-};
+use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedName, SeedReader};
 use voisin_questions::seed::NamedSeed;
 
-/// How a name that is not a track of the library is resolved.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
+/// How a file that is not in the library is resolved.
+#[derive(Clone, Copy, PartialEq)]
 enum SeedReach {
     /// It is an error.
     Library,
-    /// Files are analysed.
+    /// It is analysed.
     Files,
 }
 
@@ -42,22 +40,7 @@ pub(crate) fn expand_names(named: &[OsString]) -> anyhow::Result<Vec<OsString>> 
     Ok(paths.into_iter().map(PathBuf::into_os_string).collect())
 }
 
-/// The name of an argument that identifies exactly one track.
-pub(crate) fn one_seed_name(named: &NamedSeed) -> anyhow::Result<OsString> {
-    let written = named.written();
-    let mut names = expand_names(std::slice::from_ref(&written))?;
-    // `pop` runs first, so the length is that of the others.
-    match (names.pop(), names.len()) {
-        (Some(name), 0) => Ok(name),
-        (_, others) => {
-            let text = written.to_string_lossy().into_owned();
-            let found = others + 1;
-            Err(EngineError::SeveralTracks { text, found }.into())
-        }
-    }
-}
-
-/// Turns names, which [`seed_names`] expanded, into seeds.
+/// The seeds of names that [`seed_names`] expanded.
 pub(crate) fn seeds(
     context: &Context,
     engine: &Engine,
@@ -66,22 +49,27 @@ pub(crate) fn seeds(
     Ok(seeds_and_lists(context, engine, named)?.all())
 }
 
-/// As [`seeds`], for queries about exactly these tracks: words that match none are an error.
-pub(crate) fn named_seeds(
+/// As [`seeds`], with those of lists separate. Entries of a playlist that are not in the library are reported and left out.
+pub(crate) fn seeds_and_lists(
     context: &Context,
     engine: &Engine,
     named: &[OsString],
-) -> anyhow::Result<Vec<Seed>> {
-    Ok(found(context, engine, named, SeedReach::Files)?.all())
+) -> anyhow::Result<NamedSeeds> {
+    read(context, engine, named, SeedReach::Files, |reader| {
+        reader.read_all(named)
+    })
 }
 
-/// As [`named_seeds`], only for tracks of the library: no file is analysed.
+/// As [`seeds`], only for tracks of the library: no file is analysed.
 pub(crate) fn library_seeds(
     context: &Context,
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<Vec<Seed>> {
-    Ok(found(context, engine, named, SeedReach::Library)?.all())
+    let found = read(context, engine, named, SeedReach::Library, |reader| {
+        reader.read_all(named)
+    })?;
+    Ok(found.all())
 }
 
 /// As [`library_seeds`], for commands that change tracks: words have to name one track, since an artist's whole work is
@@ -103,38 +91,19 @@ pub(crate) fn seeds_to_change(
     })
 }
 
-/// As [`seeds`], with those of lists separate. Entries of a playlist that are not in the library are reported and left out.
-pub(crate) fn seeds_and_lists(
-    context: &Context,
-    engine: &Engine,
-    named: &[OsString],
-) -> anyhow::Result<NamedSeeds> {
-    found(context, engine, named, SeedReach::Files)
-}
-
-fn found(
-    context: &Context,
-    engine: &Engine,
-    named: &[OsString],
-    reach: SeedReach,
-) -> anyhow::Result<NamedSeeds> {
-    read(context, engine, named, reach, |reader| {
-        let mut found = NamedSeeds::default();
-        for text in named {
-            reader.read(text, &mut found)?;
-        }
-        Ok(found)
-    })
-}
-
-/// The track that a name identifies.
+/// The one track that an argument names.
 pub(crate) fn one_seed(
     context: &Context,
     engine: &Engine,
-    text: &OsString,
+    named: &NamedSeed,
 ) -> anyhow::Result<Seed> {
-    let named = std::slice::from_ref(text);
-    read(context, engine, named, SeedReach::Files, |reader| {
+    let names = seed_names(std::slice::from_ref(named))?;
+    read(context, engine, &names, SeedReach::Files, |reader| {
+        let [text] = &names[..] else {
+            let text = named.written().to_string_lossy().into_owned();
+            let found = names.len();
+            return Err(EngineError::SeveralTracks { text, found });
+        };
         reader.one(text).map_err(|mut error| {
             // No hint for all of an artist's tracks, of which only one could be taken.
             if let EngineError::Ambiguous { artist, .. } = &mut error {
@@ -155,19 +124,17 @@ fn read<T>(
     if named.iter().any(|text| text == "-") {
         anyhow::bail!("a list on standard input cannot name \"-\", standard input itself");
     }
+    let embedder = |path: &Path| match reach {
+        SeedReach::Files => context.lazy_embedder(Some(engine.library())),
+        SeedReach::Library => {
+            let path = path.to_owned();
+            Err(EngineError::NotInLibrary { path })
+        }
+    };
     let mut reader = SeedReader {
         engine,
-        reads_files: reach >= SeedReach::Files,
-        embedder: &|path| match reach {
-            SeedReach::Library => Err(EngineError::NotInLibrary {
-                path: path.to_owned(),
-            }),
-            SeedReach::Files => context.lazy_embedder(Some(engine.library())),
-        },
-        report: &mut |news| match news {
-            SeedNews::Note(text) => context.console.note(&text),
-            SeedNews::LeftOut(text) => context.console.warn(&text),
-        },
+        embedder: &embedder,
+        report: &mut |text| context.console.note(&text),
     };
     Ok(work(&mut reader)?)
 }

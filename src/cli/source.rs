@@ -1,40 +1,135 @@
-//! The source of answers: the library on this disk, or, with `--backend`, one in a database.
+//! The library that a query goes to: a folder of this disk, or with `--library postgresql://…` one in a database, whose
+//! tracks are fetched into a temporary library as far as a query needs them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use super::args::BackendArgs;
 use super::context::Context;
 use super::database;
-use super::remote::database_address;
-use voisin_engine::{Engine, LabelSource};
-use voisin_questions::{LibrarySource, QuestionError};
+use voisin_engine::{Engine, GenreNews, LabelSource, Seed, TrackPage, TrackQuery};
+use voisin_questions::answers::card::{Card, CardWords, cards_beside, nearest_options};
+use voisin_questions::{Filters, Similar, SimilarAnswer};
 
-pub(crate) fn open(context: &Context, args: &BackendArgs) -> anyhow::Result<LibrarySource> {
-    if let Some(mut source) = open_remote(context, args)? {
+/// A library that answers queries.
+pub(crate) enum Source {
+    /// On this disk.
+    Local(Box<Engine>),
+    /// In a database.
+    Database(Box<database::Remote>),
+}
+
+impl Source {
+    pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
+        let Some(address) = context.database() else {
+            return Ok(Self::Local(Box::new(context.open_engine()?)));
+        };
+        let remote = database::open(address, context.has_library_option())?;
+        let mut source = Self::Database(Box::new(remote));
+        context.report_index(source.engine(), false);
         // The copy of a database has its model, so --model is checked against it as with a folder.
         context.check_options(source.engine().library())?;
-        return Ok(source);
+        Ok(source)
     }
-    Ok(LibrarySource::Local(Box::new(context.open_engine()?)))
-}
 
-/// The database, if one is named.
-fn open_remote(context: &Context, args: &BackendArgs) -> anyhow::Result<Option<LibrarySource>> {
-    let Some(address) = database_address(args.backend.as_deref()) else {
-        return Ok(None);
-    };
-    let mut remote = database::open(&address)?;
-    context.quiet_index_news(remote.engine());
-    Ok(Some(LibrarySource::Remote(remote)))
-}
+    /// The engine; for a database that of the temporary library.
+    pub(crate) fn engine(&mut self) -> &mut Engine {
+        match self {
+            Self::Local(engine) => engine,
+            Self::Database(remote) => remote.engine(),
+        }
+    }
 
-/// Makes sure that the engine has the tracks that names may stand for.
-pub(crate) fn fetch_named(
-    source: &mut LibrarySource,
-    names: &[OsString],
-) -> Result<(), QuestionError> {
-    names.iter().try_for_each(|name| source.fetch(name))
+    /// Whether all tracks of the library are on this disk.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Makes sure that the engine has the tracks that names may mean.
+    pub(crate) fn fetch(&mut self, names: &[OsString]) -> anyhow::Result<()> {
+        let Self::Database(remote) = self else {
+            return Ok(());
+        };
+        for name in names {
+            remote.fetch(name)?;
+        }
+        // Words without quotes may be one name.
+        remote.fetch(&names.join(OsStr::new(" ")))?;
+        Ok(())
+    }
+
+    /// Makes sure that the engine has the artists, genres and folders that filters name, and refuses licences and folders
+    /// that no track has.
+    pub(crate) fn fetch_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
+        match self {
+            Self::Local(engine) => filters.check_licences(engine.library())?,
+            Self::Database(remote) => remote.fetch_filters(filters)?,
+        }
+        Ok(filters.check_folders(self.engine())?)
+    }
+
+    /// Makes sure that the engine has the tracks that an answer compares with each other, and reports it if these are not
+    /// all.
+    pub(crate) fn fetch_around(
+        &mut self,
+        context: &Context,
+        answer: &str,
+        seeds: &[Seed],
+    ) -> anyhow::Result<()> {
+        if let Self::Database(remote) = self
+            && let Some(sample) = remote.fetch_around(seeds)?
+        {
+            context.console.note(&format!("{answer} works on {sample}"));
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::list`].
+    pub(crate) fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage> {
+        match self {
+            Self::Local(engine) => Ok(engine.list(query)?),
+            Self::Database(remote) => Ok(remote.list(query)?),
+        }
+    }
+
+    /// Tracks that sound like these.
+    pub(crate) fn similar(
+        &mut self,
+        question: &Similar,
+        seeds: &[Seed],
+        unlike: Vec<Seed>,
+    ) -> anyhow::Result<SimilarAnswer> {
+        match self {
+            Self::Local(engine) => Ok(question.run(engine, seeds, unlike)?),
+            Self::Database(remote) => {
+                let tracks = remote.tracks()?;
+                let options = question.options(remote.engine(), seeds, unlike, tracks)?;
+                let found = remote.similar(seeds, &options)?;
+                // Without a standing, which needs all tracks.
+                Ok(SimilarAnswer::new(remote.engine(), found, None)?)
+            }
+        }
+    }
+
+    /// A card for each of these tracks.
+    pub(crate) fn cards(
+        &mut self,
+        context: &Context,
+        seeds: Vec<Seed>,
+        report: impl FnMut(GenreNews),
+    ) -> anyhow::Result<Vec<Card>> {
+        let mut nearest = Vec::new();
+        // Before others are fetched: a temporary library has only these.
+        for seed in &seeds {
+            let seed = std::slice::from_ref(seed);
+            nearest.push(match self {
+                Self::Local(engine) => engine.similar(seed, &nearest_options())?,
+                Self::Database(remote) => remote.similar(seed, &nearest_options())?,
+            });
+        }
+        self.fetch_around(context, "the predicted genre", &seeds)?;
+        let words = CardWords::Computed;
+        Ok(cards_beside(self.engine(), seeds, nearest, words, report)?)
+    }
 }
 
 /// Reports a lost table of labels: searches go on with the genres in the files' tags, other commands fail.
@@ -52,12 +147,5 @@ pub(crate) fn lost_labels(engine: &Engine) -> Option<PathBuf> {
     match engine.genres().label_source() {
         LabelSource::File(table) if !table.is_file() => Some(table),
         _ => None,
-    }
-}
-
-/// Reports that an answer compares a sample of the tracks, if so.
-pub(crate) fn report_sample(context: &Context, answer: &str, sample: Option<&str>) {
-    if let Some(sample) = sample {
-        context.console.note(&format!("{answer} works on {sample}"));
     }
 }

@@ -59,26 +59,16 @@ impl Sandbox {
             .expect("the program starts")
     }
 
-    /// Every track's content and the bits of its vector and windows.
-    pub(crate) fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u16>)> {
+    /// Every track's content and the bits of its vector and logits.
+    pub(crate) fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u32>)> {
         let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
         let mut all = BTreeMap::new();
         for track in library.tracks().expect("tracks") {
-            let vector = library
-                .vector(track.id)
-                .expect("readable")
-                .expect("a vector");
-            let windows = library
-                .windows(track.id)
-                .expect("readable")
-                .expect("windows");
-            let bits = vector.iter().map(|value| value.to_bits()).collect();
-            let window_bits = windows
-                .vectors
-                .iter()
-                .map(|value| value.to_bits())
-                .collect();
-            all.insert(track.audio.content.to_string(), (bits, window_bits));
+            let record = library.record(track.id).expect("readable");
+            let record = record.expect("a vector");
+            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+            let content = track.audio.content.to_string();
+            all.insert(content, (bits(record.vector), bits(record.logits)));
         }
         all
     }

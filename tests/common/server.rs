@@ -10,35 +10,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Sandbox, fine, noise_wav, six_tracks, tagged, text};
+use super::{Sandbox, fine, six_tracks, text};
 
 /// A library of six tracks of the demo.
 pub(crate) fn small_library(sandbox: &Sandbox) -> PathBuf {
     let music = six_tracks(sandbox);
     fine(sandbox.run(["add", "--threads", "1", music.to_str().unwrap()]));
     music
-}
-
-/// Three albums of four tracks.
-pub(crate) fn some_albums(music: &Path) {
-    for (seed, name, album) in [
-        (1, "a1", "Hits"),
-        (2, "a2", "Hits"),
-        (3, "b", "Summer"),
-        (4, "c", "Winter"),
-    ] {
-        let frames = [
-            ("TIT2", name),
-            ("TPE1", "Ann"),
-            ("TALB", album),
-            ("TPE2", "Ann"),
-        ];
-        tagged(
-            &music.join(format!("{name}.wav")),
-            noise_wav(16_000, 4.0, seed),
-            &frames,
-        );
-    }
 }
 
 pub(crate) struct Server {
@@ -173,8 +151,16 @@ impl Server {
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send_json("POST", path, body)
+    }
+
+    pub(crate) fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send_json("PUT", path, body)
+    }
+
+    fn send_json(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let kind = "Content-Type: application/json\r\n";
-        let (status, _, body) = self.send("POST", path, kind, body.to_string().as_bytes());
+        let (status, _, body) = self.send(method, path, kind, body.to_string().as_bytes());
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::{Sandbox, code, fine, json, noise_wav, text};
 use crate::{DEMO, TRACKS, half_vectors, music, parquet_files, python};
@@ -57,20 +57,19 @@ fn three_programs_read_the_same() {
 import sys, json, glob, struct, duckdb, pyarrow.parquet as pq
 folder = sys.argv[1]
 bits = lambda values: [struct.unpack('<H', struct.pack('<e', value))[0] for value in values]
+floats = lambda values: [struct.unpack('<I', struct.pack('<f', value))[0] for value in values]
 answers = []
 table = pq.read_table(sorted(glob.glob(folder + '/tracks-*.parquet')))
 assert str(table.schema.field('vector').type) == 'fixed_size_list<item: halffloat>[256]', table.schema
 rows = {}
 for row in table.to_pylist():
-    rows[row['content'].hex()] = [row['path'], row['title'], row['genres'], round(row['seconds'], 6), bits(row['vector']),
-        [bit for window in row['windows'] for bit in bits(window)], [round(x, 4) for x in row['starts']]]
+    rows[row['content'].hex()] = [row['path'], row['title'], row['genres'], round(row['seconds'], 6), bits(row['vector']), floats(row['logits'])]
 answers.append(rows)
 rows = {}
-names = 'content, path, title, genres, seconds, vector, windows, starts'
-for content, path, title, genres, seconds, vector, windows, starts in duckdb.sql(
+names = 'content, path, title, genres, seconds, vector, logits'
+for content, path, title, genres, seconds, vector, logits in duckdb.sql(
         f'select {names} from read_parquet(\'{folder}/tracks-*.parquet\')').fetchall():
-    rows[content.hex()] = [path, title, genres, round(seconds, 6), bits(vector), [bit for window in windows for bit in bits(window)],
-        [round(x, 4) for x in starts]]
+    rows[content.hex()] = [path, title, genres, round(seconds, 6), bits(vector), floats(logits)]
 answers.append(rows)
 failures = duckdb.sql(f'select path, failure from read_parquet(\'{folder}/failures-*.parquet\')').fetchall()
 print(json.dumps([answers, failures]))
@@ -80,25 +79,9 @@ print(json.dumps([answers, failures]))
     assert_eq!(arrow, duckdb);
     let rows = arrow.as_object().unwrap();
     assert_eq!(rows.len(), 6);
-    for (content, (vector, windows)) in &expected {
-        let numbers = |value: &Value| -> Vec<u16> {
-            value
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|bit| bit.as_u64().unwrap() as u16)
-                .collect()
-        };
-        assert_eq!(
-            &numbers(&rows[content][4]),
-            vector,
-            "the vector of {content}"
-        );
-        assert_eq!(
-            &numbers(&rows[content][5]),
-            windows,
-            "the windows of {content}"
-        );
+    for (content, (vector, logits)) in &expected {
+        assert_eq!(rows[content][4], json!(vector), "the vector of {content}");
+        assert_eq!(rows[content][5], json!(logits), "the logits of {content}");
     }
     let failed = answers[1].as_array().unwrap();
     assert_eq!(failed.len(), 1);
@@ -237,7 +220,6 @@ fn the_recipes_of_the_document_run() {
         music.to_str().unwrap(),
         "--format",
         "parquet",
-        "--no-windows",
         "--output",
     ];
     let vectors = sandbox.path("vectors");

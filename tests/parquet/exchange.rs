@@ -68,8 +68,9 @@ fn results_of_several_machines_merge_into_one_library() {
         taken.keys().collect::<Vec<_>>(),
         added.keys().collect::<Vec<_>>()
     );
-    for (content, (_, windows)) in &added {
-        assert_eq!(&taken[content].1, windows);
+    for (content, (_, logits)) in &added {
+        assert!(logits.len() > 50);
+        assert_eq!(&taken[content].1, logits);
     }
     for (content, (vector, _)) in here.vectors() {
         let joined = &sandbox.vectors()[&content].0;
@@ -93,7 +94,7 @@ fn results_of_several_machines_merge_into_one_library() {
         let mut list =
             json(sandbox.run(["list", "--sort", "path", "--format", "json"]))["tracks"].clone();
         for track in list.as_array_mut().unwrap() {
-            for key in ["id", "added", "words"] {
+            for key in ["id", "added"] {
                 track.as_object_mut().unwrap().remove(key);
             }
         }
@@ -228,7 +229,7 @@ fn hostile_files_are_reported_and_the_others_imported() {
         );
     }
     // Options of other formats are refused.
-    for extra in [["--hop", "0.5"], ["--no-center", "--quiet"]] {
+    for extra in [["--hop", "0.5"]] {
         assert_eq!(code(&sandbox.run(arguments.iter().chain(&extra))), 2);
     }
     let npz = [

@@ -64,8 +64,8 @@ pub(crate) fn parquet_files(dir: &Path, kind: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Bits of the track's and of the windows' vectors, 16 bits a number, by content id.
-pub(crate) fn half_vectors(sandbox: &Sandbox) -> BTreeMap<String, (Vec<u16>, Vec<u16>)> {
+/// Bits of the vector, 16 bits a number, and of the logits, by content id.
+pub(crate) fn half_vectors(sandbox: &Sandbox) -> BTreeMap<String, (Vec<u16>, Vec<u32>)> {
     let half = |bits: Vec<u32>| {
         bits.into_iter()
             .map(|bits| f16::from_f32(f32::from_bits(bits)).to_bits())
@@ -74,6 +74,6 @@ pub(crate) fn half_vectors(sandbox: &Sandbox) -> BTreeMap<String, (Vec<u16>, Vec
     sandbox
         .vectors()
         .into_iter()
-        .map(|(content, (vector, windows))| (content, (half(vector), windows)))
+        .map(|(content, (vector, logits))| (content, (half(vector), logits)))
         .collect()
 }

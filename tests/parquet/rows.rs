@@ -276,6 +276,7 @@ fn columns_that_a_file_lacks_are_null() {
             "key",
             "loudness",
             "loudness_is_exact",
+            "is_steady",
             "label",
             "failure",
             "transient",
@@ -443,7 +444,7 @@ fn a_file_with_an_impossible_model_or_path_is_refused() {
         .collect();
     assert_eq!(stored, paths[..2].iter().map(PathBuf::from).collect());
     assert_eq!(
-        library.files().failures().unwrap(),
+        library.failures().unwrap(),
         [],
         "a row without a path is no failed file"
     );

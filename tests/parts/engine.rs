@@ -129,7 +129,7 @@ fn an_analysis_anew_replaces_what_decoding_lost() {
     home.add(&of_scan(&found));
     let library = home.engine.library_mut();
     let track = library.track_ids().unwrap()[0];
-    library.derived_mut().set_damaged_packets(track, 1).unwrap();
+    library.set_damaged_packets(track, 1).unwrap();
     assert_eq!(library.track(track).unwrap().audio.damaged_packets, 1);
     let again = AddRun {
         options: AddOptions {
@@ -164,7 +164,7 @@ fn a_file_that_is_left_over_twice_is_set_aside() {
     assert_eq!(events[0], format!("{expected:?}"));
     assert!(events[1].starts_with("SetAside"), "{events:?}");
     assert_eq!(
-        home.engine.library().files().failures().unwrap()[0].path,
+        home.engine.library().failures().unwrap()[0].path,
         home.album
     );
     assert!(!journals.iter().any(|journal| journal.exists()));

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use voisin::ContentId;
 use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, ScaleValue, Scales,
-    StoredModel, TrackFilter, TrackTags, TrackWindows,
+    StoredModel, TrackFilter, TrackTags,
 };
 
 pub(super) const DIMENSION: usize = 64;
@@ -49,7 +48,7 @@ pub(super) fn synthetic(dir: &Path, n: usize, seed: u64) -> Library {
         records.push((None, record));
     }
     for some in records.chunks(1000) {
-        library.transfer_mut().transfer_mut().take_in(some).unwrap();
+        library.take_in(some).unwrap();
     }
     library
 }
@@ -98,6 +97,7 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
         key: MusicalKey::from_number((i % 24) as u8),
         loudness: Some(-30.0 + (i % 25) as f64),
         loudness_is_exact: true,
+        is_steady: i % 50 == 0,
         scales,
     };
     TrackRecord {
@@ -125,10 +125,7 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
             label: None,
         },
         vector,
-        windows: TrackWindows {
-            vectors: Array2::default((0, DIMENSION)),
-            starts: Vec::new(),
-        },
+        logits: vec![i as f32 / 7.0, -1.5],
     }
 }
 
@@ -239,12 +236,10 @@ pub(super) fn filters() -> Vec<(&'static str, TrackFilter)> {
             TrackFilter {
                 tempo_from: Some(90.0),
                 tempo_to: Some(100.0),
-                tempo_octaves: true,
                 keys: vec![
                     MusicalKey::from_number(3).unwrap(),
                     MusicalKey::from_number(15).unwrap(),
                 ],
-                loudness_from: Some(-20.0),
                 ..none()
             },
         ),

@@ -49,7 +49,7 @@ fn facts(sandbox: &Sandbox) -> BTreeMap<ContentId, TrackFacts> {
         .track_ids()
         .unwrap()
         .into_iter()
-        .map(|id| library.transfer().facts(id).unwrap());
+        .map(|id| library.facts(id).unwrap());
     facts.map(|facts| (facts.audio.content, facts)).collect()
 }
 

@@ -27,10 +27,10 @@ fn a_library_is_pushed_and_pulled_through_a_pooler() {
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
         json(output)
     };
-    assert_eq!(send(&["--windows", "--index-memory", "64"])["added"], 700);
+    assert_eq!(send(&["--index-memory", "64"])["added"], 700);
     // The same sessions again, and a direct connection.
-    assert_eq!(send(&["--windows"])["unchanged"], 700);
-    assert_eq!(push(&sandbox, &server, &["--windows"])["unchanged"], 700);
+    assert_eq!(send(&[])["unchanged"], 700);
+    assert_eq!(push(&sandbox, &server, &[])["unchanged"], 700);
     assert_eq!(server.psql(LEFT), "0\n0");
 
     // Answers equal those without the pooler.
@@ -40,7 +40,7 @@ fn a_library_is_pushed_and_pulled_through_a_pooler() {
         &["list", "--limit", "50"],
     ] {
         let ask = |place: &str| {
-            let words = [question, &["--backend", place, "--format", "json"]].concat();
+            let words = [question, &["--library", place, "--format", "json"]].concat();
             let output = sandbox.run(words);
             (code(&output), text(&output.stdout))
         };

@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ndarray::Array2;
 use voisin_library::{Library, OpenMode};
 
 use super::common::{Sandbox, code, fine, json, text};
@@ -45,8 +44,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
             .vector
             .iter_mut()
             .for_each(|value| *value /= (dimension as f32).sqrt());
-        record.windows.vectors = Array2::default((0, dimension));
-        library.transfer_mut().take_in(&[(None, record)]).unwrap();
+        library.take_in(&[(None, record)]).unwrap();
         stranger
     };
     server.psql("create schema other");
@@ -62,7 +60,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         let elsewhere = format!("{url}&options=-csearch_path%3Dother,public");
         server.psql("drop schema other cascade; create schema other");
         fine(stranger.run(["push", "--to", &elsewhere]));
-        let listed = json(stranger.run(["list", "--format", "json", "--backend", &elsewhere]));
+        let listed = json(stranger.run(["list", "--format", "json", "--library", &elsewhere]));
         assert_eq!(listed["total"], 1, "{listed}");
     }
 
@@ -106,7 +104,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let mut questions = vec![vec!["push", "--to"], vec!["pull", "--from"]];
     for verb in ["similar", "classify", "show", "list"] {
         let names: &[&str] = if verb == "list" { &[] } else { &["title 1"] };
-        questions.push([&[verb], names, &["--backend"]].concat());
+        questions.push([&[verb], names, &["--library"]].concat());
     }
     for question in &questions {
         let stderr = refused(sandbox.run(question.iter().chain(&[secret.as_str()])));
@@ -118,14 +116,14 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     // In the environment it is accepted, and not shown either.
     let status = sandbox
         .command(["list", "title 1"])
-        .env("VOISIN_BACKEND", &secret)
+        .env("VOISIN_LIBRARY", &secret)
         .output()
         .unwrap();
     assert!(!fine(&status).contains("s3cret") && !text(&status.stderr).contains("s3cret"));
     let nobody = secret.replace(&server.port.to_string(), "1");
     let status = sandbox
         .command(["list", "title 1"])
-        .env("VOISIN_BACKEND", nobody)
+        .env("VOISIN_LIBRARY", nobody)
         .output()
         .unwrap();
     let stderr = refused(status);
@@ -138,7 +136,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let verbs = [
         push_there.to_vec(),
         pull_there.to_vec(),
-        vec!["list", "--backend", &url],
+        vec!["list", "--library", &url],
     ];
     server.psql("update pg_extension set extversion = '0.7.4' where extname = 'vector'");
     for words in &verbs {
@@ -181,7 +179,7 @@ fn pull_refuses_an_impossible_model_or_row() {
     ] {
         server.psql(&format!("update voisin_state set {change}"));
         let new = Sandbox::new();
-        for words in [&["pull", "--from", &url][..], &["list", "--backend", &url]] {
+        for words in [&["pull", "--from", &url][..], &["list", "--library", &url]] {
             let stderr = refused(new.run(words));
             assert!(
                 stderr.contains("the model of its vectors is refused"),
@@ -235,7 +233,7 @@ fn pull_refuses_an_impossible_model_or_row() {
         ["show", "title 12"],
         ["list", "title 12"],
     ] {
-        let stderr = refused(sandbox.run(words.iter().chain(&["--backend", &url])));
+        let stderr = refused(sandbox.run(words.iter().chain(&["--library", &url])));
         assert!(
             stderr.contains("are damaged") && stderr.contains("voisin_track"),
             "{stderr}"
@@ -265,7 +263,7 @@ fn a_missing_server_is_an_error() {
             let url =
                 format!("postgres://me@127.0.0.1:{port}/music?connect_timeout=1&sslmode={mode}");
             let begun = Instant::now();
-            let stderr = refused(sandbox.run(["similar", "title 0", "--backend", &url]));
+            let stderr = refused(sandbox.run(["similar", "title 0", "--library", &url]));
             assert!(
                 stderr.contains("cannot connect to postgres://me@"),
                 "{mode}: {stderr}"
@@ -304,9 +302,9 @@ fn passwords_encryption_and_rights_are_enforced() {
         let mut command = sandbox.command(arguments);
         command.env("PGPASSWORD", "s3cret").output().unwrap()
     };
-    let answered = ask(&["similar", "title 12", "--backend", &url]);
+    let answered = ask(&["similar", "title 12", "--library", &url]);
     assert_eq!(code(&answered), 0, "{}", text(&answered.stderr));
-    let refused = sandbox.run(["similar", "title 12", "--backend", &url]);
+    let refused = sandbox.run(["similar", "title 12", "--library", &url]);
     assert_eq!(code(&refused), 2, "a role with a password needs it");
     // A role with read access cannot push.
     let refused = ask(&["push", "--to", &url]);
@@ -329,7 +327,7 @@ fn passwords_encryption_and_rights_are_enforced() {
             server.port
         )
     };
-    let run = |url: &str| sandbox.run(["list", "title 1", "--backend", url]);
+    let run = |url: &str| sandbox.run(["list", "title 1", "--library", url]);
     let trusted = run(&address("localhost", true));
     assert_eq!(code(&trusted), 0, "{}", text(&trusted.stderr));
     for url in [address("127.0.0.1", true), address("localhost", false)] {
@@ -353,7 +351,7 @@ fn passwords_encryption_and_rights_are_enforced() {
         "{}",
         text(&refused.stderr)
     );
-    let empty = ask(&["list", "--backend", &bare]);
+    let empty = ask(&["list", "--library", &bare]);
     assert!(
         code(&empty) == 2 && text(&empty.stderr).contains("voisin push"),
         "{}",

@@ -3,12 +3,11 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use voisin::TrackId;
-use voisin_library::{Library, OpenMode, TrackTags, TrackWindows};
+use voisin_library::{Library, OpenMode, TrackTags};
 
 use super::common::{Sandbox, code, fine, json, text};
 use super::made::{DIMENSION, synthetic, track};
@@ -95,21 +94,14 @@ fn push_sends_changed_tracks_alone() {
     };
     let eleventh = library.track(TrackId(11)).unwrap();
     library
-        .files_mut()
         .attach_file(TrackId(11), &eleventh.files[0].record, &tags)
         .unwrap();
     let mut vector = vec![0.0; DIMENSION];
     vector[3] = 1.0;
-    let none = TrackWindows {
-        vectors: Array2::default((0, DIMENSION)),
-        starts: Vec::new(),
-    };
-    library
-        .replace_vectors(TrackId(12), &vector, &none)
-        .unwrap();
+    library.replace_vector(TrackId(12), &vector, &[]).unwrap();
     library.remove_tracks(&[TrackId(13)]).unwrap();
     let record = track(100_000, vector.clone());
-    library.transfer_mut().take_in(&[(None, record)]).unwrap();
+    library.take_in(&[(None, record)]).unwrap();
     drop(library);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [1, 3, 496, 1]);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
@@ -143,10 +135,9 @@ fn pull_returns_every_record_as_it_was_pushed() {
     odd.facts.files[0].tags.title = Some("\"bpm\":\"3\" \\u0000".into());
     Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
         .unwrap()
-        .transfer_mut()
         .take_in(&[(None, odd)])
         .unwrap();
-    push(&sandbox, &server, &["--windows"]);
+    push(&sandbox, &server, &[]);
     // As docs/scale.md asks.
     let query = "select f #>> '{record,path}' from voisin_track t, jsonb_array_elements(facts -> 'files') f
         where facts @> '{\"audio\": {\"codec\": \"flac\"}}' and t.year = 1960 and (f #> '{tags,title}') ? 'title 290'";
@@ -172,7 +163,7 @@ fn pull_returns_every_record_as_it_was_pushed() {
             most.fold(0.0, f32::max) < 1e-3,
             "vectors at 16 bits a number"
         );
-        assert_eq!(pulled.1, pushed.1, "windows to the last bit");
+        assert_eq!(pulled.1, pushed.1, "logits to the last bit");
     }
     // Tracks removed there are removed here.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
@@ -210,7 +201,7 @@ fn printed_tables_hold_a_library() {
         let words = ["similar", "title 12", "--genre", "Rock", "--format", "json"];
         json(sandbox.run(words.iter().chain(more)))
     };
-    assert!(same(&ask(&[]), &ask(&["--backend", &url])));
+    assert!(same(&ask(&[]), &ask(&["--library", &url])));
     // Citus requires that every key includes the distribution column.
     let keys = "select string_agg(pg_get_constraintdef(oid), ', ') from pg_constraint
         where conrelid = 'voisin_track'::regclass and contype in ('p', 'u')";

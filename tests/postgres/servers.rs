@@ -242,7 +242,7 @@ impl Server {
     /// Everything that a push writes, except for times and the number of transactions.
     pub(super) fn tables(&self) -> String {
         self.psql(
-            "select id, md5(content || coalesce(windows, '') || digest), facts, path, genres, words,
+            "select id, md5(content || digest), facts, path, genres, words,
                 md5(embedding::text) from voisin_track order by id;
              select name, md5(value) from voisin_setting order by name;
              select model, fingerprint, dimension, md5(mean) from voisin_state;",

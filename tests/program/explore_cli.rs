@@ -151,53 +151,29 @@ fn a_search_moves_towards_some_and_away_from_others() {
             .count()
     };
     let plain = search(&[]);
-    let away = search(&["--unlike", "mutilated mime", "--unlike-weight", "1"]);
+    let away = search(&["--unlike", "mutilated mime"]);
     assert!(
-        metal(&plain) >= 3 && metal(&away) + 1 < metal(&plain),
+        metal(&plain) >= 3 && metal(&away) < metal(&plain),
         "{plain:?} {away:?}"
     );
-    assert!(
-        away.iter()
-            .all(|n| n["title"] != "Mutilated Mime" && n["similarity_to_unlike"].is_number())
-    );
-    assert!(
-        plain
-            .iter()
-            .all(|n| n.get("similarity_to_unlike").is_none())
-    );
+    assert!(away.iter().all(|n| n["title"] != "Mutilated Mime"));
     let only = search(&["--unlike", "mutilated mime", "--genre", "techno"]);
     assert!(!only.is_empty() && only.iter().all(|n| n["genres"][0] == "Techno"));
-    assert!(
-        fine(sandbox.run(["similar", "chaos god", "--unlike", "nebula"])).contains("to the unlike")
-    );
-    assert!(
-        refused(&sandbox.run(["similar", "nebula", "--unlike-weight", "1"])).contains("--unlike")
-    );
-    assert!(
-        refused(&sandbox.run([
-            "similar",
-            "nebula",
-            "--unlike",
-            "awakening",
-            "--unlike-weight",
-            "7"
-        ]))
-        .contains("expected 0 to 1")
-    );
 }
 
 #[test]
 fn clusters_have_names_and_numbers() {
     let (sandbox, _) = library(&["metal", "techno", "orchestral", "ambient"]);
-    let fixed = json(sandbox.run(["clusters", "--clusters", "4", "--format", "json"]));
-    let clusters = fixed["clusters"].as_array().unwrap();
-    assert_eq!(clusters.len(), 4);
+    let found = json(sandbox.run(["clusters", "--format", "json"]));
+    let clusters = found["clusters"].as_array().unwrap();
+    assert!(clusters.len() > 1, "{found}");
     for cluster in clusters {
         for key in ["name", "medoid", "cohesion", "genres", "artists", "nearest"] {
             assert!(!cluster[key].is_null(), "{key}: {cluster}");
         }
         assert!(cluster["genres"][0]["lift"].as_f64().unwrap() > 0.0);
-        assert_eq!(cluster["nearest"].as_array().unwrap().len(), 3);
+        let others = cluster["nearest"].as_array().unwrap().len();
+        assert_eq!(others, (clusters.len() - 1).min(5));
     }
     let assigned = |sandbox: &Sandbox| -> HashMap<String, String> {
         let found = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
@@ -232,10 +208,6 @@ fn clusters_have_names_and_numbers() {
     assert_eq!(
         sandbox.run(["clusters", "--genre", "polka"]).status.code(),
         Some(2)
-    );
-    assert!(
-        refused(&sandbox.run(["clusters", "--clusters", "900"]))
-            .contains("number of clusters: expected")
     );
 }
 
@@ -393,14 +365,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
             .collect()
     };
     // Named seeds come first, and each has its share of the list.
-    let both = list(&[
-        "--seed",
-        "mutilated mime",
-        "--seed",
-        "nebula",
-        "--tracks",
-        "10",
-    ]);
+    let both = list(&["mutilated mime", "nebula", "--limit", "10"]);
     assert_eq!(
         (both.len(), both[0].as_str(), both[1].as_str()),
         (10, "muldjord-mutilated-mime.mp3", "maxstack-nebula.ogg")
@@ -419,9 +384,8 @@ fn playlists_start_from_all_kinds_of_seeds() {
     .unwrap();
     let output = sandbox.run([
         "playlist",
-        "--seed",
         wish.to_str().unwrap(),
-        "--tracks",
+        "--limit",
         "5",
         "--format",
         "paths",
@@ -454,23 +418,14 @@ fn playlists_start_from_all_kinds_of_seeds() {
 
     // The same recording once.
     let twice = list(&[
-        "--seed",
         "chaos god",
-        "--seed",
         "armygeddon",
-        "--tracks",
+        "--limit",
         "8",
         "--keep-duplicates",
     ]);
     assert!(twice.contains(&"soft.wav".to_owned()), "{twice:?}");
-    let once = list(&[
-        "--seed",
-        "chaos god",
-        "--seed",
-        "armygeddon",
-        "--tracks",
-        "8",
-    ]);
+    let once = list(&["chaos god", "armygeddon", "--limit", "8"]);
     assert!(
         once.contains(&"muldjord-chaos-god.mp3".to_owned())
             && !once.contains(&"soft.wav".to_owned()),
@@ -478,14 +433,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
     );
 
     // Caps, lengths, shuffling.
-    let capped = list(&[
-        "--genre",
-        "metal",
-        "--tracks",
-        "12",
-        "--max-per-artist",
-        "1",
-    ]);
+    let capped = list(&["--genre", "metal", "--limit", "12", "--max-per-artist", "1"]);
     assert!(
         capped
             .iter()
@@ -503,7 +451,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
         list(&[
             "--genre",
             "techno",
-            "--tracks",
+            "--limit",
             "8",
             "--shuffle",
             "--random-seed",
@@ -512,19 +460,18 @@ fn playlists_start_from_all_kinds_of_seeds() {
     };
     assert_eq!(shuffled("1"), shuffled("1"));
     assert_ne!(shuffled("1"), shuffled("2"));
-    let plain = list(&["--seed", "chaos god", "--tracks", "6"]);
+    let plain = list(&["chaos god", "--limit", "6"]);
     assert_ne!(
-        list(&["--seed", "chaos god", "--tracks", "6", "--diversity", "0.9"]),
+        list(&["chaos god", "--limit", "6", "--diversity", "0.9"]),
         plain
     );
     let ids = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
     let of_cluster = &ids.iter().find(|row| row["cluster"] != "0").unwrap()["cluster"];
-    assert_eq!(list(&["--cluster", of_cluster, "--tracks", "3"]).len(), 3);
+    assert_eq!(list(&["--cluster", of_cluster, "--limit", "3"]).len(), 3);
 
     // Formats.
     let relative = fine(sandbox.run([
         "playlist",
-        "--seed",
         "nebula",
         "--relative-to",
         music.to_str().unwrap(),
@@ -541,8 +488,7 @@ fn playlists_start_from_all_kinds_of_seeds() {
     let nobody = sandbox.run(["playlist", "--cluster", "99"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody.stderr).contains("no cluster 99"));
-    assert!(wrong(&["--seed", "nebula", "--min-similarity", "7"]).contains("expected -1 to 1"));
-    assert!(wrong(&["--seed", "nebula", "--diversity", "3"]).contains("expected 0 to 1"));
+    assert!(wrong(&["nebula", "--diversity", "3"]).contains("expected 0 to 1"));
 }
 
 #[test]
@@ -616,10 +562,6 @@ fn duplicates_name_the_better_file_and_delete_nothing() {
         "{near}"
     );
     assert_eq!(near["others"][0]["exact"], false);
-    assert!(
-        (near["pairs"][0]["offset"].as_f64().unwrap().abs() - 0.5).abs() < 0.6,
-        "{near}"
-    );
     let exact = groups
         .iter()
         .find(|group| kept(group) != "late.wav")
@@ -659,14 +601,10 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     fine(sandbox.run([Path::new("add"), &music]));
     let groups = json(sandbox.run(["duplicates", "--format", "json"]));
     assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
-    let pair = &groups[0]["pairs"][0];
-    assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
-    assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
     // A result is stored: nothing is decoded again, even where the file cannot be read.
     fs::write(&copy, "no audio").unwrap();
     let again = json(sandbox.run(["duplicates", "--format", "json"]));
     assert_eq!(again.as_array().unwrap().len(), 1, "{again}");
-    assert_eq!(again[0]["pairs"][0]["correlation"], Value::Null);
     // Results are removed with their tracks; a missing file is no copy.
     fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
     fine(sandbox.run([Path::new("remove"), &copy]));
@@ -753,7 +691,7 @@ fn a_track_without_near_neighbours_is_reported_as_far() {
         // Two styles, and one track of neither.
         vector[if i == 90 { 5 } else { (i % 2) as usize }] += 1.0;
         voisin_base::vector::make_unit(&mut vector);
-        let mut track = testing::track(i, vector, 0);
+        let mut track = testing::track(i, vector);
         track.tags.artist = Some(format!("artist {i}"));
         library.insert_track(&track).unwrap();
     }

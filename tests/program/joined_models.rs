@@ -145,7 +145,7 @@ fn every_verb_works_with_a_pair() {
     fine(run(&["verify"]));
     let export = sandbox.path("export");
     fine(run(&["export", &string(&export)]));
-    assert!(export.join("windows.npy").exists() || export.join("vectors.npy").exists());
+    assert!(export.join("vectors.npy").exists());
     let known = fine_json(run(&["show", "id:1", "--format", "json"]));
     assert!(!known[0]["words"].as_array().unwrap().is_empty(), "{known}");
     let file = string(
@@ -170,7 +170,7 @@ fn every_verb_works_with_a_pair() {
     assert!((probability(&pair) - probability(&msd)).abs() < 0.01);
 }
 
-/// A layer that computes logits from stored vectors: its output for voices is on a track's card and in words.
+/// A layer that computes logits from vectors: its output for voices is on a track's card and in words.
 #[test]
 fn an_output_for_voices_is_on_the_card_and_in_words() {
     use sha2::Digest as _;

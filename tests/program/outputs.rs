@@ -44,7 +44,7 @@ fn every_kind_of_output_replaces_a_file() {
         ("similar id:1 --format json -o {}", "x.json"),
         ("list --format csv -o {}", "x.csv"),
         ("path id:1 id:30 --format m3u8 -o {}", "x.m3u8"),
-        ("playlist --seed id:1 -o {}", "y.m3u8"),
+        ("playlist id:1 -o {}", "y.m3u8"),
         ("map -o {}", "map.html"),
         ("lab eval retrieval --report {}", "report.html"),
         ("lab data features:features.csv --output {}", "set.csv"),

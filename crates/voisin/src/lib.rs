@@ -79,6 +79,7 @@
 //! that are not here may change with any version.
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
 // Shared by all crates.
 pub use voisin_base::track::{ContentId, TrackId};
@@ -134,10 +135,8 @@ pub use voisin_genre::{
 // Exploring a collection.
 pub use voisin_engine::{Collection, GraphUse};
 pub use voisin_explore::artists::Makers;
-pub use voisin_explore::clusters::{
-    Cluster, ClusterOptions, Clustering, NearCluster, Share, cluster,
-};
+pub use voisin_explore::clusters::{Cluster, Clustering, NearCluster, Share, cluster};
 pub use voisin_explore::layout::layout;
 pub use voisin_explore::path::{PathOptions, Walk, path};
 pub use voisin_explore::words::{Phrase, Term, WordMeaning};
-pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};
+pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta};

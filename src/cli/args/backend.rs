@@ -11,20 +11,17 @@ use super::ReportFormat;
 /// index. Keep passwords off the command line: use PGPASSWORD, or put the whole address into `VOISIN_BACKEND`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --windows --index-memory 16000\n  voisin push --print-ddl > tables.sql"
+    after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --index-memory 16000\n  voisin push --print-ddl > tables.sql"
 )]
 pub(crate) struct PushArgs {
     /// Address of the database [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
-    /// Send the window vectors too: about twenty times as much data
-    #[arg(long)]
-    pub(crate) windows: bool,
     /// Memory for building the index, in MB [default: the server's `maintenance_work_mem`]
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     pub(crate) index_memory: Option<u32>,
     /// Print the schema as SQL and end
-    #[arg(long, conflicts_with_all = ["to", "windows", "index_memory"])]
+    #[arg(long, conflicts_with_all = ["to", "index_memory"])]
     pub(crate) print_ddl: bool,
     /// Format of the summary
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
@@ -33,8 +30,7 @@ pub(crate) struct PushArgs {
 
 /// Fetch a library from a database
 ///
-/// Into a new library, or one of the same model: everything the first time, then only changes and removals. Window vectors are
-/// fetched where they were pushed.
+/// Into a new library, or one of the same model: everything the first time, then only changes and removals.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin pull --from postgres://me@db.example/music --library ~/music-library"

@@ -9,10 +9,9 @@ use super::{ListOutput, TableFormat};
 use voisin_questions::Filters;
 use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
 use voisin_questions::playlist::Playlist;
-use voisin_questions::seed::NamedSeed;
 use voisin_questions::values::Limit;
 
-/// Find groups of tracks that sound alike, without choosing their number
+/// Find groups of tracks that sound alike
 ///
 /// The largest has number 1. Tracks near nothing are noise.
 #[derive(Debug, Args)]
@@ -60,22 +59,19 @@ pub(crate) struct PathArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
+    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30  --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
 )]
 pub(crate) struct PlaylistArgs {
     #[command(flatten)]
     pub(crate) question: Playlist,
-    /// The same as TRACK, as an option
-    #[arg(long, value_name = "TRACK")]
-    pub(crate) seed: Vec<NamedSeed>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }
 
 /// Find the same recording in several files (nothing is deleted)
 ///
-/// Copies may differ in codec, bit rate, level, and silence at the ends. Stored vectors find the pairs; where they are
-/// inconclusive, the audio of both files is compared, some 12 s at a few places.
+/// Copies may differ in codec, bit rate, level, and silence at the ends. The audio of near tracks is compared; results are
+/// stored.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin duplicates --format csv > copies.csv")]
 pub(crate) struct DuplicatesArgs {

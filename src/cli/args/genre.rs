@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{BackendArgs, ListOutput, TableFormat};
+use super::{ListOutput, TableFormat};
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::values::Limit;
 
@@ -28,8 +28,6 @@ pub(crate) struct ClassifyArgs {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }
 
 /// Write predicted genres into the files themselves, or undo that

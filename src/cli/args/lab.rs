@@ -3,20 +3,19 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::{EvalArgs, RandomArgs, ReportFormat, TableFormat};
 use voisin_lab::dataset::Source;
 use voisin_lab::model::Algorithm;
 use voisin_lab::training::NetworkRecipe;
-use voisin_questions::genre::precision;
-use voisin_questions::values::Fraction;
 
 /// Show the content of a data set, broken files, and leaks between its parts
 ///
 /// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is detected: fma:DIR[,subset=small|medium|
 /// large|full], folder:DIR (a folder for each genre), table:FILE.csv[,audio=DIR][,path=COLUMN][,label=COLUMN][,artist=
-/// COLUMN][,split=COLUMN], features:FILE.csv[,tracks=tracks.csv].
+/// COLUMN][,split=COLUMN]. A table without audio beside it is one of features: its columns of numbers.
 /// Every file is opened and decoded once; broken files are listed and skipped. Where DATA names no artist, those of the
 /// files' tags count.
 #[derive(Debug, Args)]
@@ -47,7 +46,7 @@ pub(crate) struct DatasetArgs {
 ///
 /// DATA is as in `voisin lab data`; a bare folder that is no data set, and several paths, are audio files. --set takes the
 /// values of `lab train --features` and computes the same numbers, a row for each track, into a table (.csv, which
-/// features:FILE.csv reads again), a matrix (.npy, float32 [tracks, columns]), or a folder: features.npy with tracks.csv
+/// table:FILE.csv reads again), a matrix (.npy, float32 [tracks, columns]), or a folder: features.npy with tracks.csv
 /// and columns.csv. Two sets go into a folder, an array for each track, named like its file: frames (float32 [frames,
 /// columns]: seconds, then the rows that the statistics of fma summarise, a frame every 512 samples) and spectrogram (the
 /// input of a network, float32 [128, 1288] with baseline-cnn). Existing arrays are left as they are.
@@ -74,17 +73,10 @@ pub(crate) struct FeaturesArgs {
 }
 
 /// The values of `--recipe`.
-// A constant, since clap's attribute needs one. With another recipe in the lab this does not compile
-// until the array is longer.
-const RECIPES: [&str; 7] = {
-    let mut names = ["features", "auto", "", "", "", "", ""];
-    let mut at = 0;
-    while at < NetworkRecipe::ALL.len() {
-        names[at + 2] = NetworkRecipe::ALL[at].name;
-        at += 1;
-    }
-    names
-};
+fn recipes() -> PossibleValuesParser {
+    let networks = NetworkRecipe::ALL.map(|recipe| recipe.name);
+    PossibleValuesParser::new(["features", "auto"].into_iter().chain(networks))
+}
 
 /// Train classifiers on a data set, compare them, and evaluate the best one
 ///
@@ -95,7 +87,7 @@ const RECIPES: [&str; 7] = {
 /// last epoch.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin lab train table:train.csv,audio=train challenge --algorithm logistic,svm --folds 5\n  voisin lab train features:features.csv run --algorithm boost --set settings.boost.rounds=500\n  voisin lab train table:train.csv,audio=train challenge --recipe auto\n  voisin lab train ~/genres run --features model:musicnn-msd --dry-run\n  voisin lab train fma:~/fma run --recipe cnn-gap --set network.training.epochs=20\n  voisin lab train ~/genres run --recipe cnn-lstm-mfcc --try network.copies=0,3 --folds 5"
+    after_help = "Examples:\n  voisin lab train table:train.csv,audio=train challenge --algorithm logistic,svm --folds 5\n  voisin lab train features.csv run --algorithm boost --set settings.boost.rounds=500\n  voisin lab train table:train.csv,audio=train challenge --recipe auto\n  voisin lab train ~/genres run --features model:musicnn-msd --dry-run\n  voisin lab train fma:~/fma run --recipe cnn-gap --set network.training.epochs=20\n  voisin lab train ~/genres run --recipe cnn-lstm-mfcc --try network.copies=0,3 --folds 5"
 )]
 pub(crate) struct TrainClassifierArgs {
     /// The data set: KIND:PATH, or a path (see `voisin lab data --help`)
@@ -107,7 +99,7 @@ pub(crate) struct TrainClassifierArgs {
     /// Kind of run: features (as the other options define it), auto (algorithms of every kind, evaluated in five folds and
     /// combined; other options change it), or a network on spectrograms: baseline-cnn, baseline-cnn-bn, cnn-gap,
     /// cnn-lstm-mfcc, cnn-lstm-time [default: features]
-    #[arg(long, value_name = "NAME", value_parser = RECIPES)]
+    #[arg(long, value_name = "NAME", value_parser = recipes())]
     pub(crate) recipe: Option<String>,
     /// One or several of majority, knn, logistic, svm, forest, boost [default: logistic]
     #[arg(long, value_name = "A,A…", value_delimiter = ',')]
@@ -199,9 +191,6 @@ pub(crate) struct PredictArgs {
     /// Files, folders, or a data set
     #[arg(required = true, value_name = "DATA|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) tracks: Vec<OsString>,
-    /// Share of right answers that is required, else the answer is "unknown" (0.5 to 1)
-    #[arg(long, value_name = "P", value_parser = precision, conflicts_with = "written")]
-    pub(crate) precision: Option<Fraction>,
     /// Write a submission for a challenge, one row for every requested title
     #[arg(long, value_name = "OUT.csv", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) submission: Option<PathBuf>,

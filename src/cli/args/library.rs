@@ -14,11 +14,7 @@ use voisin_questions::spans::{Seconds, length};
 /// names another, and is kept; a library that holds other tracks is refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin demo")]
-pub(crate) struct DemoArgs {
-    /// The demo music [default: data/demo, found from here or from where voisin was built]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) data: Option<PathBuf>,
-}
+pub(crate) struct DemoArgs {}
 
 /// Add music to the library, or bring it up to date
 ///
@@ -119,7 +115,7 @@ impl std::str::FromStr for WindowCount {
 ///
 /// One file for each: with --format npz `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the
 /// openl3 tool does; with npy the embedding alone; with csv a row for each window. Windows are --hop apart, the first
-/// one centred on the start unless --no-center. Folders are mirrored, and existing files are not overwritten.
+/// one centred on the start. Folders are mirrored, and existing files are not overwritten.
 ///
 /// --format parquet (in builds with that feature) writes the data that `add` would store into Parquet files, for other
 /// engines and other libraries: see docs/parquet.md.
@@ -137,9 +133,6 @@ pub(crate) struct EmbedArgs {
     /// Only this share of the files: four machines that see the same folders take 0/4 to 3/4
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Start the first window at the first sample instead of centring it there
-    #[arg(long)]
-    pub(crate) no_center: bool,
     /// Folder to write into
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
@@ -157,9 +150,6 @@ pub(crate) struct EmbedParquetArgs {
     /// Windows per track, spread evenly over it; `all` for one every second [default: 24]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
-    /// Leave out the window vectors
-    #[arg(long)]
-    pub(crate) no_windows: bool,
     /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,
@@ -184,7 +174,7 @@ impl EmbedFormat {
     }
 }
 
-/// Show the content of the library: tracks, windows, failures, model, index
+/// Show the content of the library: tracks, failures, model, index
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin status --format json")]
 pub(crate) struct StatusArgs {
@@ -220,8 +210,7 @@ pub(crate) struct RemoveArgs {
 /// Write vectors and metadata for other programs
 ///
 /// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: subtracted from them before
-/// they are compared), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
-/// order.
+/// they are compared), model.json (how their parts are scaled then), and tracks.csv in the same row order.
 ///
 /// A name that ends in .db gets a copy of the library's database, which is checked. To restore it, delete `voisin.db-wal` and
 /// `voisin.db-shm` in the library's folder, and put the copy there as `voisin.db`.
@@ -233,9 +222,6 @@ pub(crate) struct ExportArgs {
     /// Folder to write into, or a file that ends in .db
     #[arg(value_name = "DIR|FILE.db", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
-    /// Leave out the window vectors
-    #[arg(long)]
-    pub(crate) no_windows: bool,
     /// Format of the output: arrays and tables, or Parquet files (docs/parquet.md)
     #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
     pub(crate) format: ExportFormat,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{BackendArgs, ListOutput, ReportFormat};
+use super::{ListOutput, ReportFormat};
 use voisin_questions::list::List;
 use voisin_questions::values::Limit;
 
@@ -15,15 +15,13 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) question: List,
     /// List the files that could not be added instead, and why
-    #[arg(long, conflicts_with_all = ["query", "backend"])]
+    #[arg(long, conflicts_with = "query")]
     pub(crate) failed: bool,
     /// Number of tracks at most
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
     #[command(flatten)]
     pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }
 
 /// Show all data of a track
@@ -41,6 +39,4 @@ pub(crate) struct ShowArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }

@@ -16,7 +16,6 @@ mod list;
 mod model;
 mod search;
 mod serve;
-mod source;
 mod train;
 mod units;
 
@@ -50,7 +49,6 @@ pub(crate) use search::{
     By, ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
-pub(crate) use source::BackendArgs;
 pub(crate) use train::TrainArgs;
 pub(crate) use units::RandomArgs;
 
@@ -76,7 +74,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    #[arg(help = "Folder of the library [variable: VOISIN_LIBRARY] [default: $XDG_DATA_HOME/voisin, that is ~/.local/share/voisin]", long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(help = "Folder of the library, or for similar, list, show and classify postgresql://… [variable: VOISIN_LIBRARY] [default: $XDG_DATA_HOME/voisin, that is ~/.local/share/voisin]", long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) library: Option<PathBuf>,
     #[arg(
         help = "Model: a name from `voisin model list`, a manifest, or a weights file [variable: VOISIN_MODEL]",
@@ -109,7 +107,8 @@ pub(crate) fn command() -> clap::Command {
         let command = command.mut_args(|option| {
             let is_filter = filters.contains(option.get_id());
             // Options that follow the filters in a structure inherit their heading.
-            let is_inherited = !is_filter && option.get_help_heading() == Some("Filters");
+            let heading = option.get_help_heading().unwrap_or_default();
+            let is_inherited = !is_filter && heading.starts_with("Filters");
             let option = if is_inherited {
                 option.help_heading(None::<&str>)
             } else {
@@ -130,9 +129,54 @@ pub(crate) fn command() -> clap::Command {
     command.mut_subcommands(|verb| shorten(verb, &filters))
 }
 
+/// The command line with the verbs and options of the first screen alone, which is printed without any word.
+pub(crate) fn first_screen() -> clap::Command {
+    const FIRST: [&str; 9] = [
+        "add",
+        "similar",
+        "find",
+        "playlist",
+        "classify",
+        "genres",
+        "map",
+        "duplicates",
+        "serve",
+    ];
+    command()
+        .mut_subcommands(|verb| {
+            let is_hidden = !FIRST.contains(&verb.get_name());
+            verb.hide(is_hidden)
+        })
+        .mut_args(|option| {
+            let is_hidden = option.is_global_set() && option.get_id() != "library";
+            option.hide(is_hidden)
+        })
+        .disable_help_subcommand(true)
+        .after_help(
+            "voisin --help lists all commands and options, voisin COMMAND --help those of one.",
+        )
+}
+
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::{command, first_screen};
+
+    #[test]
+    fn help_is_short() {
+        let screen = first_screen().term_width(80).render_help().to_string();
+        assert!(screen.lines().count() <= 40, "{screen}");
+        let mut all = command();
+        let similar = all.find_subcommand_mut("similar").unwrap().clone();
+        let similar = similar.term_width(110).render_help().to_string();
+        assert!(similar.lines().count() <= 45, "{similar}");
+        fn words(command: &clap::Command) -> usize {
+            let own = command.clone().term_width(110).render_long_help();
+            let own = own.to_string().split_whitespace().count();
+            own + command.get_subcommands().map(words).sum::<usize>()
+        }
+        let words = words(&command());
+        assert!(words <= 12_000, "{words}");
+    }
 
     #[test]
     fn examples_fit_a_line() {

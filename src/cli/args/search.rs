@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 
-use super::BackendArgs;
 use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
 use crate::cli::render;
@@ -14,24 +13,22 @@ use voisin_questions::Similar;
 /// Find the tracks that sound most like the given ones
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a set of tracks: a playlist,
-/// a folder, `album:NAME`, `artist:NAME` or `composer:NAME`. Several seeds are averaged. The seeds themselves
-/// and their exact duplicates are left out of the results. With --from and --to only this part of the seed is searched by, read from its file.
+/// a folder, `album:NAME` or `artist:NAME`; words without quotes are one seed if together they fit one. Several seeds are averaged. The
+/// seeds themselves and their exact duplicates are left out of the results. With --from and --to only this part of the seed is searched by, read from its file.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("seeds", |seeds| seeds.required(false).required_unless_present("by")),
-    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4\n  voisin similar --by artist 'nina simone'"
+    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4\n  voisin similar --by artist 'nina simone'"
 )]
 pub(crate) struct SimilarArgs {
     #[command(flatten)]
     pub(crate) question: Similar,
     /// Artists, or albums, near to the one that the words name; without words all of them, each with its nearest. All tracks
     /// of both are compared
-    #[arg(long, value_enum, conflicts_with_all = ["unlike", "from", "to", "sort", "max_per_artist", "min_similarity"])]
+    #[arg(long, value_enum, conflicts_with_all = ["unlike", "from", "to", "max_per_artist"])]
     pub(crate) by: Option<By>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }
 
 /// What is compared in place of tracks.
@@ -111,9 +108,6 @@ pub(crate) struct ListOutputArgs {
     /// With --format paths: end each path with NUL instead of a newline
     #[arg(long = "null", short = '0')]
     pub(crate) null: bool,
-    /// In playlists: the list's name, for players
-    #[arg(long = "name", value_name = "TEXT")]
-    pub(crate) title: Option<String>,
     /// Write the results to this file, without --format in that of its ending: .m3u8, .csv or .json
     #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) target: Option<PathBuf>,
@@ -160,7 +154,6 @@ impl ListOutput {
             format,
             relative_to: None,
             null: false,
-            title: None,
             target: None,
         })
     }
@@ -179,11 +172,6 @@ impl ListOutput {
             };
             anyhow::bail!(
                 "--output: expected a file that ends in .m3u8, .csv or .json, or a --format other than table, found {found}"
-            );
-        }
-        if is_shown && self.title.is_some() {
-            anyhow::bail!(
-                "--name is for playlists, expected with it --format m3u8, found --format {format}"
             );
         }
         if let Some(file) = &self.target {

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use voisin_http::listen::Listen;
-use voisin_http::peer::Peer;
-use voisin_players::upstream::ServerAddress;
+use voisin_serve::{Listen, Peer, ServerAddress};
 
 /// Serve players, scripts and browsers over HTTP
 ///

@@ -18,9 +18,9 @@ const PER_FILE: usize = 500;
 
 pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
     // Clap cannot exclude these, as that depends on the value of --format.
-    if args.hop.is_some() || args.no_center {
+    if args.hop.is_some() {
         bail!(
-            "--hop and --no-center are for npz, npy and csv; --windows sets the number of windows of each track in a Parquet file"
+            "--hop is for npz, npy and csv; --windows sets the number of windows of each track in a Parquet file"
         );
     }
     // A shard may be empty by chance, which is no error.
@@ -39,7 +39,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
             ..AddOptions::default()
         },
         per_file: parquet.per_file.map_or(PER_FILE, |n| n as usize),
-        windows: !parquet.no_windows,
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

@@ -75,7 +75,7 @@ fn vectors_of(
 }
 
 pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
-    let summary = export_parquet(engine, &args.output, !args.no_windows)?;
+    let summary = export_parquet(engine, &args.output)?;
     let text = format!(
         "{} and {} in {}",
         count(summary.tracks, "file"),

@@ -1,13 +1,51 @@
 //! Refusals in place of the verbs that need PostgreSQL, for builds without that feature.
 
+use std::ffi::OsStr;
+
 use anyhow::{Context as _, bail};
 
 use super::Ending;
 use super::args::{PullArgs, PushArgs};
 use super::context::Context;
-use super::remote::{DatabaseAddress, VARIABLE};
-use voisin_engine::EngineError;
-use voisin_questions::RemoteLibrary;
+use voisin_engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use voisin_questions::Filters;
+
+/// A library in a database, of which a build without the feature has none.
+pub(super) enum Remote {}
+
+impl Remote {
+    pub(super) fn engine(&mut self) -> &mut Engine {
+        match *self {}
+    }
+
+    pub(super) fn tracks(&mut self) -> anyhow::Result<usize> {
+        match *self {}
+    }
+
+    pub(super) fn fetch(&mut self, _: &OsStr) -> anyhow::Result<()> {
+        match *self {}
+    }
+
+    pub(super) fn fetch_filters(&mut self, _: &Filters) -> anyhow::Result<()> {
+        match *self {}
+    }
+
+    pub(super) fn fetch_around(&mut self, _: &[Seed]) -> anyhow::Result<Option<String>> {
+        match *self {}
+    }
+
+    pub(super) fn list(&mut self, _: &TrackQuery) -> anyhow::Result<TrackPage> {
+        match *self {}
+    }
+
+    pub(super) fn similar(
+        &mut self,
+        _: &[Seed],
+        _: &SimilarOptions,
+    ) -> anyhow::Result<Vec<SimilarTrack>> {
+        match *self {}
+    }
+}
 
 fn refuse<T>() -> anyhow::Result<T> {
     bail!(
@@ -16,21 +54,11 @@ fn refuse<T>() -> anyhow::Result<T> {
 }
 
 /// Refuses an address, naming only its scheme, as it may contain a password.
-fn refuse_address<T>(address: &DatabaseAddress) -> anyhow::Result<T> {
-    let named_by = if address.on_command_line {
-        "--backend"
-    } else {
-        VARIABLE
-    };
+pub(super) fn open(address: &str, _: bool) -> anyhow::Result<Remote> {
     let scheme = address
-        .text
         .split_once("://")
-        .map_or("a database", |(scheme, _)| scheme);
-    refuse().with_context(|| format!("{named_by} names {scheme}"))
-}
-
-pub(crate) fn open(address: &DatabaseAddress) -> anyhow::Result<Box<dyn RemoteLibrary>> {
-    refuse_address(address)
+        .map_or(address, |(scheme, _)| scheme);
+    refuse().with_context(|| format!("--library names {scheme}"))
 }
 
 pub(crate) fn push(_: &Context, _: &PushArgs) -> anyhow::Result<Ending> {
@@ -41,6 +69,6 @@ pub(crate) fn pull(_: &Context, _: &PullArgs) -> anyhow::Result<Ending> {
     refuse()
 }
 
-pub(crate) fn engine_error(_: &anyhow::Error) -> Option<&EngineError> {
-    None
+pub(crate) fn is_not_found(_: &anyhow::Error) -> bool {
+    false
 }

@@ -4,38 +4,44 @@
 mod pull;
 mod push;
 
-use voisin_postgres::{BackendError, Postgres, PostgresAddress, Remote};
-
-use super::remote::DatabaseAddress;
-use voisin_engine::EngineError;
-use voisin_questions::RemoteLibrary;
+use anyhow::bail;
+use voisin_postgres::{BackendError, Postgres, PostgresAddress};
 
 pub(crate) use pull::run as pull;
 pub(crate) use push::run as push;
+pub(super) use voisin_postgres::Remote;
+
+/// Variable that names a database for `push` and `pull`.
+const VARIABLE: &str = "VOISIN_BACKEND";
 
 /// The address that an option or the variable names.
-fn place(option: Option<&str>) -> anyhow::Result<Option<PostgresAddress>> {
-    let address = super::remote::database_address(option);
-    address.as_ref().map(parse).transpose()
-}
-
-fn parse(address: &DatabaseAddress) -> anyhow::Result<PostgresAddress> {
-    Ok(PostgresAddress::parse(
-        &address.text,
-        address.on_command_line,
-    )?)
+///
+/// - `name`: of the option
+fn place(option: Option<&str>, name: &str) -> anyhow::Result<PostgresAddress> {
+    let given = option.filter(|text| !text.is_empty());
+    let from_variable = || std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
+    match given.map(str::to_owned).or_else(from_variable) {
+        // Other users can read the command line, so a password does not belong there.
+        Some(text) => Ok(PostgresAddress::parse(&text, given.is_some())?),
+        None => bail!(
+            "expected the address of a database: {name} postgres://USER@HOST/DATABASE, or {VARIABLE}"
+        ),
+    }
 }
 
 /// A library in a database.
-pub(crate) fn open(address: &DatabaseAddress) -> anyhow::Result<Box<dyn RemoteLibrary>> {
-    Ok(Box::new(Remote::open(Postgres::open(&parse(address)?)?)?))
+///
+/// - `is_option`: whether the command line has the address
+pub(super) fn open(address: &str, is_option: bool) -> anyhow::Result<Remote> {
+    let store = Postgres::open(&PostgresAddress::parse(address, is_option)?)?;
+    Ok(Remote::open(store)?)
 }
 
-/// The engine's error inside a database's.
-pub(crate) fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
+/// Whether a database's error is one of the engine that something named does not exist.
+pub(crate) fn is_not_found(error: &anyhow::Error) -> bool {
     match error.downcast_ref() {
-        // The exit code depends on the engine's error, for local and remote libraries alike.
-        Some(BackendError::Engine(error)) => Some(error),
-        _ => None,
+        Some(BackendError::Engine(error)) => error.is_not_found(),
+        Some(BackendError::Library(error)) => error.is_not_found(),
+        _ => false,
     }
 }

@@ -1,6 +1,5 @@
 //! `voisin pull`.
 
-use anyhow::bail;
 use voisin_postgres::{BackendError, Postgres, pull};
 
 use super::place;
@@ -12,11 +11,7 @@ use crate::cli::render::count;
 use voisin_library::OpenMode;
 
 pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> {
-    let Some(place) = place(args.from.as_deref())? else {
-        bail!(
-            "expected the address of a database: --from postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"
-        );
-    };
+    let place = place(args.from.as_deref(), "--from")?;
     let mut store = Postgres::open(&place)?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     // One writer at a time: an `add` meanwhile would see an incomplete library.

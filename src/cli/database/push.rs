@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use voisin_postgres::{BackendError, Postgres, PushEvent, PushOptions, PushSummary, ddl, push};
 
 use super::place;
@@ -26,13 +25,8 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         render::print_line(&ddl::print(model.dimension))?;
         return Ok(Ending::Fine);
     }
-    let Some(place) = place(args.to.as_deref())? else {
-        bail!(
-            "expected the address of a database: --to postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"
-        );
-    };
+    let place = place(args.to.as_deref(), "--to")?;
     let options = PushOptions {
-        windows: args.windows,
         index_memory: args.index_memory,
     };
     let stop =

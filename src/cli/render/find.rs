@@ -1,6 +1,6 @@
 //! The answer of `find`.
 
-use super::track::{Lead, Listing, metas};
+use super::track::{Column, Listing, metas};
 use super::{Align, Table};
 use crate::cli::args::ListOutput;
 use voisin_engine::{Engine, PhraseAnswer, PredictedTags};
@@ -17,15 +17,13 @@ pub(crate) fn print_found(
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let json = FoundJson::new(engine, answer, predicted)?;
-    let fits = answer.tracks.iter();
-    let fits = fits.map(|found| (format!("{:.2}", found.fit), format!("{:.4}", found.fit)));
-    let mut leads = vec![Lead {
-        name: "fit".to_owned(),
-        field: "fit",
-        cells: fits.collect(),
-    }];
+    let tracks = &answer.tracks;
+    let mut leads = vec![Column::new("fit", "fit", Align::Right, tracks, |found| {
+        (format!("{:.2}", found.fit), format!("{:.4}", found.fit))
+    })];
     leads.extend(answer.phrase.terms.iter().enumerate().map(|(i, term)| {
-        let cells = answer.tracks.iter().map(|found| {
+        let name = name_and_meaning(term);
+        let column = Column::new(&name, "", Align::Right, tracks, |found| {
             let share = rank(found.terms[i]);
             let text = match found.likeness[i] {
                 Some(likeness) => format!("{share}, {:.0} % of captions", 100.0 * likeness),
@@ -33,11 +31,7 @@ pub(crate) fn print_found(
             };
             (text, String::new())
         });
-        Lead {
-            name: name_and_meaning(term),
-            field: "",
-            cells: cells.collect(),
-        }
+        column.for_people()
     }));
     let listing = Listing {
         tracks: json.tracks.iter().map(|fitting| &fitting.track).collect(),

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::find::rank;
-use super::track::{Lead, Listing, lossy, metas, title};
+use super::track::{Column, Listing, lossy, metas, title};
 use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
 use voisin_engine::{Standing, StrongTags, TrackPage};
 use voisin_library::{Descriptors, ScaleName, Track, licence_id};
 use voisin_questions::answers::card::{Card, CardJson, state};
-use voisin_questions::answers::list::{PageJson, TrackJson};
+use voisin_questions::answers::list::PageJson;
 
 /// Prints a page of tracks, in the requested format.
 ///
@@ -23,43 +23,28 @@ pub(crate) fn print_page(
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let json = PageJson::new(page, Some(words));
-    let any = |has: fn(&TrackJson) -> bool| json.tracks.iter().any(has);
-    let mut facts: Vec<&str> = Vec::new();
+    let mut facts: Vec<&str> = vec![
+        "year", "licence", "mbid", "isrc", "tempo", "key", "loudness", "words",
+    ];
     if output.format == ListFormat::Csv {
-        facts.extend([
-            "year", "licence", "mbid", "isrc", "tempo", "key", "loudness", "words",
-        ]);
         let known = json.tracks.iter().flat_map(|track| track.scales.keys());
         facts.extend(known.map(String::as_str).collect::<BTreeSet<_>>());
     } else {
-        let known = [
-            ("year", any(|track| track.year.is_some())),
-            ("tempo", any(|track| track.tempo.is_some())),
-            ("key", any(|track| track.key.is_some())),
-            ("loudness", any(|track| track.loudness.is_some())),
-            ("licence", any(|track| track.licence.is_some())),
-            ("words", !words.is_empty()),
-        ];
-        facts.extend(
-            known
-                .iter()
-                .filter(|(_, is_known)| *is_known)
-                .map(|(name, _)| *name),
-        );
+        facts.retain(|fact| !["mbid", "isrc"].contains(fact));
         facts.extend(shown.iter().map(ScaleName::as_str));
     }
-    let lead = |name: &str, cell: fn(&Track) -> String| Lead {
-        name: name.to_owned(),
-        field: "",
-        cells: page
-            .tracks
-            .iter()
-            .map(|track| (cell(track), String::new()))
-            .collect(),
+    let column = |name: &str, align, cell: fn(&Track) -> String| {
+        let column = Column::new(name, "", align, &page.tracks, |track| {
+            (cell(track), String::new())
+        });
+        column.for_people()
     };
     let leads = if by_album {
         let album = |track: &Track| track.album().unwrap_or_default().to_owned();
-        vec![lead("album", album), lead("no.", number_on_album)]
+        vec![
+            column("album", Align::Left, album),
+            column("no.", Align::Right, number_on_album),
+        ]
     } else {
         Vec::new()
     };
@@ -133,7 +118,6 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
         words,
         sung,
         nearest,
-        windows,
     } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -206,11 +190,10 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
     );
     let audio = &track.audio;
     let sound = format!(
-        "{}, {} Hz, {}, {} analysed",
+        "{}, {} Hz, {}",
         audio.codec,
         audio.sample_rate,
-        count(audio.channels.into(), "channel"),
-        count(*windows as u64, "window")
+        count(audio.channels.into(), "channel")
     );
     add("audio", Some(sound));
     // The state is checked on the disk now, to show whether each file still exists.

@@ -25,8 +25,8 @@ use console::measure_text_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub(crate) use safe::{one_line, terminal_safe};
+use table::cut_right;
 pub(crate) use table::{Align, Table};
-use table::{cut_left, cut_right};
 
 use super::interrupt;
 
@@ -275,6 +275,21 @@ fn wrapped(text: &str, width: usize, first: usize, indent: usize) -> String {
         column += length;
     }
     lines
+}
+
+/// The end of a text in `width` columns.
+fn cut_left(text: &str, width: usize) -> String {
+    if measure_text_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut start = text.len();
+    for (at, _) in text.char_indices().rev() {
+        if measure_text_width(&text[at..]) >= width {
+            break;
+        }
+        start = at;
+    }
+    format!("{}{}", if width > 0 { "…" } else { "" }, &text[start..])
 }
 
 /// A path, cut so that `beside` columns of the terminal are left, but not below a minimum.

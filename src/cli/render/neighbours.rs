@@ -1,6 +1,7 @@
 //! The output of `similar`, also used by the demo.
 
-use super::track::{Lead, Listing, metas};
+use super::Align;
+use super::track::{Column, Listing, metas};
 use crate::cli::args::ListOutput;
 use voisin_engine::Seed;
 use voisin_questions::SimilarAnswer;
@@ -16,31 +17,23 @@ pub(crate) fn print_neighbours(
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let json = SimilarJson::new(seeds, answer);
-    let lead = |name: &str, field, cells: &dyn Fn(&NeighbourJson) -> (String, String)| Lead {
-        name: name.to_owned(),
-        field,
-        cells: json.neighbours.iter().map(cells).collect(),
-    };
-    let mut leads = vec![lead("similarity", "similarity", &|near| {
+    let similarity = |near: &NeighbourJson| {
         let nearness = near.nearness.as_deref().unwrap_or_default();
         let similarity = near.similarity;
         (
-            format!("{similarity:.3} {nearness}"),
+            format!("{similarity:.2} {nearness}"),
             format!("{similarity:.6}"),
         )
-    })];
-    if answer.found.iter().any(|found| found.unlike.is_some()) {
-        // Beside the similarity, as the order is by both.
-        leads.push(lead("to the unlike", "similarity_to_unlike", &|near| {
-            let away = near.similarity_to_unlike.unwrap_or_default();
-            (format!("{away:.3}"), format!("{away:.6}"))
-        }));
-    }
-    leads.push(lead("", "percentile", &|near| {
-        let percentile = near.percentile;
-        let text = percentile.map_or_else(String::new, |share| format!("{share:.2}"));
-        (String::new(), text)
-    }));
+    };
+    let percentile = |near: &NeighbourJson| {
+        let text = near.percentile.map(|share| format!("{share:.2}"));
+        (String::new(), text.unwrap_or_default())
+    };
+    let rows = &json.neighbours;
+    let leads = vec![
+        Column::new("similarity", "similarity", Align::Left, rows, similarity),
+        Column::new("", "percentile", Align::Left, rows, percentile).for_programs(),
+    ];
     let listing = Listing {
         tracks: json.neighbours.iter().map(|near| &near.track).collect(),
         is_ranked: true,

@@ -1,13 +1,11 @@
-//! A table that fits the terminal: wide columns of text are cut first. Piped, cells are not cut.
-
-use std::collections::HashSet;
+//! A table that fits the terminal: wide columns of text are cut. Piped, cells are not cut.
 
 use console::{measure_text_width, style};
 
 use super::safe::one_line;
 use super::{screen, wrapped};
 
-/// The alignment of a column. Numbers are aligned right and never cut; the column called `path` is cut at the left.
+/// The alignment of a column. Numbers are aligned right and never cut; text at the end of a row is wrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
@@ -18,16 +16,9 @@ pub(crate) enum Align {
 const LONGEST_CELL: usize = 300;
 /// Widest column that a piped table pads to, so that one long name does not make every row as long.
 const WIDEST_PADDING: usize = 60;
-/// Least width of a column that is cut.
+/// Least width of a column that is cut, and of text that is wrapped.
 const NARROWEST: usize = 8;
-/// Columns that are left out, in this order, if the others would be too narrow to read; never the first column.
-const LEFT_OUT: [&str; 9] = [
-    "path", "licence", "LUFS", "key", "bpm", "time", "cohesion", "weight", "genre",
-];
-/// The column of sentences, which are wrapped instead of cut; it comes last.
-const SENTENCES: &str = "found";
-const READABLE: usize = 12;
-const READABLE_PATH: usize = 16;
+const NARROWEST_WRAPPED: usize = 20;
 /// Blanks between two columns.
 const GAP: usize = 2;
 
@@ -78,106 +69,75 @@ impl Table {
     ///
     /// - `width`: columns of the terminal, if it is one
     fn lines(&self, width: Option<usize>, coloured: bool) -> String {
-        let mut rows = self.rows.clone();
-        let path = self.header.iter().position(|(name, _)| name == "path");
-        // Only on a terminal: a script that reads the table needs whole paths.
-        if let Some(path) = path.filter(|_| width.is_some()) {
-            shorten_by_root(&mut rows, path);
-        }
-        let natural: Vec<usize> = (0..self.header.len())
-            .map(|column| {
-                // In columns of the terminal, not characters: 久 has two, a combining accent none.
-                let cells = rows.iter().map(|row| measure_text_width(&row[column]));
-                cells
-                    .chain([measure_text_width(&self.header[column].0)])
-                    .max()
-                    .unwrap_or_default()
-            })
-            .collect();
-        let widths: Vec<usize> = match width {
-            Some(width) => self.fitted(&natural, width.saturating_sub(self.indent)),
-            None => natural
-                .iter()
-                .map(|&natural| natural.min(WIDEST_PADDING))
-                .collect(),
-        };
-        // The last column shown need not be padded.
-        let shown: Vec<usize> = (0..widths.len())
-            .filter(|&column| widths[column] > 0)
-            .collect();
-        let wraps = self.header.iter().any(|(name, _)| name == SENTENCES);
-        let line = |cells: &[String]| {
-            let mut text = " ".repeat(self.indent);
-            for (i, &column) in shown.iter().enumerate() {
-                let cell = match width {
-                    Some(_) if Some(column) == path => cut_left(&cells[column], widths[column]),
-                    Some(width) if self.header[column].0 == SENTENCES => {
-                        let indent = measure_text_width(&text);
-                        wrapped(&cells[column], width, indent, indent)
-                    }
-                    Some(_) => cut_right(&cells[column], widths[column]),
-                    None => cells[column].clone(),
-                };
-                let padding = " ".repeat(widths[column].saturating_sub(measure_text_width(&cell)));
-                let gap = if i + 1 < shown.len() { GAP } else { 0 };
-                match self.header[column].1 {
-                    Align::Left => text += &format!("{cell}{padding}{}", " ".repeat(gap)),
-                    Align::Right => text += &format!("{padding}{cell}{}", " ".repeat(gap)),
-                }
-            }
-            let text = text.trim_end();
-            match width {
-                Some(width) if !wraps => cut_right(text, width),
-                _ => text.to_owned(),
-            }
-        };
+        let widths = self.widths(width);
         let names: Vec<String> = self.header.iter().map(|(name, _)| name.clone()).collect();
-        let head = line(&names);
+        let head = self.line(&names, &widths, width);
         let mut text = if coloured {
             style(head).bold().force_styling(true).to_string()
         } else {
             head
         };
-        for row in &rows {
+        for row in &self.rows {
             text.push('\n');
-            text += &line(row);
+            text += &self.line(row, &widths, width);
         }
         text.push('\n');
         text
     }
 
-    /// Widths of the columns in a terminal of `width`; 0 for one that is left out.
-    fn fitted(&self, natural: &[usize], width: usize) -> Vec<usize> {
-        let mut kept = natural.to_vec();
-        // One column after the other is dropped until the rest can be read; if nothing helps, all
-        // are narrow.
-        for name in LEFT_OUT {
-            let widths = self.narrowed(&kept, width);
-            let readable = |column: usize| {
-                let least = if self.header[column].0 == "path" {
-                    READABLE_PATH
-                } else {
-                    READABLE
-                };
-                self.header[column].1 == Align::Right || widths[column] >= least.min(kept[column])
+    fn line(&self, cells: &[String], widths: &[usize], width: Option<usize>) -> String {
+        let mut text = " ".repeat(self.indent);
+        for (column, cell) in cells.iter().enumerate() {
+            if self.is_wrapped(column) {
+                let indent = measure_text_width(&text);
+                let width = width.unwrap_or(usize::MAX);
+                text += &wrapped(cell, width, indent, indent);
+                break;
+            }
+            let cell = match width {
+                Some(_) => cut_right(cell, widths[column]),
+                None => cell.clone(),
             };
-            if total(&widths) <= width && (0..widths.len()).all(readable) {
-                return widths;
-            }
-            let column = self.header.iter().position(|(known, _)| known == name);
-            if let Some(column) = column.filter(|&column| column > 0) {
-                kept[column] = 0;
-            }
+            let padding = " ".repeat(widths[column].saturating_sub(measure_text_width(&cell)));
+            text += &match self.header[column].1 {
+                Align::Left => format!("{cell}{padding}"),
+                Align::Right => format!("{padding}{cell}"),
+            };
+            text += &" ".repeat(GAP);
         }
-        self.narrowed(&kept, width)
+        text.trim_end().to_owned()
     }
 
-    /// Narrows the widest columns of text first.
-    fn narrowed(&self, natural: &[usize], width: usize) -> Vec<usize> {
-        let mut widths = natural.to_vec();
-        while total(&widths) > width {
-            let text = (0..widths.len())
-                .filter(|&c| self.header[c].1 == Align::Left && widths[c] > NARROWEST);
+    /// Whether a column is text at the end of a row.
+    fn is_wrapped(&self, column: usize) -> bool {
+        column + 1 == self.header.len() && self.header[column].1 == Align::Left
+    }
+
+    /// Widths of the columns; in a terminal the widest ones of text are narrowed until all fit.
+    fn widths(&self, width: Option<usize>) -> Vec<usize> {
+        let column = |column: usize| {
+            // In columns of the terminal, not characters: 久 has two, a combining accent none.
+            let cells = self.rows.iter().map(|row| measure_text_width(&row[column]));
+            let head = measure_text_width(&self.header[column].0);
+            let natural = cells.max().unwrap_or_default().max(head);
+            if self.is_wrapped(column) {
+                natural.min(NARROWEST_WRAPPED)
+            } else {
+                natural
+            }
+        };
+        let mut widths: Vec<usize> = (0..self.header.len()).map(column).collect();
+        let Some(width) = width else {
+            return widths
+                .into_iter()
+                .map(|natural| natural.min(WIDEST_PADDING))
+                .collect();
+        };
+        let gaps = self.indent + GAP * widths.len().saturating_sub(1);
+        while widths.iter().sum::<usize>() + gaps > width {
+            let text = (0..widths.len()).filter(|&column| {
+                self.header[column].1 == Align::Left && widths[column] > NARROWEST
+            });
             let Some(widest) = text.max_by_key(|&column| (widths[column], column)) else {
                 break;
             };
@@ -186,12 +146,6 @@ impl Table {
         }
         widths
     }
-}
-
-/// The width of a table with columns of these widths; 0 is a column that is left out.
-fn total(widths: &[usize]) -> usize {
-    let shown = widths.iter().filter(|&&width| width > 0).count();
-    widths.iter().sum::<usize>() + GAP * shown.saturating_sub(1)
 }
 
 /// The beginning of a text in `width` columns.
@@ -211,47 +165,6 @@ pub(crate) fn cut_right(text: &str, width: usize) -> String {
     kept + if width > 0 { "…" } else { "" }
 }
 
-/// The end of a text in `width` columns.
-pub(crate) fn cut_left(text: &str, width: usize) -> String {
-    if measure_text_width(text) <= width {
-        return text.to_owned();
-    }
-    let mut start = text.len();
-    for (at, _) in text.char_indices().rev() {
-        if measure_text_width(&text[at..]) >= width {
-            break;
-        }
-        start = at;
-    }
-    format!("{}{}", if width > 0 { "…" } else { "" }, &text[start..])
-}
-
-/// Leaves out the folder that all paths of a column have in common.
-fn shorten_by_root(rows: &mut [Vec<String>], column: usize) {
-    let folder = |path: &str| {
-        path.rfind(std::path::is_separator)
-            .map_or(0, |slash| slash + 1)
-    };
-    let Some(first) = rows.first().map(|row| row[column].clone()) else {
-        return;
-    };
-    let mut root = &first[..folder(&first)];
-    for row in rows.iter() {
-        while !row[column].starts_with(root) {
-            root = &root[..folder(root.trim_end_matches(std::path::is_separator))];
-        }
-    }
-    // A single path keeps its folder.
-    let distinct: HashSet<&String> = rows.iter().map(|row| &row[column]).collect();
-    // Replacing "/" alone by "…" would save nothing.
-    if root.len() > 1 && distinct.len() > 1 {
-        let last = root.len() - 1;
-        for row in rows {
-            row[column] = format!("…{}", &row[column][last..]);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,90 +172,37 @@ mod tests {
     fn table() -> Table {
         let mut table = Table::new(&[
             ("id", Align::Right),
-            ("similarity", Align::Right),
             ("title", Align::Left),
-            ("path", Align::Left),
+            ("time", Align::Right),
         ]);
-        table.row([
-            "17",
-            "0.817",
-            "A title of some length",
-            "/home/me/music/classical/75.mp3",
-        ]);
-        table.row([
-            "3",
-            "0.5",
-            "Another one, 久石 譲",
-            "/home/me/music/pop/3.mp3",
-        ]);
+        table.row(["17", "A title of some length", "3:20"]);
+        table.row(["3", "Another one, 久石 譲", "0:05"]);
         table
     }
 
     #[test]
-    fn a_wide_table_is_cut_in_text_columns_first() {
+    fn columns_of_text_are_cut_and_numbers_are_not() {
         assert_eq!(
-            table().lines(Some(80), false),
-            "id  similarity  title                   path\n\
-             17       0.817  A title of some length  …/classical/75.mp3\n \
-             3         0.5  Another one, 久石 譲    …/pop/3.mp3\n"
+            table().lines(Some(26), false),
+            "id  title             time\n\
+             17  A title of some…  3:20\n \
+             3  Another one, …    0:05\n"
         );
-        // A path keeps its end, a title its beginning, numbers everything.
-        assert_eq!(
-            table().lines(Some(52), false),
-            "id  similarity  title              path\n\
-             17       0.817  A title of some …  …classical/75.mp3\n \
-             3         0.5  Another one, 久…   …/pop/3.mp3\n"
-        );
-        for width in 20..80 {
-            for line in table().lines(Some(width), false).lines() {
-                assert!(measure_text_width(line) <= width, "{width}: {line}");
-            }
-        }
-        let narrow = table().lines(Some(40), false);
-        assert!(
-            !narrow.contains("path")
-                && narrow.contains("0.817")
-                && narrow.contains("A title of some length"),
-            "{narrow}"
-        );
-    }
-
-    #[test]
-    fn a_narrow_table_keeps_names_and_wraps_sentences() {
-        let mut table = Table::new(&[
-            ("genre", Align::Left),
-            ("cohesion", Align::Right),
-            ("found", Align::Left),
-        ]);
-        table.row(["Ambient", "0.50", "one sentence of some length"]);
-        assert_eq!(
-            table.lines(Some(26), false),
-            "genre    found\nAmbient  one sentence of\n         some length\n"
-        );
-    }
-
-    #[test]
-    fn a_piped_table_is_not_cut_and_padding_is_bounded() {
-        let mut table = table();
-        table.row(["4", "0.1", &"x".repeat(200), "/a.mp3"]);
-        let text = table.lines(None, false);
-        let lengths: Vec<usize> = text.lines().map(str::len).collect();
-        assert!(
-            text.contains(&"x".repeat(200)) && text.contains("/home/me/music/classical/75.mp3")
-        );
-        assert!(lengths[1] < 120 && lengths[3] > 200, "{lengths:?}");
-    }
-
-    #[test]
-    fn headers_are_bold_with_colours() {
-        assert!(table().lines(None, true).starts_with("\u{1b}[1mid"));
-        assert!(!table().lines(None, false).contains('\u{1b}'));
         assert!(
             table()
-                .indented(2)
                 .lines(None, false)
-                .lines()
-                .all(|line| line.starts_with("  "))
+                .contains("A title of some length")
+        );
+        assert!(table().lines(None, true).starts_with("\u{1b}[1mid"));
+    }
+
+    #[test]
+    fn text_at_the_end_is_wrapped() {
+        let mut table = Table::new(&[("genre", Align::Left), ("found", Align::Left)]).indented(2);
+        table.row(["Ambient", "one sentence of some length"]);
+        assert_eq!(
+            table.lines(Some(28), false),
+            "  genre    found\n  Ambient  one sentence of\n           some length\n"
         );
     }
 }

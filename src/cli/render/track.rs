@@ -24,7 +24,6 @@ pub(crate) fn print_files<M: Borrow<TrackMeta>>(
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let tracks: &[&TrackMeta] = &tracks.iter().map(Borrow::borrow).collect::<Vec<_>>();
-    let title = output.title.as_deref().unwrap_or(title);
     if let Some(file) = &output.target {
         let bytes = playlist_bytes(tracks, title, output)?.unwrap_or_default();
         return super::write(&OutputTarget::new(file)?, bytes);
@@ -72,14 +71,74 @@ pub(crate) fn id(track: Option<TrackId>) -> String {
     track.map_or_else(String::new, |id| id.to_string())
 }
 
-/// A column of an answer, between a track's number and its artist.
-pub(crate) struct Lead {
+/// A column of a list.
+pub(crate) struct Column {
     /// Its name for people, who get no column without one.
-    pub(crate) name: String,
+    name: Option<String>,
     /// Its name for programs, as well.
-    pub(crate) field: &'static str,
-    /// The value of each track, for people and for programs.
-    pub(crate) cells: Vec<(String, String)>,
+    field: Option<String>,
+    align: Align,
+    /// The value of each row, for people and for programs.
+    cells: Vec<(String, String)>,
+}
+
+impl Column {
+    /// A column for people and for programs.
+    pub(crate) fn new<T>(
+        name: &str,
+        field: &str,
+        align: Align,
+        rows: impl IntoIterator<Item = T>,
+        cell: impl Fn(T) -> (String, String),
+    ) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            field: Some(field.to_owned()),
+            align,
+            cells: rows.into_iter().map(cell).collect(),
+        }
+    }
+
+    pub(crate) fn for_people(self) -> Self {
+        Self {
+            field: None,
+            ..self
+        }
+    }
+
+    pub(crate) fn for_programs(self) -> Self {
+        Self { name: None, ..self }
+    }
+}
+
+/// Prints columns as a table, without those that have no value, or as CSV.
+pub(crate) fn print_columns(columns: &[Column], is_csv: bool) -> anyhow::Result<()> {
+    let rows = 0..columns.first().map_or(0, |column| column.cells.len());
+    if is_csv {
+        let columns = || columns.iter().filter(|column| column.field.is_some());
+        let header: Vec<&str> = columns()
+            .filter_map(|column| column.field.as_deref())
+            .collect();
+        return super::print_csv(
+            header,
+            rows.map(|row| {
+                columns()
+                    .map(|column| column.cells[row].1.clone())
+                    .collect::<Vec<_>>()
+            }),
+        );
+    }
+    let has_value = |column: &&Column| column.cells.iter().any(|(text, _)| !text.is_empty());
+    let shown: Vec<&Column> = columns.iter().filter(has_value).collect();
+    let shown = shown.into_iter().filter(|column| column.name.is_some());
+    let shown: Vec<&Column> = shown.collect();
+    let header: Vec<(&str, Align)> = shown
+        .iter()
+        .map(|column| (column.name.as_deref().unwrap_or_default(), column.align))
+        .collect();
+    let mut table = Table::new(&header);
+    rows.for_each(|row| table.row(shown.iter().map(|column| &column.cells[row].0)));
+    table.print()
 }
 
 /// Tracks as every verb prints them.
@@ -89,7 +148,7 @@ pub(crate) struct Listing<'a> {
     /// Whether the order has a meaning.
     pub(crate) is_ranked: bool,
     /// Columns of this answer.
-    pub(crate) leads: Vec<Lead>,
+    pub(crate) leads: Vec<Column>,
     /// Keys of a track's JSON, and names of scales: what the query filters or sorts by.
     pub(crate) facts: Vec<String>,
 }
@@ -108,111 +167,99 @@ impl Listing<'_> {
     /// - `files`: the same tracks, with their exact paths
     /// - `title`: default title of a playlist
     pub(crate) fn print<M: Borrow<TrackMeta>>(
-        mut self,
+        self,
         json: &impl serde::Serialize,
         files: &[M],
         title: &str,
         output: &ListOutput,
     ) -> anyhow::Result<()> {
-        // A time has a column of its own, and a fact is shown once.
-        let mut facts: Vec<String> = Vec::new();
-        for fact in std::mem::take(&mut self.facts) {
-            if fact != "seconds" && !facts.contains(&fact) {
-                facts.push(fact);
-            }
-        }
-        self.facts = facts;
         match output.format {
-            ListFormat::Table => self.table(),
             ListFormat::Json => super::print_json(json),
-            ListFormat::Csv => self.csv(files),
+            ListFormat::Table | ListFormat::Csv => {
+                let is_csv = output.format == ListFormat::Csv;
+                print_columns(&self.columns(files), is_csv)
+            }
             _ => print_files(files, title, output),
         }
     }
 
-    fn table(&self) -> anyhow::Result<()> {
-        let mut columns = vec![("", Align::Right), ("id", Align::Right)];
-        columns.drain(..usize::from(!self.is_ranked));
-        let leads: Vec<&Lead> = self
-            .leads
-            .iter()
-            .filter(|lead| !lead.name.is_empty())
-            .collect();
-        columns.extend(leads.iter().map(|lead| match lead.name.as_str() {
-            name @ ("similarity" | "album") => (name, Align::Left),
-            name => (name, Align::Right),
-        }));
-        columns.extend(["artist", "title", "genre"].map(|name| (name, Align::Left)));
-        columns.push(("time", Align::Right));
-        columns.extend(self.facts.iter().map(|fact| match fact.as_str() {
-            "tempo" => ("bpm", Align::Right),
-            "loudness" => ("LUFS", Align::Right),
-            other @ ("key" | "licence" | "composer" | "words") => (other, Align::Left),
-            other => (other, Align::Right),
-        }));
-        // The first column to be cut.
-        columns.push(("path", Align::Left));
-        let mut table = Table::new(&columns);
-        for (i, track) in self.tracks.iter().enumerate() {
-            let mut cells = vec![(i + 1).to_string(), id(track.id)];
-            cells.drain(..usize::from(!self.is_ranked));
-            cells.extend(leads.iter().map(|lead| lead.cells[i].0.clone()));
-            cells.push(track.artist.clone().unwrap_or_default());
-            cells.push(track.title.clone());
-            cells.push(track.genres.join(", "));
-            cells.push(clock(track.seconds));
-            cells.extend(self.facts.iter().map(|fact| match fact.as_str() {
-                // Whole beats for people; two decimals for programs.
-                "tempo" => number(track.tempo, 0),
-                "loudness" if track.loudness_is_exact == Some(false) => {
-                    format!("~{}", number(track.loudness, 1))
-                }
-                "loudness" => number(track.loudness, 1),
-                "words" => words(track, ", "),
-                fact => match track.scales.get(fact) {
-                    Some(value) => number(Some(*value), 0),
-                    None => value(track, fact),
-                },
+    fn columns<M: Borrow<TrackMeta>>(self, files: &[M]) -> Vec<Column> {
+        let tracks = || self.tracks.iter().copied();
+        let both = |text: String| (text.clone(), text);
+        let text = |name: &str, field: &str, cell: &dyn Fn(&TrackJson) -> String| {
+            Column::new(name, field, Align::Left, tracks(), |track| {
+                both(cell(track))
+            })
+        };
+        let mut columns = Vec::new();
+        if self.is_ranked {
+            let ranks = 1..=self.tracks.len();
+            columns.push(Column::new("", "rank", Align::Right, ranks, |rank| {
+                both(rank.to_string())
             }));
-            cells.push(track.path.clone());
-            table.row(cells);
         }
-        table.print()
+        columns.push(Column::new("id", "id", Align::Right, tracks(), |track| {
+            both(id(track.id))
+        }));
+        let paths = files.iter().map(|file| file.borrow().system_path());
+        let paths = Column::new("", "path", Align::Left, paths, |path| {
+            both(table_path(path))
+        });
+        columns.push(paths.for_programs());
+        columns.extend(self.leads);
+        let artist = |track: &TrackJson| track.artist.clone().unwrap_or_default();
+        columns.push(text("artist", "artist", &artist));
+        columns.push(text("title", "title", &|track| track.title.clone()));
+        let album = |track: &TrackJson| track.album.clone().unwrap_or_default();
+        columns.push(text("", "album", &album).for_programs());
+        columns.push(Column::new(
+            "genre",
+            "genres",
+            Align::Left,
+            tracks(),
+            |track| (track.genres.join(", "), track.genres.join(";")),
+        ));
+        columns.push(Column::new(
+            "time",
+            "seconds",
+            Align::Right,
+            tracks(),
+            |track| (clock(track.seconds), number(Some(track.seconds), 2)),
+        ));
+        for (i, fact) in self.facts.iter().enumerate() {
+            // A fact is shown once.
+            if !self.facts[..i].contains(fact) {
+                columns.push(fact_column(fact, tracks()));
+            }
+        }
+        columns
     }
+}
 
-    fn csv<M: Borrow<TrackMeta>>(&self, files: &[M]) -> anyhow::Result<()> {
-        let leads: Vec<&Lead> = self
-            .leads
-            .iter()
-            .filter(|lead| !lead.field.is_empty())
-            .collect();
-        let mut header = vec!["rank", "id", "path"];
-        header.drain(..usize::from(!self.is_ranked));
-        header.extend(leads.iter().map(|lead| lead.field));
-        header.extend(["artist", "title", "album", "genres", "seconds"]);
-        header.extend(self.facts.iter().map(String::as_str));
-        let rows = self
-            .tracks
-            .iter()
-            .zip(files)
-            .enumerate()
-            .map(|(i, (track, file))| {
-                let path = table_path(file.borrow().system_path());
-                let mut cells = vec![(i + 1).to_string(), id(track.id), path];
-                cells.drain(..usize::from(!self.is_ranked));
-                cells.extend(leads.iter().map(|lead| lead.cells[i].1.clone()));
-                cells.extend([
-                    track.artist.clone().unwrap_or_default(),
-                    track.title.clone(),
-                    track.album.clone().unwrap_or_default(),
-                    track.genres.join(";"),
-                    number(Some(track.seconds), 2),
-                ]);
-                cells.extend(self.facts.iter().map(|fact| value(track, fact)));
-                cells
-            });
-        super::print_csv(header, rows)
-    }
+/// A column of a fact: a key of a track's JSON, or the name of a scale.
+fn fact_column<'a>(fact: &str, tracks: impl Iterator<Item = &'a TrackJson>) -> Column {
+    let (name, align) = match fact {
+        "tempo" => ("bpm", Align::Right),
+        "loudness" => ("LUFS", Align::Right),
+        "key" | "licence" | "words" => (fact, Align::Left),
+        other => (other, Align::Right),
+    };
+    Column::new(name, fact, align, tracks, |track| {
+        let shown = match fact {
+            // Whole beats for people; two decimals for programs.
+            "tempo" => number(track.tempo, 0),
+            "loudness" if track.loudness_is_exact == Some(false) => {
+                format!("~{}", number(track.loudness, 1))
+            }
+            "loudness" => number(track.loudness, 1),
+            "words" => words(track, ", "),
+            fact => match track.scales.get(fact) {
+                Some(value) => number(Some(*value), 0),
+                None => value(track, fact),
+            },
+        };
+        (shown, value(track, fact))
+    })
 }
 
 /// A fact of a track, for programs.
@@ -223,7 +270,6 @@ fn value(track: &TrackJson, fact: &str) -> String {
         "year" => track.year.map_or_else(String::new, |year| year.to_string()),
         "key" => track.key.unwrap_or_default().to_owned(),
         "licence" => track.licence.clone().unwrap_or_default(),
-        "composer" => track.composer.clone().unwrap_or_default(),
         "mbid" => track.mbid.clone().unwrap_or_default(),
         "isrc" => track.isrc.clone().unwrap_or_default(),
         "words" => words(track, ";"),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, Console, answers, count};
-use crate::cli::seeds::{library_seeds, named_seeds, seed_names};
-use crate::cli::source::{self, fetch_named, report_sample};
+use crate::cli::seeds::{library_seeds, seed_names, seeds};
+use crate::cli::source::Source;
 use crate::cli::{Ending, NothingFound};
 use voisin_audio::is_audio_candidate;
 use voisin_engine::{
@@ -15,7 +15,6 @@ use voisin_engine::{
 };
 use voisin_library::scan::{self, Exclusions, Links};
 use voisin_library::{Library, LibraryError};
-use voisin_questions::LibrarySource;
 
 /// Answers for the tracks named.
 pub(super) struct Classified {
@@ -42,7 +41,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     // Standard input is read before anything that takes long.
     let names = seed_names(&args.question.tracks)?;
     let mut source = open(context, args, &names)?;
-    let engine = source.as_mut().map(LibrarySource::engine);
+    let engine = source.as_mut().map(Source::engine);
     let options = ClassifyOptions {
         all: args.all,
         ..args.question.options()
@@ -67,6 +66,11 @@ pub(super) fn classified(
     if is_writing {
         classifier.check_for_writing()?;
     }
+    let joined = match &engine {
+        Some(engine) if !is_writing => engine.joined_words(&names)?,
+        _ => None,
+    };
+    let names = joined.map_or(names, |name| vec![name]);
     let mut failed = 0;
     let named = RequestedFiles::new(context, names, is_writing, &mut failed)?;
     let answers = match (&classifier, engine) {
@@ -83,7 +87,7 @@ pub(super) fn classified(
                 labelled.seeds(engine)?
             } else {
                 named.each(context.console, &mut failed, |text| {
-                    named_seeds(context, engine, std::slice::from_ref(text))
+                    seeds(context, engine, std::slice::from_ref(text))
                 })?
             };
             labelled.classify(engine, seeds)?
@@ -102,14 +106,13 @@ fn open(
     context: &Context,
     args: &ClassifyArgs,
     names: &[OsString],
-) -> anyhow::Result<Option<LibrarySource>> {
-    let opened = source::open(context, &args.backend).and_then(|mut source| {
-        if source.is_remote() {
-            fetch_named(&mut source, names)?;
+) -> anyhow::Result<Option<Source>> {
+    let opened = Source::open(context).and_then(|mut source| {
+        if !source.is_local() {
+            source.fetch(names)?;
             // Files that are not in it are analysed later, and their neighbours are not fetched.
             let seeds = library_seeds(context, source.engine(), names).unwrap_or_default();
-            let sample = source.fetch_around(&seeds)?;
-            report_sample(context, "a vote", sample.as_deref());
+            source.fetch_around(context, "a vote", &seeds)?;
         }
         Ok(source)
     });
@@ -282,6 +285,6 @@ fn files_named(
         );
         return Err(NothingFound(text).into());
     };
-    let seeds = named_seeds(context, engine, std::slice::from_ref(text))?;
+    let seeds = seeds(context, engine, std::slice::from_ref(text))?;
     Ok(seeds.into_iter().map(|seed| seed.path).collect())
 }

@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         TableFormat::Json => {
             let collection = engine.collection()?;
             let members = members(&collection, &found);
-            render::print_json(&ClustersJson::new(&found, &members, &(0..members.len())))?;
+            render::print_json(&ClustersJson::new(&found, &members))?;
         }
         TableFormat::Csv => {
             let names: HashMap<u32, &str> = found

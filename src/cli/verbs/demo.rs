@@ -25,8 +25,8 @@ const MUSIC: [&str; 3] = ["library", "songs", "punk"];
 const SEED: &str = "library/metal/muldjord-chaos-god.mp3";
 const STRANGER: &str = "held-out/sectoid-war-of-freedom.mp3";
 
-pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> {
-    let data = find_data(args.data.as_deref())?;
+pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
+    let data = find_data()?;
     let beside;
     let context = if context.has_library_option() {
         context
@@ -112,11 +112,8 @@ fn print_text(text: &str) -> anyhow::Result<()> {
     render::print_line(&render::terminal_safe(text))
 }
 
-/// The demo's music: the folder given, else below the current folder, beside the program, or where it was built.
-fn find_data(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(given) = given {
-        return Ok(given.to_owned());
-    }
+/// The demo's music: below the current folder, beside the program, or where it was built.
+fn find_data() -> anyhow::Result<PathBuf> {
     let beside = std::env::current_exe().unwrap_or_default();
     let beside = beside.parent().unwrap_or(Path::new(""));
     let places = [
@@ -130,8 +127,6 @@ fn find_data(given: Option<&Path>) -> anyhow::Result<PathBuf> {
         .find(|place| place.join("library").is_dir())
     {
         Some(place) => Ok(place),
-        None => bail!(
-            "the demo's music was not found: name the folder data/demo of voisin's source with --data"
-        ),
+        None => bail!("the demo's music was not found: run this in the folder of voisin's source"),
     }
 }

@@ -17,11 +17,11 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     args.output.check(context)?;
     let mut engine = context.open_engine()?;
     let console = context.console;
-    // Hidden until the engine reports the number of pairs: if all are certain there is no bar.
+    // Hidden until the number of pairs is known.
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
     let mut groups = args.question.all(&mut engine, move |event| match event {
-        CompareEvent::Begin { pairs, skipped } => {
+        CompareEvent::Begin(pairs) => {
             if console.shows_progress_bar() && pairs > 0 {
                 shown.set_length(pairs as u64);
                 shown.set_style(bar_style());
@@ -31,13 +31,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                 // Fewer take little time.
                 console.note(&format!(
                     "comparing the audio of {}",
-                    count(pairs as u64, "uncertain pair")
-                ));
-            }
-            if skipped > 0 {
-                console.note(&format!(
-                    "{} less similar: left for another run",
-                    count(skipped as u64, "pair")
+                    count(pairs as u64, "near pair")
                 ));
             }
         }

@@ -104,9 +104,9 @@ fn embed(
     let rate = f64::from(embedder.sample_rate());
     // In whole samples, also for the timestamps below: rounding errors would otherwise add up.
     let hop = (hop * rate).round().max(1.0) as usize;
-    let center = !args.no_center;
-    let embedding = embedder.embed(file, &info, WindowPlan::Reference { hop, center }, None)?;
-    // As openl3: from the middle of the first window if that is centred, else from its start.
+    let plan = WindowPlan::Reference { hop };
+    let embedding = embedder.embed(file, &info, plan, None)?;
+    // As openl3: from the middle of the first window.
     let timestamps: Array1<f64> = (0..embedding.windows.nrows())
         .map(|i| i as f64 * hop as f64 / rate)
         .collect();
@@ -120,14 +120,9 @@ fn embed(
 
 /// Refuses options that other formats do not have.
 fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
-    let EmbedParquetArgs {
-        windows,
-        no_windows,
-        per_file,
-    } = args;
+    let EmbedParquetArgs { windows, per_file } = args;
     let given = [
         ("--windows", windows.is_some()),
-        ("--no-windows", *no_windows),
         ("--per-file", per_file.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {

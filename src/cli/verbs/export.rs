@@ -24,11 +24,10 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     check_output_folder(context, &args.output, &EXPORT_FILES)?;
     // If that fails, Ctrl-C leaves temporary files behind.
     let _ = interrupt::install_handler();
-    let summary = export(engine, &args.output, !args.no_windows)?;
+    let summary = export(engine, &args.output)?;
     let text = format!(
-        "{} and {} of {} dimensions in {}",
+        "{} of {} dimensions in {}",
         count(summary.tracks as u64, "track"),
-        count(summary.windows as u64, "window"),
         summary.dimension,
         args.output.display()
     );

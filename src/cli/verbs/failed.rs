@@ -14,7 +14,7 @@ use voisin_questions::answers::failed::FailureJson;
 
 pub(crate) fn run(context: &Context, output: &ListOutput) -> anyhow::Result<Ending> {
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
-    let failures = engine.library().files().failures()?;
+    let failures = engine.library().failures()?;
     match output.format {
         ListFormat::Table => {
             // One line a file, reason last; not cut, since the reason matters most.

@@ -10,9 +10,7 @@ use crate::cli::source::warn_of_lost_labels;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;
-    let mut engine = context.open_engine()?;
-    // Computes and stores tags of tracks that were added since.
-    engine.words_mut().keep_tags()?;
+    let engine = context.open_engine()?;
     if args.words {
         let is_json = match args.output.format {
             ListFormat::Table => false,
@@ -44,11 +42,11 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         context.console.note(note);
     }
     if answer.tracks.is_empty() {
-        // Without windows there are no tags, and looser filters would not help.
-        let hint = if engine.library().status()?.windows > 0 {
-            ""
+        // Without tags looser filters would not help.
+        let hint = if predicted.ids.is_empty() {
+            "no track has the model's tags, which \"voisin add\" stores; "
         } else {
-            "no track has windows, from which words are predicted (\"voisin push --windows\", then \"voisin pull\" fetches those of a database); "
+            ""
         };
         context.nothing_found(engine.library(), &args.question.filters, hint)?;
     }

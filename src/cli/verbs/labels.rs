@@ -78,7 +78,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
             .iter()
             .filter(|genres_of| !genres_of.is_empty())
             .count() as u64,
-        by_hand: engine.library().labels().tracks_labelled_by_hand()?,
+        by_hand: engine.library().tracks_labelled_by_hand()?,
         unmatched,
         genres,
     };
@@ -140,10 +140,7 @@ fn by_hand(
         names.push(track.display_name());
         contents.push(track.audio.content);
     }
-    let changed = engine
-        .library_mut()
-        .labels_mut()
-        .set_labels(&contents, genre)?;
+    let changed = engine.library_mut().set_labels(&contents, genre)?;
     let what = match (genre, changed) {
         (Some(genre), 0) => format!("nothing to do: labelled {genre} by hand already"),
         (None, 0) => "nothing to do: no label by hand".to_owned(),

@@ -5,7 +5,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
-use crate::cli::source::{self, warn_of_lost_labels};
+use crate::cli::source::{Source, warn_of_lost_labels};
 use voisin_base::text::did_you_mean;
 use voisin_base::track::TrackId;
 use voisin_library::SortBy;
@@ -18,17 +18,16 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     if args.failed {
         return failed::run(context, &args.output);
     }
-    let mut source = source::open(context, &args.backend)?;
+    let mut source = Source::open(context)?;
     let question = &args.question;
     source.fetch_filters(&question.filters)?;
-    question.filters.check_folders(source.engine())?;
     let query = question.query(source.engine(), args.limit.of(usize::MAX), None)?;
     let page = source.list(&query)?;
     let engine = source.engine();
     warn_of_lost_labels(context, engine);
     if page.tracks.is_empty() {
         // Words without a match are most often misspelt.
-        let alike = engine.library().lookup().spelt_alike(&query.words, 3)?;
+        let alike = engine.library().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;
         let alike: Vec<String> = alike
             .iter()

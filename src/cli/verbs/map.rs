@@ -8,7 +8,6 @@ use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
 use crate::cli::render::{self, count};
 use voisin_base::output;
-use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::layout::layout;
 use voisin_explore::map::{self, MapData};
 use voisin_library::stored_path;
@@ -35,13 +34,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     }
     engine.genres().predict(&mut collection, &graph)?;
     let positions = layout(collection.vectors.view(), &graph, 0)?;
-    let clustering = clustered(
-        &mut engine,
-        &collection,
-        &graph,
-        None,
-        &ClusterOptions::default(),
-    )?;
+    let clustering = clustered(&mut engine, &collection, &graph, None, 0)?;
     // After the clustering, whose names must not change with these tags.
     if let Some(predicted) = engine.words().predicted_tags_if_any()? {
         let words = predicted.strongest(&collection.ids, WORDS);

@@ -15,11 +15,12 @@ pub(crate) fn run(context: &Context, _: &McpArgs) -> anyhow::Result<Ending> {
             "an assistant starts this and sends requests over standard input (docs/serve.md); Ctrl-D ends it",
         );
     }
-    let load_model = Box::new(context.model_loader());
+    let input = std::io::stdin().lock();
     assist(
-        context.library_dir(),
-        load_model,
-        Box::new(move |text| console.note(text)),
+        &context.library_dir(),
+        Box::new(context.model_loader()),
+        input,
+        std::io::stdout(),
     )?;
     Ok(Ending::Fine)
 }

@@ -113,6 +113,14 @@ impl Command {
         }
     }
 
+    /// Whether it can ask a library in a database.
+    pub(super) fn asks_a_database(&self) -> bool {
+        matches!(
+            self,
+            Self::Similar(_) | Self::List(_) | Self::Show(_) | Self::Classify(_)
+        )
+    }
+
     /// Whether a spinner is shown while the verb runs: those with a display of their own, or none, are excepted.
     pub(super) fn is_busy(&self) -> bool {
         !matches!(

@@ -3,8 +3,9 @@
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
-use crate::cli::render::track::{Lead, Listing};
-use crate::cli::seeds::{one_seed, one_seed_name};
+use crate::cli::render::Align;
+use crate::cli::render::track::{Column, Listing};
+use crate::cli::seeds::one_seed;
 use voisin_explore::TrackMeta;
 use voisin_questions::answers::walk::WalkJson;
 
@@ -12,32 +13,26 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     args.output.check(context)?;
     // From, via and to, each a single track, as a list has no order along a path.
     let stops = args.question.stops();
-    let named = stops
-        .iter()
-        .map(one_seed_name)
-        .collect::<anyhow::Result<Vec<_>>>()?;
     let engine = &mut context.open_engine()?;
-    let stops = named
+    let stops = stops
         .iter()
-        .map(|text| one_seed(context, engine, text))
+        .map(|stop| one_seed(context, engine, stop))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let (collection, walk) = args.question.answer(engine, &stops)?;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     let json = WalkJson::new(engine, &collection, &walk)?;
-    // The first track has no step to it.
-    let steps = json.tracks.iter().map(|step| {
-        let step = step.step;
-        let text = |decimals| step.map_or_else(String::new, |step| format!("{step:.decimals$}"));
-        (text(3), text(6))
+    let distance = Column::new("distance", "distance", Align::Right, &json.tracks, |step| {
+        // The first track has no step to it.
+        let text = |decimals| {
+            let step = step.step;
+            step.map_or_else(String::new, |step| format!("{step:.decimals$}"))
+        };
+        (text(2), text(6))
     });
     let listing = Listing {
         tracks: json.tracks.iter().map(|step| &step.track).collect(),
         is_ranked: true,
-        leads: vec![Lead {
-            name: "distance".to_owned(),
-            field: "distance",
-            cells: steps.collect(),
-        }],
+        leads: vec![distance],
         facts: Vec::new(),
     };
     listing.print(&json, &tracks, "voisin path", &args.output)?;

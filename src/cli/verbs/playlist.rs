@@ -15,8 +15,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     args.output.check(context)?;
     args.question.validate()?;
     let mut question = args.question.clone();
-    let mut seeds = seed_names(&question.seeds)?;
-    seeds.extend(seed_names(&args.seed)?);
+    let seeds = seed_names(&question.seeds)?;
     let exclude = seed_names(&question.exclude)?;
     let engine = &mut context.open_engine()?;
     question.filters.check_licences(engine.library())?;

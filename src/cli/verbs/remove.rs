@@ -77,12 +77,9 @@ fn remove(
     (paths, tracks): (&[PathBuf], &[TrackId]),
 ) -> anyhow::Result<Ending> {
     let mut removed = if args.missing {
-        engine
-            .library_mut()
-            .files_mut()
-            .remove_missing(&gone.files)?
+        engine.library_mut().remove_missing(&gone.files)?
     } else {
-        engine.library_mut().files_mut().remove_paths(paths)?
+        engine.library_mut().remove_paths(paths)?
     };
     if !tracks.is_empty() {
         let more = engine.library_mut().remove_tracks(tracks)?;

@@ -18,7 +18,6 @@ pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
         |path: &Path| below.is_empty() || below.iter().any(|folder| path.starts_with(folder));
     let failures: Vec<_> = engine
         .library()
-        .files()
         .failures()?
         .into_iter()
         .filter(|failure| wanted(&failure.path))
@@ -55,10 +54,7 @@ pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     }
     if !gone.is_empty() {
         // Cleared, so that `voisin list --failed` no longer lists them.
-        engine
-            .library_mut()
-            .files_mut()
-            .clear_failures(Some(&gone))?;
+        engine.library_mut().clear_failures(Some(&gone))?;
         context.console.note(&format!(
             "{} gone since: removed from the list",
             count(gone.len() as u64, "failed file")

@@ -11,10 +11,8 @@ use crate::cli::Ending;
 use crate::cli::args::ServeArgs;
 use crate::cli::context::Context;
 use crate::cli::render;
-use voisin_http::listen::Listen;
-use voisin_http::token::Secrets;
 use voisin_library::{Library, LibraryError, OpenMode, stored_path};
-use voisin_serve::{Options, serve};
+use voisin_serve::{Listen, Options, Secrets, serve};
 
 /// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";

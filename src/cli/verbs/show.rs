@@ -5,33 +5,26 @@ use crate::cli::args::{ReportFormat, ShowArgs};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_cards;
 use crate::cli::seeds::{expand_names, library_seeds};
-use crate::cli::source::{self, fetch_named, report_sample};
+use crate::cli::source::Source;
 use voisin_engine::SimilarOptions;
-use voisin_questions::answers::card::CardWords;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
     let named = expand_names(&args.tracks)?;
-    let mut source = source::open(context, &args.backend)?;
-    // Voice and words are predicted from windows, so a database has to send them for these tracks,
-    // and for no others.
-    source.set_windows(true);
-    fetch_named(&mut source, &named)?;
-    source.set_windows(false);
+    let mut source = Source::open(context)?;
+    source.fetch(&named)?;
     let seeds = library_seeds(context, source.engine(), &named)?;
     let mut standings = Vec::new();
     // A database sends only a part of the library, which has no standing.
-    if args.format == ReportFormat::Table && !source.is_remote() {
+    if args.format == ReportFormat::Table && source.is_local() {
         for seed in &seeds {
             let seed = std::slice::from_ref(seed);
             let options = SimilarOptions::default();
             standings.push(source.engine().standing(seed, &options)?);
         }
     }
-    let found = source.cards(seeds, CardWords::Computed, |news| {
+    let cards = source.cards(context, seeds, |news| {
         context.console.detail(&news.to_string());
     })?;
-    report_sample(context, "the predicted genre", found.sample.as_deref());
-    let cards = found.answer;
     for (standing, card) in standings.iter_mut().zip(&cards) {
         let similarities = card.nearest.iter().map(|found| found.similarity);
         *standing = standing.take().map(|known| known.beside(similarities));

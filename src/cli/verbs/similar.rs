@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{clock, count};
 use crate::cli::seeds::{seed_names, seeds};
-use crate::cli::source::{self, fetch_named, warn_of_lost_labels};
+use crate::cli::source::{Source, warn_of_lost_labels};
 use voisin_engine::{Engine, Seed, Standing};
 use voisin_questions::Similar;
 
@@ -18,16 +18,15 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     }
     let question = &args.question;
     question.validate(question.seeds.len())?;
-    let mut source = source::open(context, &args.backend)?;
+    let mut source = Source::open(context)?;
     let named = seed_names(&question.seeds)?;
     let unlike = seed_names(&question.unlike)?;
-    fetch_named(&mut source, &named)?;
-    fetch_named(&mut source, &unlike)?;
+    source.fetch(&named)?;
+    source.fetch(&unlike)?;
     source.fetch_filters(&question.filters)?;
     let engine = source.engine();
     let wanted = part_of(context, engine, question, seeds(context, engine, &named)?)?;
     let unlike = seeds(context, engine, &unlike)?;
-    question.filters.check_folders(engine)?;
     let answer = source.similar(question, &wanted, unlike)?;
     let engine = source.engine();
     warn_of_lost_labels(context, engine);
@@ -49,7 +48,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     } else {
         Ending::Fine
     };
-    print_neighbours(&wanted, &answer, question.fields(), &args.output)?;
+    print_neighbours(&wanted, &answer, question.filters.fields(), &args.output)?;
     Ok(ending)
 }
 

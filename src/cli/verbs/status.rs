@@ -34,7 +34,6 @@ fn print(
             "tracks",
             format!("{} in {}", grouped(json.tracks), count(json.files, "file")),
         ),
-        ("windows", grouped(json.windows)),
         ("failed", grouped(json.failed)),
     ];
     if let Some(model) = model {

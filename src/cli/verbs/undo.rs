@@ -21,7 +21,7 @@ use voisin_questions::answers::remove::{UndoOutcome, UndoneJson};
 
 pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
-    let runs = library.tags().tag_runs()?;
+    let runs = library.tag_runs()?;
     let Some(run) = runs.first().map(|one| one.run) else {
         context
             .console
@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     let journal = if args.dry_run {
         None
     } else {
-        library.files().journal(JournalKind::Writing)
+        library.journal(JournalKind::Writing)
     };
     let mut note = |copy: &Path| {
         if let Some(journal) = &journal {
@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     };
     let mut done = Vec::new();
     let mut is_interrupted = false;
-    for written in library.tags().written_tags(run)? {
+    for written in library.written_tags(run)? {
         if stop.load(Ordering::Relaxed) {
             context
                 .console
@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
         );
         // File by file, so that the same command resumes after a stop.
         if is_done && !args.dry_run {
-            library.tags_mut().forget_written(run, &written.path)?;
+            library.forget_written(run, &written.path)?;
         }
         if args.output.format == ListFormat::Table {
             show(context, &one)?;

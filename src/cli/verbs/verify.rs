@@ -107,7 +107,7 @@ fn check(mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<CheckRow>, u64)>
     if let Err(EngineError::Genre(error)) = engine.genres().genre_head() {
         rows.push(("genre head", false, with_causes(&error)));
     }
-    rows.extend(left_behind(&engine.library().files().leftovers()));
+    rows.extend(left_behind(&engine.library().leftovers()));
     if deep {
         rows.extend(check_files(&engine)?);
     }

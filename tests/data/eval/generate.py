@@ -1,4 +1,4 @@
-"""Golden values for `eval::retrieval` and `eval::probes`, by scikit-learn on the same vectors.
+"""Golden values for `eval::retrieval`, by scikit-learn on the same vectors.
 
 Run in this folder: python generate.py   (numpy 2, scikit-learn 1.5 or later). Writes retrieval.json; the versions
 used are inside.
@@ -8,11 +8,9 @@ import json
 
 import numpy as np
 import sklearn
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 K = 7
 rng = np.random.default_rng(20261120)
@@ -52,11 +50,6 @@ def figures(x):
 
 
 scaled = StandardScaler().fit_transform(x.astype(np.float64))
-train = np.arange(n) % 3 != 0
-scaler = StandardScaler().fit(x[train].astype(np.float64))
-a, b = scaler.transform(x[train].astype(np.float64)), scaler.transform(x[~train].astype(np.float64))
-linear = LogisticRegression(C=0.1, max_iter=10_000, tol=1e-10).fit(a, label[train])
-machine = SVC(C=3, gamma="scale", tol=1e-6).fit(a, label[train])
 json.dump(
     {
         "versions": {"numpy": np.__version__, "scikit-learn": sklearn.__version__},
@@ -68,10 +61,6 @@ json.dump(
         ],
         "plain": figures(x),
         "standardised": figures(scaled.astype(np.float32)),
-        "train": train.tolist(),
-        "linear_logits": linear.decision_function(b).tolist(),
-        "linear_answers": linear.predict(b).tolist(),
-        "svm_answers": machine.predict(b).tolist(),
     },
     open("retrieval.json", "w"),
 )

@@ -1,7 +1,7 @@
-"""Golden values for the genre engine's metrics and for its SVM rival, by scikit-learn.
+"""Golden values for measures of classification, by scikit-learn.
 
-Run in this folder: python generate.py   (numpy 2, scikit-learn 1.5 or later). Writes metrics.json and svm.json;
-the versions used are inside.
+Run in this folder: python generate.py   (numpy 2, scikit-learn 1.5 or later). Writes metrics.json; the
+versions used are inside.
 """
 
 import json
@@ -9,8 +9,6 @@ import json
 import numpy as np
 import sklearn
 from sklearn import metrics
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 rng = np.random.default_rng(20261120)
 n, k = 180, 5
@@ -59,28 +57,4 @@ json.dump(
         "ece": ece,
     },
     open("metrics.json", "w"),
-)
-
-n, d = 90, 6
-y = np.arange(n) % 3
-x = rng.normal(size=(n, d)).astype(np.float32)
-x[np.arange(n), y] += 1.2
-x = np.round(x * [1, 5, 0.2, 1, 1, 30] + [0, 3, 0, 0, -9, 0], 4).astype(np.float32)
-q = np.round(rng.normal(size=(40, d)) * [1, 5, 0.2, 1, 1, 30] + [0, 3, 0, 0, -9, 0], 4).astype(
-    np.float32
-)
-scale = StandardScaler().fit(x)
-svm = SVC(C=1.5, gamma="scale", decision_function_shape="ovo", tol=1e-6, break_ties=False).fit(
-    scale.transform(x), y
-)
-json.dump(
-    {
-        "versions": {"numpy": np.__version__, "scikit-learn": sklearn.__version__},
-        "x": x.tolist(),
-        "y": y.tolist(),
-        "queries": q.tolist(),
-        "decisions": svm.decision_function(scale.transform(q)).tolist(),
-        "predictions": svm.predict(scale.transform(q)).tolist(),
-    },
-    open("svm.json", "w"),
 )

@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 VERSIONS = {
@@ -51,9 +52,11 @@ for name, options in {
     algorithms[name + "_neighbours"] = model.kneighbors(qd, return_distance=False).tolist()
 logistic = LogisticRegression(C=1.0, tol=1e-8, max_iter=10000).fit(xd, y)
 algorithms["logistic"] = rounded(logistic.predict_proba(qd))
+svm = SVC(C=1.5, gamma="scale", decision_function_shape="ovo", tol=1e-6).fit(xd, y)
+algorithms["svm_decisions"] = rounded(svm.decision_function(qd))
+algorithms["svm_answers"] = svm.predict(qd).tolist()
 tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(xs, y)
 algorithms["tree"] = rounded(tree.predict_proba(qs))
-algorithms["tree_importances"] = rounded(tree.feature_importances_)
 booster = xgboost.train(
     {
         "objective": "multi:softprob",

@@ -1,10 +1,8 @@
-//! Metrics and the SVM baseline against scikit-learn.
+//! Metrics against scikit-learn.
 
 use std::path::Path;
 
-use ndarray::Array2;
 use serde_json::Value;
-use voisin_learn::Svm;
 use voisin_learn::metrics;
 
 fn golden(name: &str) -> Value {
@@ -29,16 +27,6 @@ fn rows(value: &Value) -> Vec<Vec<f64>> {
 
 fn numbers(value: &Value) -> Vec<usize> {
     floats(value).into_iter().map(|v| v as usize).collect()
-}
-
-fn matrix(value: &Value) -> Array2<f32> {
-    let rows = rows(value);
-    let d = rows[0].len();
-    Array2::from_shape_vec(
-        (rows.len(), d),
-        rows.into_iter().flatten().map(|v| v as f32).collect(),
-    )
-    .unwrap()
 }
 
 #[test]
@@ -98,19 +86,4 @@ fn metrics_equal_scikit_learn() {
             .sum();
         assert!((area - floats(&golden["roc_area"])[c]).abs() < 1e-9);
     }
-}
-
-#[test]
-fn the_svm_baseline_equals_scikit_learn() {
-    let golden = golden("svm.json");
-    let svm = Svm::fit(matrix(&golden["x"]).view(), &numbers(&golden["y"]), 3, 1.5);
-    let queries = matrix(&golden["queries"]);
-    let (pairs, values) = svm.decisions(queries.view());
-    assert_eq!(pairs, [(0, 1), (0, 2), (1, 2)]);
-    for (row, theirs) in values.outer_iter().zip(rows(&golden["decisions"])) {
-        for (a, b) in row.iter().zip(theirs) {
-            assert!((a - b).abs() < 2e-3, "{a} {b}");
-        }
-    }
-    assert_eq!(svm.predict(queries.view()), numbers(&golden["predictions"]));
 }

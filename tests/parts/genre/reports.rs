@@ -77,11 +77,9 @@ fn an_evaluation_is_complete_and_readable() {
             .iter()
             .all(|g| g.auc.is_some_and(|a| a > 0.85))
     );
-    let risk = &report.figures.risk_coverage;
-    assert!((risk[risk.len() - 1].coverage - 1.0).abs() < 1e-12);
     let text = report.page().html();
     assert!(
-        text.contains("fused") && text.contains("genre 01") && text.contains("answered"),
+        text.contains("fused") && text.contains("genre 01"),
         "{text}"
     );
     let html = report.page().html();

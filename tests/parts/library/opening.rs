@@ -83,7 +83,7 @@ fn a_read_only_library_refuses_to_write() {
         Err(LibraryError::ReadOnly { .. })
     ));
     assert!(matches!(
-        library.files_mut().remove_paths(&["/a".into()]),
+        library.remove_paths(&["/a".into()]),
         Err(LibraryError::ReadOnly { .. })
     ));
 }

@@ -25,7 +25,7 @@ fn a_file_written_twice_in_a_run_gets_its_first_bytes_back() {
         assert_eq!(result.outcome, TagOutcome::Written, "{}", result.reason);
         Ok::<_, LibraryError>(true)
     });
-    let written = library.tags().written_tags(run.unwrap()).unwrap();
+    let written = library.written_tags(run.unwrap()).unwrap();
     assert_eq!(written.len(), 1);
     assert_eq!(written[0].before, Vec::<String>::new());
     assert_eq!(written[0].after, ["Jazz"]);

@@ -128,49 +128,6 @@ fn a_list_is_filtered_sorted_and_cut() {
 }
 
 #[test]
-fn a_list_has_ids_first_and_every_format() {
-    let sandbox = shelf();
-    let table = fine(sandbox.run(["list", "aria"]));
-    let id =
-        fine_json(sandbox.run(["list", "aria", "--format", "json"]))["tracks"][0]["id"].to_string();
-    let lines: Vec<&str> = table.lines().collect();
-    assert!(
-        lines[0].trim_start().starts_with("id") && lines[0].contains("licence"),
-        "{table}"
-    );
-    assert!(
-        lines[1].trim_start().starts_with(&id) && lines[1].contains("cc-by-4.0"),
-        "{table}"
-    );
-    assert!(
-        !lines[0].contains("LUFS") || lines[1].contains('-'),
-        "an empty column is no help: {table}"
-    );
-    let csv = fine(sandbox.run(["list", "--format", "csv"]));
-    assert!(
-        csv.starts_with("id,path,artist,title,") && csv.lines().count() == 5,
-        "{csv}"
-    );
-    let paths = fine(sandbox.run(["list", "--sort", "path", "--format", "paths"]));
-    assert_eq!(
-        paths.lines().next().unwrap(),
-        sandbox.path("music/a/four.wav").to_str().unwrap()
-    );
-    let playlist = fine(sandbox.run(["list", "--format", "m3u8"]));
-    assert!(
-        playlist.starts_with("#EXTM3U\n") && playlist.lines().count() == 10,
-        "{playlist}"
-    );
-    let nothing = sandbox.run(["list", "nosuchword"]);
-    assert_eq!(code(&nothing), 1);
-    assert!(
-        text(&nothing.stderr).contains("nothing found"),
-        "{}",
-        text(&nothing.stderr)
-    );
-}
-
-#[test]
 fn licences_and_tempo_come_from_tags_and_filter() {
     let sandbox = shelf();
     for (licence, expected) in [
@@ -289,7 +246,6 @@ fn a_card_shows_the_track_its_neighbours_and_its_file() {
             .contains("% likely, from"),
         "{first}"
     );
-    assert!(first["windows"].as_u64().unwrap() > 0);
     assert_eq!(
         first["cluster"],
         Value::Null,
@@ -327,7 +283,7 @@ fn a_card_shows_the_track_its_neighbours_and_its_file() {
 }
 
 #[test]
-fn a_playlist_has_a_name_an_artist_limit_and_keeps_its_file() {
+fn a_playlist_has_an_artist_limit_and_replaces_its_file() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     for seed in 1..=8 {
@@ -344,8 +300,7 @@ fn a_playlist_has_a_name_an_artist_limit_and_keeps_its_file() {
     }
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let by_same = |more: &[&str]| {
-        let list =
-            fine(sandbox.run([&["playlist", "--seed", "id:1", "--format", "m3u8"], more].concat()));
+        let list = fine(sandbox.run([&["playlist", "id:1", "--format", "m3u8"], more].concat()));
         (
             list.lines()
                 .filter(|line| line.starts_with("#EXTINF") && line.contains("Same"))
@@ -355,63 +310,13 @@ fn a_playlist_has_a_name_an_artist_limit_and_keeps_its_file() {
     };
     assert_eq!(by_same(&[]).0, 2);
     assert_eq!(by_same(&["--max-per-artist", "0"]).0, 5);
-    assert!(
-        by_same(&["--name", "Late\nnight"])
-            .1
-            .contains("#PLAYLIST:Late night\n")
-    );
     let file = sandbox.path("list.m3u8");
-    let write = |more: &[&str]| {
-        let name = file.to_str().unwrap();
-        sandbox.run(
-            [
-                &[
-                    "playlist", "--seed", "id:1", "--name", "A&B", "--output", name,
-                ],
-                more,
-            ]
-            .concat(),
-        )
-    };
-    assert_eq!(fine(write(&[])), "");
-    let first = fs::read_to_string(&file).unwrap();
-    assert!(first.contains("#PLAYLIST:A&B\n"), "{first}");
-    assert_eq!(first.matches("#EXTINF:").count(), 5);
-    fine(write(&["--tracks", "2"]));
-    assert_eq!(
-        fs::read_to_string(&file)
-            .unwrap()
-            .matches("#EXTINF:")
-            .count(),
-        2
-    );
-    assert_eq!(
-        code(&sandbox.run([
-            "playlist", "--seed", "id:1", "--format", "table", "--output", "x"
-        ])),
-        2
-    );
-    // Every list can be written as a named playlist.
-    for verb in [
-        &["list"][..],
-        &["similar", "id:1"],
-        &["path", "id:1", "id:5"],
-    ] {
-        let target = sandbox.path("any.m3u8");
-        let write = [
-            "--format",
-            "m3u8",
-            "--name",
-            "Mine",
-            "-o",
-            target.to_str().unwrap(),
-        ];
-        assert_eq!(fine(sandbox.run([verb, &write[..]].concat())), "");
-        let list = fs::read_to_string(&target).unwrap();
-        assert!(
-            list.contains("#PLAYLIST:Mine\n") && list.contains(".wav"),
-            "{verb:?}: {list}"
-        );
+    let name = file.to_str().unwrap();
+    for (limit, tracks) in [("5", 5), ("2", 2)] {
+        let written = sandbox.run(["playlist", "id:1", "--limit", limit, "--output", name]);
+        assert_eq!(fine(written), "");
+        let list = fs::read_to_string(&file).unwrap();
+        assert_eq!(list.matches("#EXTINF:").count(), tracks, "{list}");
     }
 }
 
@@ -477,7 +382,7 @@ fn a_track_belongs_to_each_of_its_artists() {
         ["Alpha feat. Beta"]
     );
     assert_eq!(
-        files(&["--exclude-artist", "alpha"]),
+        files(&["--artist", "!alpha"]),
         ["Gamma; Delta", "Beta", "Simon & Garfunkel"]
     );
     // One track of each artist: of Alpha, Beta, and both together there is room for two at most, or for one.

@@ -159,16 +159,8 @@ fn moved_retagged_copied_and_removed_files() {
         json(sandbox.run(["status", "--format", "json"]))["tracks"],
         5
     );
-    let left = json(sandbox.run([
-        "similar",
-        "nebula",
-        "--include-seed",
-        "--limit",
-        "100",
-        "--format",
-        "json",
-    ]));
-    assert_eq!(left["neighbours"].as_array().unwrap().len(), 5, "no ghosts");
+    let left = json(sandbox.run(["similar", "nebula", "--limit", "100", "--format", "json"]));
+    assert_eq!(left["neighbours"].as_array().unwrap().len(), 4, "no ghosts");
     assert!(
         !text(&sandbox.run(["similar", "nebula", "--limit", "100"]).stdout).contains("Chaos God")
     );
@@ -182,50 +174,6 @@ fn moved_retagged_copied_and_removed_files() {
     assert_eq!(
         json(sandbox.run(["status", "--format", "json"]))["tracks"],
         3
-    );
-}
-
-#[test]
-fn composers_are_read_filtered_and_counted() {
-    use lofty::file::{AudioFile, TaggedFileExt};
-
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    for entry in fs::read_dir(music.join("metal")).unwrap() {
-        let path = entry.unwrap().path();
-        let mut tagged = lofty::read_from_path(&path).unwrap();
-        let kind = tagged.primary_tag_type();
-        tagged
-            .tag_mut(kind)
-            .unwrap()
-            .insert_text(lofty::tag::ItemKey::Composer, "Clara Schumann".to_owned());
-        tagged
-            .save_to_path(&path, lofty::config::WriteOptions::default())
-            .unwrap();
-    }
-    sandbox.run(["add", music.to_str().unwrap()]);
-    let by_clara = || {
-        let found = json(sandbox.run(["list", "--composer", "clara", "--format", "json"]));
-        found["tracks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|track| track["composer"].clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(by_clara(), ["Clara Schumann"; 3]);
-    assert!(text(&sandbox.run(["show", "chaos god"]).stdout).contains("Clara Schumann"));
-    let of_album = json(sandbox.run(["similar", "composer:clara schumann", "--format", "json"]));
-    assert_eq!(
-        of_album["neighbours"].as_array().unwrap().len(),
-        3,
-        "the others: {of_album}"
-    );
-    let refused = sandbox.run(["list", "--composer", "Clara Shuman"]);
-    assert!(
-        text(&refused.stderr).contains("Clara Schumann"),
-        "{}",
-        text(&refused.stderr)
     );
 }
 
@@ -275,26 +223,6 @@ fn add_names_the_model_where_it_begins_a_library() {
     );
 }
 
-#[test]
-fn a_list_is_read_from_standard_input() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    let mut child = sandbox
-        .command(["add", "-", "--format", "json"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let list = format!(
-        "{}\n{}\n",
-        music.join("metal").display(),
-        music.join("ambient/maxstack-nebula.ogg").display()
-    );
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), list.as_bytes()).unwrap();
-    assert_eq!(json(child.wait_with_output().unwrap())["added"], 4);
-}
-
 /// Twenty kills at twenty moments, then one more run: exactly the vectors of an uninterrupted run.
 #[test]
 #[cfg(unix)]
@@ -341,8 +269,8 @@ fn killed_at_any_moment_nothing_is_lost() {
         "{summary}"
     );
     assert_eq!(killed.vectors(), expected);
-    let first = json(killed.run(["similar", "id:1", "--include-seed", "--format", "json"]));
-    assert_eq!(first["neighbours"][0]["id"], 1);
+    let near = json(killed.run(["similar", "id:1", "-l", "all", "--format", "json"]));
+    assert_eq!(near["neighbours"].as_array().unwrap().len(), 23);
 }
 
 #[test]

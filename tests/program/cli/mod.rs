@@ -10,105 +10,8 @@ mod messages;
 use std::fs;
 use std::path::Path;
 
-use common::{DEMO, Sandbox, code, fine, fine_json, json, six_tracks, text};
+use common::{Sandbox, code, fine, fine_json, json, six_tracks, text};
 use serde_json::Value;
-
-#[test]
-fn adding_searching_and_classifying_work_together() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    let added = sandbox.run(["add", "--format", "json", music.to_str().unwrap()]);
-    assert_eq!(code(&added), 0, "{}", text(&added.stderr));
-    let summary = json(&added);
-    assert_eq!(summary["added"], 6);
-    for key in ["updated", "moved", "unchanged", "removed", "failed"] {
-        assert_eq!(summary[key], 0, "{key}");
-    }
-    assert!(summary["device"].as_str().unwrap().starts_with("CPU"));
-    assert_eq!(summary["model"], "voisin-equal");
-    assert!(
-        text(&added.stderr).contains("voisin-equal on CPU"),
-        "the device in use is always printed"
-    );
-
-    // Nothing is done twice.
-    let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
-    assert_eq!(
-        (&again["added"], &again["unchanged"]),
-        (&0.into(), &6.into())
-    );
-
-    let status = json(sandbox.run(["status", "--format", "json"]));
-    assert_eq!(status["tracks"], 6);
-    assert_eq!(status["failed"], 0);
-    assert_eq!(status["dimension"], 256);
-    assert!(
-        status["windows"].as_u64().unwrap() >= 6
-            && status["index_generation"].as_u64().unwrap() > 0
-    );
-
-    // The nearest of a death metal track is the band's other track; the track itself is not in the list.
-    let similar = json(sandbox.run(["similar", "chaos god", "--format", "json"]));
-    let neighbours = similar["neighbours"].as_array().unwrap();
-    assert_eq!(neighbours.len(), 5);
-    assert_eq!(neighbours[0]["artist"], "Muldjord");
-    assert_eq!(neighbours[0]["rank"], 1);
-    assert!(
-        neighbours
-            .iter()
-            .all(|n| !n["path"].as_str().unwrap().ends_with("chaos-god.mp3"))
-    );
-    assert!(
-        similar["seeds"][0]["path"]
-            .as_str()
-            .unwrap()
-            .ends_with("muldjord-chaos-god.mp3")
-    );
-
-    // A file that is not in the library, classified with its evidence.
-    let file = format!("{DEMO}/held-out/sectoid-war-of-freedom.mp3");
-    let answer = json(sandbox.run(["classify", &file, "--format", "json"]));
-    let answer = &answer[0];
-    assert_eq!(answer["path"], file.as_str());
-    let votes: f64 = answer["votes"]
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|share| share.as_f64().unwrap())
-        .sum();
-    assert!((votes - 1.0).abs() < 1e-5);
-    assert_eq!(answer["evidence"].as_array().unwrap().len(), 6);
-    assert_eq!(
-        json(sandbox.run(["status", "--format", "json"]))["tracks"],
-        6,
-        "classifying adds nothing"
-    );
-}
-
-#[test]
-fn every_track_finds_itself_first_however_it_is_searched() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    sandbox.run(["add", music.to_str().unwrap()]);
-    for id in 1..=6 {
-        let id = format!("id:{id}");
-        let plain = ["similar", &id, "--include-seed", "--format", "json"];
-        let exact = [
-            "similar",
-            &id,
-            "--include-seed",
-            "--format",
-            "json",
-            "--exact",
-        ];
-        for found in [json(sandbox.run(plain)), json(sandbox.run(exact))] {
-            let first = &found["neighbours"][0];
-            assert_eq!(format!("id:{}", first["id"]), id);
-            assert!(first["similarity"].as_f64().unwrap() > 0.9999);
-            assert_eq!(found["neighbours"].as_array().unwrap().len(), 6);
-        }
-    }
-}
 
 #[test]
 fn filters_act_inside_the_search() {
@@ -127,22 +30,14 @@ fn filters_act_inside_the_search() {
     assert_eq!(ambient.len(), 3);
     assert!(ambient.iter().all(|n| n["genres"][0] == "Ambient"));
     assert_eq!(search(&["--artist", "muldjord"]).len(), 1);
-    assert_eq!(search(&["--exclude-artist", "Muldjord"]).len(), 4);
+    assert_eq!(search(&["--artist", "!Muldjord"]).len(), 4);
     assert_eq!(
         search(&["--folder", music.join("metal").to_str().unwrap()]).len(),
         2
     );
-    assert_eq!(
-        search(&["--exclude-folder", music.join("metal").to_str().unwrap()]).len(),
-        3
-    );
+    let not_metal = format!("!{}", music.join("metal").display());
+    assert_eq!(search(&["--folder", &not_metal]).len(), 3);
     assert_eq!(search(&["--limit", "2"]).len(), 2);
-    let all = search(&[]);
-    let third = all[2]["similarity"].as_f64().unwrap();
-    assert_eq!(
-        search(&["--min-similarity", &format!("{}", third - 1e-4)]).len(),
-        3
-    );
     let nothing = sandbox.run(["similar", "chaos god", "--year", "1850-1860"]);
     assert_eq!(code(&nothing), 1, "nothing found");
     // Several seeds: none of them is in the answer.
@@ -152,58 +47,10 @@ fn filters_act_inside_the_search() {
 }
 
 #[test]
-fn formats_for_programs_are_complete() {
+fn exports_and_embeddings_are_arrays_that_give_the_similarities() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
-    let paths = sandbox.run(["similar", "nebula", "--format", "paths", "-0"]);
-    let listed: Vec<_> = paths
-        .stdout
-        .split(|&b| b == 0)
-        .filter(|p| !p.is_empty())
-        .collect();
-    assert_eq!(listed.len(), 5);
-    assert!(
-        listed
-            .iter()
-            .all(|path| Path::new(std::str::from_utf8(path).unwrap()).is_file())
-    );
-
-    let playlist = text(
-        &sandbox
-            .run(["similar", "nebula", "--format", "m3u8"])
-            .stdout,
-    );
-    assert!(playlist.starts_with("#EXTM3U\n"));
-    assert_eq!(
-        playlist
-            .lines()
-            .filter(|line| line.starts_with("#EXTINF:14,"))
-            .count(),
-        5
-    );
-    let relative = sandbox.run([
-        "similar",
-        "nebula",
-        "--format",
-        "m3u8",
-        "--relative-to",
-        music.to_str().unwrap(),
-    ]);
-    assert!(
-        text(&relative.stdout)
-            .lines()
-            .any(|line| line == "metal/muldjord-armygeddon.m4a")
-    );
-
-    let csv = text(&sandbox.run(["similar", "nebula", "--format", "csv"]).stdout);
-    assert_eq!(
-        csv.lines().next(),
-        Some("rank,id,path,similarity,percentile,artist,title,album,genres,seconds")
-    );
-    let genres = text(&sandbox.run(["classify", "--all", "--format", "csv"]).stdout);
-    assert_eq!(genres.lines().count(), 7);
-
     // The export has one row order, and numpy's own layout.
     let out = sandbox.path("export");
     assert_eq!(code(&sandbox.run(["export", out.to_str().unwrap()])), 0);
@@ -214,16 +61,20 @@ fn formats_for_programs_are_complete() {
     }
     // Similarity is the cosine after the library's mean is subtracted from each network's part.
     let mean: ndarray::Array1<f32> = ndarray_npy::read_npy(out.join("mean.npy")).unwrap();
+    let model = fs::read_to_string(out.join("model.json")).unwrap();
+    let model: serde_json::Value = serde_json::from_str(&model).unwrap();
     let centred = |row: usize| {
-        let raw = vectors.row(row);
         let mut beyond = &vectors.row(row) - &mean;
-        for part in [ndarray::s![..200], ndarray::s![200..]] {
-            let before = raw.slice(part);
-            let mut slice = beyond.slice_mut(part);
-            let longer = (before.dot(&before) / slice.dot(&slice)).sqrt();
+        let mut rest = beyond.view_mut();
+        for part in model["parts"].as_array().unwrap() {
+            let length = part["dimension"].as_u64().unwrap() as usize;
+            let (mut slice, behind) = rest.split_at(ndarray::Axis(0), length);
+            let longer = part["weight"].as_f64().unwrap() as f32 / slice.dot(&slice).sqrt();
             slice *= longer;
+            rest = behind;
         }
-        beyond
+        let length = beyond.dot(&beyond).sqrt();
+        beyond / length
     };
     let ids: Vec<i64> = fs::read_to_string(out.join("tracks.csv"))
         .unwrap()
@@ -240,17 +91,10 @@ fn formats_for_programs_are_complete() {
         let raw = vectors.row(0).dot(&vectors.row(row));
         let similarity = found["similarity"].as_f64().unwrap() as f32;
         assert!(
-            (similarity - cosine).abs() < 2e-3,
+            (similarity - cosine).abs() < 1e-3,
             "{found}: {cosine}, raw {raw}"
         );
     }
-    let windows = fs::read(out.join("windows.npy")).unwrap();
-    let rows = fs::read_to_string(out.join("windows.csv"))
-        .unwrap()
-        .lines()
-        .count()
-        - 1;
-    assert_eq!(windows.len(), 128 + rows * 256 * 2);
     assert_eq!(
         fs::read_to_string(out.join("tracks.csv"))
             .unwrap()
@@ -341,7 +185,7 @@ fn an_export_keeps_genres_and_years_on_its_way_back() {
     let warning = text(&added.stderr);
     assert!(warning.contains("1 row without a year"), "{warning}");
     let out = sandbox.path("out");
-    fine(sandbox.run(["export", out.to_str().unwrap(), "--no-windows"]));
+    fine(sandbox.run(["export", out.to_str().unwrap()]));
     let other = Sandbox::new();
     let exported = [out.join("vectors.npy"), out.join("tracks.csv")];
     let back = add(&other, &exported[0], &exported[1], &[]);
@@ -469,7 +313,7 @@ fn an_export_that_is_cut_off_is_made_by_the_next() {
     fine(sandbox.run([Path::new("add"), &music]));
     let whole = sandbox.path("whole");
     fine(sandbox.run([Path::new("export"), &whole]));
-    let kilobytes = fs::metadata(whole.join("windows.npy")).unwrap().len() / 1024;
+    let kilobytes = fs::metadata(whole.join("vectors.npy")).unwrap().len() / 1024;
     let cut = sandbox.path("cut");
     let ended = std::process::Command::new("bash")
         .args(["-c", &format!("ulimit -f {} && exec \"$@\"", kilobytes - 1)])

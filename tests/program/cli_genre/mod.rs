@@ -252,7 +252,6 @@ fn a_head_is_trained_used_and_found_to_age() {
             .unwrap();
         shelf
             .library
-            .files_mut()
             .attach_file(
                 track.id,
                 &track.files[0].record,
@@ -570,7 +569,6 @@ fn wrong_labels_are_suspected_with_reasons() {
         let artist = track.tags.artist.clone().unwrap();
         shelf
             .library
-            .files_mut()
             .attach_file(track.id, &track.files[0].record, &tags(genre, &artist))
             .unwrap();
     }

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use half::f16;
-use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin_library::{Library, OpenMode, StoredModel, TrackTags, TrackWindows, testing};
+use voisin_library::{Library, OpenMode, StoredModel, TrackTags, testing};
 
 use crate::common::Sandbox;
 
@@ -72,11 +70,8 @@ impl Shelf {
     pub(crate) fn put_vector(&mut self, path: &Path, vector: &[f32], genre: &str, artist: &str) {
         let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
         let unit: Vec<f32> = vector.iter().map(|v| v / norm).collect();
-        let windows = Array2::from_shape_fn((4, unit.len()), |(_, j)| {
-            f16::from_f32(3.0 * (unit[j] + 0.2 * (self.rng.random::<f32>() - 0.5)))
-        });
         self.tracks += 1;
-        let mut track = testing::track(u64::from(self.tracks), unit, 0);
+        let mut track = testing::track(u64::from(self.tracks), unit);
         path.clone_into(&mut track.file.path);
         // Files that exist get their real record: only unchanged files are written to.
         if let Ok(metadata) = std::fs::metadata(path) {
@@ -85,10 +80,6 @@ impl Shelf {
             track.audio.content = voisin_audio::probe(path).unwrap().content;
         }
         track.tags = tags(genre, artist);
-        track.windows = TrackWindows {
-            vectors: windows,
-            starts: vec![0.0, 1.0, 2.0, 3.0],
-        };
         self.library.insert_track(&track).unwrap();
     }
 

@@ -26,7 +26,7 @@ fn tables_fit_the_terminal() {
         "similar id:24 --unlike id:1",
         "playlist id:24 --format table",
         "path id:1 id:24",
-        "clusters --clusters 6",
+        "clusters",
         "labels suspects --all -l 3",
         "genres",
         "similar --by artist",

@@ -3,44 +3,22 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::common::{Sandbox, code, fine_json, json, text};
-use crate::lab::datasets::made;
-
-const FEATURES: &str = "model:musicnn-msd";
+use super::datasets::made;
+use super::{ask, list, number, refused, run};
+use crate::common::{Sandbox, code, fine, text};
 
 #[test]
-fn a_challenge_runs_from_table_to_submission() {
-    let Some(made) = made() else { return };
+fn a_submission_has_a_row_for_a_file_that_does_not_decode() {
     let sandbox = Sandbox::new();
-    let from = made.join("challenge");
-    let [train, test] = ["train", "test"].map(|part| {
-        format!(
-            "table:{},audio={}",
-            from.join(format!("{part}.csv")).display(),
-            from.join(part).display()
-        )
-    });
-    let run = sandbox.path("challenge");
-    let run = run.to_str().unwrap();
-    let more = [
-        "--algorithm",
-        "knn,logistic",
-        "--folds",
-        "3",
-        "--split",
-        "track",
-        "--features",
-        FEATURES,
-    ];
-    let output = sandbox.run(["lab", "train", &train, run].iter().chain(&more));
-    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    // one file that does not decode: its row is there all the same
+    let from = made().join("challenge");
+    let here = from.display();
+    let settings = "--algorithm knn,logistic --folds 3 --split track --features mfcc";
+    let train = format!("lab train table:{here}/train.csv,audio={here}/train @run {settings}");
+    fine(run(&sandbox, &train));
     let audio = sandbox.path("test");
     fs::create_dir(&audio).unwrap();
-    let files: BTreeSet<_> = fs::read_dir(from.join("test"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let files = fs::read_dir(from.join("test")).unwrap();
+    let files: BTreeSet<_> = files.map(|entry| entry.unwrap().path()).collect();
     for (at, file) in files.iter().enumerate() {
         let to = audio.join(file.file_name().unwrap());
         if at == 0 {
@@ -49,96 +27,37 @@ fn a_challenge_runs_from_table_to_submission() {
             fs::copy(file, to).map(|_| ()).unwrap();
         }
     }
-    let test_here = format!(
-        "table:{},audio={}",
-        from.join("test.csv").display(),
-        audio.display()
-    );
-    let out = sandbox.path("s.csv");
-    let sample = from.join("sample_submission.csv");
-    let [out, sample] = [&out, &sample].map(|path| path.to_str().unwrap());
-    let ask = [
-        "lab",
-        "predict",
-        run,
-        &test_here,
-        "--submission",
-        out,
-        "--like",
-        sample,
-    ];
-    let output = sandbox.run(ask);
-    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
+    let predict = format!("lab predict @run table:{here}/test.csv,audio=@test");
+    let sample = format!("--submission @mine.csv --like {here}/sample_submission.csv");
+    let output = run(&sandbox, &format!("{predict} {sample}"));
+    let stderr = text(&output.stderr);
+    assert_eq!(code(&output), 1, "{stderr}");
     assert!(
-        text(&output.stderr).contains("the commonest class is predicted"),
-        "{}",
-        text(&output.stderr)
+        stderr.contains("the commonest class is predicted"),
+        "{stderr}"
     );
-    let lines = |path: &str| -> Vec<String> {
-        fs::read_to_string(path)
-            .unwrap()
-            .lines()
-            .map(|line| line.rsplit_once(',').unwrap().0.to_owned())
-            .collect()
+    let titles = |path| -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap();
+        let lines = text.lines().map(|line| line.rsplit_once(',').unwrap().0);
+        lines.map(str::to_owned).collect()
     };
-    assert_eq!(
-        lines(out),
-        lines(sample),
-        "header, titles and their order are the sample's"
-    );
-    let answers: BTreeSet<String> = fs::read_to_string(out)
-        .unwrap()
-        .lines()
-        .skip(1)
-        .map(|line| line.rsplit_once(',').unwrap().1.to_owned())
-        .collect();
-    assert!(
-        answers
-            .iter()
-            .all(|answer| ["1", "2", "3", "4"].contains(&answer.as_str())),
-        "{answers:?}"
-    );
-    // a sample with an unknown title is refused before anything is written
-    let odd = sandbox.path("odd.csv");
-    fs::write(&odd, "titre,id_genre\nnobody knows,1\n").unwrap();
-    let never = sandbox.path("never.csv");
-    let refused = sandbox.run([
-        "lab",
-        "predict",
-        run,
-        &test,
-        "--submission",
-        never.to_str().unwrap(),
-        "--like",
-        odd.to_str().unwrap(),
-    ]);
-    assert!(
-        code(&refused) == 2 && text(&refused.stderr).contains("nothing is written"),
-        "{}",
-        text(&refused.stderr)
-    );
-    assert!(!never.exists());
-    // answers without a challenge: files and folders
-    let one = files.iter().nth(1).unwrap().to_str().unwrap();
-    let classified = fine_json(sandbox.run(["lab", "predict", run, one, "--format", "json"]));
-    let p: f64 = classified[0]["probabilities"]
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|p| p.as_f64().unwrap())
-        .sum();
-    assert!((p - 1.0).abs() < 1e-3, "{classified}");
-    let folder = audio.to_str().unwrap();
-    let some = sandbox.run(["lab", "predict", run, folder, "--format", "json"]);
-    assert_eq!(
-        (code(&some), json(&some).as_array().map(Vec::len)),
-        (1, Some(7))
-    );
-    // a folder that is not a run is refused
-    let not = sandbox.run(["lab", "predict", folder, one]);
-    assert!(
-        code(&not) == 2 && text(&not.stderr).contains("config.toml"),
-        "{}",
-        text(&not.stderr)
-    );
+    let expected = titles(from.join("sample_submission.csv"));
+    assert_eq!(titles(sandbox.path("mine.csv")), expected);
+
+    // An unknown title is refused before anything is written.
+    fs::write(sandbox.path("odd.csv"), "titre,id_genre\nnobody knows,1\n").unwrap();
+    let odd = format!("{predict} --submission @never.csv --like @odd.csv");
+    assert!(refused(&sandbox, &odd).contains("nothing is written"));
+    assert!(!sandbox.path("never.csv").exists());
+
+    // Without a challenge: files and folders.
+    let one = files.iter().nth(1).unwrap().display();
+    let answers = ask(&sandbox, &format!("lab predict @run {one}"));
+    let shares = answers[0]["probabilities"].as_object().unwrap();
+    let sum: f64 = shares.values().map(number).sum();
+    assert!((sum - 1.0).abs() < 1e-3, "{answers}");
+    let answers = ask(&sandbox, "lab predict @run @test");
+    assert_eq!(list(&answers).len(), files.len() - 1);
+    let message = refused(&sandbox, &format!("lab predict @test {one}"));
+    assert!(message.contains("config.toml"), "{message}");
 }

@@ -1,106 +1,55 @@
 //! `voisin lab data` on the layouts of `scripts/make_lab_data.py`, and on tables in the forms that people write.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::common::{Sandbox, code, fine_json, json, noise_wav, text, tone_wav};
+use serde_json::{Value, json};
 
-/// The data sets of `scripts/make_lab_data.py`, made once; `None` where there is no Python.
-pub(crate) fn made() -> Option<&'static Path> {
-    static MADE: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
+use super::{ask, list, refused, run};
+use crate::common::{Sandbox, fine, noise_wav, text, tone_wav};
+
+/// The data sets of `scripts/make_lab_data.py`, made once.
+pub(crate) fn made() -> &'static Path {
+    static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/make_lab_data.py");
         let mut command = Command::new("python3");
-        command.arg(script).arg(folder.path()).args([
-            "--wav",
-            "--seconds",
-            "3.5",
-            "--artists",
-            "4",
-            "--tracks",
-            "2",
-        ]);
-        match command.output() {
-            Ok(output) if output.status.success() => Some(folder),
-            other => {
-                assert!(
-                    std::env::var_os("CI").is_none(),
-                    "scripts/make_lab_data.py: {other:?}"
-                );
-                eprintln!("skipped: python3 is needed for scripts/make_lab_data.py");
-                None
-            }
-        }
+        command.arg("scripts/make_lab_data.py").arg(folder.path());
+        command.args("--wav --seconds 3.5 --artists 4 --tracks 2".split(' '));
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        fine(command.output().unwrap());
+        folder
     });
-    made.as_ref().map(tempfile::TempDir::path)
-}
-
-fn data(kind: &str, path: &Path) -> String {
-    format!("{kind}:{}", path.display())
+    made.path()
 }
 
 #[test]
 fn a_bare_path_is_detected_and_its_table_read_again() {
-    let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
-    let table = sandbox.path("table.csv");
-    let bare = made.join("fma");
-    let output = sandbox.run([
-        "lab",
-        "data",
-        bare.to_str().unwrap(),
-        "--output",
-        table.to_str().unwrap(),
-    ]);
-    assert!(
-        text(&output.stderr).contains("read as fma:"),
-        "{}",
-        text(&output.stderr)
-    );
-    assert!(
-        text(&output.stdout)
-            .contains("55 tracks, 8 classes; 4 that cannot be used; 0 artists on two sides")
-    );
-    let again = json(sandbox.run(["lab", "data", &data("table", &table), "--format", "json"]));
-    assert_eq!(again["tracks"], 55);
+    let bare = made().join("fma");
+    let line = format!("lab data {} --output @table.csv", bare.display());
+    let output = run(&sandbox, &line);
+    assert!(text(&output.stderr).contains("read as fma:"));
+    let expected = "55 tracks, 8 classes; 4 that cannot be used; 0 artists on two sides";
+    assert!(text(&output.stdout).contains(expected));
+    assert_eq!(ask(&sandbox, "lab data table:@table.csv")["tracks"], 55);
 }
 
-/// A folder of distinct tones and noises, and a table beside it.
-struct Shelf {
-    sandbox: Sandbox,
-    table: PathBuf,
-}
-
-impl Shelf {
-    fn new(files: &[&str], table: &[u8]) -> Self {
-        let sandbox = Sandbox::new();
-        for (seed, name) in files.iter().enumerate() {
-            let path = sandbox.path("audio").join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, noise_wav(8000, 1.0, seed as u64 + 1)).unwrap();
-        }
-        let path = sandbox.path("table.csv");
-        fs::write(&path, table).unwrap();
-        Self {
-            sandbox,
-            table: path,
-        }
+/// The report of a table beside a folder of distinct noises.
+fn report(files: &[&str], table: &[u8]) -> Value {
+    let sandbox = Sandbox::new();
+    for (seed, name) in files.iter().enumerate() {
+        let path = sandbox.path("audio").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, noise_wav(8000, 1.0, seed as u64 + 1)).unwrap();
     }
-
-    fn report(&self) -> serde_json::Value {
-        let data = format!(
-            "table:{},audio={}",
-            self.table.display(),
-            self.sandbox.path("audio").display()
-        );
-        json(
-            self.sandbox
-                .run(["lab", "data", &data, "--split", "track", "--format", "json"]),
-        )
-    }
+    fs::write(sandbox.path("table.csv"), table).unwrap();
+    ask(
+        &sandbox,
+        "lab data table:@table.csv,audio=@audio --split track",
+    )
 }
 
 #[test]
@@ -110,35 +59,26 @@ fn tables_are_read_as_people_write_them() {
     let marked = "\u{feff}Titre;ID_Genre\r\ne\u{301}te\u{301};3\r\nb.wav;3\r\nc/d.wav;10\r\n";
     // no mark, Windows-1252
     let western = b"fichier,genre\n\xe9t\xe9,3\nb,3\nd,10\n";
-    // no header at all
     let bare = "été.wav\t3\nb.wav\t3\nd.wav\t10\n";
     for (table, note) in [
-        (marked.as_bytes(), None),
-        (western, Some("read as windows-1252")),
-        (bare.as_bytes(), Some("no header")),
+        (marked.as_bytes(), ""),
+        (western, "read as windows-1252"),
+        (bare.as_bytes(), "no header"),
     ] {
-        let report = Shelf::new(&files, table).report();
-        assert_eq!(report["failures"].as_array().unwrap().len(), 0, "{report}");
-        let classes = report["classes"].as_array().unwrap();
+        let report = report(&files, table);
+        assert_eq!(report["failures"], json!([]), "{report}");
         // in the order of numbers, and text all the same
-        assert_eq!(
-            (&classes[0]["name"], &classes[1]["name"]),
-            (&"3".into(), &"10".into()),
-            "{report}"
-        );
-        let notes = report["notes"].to_string();
-        assert!(note.is_none_or(|note| notes.contains(note)), "{notes}");
+        let names = [0, 1].map(|class| &report["classes"][class]["name"]);
+        assert_eq!(names, ["3", "10"], "{report}");
+        assert!(report["notes"].to_string().contains(note), "{report}");
     }
 }
 
 #[test]
 fn missing_and_double_titles_are_reported_and_stop_nothing() {
     let files = ["a.wav", "b.wav", "x/b.wav", "left over.wav"];
-    let report = Shelf::new(
-        &files,
-        b"titre,genre\na,rock\na,rock\na,pop\nb,pop\nnowhere,pop\n,rock\n",
-    )
-    .report();
+    let table = b"titre,genre\na,rock\na,rock\na,pop\nb,pop\nnowhere,pop\n,rock\n";
+    let report = report(&files, table);
     assert_eq!(report["tracks"], 1);
     let failures = report["failures"].to_string();
     for expected in [
@@ -150,127 +90,71 @@ fn missing_and_double_titles_are_reported_and_stop_nothing() {
     ] {
         assert!(failures.contains(expected), "{expected}: {failures}");
     }
+    let note = report["notes"][0].as_str().unwrap();
     assert!(
-        report["notes"][0]
-            .as_str()
-            .unwrap()
-            .starts_with("3 files below audio= that no row"),
-        "{report}"
+        note.starts_with("3 files below audio= that no row"),
+        "{note}"
     );
-    // a table of half a folder is the usual case, and no failure
-    let shelf = Shelf::new(
-        &["a.wav", "b.wav", "c.wav"],
-        b"titre,genre\na,rock\nb,pop\n",
-    );
-    let data = format!(
-        "table:{},audio={}",
-        shelf.table.display(),
-        shelf.sandbox.path("audio").display()
-    );
-    assert_eq!(code(&shelf.sandbox.run(["lab", "data", &data])), 0);
 }
 
 #[test]
-fn dataset_check_finds_leaks_between_parts() {
+fn leaks_between_parts_are_found() {
     let sandbox = Sandbox::new();
     let mut table = "path,genre,artist,split\n".to_owned();
     for i in 0..8u32 {
-        let path = sandbox.path(&format!("{i}.wav"));
         // the last is a copy of the first
-        let tone = f64::from(if i == 7 { 0 } else { i });
-        fs::write(path, tone_wav(8000, 1.0, 200.0 + 50.0 * tone, 0.4)).unwrap();
+        let tone = 200.0 + 50.0 * f64::from(i % 7);
+        let path = sandbox.path(&format!("{i}.wav"));
+        fs::write(path, tone_wav(8000, 1.0, tone, 0.4)).unwrap();
         let artist = if i == 6 {
             "Artist 1".to_owned()
         } else {
             format!("artist {i}")
         };
-        table += &format!(
-            "{i}.wav,{},{artist},{}\n",
-            ["a", "b"][i as usize % 2],
-            if i < 5 { "train" } else { "test" }
-        );
+        let genre = ["a", "b"][i as usize % 2];
+        let part = if i < 5 { "train" } else { "test" };
+        table += &format!("{i}.wav,{genre},{artist},{part}\n");
     }
-    fs::write(sandbox.path("t.csv"), &table).unwrap();
-    let data = data("table", &sandbox.path("t.csv"));
-    let leak = &fine_json(sandbox.run(["lab", "data", &data, "--format", "json"]))["leak"];
+    let leak = |table: &str| {
+        fs::write(sandbox.path("t.csv"), table).unwrap();
+        ask(&sandbox, "lab data table:@t.csv")["leak"].clone()
+    };
+    let found = leak(&table);
     assert_eq!(
-        leak["shared"][1]["artists"],
-        serde_json::json!(["artist 1"]),
-        "{leak}"
+        found["shared"][1]["artists"],
+        json!(["artist 1"]),
+        "{found}"
     );
-    assert_eq!(
-        leak["shared"][1]["same_audio"],
-        serde_json::json!([["0.wav", "7.wav"]])
-    );
-    assert_eq!(
-        leak["contradictions"],
-        serde_json::json!([["0.wav", "7.wav"]])
-    );
-    let clean = table
-        .lines()
-        .filter(|line| !line.starts_with(['6', '7']))
-        .collect::<Vec<_>>()
-        .join("\n");
-    fs::write(sandbox.path("t.csv"), clean).unwrap();
-    let leak = &fine_json(sandbox.run(["lab", "data", &data, "--format", "json"]))["leak"];
-    assert_eq!(leak["shared"][1]["artists"], serde_json::json!([]));
-    assert_eq!(
-        (&leak["shared"][1]["same_audio"], &leak["contradictions"]),
-        (&serde_json::json!([]), &serde_json::json!([]))
-    );
+    let copy = json!({"first": "0.wav", "second": "7.wav", "apart": true, "same_label": false});
+    assert_eq!(found["copies"], json!([copy]));
+    let (clean, _) = table.split_once("6.wav").unwrap();
+    let found = leak(clean);
+    assert_eq!(found["shared"][1]["artists"], json!([]));
+    assert_eq!(found["copies"], json!([]));
 }
 
 #[test]
-fn equal_rows_are_found_by_numbers() {
+fn a_table_without_audio_is_one_of_numbers() {
     let sandbox = Sandbox::new();
-    // a table of numbers: a row twice, a row under another key, a key with other numbers, a bad cell
-    let mut table = "path,genre,x_1,x_2,x_3,x_4\n".to_owned();
+    let mut table = "path,genre,x_1,x_2,word\n".to_owned();
     for row in 0..30usize {
-        let x = 0.1 + row as f64;
-        table += &format!(
-            "t{row},{},{x},{},{},1\n",
-            ["a", "b"][row % 2],
-            x * 0.7,
-            x * x
-        );
+        let genre = ["a", "b"][row % 2];
+        table += &format!("t{row},{genre},{row}.1,{},w\n", row * row);
     }
-    table += "t3,b,3.1,2.17,9.610000000000001,1\nsame as 4,b,4.1,2.8699999999999997,16.81,1\n";
-    table += "t5,b,77,7.25,1,1\nt31,a,5,6,abc,1\n";
+    // a row twice, a key with other numbers, a cell that is none
+    table += "t3,b,3.1,9,w\nt5,b,77,7.25,w\nt31,a,5,abc,w\n";
     fs::write(sandbox.path("f.csv"), &table).unwrap();
-    let path = data("features", &sandbox.path("f.csv"));
-    let report = json(sandbox.run(["lab", "data", &path, "--format", "json"]));
-    assert_eq!(
-        (
-            &report["tracks"],
-            report["leak"]["doubles"].as_array().unwrap().len()
-        ),
-        (&33.into(), 1),
-        "{report}"
-    );
-    let double = &report["leak"]["doubles"][0];
-    let expected =
-        serde_json::json!({"first": "t4", "second": "same as 4", "why": "numbers", "apart": false});
-    assert_eq!(*double, expected);
-    assert_eq!(
-        report["leak"]["contradictions"],
-        serde_json::json!([["t4", "same as 4"]])
-    );
-    assert!(
-        report["failures"][0][1]
-            .as_str()
-            .unwrap()
-            .starts_with("line 32: the same as on line 5"),
-        "{report}"
-    );
+    let report = ask(&sandbox, "lab data table:@f.csv");
+    assert_eq!(report["tracks"], 32, "{report}");
+    let failure = &list(&report["failures"])[0][1];
+    assert_eq!(failure, "line 32: the same numbers as on line 5");
     let notes = report["notes"].to_string();
-    assert!(
-        notes.contains("1 cell is no number: taken as missing: line 35, x_3"),
-        "{notes}"
-    );
-    assert!(
-        notes.contains("1 row has the path of another with other numbers: t5"),
-        "{notes}"
-    );
+    for expected in [
+        "its 2 columns of numbers",
+        "1 cell is no number, the first line 34, x_2",
+    ] {
+        assert!(notes.contains(expected), "{notes}");
+    }
 }
 
 #[test]
@@ -279,29 +163,22 @@ fn mistakes_say_the_next_step() {
     fs::write(sandbox.path("odd.csv"), "x,y,z\n1,2,3\n").unwrap();
     fs::write(sandbox.path("empty.csv"), "").unwrap();
     fs::create_dir(sandbox.path("bare")).unwrap();
-    let at = |name: &str| sandbox.path(name).display().to_string();
     for (data, expected) in [
+        ("table:@odd.csv", "name it with ,path=COLUMN"),
         (
-            format!("table:{}", at("odd.csv")),
-            "name it with ,path=COLUMN",
-        ),
-        (
-            format!("table:{},label=w,path=x", at("odd.csv")),
+            "table:@odd.csv,label=w,path=x",
             "expected the column w, found x, y, z",
         ),
-        (format!("table:{}", at("empty.csv")), "found an empty file"),
-        (format!("table:{}", at("none.csv")), "none.csv: "),
-        (format!("fma:{}", at("bare")), "expected tracks.csv there"),
-        (format!("fma:{},subset=tiny", at("bare")), "expected"),
+        ("table:@empty.csv", "found an empty file"),
+        ("table:@none.csv", "none.csv: "),
+        ("fma:@bare", "expected tracks.csv there"),
         (
-            format!("folder:{}", at("bare")),
+            "folder:@bare",
             "expected a folder of audio files for each genre",
         ),
-        ("nowhere".to_owned(), "expected KIND:PATH"),
+        ("nowhere", "expected KIND:PATH"),
     ] {
-        let output = sandbox.run(["lab", "data", &data]);
-        let stderr = text(&output.stderr);
-        assert_eq!(code(&output), 2, "{data}: {stderr}");
+        let stderr = refused(&sandbox, &format!("lab data {data}"));
         assert!(stderr.contains(expected), "{data}: {stderr}");
     }
 }

@@ -84,9 +84,7 @@ fn no_verb_lets_a_tag_command_a_terminal() {
     }
     for format in ["table", "json", "m3u8"] {
         tame(
-            &sandbox.run([
-                "playlist", "--seed", "id:1", "--tracks", "3", "--format", format,
-            ]),
+            &sandbox.run(["playlist", "id:1", "--limit", "3", "--format", format]),
             format,
         );
         tame(
@@ -219,7 +217,6 @@ fn pages_playlists_and_statements_escape_hostile_names() {
             vec!["similar", words],
             vec!["similar", "id:1", "--genre", words],
             vec!["similar", "id:1", "--artist", words],
-            vec!["similar", "id:1", "--exclude-artist", words],
             vec!["similar", "id:1", "--folder", words],
         ] {
             let output = sandbox.run(&arguments);
@@ -259,18 +256,7 @@ fn paths_are_any_bytes_from_end_to_end() {
         .unwrap();
     }
     fine(&sandbox, &["add", &string(&music)]);
-    let piped = fine(
-        &sandbox,
-        &[
-            "similar",
-            "id:1",
-            "--include-seed",
-            "--format",
-            "paths",
-            "-0",
-        ],
-    )
-    .stdout;
+    let piped = fine(&sandbox, &["list", "--format", "paths", "-0"]).stdout;
     let mut listed: Vec<&[u8]> = piped
         .split(|&byte| byte == 0)
         .filter(|path| !path.is_empty())
@@ -309,10 +295,7 @@ fn paths_are_any_bytes_from_end_to_end() {
     let seeded = feed(&["similar", "-", "--format", "json"], &piped);
     assert_eq!(json(&seeded)["seeds"].as_array().unwrap().len(), 4);
     // Playlists name the files that are there.
-    for arguments in [
-        vec!["similar", "id:1", "--include-seed"],
-        vec!["playlist", "--seed", "id:1", "--tracks", "4"],
-    ] {
+    for arguments in [vec!["list"], vec!["playlist", "id:1", "--limit", "4"]] {
         let written = fine(
             &sandbox,
             &arguments

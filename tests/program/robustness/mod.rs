@@ -8,7 +8,6 @@ mod damage;
 mod disk;
 mod hostile;
 mod leftovers;
-mod models;
 mod processes;
 mod strangers;
 

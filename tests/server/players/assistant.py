@@ -25,13 +25,7 @@ async def main():
             try:
                 answer = await session.call_tool(name, arguments)
                 text = "".join(part.text for part in answer.content)
-                answers.append(
-                    {
-                        "text": text,
-                        "is_error": bool(answer.is_error),
-                        "structured": answer.structured_content,
-                    }
-                )
+                answers.append({"text": text, "is_error": bool(answer.is_error)})
             except MCPError as error:
                 answers.append({"refused": str(error)})
         print(

@@ -11,6 +11,16 @@ use super::{answered, skipped};
 use crate::common::server::small_library;
 use crate::common::{Sandbox, code, fine, text};
 
+/// The ids of the tracks in a list of an answer.
+fn ids(answer: &Value) -> Vec<&Value> {
+    let lists = ["neighbours", "tracks", "items"];
+    let list = lists.iter().find_map(|name| answer[name].as_array());
+    list.into_iter()
+        .flatten()
+        .map(|track| &track["id"])
+        .collect()
+}
+
 #[test]
 fn an_assistant_gets_the_command_lines_answers() {
     let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -38,7 +48,7 @@ fn an_assistant_gets_the_command_lines_answers() {
     let questions = [
         (
             "similar",
-            json!({"seeds": [{"words": "chaos god"}], "limit": 3}),
+            json!({"seeds": ["chaos god"], "limit": 3}),
             "similar|chaos god|--limit|3",
         ),
         (
@@ -48,18 +58,18 @@ fn an_assistant_gets_the_command_lines_answers() {
         ),
         (
             "list",
-            json!({"genre": ["metal"], "words": true, "after": null}),
+            json!({"genre": ["metal"], "after": null}),
             "list|--genre|metal",
         ),
-        ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
+        ("classify", json!({"tracks": ["id:1"]}), "classify|id:1"),
         (
             "playlist",
-            json!({"seeds": [{"id": 1}], "limit": 4}),
+            json!({"seeds": ["id:1"], "limit": 4}),
             "playlist|id:1|--limit|4",
         ),
         ("genres", json!({}), "genres"),
         ("status", json!({}), "status"),
-        ("show", json!({"id": 1, "words": true}), ""),
+        ("show", json!({"track": "id:1", "words": true}), "show|id:1"),
     ];
     // An unusable index is rebuilt while the first request waits.
     fs::write(sandbox.path("library/index.bin"), b"this is no index").unwrap();
@@ -69,55 +79,25 @@ fn an_assistant_gets_the_command_lines_answers() {
         .collect();
     let server = ask("library", &Value::Array(calls));
     assert_eq!(server["name"], "voisin");
-    assert!(
-        server["instructions"]
-            .as_str()
-            .unwrap()
-            .contains("`list` finds ids"),
-        "{server}"
-    );
+    let instructions = server["instructions"].as_str().unwrap();
+    assert!(instructions.contains("`list` finds ids"), "{server}");
     let tools = server["tools"].as_array().unwrap();
     assert_eq!(tools.len(), 8);
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
-        assert!(
-            tool["title"]
-                .as_str()
-                .is_some_and(|text| text != tool["name"]),
-            "{tool}"
-        );
-        assert!(
-            tool["description"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty()),
-            "{tool}"
-        );
-        assert!(
-            questions.iter().any(|(name, ..)| tool["name"] == *name),
-            "each is tried: {tool}"
-        );
+        let is_tried = questions.iter().any(|(name, ..)| tool["name"] == *name);
+        assert!(is_tried, "{tool}");
     }
     for ((tool, arguments, line), answer) in
         questions.iter().zip(server["answers"].as_array().unwrap())
     {
         assert_eq!(answer["is_error"], false, "{tool} {arguments}: {answer}");
-        let structured = &answer["structured"];
-        let mut answer: Value = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
-        assert_eq!(*structured, answer, "{tool}");
+        let answer: Value = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
         assert!(answer["generation"].as_u64() > Some(0), "{tool}: {answer}");
-        if line.is_empty() {
-            continue;
-        }
         let output = sandbox.run(line.split('|').chain(["--format", "json"]));
-        let mut expected: Value = serde_json::from_slice(&output.stdout).unwrap();
-        expected.as_object_mut().unwrap().remove("version");
-        for name in ["generation", "next", "notes", "total"] {
-            if expected.get(name).is_none() {
-                answer.as_object_mut().unwrap().remove(name);
-            }
-        }
-        assert_eq!(answer, expected, "{tool} {arguments}");
+        let expected: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(ids(&answer), ids(&expected), "{tool} {arguments}");
     }
 
     let wrong = json!([
@@ -127,7 +107,7 @@ fn an_assistant_gets_the_command_lines_answers() {
         ["similar", {"seeds": [{"id": 1}], "sudo": true}],
         ["list", {"limit": 0}],
         ["show", {}],
-        ["show", {"id": "../../etc/passwd"}],
+        ["show", {"track": "../../etc/passwd"}],
         ["find", {"query": "xyzzy"}],
         ["playlist", {"cluster": 99}],
         ["delete", {}],
@@ -137,28 +117,19 @@ fn an_assistant_gets_the_command_lines_answers() {
     for (call, answer) in wrong.as_array().unwrap().iter().zip(&answers[..9]) {
         let text = answer["text"].as_str().unwrap();
         assert_eq!(answer["is_error"], true, "{call}: {text}");
-        assert!(text.len() > 30 && !text.contains("root:"), "{call}: {text}");
+        assert!(text.len() > 20 && !text.contains("root:"), "{call}: {text}");
     }
-    assert!(
-        answers[9]["refused"]
-            .as_str()
-            .unwrap()
-            .contains("there is no tool"),
-        "{}",
-        answers[9]
-    );
+    let refused = answers[9]["refused"].as_str().unwrap();
+    assert!(refused.contains("there is no tool"), "{refused}");
 
     let nowhere = ask(
         "nowhere",
-        &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]),
+        &json!([["list", {}], ["similar", {"seeds": ["id:1"]}]]),
     );
-    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 8);
     for answer in nowhere["answers"].as_array().unwrap() {
         let text = answer["text"].as_str().unwrap();
-        assert!(
-            answer["is_error"] == true && text.contains("voisin add"),
-            "{text}"
-        );
+        let is_named = answer["is_error"] == true && text.contains("voisin add");
+        assert!(is_named, "{text}");
     }
     assert!(!sandbox.path("nowhere").exists(), "nothing is made");
 }
@@ -194,19 +165,27 @@ fn an_assistant_reads_only_the_protocol_and_ends_it_by_closing() {
     let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-    let garbage = Value::String("this is not the protocol".to_owned());
+    let line = |text: &str| Value::String(text.to_owned());
     let output = talk(
         &["mcp", "--verbose"],
         &[
             hello,
             ready,
-            garbage.clone(),
+            line("this is not the protocol"),
+            line(
+                r#"{"jsonrpc": "2.0", "id": 10, "method": "tools/call", "params": {"limit": NaN}}"#,
+            ),
+            line(r#"{"jsonrpc": "2.0", "id": 11, "method": "half an emoji \ud83d"}"#),
             call(2, "status", json!({})),
-            call(3, "similar", json!({"seeds": [{"id": 1}]})),
+            call(
+                3,
+                "similar",
+                json!({"seeds": [{"id": "1", "path": null}], "limit": "2", "genre": "Metal"}),
+            ),
             call(4, "status", json!([])),
             json!({"jsonrpc": "2.0", "id": 5, "method": "unheard/of"}),
-            call(6, "show", json!({"id": 99})),
-            call(7, "similar", json!({"seeds": [1]})),
+            call(6, "show", json!({"track": "id:99"})),
+            call(7, "similar", json!({"seeds": [true]})),
         ],
     );
     let stdout = fine(&output);
@@ -214,43 +193,32 @@ fn an_assistant_reads_only_the_protocol_and_ends_it_by_closing() {
         .lines()
         .map(|line| serde_json::from_str(line).expect(line))
         .collect();
-    assert!(
-        lines.iter().all(|line| line["jsonrpc"] == "2.0"),
-        "{stdout}"
-    );
     let answer_to = |id: u32| {
         let mut lines = lines.iter();
         let answer = lines.find(|line| line["id"] == id);
         answer.unwrap_or_else(|| panic!("{id}: {stdout}"))
     };
-    assert_eq!(answer_to(4)["error"]["code"], -32602, "a wrong type");
-    assert_eq!(answer_to(5)["error"]["code"], -32601, "an unknown method");
+    let unread = lines.iter().filter(|line| line["error"]["code"] == -32_700);
+    assert_eq!(
+        unread.filter(|line| line["id"].is_null()).count(),
+        3,
+        "{stdout}"
+    );
+    assert_eq!(answer_to(4)["error"]["code"], -32_602, "a wrong type");
+    assert_eq!(answer_to(5)["error"]["code"], -32_601, "an unknown method");
     let problem = |id: u32| answer_to(id)["result"]["content"][0]["text"].clone();
     let absent = problem(6).to_string();
     assert!(absent.contains("no track has the id 99"), "{absent}");
     let seeds = problem(7).to_string();
-    let forms = "seeds[0]: expected one of id, path, words, found 1";
-    assert!(seeds.contains(forms), "{seeds}");
+    assert!(seeds.contains("seeds[0]: expected a track"), "{seeds}");
     for id in 1..=3 {
         let answer = answer_to(id);
         assert!(
-            answer["result"].is_object(),
-            "requests before the end are answered: {answer}"
+            answer["result"].is_object() && answer["result"]["isError"] != true,
+            "{answer}"
         );
     }
-    for lines in [&[][..], &[garbage]] {
-        let output = talk(&["mcp"], lines);
-        assert_eq!(
-            (code(&output), output.stdout.len()),
-            (0, 0),
-            "{}",
-            text(&output.stderr)
-        );
-    }
-    let output = talk(&["mcp"], &[call(1, "status", json!({}))]);
-    let refused: Value = serde_json::from_str(&fine(&output)).expect("one line");
-    assert!(
-        refused["id"] == 1 && refused["error"]["code"].is_number(),
-        "without initialize: {refused}"
-    );
+    let output = talk(&["mcp"], &[]);
+    let error = text(&output.stderr);
+    assert_eq!((code(&output), output.stdout.len()), (0, 0), "{error}");
 }

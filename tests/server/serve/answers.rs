@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::common::server::{Server, small_library, some_albums};
-use crate::common::{DEMO, Sandbox, code, fine, fine_json, noise_wav, text};
+use crate::common::server::{Server, small_library};
+use crate::common::{DEMO, Sandbox, code, fine_json, noise_wav, text};
 
 /// The answer of a command as JSON, without the version; a list is in `items`.
 fn of_cli(sandbox: &Sandbox, command: &str) -> Value {
@@ -39,15 +39,14 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ),
         (
             "similar",
-            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "exact": true}),
-            "similar|id:3|--unlike|id:1|--unlike-weight|0.25|--exact",
+            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "exact": true}),
+            "similar|id:3|--unlike|id:1|--exact",
         ),
         (
             "similar",
-            json!({"seeds": [{"id": 1}], "limit": 6, "sort": "bpm", "filters": {
-                "exclude_artist": ["Muldjord"], "bpm": "60-190", "key": ["compatible"], "licence": ["cc"],
-            }}),
-            "similar|id:1|--limit|6|--sort|bpm|--exclude-artist|muldjord|--bpm|60-190|--key|compatible|--licence|cc",
+            json!({"seeds": [{"id": 1}], "limit": 6, "artist": ["!Muldjord"], "bpm": "60-190",
+                "key": ["compatible"], "licence": ["cc"]}),
+            "similar|id:1|--limit|6|--artist|!muldjord|--bpm|60-190|--key|compatible|--licence|cc",
         ),
         ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
         (
@@ -57,7 +56,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ),
         (
             "playlist",
-            json!({"filters": {"genre": ["metal"]}, "limit": 3, "keep_duplicates": true}),
+            json!({"genre": "metal", "limit": 3, "keep_duplicates": true}),
             "playlist|--genre|metal|--limit|3|--keep-duplicates",
         ),
     ] {
@@ -72,8 +71,8 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
             "find|loud guitar, no voice|--genre|metal|--limit|2",
         ),
         (
-            "tracks?sort=bpm&reverse=true&words=true&not_tag=guitar",
-            "list|--sort|bpm|--reverse|--not-tag|guitar",
+            "list?sort=bpm&reverse=true&words=true&tag=%21guitar",
+            "list|--sort|bpm|--reverse|--tag|!guitar",
         ),
         ("genres", "genres"),
         ("clusters", "clusters"),
@@ -88,35 +87,48 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     }
     let map = server.good_get("/api/v1/map");
     assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
-    for (filters, status, reason) in [
+    // The same at every door: null is not given, 2.0 and "2" are 2, a plain text is a seed.
+    let two = server.good(
+        "/api/v1/similar",
+        &json!({"seeds": [{"id": 1}], "limit": 2, "genre": ["Metal"]}),
+    );
+    for same in [
+        json!({"seeds": ["id:1"], "limit": 2.0, "genre": "Metal", "year": null}),
+        json!({"seeds": "id:1", "limit": "2", "genre": "Metal", "artist": null}),
+        json!({"seeds": [{"id": "1", "path": null, "words": null}], "limit": 2, "genre": ["Metal"]}),
+    ] {
+        assert_eq!(server.good("/api/v1/similar", &same), two, "{same}");
+    }
+    assert_eq!(
+        server.good_get("/api/v1/similar?seeds=id:1&limit=2&genre=Metal"),
+        two
+    );
+    for (filter, status, reason) in [
         (
             json!({"bpm": "fast"}),
             400,
-            "filters.bpm: expected a tempo or a span such as",
+            "bpm: expected a tempo or a span such as",
         ),
         (
             json!({"tag": ["metal", "guitar:200"]}),
             400,
-            "filters.tag[1]: expected a percentile",
-        ),
-        (
-            json!({"genre": "metal"}),
-            400,
-            "filters.genre: expected a list, found \"metal\"",
+            "tag[1]: expected a percentile",
         ),
         (
             json!({"mood": ["calm"]}),
             400,
-            "filters: expected a field of genre, ",
+            "expected a field of genre, ",
         ),
         (json!({"artist": ["Nina Simone"]}), 404, "no artist"),
     ] {
-        let question = json!({"seeds": [{"id": 1}], "filters": filters});
+        let mut question = json!({"seeds": [{"id": 1}]});
+        let fields = filter.as_object().unwrap().clone();
+        question.as_object_mut().unwrap().extend(fields);
         let (found, problem) = server.post("/api/v1/similar", &question);
         let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(
             found == status && detail.contains(reason),
-            "{filters}: {found} {problem}"
+            "{filter}: {found} {problem}"
         );
     }
     assert_eq!(server.get("/api/v1/find?query=xyzzy").0, 404);
@@ -169,54 +181,6 @@ fn a_file_outside_the_library_is_asked_by_its_bytes() {
 }
 
 #[test]
-fn too_few_labels_leave_the_first_guess() {
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    let table = sandbox.path("labels.csv");
-    let labelled = music.join("metal/muldjord-chaos-god.mp3");
-    fs::write(
-        &table,
-        format!("path,genre\n{},Zeuhl\n", labelled.display()),
-    )
-    .unwrap();
-    fine(sandbox.run(["labels", table.to_str().unwrap()]));
-    let server = Server::start(&sandbox, &[]);
-    let lacking = "found 1 labelled track of 1 genre, expected at least 4 of 2 genres";
-    let request = json!({"tracks": [{"id": 1}, {"id": 4}, {"id": 5}]});
-    let answer = server.good("/api/v1/classify", &request);
-    assert!(
-        answer["notes"][0].as_str().unwrap().contains(lacking),
-        "{answer}"
-    );
-    for item in answer["items"].as_array().unwrap() {
-        assert_eq!(
-            (&item["source"], &item["labelled_tracks"]),
-            (&json!("first_guess"), &json!(1)),
-            "{item}"
-        );
-        assert!(
-            item["best"].is_string() && item["best"] != "Zeuhl",
-            "{item}"
-        );
-        let summary = item["summary"].as_str().unwrap();
-        let guessed = "a first guess, with 1 labelled track of 1 genre";
-        assert!(summary.contains(guessed), "{item}");
-    }
-    let map = server.good_get("/api/v1/map");
-    let genres: Vec<&Value> = map["tracks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|track| &track["genre"])
-        .collect();
-    assert_eq!(
-        genres.iter().filter(|genre| genre.is_string()).count(),
-        1,
-        "the label, and no prediction: {map}"
-    );
-}
-
-#[test]
 fn tracks_are_paged_filtered_and_played() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
@@ -224,7 +188,7 @@ fn tracks_are_paged_filtered_and_played() {
     let mut seen = Vec::new();
     let mut after = String::new();
     loop {
-        let page = server.good_get(&format!("/api/v1/tracks?limit=4{after}"));
+        let page = server.good_get(&format!("/api/v1/list?limit=4{after}"));
         seen.extend(
             page["tracks"]
                 .as_array()
@@ -239,19 +203,19 @@ fn tracks_are_paged_filtered_and_played() {
     }
     seen.sort_unstable();
     assert_eq!(seen, [1, 2, 3, 4, 5, 6]);
-    let found = server.good_get("/api/v1/tracks?query=muldjord&limit=1");
+    let found = server.good_get("/api/v1/list?query=muldjord&limit=1");
     assert_eq!(found["tracks"].as_array().unwrap().len(), 1);
     let rest = server.good_get(&format!(
-        "/api/v1/tracks?query=muldjord&limit=5&after={}",
+        "/api/v1/list?query=muldjord&limit=5&after={}",
         found["next"]
     ));
     assert_eq!(
         (rest["tracks"].as_array().unwrap().len(), &rest["next"]),
         (1, &Value::Null)
     );
-    let ambient = server.good_get("/api/v1/tracks?genre=ambient");
+    let ambient = server.good_get("/api/v1/list?genre=ambient");
     assert_eq!(ambient["tracks"].as_array().unwrap().len(), 3);
-    let (status, problem) = server.get("/api/v1/tracks?genre=polka");
+    let (status, problem) = server.get("/api/v1/list?genre=polka");
     assert!(
         status == 404
             && problem["detail"]
@@ -259,11 +223,12 @@ fn tracks_are_paged_filtered_and_played() {
                 .unwrap()
                 .contains("there are Ambient, Metal")
     );
-    for track in server.good_get("/api/v1/tracks")["tracks"]
+    for track in server.good_get("/api/v1/list")["tracks"]
         .as_array()
         .unwrap()
     {
-        let one = server.good_get(&format!("/api/v1/tracks/{}", track["id"]));
+        let shown = format!("/api/v1/show?track=id:{}", track["id"]);
+        let one = server.good_get(&shown);
         for (name, value) in track.as_object().unwrap() {
             assert_eq!(one[name], *value, "{name}");
         }
@@ -271,7 +236,7 @@ fn tracks_are_paged_filtered_and_played() {
         assert_eq!(one["places"][0]["state"], "there", "{one}");
         assert!(one["nearest"][0]["id"] != track["id"], "{one}");
         assert!(one["predicted"]["summary"].is_string(), "{one}");
-        let one = server.good_get(&format!("/api/v1/tracks/{}?words=true", track["id"]));
+        let one = server.good_get(&format!("{shown}&words=true"));
         assert!(one["words"].is_array(), "{one}");
         let whole = fs::read(track["path"].as_str().unwrap()).unwrap();
         let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
@@ -303,127 +268,10 @@ fn tracks_are_paged_filtered_and_played() {
         );
     }
     fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
-    let id = &server.good_get("/api/v1/tracks?query=chaos%20god")["tracks"][0]["id"];
+    let id = &server.good_get("/api/v1/list?query=chaos%20god")["tracks"][0]["id"];
     let (status, problem) = server.get(&format!("/api/v1/tracks/{id}/audio"));
     assert_eq!((status, problem["status"].as_u64()), (404, Some(404)));
     assert!(problem["next"].as_str().unwrap().contains("put it back"));
-}
-
-/// All tracks of a list in clusters and out of them.
-fn members(answer: &Value) -> Vec<Value> {
-    let clusters = answer["clusters"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|cluster| &cluster["members"]);
-    clusters
-        .chain([&answer["noise"]])
-        .flat_map(|some| some.as_array().unwrap().clone())
-        .collect()
-}
-
-#[test]
-fn long_lists_come_in_pages_that_fit_together() {
-    type Read = Box<dyn Fn(&Value) -> Vec<Value>>;
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    for (from, to) in [
-        ("metal/muldjord-chaos-god.mp3", "copy.mp3"),
-        ("metal/muldjord-armygeddon.m4a", "copy.m4a"),
-    ] {
-        fs::copy(music.join(from), music.join(to)).unwrap();
-    }
-    for name in ["broken.mp3", "empty.flac"] {
-        fs::write(
-            music.join(name),
-            &b"this is no music"[..16 * usize::from(name.starts_with('b'))],
-        )
-        .unwrap();
-    }
-    some_albums(&music);
-    assert_eq!(code(&sandbox.run(["add", music.to_str().unwrap()])), 1);
-    let server = Server::start(&sandbox, &[]);
-    let failed = server.good_get("/api/v1/failed");
-    assert!(
-        failed["items"][0]["path"]
-            .as_str()
-            .unwrap()
-            .ends_with("broken.mp3"),
-        "{failed}"
-    );
-    server.good(
-        "/api/v1/labels",
-        &json!({"tracks": [1, 2, 4], "genre": "Jazz"}),
-    );
-    let field = |name: &'static str| {
-        move |answer: &Value| -> Vec<Value> { answer[name].as_array().unwrap().clone() }
-    };
-    let lists: [(&str, &str, Read); 9] = [
-        ("genres", "", Box::new(field("genres"))),
-        ("genres", "", Box::new(field("distance"))),
-        ("clusters", "", Box::new(members)),
-        ("clusters", "&clusters=2", Box::new(members)),
-        ("map", "", Box::new(field("tracks"))),
-        ("suspects", "&all=true", Box::new(field("items"))),
-        ("duplicates", "", Box::new(field("items"))),
-        ("failed", "", Box::new(field("items"))),
-        ("labels", "", Box::new(field("by_hand"))),
-    ];
-    for (name, options, read) in &lists {
-        let ask = |limit: usize, more: &str| {
-            server.get(&format!("/api/v1/{name}?limit={limit}{options}{more}"))
-        };
-        let (status, all) = ask(1000, "");
-        assert_eq!((status, &all["next"]), (200, &Value::Null), "{name}: {all}");
-        let expected = read(&all);
-        assert!(expected.len() > 1, "{name}: a list to be cut: {all}");
-        assert_eq!(all["total"], expected.len(), "{name}");
-        for limit in [1, 2, expected.len()] {
-            let mut seen = Vec::new();
-            let mut more = String::new();
-            loop {
-                let (status, page) = ask(limit, &more);
-                assert_eq!(status, 200, "{name}{more}: {page}");
-                assert_eq!(
-                    (&page["total"], &page["generation"]),
-                    (&all["total"], &all["generation"])
-                );
-                assert!(
-                    (1..=limit).contains(&read(&page).len()),
-                    "{name}{more}: {page}"
-                );
-                seen.extend(read(&page));
-                if page["next"].is_null() {
-                    break;
-                }
-                more = format!("&after={}", page["next"]);
-            }
-            assert_eq!(seen, expected, "{name}, {limit} at a time");
-        }
-        let (status, problem) = ask(10, "&after=999");
-        assert!(
-            status == 404 && problem["next"].as_str().unwrap().contains("after"),
-            "{name}: {problem}"
-        );
-        for wrong in [
-            ask(0, ""),
-            ask(1001, ""),
-            ask(1, "&after=x"),
-            ask(1, "&after=1&after=2"),
-        ] {
-            assert_eq!(wrong.0, 400, "{name}: {}", wrong.1);
-        }
-    }
-    // Every page lists all clusters.
-    let first = server.good_get("/api/v1/clusters?limit=1");
-    let all = server.good_get("/api/v1/clusters");
-    let described = |answer: &Value| -> Vec<Value> {
-        let clusters = answer["clusters"].as_array().unwrap().iter();
-        clusters
-            .map(|cluster| json!([cluster["id"], cluster["tracks"], cluster["medoid"]]))
-            .collect()
-    };
-    assert_eq!(described(&first), described(&all));
 }
 
 #[test]
@@ -477,7 +325,7 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
     }
     assert_eq!(plain_get("/music/api/v1/labels").0, 401);
 
-    // A file without a picture has none; lists are those of the command line.
+    // A file without a picture has none.
     let (status, _, body) = server.send("GET", "/music/api/v1/tracks/1/cover", "", b"");
     assert_eq!((status, body.len()), (204, 0));
     assert_eq!(
@@ -486,26 +334,9 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
             .0,
         404
     );
-    let kind = "Content-Type: application/json\r\n";
-    let question = json!({"tracks": [2, 1], "title": "two"}).to_string();
-    let (status, head, list) =
-        server.send("POST", "/music/api/v1/lists", kind, question.as_bytes());
-    assert!(
-        status == 200 && head.contains("content-type: audio/x-mpegurl"),
-        "{head}"
-    );
-    let paths =
-        [2, 1].map(|id| server.good_get(&format!("/music/api/v1/tracks/{id}"))["path"].clone());
-    let written: Vec<Value> = text(&list)
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| json!(line))
-        .collect();
-    assert_eq!(written, paths);
-
     // Labels are those of `voisin labels`, and can be removed one by one.
     let labels = |genre: Value| {
-        server.post(
+        server.put(
             "/music/api/v1/labels",
             &json!({"tracks": [1, 2], "genre": genre}),
         )
@@ -530,7 +361,7 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
     }
     assert_eq!(
         server
-            .post(
+            .put(
                 "/music/api/v1/labels",
                 &json!({"tracks": [99], "genre": "Jazz"})
             )

@@ -20,7 +20,7 @@ fn a_player_never_gets_halves_of_two_files() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    let track = server.good_get("/api/v1/tracks?query=chaos")["tracks"][0].clone();
+    let track = server.good_get("/api/v1/list?query=chaos")["tracks"][0].clone();
     let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
     let (status, head, whole) = server.send("GET", &audio, "", b"");
     let tag = header(&head, "etag").unwrap().to_owned();
@@ -81,7 +81,7 @@ fn a_long_answer_that_is_the_same_is_not_sent_again() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    for path in ["/api/v1/map", "/api/v1/tracks", "/api/v1/genres"] {
+    for path in ["/api/v1/map", "/api/v1/list", "/api/v1/genres"] {
         let (_, head, body) = server.send("GET", path, "", b"");
         let tag = header(&head, "etag")
             .unwrap_or_else(|| panic!("{path}: {head}"))
@@ -109,7 +109,7 @@ fn a_long_answer_that_is_the_same_is_not_sent_again() {
         "another library, another answer: {status} {other:?}"
     );
     // Errors and short answers are never cached.
-    for path in ["/api/v1/tracks/99", "/api/v1/health"] {
+    for path in ["/api/v1/show?track=id:99", "/api/v1/health"] {
         let (_, head, _) = server.send("GET", path, "", b"");
         assert_eq!(
             (header(&head, "etag"), header(&head, "cache-control")),
@@ -124,7 +124,7 @@ fn a_picture_beside_the_file_is_its_cover() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    let tracks = server.good_get("/api/v1/tracks?genre=metal&limit=1");
+    let tracks = server.good_get("/api/v1/list?genre=metal&limit=1");
     let path = format!("/api/v1/tracks/{}/cover", tracks["tracks"][0]["id"]);
     let jpeg = b"\xff\xd8\xff\xe0 a picture".as_slice();
     let png = b"\x89PNG\r\n another".as_slice();
@@ -166,7 +166,7 @@ fn long_text_is_compressed_for_clients_that_accept_it() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    for path in ["/page/map.js", "/api/v1/tracks", "/api/v1/openapi.json"] {
+    for path in ["/page/map.js", "/api/v1/list", "/api/v1/openapi.json"] {
         let (_, head, plain) = server.send("GET", path, "", b"");
         assert_eq!(header(&head, "content-encoding"), None, "{path}");
         let (status, head, packed) = server.send("GET", path, "Accept-Encoding: gzip, br\r\n", b"");

@@ -55,7 +55,7 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     );
     let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     let request = format!(
-        "GET /api/v1/tracks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        "GET /api/v1/list HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
         server.token
     );
     unix.write_all(request.as_bytes()).unwrap();
@@ -143,15 +143,14 @@ fn a_read_only_library_is_searched_without_an_index() {
         "genres",
         "clusters",
         "duplicates",
-        "tracks?query=chaos",
+        "list?query=chaos",
     ] {
         server.good_get(&format!("/api/v1/{path}"));
     }
     server.good("/api/v1/playlist", &json!({"seeds": [{"id": 1}]}));
     assert!(!index.exists());
     // Requests that change the library fail with the reason.
-    let (status, refused) =
-        server.post("/api/v1/labels", &json!({"tracks": [1], "genre": "Metal"}));
+    let (status, refused) = server.put("/api/v1/labels", &json!({"tracks": [1], "genre": "Metal"}));
     assert!(status == 403 || status == 409, "{status} {refused}");
 }
 
@@ -162,7 +161,7 @@ fn without_a_token_the_rest_holds_and_ctrl_c_ends_it() {
     small_library(&sandbox);
     let mut open = Server::start(&sandbox, &["--no-token"]);
     let plain = |host: &str| {
-        format!("GET /api/v1/tracks HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+        format!("GET /api/v1/list HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
     };
     assert_eq!(open.raw(plain("localhost").as_bytes()).0, 200);
     assert_eq!(open.raw(plain("evil.example").as_bytes()).0, 403);
@@ -224,7 +223,7 @@ fn the_first_start_makes_a_library_where_add_would() {
         (&json!(0), library.to_str()),
         "{status}"
     );
-    assert_eq!(server.good_get("/api/v1/tracks")["total"], 0);
+    assert_eq!(server.good_get("/api/v1/list")["total"], 0);
     let (found, page, _) =
         server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(found == 200 && page.contains("text/html"), "{page}");
@@ -273,7 +272,7 @@ fn the_first_start_makes_a_library_where_add_would() {
 #[cfg(target_os = "linux")]
 fn filled(server: &Server) {
     let start = Instant::now();
-    while server.good_get("/api/v1/tracks")["total"] != 6 {
+    while server.good_get("/api/v1/list")["total"] != 6 {
         assert!(
             start.elapsed() < Duration::from_mins(2),
             "{}",

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, fine, fine_json, json as json_of, text};
 use voisin_base::track::ContentId;
-use voisin_library::{FileRecord, Library, NewTrack, OpenMode, TrackWindows};
+use voisin_library::{FileRecord, Library, NewTrack, OpenMode};
 
 /// The track of a title, and where its file lies.
 fn song(server: &Server, words: &str) -> (Value, PathBuf) {
-    let found = server.good_get(&format!("/api/v1/tracks?query={words}"))["tracks"][0].clone();
+    let found = server.good_get(&format!("/api/v1/list?query={words}"))["tracks"][0].clone();
     let path = found["path"].as_str().unwrap().into();
     (found["id"].clone(), path)
 }
@@ -170,7 +170,6 @@ fn a_row_of_a_library_sends_nothing_that_is_no_audio() {
             _ => ContentId([number; 32]),
         };
         let file = FileRecord::read(&path).unwrap();
-        let windows = TrackWindows::none(vector.len());
         let vector = vector.clone();
         let tags = known.tags.clone();
         library
@@ -179,7 +178,7 @@ fn a_row_of_a_library_sends_nothing_that_is_no_audio() {
                 file,
                 tags,
                 vector,
-                windows,
+                logits: Vec::new(),
                 descriptors: None,
             })
             .unwrap()

@@ -66,7 +66,7 @@ fn guesses_are_refused_before_they_are_compared() {
         &server,
         "192.0.2.66",
         "GET",
-        "tracks",
+        "list",
         "Authorization: Bearer summerhouse7\r\n\r\n",
     );
     assert!(status == 429 && head.contains("retry-after: "), "{head}");
@@ -137,7 +137,7 @@ fn a_second_secret_only_reads() {
     server.token = "violin and drums".to_owned();
     assert_eq!(rights(&server), "change");
     let polka = json!({"tracks": [1], "genre": "Polka"});
-    server.good("/api/v1/labels", &polka);
+    assert_eq!(server.put("/api/v1/labels", &polka).0, 200);
     server.token = "only to listen".to_owned();
     assert_eq!(rights(&server), "read");
     let question = json!({"seeds": [{"id": 1}]});
@@ -147,10 +147,10 @@ fn a_second_secret_only_reads() {
     for path in ["tracks/1/audio", "scan"] {
         assert_eq!(server.get(&format!("/api/v1/{path}")).0, 200, "{path}");
     }
-    for (path, body) in [("scan", &json!({})), ("labels", &polka), ("lists", &polka)] {
-        let (status, problem) = server.post(&format!("/api/v1/{path}"), body);
-        assert_eq!(status, 403, "{path}: {problem}");
-    }
+    let (status, problem) = server.post("/api/v1/scan", &json!({}));
+    assert_eq!(status, 403, "{problem}");
+    let (status, problem) = server.put("/api/v1/labels", &polka);
+    assert_eq!(status, 403, "{problem}");
     assert_eq!(server.send("DELETE", "/api/v1/scan", "", b"").0, 403);
     // Its cookie has its rights, too; and another file of secrets signs out.
     let (_, head) = sign_in_from(&server, "", "only to listen");
@@ -160,11 +160,11 @@ fn a_second_secret_only_reads() {
         .and_then(|cookie| cookie.split(';').next())
         .unwrap();
     let more = format!("Cookie: {cookie}\r\n\r\n");
-    assert_eq!(ask_from(&server, "", "GET", "tracks", &more).0, 200);
+    assert_eq!(ask_from(&server, "", "GET", "list", &more).0, 200);
     drop(server);
     let file = secrets(&sandbox, "violin and drums\nanother one\n", 0o600);
     let server = Server::start(&sandbox, &["--token-file", &file]);
-    assert_eq!(ask_from(&server, "", "GET", "tracks", &more).0, 401);
+    assert_eq!(ask_from(&server, "", "GET", "list", &more).0, 401);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn the_pages_cookie_works_only_from_its_own_origin() {
         "the cookie is not the token"
     );
     let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
-    assert_eq!(ask("GET", "/api/v1/tracks", &cookie, "").0, 200);
+    assert_eq!(ask("GET", "/api/v1/list", &cookie, "").0, 200);
     let question = json!({"seeds": [{"id": 1}]}).to_string();
     assert_eq!(
         ask("POST", "/api/v1/similar", &cookie, &question).0,
@@ -243,12 +243,12 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
     let get = |path: &str, headers: &str| {
         format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").into_bytes()
     };
-    let by_host = |name: &str| get("/api/v1/tracks", &format!("Host: {name}\r\n{auth}"));
+    let by_host = |name: &str| get("/api/v1/list", &format!("Host: {name}\r\n{auth}"));
     let host_line = format!("Host: {host}\r\n");
     let other = "X-Forwarded-For: 192.0.2.66\r\n";
     let from = |origin: &str| {
         get(
-            "/api/v1/tracks",
+            "/api/v1/list",
             &format!("{host_line}{auth}Origin: {origin}\r\n"),
         )
     };
@@ -273,24 +273,24 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
         ("the address as a number", by_host("2130706433"), &[403]),
         ("every address", by_host("0.0.0.0"), &[403]),
         ("a user before the host", by_host("127.0.0.1@evil.com"), &[400, 403]),
-        ("no host", get("/api/v1/tracks", &auth), &[400]),
-        ("no host, of an old client", format!("GET /api/v1/tracks HTTP/1.0\r\n{auth}\r\n").into_bytes(), &[400]),
-        ("two hosts", get("/api/v1/tracks", &format!("{host_line}Host: evil.com\r\n{auth}")), &[400]),
-        ("another host in the address", get("http://evil.com/api/v1/tracks", &format!("{host_line}{auth}")), &[400, 403]),
+        ("no host", get("/api/v1/list", &auth), &[400]),
+        ("no host, of an old client", format!("GET /api/v1/list HTTP/1.0\r\n{auth}\r\n").into_bytes(), &[400]),
+        ("two hosts", get("/api/v1/list", &format!("{host_line}Host: evil.com\r\n{auth}")), &[400]),
+        ("another host in the address", get("http://evil.com/api/v1/list", &format!("{host_line}{auth}")), &[400, 403]),
         ("a page of a stranger", from("http://evil.com"), &[403]),
         ("a page without an origin of its own", from("null"), &[403]),
         ("another port of this machine", from("http://127.0.0.1:1"), &[403]),
         ("a name that begins like the origin", from(&format!("http://{host}.evil.com")), &[403]),
-        ("two origins", get("/api/v1/tracks", &format!("{host_line}{auth}Origin: http://{host}\r\nOrigin: http://evil.com\r\n")), &[403]),
-        ("no token", get("/api/v1/tracks", &host_line), &[401]),
-        ("an empty token", get("/api/v1/tracks", &format!("{host_line}{other}Authorization: Bearer \r\n")), &[401]),
-        ("the wrong kind of token", get("/api/v1/tracks", &format!("{host_line}{other}Authorization: Basic {token}\r\n")), &[401]),
-        ("half of the token", get("/api/v1/tracks", &format!("{host_line}{other}Authorization: Bearer {}\r\n", &token[..32])), &[401]),
-        ("the token in the address", get(&format!("/api/v1/tracks?token={token}"), &host_line), &[401]),
-        ("the token as a cookie", get("/api/v1/tracks", &format!("{host_line}Cookie: voisin={token}\r\n")), &[401]),
-        ("another method", format!("PUT /api/v1/tracks HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
-        ("a method of its own", format!("BREW /api/v1/tracks HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
-        ("TRACE", format!("TRACE /api/v1/tracks HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("two origins", get("/api/v1/list", &format!("{host_line}{auth}Origin: http://{host}\r\nOrigin: http://evil.com\r\n")), &[403]),
+        ("no token", get("/api/v1/list", &host_line), &[401]),
+        ("an empty token", get("/api/v1/list", &format!("{host_line}{other}Authorization: Bearer \r\n")), &[401]),
+        ("the wrong kind of token", get("/api/v1/list", &format!("{host_line}{other}Authorization: Basic {token}\r\n")), &[401]),
+        ("half of the token", get("/api/v1/list", &format!("{host_line}{other}Authorization: Bearer {}\r\n", &token[..32])), &[401]),
+        ("the token in the address", get(&format!("/api/v1/list?token={token}"), &host_line), &[401]),
+        ("the token as a cookie", get("/api/v1/list", &format!("{host_line}Cookie: voisin={token}\r\n")), &[401]),
+        ("another method", format!("PUT /api/v1/list HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("a method of its own", format!("BREW /api/v1/list HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("TRACE", format!("TRACE /api/v1/list HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
         ("CONNECT", format!("CONNECT evil.com:80 HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[400, 403, 404, 405]),
         ("a form", post("/api/v1/similar", "Content-Type: text/plain\r\n", one), &[415]),
         ("another form", post("/api/v1/similar", "Content-Type: application/x-www-form-urlencoded\r\n", one), &[415]),
@@ -304,7 +304,7 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
         ("no seeds", post("/api/v1/similar", json, r#"{"seeds":[]}"#), &[400]),
         ("too many seeds", post("/api/v1/similar", json, &many), &[400]),
         ("too long a list", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"limit":1001}"#), &[400]),
-        ("a number that is none", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"min_similarity":1e999}"#), &[400]),
+        ("a number that is none", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"from":1e999}"#), &[400]),
         ("an id beyond all numbers", post("/api/v1/similar", json, r#"{"seeds":[{"id":99999999999999999999}]}"#), &[400]),
         ("a file of the system", post("/api/v1/similar", json, r#"{"seeds":[{"path":"/etc/passwd"}]}"#), &[404]),
         ("a file as words", post("/api/v1/similar", json, r#"{"seeds":[{"words":"/etc/passwd"}]}"#), &[404]),
@@ -323,15 +323,15 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
         ("a path upwards, encoded", track("/api/v1/tracks/%2e%2e%2f%2e%2e%2fetc%2fpasswd/audio"), &[400, 404]),
         ("an id with NUL", track("/api/v1/tracks/1%00/audio"), &[400]),
         ("an id that is no text", track("/api/v1/tracks/%ff%fe/audio"), &[400]),
-        ("an id that is no number", track("/api/v1/tracks/one"), &[400]),
+        ("an id that is no number", track("/api/v1/tracks/one/audio"), &[400]),
         ("an id that is not there", track("/api/v1/tracks/999999/audio"), &[404]),
         ("a negative id", track("/api/v1/tracks/-1/audio"), &[404]),
-        ("an address of 20 kB", track(&format!("/api/v1/tracks?query={}", "a".repeat(20_000))), &[414]),
+        ("an address of 20 kB", track(&format!("/api/v1/list?query={}", "a".repeat(20_000))), &[414]),
         ("65 headers", get("/api/v1/health", &format!("{host_line}{}", &headers[..headers.find("X-63").unwrap_or(0)])), &[431]),
         ("100 headers", get("/api/v1/health", &format!("{host_line}{headers}")), &[431]),
-        ("just too long an address", track(&format!("/api/v1/tracks?query={}", "a".repeat(8 * 1024 - 20))), &[414]),
+        ("just too long an address", track(&format!("/api/v1/list?query={}", "a".repeat(8 * 1024 - 20))), &[414]),
         ("a header of 1 MB", get("/api/v1/health", &format!("{host_line}X-A: {}\r\n", "a".repeat(1_000_000))), &[431, 0]),
-        ("a header in the address", track("/api/v1/tracks?query=%0d%0aSet-Cookie:%20voisin=1"), &[200]),
+        ("a header in the address", track("/api/v1/list?query=%0d%0aSet-Cookie:%20voisin=1"), &[200]),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &[0, 400]),
         ("the beginning of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[0, 400, 403, 404, 405, 505]),
     ]

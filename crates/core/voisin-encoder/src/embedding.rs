@@ -88,6 +88,11 @@ impl Parts {
         serde_json::from_str(manifest).map_or(Self(Vec::new()), |manifest| Self::of(&manifest))
     }
 
+    /// The dimension and weight of each part.
+    pub fn all(&self) -> &[(usize, f64)] {
+        &self.0
+    }
+
     /// Scales each part to the length of its weight; a single part is unchanged.
     pub fn balance(&self, vector: &mut [f32]) {
         if self.0.len() < 2 {

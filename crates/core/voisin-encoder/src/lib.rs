@@ -45,7 +45,6 @@ pub use import::{ClapError, import_clap, import_model, is_clap_folder};
 pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection};
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
-pub use projection::TagLayer;
 pub use stack::{FinishedStack, Stack, StackLayer, StackShape, StackTensor, StackTrain};
 pub use tensor_file::{WeightTensor, read_safetensors};
 pub use weights::Weights;

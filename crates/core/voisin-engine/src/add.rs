@@ -22,7 +22,7 @@ use voisin_base::track::{ContentId, TrackId};
 use voisin_encoder::ModelManifest;
 use voisin_library::{
     AttachOutcome, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library,
-    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags,
 };
 
 /// How files are added.
@@ -213,7 +213,7 @@ pub(super) fn add_suspects_first(
     let mut jobs = Vec::new();
     for file in files {
         let file = file.clone();
-        match library.files().file_state(&file)? {
+        match library.file_state(&file)? {
             FileState::Unchanged(_) if !options.force => summary.unchanged += 1,
             // Skipped until size or time changes. Temporary failures are not among these.
             FileState::FailedBefore { .. } if !options.force && !options.retry => {
@@ -261,7 +261,7 @@ pub(super) fn add_suspects_first(
     run(&mut writer, embedder, &first, &alone, stop)?;
     // Only now: if one of the suspects ends this process, two journals name it.
     if !suspects.is_empty() && !stop.load(Ordering::Relaxed) {
-        writer.library.files().forget_interrupted();
+        writer.library.forget_interrupted();
     }
     run(&mut writer, embedder, &others, options, stop)?;
     writer.settle_waiting()?;
@@ -270,7 +270,7 @@ pub(super) fn add_suspects_first(
     summary.interrupted = stop.load(Ordering::Relaxed);
     // After a stop, a track without a file may still be found in a file that was not reached.
     if !summary.interrupted {
-        summary.removed = library.files_mut().remove_orphans()?;
+        summary.removed = library.remove_orphans()?;
     }
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
@@ -299,11 +299,9 @@ pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
 /// The model of a manifest, in the library's form.
 #[doc(hidden)]
 pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, EngineError> {
-    let manifest_json =
-        serde_json::to_string(manifest).map_err(|source| EngineError::Manifest {
-            model: manifest.name.clone(),
-            source,
-        })?;
+    let manifest_json = serde_json::to_string(manifest).map_err(|error| EngineError::Model {
+        reason: format!("the manifest of model {}: {error}", manifest.name),
+    })?;
     Ok(StoredModel {
         name: manifest.name.clone(),
         fingerprint: manifest.fingerprint(),
@@ -334,7 +332,7 @@ fn run(
     let in_hand = Mutex::new(HashSet::new());
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
-    let journal = writer.library.files().journal(JournalKind::Reading);
+    let journal = writer.library.journal(JournalKind::Reading);
     // Bounded, so that vectors do not accumulate in memory if the disk is slower than the network.
     let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
     std::thread::scope(|scope| {
@@ -448,7 +446,7 @@ impl Worker<'_> {
         // Known content under another path or with another time was moved, copied or retagged, and
         // keeps its vectors.
         if !job.again
-            && let Some(track) = self.reader.files().find_by_content(&info.content)?
+            && let Some(track) = self.reader.find_by_content(&info.content)?
             && self.reader.has_vector(track)?
         {
             return Ok(FileFinding::Known { track, tags });
@@ -514,26 +512,18 @@ impl Writer<'_> {
         tags: TrackTags,
         embedding: FileEmbedding,
     ) -> Result<(), EngineError> {
-        let windows = TrackWindows {
-            vectors: embedding.half_windows(),
-            starts: embedding.starts,
-        };
         let vector = embedding.vector.into_vec();
+        let logits = embedding.logits;
         let descriptors = embedding.descriptors;
         // Known: it was to be analysed again, or was stored after the worker's check.
-        if let Some(track) = self.library.files().find_by_content(&info.content)? {
-            self.library.replace_vectors(track, &vector, &windows)?;
+        if let Some(track) = self.library.find_by_content(&info.content)? {
+            self.library.replace_vector(track, &vector, &logits)?;
             self.library
-                .derived_mut()
                 .set_damaged_packets(track, embedding.report.damaged_packets)?;
             if let Some(measured) = &descriptors {
-                self.library
-                    .derived_mut()
-                    .set_descriptors(track, measured)?;
+                self.library.set_descriptors(track, measured)?;
             }
-            self.library
-                .files_mut()
-                .attach_file(track, &job.file, &tags)?;
+            self.library.attach_file(track, &job.file, &tags)?;
             self.done(&job.file.path, Outcome::Replaced(track));
             return Ok(());
         }
@@ -543,7 +533,7 @@ impl Writer<'_> {
             file: job.file.clone(),
             tags,
             vector,
-            windows,
+            logits,
             descriptors,
         };
         match self.library.insert_track(&new) {
@@ -568,7 +558,7 @@ impl Writer<'_> {
         file: &FileRecord,
         tags: &TrackTags,
     ) -> Result<(), EngineError> {
-        let outcome = match self.library.files_mut().attach_file(track, file, tags)? {
+        let outcome = match self.library.attach_file(track, file, tags)? {
             AttachOutcome::Retagged => Outcome::Retagged(track),
             AttachOutcome::Moved { from } => Outcome::Moved { track, from },
             AttachOutcome::Duplicate => Outcome::Duplicate(track),
@@ -593,7 +583,7 @@ impl Writer<'_> {
         }
         // Zeros mean an unknown size, as of a file without readable metadata.
         let known_size = file.size > 0 || file.mtime_ns != 0;
-        self.library.files_mut().record_failure(&Failure {
+        self.library.record_failure(&Failure {
             path: file.path.clone(),
             size: known_size.then_some(file.size),
             mtime_ns: known_size.then_some(file.mtime_ns),
@@ -609,7 +599,7 @@ impl Writer<'_> {
     /// After all workers are done, attaches files whose audio another worker processed.
     fn settle_waiting(&mut self) -> Result<(), EngineError> {
         for (file, content, tags) in std::mem::take(&mut self.waiting) {
-            match self.library.files().find_by_content(&content)? {
+            match self.library.find_by_content(&content)? {
                 Some(track) => self.attach(track, &file, &tags)?,
                 None => {
                     // If it did not fail, its twin was left for another run, and so is this one.

@@ -10,8 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::add::{AddEvent, AddOptions, AddSummary, Outcome, add_suspects_first};
-use super::keeper::IndexKeeper;
+use super::add::{AddEvent, AddOptions, AddSummary, add_suspects_first};
 use super::missing_files::MissingFiles;
 use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
 use voisin_encoder::ModelRef;
@@ -38,7 +37,6 @@ pub struct AddRun<'a> {
 /// The state between [`AddRun::store`] and [`AddRun::settle`].
 pub struct StoredFiles {
     summary: AddSummary,
-    keeper: IndexKeeper,
     /// Held until the run is settled; none in a dry run.
     lock: Option<WriterLock>,
 }
@@ -66,7 +64,7 @@ pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>,
     let mut pending = Vec::new();
     for file in &found.files {
         let is_pending = !matches!(
-            library.files().file_state(file)?,
+            library.file_state(file)?,
             FileState::Unchanged(_) | FileState::FailedBefore { .. }
         );
         if is_pending {
@@ -104,7 +102,6 @@ impl AddRun<'_> {
     ) -> Result<AddReport, EngineError> {
         let StoredFiles {
             summary,
-            keeper,
             lock: _lock,
         } = stored;
         let dry_run = self.options.dry_run;
@@ -121,17 +118,14 @@ impl AddRun<'_> {
                 // Ordered behind the other files of their tracks, because a track is shown by its
                 // first file. Unreachable files are moved, too, but never removed.
                 let missing = [&report.gone.files[..], &report.gone.out_of_reach].concat();
-                engine
-                    .library_mut()
-                    .files_mut()
-                    .put_missing_last(&missing)?;
+                engine.library_mut().put_missing_last(&missing)?;
             }
             if self.remove_missing && !dry_run {
                 report.remove_missing(engine)?;
             }
         }
         if !dry_run {
-            index(engine, &report.summary, keeper)?;
+            index(engine, &report.summary)?;
         }
         Ok(report)
     }
@@ -162,14 +156,14 @@ impl AddRun<'_> {
             return Ok(left_over);
         }
         let mut times: HashMap<PathBuf, usize> = HashMap::new();
-        for path in library.files().leftovers().interrupted {
+        for path in library.leftovers().interrupted {
             *times.entry(path).or_default() += 1;
         }
         if !times.is_empty() {
             on_event(AddEvent::CutOff { files: times.len() });
         }
         if self.options.force || self.options.retry {
-            let failures = library.files().failures()?.into_iter();
+            let failures = library.failures()?.into_iter();
             let deadly = failures.filter(|failure| failure.reason.starts_with(REASON));
             left_over.once.extend(deadly.map(|failure| failure.path));
         }
@@ -185,7 +179,7 @@ impl AddRun<'_> {
                         path: &file.path,
                         reason: &reason,
                     });
-                    library.files_mut().record_failure(&Failure {
+                    library.record_failure(&Failure {
                         path: file.path.clone(),
                         size: Some(file.size),
                         mtime_ns: Some(file.mtime_ns),
@@ -200,7 +194,7 @@ impl AddRun<'_> {
         }
         // Otherwise the journals are needed until the files of `once` are read.
         if left_over.once.is_empty() {
-            library.files().forget_interrupted();
+            library.forget_interrupted();
         }
         Ok(left_over)
     }
@@ -229,67 +223,42 @@ impl AddRun<'_> {
             .cloned()
             .collect();
         let library = engine.library_mut();
-        let mut keeper = IndexKeeper::new(library.dir(), library.status()?.tracks);
-        let mut keep = |event: AddEvent<'_>| {
-            // Only new tracks make the index longer.
-            if let AddEvent::Done {
-                outcome: Outcome::Added(_),
-                ..
-            } = &event
-            {
-                keeper.added();
-            }
-            on_event(event);
-        };
         let mut summary = add_suspects_first(
             library,
             embedder,
             &files,
             &left_over.once,
             &options,
-            &mut keep,
+            on_event,
             stop,
         )?;
         summary.failed += (self.files.len() - files.len()) as u64;
-        Ok(StoredFiles {
-            summary,
-            keeper,
-            lock,
-        })
+        Ok(StoredFiles { summary, lock })
     }
 }
 
 impl AddReport {
     /// Removes missing files from the library.
     fn remove_missing(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
-        let removed = engine
-            .library_mut()
-            .files_mut()
-            .remove_missing(&self.gone.files)?;
+        let removed = engine.library_mut().remove_missing(&self.gone.files)?;
         self.summary.removed += removed.tracks;
         Ok(())
     }
 }
 
 /// Updates the index after a run.
-fn index(
-    engine: &mut Engine,
-    summary: &AddSummary,
-    keeper: IndexKeeper,
-) -> Result<(), EngineError> {
+fn index(engine: &mut Engine, summary: &AddSummary) -> Result<(), EngineError> {
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
     if (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
         if summary.interrupted {
             // After an interruption the user should not wait for a build.
             engine.refresh_index()?;
         } else {
-            keeper.finish();
             engine.maintain_index()?;
         }
     }
-    // Tags and moods are derived from vectors, and are updated after the index.
+    // Moods are derived from the tags, and are updated after the index.
     if changed && !summary.interrupted {
-        engine.words_mut().keep_tags()?;
         engine.scales_mut().fill_moods()?;
     }
     Ok(())

@@ -42,29 +42,4 @@ impl<'a> ArtistLimit<'a> {
             .filter(|(_, track)| taken.admit(artists_of(track)));
         Ok(chosen.map(|(candidate, _)| candidate).collect())
     }
-
-    /// The first `limit` candidates that keep the limit, best first.
-    pub(super) fn first<T>(
-        &mut self,
-        candidates: impl IntoIterator<Item = T>,
-        limit: usize,
-        track: impl Fn(&T) -> TrackId,
-    ) -> Result<Vec<T>, EngineError> {
-        let mut chosen = Vec::new();
-        let mut candidates = candidates.into_iter();
-        while chosen.len() < limit {
-            let some: Vec<T> = candidates
-                .by_ref()
-                // Three times as many as needed, because the limit drops some and each round reads the
-                // library.
-                .take(limit.saturating_mul(3).saturating_add(10))
-                .collect();
-            if some.is_empty() {
-                break;
-            }
-            chosen.extend(self.choose(some, &track)?);
-        }
-        chosen.truncate(limit);
-        Ok(chosen)
-    }
 }

@@ -7,11 +7,10 @@ use ndarray::{Array2, aview1, s};
 use super::seed::stacked;
 use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
-use voisin_encoder::Parts;
-use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
+use voisin_explore::{KnnGraph, TrackMeta};
 use voisin_genre::{Genre, Spellings, Taxonomy};
 use voisin_index::{IndexError, SearchParams};
-use voisin_library::{Library, ScaleName, Track, TrackSet};
+use voisin_library::{ScaleName, Track, TrackSet};
 
 /// Tracks up to which neighbours are found by comparing all pairs.
 const EXACT_UP_TO: usize = 10_000;
@@ -183,7 +182,7 @@ impl Engine {
     ///
     /// - `ids`: of the tracks, in their order
     fn add_measured(&self, ids: &[TrackId], meta: &mut [TrackMeta]) -> Result<(), EngineError> {
-        let known = self.library.derived().descriptors(ids)?;
+        let known = self.library.descriptors(ids)?;
         let energy = "energy".parse::<ScaleName>().ok();
         for (id, meta) in ids.iter().zip(meta) {
             let measured = known.get(id);
@@ -301,7 +300,7 @@ impl Engine {
     ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
         let ids = self.index()?.ids();
         // The index is current when it is opened, so another generation means a later commit.
-        if self.library.changes().generation()? != self.stamp.generation {
+        if self.library.generation()? != self.stamp.generation {
             return Ok(None);
         }
         let Some(graph) = self.graph_of_index(k, to)? else {
@@ -313,7 +312,7 @@ impl Engine {
         }
         let _snapshot = self.library.snapshot()?;
         // Checked again inside the snapshot: others may have committed while the graph was built.
-        if self.library.changes().generation()? != self.stamp.generation {
+        if self.library.generation()? != self.stamp.generation {
             return Ok(None);
         }
         let mut collection = self.without_vectors(ids, self.space.clone())?;
@@ -432,20 +431,6 @@ fn guest(id: TrackId, seed: &Seed) -> TrackMeta {
     }
 }
 
-/// The window vectors of a track for alignment.
-///
-/// - `parts`: of the library's model, see [`Engine::parts`]
-pub fn window_set(library: &Library, parts: &Parts, track: TrackId) -> Option<WindowSet> {
-    let stored = library.windows(track).ok().flatten()?;
-    let mut windows = stored.vectors.mapv(f32::from);
-    for mut row in windows.rows_mut() {
-        row.as_slice_mut()
-            .into_iter()
-            .for_each(|row| parts.balance(row));
-    }
-    Some(WindowSet::new(&stored.starts, &windows))
-}
-
 /// The facts of a track that playlists and maps show.
 pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
     let genres = taxonomy
@@ -477,8 +462,8 @@ mod tests {
     use super::*;
     use voisin_base::random::Random;
     use voisin_base::vector::make_unit;
-    use voisin_library::TrackFilter;
     use voisin_library::testing::{library, track};
+    use voisin_library::{Library, TrackFilter};
 
     #[test]
     fn tracks_near_seeds_equal_those_of_the_whole_collection() {
@@ -491,7 +476,7 @@ mod tests {
             vector
         };
         for seed in 0..300 {
-            let mut new = track(seed, unit(), 0);
+            let mut new = track(seed, unit());
             new.tags.year = Some(1900 + seed as i32 % 100);
             library.insert_track(&new).unwrap();
         }
@@ -539,9 +524,7 @@ mod tests {
         let mut library = library(dir, 8);
         let mut rng = Random::new(3);
         for seed in 0..tracks as u64 {
-            library
-                .insert_track(&track(seed, unit(&mut rng), 0))
-                .unwrap();
+            library.insert_track(&track(seed, unit(&mut rng))).unwrap();
         }
         library
     }

@@ -136,6 +136,8 @@ impl Measurer {
             key: self.key.key(),
             loudness: lufs,
             loudness_is_exact: loudness.is_some_and(|loudness| loudness.exact),
+            // Judged by the encoder's windows.
+            is_steady: false,
         }
     }
 }

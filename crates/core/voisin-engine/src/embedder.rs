@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use half::f16;
 use ndarray::Array2;
 
 use super::EngineError;
@@ -11,6 +10,7 @@ use super::descriptors;
 use voisin_audio::{self, AudioInfo, DecodeReport, WindowResampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
 use voisin_features::{MelConfig, MelFrontEnd, Scratch, SpectralChange, windows};
+use voisin_genre::is_steady;
 use voisin_library::Descriptors;
 
 /// Fewest spectrograms per batch of a long file; bounds its memory.
@@ -31,13 +31,11 @@ pub enum WindowPlan {
         /// End of the part.
         to: u32,
     },
-    /// Windows every `hop` samples at the model's rate, as in the openl3 package; `center` puts the middle of the first
-    /// window on the first sample.
+    /// Windows every `hop` samples at the model's rate, as in the openl3 package: the middle of the first window is on the
+    /// first sample.
     Reference {
         /// Samples from one start to the next.
         hop: usize,
-        /// Half a window of zeros before the start.
-        center: bool,
     },
 }
 
@@ -69,7 +67,7 @@ impl WindowPlan {
                 let sample = |ms: u32| u64::from(ms) * u64::from(rate) / 1000;
                 windows::part(samples, length, rate, sample(from), sample(to))
             }
-            Self::Reference { hop, center } => windows::reference(samples, length, hop, center),
+            Self::Reference { hop } => windows::reference(samples, length, hop, true),
         }
     }
 }
@@ -81,6 +79,8 @@ pub struct FileEmbedding {
     pub vector: Embedding,
     /// `[windows, dimension]`, the encoder's output.
     pub windows: Array2<f32>,
+    /// Mean of the windows' logits, in the order of the model's tags and outputs; empty if it has none.
+    pub logits: Vec<f32>,
     /// Start of each window, in seconds; negative for a centred window before the first sample.
     pub starts: Vec<f32>,
     /// Statistics of the decoding.
@@ -89,16 +89,6 @@ pub struct FileEmbedding {
     pub descriptors: Option<Descriptors>,
     /// Whether its sound hardly changes, if requested ([`Embedder::embed_seed`]).
     pub is_steady: Option<bool>,
-}
-
-impl FileEmbedding {
-    /// The windows in half precision, as the library stores them; values are clamped to its range.
-    pub fn half_windows(&self) -> Array2<f16> {
-        // An infinity in one window would spread to means and products.
-        let largest = f32::from(f16::MAX);
-        self.windows
-            .mapv(|value| f16::from_f32(value.clamp(-largest, largest)))
-    }
 }
 
 /// A model with its front ends; analyses files from any number of threads.
@@ -330,63 +320,48 @@ impl Embedder {
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let mut rows: Vec<f32> = Vec::new();
+        // In double precision, since there may be thousands of windows.
+        let mut logits = vec![0.0f64; self.encoder.tags()];
         let mut change = None;
         let besides = Besides {
             measures,
             change: hears_change.then_some(&mut change),
         };
-        let (starts, report, descriptors) =
+        let (starts, report, mut descriptors) =
             self.each_batch(sound, info, plan, besides, stop, |mels, n| {
-                rows.extend(self.encoder.encode_each(mels, n)?.iter());
+                if logits.is_empty() {
+                    rows.extend(self.encoder.encode_each(mels, n)?.iter());
+                    return Ok(());
+                }
+                let tagged = self.encoder.encode_each_with_tags(mels, n)?;
+                rows.extend(tagged.embeddings.iter());
+                for row in tagged.logits.rows() {
+                    for (sum, &x) in logits.iter_mut().zip(row) {
+                        *sum += f64::from(x);
+                    }
+                }
                 Ok(())
             })?;
         let windows =
             Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
-                .map_err(|_| EngineError::Shape)?;
+                .map_err(|error| EngineError::Model {
+                    reason: format!("the network's output: {error}"),
+                })?;
         let vector = self.parts.pool(windows.view())?;
+        if let Some(measured) = &mut descriptors {
+            measured.is_steady = is_steady(windows.view());
+        }
         let is_steady = change.as_ref().map(SpectralChange::is_steady);
+        let logits = logits.iter().map(|sum| (sum / starts.len() as f64) as f32);
         Ok(FileEmbedding {
             vector,
+            logits: logits.collect(),
             windows,
             starts,
             report,
             descriptors,
             is_steady,
         })
-    }
-
-    /// Mean tag logits of a file, in the order of the model's tags, and whether its sound never changes; near-silent windows
-    /// are left out.
-    ///
-    /// # Errors
-    /// As [`embed`](Self::embed), and for a model without tags.
-    pub fn tag_logits(
-        &self,
-        path: &Path,
-        info: &AudioInfo,
-        plan: WindowPlan,
-    ) -> Result<(Vec<f32>, bool), EngineError> {
-        // In double precision, since there may be thousands of windows.
-        let mut sums = vec![0.0f64; self.encoder.tags()];
-        let mut change = None;
-        let besides = Besides {
-            measures: false,
-            change: Some(&mut change),
-        };
-        let (starts, ..) =
-            self.each_batch(Sound::File(path), info, plan, besides, None, |mels, n| {
-                for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
-                    for (sum, &x) in sums.iter_mut().zip(row) {
-                        *sum += f64::from(x);
-                    }
-                }
-                Ok(())
-            })?;
-        let logits = sums
-            .iter()
-            .map(|sum| (sum / starts.len() as f64) as f32)
-            .collect();
-        Ok((logits, change.is_some_and(|change| change.is_steady())))
     }
 
     /// Decodes the windows of a file, and passes their spectrograms to `encode` in batches: for each network `[n, cells]`,

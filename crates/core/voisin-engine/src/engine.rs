@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_encoder::{ModelRef, Parts};
+use voisin_encoder::ModelRef;
 use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
-use crate::space;
 use crate::{EngineError, LibrarySpace};
 
 /// Name of the index inside a library's folder.
@@ -181,12 +180,6 @@ impl Engine {
         Ok(held_model(&self.library, &self.model()?)?)
     }
 
-    /// The vector parts of this library's model.
-    #[doc(hidden)]
-    pub fn parts(&self) -> Result<Parts, EngineError> {
-        space::parts(&self.library)
-    }
-
     /// As [`refresh_index`](Self::refresh_index), and saves an updated index, or rebuilds it if too much has changed since it
     /// was built.
     ///
@@ -199,13 +192,11 @@ impl Engine {
 
     fn refresh_or_rebuild(&mut self) -> Result<IndexRefresh, EngineError> {
         let refresh = self.refresh_index()?;
-        // The loaded index may be current and yet slow or built with other settings: three reasons
-        // to rebuild it.
-        if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
-            return self.rebuild_index("many tracks changed since it was built");
-        }
-        if LibrarySpace::has_drifted(&mut self.library)? {
-            return self.rebuild_index("the mean vector no longer matches the library");
+        let is_changed = matches!(refresh, IndexRefresh::Updated { .. });
+        // A small one is built in no time, relative to the mean of all tracks.
+        let is_small = self.library.status()?.vectors < IndexOptions::default().graph_from as u64;
+        if is_changed && is_small || self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
+            return self.rebuild_index("tracks changed since it was built");
         }
         if let (IndexRefresh::Updated { .. }, Some(index)) = (&refresh, &self.index) {
             self.keep(index, &self.stamp);
@@ -340,10 +331,10 @@ impl Engine {
         let Some(space) =
             LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
         else {
-            return Err(stale(self.library.changes().generation()?).into());
+            return Err(stale(self.library.generation()?).into());
         };
         let Some((now, added, removed)) = self.catch_up(&mut index, &space, generation)? else {
-            return Err(stale(self.library.changes().generation()?).into());
+            return Err(stale(self.library.generation()?).into());
         };
         self.check_origin(path, &index, &space, generation)?;
         let refresh = if now == generation {
@@ -370,7 +361,7 @@ impl Engine {
         space: &LibrarySpace,
         generation: u64,
     ) -> Result<Option<(u64, usize, usize)>, EngineError> {
-        let Some(changes) = self.library.changes().changes_since(generation)? else {
+        let Some(changes) = self.library.changes_since(generation)? else {
             return Ok(None);
         };
         let mut removed = 0;
@@ -466,7 +457,6 @@ impl Engine {
             .collect();
         if let Some(changes) = self
             .library
-            .changes()
             .changes_since(generation.saturating_sub(LAST))?
         {
             sample.extend(changes.added.into_iter().take(LAST as usize));
@@ -558,7 +548,6 @@ fn place_of_model(fingerprint: &str) -> String {
 /// The name or path by which a library's model is loaded: the file that it was given as, if it exists, else its name.
 pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
     let place = library
-        .settings()
         .setting(&place_of_model(&held.fingerprint))?
         .filter(|path| Path::new(path).is_file());
     // Every text is a name or a path, so parsing cannot fail.
@@ -581,25 +570,7 @@ pub fn remember_model(
         // The file may have been replaced since the model was loaded.
         && model.manifest()?.fingerprint() == fingerprint
     {
-        library
-            .settings_mut()
-            .set_setting(&place_of_model(fingerprint), Some(path))?;
+        library.set_setting(&place_of_model(fingerprint), Some(path))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use voisin_library::testing::{library, track};
-
-    #[test]
-    fn a_candidate_is_one_line_whatever_its_title() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 4);
-        let mut new = track(1, vec![0.5; 4], 0);
-        new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
-        let id = library.insert_track(&new).unwrap();
-        let line = crate::candidate(&library.track(id).unwrap(), true);
-        assert!(line.contains("one  two three"), "{line}");
-    }
 }

@@ -95,21 +95,6 @@ pub enum EngineError {
         /// The fault's own message.
         message: String,
     },
-    /// The encoder returned another number of values than windows times dimension.
-    #[error(
-        "the encoder returned a matrix of the wrong shape; please report it with the model's name"
-    )]
-    Shape,
-    /// The manifest of a model cannot be stored with its vectors.
-    #[error(
-        "the manifest of model {model} cannot be written as JSON; please report it with the model's name"
-    )]
-    Manifest {
-        /// The model's name.
-        model: String,
-        /// Why not.
-        source: serde_json::Error,
-    },
     /// The run was stopped.
     #[error("interrupted")]
     Interrupted,
@@ -160,14 +145,6 @@ pub enum EngineError {
         path: PathBuf,
         /// The expectation, the finding and the next step.
         problem: String,
-    },
-    /// A playlist that cannot be read.
-    #[error("{}: {reason}", path.display())]
-    Playlist {
-        /// The file.
-        path: PathBuf,
-        /// The reason, on one line.
-        reason: String,
     },
     /// No seed was named.
     #[error("expected a seed, found none: name files, id:NUMBER, words, playlists or folders")]
@@ -244,7 +221,7 @@ pub enum EngineError {
         "the seeds point in opposite directions and leave nothing to search for: name fewer of them"
     )]
     SeedsCancel,
-    /// The model could not be loaded.
+    /// The model could not be loaded, or is invalid.
     #[error("{reason}")]
     Model {
         /// The reason, with its causes.
@@ -276,6 +253,21 @@ impl EngineError {
             *own_path = name.into();
         }
         self
+    }
+
+    /// Whether something named does not exist, or the library has no data for an answer.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Ambiguous { .. }
+            | Self::NoSuchTrack { .. }
+            | Self::NothingListed { .. }
+            | Self::NoSeeds
+            | Self::EmptyLibrary { .. }
+            | Self::NoLabels
+            | Self::Explore(ExploreError::UnknownArtist { .. }) => true,
+            Self::Library(error) => error.is_not_found(),
+            _ => false,
+        }
     }
 
     /// Whether a retry may succeed without a change of the file, because it could not be read at all.

@@ -1,9 +1,10 @@
 //! Vectors and metadata for other programs: NumPy arrays and CSV in one row order.
 
-use std::io::{BufWriter, Seek as _, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use ndarray_npy::WriteNpyExt as _;
+use serde_json::{Value, json};
 use voisin_base::output::{OutputFile, OutputTarget, check_folder};
 use voisin_explore::playlist::address;
 
@@ -14,20 +15,12 @@ use super::{Engine, EngineError, LibrarySpace};
 pub struct ExportSummary {
     /// Rows of `vectors.npy` and `tracks.csv`.
     pub tracks: usize,
-    /// Rows of `windows.npy` and `windows.csv`.
-    pub windows: usize,
-    /// Columns of both arrays.
+    /// Columns of `vectors.npy`.
     pub dimension: usize,
 }
 
 /// The names of the files of an export.
-pub const EXPORT_FILES: [&str; 5] = [
-    "vectors.npy",
-    "mean.npy",
-    "tracks.csv",
-    "windows.csv",
-    "windows.npy",
-];
+pub const EXPORT_FILES: [&str; 4] = ["vectors.npy", "mean.npy", "model.json", "tracks.csv"];
 
 const TRACK_COLUMNS: [&str; 13] = [
     "row",
@@ -46,15 +39,9 @@ const TRACK_COLUMNS: [&str; 13] = [
 ];
 
 /// Writes `vectors.npy` (float32 `[tracks, dimension]`, raw, unit norm), `mean.npy` (float32 `[dimension]`, subtracted from
-/// them before comparisons), `tracks.csv` in the same row order and, on request, `windows.npy` (float16
-/// `[windows, dimension]`) with `windows.csv`. Genres are those of the library's label source, several joined by `;`.
-///
-/// Memory: the track vectors, and the windows of one track at a time.
-pub fn export(
-    engine: &Engine,
-    dir: &Path,
-    with_windows: bool,
-) -> Result<ExportSummary, EngineError> {
+/// them before comparisons), `model.json` (what else `similar` does with them) and `tracks.csv` in the same row order. Genres
+/// are those of the library's label source, several joined by `;`.
+pub fn export(engine: &Engine, dir: &Path) -> Result<ExportSummary, EngineError> {
     /// Tracks whose tags are in memory at once.
     const TOGETHER: usize = 1000;
     // Before anything is read, so that an error does not come after minutes.
@@ -78,7 +65,11 @@ pub fn export(
             .write_npy(writer)
             .map_err(std::io::Error::other)
     })?);
-    let mean = ndarray::aview1(LibrarySpace::of(library, &vectors)?.mean()).to_owned();
+    let space = LibrarySpace::of(library, &vectors)?;
+    let model = serde_json::to_vec_pretty(&model(engine, &space)?).unwrap_or_default();
+    let file = ExportFile::create(dir, "model.json")?;
+    finished.push(file.finish(|writer| writer.write_all(&model))?);
+    let mean = ndarray::aview1(space.mean()).to_owned();
     let npy = ExportFile::create(dir, "mean.npy")?;
     finished.push(npy.finish(|writer| mean.write_npy(writer).map_err(std::io::Error::other))?);
 
@@ -110,72 +101,30 @@ pub fn export(
         }
     }
     finished.push(tracks.finish()?);
-    let mut summary = ExportSummary {
-        tracks: vectors.ids.len(),
-        windows: 0,
-        dimension,
-    };
-    if with_windows {
-        let mut index = ExportFile::create(dir, "windows.csv")?.csv();
-        index.row(["row", "track_row", "track_id", "start_seconds"])?;
-        // The header has the number of rows; it is written again below if there are fewer.
-        let total = library.status()?.windows as usize;
-        let mut npy = ExportFile::create(dir, "windows.npy")?;
-        let path = npy.path.clone();
-        let writer = &mut npy.writer;
-        let failed = |source| EngineError::Write {
-            path: path.clone(),
-            source,
-        };
-        writer
-            .write_all(&npy_f16_header(total, dimension))
-            .map_err(failed)?;
-        for (row, &id) in vectors.ids.iter().enumerate() {
-            let Some(windows) = library.windows(id)? else {
-                continue;
-            };
-            for (vector, start) in windows.vectors.rows().into_iter().zip(&windows.starts) {
-                index.row([
-                    summary.windows.to_string(),
-                    row.to_string(),
-                    id.to_string(),
-                    format!("{start:.4}"),
-                ])?;
-                for value in vector {
-                    writer.write_all(&value.to_le_bytes()).map_err(failed)?;
-                }
-                summary.windows += 1;
-            }
-        }
-        if summary.windows != total {
-            // Tracks without a vector have no windows in the export.
-            writer.rewind().map_err(failed)?;
-            writer
-                .write_all(&npy_f16_header(summary.windows, dimension))
-                .map_err(failed)?;
-        }
-        finished.push(npy.finish(|_| Ok(()))?);
-        finished.push(index.finish()?);
-    }
     for FinishedFile { path, file } in finished {
         file.commit()
             .map_err(|source| EngineError::Write { path, source })?;
     }
-    Ok(summary)
+    Ok(ExportSummary {
+        tracks: vectors.ids.len(),
+        dimension,
+    })
 }
 
-/// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be rewritten in place.
-fn npy_f16_header(rows: usize, columns: usize) -> Vec<u8> {
-    // Version 1.0, and the length of the rest of the header, 0x76 = 118: together with these ten
-    // bytes 128, the multiple of 64 that NumPy requires.
-    let mut header = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
-    let text =
-        format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    header.extend_from_slice(text.as_bytes());
-    // Padded with blanks; 20 digits for each of the two numbers still fit.
-    header.resize(127, b' ');
-    header.push(b'\n');
-    header
+/// The model, and the parts of its vectors: of each the mean's is subtracted, and the rest scaled to the part's weight; the
+/// cosine of two such vectors is their similarity.
+fn model(engine: &Engine, space: &LibrarySpace) -> Result<Value, EngineError> {
+    let model = engine.model()?;
+    let part =
+        |(dimension, weight): &(usize, f64)| json!({"dimension": dimension, "weight": weight});
+    let parts: Vec<Value> = space.parts().iter().map(part).collect();
+    Ok(json!({
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "dimension": model.dimension,
+        "parts": parts,
+        "mean": "mean.npy",
+    }))
 }
 
 struct ExportFile {
@@ -302,16 +251,6 @@ pub fn spreadsheet_safe(text: &str) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numpy_header_has_the_promised_form() {
-        let header = npy_f16_header(12_345_678, 512);
-        assert_eq!(header.len(), 128);
-        assert_eq!(&header[..6], b"\x93NUMPY");
-        assert_eq!(u16::from_le_bytes([header[8], header[9]]), 118);
-        assert!(header.ends_with(b"\n"));
-        assert!(String::from_utf8_lossy(&header[10..]).contains("'shape': (12345678, 512)"));
-    }
 
     #[test]
     fn formulas_become_text() {

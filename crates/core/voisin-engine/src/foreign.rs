@@ -10,8 +10,7 @@ use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::vector::make_unit;
 use voisin_encoder::{ModelManifest, ModelRef};
 use voisin_library::{
-    AudioFacts, FileRecord, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags,
-    TrackWindows, mtime_ns,
+    AudioFacts, FileRecord, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags, mtime_ns,
 };
 
 /// Numbers of the longest vector that an index takes.
@@ -149,7 +148,6 @@ pub fn foreign_track(path: PathBuf, tags: TrackTags, vector: &[f32]) -> TrackRec
     let (audio, tags) = foreign_audio(&path, tags);
     let metadata = std::fs::metadata(&path).ok();
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let windows = TrackWindows::none(vector.len());
     let record = FileRecord {
         size: metadata.as_ref().map_or(0, std::fs::Metadata::len),
         mtime_ns: metadata.as_ref().map_or(0, mtime_ns),
@@ -164,7 +162,7 @@ pub fn foreign_track(path: PathBuf, tags: TrackTags, vector: &[f32]) -> TrackRec
             label: None,
         },
         vector,
-        windows,
+        logits: Vec::new(),
     }
 }
 

@@ -93,7 +93,7 @@ impl Engine {
         self.label(&mut tracks)?;
         Ok(TrackPage {
             tracks,
-            descriptors: self.library().derived().descriptors(ids)?,
+            descriptors: self.library().descriptors(ids)?,
             total: 0,
             next: None,
         })
@@ -119,7 +119,7 @@ impl Engine {
             }
         };
         let has_words = !query.words.trim().is_empty();
-        let with_words = has_words.then(|| self.library().lookup().tracks_with_words(&query.words));
+        let with_words = has_words.then(|| self.library().tracks_with_words(&query.words));
         let with_words = with_words.transpose()?;
         let fits = |id: &&TrackId| {
             [matching, with_words.as_ref()]
@@ -165,7 +165,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         for seed in 0..120_u64 {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
+            let mut new = track(seed, vec![0.6, 0.8]);
             // Some have no artist and are not in the index.
             new.tags.artist = (seed % 12 > 0).then(|| format!("Artist {}", seed * 7 % 11));
             new.tags.title = Some(format!("Title {}", seed * 31 % 120));

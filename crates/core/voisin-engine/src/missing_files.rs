@@ -20,7 +20,6 @@ impl MissingFiles {
     /// Checks all files of the library.
     pub fn anywhere(library: &Library) -> Result<Self, EngineError> {
         let (out_of_reach, files) = library
-            .files()
             .missing_files(None)?
             .into_iter()
             .partition(|file| file.absent_folder.is_some());
@@ -39,11 +38,11 @@ impl MissingFiles {
         let mut seen: HashSet<PathBuf> = HashSet::new();
         for root in roots {
             let root = stored_path(root);
-            let missing = library.files().missing_files(Some(&root))?;
+            let missing = library.missing_files(Some(&root))?;
             if missing.is_empty() {
                 continue;
             }
-            let known = library.files().files_below(&root)?;
+            let known = library.files_below(&root)?;
             // If no file at all is left, a disk is more likely not mounted than emptied.
             let nothing_left = root.is_dir() && missing.len() as u64 == known;
             for mut file in missing {

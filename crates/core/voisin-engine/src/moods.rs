@@ -143,10 +143,8 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
         if self.library().mode() == OpenMode::ReadOnly {
             return Ok(0);
         }
-        let Some(layer) = self.tag_layer_if_any()? else {
-            return Ok(0);
-        };
-        let Some(tags) = MoodTags::of(layer.names()) else {
+        let tag_names = self.tag_names()?.unwrap_or_default();
+        let Some(tags) = MoodTags::of(&tag_names) else {
             return Ok(0);
         };
         let names = READY_MOODS.map(|mood| mood.name.parse::<ScaleName>().ok());
@@ -154,17 +152,17 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
             return Ok(0);
         };
         let wanted: Vec<ScaleName> = names.iter().flatten().copied().collect();
-        let lacking = self.library().scales().tracks_lacking(&wanted, energy)?;
+        let lacking = self.library().tracks_lacking(&wanted, energy)?;
         let mut stored = 0;
         for batch in lacking.chunks(BATCH) {
-            let known = self.library().derived().descriptors(batch)?;
+            let known = self.library().descriptors(batch)?;
             let tracks = self.library().tracks_by_id(batch)?;
             let contents: BTreeMap<TrackId, ContentId> = tracks
                 .iter()
                 .map(|track| (track.id, track.audio.content))
                 .collect();
             let mut values: [Vec<(ContentId, ScaleValue)>; 6] = Default::default();
-            for (id, logits) in self.tag_logits(&layer, Some(batch))? {
+            for (id, logits) in self.tag_logits(&tag_names, Some(batch))? {
                 // The track was removed between the two reads.
                 let Some((content, descriptors)) = contents.get(&id).zip(known.get(&id)) else {
                     continue;
@@ -186,7 +184,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
             for (name, values) in names.iter().zip(&values) {
                 if let Some(name) = name {
                     // Not through `library_mut`: no vector changes, and the index stays as it is.
-                    stored += self.library.scales_mut().set_scale(*name, values)?;
+                    stored += self.library.set_scale(*name, values)?;
                 }
             }
         }

@@ -2,17 +2,19 @@
 //!
 //! Not for: `-`, which the command line replaces by the lines of standard input before.
 
-use std::ffi::OsStr;
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::ops::Deref;
 use std::path::Path;
 
 use super::seed::{NAME_PREFIXES, SeedName};
 use super::{Embedder, Engine, EngineError, Seed};
-use voisin_audio::is_audio_candidate;
-use voisin_base::text::{count, fold, with_causes};
+use voisin_base::text::{count, fold};
 use voisin_base::track::TrackId;
 use voisin_library::scan;
-use voisin_library::{Library, LibraryError, NameOf, PathLookup, TrackFilter, stored_path};
+use voisin_library::{
+    Library, LibraryError, NameOf, PathLookup, Resolution, TrackFilter, stored_path,
+};
 
 /// The seeds that names stand for.
 #[derive(Debug, Default)]
@@ -31,34 +33,40 @@ impl NamedSeeds {
     }
 }
 
-/// A message for the user about a name.
-#[derive(Debug)]
-pub enum SeedNews {
-    /// How it was understood.
-    Note(String),
-    /// Files or entries of it that were left out.
-    LeftOut(String),
-}
-
 /// Turns names into seeds; its fields are what callers differ in.
 pub struct SeedReader<'a, E> {
     /// Has the library.
     pub engine: &'a Engine,
-    /// Whether the files of a folder that is not in the library are analysed.
-    pub reads_files: bool,
     /// Loads the model for a file that is not in the library, or refuses that file.
     pub embedder: &'a dyn Fn(&Path) -> Result<E, EngineError>,
-    /// Receives messages.
-    pub report: &'a mut dyn FnMut(SeedNews),
+    /// Receives messages: how a name was understood, and what was left out.
+    pub report: &'a mut dyn FnMut(String),
 }
 
 impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
+    /// The seeds that names stand for, each once. Words are one name if together they fit one track, artist or album.
+    pub fn read_all(&mut self, names: &[OsString]) -> Result<NamedSeeds, EngineError> {
+        let joined = self.engine.joined_words(names)?;
+        let mut found = NamedSeeds::default();
+        let names = joined.as_ref().map_or(names, std::slice::from_ref);
+        for name in names {
+            if let Err(error) = self.read(name, &mut found) {
+                return Err(self.engine.error_of_all(names, error));
+            }
+        }
+        let mut seen = HashSet::new();
+        for seeds in [&mut found.named, &mut found.of_lists] {
+            seeds.retain(|seed| seen.insert(seed.track.ok_or_else(|| seed.path.clone())));
+        }
+        Ok(found)
+    }
+
     /// Adds the seeds that a name stands for.
     pub fn read(&mut self, text: &OsStr, found: &mut NamedSeeds) -> Result<(), EngineError> {
         let engine = self.engine;
         let seeds = match SeedName::parse(text) {
             SeedName::Playlist(path) => self.seeds_of_playlist(path)?,
-            SeedName::Folder(path) => self.seeds_of_folder(path)?,
+            SeedName::Folder(path) => seeds_of_folder(engine, path)?,
             SeedName::Named(kind, name) => {
                 seeds_of(engine, &tracks_named(engine.library(), kind, name)?)?
             }
@@ -67,15 +75,18 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
                 let meant = match &seed {
                     // Words that fit several tracks may be the name of an artist or album, all of
                     // which is meant then.
-                    Err(EngineError::Ambiguous { text, .. }) => all_named(engine, text)?,
+                    Err(EngineError::Ambiguous { text, .. }) => engine.kind_named(text)?,
                     _ => None,
                 };
-                let Some((name, seeds)) = meant else {
+                let Some((prefix, kind)) = meant else {
                     found.named.push(seed?);
                     return Ok(());
                 };
-                self.report_meaning(&name, &seeds);
-                seeds
+                let words = text.to_string_lossy();
+                let tracks = tracks_named(engine.library(), kind, &words)?;
+                let number = count(tracks.len() as u64, "track");
+                (self.report)(format!("taken for {prefix}{words}, {number}"));
+                seeds_of(engine, &tracks)?
             }
         };
         found.of_lists.extend(seeds);
@@ -101,50 +112,6 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         self.engine.seed(text, || (self.embedder)(Path::new(text)))
     }
 
-    fn report_meaning(&mut self, name: &str, seeds: &[Seed]) {
-        let tracks = count(seeds.len() as u64, "track");
-        (self.report)(SeedNews::Note(format!("taken for {name}, {tracks}")));
-    }
-
-    /// The tracks of the library below a folder; where there are none, its files, which are analysed.
-    fn seeds_of_folder(&mut self, folder: &Path) -> Result<Vec<Seed>, EngineError> {
-        let filter = TrackFilter {
-            folders: vec![stored_path(folder)],
-            ..TrackFilter::default()
-        };
-        let tracks = self.engine.library().matching(&filter)?;
-        if !tracks.is_empty() {
-            return seeds_of(self.engine, &tracks.to_vec());
-        }
-        let nothing = |problem: &str| EngineError::NothingListed {
-            path: folder.to_owned(),
-            problem: problem.to_owned(),
-        };
-        if !self.reads_files {
-            return Err(nothing(
-                "no track of the library lies below it: run \"voisin add\" on it first",
-            ));
-        }
-        // Analysing a folder outside the library takes time, but it was requested.
-        let found = scan::scan(&[folder.to_owned()], &is_audio_candidate);
-        let mut seeds = Vec::new();
-        for file in &found.files {
-            match self.seed(file.path.as_os_str()) {
-                Ok(seed) => seeds.push(seed),
-                Err(error) => {
-                    let text = format!("{} (left out)", with_causes(&error));
-                    (self.report)(SeedNews::LeftOut(text));
-                }
-            }
-        }
-        if seeds.is_empty() {
-            return Err(nothing(
-                "expected tracks of the library or files of audio below it, found none: run \"voisin add FOLDER\" first",
-            ));
-        }
-        Ok(seeds)
-    }
-
     fn seeds_of_playlist(&mut self, path: &Path) -> Result<Vec<Seed>, EngineError> {
         let engine = self.engine;
         // Every entry counts, also those that no longer look like audio: they may be in the
@@ -154,7 +121,7 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         let mut seeds = Vec::new();
         let mut lookup = PathLookup::new(engine.library());
         for file in &scanned.files {
-            match engine.library().files().find_by_path(&file.path)? {
+            match engine.library().find_by_path(&file.path)? {
                 Some(track) => seeds.push(engine.seed_of_file(track, &file.path)?),
                 None => missing += 1,
             }
@@ -178,8 +145,8 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             // Of the list as a whole, not of an entry.
             let mut problems = scanned.problems.into_iter();
             if let Some(fault) = problems.find(|problem| problem.path == path) {
-                let reason = fault.reason;
-                return Err(EngineError::Playlist { path, reason });
+                let problem = fault.reason;
+                return Err(EngineError::NothingListed { path, problem });
             }
             return Err(EngineError::NothingListed {
                 path,
@@ -189,54 +156,83 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             });
         }
         if missing > 0 {
-            (self.report)(SeedNews::LeftOut(format!(
+            (self.report)(format!(
                 "{}: {missing} of {} entries are not in the library and left out",
                 path.display(),
                 missing + seeds.len()
-            )));
+            ));
         }
         Ok(seeds)
     }
 }
 
-/// The tracks of the artist, else of the album, that words name from end to end, or from their beginning where they fit
-/// nothing else; with how that is written.
-fn all_named(engine: &Engine, words: &str) -> Result<Option<(String, Vec<Seed>)>, EngineError> {
-    let library = engine.library();
-    let kinds = &NAME_PREFIXES[..2];
-    for (prefix, kind) in kinds {
-        let names = library.lookup().names(*kind)?;
-        if names.iter().any(|name| fold(name) == fold(words)) {
-            let tracks = tracks_named(library, *kind, words)?;
-            let seeds = seeds_of(engine, &tracks)?;
-            return Ok(Some((format!("{prefix}{words}"), seeds)));
-        }
+/// The tracks of the library below a folder.
+fn seeds_of_folder(engine: &Engine, folder: &Path) -> Result<Vec<Seed>, EngineError> {
+    let filter = TrackFilter {
+        folders: vec![stored_path(folder)],
+        ..TrackFilter::default()
+    };
+    let tracks = engine.library().matching(&filter)?;
+    if tracks.is_empty() {
+        return Err(EngineError::NothingListed {
+            path: folder.to_owned(),
+            problem: "no track of the library lies below it: run \"voisin add\" on it first"
+                .to_owned(),
+        });
     }
-    // "nina" means Nina Simone only where she is all that the word finds.
-    let fits = library.lookup().search_words(words, usize::MAX)?.len();
-    let beginning = format!("{} ", fold(words));
-    for (prefix, kind) in kinds {
-        let names = library.lookup().names(*kind)?;
-        let mut meant = names
-            .iter()
-            .filter(|name| fold(name).starts_with(&beginning));
-        if let (Some(name), None) = (meant.next(), meant.next()) {
-            let tracks = tracks_named(library, *kind, name)?;
-            // Else the words also fit other tracks, which the user may have meant: better to list
-            // them.
-            if tracks.len() == fits {
-                let seeds = seeds_of(engine, &tracks)?;
-                return Ok(Some((format!("{prefix}{name}"), seeds)));
+    seeds_of(engine, &tracks.to_vec())
+}
+
+impl Engine {
+    /// Words that were typed without quotes, as one name; `None` if together they fit no track, artist or album.
+    pub fn joined_words(&self, names: &[OsString]) -> Result<Option<OsString>, EngineError> {
+        if names.len() < 2 {
+            return Ok(None);
+        }
+        for name in names {
+            let is_words = matches!(SeedName::parse(name), SeedName::PathOrWords(_));
+            let path = Path::new(name);
+            if !is_words || path.exists() || self.library.find_by_path(path)?.is_some() {
+                return Ok(None);
             }
         }
+        let joined = names.join(OsStr::new(" "));
+        let Some(words) = joined.to_str() else {
+            return Ok(None);
+        };
+        let found = self.library.resolve_words(words, 1)?;
+        let is_one = matches!(found, Resolution::One(_)) || self.kind_named(words)?.is_some();
+        Ok(is_one.then_some(joined))
     }
-    Ok(None)
+
+    /// The error of the words together, if they are misspelt, in place of that of one of them.
+    fn error_of_all(&self, names: &[OsString], error: EngineError) -> EngineError {
+        let is_unknown = matches!(error, EngineError::NoSuchTrack { .. });
+        let words = names.join(OsStr::new(" "));
+        let of_all = self.seed_of_words(&words.to_string_lossy(), true);
+        let is_misspelt = |error: &EngineError| matches!(error, EngineError::NoSuchTrack { candidates, .. } if !candidates.is_empty());
+        match of_all {
+            Err(of_all) if is_unknown && is_misspelt(&of_all) => of_all,
+            _ => error,
+        }
+    }
+
+    /// Whether words are the whole name of an artist, else of an album; with the prefix of such names.
+    fn kind_named(&self, words: &str) -> Result<Option<(&'static str, NameOf)>, EngineError> {
+        for (prefix, kind) in NAME_PREFIXES {
+            let names = self.library.names(kind)?;
+            if names.iter().any(|name| fold(name) == fold(words)) {
+                return Ok(Some((prefix, kind)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 fn tracks_named(library: &Library, kind: NameOf, name: &str) -> Result<Vec<TrackId>, LibraryError> {
     let mut tracks = Vec::new();
-    for name in library.lookup().resolve_names(kind, name)? {
-        tracks.extend(library.lookup().tracks_named(kind, &name)?);
+    for name in library.resolve_names(kind, name)? {
+        tracks.extend(library.tracks_named(kind, &name)?);
     }
     // Spellings of one name share tracks; each seed counts once in the mean.
     tracks.sort_unstable();
@@ -246,4 +242,47 @@ fn tracks_named(library: &Library, kind: NameOf, name: &str) -> Result<Vec<Track
 
 fn seeds_of(engine: &Engine, tracks: &[TrackId]) -> Result<Vec<Seed>, EngineError> {
     tracks.iter().map(|&track| engine.seed_of(track)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_without_quotes_are_one_seed_and_equal_seeds_count_once() {
+        use voisin_library::testing::{library, track};
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for (seed, artist, title) in [
+            (1, "Sectoid", "Wings of Cruelty"),
+            (2, "Karma Dogs", "One"),
+            (3, "Karma Dogs", "Two"),
+        ] {
+            let mut new = track(seed, vec![1.0, 0.0]);
+            new.tags.artist = Some(artist.into());
+            new.tags.title = Some(title.into());
+            library.insert_track(&new).unwrap();
+        }
+        let engine = Engine::from_library(library);
+        let ids = |names: &[&str]| -> Result<Vec<i64>, String> {
+            let names: Vec<OsString> = names.iter().map(OsString::from).collect();
+            let mut reader = SeedReader {
+                engine: &engine,
+                embedder: &|path| -> Result<&'static Embedder, EngineError> {
+                    let path = path.to_owned();
+                    Err(EngineError::NotInLibrary { path })
+                },
+                report: &mut |_| (),
+            };
+            let found = reader.read_all(&names).map_err(|error| error.to_string())?;
+            let ids = found.all().into_iter().filter_map(|seed| seed.track);
+            Ok(ids.map(|id| id.0).collect())
+        };
+        assert_eq!(ids(&["wings", "of", "cruelty"]), Ok(vec![1]));
+        assert_eq!(ids(&["karma", "dogs"]), Ok(vec![2, 3]));
+        assert_eq!(ids(&["cruelty", "two", "id:1"]), Ok(vec![1, 3]));
+        let misspelt = ids(&["wings", "of", "crulty"]).unwrap_err();
+        assert!(misspelt.contains("Wings of Cruelty"), "{misspelt}");
+    }
 }

@@ -224,15 +224,10 @@ impl Engine {
         self.space()?;
         // A fixed mean comes from a larger collection: relative to it, this library's tracks would
         // seem closer to each other than they are.
-        if self
-            .library
-            .derived()
-            .mean()?
-            .is_some_and(|mean| mean.is_fixed)
-        {
+        if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
             return Ok(None);
         }
-        let allowed = self.allowed(options)?;
+        let allowed = self.matching(&options.filter)?;
         let (centred, query) = self.space()?.query(seeds)?;
         let nearness = self.nearness()?;
         // Several seeds are searched for by their mean, which is not the sound of any of them.
@@ -308,7 +303,6 @@ impl Engine {
         };
         let kept = self
             .library
-            .settings()
             .setting(&name)?
             .and_then(|text| serde_json::from_str(&text).ok());
         if let Some(kept) = kept.filter(is_current) {
@@ -318,10 +312,7 @@ impl Engine {
         if self.library.mode() != OpenMode::ReadOnly {
             // If it cannot be stored, it is measured again next time.
             let text = serde_json::to_string(&measured).unwrap_or_default();
-            self.library
-                .settings_mut()
-                .set_setting(&name, Some(&text))
-                .ok();
+            self.library.set_setting(&name, Some(&text)).ok();
         }
         Ok(measured)
     }
@@ -435,6 +426,7 @@ mod tests {
 
     use super::*;
     use voisin_base::random::Random;
+    use voisin_library::Descriptors;
     use voisin_library::testing::{library, track};
     use voisin_library::{StoredMean, TrackFilter};
 
@@ -524,7 +516,7 @@ mod tests {
             second[9] += 0.05;
             make_unit(&mut second);
             for (at, vector) in [first, second].into_iter().enumerate() {
-                let mut new = track((2 * artist + at) as u64, vector, 0);
+                let mut new = track((2 * artist + at) as u64, vector);
                 new.tags.artist = Some(format!("artist {artist}"));
                 library.insert_track(&new).unwrap();
             }
@@ -703,12 +695,15 @@ mod tests {
                 standing.unwrap().unwrap().percentile(0.5).is_some(),
                 artists == 60
             );
-            // Ten tracks near it whose windows are all the same; one of them is the seed, by its id.
+            // Ten tracks near it that never change; one of them is the seed, by its id.
             for seed in 500..510 {
-                engine
-                    .library_mut()
-                    .insert_track(&track(seed, middle.clone(), 12))
-                    .unwrap();
+                let mut new = track(seed, middle.clone());
+                new.descriptors = Some(Descriptors {
+                    version: 1,
+                    is_steady: true,
+                    ..Descriptors::default()
+                });
+                engine.library_mut().insert_track(&new).unwrap();
             }
             let mut apart = middle.clone();
             apart[7] += 0.1;
@@ -756,7 +751,7 @@ mod tests {
             generation: 0,
             is_fixed: true,
         };
-        part.library_mut().derived_mut().set_mean(&fixed).unwrap();
+        part.library_mut().set_mean(&fixed).unwrap();
         assert!(
             part.standing(&seed, &SimilarOptions::default())
                 .unwrap()
@@ -767,7 +762,7 @@ mod tests {
         let mut library = library(dir.path(), DIMENSION);
         let mut rng = Random::new(5);
         for i in 0..80 {
-            let mut new = track(i, about(0, &mut rng), 0);
+            let mut new = track(i, about(0, &mut rng));
             new.tags.artist = Some("the only one".to_owned());
             library.insert_track(&new).unwrap();
         }
@@ -785,14 +780,14 @@ mod tests {
         let mut engine = engine(dir.path(), 60);
         engine.maintain_index().unwrap();
         let name = format!("nearness.{}", engine.model().unwrap().fingerprint);
-        let kept = |engine: &Engine| engine.library().settings().setting(&name).unwrap().unwrap();
+        let kept = |engine: &Engine| engine.library().setting(&name).unwrap().unwrap();
         let first = kept(&engine);
         let mut rng = Random::new(6);
         let mut put = |engine: &mut Engine, range: std::ops::Range<u64>| {
             for i in range {
                 engine
                     .library_mut()
-                    .insert_track(&track(i, about(0, &mut rng), 0))
+                    .insert_track(&track(i, about(0, &mut rng)))
                     .unwrap();
             }
             engine.maintain_index().unwrap();
@@ -802,11 +797,7 @@ mod tests {
         put(&mut engine, 205..210);
         assert_ne!(kept(&engine), first);
         // An unreadable value is measured again.
-        engine
-            .library_mut()
-            .settings_mut()
-            .set_setting(&name, Some("{}"))
-            .unwrap();
+        engine.library_mut().set_setting(&name, Some("{}")).unwrap();
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
         assert!(
             engine

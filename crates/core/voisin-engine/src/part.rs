@@ -39,7 +39,6 @@ impl Engine {
         Ok(Seed {
             seconds: Some(end - from),
             vector: embedded.vector.into_vec(),
-            windows: Some(embedded.windows),
             is_steady: embedded.is_steady,
             ..seed
         })

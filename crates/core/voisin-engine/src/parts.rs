@@ -9,5 +9,5 @@ voisin_base::parts! {
     /// Moods.
     EngineScales scales scales_mut;
     /// Tracks by words, and words of tracks.
-    EngineWords words words_mut;
+    EngineWords words;
 }

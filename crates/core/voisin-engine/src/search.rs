@@ -6,11 +6,10 @@ use std::collections::VecDeque;
 use ndarray::{ArrayView2, Axis, aview1};
 
 use super::artist_limit::ArtistLimit;
-use super::seed::{Seed, is_seed, stacked};
+use super::seed::{Seed, is_seed};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
-use voisin_explore::seeds::like_unlike;
 use voisin_genre::Genre;
 use voisin_index::{Neighbor, SearchParams};
 use voisin_library::recording::{APART, LEAST_OF_COPIES};
@@ -23,20 +22,12 @@ pub struct SimilarOptions {
     pub limit: usize,
     /// Which tracks may be among them.
     pub filter: TrackFilter,
-    /// Only these tracks, besides the filter; `None`: all.
-    pub among: Option<TrackSet>,
     /// Most tracks of one artist.
     pub max_per_artist: Option<usize>,
-    /// Least cosine similarity.
-    pub min_similarity: Option<f32>,
-    /// Keep the seeds and their duplicates in the results.
-    pub include_seed: bool,
     /// Compare with every track.
     pub exact: bool,
     /// Seeds to stay away from.
     pub unlike: Vec<Seed>,
-    /// How strongly, 0 to 1.
-    pub unlike_weight: f32,
 }
 
 impl Default for SimilarOptions {
@@ -44,13 +35,9 @@ impl Default for SimilarOptions {
         Self {
             limit: 10,
             filter: TrackFilter::default(),
-            among: None,
             max_per_artist: None,
-            min_similarity: None,
-            include_seed: false,
             exact: false,
             unlike: Vec::new(),
-            unlike_weight: 0.5,
         }
     }
 }
@@ -64,108 +51,57 @@ pub struct SimilarTrack {
     pub genres: Vec<Genre>,
     /// Cosine similarity to the seeds' mean, -1 to 1; higher is nearer.
     pub similarity: f32,
-    /// Largest cosine similarity to a seed of [`SimilarOptions::unlike`], if there are any.
-    pub unlike: Option<f32>,
-}
-
-impl SimilarTrack {
-    /// Nearest first.
-    pub fn nearer(a: &Self, b: &Self) -> std::cmp::Ordering {
-        b.similarity.total_cmp(&a.similarity)
-    }
 }
 
 impl Engine {
-    /// The tracks nearest to the mean of the seeds, nearest first; with [`SimilarOptions::unlike`], those near the seeds and
-    /// far from the others, by comparing all tracks (see [`seeds`](voisin_explore::seeds)).
+    /// The tracks nearest to the mean of the seeds, away from that of [`SimilarOptions::unlike`], nearest first.
     ///
     /// Filters are applied during the search, so that the list is full whenever enough tracks pass them. The seeds and their
-    /// exact duplicates are left out unless requested.
+    /// exact duplicates are left out.
     pub fn similar(
         &mut self,
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
-        self.space()?;
-        let allowed = self.allowed(options)?;
-        let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
-            let (seeds, query) = self.space()?.query(seeds)?;
-            let index = self.loaded_index();
-            let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
-            let mut answered = AnsweredTracks::beside(&seeds, &self.library, &self.space);
-            let query = aview1(query.as_slice()).insert_axis(Axis(0));
-            let choose = |_, mut found: Vec<Neighbor>| {
-                found.retain(|neighbor| {
-                    let vector = index.vector(neighbor.id);
-                    belongs(&seeds, options, neighbor, vector.as_deref())
-                        // Copies of earlier results are left out along with the seeds; a user who
-                        // includes the seeds wants to see copies.
-                        && (options.include_seed || answered.is_new(neighbor.id, vector))
-                });
-                artists.choose(found, |neighbor| neighbor.id)
-            };
-            let found = self.search_until_all(
-                query,
-                options.limit,
-                options.exact,
-                allowed.as_ref(),
-                choose,
-            )?;
-            found
-                .into_iter()
-                .flatten()
-                .map(|neighbor| (neighbor, None))
-                .collect()
-        } else {
-            self.like_unlike(seeds, options, allowed.as_ref())?
+        let (seeds, query) = self.space()?.direction(seeds, &options.unlike)?;
+        let allowed = self.matching(&options.filter)?;
+        let index = self.loaded_index();
+        let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
+        let mut answered = AnsweredTracks::beside(&seeds, &self.library, &self.space);
+        let query = aview1(query.as_slice()).insert_axis(Axis(0));
+        let is_unwanted = |track| options.unlike.iter().any(|seed| seed.track == Some(track));
+        let choose = |_, mut found: Vec<Neighbor>| {
+            found.retain(|neighbor| {
+                let vector = index.vector(neighbor.id);
+                !is_unwanted(neighbor.id)
+                    && !is_seed(&seeds, neighbor.id, vector.as_deref())
+                    && answered.is_new(neighbor.id, vector)
+            });
+            artists.choose(found, |neighbor| neighbor.id)
         };
-        self.answered(found)
+        let found = self.search_until_all(
+            query,
+            options.limit,
+            options.exact,
+            allowed.as_ref(),
+            choose,
+        )?;
+        self.answered(found.into_iter().flatten().collect())
     }
 
-    /// Neighbours with their facts and their similarity to the unlike seeds.
-    pub(super) fn answered(
-        &self,
-        found: Vec<(Neighbor, Option<f32>)>,
-    ) -> Result<Vec<SimilarTrack>, EngineError> {
-        let ids: Vec<TrackId> = found.iter().map(|(neighbor, _)| neighbor.id).collect();
+    /// Neighbours with their facts.
+    pub(super) fn answered(&self, found: Vec<Neighbor>) -> Result<Vec<SimilarTrack>, EngineError> {
+        let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
         let genres = self.genres().genres_of(&tracks)?;
         let answers = tracks.into_iter().zip(genres).zip(found);
         Ok(answers
-            .map(|((track, genres), (neighbor, unlike))| SimilarTrack {
+            .map(|((track, genres), neighbor)| SimilarTrack {
                 track,
                 genres,
                 similarity: neighbor.similarity,
-                unlike,
             })
             .collect())
-    }
-
-    /// The tracks that pass the filter and `among`; `None`: all.
-    pub(super) fn allowed(
-        &self,
-        options: &SimilarOptions,
-    ) -> Result<Option<TrackSet>, EngineError> {
-        Ok(match (self.matching(&options.filter)?, &options.among) {
-            (Some(allowed), Some(among)) => Some(
-                among
-                    .to_vec()
-                    .into_iter()
-                    .filter(|&track| allowed.contains(track))
-                    .collect(),
-            ),
-            (allowed, among) => allowed.or_else(|| among.clone()),
-        })
-    }
-
-    /// The same options with the filter replaced by the tracks that pass it, for several searches.
-    pub fn resolved(&self, options: SimilarOptions) -> Result<SimilarOptions, EngineError> {
-        let among = self.allowed(&options)?;
-        Ok(SimilarOptions {
-            filter: TrackFilter::default(),
-            among,
-            ..options
-        })
     }
 
     /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that pass a filter, nearest first.
@@ -182,61 +118,6 @@ impl Engine {
         self.space()?;
         let found = self.search_until_all(query, limit, exact, allowed.as_ref(), all)?;
         Ok(found.into_iter().next().unwrap_or_default())
-    }
-
-    /// Tracks near the seeds and far from `options.unlike`, best first, each with its largest similarity to the latter.
-    fn like_unlike(
-        &self,
-        seeds: &[Seed],
-        options: &SimilarOptions,
-        allowed: Option<&TrackSet>,
-    ) -> Result<Vec<(Neighbor, Option<f32>)>, EngineError> {
-        let _snapshot = self.library.snapshot()?;
-        // All tracks are compared, because the index finds tracks near one query, not near some
-        // seeds and far from others.
-        let all = self.library.vectors()?;
-        let dimension = all.values.ncols();
-        let space = LibrarySpace::of(&self.library, &all)?;
-        let values = space.centre_rows(all.values);
-        let seeds = &space.centre_seeds(seeds);
-        let like = stacked(seeds, dimension)?;
-        let unlike = space.centre_rows(stacked(&options.unlike, dimension)?);
-        let admits = |row: usize| {
-            let track = all.ids[row];
-            let unwanted = options.unlike.iter().any(|seed| seed.track == Some(track));
-            !unwanted && allowed.is_none_or(|set| set.contains(track))
-        };
-        let weight = options.unlike_weight;
-        let ranked = like_unlike(
-            &all.ids,
-            values.view(),
-            like.view(),
-            unlike.view(),
-            weight,
-            &admits,
-        )?;
-        let mut candidates: Vec<(Neighbor, Option<f32>)> = ranked
-            .into_iter()
-            .map(|liked| {
-                (
-                    Neighbor {
-                        id: liked.track,
-                        similarity: liked.towards,
-                    },
-                    Some(liked.away),
-                )
-            })
-            .collect();
-        let mut answered = AnsweredTracks::beside(seeds, &self.library, &space);
-        candidates.retain(|(neighbor, _)| {
-            let row = all.ids.binary_search(&neighbor.id).ok();
-            let vector = row.and_then(|row| values.row(row).to_slice());
-            belongs(seeds, options, neighbor, vector)
-                && (options.include_seed
-                    || answered.is_new(neighbor.id, vector.map(<[f32]>::to_vec)))
-        });
-        let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
-        artists.first(candidates, options.limit, |(neighbor, _)| neighbor.id)
     }
 
     /// Neighbours of each vector that `choose` keeps (see [`VectorIndex::search_until`](voisin_index::VectorIndex::search_until)), nearest first. The index must
@@ -269,7 +150,7 @@ impl Engine {
     ///
     /// - `reads`: whether its model reads sentences
     pub(super) fn windows_for(&self, reads: bool) -> Result<WindowPlan, EngineError> {
-        let setting = self.library.settings().setting(WINDOWS_SETTING)?;
+        let setting = self.library.setting(WINDOWS_SETTING)?;
         Ok(match setting.as_deref() {
             Some("all") => WindowPlan::All,
             Some(number) => number
@@ -287,10 +168,7 @@ impl Engine {
                 "all".to_owned()
             }
         };
-        Ok(self
-            .library
-            .settings_mut()
-            .set_setting(WINDOWS_SETTING, Some(&text))?)
+        Ok(self.library.set_setting(WINDOWS_SETTING, Some(&text))?)
     }
 }
 
@@ -388,21 +266,6 @@ impl<'a> AnsweredTracks<'a> {
     }
 }
 
-/// Whether a neighbour is near enough, and is no seed or copy of one unless these are requested.
-///
-/// - `vector`: of the neighbour
-fn belongs(
-    seeds: &[Seed],
-    options: &SimilarOptions,
-    neighbor: &Neighbor,
-    vector: Option<&[f32]>,
-) -> bool {
-    options
-        .min_similarity
-        .is_none_or(|least| neighbor.similarity >= least)
-        && (options.include_seed || !is_seed(seeds, neighbor.id, vector))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,7 +278,7 @@ mod tests {
         let mut library = library(dir, 2);
         for i in 0..60_u8 {
             let angle = f32::from(i) * 0.02;
-            let mut new = track(i.into(), vec![angle.cos(), angle.sin()], 0);
+            let mut new = track(i.into(), vec![angle.cos(), angle.sin()]);
             let artist = format!("{}{}", if i % 2 == 0 { "Björk " } else { "BJORK " }, i / 20);
             new.tags.album_artist = Some(artist);
             library.insert_track(&new).unwrap();
@@ -433,7 +296,7 @@ mod tests {
             .into_iter()
             .enumerate()
         {
-            let new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            let new = track(i as u64, vec![angle.cos(), angle.sin()]);
             library.insert_track(&new).unwrap();
         }
         let mut engine = Engine::from_library(library);
@@ -465,21 +328,16 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
             new.tags.title = Some(title.into());
             new.tags.artist = Some(artist.into());
             library.insert_track(&new).unwrap();
         }
         let mut engine = Engine::from_library(library);
         let seeds = [engine.seed_of(TrackId(1)).unwrap()];
-        let mut options = SimilarOptions::default();
-        let mut ids = |options: &SimilarOptions| -> Vec<i64> {
-            let found = engine.similar(&seeds, options).unwrap();
-            found.iter().map(|found| found.track.id.0).collect()
-        };
-        assert_eq!(ids(&options), [3, 5, 6, 9]);
-        options.include_seed = true;
-        assert_eq!(ids(&options), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let found = engine.similar(&seeds, &SimilarOptions::default()).unwrap();
+        let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
+        assert_eq!(ids, [3, 5, 6, 9]);
     }
 
     #[test]
@@ -502,10 +360,6 @@ mod tests {
         };
         // The third artist's first track is the fortieth neighbour, found in a second round.
         assert_eq!(found(&options), [2, 3, 21, 22, 41]);
-        options.include_seed = true;
-        assert_eq!(found(&options), [1, 2, 21, 22, 41]);
-        options.min_similarity = Some(0.5);
-        assert_eq!(found(&options), [1, 2, 21, 22]);
         options = SimilarOptions {
             limit: 3,
             ..SimilarOptions::default()
@@ -516,21 +370,21 @@ mod tests {
     }
 
     #[test]
-    fn searches_with_unlike_seeds_limit_artists_too() {
+    fn a_search_away_from_a_seed_leaves_it_out_and_limits_artists() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path());
-        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
-        let unlike = vec![engine.seed_of(TrackId(60)).unwrap()];
+        let seeds = [engine.seed_of(TrackId(30)).unwrap()];
+        let unlike = vec![engine.seed_of(TrackId(31)).unwrap()];
         let options = SimilarOptions {
-            limit: 5,
+            limit: 3,
             max_per_artist: Some(2),
             unlike,
             ..SimilarOptions::default()
         };
         let found = engine.similar(&seeds, &options).unwrap();
         let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
-        assert_eq!(ids, [2, 3, 21, 22, 41]);
-        assert!(found.is_sorted_by(|a, b| a.unlike.unwrap() < b.unlike.unwrap()));
+        // Track 31 is as near as 29, and lies on the side to stay away from.
+        assert!(ids.len() == 3 && ids.iter().all(|id| *id < 30), "{ids:?}");
     }
 
     #[test]

@@ -12,14 +12,14 @@ use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_encoder::Embedding;
 use voisin_library::scan::is_playlist;
-use voisin_library::{LibraryError, NameOf, Resolution, Track, stored_path};
+use voisin_library::{LibraryError, MusicalKey, NameOf, Resolution, Track, stored_path};
 
-/// The prefixes of names, in the order in which names without one are looked for; a composer's always has it.
-pub(super) const NAME_PREFIXES: [(&str, NameOf); 3] = [
-    ("artist:", NameOf::Artist),
-    ("album:", NameOf::Album),
-    ("composer:", NameOf::Composer),
-];
+/// The prefixes of names, in the order in which names without one are looked for.
+pub(super) const NAME_PREFIXES: [(&str, NameOf); 2] =
+    [("artist:", NameOf::Artist), ("album:", NameOf::Album)];
+
+/// Most tracks that an error lists.
+const MOST_CANDIDATES: usize = 10;
 
 /// A seed as a user writes it; docs/grammar.md is its grammar.
 ///
@@ -32,7 +32,7 @@ pub enum SeedName<'a> {
     Playlist(&'a Path),
     /// A folder that exists.
     Folder(&'a Path),
-    /// `album:NAME`, `artist:NAME`, `composer:NAME`.
+    /// `album:NAME`, `artist:NAME`.
     Named(NameOf, &'a str),
     /// `id:NUMBER`.
     Id(TrackId),
@@ -85,9 +85,7 @@ pub struct Seed {
     pub seconds: Option<f64>,
     /// Its vector, raw, unit norm.
     pub vector: Vec<f32>,
-    /// The encoder's window vectors of a file outside the library; those of tracks are in the library.
-    pub windows: Option<ndarray::Array2<f32>>,
-    /// Whether the sound of a file outside the library hardly changes; for tracks this follows from their windows.
+    /// Whether the sound of a file outside the library hardly changes; that of tracks is in the library.
     pub is_steady: Option<bool>,
 }
 
@@ -103,7 +101,6 @@ impl Seed {
             is_named_file: false,
             seconds: None,
             vector,
-            windows: None,
             is_steady: None,
         }
     }
@@ -123,7 +120,7 @@ impl Seed {
 /// One line for a person who has to choose among several tracks.
 ///
 /// - `has_path`: whether it shows the path, for users of this disk
-pub fn candidate(track: &Track, has_path: bool) -> String {
+fn candidate(track: &Track, has_path: bool) -> String {
     let mut line = format!("id:{}  {}", track.id, track.display_name());
     if has_path {
         line = format!("  {line}  ({})", track.path.display());
@@ -147,7 +144,7 @@ impl Engine {
     {
         let path = Path::new(text);
         // In order of cost: a look-up, a number, reading the file, and last the search for words.
-        if let Some(track) = self.library.files().find_by_path(path)? {
+        if let Some(track) = self.library.find_by_path(path)? {
             return self.seed_of_file(track, path);
         }
         if let Some(track) = text.to_str().and_then(track_number) {
@@ -159,13 +156,12 @@ impl Engine {
         if path.exists() {
             let info = voisin_audio::probe(path)?;
             // A copy of a file in the library needs no network.
-            if let Some(track) = self.library.files().find_by_content(&info.content)? {
+            if let Some(track) = self.library.find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }
             let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
             return Ok(Seed {
                 seconds: Some(info.seconds()),
-                windows: Some(embedding.windows),
                 is_steady: embedding.is_steady,
                 ..Seed::of_file(path, embedding.vector.into_vec())
             });
@@ -179,32 +175,74 @@ impl Engine {
                 ),
             });
         }
-        let line = |track: &Track| candidate(track, true);
-        match self.library.lookup().resolve(text, 10)? {
+        let found = self.library.resolve(text, MOST_CANDIDATES)?;
+        self.seed_found(&text.to_string_lossy(), found, true)
+    }
+
+    /// The one track of the library that words match.
+    ///
+    /// - `has_path`: whether errors show paths, for users of this disk
+    pub fn seed_of_words(&self, words: &str, has_path: bool) -> Result<Seed, EngineError> {
+        let found = self.library.resolve_words(words, MOST_CANDIDATES)?;
+        self.seed_found(words, found, has_path)
+    }
+
+    fn seed_found(
+        &self,
+        text: &str,
+        found: Resolution,
+        has_path: bool,
+    ) -> Result<Seed, EngineError> {
+        let lookup = &self.library;
+        let lines = |tracks: &[Track]| -> Vec<String> {
+            tracks
+                .iter()
+                .map(|track| candidate(track, has_path))
+                .collect()
+        };
+        match found {
             Resolution::One(track) => self.seed_of(track),
             Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
-                text: text.to_string_lossy().into_owned(),
+                text: text.to_owned(),
                 // The error lists ten candidates and counts all.
-                count: self
-                    .library
-                    .lookup()
-                    .search_words(&text.to_string_lossy(), usize::MAX)?
-                    .len(),
-                artist: artist_of_all(self, &text.to_string_lossy())?,
-                candidates: tracks.iter().map(line).collect(),
+                count: lookup.search_words(text, usize::MAX)?.len(),
+                artist: self.artist_of_all(text)?,
+                candidates: lines(&tracks),
             }),
             Resolution::Nothing => {
-                let text = text.to_string_lossy().into_owned();
-                let alike = self.library.lookup().spelt_alike(&text, 3)?;
-                let candidates = self
-                    .library
-                    .tracks_by_id(&alike)?
-                    .iter()
-                    .map(line)
-                    .collect();
-                Err(EngineError::NoSuchTrack { text, candidates })
+                let alike = lookup.spelt_alike(text, 3)?;
+                Err(EngineError::NoSuchTrack {
+                    text: text.to_owned(),
+                    candidates: lines(&self.library.tracks_by_id(&alike)?),
+                })
             }
         }
+    }
+
+    /// The main artist of all tracks that match some words, if there is exactly one.
+    fn artist_of_all(&self, words: &str) -> Result<Option<String>, EngineError> {
+        let mut artist: Option<String> = None;
+        for id in self.library.search_words(words, usize::MAX)? {
+            let track = self.library.track(id)?;
+            let names = track.artists();
+            let Some(leading) = names.first() else {
+                return Ok(None);
+            };
+            match &artist {
+                None => artist = Some((*leading).to_owned()),
+                Some(known) if fold(known) == fold(leading) => {}
+                Some(_) => return Ok(None),
+            }
+        }
+        Ok(artist)
+    }
+
+    /// The keys that mix with those of the seeds; empty if no key of a seed is known.
+    pub fn compatible_keys(&self, seeds: &[Seed]) -> Result<Vec<MusicalKey>, EngineError> {
+        let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
+        let known = self.library().descriptors(&tracks)?;
+        let keys = known.values().filter_map(|known| known.key);
+        Ok(keys.flat_map(MusicalKey::compatible).collect())
     }
 
     /// A track of the library as a seed.
@@ -248,12 +286,31 @@ impl LibrarySpace {
         Ok((seeds, query))
     }
 
-    /// Centred seeds, without their windows.
+    /// As [`query`](Self::query), but away from the mean of other seeds (Rocchio).
+    pub fn direction(
+        &self,
+        seeds: &[Seed],
+        unlike: &[Seed],
+    ) -> Result<(Vec<Seed>, Embedding), EngineError> {
+        /// Weight of the seeds to stay away from.
+        const AWAY: f32 = 0.5;
+        let (seeds, query) = self.query(seeds)?;
+        if unlike.is_empty() {
+            return Ok((seeds, query));
+        }
+        // Refuses vectors of another length.
+        stacked(unlike, query.as_slice().len())?;
+        let unwanted = mean(&self.centre_seeds(unlike))?;
+        let both = query.as_slice().iter().zip(unwanted.as_slice());
+        let away = both.map(|(like, unlike)| like - AWAY * unlike).collect();
+        Ok((seeds, Embedding::new(away)?))
+    }
+
+    /// Centred seeds.
     pub(super) fn centre_seeds(&self, seeds: &[Seed]) -> Vec<Seed> {
         let centred = |seed: &Seed| Seed {
             path: seed.path.clone(),
             vector: self.centre(&seed.vector),
-            windows: None,
             is_steady: None,
             ..*seed
         };
@@ -310,25 +367,6 @@ pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) ->
     })
 }
 
-/// The main artist of all tracks that match some words, if there is exactly one.
-#[doc(hidden)]
-pub fn artist_of_all(engine: &Engine, words: &str) -> Result<Option<String>, EngineError> {
-    let mut artist: Option<String> = None;
-    for id in engine.library.lookup().search_words(words, usize::MAX)? {
-        let track = engine.library.track(id)?;
-        let names = track.artists();
-        let Some(leading) = names.first() else {
-            return Ok(None);
-        };
-        match &artist {
-            None => artist = Some((*leading).to_owned()),
-            Some(known) if fold(known) == fold(leading) => {}
-            Some(_) => return Ok(None),
-        }
-    }
-    Ok(artist)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_name_albums_artists_composers_and_ids() {
+    fn prefixes_name_albums_artists_and_ids() {
         let parse = |text: &'static str| SeedName::parse(OsStr::new(text));
         assert_eq!(parse("-"), SeedName::StandardInput);
         assert_eq!(
@@ -369,10 +407,6 @@ mod tests {
         assert_eq!(
             parse("artist:coltrane"),
             SeedName::Named(NameOf::Artist, "coltrane")
-        );
-        assert_eq!(
-            parse("composer:bach"),
-            SeedName::Named(NameOf::Composer, "bach")
         );
         for id in ["id:17", "ID:17", "Id: 17 "] {
             assert_eq!(parse(id), SeedName::Id(TrackId(17)), "{id}");
@@ -402,7 +436,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         for (seed, artist) in [(1, "Dejan Ilic"), (2, "Dejan Ilić"), (3, "Dejan"), (4, "A")] {
-            let mut new = track(seed, vec![1.0, 0.0], 0);
+            let mut new = track(seed, vec![1.0, 0.0]);
             new.tags.artist = Some(artist.into());
             library.insert_track(&new).unwrap();
         }
@@ -430,6 +464,19 @@ mod tests {
             refused("ID:a"),
             "ID:a: expected a number after \"id:\", as in id:17, found \"a\": \"voisin list\" lists all tracks"
         );
+    }
+
+    #[test]
+    fn a_candidate_is_one_line_whatever_its_title() {
+        use voisin_library::testing::{library, track};
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 4);
+        let mut new = track(1, vec![0.5; 4]);
+        new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
+        let id = library.insert_track(&new).unwrap();
+        let line = candidate(&library.track(id).unwrap(), true);
+        assert!(line.contains("one  two three"), "{line}");
     }
 
     #[test]

@@ -13,14 +13,6 @@ use voisin_library::{Library, OpenMode, StoredMean, Vectors};
 /// to 95 instead of 84 to 87 of 100 neighbours are those relative to the whole. More has no further effect.
 const SHRINKING: f64 = 20.0;
 
-/// Largest error of the mean before it is replaced, as a share of the tracks' root mean square distance from it. On the same
-/// music two neighbours in a hundred differ then, and similarities differ by 0.04 on average.
-const DRIFT: f64 = 0.1;
-
-/// Share of the tracks that must change before the drift is measured: fewer cannot cause it, unless they are an entirely
-/// different kind of music.
-const LOOK_SHARE: f64 = 0.05;
-
 /// The space in which tracks of a library are compared: similarity 0 means that two tracks have no more in common than any
 /// two of the library.
 ///
@@ -46,7 +38,7 @@ impl LibrarySpace {
     ///
     /// - `vectors`: all of the library's
     pub fn of(library: &Library, vectors: &Vectors) -> Result<Self, EngineError> {
-        let mean = match library.derived().mean()? {
+        let mean = match library.mean()? {
             Some(kept) => kept.values,
             None => shrunk_mean(vectors.values.view()),
         };
@@ -58,7 +50,7 @@ impl LibrarySpace {
 
     /// The stored space of a library.
     pub fn kept(library: &Library) -> Result<Option<Self>, EngineError> {
-        let Some(kept) = library.derived().mean()? else {
+        let Some(kept) = library.mean()? else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -78,6 +70,11 @@ impl LibrarySpace {
     /// The mean that is subtracted.
     pub fn mean(&self) -> &[f32] {
         &self.mean
+    }
+
+    /// The dimension and weight of each part of a vector.
+    pub(super) fn parts(&self) -> &[(usize, f64)] {
+        self.parts.all()
     }
 
     /// Centres a raw vector and scales it to length 1.
@@ -119,7 +116,7 @@ impl LibrarySpace {
 }
 
 /// The vector parts of a library's model.
-pub(super) fn parts(library: &Library) -> Result<Parts, EngineError> {
+fn parts(library: &Library) -> Result<Parts, EngineError> {
     Ok(library.model()?.map_or_else(
         || Parts::of_stored(""),
         |m| Parts::of_stored(&m.manifest_json),
@@ -128,156 +125,52 @@ pub(super) fn parts(library: &Library) -> Result<Parts, EngineError> {
 
 /// The mean of unit vectors and [`SHRINKING`] zero vectors.
 fn shrunk_mean(vectors: ArrayView2<'_, f32>) -> Vec<f32> {
-    let mut sum = MeanSum::new(vectors.ncols());
-    vectors
-        .rows()
-        .into_iter()
-        .for_each(|row| sum.add(row.iter()));
-    sum.mean()
-}
-
-/// Sums vectors for the mean of a library. Sums are integers, so that the mean does not depend on the order of the vectors.
-#[derive(Debug, Clone)]
-struct MeanSum {
-    sums: Vec<i64>,
-    count: u64,
-}
-
-impl MeanSum {
     /// A component is at most 1, so that sums of 2³³ vectors fit.
     const SCALE: f64 = (1_u64 << 30) as f64;
-
-    /// An empty sum.
-    fn new(dimension: usize) -> Self {
-        Self {
-            sums: vec![0; dimension],
-            count: 0,
+    // Integers, so that the mean does not depend on the order of the vectors.
+    let mut sums = vec![0_i64; vectors.ncols()];
+    for row in vectors.rows() {
+        for (sum, &value) in sums.iter_mut().zip(row) {
+            *sum = sum.saturating_add((f64::from(value) * SCALE).round() as i64);
         }
     }
-
-    /// Adds a raw vector.
-    fn add<'a>(&mut self, vector: impl IntoIterator<Item = &'a f32>) {
-        for (sum, &value) in self.sums.iter_mut().zip(vector) {
-            *sum = sum.saturating_add((f64::from(value) * Self::SCALE).round() as i64);
-        }
-        self.count += 1;
-    }
-
-    /// The mean to subtract, which is shrunk for few vectors.
-    fn mean(&self) -> Vec<f32> {
-        let count = self.count as f64 + SHRINKING;
-        self.sums
-            .iter()
-            .map(|&sum| (sum as f64 / Self::SCALE / count) as f32)
-            .collect()
-    }
-}
-
-/// Error of a mean as a share of the root mean square distance of the vectors from the true mean.
-fn drift(kept: &[f32], now: &[f32], vectors: ArrayView2<'_, f32>) -> f64 {
-    let squared = |row: &mut dyn Iterator<Item = (&f32, &f32)>| -> f64 {
-        row.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
-            .sum()
-    };
-    let apart = squared(&mut kept.iter().zip(now));
-    let spread: f64 = vectors
-        .rows()
-        .into_iter()
-        .map(|row| squared(&mut row.iter().zip(now)))
-        .sum();
-    if apart == 0.0 {
-        0.0
-    } else {
-        (apart * vectors.nrows() as f64 / spread).sqrt()
-    }
+    let count = vectors.nrows() as f64 + SHRINKING;
+    sums.iter()
+        .map(|&sum| (sum as f64 / SCALE / count) as f32)
+        .collect()
 }
 
 impl LibrarySpace {
-    /// The space for an index of these vectors, and the generation of that index: the stored space unless the vectors have
-    /// drifted away from it. A new one is stored if the library can be written.
+    /// The space for an index of these vectors, and the generation of that index: relative to their mean, unless the stored
+    /// one is fixed. The mean is stored if the library can be written.
     pub(super) fn settle(
         library: &mut Library,
         vectors: &Vectors,
     ) -> Result<(Self, u64), EngineError> {
         let parts = parts(library)?;
-        let held = library.derived().mean()?;
-        let now = shrunk_mean(vectors.values.view());
-        let keeps = |held: &StoredMean| drift(&held.values, &now, vectors.values.view()) < DRIFT;
-        let tracks = vectors.ids.len() as u64;
+        let held = library.mean()?;
         let generation = vectors.generation;
-        let mean = match &held {
-            // A fixed mean stays, however far the library drifts from it.
-            Some(held) if held.is_fixed => held.clone(),
-            // The same mean, recorded as compared with the current tracks, so that the drift is measured
-            // again only after further changes.
-            Some(held) if keeps(held) => StoredMean {
-                tracks,
-                generation,
-                ..held.clone()
-            },
-            _ => StoredMean {
-                values: now,
-                tracks,
-                generation,
-                is_fixed: false,
-            },
+        let is_read_only = library.mode() == OpenMode::ReadOnly;
+        let (mean, generation) = match held {
+            Some(held) if held.is_fixed || is_read_only => (held.values, generation),
+            held => {
+                let now = StoredMean {
+                    values: shrunk_mean(vectors.values.view()),
+                    tracks: vectors.ids.len() as u64,
+                    generation,
+                    is_fixed: false,
+                };
+                // Not through `library_mut`: the index is about to be built. If the mean cannot be stored, as on a full
+                // disk, the former one stays in use.
+                let stored = (!is_read_only).then(|| library.set_mean(&now));
+                match (stored, held) {
+                    (Some(Ok(generation)), _) => (now.values, generation),
+                    (_, Some(held)) => (held.values, generation),
+                    (_, None) => (now.values, generation),
+                }
+            }
         };
-        // Nothing is written. Without a stored mean, this process uses the current one.
-        if mean.is_fixed || library.mode() == OpenMode::ReadOnly {
-            let values = held.map_or(mean.values, |held| held.values);
-            return Ok((
-                Self {
-                    mean: values,
-                    parts,
-                },
-                generation,
-            ));
-        }
-        // Not through `library_mut`: the index is about to be built. If the mean cannot be stored, as on a full disk, the
-        // former one stays in use.
-        let (values, generation) = match (library.derived_mut().set_mean(&mean), held) {
-            (Ok(generation), _) => (mean.values, generation),
-            (Err(_), held) => (held.map_or(mean.values, |held| held.values), generation),
-        };
-        Ok((
-            Self {
-                mean: values,
-                parts,
-            },
-            generation,
-        ))
-    }
-
-    /// Whether the mean no longer matches the vectors. Measured only after enough changes since the last comparison.
-    pub(super) fn has_drifted(library: &mut Library) -> Result<bool, EngineError> {
-        let Some(held) = library.derived().mean()?.filter(|held| !held.is_fixed) else {
-            return Ok(false);
-        };
-        let changes = library
-            .changes()
-            .generation()?
-            .saturating_sub(held.generation);
-        // Cheap check first: reading all vectors takes seconds in a large library.
-        if (changes as f64) < (LOOK_SHARE * held.tracks as f64).max(1.0) {
-            return Ok(false);
-        }
-        let vectors = library.vectors()?;
-        let now = shrunk_mean(vectors.values.view());
-        if drift(&held.values, &now, vectors.values.view()) >= DRIFT {
-            return Ok(true);
-        }
-        let tracks = vectors.ids.len() as u64;
-        let generation = vectors.generation;
-        // If this cannot be recorded, the drift is measured again next time.
-        library
-            .derived_mut()
-            .set_mean(&StoredMean {
-                tracks,
-                generation,
-                ..held
-            })
-            .ok();
-        Ok(false)
+        Ok((Self { mean, parts }, generation))
     }
 }
 
@@ -286,7 +179,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Engine, GraphUse, IndexRefresh, SimilarOptions};
+    use crate::{Engine, GraphUse, IndexRefresh};
+    use ndarray::{Axis, aview1};
     use voisin_base::track::TrackId;
     use voisin_base::vector::{dot, make_unit, norm};
     use voisin_library::testing::{library, track};
@@ -307,7 +201,7 @@ mod tests {
             assert!(make_unit(&mut vector));
             engine
                 .library_mut()
-                .insert_track(&track((before + i) as u64, vector, 0))
+                .insert_track(&track((before + i) as u64, vector))
                 .unwrap();
         }
     }
@@ -325,17 +219,14 @@ mod tests {
     }
 
     fn similarities(engine: &mut Engine, seed: i64) -> Vec<(i64, f32)> {
-        let seeds = [engine.seed_of(TrackId(seed)).unwrap()];
-        let options = SimilarOptions {
-            limit: 1000,
-            include_seed: true,
-            ..SimilarOptions::default()
-        };
-        let found = engine.similar(&seeds, &options).unwrap();
-        found
-            .iter()
-            .map(|found| (found.track.id.0, found.similarity))
-            .collect()
+        let seed = engine.seed_of(TrackId(seed)).unwrap();
+        let (_, query) = engine.space().unwrap().query(&[seed]).unwrap();
+        let query = aview1(query.as_slice()).insert_axis(Axis(0));
+        let found = engine
+            .search_until_all(query, 1000, false, None, |_, found| Ok(found))
+            .unwrap();
+        let found = found.into_iter().flatten();
+        found.map(|near| (near.id.0, near.similarity)).collect()
     }
 
     #[test]
@@ -436,11 +327,7 @@ mod tests {
             generation: 15,
             is_fixed: true,
         };
-        engine
-            .library_mut()
-            .derived_mut()
-            .set_mean(&exactly)
-            .unwrap();
+        engine.library_mut().set_mean(&exactly).unwrap();
         let found = similarities(&mut engine, 15);
         assert_eq!(found[0].0, 15);
         assert!(
@@ -453,71 +340,35 @@ mod tests {
 
     #[test]
     fn the_same_vectors_have_the_same_mean_in_any_order() {
-        let raw = Array2::from_shape_vec((50, DIMENSION), alike(50, 1.0).concat()).unwrap() / 4.0;
-        let mut backwards = MeanSum::new(DIMENSION);
-        raw.rows()
-            .into_iter()
-            .rev()
-            .for_each(|row| backwards.add(row.iter()));
-        let mean = shrunk_mean(raw.view());
-        assert_eq!(mean, backwards.mean());
-        let plain = raw.mean_axis(ndarray::Axis(0)).unwrap();
+        let rows = alike(50, 1.0);
+        let matrix = |rows: &[Vec<f32>]| {
+            Array2::from_shape_vec((50, DIMENSION), rows.concat()).unwrap() / 4.0
+        };
+        let backwards: Vec<_> = rows.iter().rev().cloned().collect();
+        let mean = shrunk_mean(matrix(&rows).view());
+        assert_eq!(mean, shrunk_mean(matrix(&backwards).view()));
+        let plain = matrix(&rows).mean_axis(Axis(0)).unwrap();
         for (found, expected) in mean.iter().zip(plain) {
             assert!((found - expected * 50.0 / 70.0).abs() < 1e-6, "{mean:?}");
         }
-        assert_eq!(MeanSum::new(2).mean(), [0.0, 0.0]);
     }
 
     #[test]
-    fn the_mean_stays_until_it_has_drifted() {
+    fn the_mean_stays_until_the_index_is_rebuilt() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(200, 1.0));
+        let mean = |engine: &Engine| engine.library().mean().unwrap().unwrap().values;
         engine.maintain_index().unwrap();
-        let kept = engine.library().derived().mean().unwrap().unwrap();
-        let generation = engine.library().changes().generation().unwrap();
-        assert_eq!((kept.tracks, generation), (200, 201));
-        // A few more of the same, then enough for a new measurement.
-        for more in [5, 20] {
-            let vectors = alike(225, 1.0);
-            put(&mut engine, &vectors[200..][..more]);
-            engine.maintain_index().unwrap();
-            assert_eq!(
-                engine.library().derived().mean().unwrap().unwrap().values,
-                kept.values
-            );
-        }
-        assert_eq!(
-            engine.library().derived().mean().unwrap().unwrap().tracks,
-            225
-        );
-        assert_eq!(engine.library().changes().generation().unwrap(), 226);
-        // Other music.
-        let before = similarities(&mut engine, 1);
+        let kept = mean(&engine);
         put(&mut engine, &alike(100, -3.0));
         assert_eq!(
             similarities(&mut engine, 1).len(),
-            325,
-            "a search meanwhile finds all tracks"
+            300,
+            "a search finds all"
         );
-        assert_eq!(
-            engine.library().derived().mean().unwrap().unwrap().values,
-            kept.values
-        );
-        let refresh = engine.maintain_index().unwrap();
-        assert!(
-            matches!(
-                refresh,
-                IndexRefresh::Built {
-                    unusable: false,
-                    ..
-                }
-            ),
-            "{refresh}"
-        );
-        let renewed = engine.library().derived().mean().unwrap().unwrap();
-        assert_ne!(renewed.values, kept.values);
-        assert_eq!(engine.library().changes().generation().unwrap(), 327);
-        assert_ne!(similarities(&mut engine, 1)[1], before[1]);
+        assert_eq!(mean(&engine), kept);
+        engine.rebuild_index("").unwrap();
+        assert_ne!(mean(&engine), kept);
         // Another process finds the stored space.
         let mut other = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(other.refresh_index().unwrap(), IndexRefresh::Loaded);
@@ -535,13 +386,10 @@ mod tests {
             generation: 0,
             is_fixed: true,
         };
-        engine.library_mut().derived_mut().set_mean(&fixed).unwrap();
+        engine.library_mut().set_mean(&fixed).unwrap();
         engine.maintain_index().unwrap();
         engine.rebuild_index("").unwrap();
-        assert_eq!(
-            engine.library().derived().mean().unwrap(),
-            Some(fixed.clone())
-        );
+        assert_eq!(engine.library().mean().unwrap(), Some(fixed.clone()));
         assert_eq!(engine.space().unwrap().mean(), fixed.values);
     }
 
@@ -553,14 +401,14 @@ mod tests {
         let mut follower = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         follower.follow().unwrap();
         let before = similarities(&mut follower, 1);
-        let generation = engine.library().changes().generation().unwrap();
+        let generation = engine.library().generation().unwrap();
         let other = StoredMean {
             values: vec![0.1; DIMENSION],
             tracks: 40,
             generation,
             is_fixed: true,
         };
-        engine.library_mut().derived_mut().set_mean(&other).unwrap();
+        engine.library_mut().set_mean(&other).unwrap();
         let mut writer = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
         assert!(matches!(writer.follow(), Err(EngineError::Index(_))));
         follower.follow().unwrap();
@@ -574,14 +422,10 @@ mod tests {
         assert_eq!(similarities(&mut engine, 1), after);
         // A read-only library without a stored mean is searched relative to its current one.
         let name = format!("mean.{}", engine.model().unwrap().fingerprint);
-        engine
-            .library_mut()
-            .settings_mut()
-            .set_setting(&name, None)
-            .unwrap();
+        engine.library_mut().set_setting(&name, None).unwrap();
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(similarities(&mut reader, 1), before);
-        assert_eq!(reader.library().derived().mean().unwrap(), None);
+        assert_eq!(reader.library().mean().unwrap(), None);
     }
 
     #[test]
@@ -589,7 +433,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(6000, 1.0));
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        let generation = engine.library().changes().generation().unwrap();
+        let generation = engine.library().generation().unwrap();
         assert_eq!(reader.follow().unwrap(), generation);
         assert!(!reader.index_path().exists());
         assert!(
@@ -602,7 +446,7 @@ mod tests {
         put(&mut engine, &alike(1, 1.0));
         assert_eq!(
             reader.follow().unwrap(),
-            engine.library().changes().generation().unwrap()
+            engine.library().generation().unwrap()
         );
         let later = similarities(&mut reader, 1);
         assert!(

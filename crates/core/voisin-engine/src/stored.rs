@@ -21,7 +21,7 @@ pub fn analysed_files(track: &Track) -> Vec<AnalysedFile> {
 
 /// Opens a file that the user named; a file of the library only if its audio is still the analysed one.
 pub fn open_named(library: &Library, path: &Path) -> Result<File, EngineError> {
-    let track = library.files().find_by_path(path)?;
+    let track = library.find_by_path(path)?;
     let files = track.map(|track| library.track(track)).transpose()?;
     let stored = stored_path(path);
     // A track may have several files; only the named one is compared with the analysed audio.

@@ -65,18 +65,14 @@ pub fn write_tags<E: From<LibraryError>>(
 ) -> Result<i64, E> {
     // Removes copies that a killed run left beside files.
     if !options.dry_run {
-        library.files().remove_leftovers();
+        library.remove_leftovers();
     }
-    let last = library
-        .tags()
-        .tag_runs()?
-        .first()
-        .map_or(0, |last| last.run);
+    let last = library.tag_runs()?.first().map_or(0, |last| last.run);
     let run = last + 1;
     let journal = if options.dry_run {
         None
     } else {
-        library.files().journal(JournalKind::Writing)
+        library.journal(JournalKind::Writing)
     };
     let mut note = |copy: &Path| {
         if let Some(journal) = &journal {
@@ -141,12 +137,12 @@ fn one(
     let writes = !options.dry_run && *prepared.outcome() == WriteOutcome::Written;
     // Recorded first, so that the old tags are known whatever happens next.
     if writes {
-        library.tags_mut().record_written(run, &record)?;
+        library.record_written(run, &record)?;
     }
     let outcome = prepared.commit();
     // If nothing was written, the record is removed again.
     if writes && outcome.is_err() {
-        library.tags_mut().forget_written(run, &record.path)?;
+        library.forget_written(run, &record.path)?;
     }
     match outcome {
         Ok(WriteOutcome::Written) => {

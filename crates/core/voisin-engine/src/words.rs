@@ -1,14 +1,13 @@
-//! The model's tags of tracks in words: moods, instruments, voices, from the stored windows.
+//! The model's tags of tracks in words: moods, instruments, voices.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ops::{Deref, DerefMut};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2};
 
-use super::artist_limit::ArtistLimit;
 use super::error::HOW_TO_READ;
 use super::parts::EngineWords;
 use super::search::AnsweredTracks;
@@ -16,11 +15,11 @@ use super::sentences::{ReadingSide, Sentence};
 use super::{Engine, EngineError, LibrarySpace};
 use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
-use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, models_dir};
+use voisin_encoder::{ModelManifest, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
 use voisin_genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{
-    Descriptors, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
+    Descriptors, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
 };
 
 /// The logit of models that were trained to separate sung from instrumental music.
@@ -40,9 +39,6 @@ const SHIPPED: &str = include_str!("words.tsv");
 
 /// Probability from which a track is likely to be of a genre.
 const LIKELY: f32 = 0.5;
-
-/// Tracks whose tags are stored in one transaction.
-const BATCH: usize = 1000;
 
 /// The model's tags of all tracks of a library.
 #[derive(Debug, Clone)]
@@ -98,29 +94,26 @@ pub struct PhraseAnswer {
 }
 
 impl<L: Deref<Target = Engine>> EngineWords<L> {
-    /// The model's tags of each track. Those not stored yet are computed from the windows.
+    /// The model's tags of each track.
     ///
     /// # Errors
-    /// The model has no tags that can be computed from vectors.
+    /// The model has no tags.
     #[doc(hidden)]
     pub fn predicted_tags(&self) -> Result<PredictedTags, EngineError> {
         let library = self.library();
-        let layer = match self.tag_layer() {
-            Ok(layer) => Some(layer),
-            Err(EngineError::NoTags { .. }) if self.reads()? => None,
-            Err(error) => return Err(error),
-        };
-        // After the layer, because reading weights takes long and would hold the snapshot.
         let _snapshot = library.snapshot()?;
+        let tag_names = self.tag_names()?;
         // A model that reads sentences has no tags; its words are the measured scales.
-        let (logits, reading) = if let Some(layer) = &layer {
-            (self.tag_logits(layer, None)?, None)
+        let (logits, reading) = if let Some(names) = &tag_names {
+            (self.tag_logits(names, None)?, None)
+        } else if !self.reads()? {
+            return Err(self.no_tags()?);
         } else {
             let side = ReadingSide::of(self)?;
             let rows = side.ids.iter().map(|id| (*id, Vec::new()));
             (rows.collect(), Some(Arc::new(side)))
         };
-        let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
+        let mut names = tag_names.unwrap_or_default();
         let tags = names.len();
         let guess = DefaultGenres::shipped(&Taxonomy::default())?;
         // The tags of the first guess come first.
@@ -175,8 +168,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         })
     }
 
-    /// As [`predicted_tags`](crate::EngineWords::predicted_tags); `None` for a model without tags, or one that is not
-    /// on this machine and has no stored tags.
+    /// As [`predicted_tags`](crate::EngineWords::predicted_tags); `None` for a model without tags.
     #[doc(hidden)]
     pub fn predicted_tags_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
         if self.library().model()?.is_some() && self.reads()? {
@@ -189,7 +181,10 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
     /// and has no tags.
     #[doc(hidden)]
     pub fn words_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
-        if_tagged(self.predicted_tags())
+        match self.predicted_tags() {
+            Err(EngineError::NoTags { .. }) => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// The tracks that best fit a phrase such as `calm guitar, no voice`.
@@ -204,7 +199,6 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         phrase: &str,
         filter: &TrackFilter,
         limit: usize,
-        max_per_artist: Option<usize>,
     ) -> Result<PhraseAnswer, EngineError> {
         let (tags, read, sentences) = tags.understand(phrase)?;
         if read.terms.is_empty() {
@@ -243,9 +237,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
             let vector = self.library().vector(id).ok().flatten();
             answered.is_new(id, vector.map(|vector| space.centre(&vector)))
         });
-        let rows =
-            ArtistLimit::new(self.library(), max_per_artist)
-                .first(new_rows, limit, |&row| tags.ids[row])?;
+        let rows: Vec<usize> = new_rows.take(limit).collect();
         let ids: Vec<TrackId> = rows.iter().map(|&row| tags.ids[row]).collect();
         let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
         let tracks = tracks.map(|(track, row)| FittingTrack {
@@ -284,102 +276,49 @@ impl Engine {
         Ok(reads(&self.model()?))
     }
 
-    /// The layer that computes tags from stored vectors; `None` for a model without tags, or one that is not on this machine.
-    pub(super) fn tag_layer_if_any(&self) -> Result<Option<TagLayer>, EngineError> {
-        // Computing from the windows needs the layer's weights.
-        Ok(if_tagged(self.tag_layer())?.filter(TagLayer::computes))
+    /// The names of the model's tags and further outputs, in the order of the stored logits; `None` for a model without
+    /// tags.
+    pub(super) fn tag_names(&self) -> Result<Option<Vec<String>>, EngineError> {
+        let held = self.model()?;
+        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
+        Ok(card.and_then(|card| {
+            let mut names = card.tags?;
+            names.extend(card.outputs.into_iter().flat_map(|output| output.labels));
+            Some(names)
+        }))
     }
 
-    /// The tag layer of the library's model. If the model is not available (its file was moved or damaged), the names of the
-    /// stored tags.
-    fn tag_layer(&self) -> Result<TagLayer, EngineError> {
-        let held = self.model()?;
-        let found = match TagLayer::of(&self.model_ref()?) {
-            Err(EncoderError::UnknownModel { .. } | EncoderError::BadManifest { .. }) => {
-                self.stored_tags(&held)?
-            }
-            // A model of the same name with another fingerprint has tags that do not apply to these
-            // vectors.
-            found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
-        };
-        found.ok_or_else(|| {
-            let others = models(models_dir().as_deref())
-                .into_iter()
-                .filter_map(Result::ok);
-            let others = others.filter(|entry| {
-                let model = ModelRef::Name(entry.manifest.name.clone());
-                TagLayer::of(&model).is_ok_and(|layer| layer.is_some())
-            });
-            let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
-            EngineError::NoTags {
-                model: held.name.clone(),
-                others: others.join(", "),
-            }
+    fn no_tags(&self) -> Result<EngineError, EngineError> {
+        let others = models(models_dir().as_deref())
+            .into_iter()
+            .filter_map(Result::ok)
+            .filter(|entry| entry.manifest.tags.is_some());
+        let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
+        Ok(EngineError::NoTags {
+            model: self.model()?.name,
+            others: others.join(", "),
         })
     }
 
-    /// The names of the tags whose logits are stored, for a model that is not available.
-    fn stored_tags(&self, held: &StoredModel) -> Result<Option<TagLayer>, EngineError> {
-        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
-        let Some(layer) = card.as_ref().and_then(TagLayer::names_only) else {
-            return Ok(None);
-        };
-        let stored = self.library().derived().logits(None)?;
-        let is_stored = stored
-            .iter()
-            .any(|(_, values)| values.len() == layer.names().len());
-        Ok(is_stored.then_some(layer))
-    }
-
-    /// Logits of the tracks with windows, ascending by id. Those not stored yet are computed.
+    /// Logits of the tracks that have them, ascending by id.
     ///
+    /// - `names`: [`tag_names`](Self::tag_names)
     /// - `among`: only these tracks; `None`: all
     pub(super) fn tag_logits(
         &self,
-        layer: &TagLayer,
+        names: &[String],
         among: Option<&[TrackId]>,
     ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
-        let mut logits = self.library().derived().logits(among)?;
-        // Logits of another set of tags, as of an older model version, are computed again.
-        logits.retain(|(_, values)| values.len() == layer.names().len());
-        let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
-        let all = among.map_or_else(|| self.library().track_ids(), |those| Ok(those.to_vec()))?;
-        logits.extend(self.missing_logits(layer, &all, &known)?);
-        logits.sort_by_key(|(id, _)| *id);
+        let mut logits = self.library().logits(among)?;
+        // Another program may have stored others.
+        logits.retain(|(_, values)| values.len() == names.len());
         Ok(logits)
-    }
-
-    /// Logits of the `tracks` that are not in `known`, from the mean of their windows.
-    fn missing_logits(
-        &self,
-        layer: &TagLayer,
-        tracks: &[TrackId],
-        known: &HashSet<TrackId>,
-    ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
-        let mut found = Vec::new();
-        if !layer.computes() {
-            return Ok(found);
-        }
-        for &id in tracks {
-            if known.contains(&id) {
-                continue;
-            }
-            let Some(windows) = self.library().windows(id)? else {
-                continue;
-            };
-            // The layer is linear: the logits of the mean are the mean of the logits.
-            let Some(mean) = windows.vectors.mapv(f32::from).mean_axis(ndarray::Axis(0)) else {
-                continue;
-            };
-            found.push((id, layer.logits(&mean.to_vec())));
-        }
-        Ok(found)
     }
 
     /// Columns for tempo (in octaves), loudness and scales, by name. A track without a value gets the mean; a column without
     /// any value is left out.
     fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(String, Array1<f32>)>, EngineError> {
-        let known = self.library().derived().descriptors(ids)?;
+        let known = self.library().descriptors(ids)?;
         let tempo = |descriptors: &Descriptors| {
             descriptors
                 .tempo
@@ -458,29 +397,6 @@ impl Engine {
             .zip(fits)
             .filter(|(id, fits)| *fits && is_in(**id));
         Ok(Some(ids.map(|(id, _)| *id).collect()))
-    }
-}
-
-impl<L: DerefMut<Target = Engine>> EngineWords<L> {
-    /// Computes and stores the tags of tracks that have none stored yet; nothing for a model without tags.
-    pub fn keep_tags(&mut self) -> Result<(), EngineError> {
-        if self.library().mode() == OpenMode::ReadOnly {
-            return Ok(());
-        }
-        let Some(layer) = self.tag_layer().ok().filter(TagLayer::computes) else {
-            return Ok(());
-        };
-        let known = self.library().derived().logits(None)?;
-        let known = known
-            .into_iter()
-            .filter(|(_, values)| values.len() == layer.names().len());
-        let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
-        let missing = self.missing_logits(&layer, &self.library().track_ids()?, &known)?;
-        for batch in missing.chunks(BATCH) {
-            // Not through `library_mut`: no vector changes, and the index stays as it is.
-            self.library.derived_mut().set_logits(batch)?;
-        }
-        Ok(())
     }
 }
 
@@ -712,19 +628,5 @@ fn extend_by_scales(words: &mut WordTable, columns: &[String]) {
     for column in columns {
         let name = column.trim_start_matches("sound:").replace('-', " ");
         words.extend(&format!("{name}\t{column}"));
-    }
-}
-
-/// `None` for a model without tags, or one that is not on this machine.
-fn if_tagged<T>(found: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(
-            EngineError::NoTags { .. }
-            | EngineError::Encoder(
-                EncoderError::UnknownModel { .. } | EncoderError::BadManifest { .. },
-            ),
-        ) => Ok(None),
-        Err(error) => Err(error),
     }
 }

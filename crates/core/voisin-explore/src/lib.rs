@@ -22,7 +22,6 @@
 // Not forbid, because ndarray's s![] expands to an allowed unsafe block.
 #![deny(unsafe_code)]
 
-mod align;
 pub mod artists;
 pub mod audio_match;
 pub mod clusters;
@@ -35,12 +34,9 @@ mod meta;
 mod name_limit;
 pub mod path;
 pub mod playlist;
-pub mod seeds;
 mod strays;
 #[cfg(test)]
 pub(crate) mod testing;
-mod union;
-mod windows;
 pub mod words;
 
 use artists::Makers;
@@ -48,7 +44,6 @@ use artists::Makers;
 pub use graph::KnnGraph;
 pub use meta::TrackMeta;
 pub use name_limit::NameLimit;
-pub use windows::{WindowSet, WindowSource};
 
 /// Errors of exploring.
 #[derive(Debug, thiserror::Error)]

@@ -156,9 +156,9 @@ impl TrackMeta {
         artists(self.artist.as_deref().unwrap_or_default())
     }
 
-    /// The same in lower case as keys; empty if unknown.
+    /// The same without case, accents and signs as keys; empty if unknown.
     pub fn artist_keys(&self) -> Vec<String> {
-        self.artists().into_iter().map(str::to_lowercase).collect()
+        self.artists().into_iter().map(fold).collect()
     }
 
     /// A key of its album: the title without a disc's name, and the album artist or else the folder, which is common to

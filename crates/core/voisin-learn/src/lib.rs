@@ -1,105 +1,18 @@
-//! Classifiers over rows of numbers: matrices in, probabilities out.
+//! Logistic regression over rows of numbers, with folds that keep groups whole, and measures: what the
+//! genres of a library and the laboratory share.
 //!
-//! For: the trait [`FittedClassifier`] of all algorithms of the laboratory, and the regression, the
-//! standardisation and the minimisers that genres and probes share with it. Results do not depend
-//! on the number of threads, bit for bit, and the algorithms of the laboratory are saved as named
-//! [`Tensors`]. Not for: the meaning of rows (`lab`,
-//! `voisin-genre`).
+//! Results do not depend on the number of threads, bit for bit.
 
 // Not forbid, because ndarray's s![] expands to an allowed unsafe block.
 #![deny(unsafe_code)]
 
-mod centroid;
 mod folds;
-mod knn;
 mod logistic;
-mod majority;
 pub mod metrics;
 mod optimise;
-mod platt;
-mod preparation;
 mod standardise;
-mod svm;
-mod tensors;
-mod trees;
 
-pub use centroid::Centroid;
 pub use folds::{Fold, grouped_folds, split_folds};
-pub use knn::{Knn, KnnSettings, Metric, Weighting};
 pub use logistic::{Logistic, Regression, log_softmax};
-pub use majority::Majority;
 pub use optimise::best_scale;
-pub use platt::{SvmProbabilities, SvmSettings, couple};
-pub use preparation::Preparation;
 pub use standardise::Standardiser;
-pub use svm::Svm;
-pub use tensors::Tensors;
-pub use trees::{Boost, BoostSettings, Forest, ForestSettings};
-
-use ndarray::{Array2, ArrayView2, Axis};
-
-/// Data that an algorithm is fitted on.
-#[derive(Debug, Clone, Copy)]
-pub struct Training<'a> {
-    /// `[rows, columns]`, imputed and standardised.
-    pub x: ArrayView2<'a, f32>,
-    /// The class of each row, `0..classes`.
-    pub class_of: &'a [usize],
-    /// Number of classes.
-    pub classes: usize,
-    /// A fold of each row that keeps groups together, for algorithms that need held-out
-    /// rows.
-    pub folds: &'a [usize],
-    /// Seed of the random numbers.
-    pub seed: u64,
-}
-
-impl Training<'_> {
-    /// The rows of a list, in its order, with their classes.
-    fn rows(&self, rows: &[usize]) -> (Array2<f32>, Vec<usize>) {
-        (
-            self.x.select(Axis(0), rows),
-            rows.iter().map(|&row| self.class_of[row]).collect(),
-        )
-    }
-}
-
-/// A fitted algorithm.
-pub trait FittedClassifier: Send + Sync {
-    /// Probability of each class, `[rows, classes]`; rows sum to 1.
-    fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32>;
-
-    /// Importance of each column, if the algorithm has a measure of it; they sum to 1.
-    fn importances(&self) -> Option<Vec<f64>> {
-        None
-    }
-
-    /// A remark on the fit: out-of-bag accuracy, rounds.
-    fn note(&self) -> Option<String> {
-        None
-    }
-
-    /// Saves it as named tensors.
-    fn save(&self, out: &mut Tensors);
-}
-
-/// Softmax of each row.
-fn softmax(logits: ArrayView2<f64>) -> Array2<f32> {
-    let mut out = Array2::zeros(logits.dim());
-    for (row, mut out) in logits.outer_iter().zip(out.outer_iter_mut()) {
-        // The largest is subtracted first, so that the exponential cannot overflow.
-        let most = row.fold(f64::NEG_INFINITY, |most, &value| most.max(value));
-        let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
-        out.iter_mut()
-            .zip(row)
-            .for_each(|(out, value)| *out = ((value - most).exp() / sum) as f32);
-    }
-    out
-}
-
-/// Mean over classes of the weights' absolute values, `[classes, columns]`, as shares.
-fn mean_absolute(weight: &Array2<f64>) -> Vec<f64> {
-    let sums = weight.mapv(f64::abs).sum_axis(Axis(0));
-    let all = sums.sum().max(f64::MIN_POSITIVE);
-    sums.iter().map(|sum| sum / all).collect()
-}

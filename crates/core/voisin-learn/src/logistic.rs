@@ -1,15 +1,13 @@
-//! Multinomial logistic regression on standardised vectors: the trained head of genres, the linear
-//! probe of `eval` (Alain and Bengio, "Understanding intermediate layers using linear classifier
-//! probes", 2016), and an algorithm of the laboratory.
+//! Multinomial logistic regression on standardised vectors: the trained head of genres, and an
+//! algorithm of the laboratory.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use voisin_kernels::{Isa, isa};
 use voisin_networks::rows::{self, Panels, WIDTH};
 
+use super::Standardiser;
 use super::optimise::lbfgs;
-use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, softmax};
-use crate::metrics::argmax;
 
 /// Most steps of the minimiser.
 const MOST_STEPS: usize = 500;
@@ -46,24 +44,6 @@ impl Logistic {
         Self::fit(x, targets.view(), 1.0 / c)
     }
 
-    /// Reads a saved regression; `None` if a tensor is missing or has another shape.
-    pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let standard = Standardiser::load(from, "logistic", columns)?;
-        let weight = from.matrix("logistic.weight")?;
-        let bias = from.f32("logistic.bias")?.to_vec();
-        let fits = weight.dim() == (classes, columns) && bias.len() == classes;
-        fits.then(|| Self {
-            standard,
-            weight,
-            bias: bias.into(),
-        })
-    }
-
-    /// The class of each row, with the largest logit, the first of equals.
-    pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
-        self.logits(x).outer_iter().map(argmax).collect()
-    }
-
     /// Logits, `[m, classes]`.
     pub fn logits(&self, x: ArrayView2<f32>) -> Array2<f32> {
         self.standard.apply(x).dot(&self.weight.t()) + &self.bias
@@ -82,22 +62,6 @@ impl Logistic {
         let mut logits = self.logits(x);
         log_softmax(&mut logits);
         logits
-    }
-}
-
-impl FittedClassifier for Logistic {
-    fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        softmax(self.logits(x).mapv(f64::from).view())
-    }
-
-    fn importances(&self) -> Option<Vec<f64>> {
-        Some(mean_absolute(&self.weight.mapv(f64::from)))
-    }
-
-    fn save(&self, out: &mut Tensors) {
-        self.standard.save(out, "logistic");
-        out.put_matrix("logistic.weight", &self.weight);
-        out.put_f32("logistic.bias", self.bias.to_vec());
     }
 }
 

@@ -2,8 +2,6 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use super::Tensors;
-
 /// Mean and scale of each column of the training rows; constant columns
 /// become 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,22 +52,6 @@ impl Standardiser {
     /// Standardises other rows with the same means and scales.
     pub fn apply(&self, x: ArrayView2<f32>) -> Array2<f32> {
         (&x - &self.mean) * &self.scale
-    }
-
-    pub(super) fn save(&self, out: &mut Tensors, name: &str) {
-        out.put_f32(&format!("{name}.mean"), self.mean.to_vec());
-        out.put_f32(&format!("{name}.scale"), self.scale.to_vec());
-    }
-
-    pub(super) fn load(from: &Tensors, name: &str, columns: usize) -> Option<Self> {
-        let read = |part: &str| {
-            from.f32(&format!("{name}.{part}"))
-                .filter(|values| values.len() == columns)
-        };
-        Some(Self {
-            mean: read("mean")?.to_vec().into(),
-            scale: read("scale")?.to_vec().into(),
-        })
     }
 }
 

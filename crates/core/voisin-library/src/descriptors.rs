@@ -1,31 +1,29 @@
 //! Measurements of the sound itself: tempo, key, loudness, scales.
 
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
 
 use rusqlite::{Row, Transaction, params};
 
-use super::parts::DerivedTable;
 use super::{Descriptors, Library, Result, Scales, scales};
 use voisin_base::musical_key::MusicalKey;
 use voisin_base::track::TrackId;
 
-impl<L: Deref<Target = Library>> DerivedTable<L> {
+impl Library {
     /// The descriptors of these tracks, with all their values of scales. Tracks that were never measured and have no
     /// value are left out.
     pub fn descriptors(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Descriptors>> {
         let list = serde_json::json!(ids).to_string();
-        let sql = "SELECT track, version, tempo, key, loudness, loudness_is_exact FROM descriptors
+        let sql = "SELECT track, version, tempo, key, loudness, loudness_is_exact, is_steady FROM descriptors
             WHERE track IN (SELECT value FROM json_each(?1))";
         let mut found: HashMap<TrackId, Descriptors> = self.query_all(sql, [list], descriptors)?;
-        for (track, scales) in self.scales().values(ids)? {
+        for (track, scales) in self.scale_values(ids)? {
             found.entry(track).or_default().scales = scales;
         }
         Ok(found)
     }
 }
 
-impl<L: DerefMut<Target = Library>> DerivedTable<L> {
+impl Library {
     /// Stores the measurements of a track, replacing earlier ones.
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
         self.write(|tx| Ok(put(tx, track, measured)?))
@@ -56,6 +54,7 @@ fn descriptors(row: &Row<'_>) -> rusqlite::Result<(TrackId, Descriptors)> {
                 .and_then(MusicalKey::from_number),
             loudness: row.get(4)?,
             loudness_is_exact: row.get::<_, Option<bool>>(5)?.unwrap_or(false),
+            is_steady: row.get(6)?,
             scales: Scales::new(),
         },
     ))
@@ -73,10 +72,11 @@ pub(super) fn put(
         return Ok(());
     }
     tx.prepare_cached(
-        "INSERT INTO descriptors (track, version, tempo, key, loudness, loudness_is_exact)
-         SELECT id, ?2, ?3, ?4, ?5, ?6 FROM audio WHERE id = ?1
+        "INSERT INTO descriptors (track, version, tempo, key, loudness, loudness_is_exact, is_steady)
+         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7 FROM audio WHERE id = ?1
          ON CONFLICT (track) DO UPDATE SET version = excluded.version, tempo = excluded.tempo, key = excluded.key,
-         loudness = excluded.loudness, loudness_is_exact = excluded.loudness_is_exact",
+         loudness = excluded.loudness, loudness_is_exact = excluded.loudness_is_exact,
+         is_steady = excluded.is_steady",
     )?
     .execute(params![
         track.0,
@@ -85,7 +85,8 @@ pub(super) fn put(
         measured.key.map(MusicalKey::number),
         measured.loudness,
         // Without a loudness this is null, too.
-        measured.loudness.map(|_| measured.loudness_is_exact)
+        measured.loudness.map(|_| measured.loudness_is_exact),
+        measured.is_steady
     ])
     .map(drop)
 }

@@ -157,7 +157,7 @@ pub enum LibraryError {
         /// The file.
         path: PathBuf,
     },
-    /// No artist, composer, album or folder has this name.
+    /// No artist, album or folder has this name.
     #[error("no {what} \"{name}\": {}{next}", did_you_mean(suggestions))]
     UnknownName {
         /// The kind of name: artist, album …
@@ -204,6 +204,11 @@ pub enum LibraryError {
 }
 
 impl LibraryError {
+    /// Whether something named does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::UnknownTrack(_) | Self::UnknownName { .. })
+    }
+
     /// Sorts SQLite's codes into what a caller can do about them.
     pub(crate) fn from_sql(path: &std::path::Path, error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;

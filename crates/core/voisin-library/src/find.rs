@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use super::parts::Lookup;
 use super::{
     Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path,
 };
@@ -19,8 +17,6 @@ use voisin_base::track::TrackId;
 pub enum NameOf {
     /// An artist's.
     Artist,
-    /// A composer's.
-    Composer,
     /// An album's.
     Album,
 }
@@ -34,7 +30,7 @@ fn parts(kind: NameOf, text: &str) -> Vec<&str> {
     }
 }
 
-impl<L: Deref<Target = Library>> Lookup<L> {
+impl Library {
     /// The names in tags that a text matches: the one equal to it, else all that contain it; of an
     /// artist, also the texts that name others too (`Alpha feat. Beta`). No match is an error with
     /// suggestions.
@@ -66,13 +62,11 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 .map(|(text, _)| (*text).to_owned()),
         );
         if found.is_empty() {
-            // Artists and albums can be listed, but not composers.
             let (what, next) = match kind {
                 NameOf::Artist => (
                     "artist",
                     "\"voisin similar --by artist -l all\" lists all artists",
                 ),
-                NameOf::Composer => ("composer", "see the tags of your files"),
                 NameOf::Album => (
                     "album",
                     "\"voisin similar --by album -l all\" lists all albums",
@@ -131,7 +125,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 return Ok(Resolution::One(id));
             }
         }
-        if let Some(track) = self.files().find_by_path(Path::new(text))? {
+        if let Some(track) = self.find_by_path(Path::new(text))? {
             return Ok(Resolution::One(track));
         }
         match text.to_str() {
@@ -140,7 +134,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         }
     }
 
-    /// As [`resolve`](crate::Lookup::resolve), for words alone, without access to the disk.
+    /// As [`resolve`](Library::resolve), for words alone, without access to the disk.
     pub fn resolve_words(&self, text: &str, limit: usize) -> Result<Resolution> {
         let ranked = self.rank(text)?;
         match ranked.as_slice() {
@@ -202,7 +196,6 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     pub fn names(&self, kind: NameOf) -> Result<Vec<String>> {
         let sql = match kind {
             NameOf::Artist => "SELECT artist FROM tags UNION SELECT album_artist FROM tags",
-            NameOf::Composer => "SELECT DISTINCT composer FROM credits",
             NameOf::Album => "SELECT DISTINCT album FROM tags",
         };
         let names: Vec<Option<String>> = self.query_all(sql, [], |row| row.get(0))?;
@@ -215,7 +208,6 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     pub fn tracks_named(&self, kind: NameOf, name: &str) -> Result<Vec<TrackId>> {
         let condition = match kind {
             NameOf::Artist => "t.artist = ?1 OR t.album_artist = ?1",
-            NameOf::Composer => "t.file IN (SELECT file FROM credits WHERE composer = ?1)",
             NameOf::Album => "t.album = ?1",
         };
         let sql = format!(
@@ -349,13 +341,13 @@ mod tests {
             (3, "Comet", 200.0),
             (4, "Comet", 260.0),
         ] {
-            let mut new = track(seed, vec![1.0, 0.0], 0);
+            let mut new = track(seed, vec![1.0, 0.0]);
             new.tags.title = Some(title.into());
             new.tags.artist = Some("Alpha".into());
             new.audio.seconds = seconds;
             library.insert_track(&new).unwrap();
         }
-        let resolved = |words: &str| library.lookup().resolve_words(words, 10).unwrap();
+        let resolved = |words: &str| library.resolve_words(words, 10).unwrap();
         assert!(matches!(resolved("nebula"), Resolution::One(TrackId(1))));
         assert!(matches!(
             resolved("alpha nebula"),

@@ -1,8 +1,6 @@
 //! Checks a library: the database's structure by SQLite, each vector by its length and norm.
 
-use std::collections::HashMap;
-
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Library, Result, read};
 use voisin_base::track::TrackId;
@@ -34,23 +32,21 @@ fn check(connection: &Connection) -> rusqlite::Result<Health> {
         findings: structure(connection)?,
         ..Health::default()
     };
-    let dimensions: HashMap<i64, usize> = connection
-        .prepare("SELECT id, dimension FROM models")?
-        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut statement =
-        connection.prepare("SELECT track, model, vector FROM vectors ORDER BY track, model")?;
+    let dimension: Option<i64> = connection
+        .query_row("SELECT dimension FROM model", [], |row| row.get(0))
+        .optional()?;
+    let dimension = dimension.map(|dimension| dimension as usize);
+    let mut statement = connection.prepare("SELECT track, vector FROM vectors ORDER BY track")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         health.vectors += 1;
-        let vector = read::f32_values(row.get_ref(2)?.as_blob()?);
-        let dimension = dimensions.get(&row.get(1)?).copied();
+        let vector = read::f32_values(row.get_ref(1)?.as_blob()?);
         let fault = vector_fault(TrackId(row.get(0)?), &vector, dimension);
         health.findings.extend(fault);
     }
     health.without_vector = count(
         connection,
-        "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM vectors WHERE model = (SELECT model FROM state))",
+        "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM vectors)",
     )?;
     health.without_file = count(
         connection,

@@ -5,13 +5,11 @@
 //! Journals are not flushed: losing one in a crash of the system does no harm.
 
 use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
-use super::parts::FileTable;
 use super::{Library, OpenMode, paths};
 use voisin_base::abandoned::{self, PREFIX};
 
@@ -108,7 +106,7 @@ pub struct Leftovers {
     pub interrupted: Vec<PathBuf>,
 }
 
-impl<L: Deref<Target = Library>> FileTable<L> {
+impl Library {
     /// A journal for this process; `None` where the folder cannot be written.
     pub fn journal(&self, kind: JournalKind) -> Option<Journal> {
         if self.mode == OpenMode::ReadOnly {
@@ -136,7 +134,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// Removes the temporary files that killed processes left; the journals of files that were being read stay, see
-    /// [`FileTable::forget_interrupted`](crate::FileTable::forget_interrupted). What cannot be removed is tried again
+    /// [`Library::forget_interrupted`](Library::forget_interrupted). What cannot be removed is tried again
     /// next time.
     pub fn remove_leftovers(&self) {
         for path in abandoned::files_in(&self.dir, PREFIX) {
@@ -207,36 +205,32 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let music = tempfile::tempdir().unwrap();
         let library = Library::open(dir.path(), OpenMode::Create).unwrap();
-        let journal = library.files().journal(JournalKind::Reading).unwrap();
+        let journal = library.journal(JournalKind::Reading).unwrap();
         journal.note(0, Some(Path::new("/m/a long name.mp3")));
         journal.note(3, Some(Path::new("/m/d.mp3")));
         journal.note(0, Some(Path::new("/m/b.mp3")));
         journal.note(1, Some(Path::new("/m/c.mp3")));
         journal.note(1, None);
-        assert_eq!(
-            library.files().leftovers(),
-            Leftovers::default(),
-            "its owner lives"
-        );
+        assert_eq!(library.leftovers(), Leftovers::default(), "its owner lives");
         killed(journal);
         let interrupted: Vec<PathBuf> = vec!["/m/b.mp3".into(), "/m/d.mp3".into()];
-        assert_eq!(library.files().leftovers().interrupted, interrupted);
-        library.files().remove_leftovers();
+        assert_eq!(library.leftovers().interrupted, interrupted);
+        library.remove_leftovers();
         assert_eq!(
-            library.files().leftovers().interrupted,
+            library.leftovers().interrupted,
             interrupted,
             "nobody has looked at them yet"
         );
-        library.files().forget_interrupted();
-        drop(library.files().journal(JournalKind::Reading));
-        assert_eq!(library.files().leftovers(), Leftovers::default());
+        library.forget_interrupted();
+        drop(library.journal(JournalKind::Reading));
+        assert_eq!(library.leftovers(), Leftovers::default());
 
         // Copies beside audio files, and a journal that names a file that is no copy.
         let copy = music.path().join(".voisin-0a.mp3");
         let song = music.path().join("song.mp3");
         std::fs::write(&copy, "half").unwrap();
         std::fs::write(&song, "whole").unwrap();
-        let journal = library.files().journal(JournalKind::Writing).unwrap();
+        let journal = library.journal(JournalKind::Writing).unwrap();
         for (slot, path) in [&copy, &song, &music.path().join(".voisin-gone")]
             .into_iter()
             .enumerate()
@@ -253,13 +247,13 @@ mod tests {
             .unwrap();
         drop(written);
         std::fs::create_dir_all(dir.path().join(".voisin-0c/inside")).unwrap();
-        let mut found = library.files().leftovers().temporary;
+        let mut found = library.leftovers().temporary;
         found.sort();
         let mut expected = vec![copy.clone(), half];
         expected.sort();
         assert_eq!(found, expected);
         drop(library.lock_for_writing().unwrap());
-        assert_eq!(library.files().leftovers(), Leftovers::default());
+        assert_eq!(library.leftovers(), Leftovers::default());
         assert!(song.exists() && !copy.exists());
         let left = std::fs::read_dir(dir.path())
             .unwrap()

@@ -2,12 +2,10 @@
 //! and added again keeps its label.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::{Deref, DerefMut};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::parts::LabelTable;
 use super::{Library, Result, now};
 use voisin_base::track::ContentId;
 
@@ -41,7 +39,7 @@ impl LabelTotals {
     }
 }
 
-impl<L: Deref<Target = Library>> LabelTable<L> {
+impl Library {
     /// Counts of labels.
     pub fn label_totals(&self) -> Result<LabelTotals> {
         let count = |value: i64| value.unsigned_abs();
@@ -68,7 +66,7 @@ impl<L: Deref<Target = Library>> LabelTable<L> {
     }
 }
 
-impl<L: DerefMut<Target = Library>> LabelTable<L> {
+impl Library {
     /// Gives recordings this label, or removes theirs; returns how many changed.
     pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
         self.write(|tx| {

@@ -13,9 +13,9 @@
 //! - **Readers never wait.** They see all that is committed so far. Writers queue for up to ten seconds, then
 //!   fail with [`LibraryError::Locked`]; a long run takes [`Library::lock_for_writing`] besides.
 //! - **Generations.** Triggers raise a counter and keep a log whenever a vector is added, replaced or
-//!   removed, so that an index can detect that it lags ([`ChangeTable::generation`](crate::ChangeTable::generation))
+//!   removed, so that an index can detect that it lags ([`Library::generation`](Library::generation))
 //!   and catch up
-//!   ([`ChangeTable::changes_since`](crate::ChangeTable::changes_since)).
+//!   ([`Library::changes_since`](Library::changes_since)).
 //! - **Ids are never reused.** A removed track's id is not given to another.
 
 #![forbid(unsafe_code)]
@@ -35,7 +35,6 @@ mod lock;
 mod logits;
 mod mean;
 mod open;
-mod parts;
 mod paths;
 mod query;
 mod read;
@@ -68,10 +67,6 @@ pub use list::SortBy;
 pub use lock::WriterLock;
 pub use mean::StoredMean;
 pub use open::SCHEMA_VERSION;
-pub use parts::{
-    ChangeTable, DerivedTable, FileTable, LabelTable, Lookup, ScaleTable, SettingTable, TagTable,
-    TransferTable,
-};
 pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;
 pub use paths::to_bytes as path_to_bytes;
@@ -85,14 +80,13 @@ pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile,
     NewTrack, OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter,
-    TrackWindows, Vectors, WordBound, mtime_ns,
+    Vectors, WordBound, mtime_ns,
 };
 pub use voisin_base::musical_key::MusicalKey;
 pub use voisin_base::tags::TrackTags;
 pub use voisin_base::text::fold;
 pub use written::{TagRun, WrittenTags};
 
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
@@ -153,7 +147,7 @@ impl Library {
         // Model and counts are read by several statements and have to agree.
         let snapshot = self.snapshot()?;
         let status = self.sql(self.connection.query_row(
-            "SELECT tracks, files, vectors, windows, failures, generation FROM state",
+            "SELECT tracks, files, vectors, failures, generation FROM state",
             [],
             |row| {
                 let count = |index| row.get::<_, i64>(index).map(|count| count as u64);
@@ -161,9 +155,8 @@ impl Library {
                     tracks: count(0)?,
                     files: count(1)?,
                     vectors: count(2)?,
-                    windows: count(3)?,
-                    failures: count(4)?,
-                    generation: count(5)?,
+                    failures: count(3)?,
+                    generation: count(4)?,
                     model: None,
                     schema: 0,
                     bytes: 0,
@@ -184,7 +177,7 @@ impl Library {
 
     /// The model of the library's vectors, if one was set.
     pub fn model(&self) -> Result<Option<StoredModel>> {
-        let sql = "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)";
+        let sql = "SELECT name, fingerprint, dimension, manifest FROM model";
         self.query_opt(sql, [], store::stored_model)
     }
 
@@ -201,8 +194,8 @@ impl Library {
         self.write(|tx| {
             let held = tx
                 .query_row(
-                    "SELECT name, fingerprint FROM models
-                     WHERE id = (SELECT model FROM state) AND fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
+                    "SELECT name, fingerprint FROM model
+                     WHERE fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
                     [&model.fingerprint],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
@@ -215,15 +208,14 @@ impl Library {
                     offered_fingerprint: model.fingerprint.clone(),
                 }));
             }
-            // Without tracks there is nothing of another model to keep.
             tx.execute(
-                "DELETE FROM models WHERE fingerprint <> ?1 AND NOT EXISTS (SELECT 1 FROM audio)",
-                [&model.fingerprint],
-            )?;
-            store::put_model(tx, model)?;
-            tx.execute(
-                "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
-                [&model.fingerprint],
+                "INSERT OR REPLACE INTO model VALUES (1, ?1, ?2, ?3, ?4)",
+                (
+                    &model.name,
+                    &model.fingerprint,
+                    model.dimension as i64,
+                    &model.manifest_json,
+                ),
             )?;
             Ok(())
         })
@@ -238,7 +230,7 @@ impl Library {
         // Staging folders are only made under this lock; other temporary files are locked by their
         // writers.
         let lock = WriterLock::try_take(&self.dir)?;
-        self.files().remove_leftovers();
+        self.remove_leftovers();
         self.remove_staging();
         Ok(lock)
     }
@@ -341,7 +333,7 @@ impl Library {
     }
 }
 
-impl<L: Deref<Target = Library>> ChangeTable<L> {
+impl Library {
     /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
     pub fn generation(&self) -> Result<u64> {
         let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
@@ -365,12 +357,12 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
 
     /// Two numbers, one of which changes with every commit of this connection or another.
     // `data_version` does not change with this connection's own commits; `total_changes` does.
-    pub fn state(&self) -> Result<(i64, u64)> {
+    pub fn commits(&self) -> Result<(i64, u64)> {
         Ok((self.data_version()?, self.connection.total_changes()))
     }
 }
 
-impl<L: Deref<Target = Library>> SettingTable<L> {
+impl Library {
     /// A setting of this library, such as the number of windows a track.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
         let sql = "SELECT value FROM settings WHERE name = ?1";
@@ -378,7 +370,7 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
     }
 }
 
-impl<L: DerefMut<Target = Library>> SettingTable<L> {
+impl Library {
     /// Stores a setting of this library; `None` deletes it.
     pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         self.write(|tx| {

@@ -1,14 +1,12 @@
 //! Look-up of tracks by the end of their path.
 
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use super::parts::FileTable;
 use super::{Library, Result, paths};
 use voisin_base::path_matching::KnownFiles;
 use voisin_base::track::TrackId;
 
-impl<L: Deref<Target = Library>> FileTable<L> {
+impl Library {
     /// Every file with its track.
     pub fn paths_of_tracks(&self) -> Result<Vec<(PathBuf, TrackId)>> {
         self.query_all("SELECT path, track FROM files", [], |row| {
@@ -43,7 +41,7 @@ impl<'a> PathLookup<'a> {
 
     /// The track of the file that a path means; `None` where there is none, or several.
     pub fn track(&mut self, path: &Path) -> Result<Option<TrackId>> {
-        if let Some(track) = self.library.files().find_by_path(path)? {
+        if let Some(track) = self.library.find_by_path(path)? {
             return Ok(Some(track));
         }
         let meant = self.meant(path)?;
@@ -54,7 +52,7 @@ impl<'a> PathLookup<'a> {
 
     /// The file of the library that a path means; `None` where there is none, or several.
     pub fn file(&mut self, path: &Path) -> Result<Option<PathBuf>> {
-        if self.library.files().find_by_path(path)?.is_some() {
+        if self.library.find_by_path(path)?.is_some() {
             return Ok(Some(path.to_owned()));
         }
         let mut meant = self.meant(path)?;
@@ -67,7 +65,7 @@ impl<'a> PathLookup<'a> {
     fn meant(&mut self, path: &Path) -> Result<Vec<(PathBuf, TrackId)>> {
         // Most lists have paths that exist as they are, and never need all files.
         if self.files.is_none() {
-            let files = self.library.files().paths_of_tracks()?;
+            let files = self.library.paths_of_tracks()?;
             let paths = files.iter().map(|(path, _)| path.as_path());
             let ends = KnownFiles::new(paths.zip(0..));
             self.files = Some(KnownPaths { files, ends });

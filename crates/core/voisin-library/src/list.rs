@@ -247,7 +247,7 @@ mod tests {
             Some("ﬁne"),
         ];
         for seed in 1..=60_u64 {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
+            let mut new = track(seed, vec![0.6, 0.8]);
             new.tags.artist = artists[seed as usize * 7 % 8].map(str::to_owned);
             new.tags.album_artist = (seed % 5 == 0).then(|| "Mud".to_owned());
             new.tags.album = (seed % 3 > 0).then(|| format!("Album {}", seed % 4));
@@ -255,11 +255,10 @@ mod tests {
             library.insert_track(&new).unwrap();
         }
         // a second file of a track has another artist, which does not count
-        let mut second = track(3, vec![0.6, 0.8], 0);
+        let mut second = track(3, vec![0.6, 0.8]);
         second.file.path = "/m/other.ogg".into();
         second.tags.artist = Some("AAA".into());
         library
-            .files_mut()
             .attach_file(TrackId(3), &second.file, &second.tags)
             .unwrap();
         let mut compared = 0;

@@ -3,9 +3,7 @@
 
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
-use std::ops::{Deref, DerefMut};
 
-use super::parts::DerivedTable;
 use super::{Library, LibraryError, Result};
 
 /// The mean subtracted from a library's vectors before they are compared.
@@ -27,21 +25,19 @@ pub(super) const CHANGE: i64 = 3;
 
 const PREFIX: &str = "mean.";
 
-impl<L: Deref<Target = Library>> DerivedTable<L> {
+impl Library {
     /// The mean of the current model's vectors, if one is stored; one that cannot be read counts as
     /// none.
     pub fn mean(&self) -> Result<Option<StoredMean>> {
         let Some(model) = self.model()? else {
             return Ok(None);
         };
-        let text = self
-            .settings()
-            .setting(&format!("{PREFIX}{}", model.fingerprint))?;
+        let text = self.setting(&format!("{PREFIX}{}", model.fingerprint))?;
         Ok(text.and_then(|text| read(&text, model.dimension)))
     }
 }
 
-impl<L: DerefMut<Target = Library>> DerivedTable<L> {
+impl Library {
     /// Stores the mean of the current model's vectors. Changed values start a new generation.
     ///
     /// Returns the generation that an index of the vectors of `mean.generation` has with this mean.
@@ -142,21 +138,17 @@ mod tests {
     fn another_mean_is_another_generation_and_no_change_of_a_track() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        assert_eq!(library.derived().mean().unwrap(), None);
-        let first = library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
+        assert_eq!(library.mean().unwrap(), None);
+        let first = library.insert_track(&track(1, vec![0.6, 0.8])).unwrap();
         let one = mean(&[0.1, f32::MIN_POSITIVE], 1);
-        assert_eq!(library.derived_mut().set_mean(&one).unwrap(), 2);
+        assert_eq!(library.set_mean(&one).unwrap(), 2);
         assert_eq!(
-            (
-                library.derived().mean().unwrap(),
-                library.changes().generation().unwrap()
-            ),
+            (library.mean().unwrap(), library.generation().unwrap()),
             (Some(one.clone()), 2)
         );
         // the same values again are no change
         assert_eq!(
             library
-                .derived_mut()
                 .set_mean(&StoredMean {
                     tracks: 9,
                     ..one.clone()
@@ -166,45 +158,30 @@ mod tests {
         );
         assert_eq!(
             (
-                library.derived().mean().unwrap().unwrap().tracks,
-                library.changes().generation().unwrap()
+                library.mean().unwrap().unwrap().tracks,
+                library.generation().unwrap()
             ),
             (9, 2)
         );
-        let changes = library.changes().changes_since(0).unwrap().unwrap();
+        let changes = library.changes_since(0).unwrap().unwrap();
         assert_eq!(
             (changes.generation, changes.added, changes.removed),
             (2, vec![first], vec![])
         );
         // A track that came meanwhile is still to be put into the index.
-        library.insert_track(&track(2, vec![1.0, 0.0], 0)).unwrap();
-        assert_eq!(
-            library
-                .derived_mut()
-                .set_mean(&mean(&[0.2, 0.2], 2))
-                .unwrap(),
-            2
-        );
-        assert_eq!(
-            library
-                .changes()
-                .changes_since(2)
-                .unwrap()
-                .unwrap()
-                .added
-                .len(),
-            1
-        );
-        assert_eq!(library.changes().generation().unwrap(), 4);
+        library.insert_track(&track(2, vec![1.0, 0.0])).unwrap();
+        assert_eq!(library.set_mean(&mean(&[0.2, 0.2], 2)).unwrap(), 2);
+        assert_eq!(library.changes_since(2).unwrap().unwrap().added.len(), 1);
+        assert_eq!(library.generation().unwrap(), 4);
     }
 
     #[test]
     fn a_mean_of_no_use_counts_as_none() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
+        library.insert_track(&track(1, vec![0.6, 0.8])).unwrap();
         assert!(matches!(
-            library.derived_mut().set_mean(&mean(&[0.1], 1)),
+            library.set_mean(&mean(&[0.1], 1)),
             Err(LibraryError::Dimension {
                 expected: 2,
                 found: 1
@@ -214,11 +191,8 @@ mod tests {
         let nan = serde_json::to_string(&mean(&[0.1, f32::NAN], 1)).unwrap();
         let short = serde_json::to_string(&mean(&[0.1], 1)).unwrap();
         for text in [nan.as_str(), short.as_str(), "", "{}", "[1, 2]"] {
-            library
-                .settings_mut()
-                .set_setting(&name, Some(text))
-                .unwrap();
-            assert_eq!(library.derived().mean().unwrap(), None, "{text}");
+            library.set_setting(&name, Some(text)).unwrap();
+            assert_eq!(library.mean().unwrap(), None, "{text}");
         }
     }
 }

@@ -186,13 +186,14 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let mut folder = std::fs::DirBuilder::new();
     #[cfg(unix)]
-    {
+    let created = {
         use std::os::unix::fs::DirBuilderExt as _;
-        folder.mode(0o700);
-    }
-    match folder.create(dir) {
+        std::fs::DirBuilder::new().mode(0o700).create(dir)
+    };
+    #[cfg(not(unix))]
+    let created = std::fs::create_dir(dir);
+    match created {
         // Another process made it first.
         Err(_) if dir.is_dir() => Ok(()),
         created => created,

@@ -2,14 +2,12 @@
 //! columns.
 
 use std::collections::BTreeSet;
-use std::ops::Deref;
 use std::path::PathBuf;
 
 use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
 
 use super::licence::licence_fits;
-use super::parts::Lookup;
 use super::{
     Library, Result, ScaleBound, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path,
 };
@@ -92,9 +90,6 @@ impl Join {
         }
     }
 }
-
-/// In place of a column that a server lacks: callers refuse such a filter before.
-const NO_COLUMN: &str = "{} is null";
 
 impl FilterSql {
     /// A condition that always holds.
@@ -181,11 +176,6 @@ impl FilterSql {
             "artist_keys && {}",
         );
         self.names(
-            &filter.composers,
-            "f.id in (select y.file from credits y where y.composer_key in ({}))",
-            NO_COLUMN,
-        );
-        self.names(
             &filter.exclude_artists,
             "f.track not in (select x.track from tags y join files x on x.id = y.file
              where y.artist_key in ({}) or y.album_artist_key in ({}))",
@@ -205,7 +195,6 @@ impl FilterSql {
             if is_sqlite { sqlite } else { postgres }
         };
         let seconds = column("a.seconds", "seconds");
-        let loudness = column("d.loudness", "loudness");
         let tempo = column("d.tempo", "tempo");
         let key = column("d.key", "key");
         // A server has one row per track, whose files may have different years: the latest of them
@@ -214,21 +203,13 @@ impl FilterSql {
         let year_most = column("t.year", "year_min");
         let years = [filter.year_from, filter.year_to].map(|year| year.map(FilterValue::Year));
         let [year_from, year_to] = years;
-        let numbers = [
-            filter.seconds_from,
-            filter.seconds_to,
-            filter.loudness_from,
-            filter.loudness_to,
-        ];
-        let [seconds_from, seconds_to, loudness_from, loudness_to] =
-            numbers.map(|number| number.map(FilterValue::Real));
+        let lengths = [filter.seconds_from, filter.seconds_to];
+        let [seconds_from, seconds_to] = lengths.map(|number| number.map(FilterValue::Real));
         for (join, column, comparison, bound) in [
             (Join::Tags, year_least, ">=", year_from),
             (Join::Tags, year_most, "<=", year_to),
             (Join::Audio, seconds, ">=", seconds_from),
             (Join::Audio, seconds, "<=", seconds_to),
-            (Join::Descriptors, loudness, ">=", loudness_from),
-            (Join::Descriptors, loudness, "<=", loudness_to),
         ] {
             if let Some(bound) = bound {
                 self.joins.insert(join);
@@ -254,20 +235,8 @@ impl FilterSql {
             self.joins.insert(Join::Descriptors);
             let from = filter.tempo_from.unwrap_or(0.0);
             let to = filter.tempo_to.unwrap_or(f64::MAX);
-            // The column stands alone, so that its index can be used.
-            let octaves: &[f64] = if filter.tempo_octaves {
-                &[1.0, 0.5, 2.0]
-            } else {
-                &[1.0]
-            };
-            let spans = octaves.iter().map(|octave| {
-                let [from, to] = [from, to]
-                    // The open end is the largest number already: twice that would be infinite.
-                    .map(|bound| self.bind(FilterValue::Real((bound * octave).min(f64::MAX))));
-                format!("{tempo} between {from} and {to}")
-            });
-            let spans = spans.collect::<Vec<_>>().join(" or ");
-            self.also(&format!("({spans})"));
+            let [from, to] = [from, to].map(|bound| self.bind(FilterValue::Real(bound)));
+            self.also(&format!("{tempo} between {from} and {to}"));
         }
         if !filter.keys.is_empty() {
             self.joins.insert(Join::Descriptors);
@@ -338,7 +307,7 @@ impl FilterSql {
     }
 }
 
-impl<L: Deref<Target = Library>> Lookup<L> {
+impl Library {
     /// The distinct licences, as spelt in files.
     pub fn licences(&self) -> Result<Vec<String>> {
         let sql = "SELECT DISTINCT licence FROM tags WHERE licence IS NOT NULL";
@@ -382,7 +351,7 @@ impl Library {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let mut known = self.lookup().licences()?;
+        let mut known = self.licences()?;
         known.retain(|licence| wanted.iter().any(|wanted| licence_fits(licence, wanted)));
         Ok(known)
     }
@@ -450,7 +419,6 @@ mod tests {
         assert_eq!(joins(by_key), [Join::Descriptors]);
         let by_sound = TrackFilter {
             tempo_from: Some(100.0),
-            loudness_to: Some(-9.0),
             year_to: Some(1999),
             ..filter()
         };
@@ -471,7 +439,6 @@ mod tests {
             year_from: Some(1990),
             year_to: Some(1999),
             tempo_to: Some(90.0),
-            tempo_octaves: true,
             ..TrackFilter::default()
         };
         let sql_for = |dialect, first| {
@@ -485,7 +452,7 @@ mod tests {
             "{sql}"
         );
         assert!(
-            sql.contains(" and t.year >= ?4 and t.year <= ?5 and (d.tempo between ?6 and ?7 or"),
+            sql.ends_with(" and t.year >= ?4 and t.year <= ?5 and d.tempo between ?6 and ?7"),
             "{sql}"
         );
         assert_eq!(
@@ -497,7 +464,7 @@ mod tests {
         assert_eq!(
             sql,
             "true and genre_keys && $2 and not artist_keys && $3 and year_max >= $4 and year_min <= $5 \
-             and (tempo between $6 and $7 or tempo between $8 and $9 or tempo between $10 and $11)"
+             and tempo between $6 and $7"
         );
         let bounds = [
             FilterValue::Year(1990),
@@ -509,10 +476,6 @@ mod tests {
             [FilterValue::Keys(vec![8, 4]), FilterValue::Keys(vec![5])]
         );
         assert_eq!(values[2..5], bounds);
-        // Each octave has its own bounds, so that the column stands alone.
-        assert_eq!(
-            values[5..],
-            [90.0, 0.0, 45.0, 0.0, 180.0].map(FilterValue::Real)
-        );
+        assert_eq!(values[5..], [FilterValue::Real(90.0)]);
     }
 }

@@ -1,17 +1,14 @@
 //! Reading tracks, files and vectors.
 
-use half::f16;
 use ndarray::Array2;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Deref;
 use std::path::Path;
 
-use super::parts::{ChangeTable, FileTable, TagTable};
 use super::{
     AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile,
-    Track, TrackTags, TrackWindows, Vectors, mean, paths,
+    Track, TrackTags, Vectors, mean, paths,
 };
 use voisin_base::track::{ContentId, TrackId};
 
@@ -69,13 +66,13 @@ const TRACK_QUERY: &str = concat!(
       LEFT JOIN credits c ON c.file = f.id"
 );
 
-impl<L: Deref<Target = Library>> FileTable<L> {
+impl Library {
     /// The state of a file with this size and modification time. Compares for equality only, so
     /// that a clock that went backwards hides no change.
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
         let path = paths::to_bytes(&file.path)?;
-        let sql = "SELECT track, size, mtime_ns, EXISTS
-                (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
+        let sql =
+            "SELECT track, size, mtime_ns, EXISTS (SELECT 1 FROM vectors v WHERE v.track = f.track)
             FROM files f WHERE path = ?1";
         let known = self.query_opt(sql, [path], |row| {
             let track = TrackId(row.get(0)?);
@@ -255,8 +252,7 @@ impl Library {
 
     /// The pooled vector of a track, unit norm; `None` if there is no such track or no vector of it.
     pub fn vector(&self, id: TrackId) -> Result<Option<Vec<f32>>> {
-        let sql =
-            "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+        let sql = "SELECT vector FROM vectors WHERE track = ?1";
         self.query_opt(sql, [id.0], |row| {
             Ok(f32_values(row.get_ref(0)?.as_blob()?))
         })
@@ -264,15 +260,14 @@ impl Library {
 
     /// Whether a track has a vector.
     pub fn has_vector(&self, id: TrackId) -> Result<bool> {
-        let sql = "SELECT EXISTS
-            (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))";
+        let sql = "SELECT EXISTS (SELECT 1 FROM vectors WHERE track = ?1)";
         self.query_one(sql, [id.0], |row| row.get(0))
     }
 
     /// All vectors in one array, ascending by id, with their generation.
     pub fn vectors(&self) -> Result<Vectors> {
         let _snapshot = self.snapshot()?;
-        let generation = self.changes().generation()?;
+        let generation = self.generation()?;
         let dimension = self.model()?.map_or(0, |model| model.dimension);
         let mut ids = Vec::new();
         let mut values = Vec::new();
@@ -285,9 +280,8 @@ impl Library {
             // If this fails, memory is allocated row by row instead of aborting.
             let _ = ids.try_reserve(count);
             let _ = values.try_reserve(count.saturating_mul(dimension));
-            let mut statement = self.connection.prepare(
-                "SELECT track, vector FROM vectors WHERE model = (SELECT model FROM state) ORDER BY track",
-            )?;
+            let sql = "SELECT track, vector FROM vectors ORDER BY track";
+            let mut statement = self.connection.prepare(sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let track = row.get(0)?;
@@ -324,35 +318,9 @@ impl Library {
             values,
         })
     }
-
-    /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
-    pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
-        let sql = "SELECT starts, vectors FROM windows
-            WHERE track = ?1 AND model = (SELECT model FROM state)";
-        let values = |row: &Row<'_>| {
-            let vectors = row.get_ref(1)?.as_blob()?.as_chunks::<2>().0;
-            let vectors = vectors.iter().map(|bytes| f16::from_le_bytes(*bytes));
-            Ok((f32_values(row.get_ref(0)?.as_blob()?), vectors.collect()))
-        };
-        let found: Option<(Vec<f32>, Vec<f16>)> = self.query_opt(sql, [id.0], values)?;
-        let Some((starts, values)) = found else {
-            return Ok(None);
-        };
-        let rows = starts.len();
-        // The dimension is not the model's: a track may have no windows at all.
-        let columns = values.len().checked_div(rows).unwrap_or(0);
-        let found = values.len();
-        let vectors = Array2::from_shape_vec((rows, columns), values).map_err(|_| {
-            LibraryError::Dimension {
-                expected: rows * columns,
-                found,
-            }
-        })?;
-        Ok(Some(TrackWindows { vectors, starts }))
-    }
 }
 
-impl<L: Deref<Target = Library>> TagTable<L> {
+impl Library {
     /// The tags of the file under this stored path; empty if it has none.
     pub fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
         let found = tags_of_path(&self.connection, paths::to_bytes(path)?);
@@ -377,7 +345,7 @@ pub(super) fn tags_of_path(
         .optional()
 }
 
-impl<L: Deref<Target = Library>> ChangeTable<L> {
+impl Library {
     /// The changes since `generation`; `None` if the log does not reach back so far, or
     /// `generation` lies ahead of the library (as after restoring a backup): an index must be
     /// rebuilt then.

@@ -1,32 +1,30 @@
 //! Recordings with everything stored about them, for transfer from one library to another.
 
 use std::collections::HashSet;
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::parts::TransferTable;
 use super::{
     AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
-    TrackWindows, WorkError, descriptors, paths, read, scales, store,
+    WorkError, descriptors, paths, read, scales, store,
 };
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
 
-/// A recording with its files, tags, vectors, measurements and label.
+/// A recording with its files, tags, vector, measurements and label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackRecord {
-    /// All its data but the vectors.
+    /// All its data but the vector.
     pub facts: TrackFacts,
     /// The pooled vector, of unit norm.
     pub vector: Vec<f32>,
-    /// The vectors of its windows; may have no rows.
-    pub windows: TrackWindows,
+    /// What the model says of it besides, in the order of the model's tags and outputs; empty if it has none.
+    pub logits: Vec<f32>,
 }
 
-/// All data of a recording but its vectors.
+/// All data of a recording but its vector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrackFacts {
     /// Facts from decoding it.
@@ -119,7 +117,7 @@ pub(super) mod path_form {
     }
 }
 
-impl<L: Deref<Target = Library>> TransferTable<L> {
+impl Library {
     /// The id of this library, which identifies it to others; a copy has the same.
     pub fn identity(&self) -> Result<String> {
         self.sql(
@@ -128,10 +126,10 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
         )
     }
 
-    /// All data of a track but its vectors.
+    /// All data of a track but its vector.
     pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
         let track = self.track(id)?;
-        let descriptors = self.derived().descriptors(&[id])?.remove(&id);
+        let descriptors = self.descriptors(&[id])?.remove(&id);
         let label = self
             .connection
             .prepare_cached("SELECT genre FROM labels WHERE content = ?1")
@@ -155,7 +153,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
             let tags = if i == 0 {
                 tags.clone()
             } else {
-                self.tags().tags_of_file(&file.record.path)?
+                self.tags_of_file(&file.record.path)?
             };
             tagged.push(TaggedFile {
                 record: file.record,
@@ -182,23 +180,20 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
     }
 
     /// A track with all its data; `None` if it has no vector.
-    ///
-    /// - `windows`: read its window vectors too
-    pub fn record(&self, id: TrackId, windows: bool) -> Result<Option<TrackRecord>> {
+    pub fn record(&self, id: TrackId) -> Result<Option<TrackRecord>> {
         let Some(vector) = self.vector(id)? else {
             return Ok(None);
         };
-        let windows = if windows { self.windows(id)? } else { None };
-        let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
+        let logits = self.logits(Some(&[id]))?.pop();
         Ok(Some(TrackRecord {
             facts: self.facts(id)?,
             vector,
-            windows,
+            logits: logits.map_or_else(Vec::new, |(_, logits)| logits),
         }))
     }
 }
 
-impl<L: DerefMut<Target = Library>> TransferTable<L> {
+impl Library {
     /// Imports recordings of another library: new ones as they are, with this id if one is given; of known ones only
     /// what is missing here. Existing data stays. Each call is one transaction.
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
@@ -358,8 +353,8 @@ impl TrackRecord {
     /// Its approximate size in memory (bytes).
     fn size(&self) -> usize {
         let texts: usize = self.facts.files.iter().flat_map(TaggedFile::texts).sum();
-        // f32, f16, and an estimate of the structures themselves.
-        4 * self.vector.len() + 2 * self.windows.vectors.len() + texts + 1000
+        // f32, and an estimate of the structures themselves.
+        4 * (self.vector.len() + self.logits.len()) + texts + 1000
     }
 }
 
@@ -407,7 +402,7 @@ pub struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    /// Bytes of a transaction: some 20 000 tracks without windows or 2 500 with them.
+    /// Bytes of a transaction: some 20 000 tracks.
     const TRANSACTION: usize = 64 << 20;
     /// KiB of pages that stay in memory: the indexes of a million tracks.
     const PAGES: u32 = 256 << 10;
@@ -435,7 +430,6 @@ impl<'a> Intake<'a> {
     pub fn add(&mut self, record: TrackRecord) -> Result<()> {
         self.bytes += record.size();
         self.waiting.push((None, record));
-        // By bytes and not by tracks: with windows one track takes many times as much.
         if self.bytes >= Self::TRANSACTION {
             self.write()
         } else {
@@ -444,8 +438,9 @@ impl<'a> Intake<'a> {
     }
 
     fn write(&mut self) -> Result<()> {
-        let mut table = self.library.transfer_mut();
-        self.taken += table.take_in_over(&self.waiting, self.replaced.as_mut())?;
+        self.taken += self
+            .library
+            .take_in_over(&self.waiting, self.replaced.as_mut())?;
         self.waiting.clear();
         self.bytes = 0;
         Ok(())
@@ -483,7 +478,7 @@ fn take_in_measured(
 
 /// Whether a track has a vector; if one is given, whether it is that one.
 fn has_vector(tx: &Transaction<'_>, track: i64, vector: Option<&[u8]>) -> rusqlite::Result<bool> {
-    let sql = "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+    let sql = "SELECT vector FROM vectors WHERE track = ?1";
     let is_held = |row: &rusqlite::Row<'_>| {
         let Some(vector) = vector else {
             return Ok(true);
@@ -514,7 +509,7 @@ fn take_in(
     record: &TrackRecord,
     replaced: Option<&mut HashSet<i64>>,
 ) -> Result<MergeOutcome, WorkError> {
-    let model = store::current_model(tx, &record.vector, &record.windows)?;
+    store::check_vector(tx, &record.vector, &record.logits)?;
     let TrackFacts {
         audio,
         added_at,
@@ -547,7 +542,7 @@ fn take_in(
         is_replaced = replaced.is_some_and(|replaced| replaced.insert(track));
         let vector = is_replaced.then(|| store::f32_bytes(&record.vector));
         if !has_vector(tx, track, vector.as_deref())? {
-            store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
+            store::put_vector(tx, TrackId(track), &record.vector, &record.logits)?;
             changed = true;
         }
         track
@@ -560,7 +555,7 @@ fn take_in(
             });
         };
         let track = store::insert_audio(tx, id, audio, *added_at, path)?.0;
-        store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
+        store::put_vector(tx, TrackId(track), &record.vector, &record.logits)?;
         if let Some(replaced) = replaced {
             replaced.insert(track);
         }
@@ -610,9 +605,9 @@ mod tests {
             file,
             tags,
             vector,
-            windows,
+            logits,
             ..
-        } = testing::track(seed, vec![0.6, 0.8], 0);
+        } = testing::track(seed, vec![0.6, 0.8]);
         audio.seconds = seconds;
         let descriptors = scale.map(|(value, error)| Descriptors {
             scales: Scales::from([(
@@ -635,7 +630,7 @@ mod tests {
         TrackRecord {
             facts,
             vector,
-            windows,
+            logits,
         }
     }
 
@@ -653,7 +648,7 @@ mod tests {
             record(7, 100.0, None),
         ];
         let records = records.map(|record| (None, record));
-        let taken = library.transfer_mut().take_in(&records).unwrap();
+        let taken = library.take_in(&records).unwrap();
         assert_eq!((taken.added, taken.refused), (2, 5));
         assert_eq!(
             taken.refusal.as_deref(),
@@ -661,7 +656,7 @@ mod tests {
                 "/m/2.ogg: its length in seconds is NaN, expected a number: analyse the file again with \"voisin add\""
             )
         );
-        assert_eq!(library.files().failures().unwrap().len(), 5);
+        assert_eq!(library.failures().unwrap().len(), 5);
     }
 
     #[test]
@@ -701,7 +696,7 @@ mod tests {
         assert_eq!(here(&library), (vec![0.8, 0.6], Some("d".into())));
         // Other imports keep the data here.
         let other = record(1, 100.0, None);
-        let taken = library.transfer_mut().take_in(&[(None, other)]).unwrap();
+        let taken = library.take_in(&[(None, other)]).unwrap();
         assert_eq!((taken.unchanged, here(&library).0), (1, vec![0.8, 0.6]));
     }
 }

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::parts::ScaleTable;
 use super::{Library, Result};
 use voisin_base::track::{ContentId, TrackId};
 
@@ -121,9 +119,9 @@ pub struct ScaleBound {
     pub to: Option<f64>,
 }
 
-impl<L: Deref<Target = Library>> ScaleTable<L> {
+impl Library {
     /// The values of these tracks, in one read.
-    pub fn values(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Scales>> {
+    pub fn scale_values(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Scales>> {
         let sql = "SELECT a.id, s.scale, s.value, s.error FROM audio a JOIN scales s ON s.content = a.content
             WHERE a.id IN (SELECT value FROM json_each(?1))";
         let list = serde_json::json!(ids).to_string();
@@ -155,7 +153,7 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
     pub fn tracks_lacking(&self, scales: &[ScaleName], having: ScaleName) -> Result<Vec<TrackId>> {
         let sql = "SELECT l.track FROM logits l JOIN audio a ON a.id = l.track
             JOIN scales h ON h.content = a.content AND h.scale = ?1
-            WHERE l.model = (SELECT model FROM state) AND ?3 > (SELECT count(*) FROM scales s
+            WHERE ?3 > (SELECT count(*) FROM scales s
                 WHERE s.content = a.content AND s.scale IN (SELECT value FROM json_each(?2)))
             ORDER BY l.track";
         let list = serde_json::json!(scales).to_string();
@@ -164,7 +162,7 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
     }
 }
 
-impl<L: DerefMut<Target = Library>> ScaleTable<L> {
+impl Library {
     /// Stores recordings' values of a scale. Returns how many were stored.
     pub fn set_scale(
         &mut self,

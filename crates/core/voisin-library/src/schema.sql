@@ -1,10 +1,10 @@
 -- Times are seconds since 1970 UTC unless the name ends in _ns. Paths are the system's bytes.
 
--- The model whose vectors are here, one row, which state.model names: vectors of two models are never compared.
-CREATE TABLE models (
-    id          INTEGER PRIMARY KEY,
+-- The model whose vectors are here: those of two are never compared.
+CREATE TABLE model (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
     name        TEXT    NOT NULL,
-    fingerprint TEXT    NOT NULL UNIQUE,
+    fingerprint TEXT    NOT NULL,
     dimension   INTEGER NOT NULL CHECK (dimension > 0),
     manifest    TEXT    NOT NULL
 ) STRICT;
@@ -18,9 +18,7 @@ CREATE TABLE state (
     tracks      INTEGER NOT NULL DEFAULT 0,
     files       INTEGER NOT NULL DEFAULT 0,
     vectors     INTEGER NOT NULL DEFAULT 0,
-    windows     INTEGER NOT NULL DEFAULT 0,
     failures    INTEGER NOT NULL DEFAULT 0,
-    model       INTEGER REFERENCES models (id) ON DELETE SET NULL,
     metadata    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO state (id, library_id) VALUES (1, lower(hex(randomblob(16))));
@@ -97,46 +95,30 @@ CREATE TABLE genres (
 -- Genres as they are written, and whose they are, are found without reading the rows.
 CREATE INDEX genres_by_key ON genres (genre_key, genre, file);
 
--- f32 little-endian, unit norm. Apart from the rest so that one pass reads them all; with an id of their own because rows of
--- this size would not fit into an index.
+-- f32 little-endian, unit norm. Apart from the rest so that one pass reads them all.
 CREATE TABLE vectors (
-    id     INTEGER PRIMARY KEY,
-    track  INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
-    model  INTEGER NOT NULL REFERENCES models (id) ON DELETE CASCADE,
-    vector BLOB    NOT NULL,
-    UNIQUE (track, model)
+    track  INTEGER PRIMARY KEY REFERENCES audio (id) ON DELETE CASCADE,
+    vector BLOB    NOT NULL
 ) STRICT;
 
--- vectors: f16 little-endian, [count, dimension]; starts: f32 little-endian, seconds, [count].
-CREATE TABLE windows (
-    id      INTEGER PRIMARY KEY,
-    track   INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
-    model   INTEGER NOT NULL REFERENCES models (id) ON DELETE CASCADE,
-    count   INTEGER NOT NULL,
-    starts  BLOB    NOT NULL,
-    vectors BLOB    NOT NULL,
-    UNIQUE (track, model)
-) STRICT;
-
--- What a model says of a track besides its vector (tags, moods, voice): f32 little-endian logits, the mean over its windows,
--- in the order of the manifest's outputs.
+-- What the model says of a track besides its vector (tags, voice): f32 little-endian logits, the mean over its windows, in
+-- the order of the manifest's tags and outputs.
 CREATE TABLE logits (
-    id     INTEGER PRIMARY KEY,
-    track  INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
-    model  INTEGER NOT NULL REFERENCES models (id) ON DELETE CASCADE,
-    logits BLOB    NOT NULL,
-    UNIQUE (track, model)
+    track  INTEGER PRIMARY KEY REFERENCES audio (id) ON DELETE CASCADE,
+    logits BLOB    NOT NULL
 ) STRICT;
 
 -- What is measured of the sound itself. version: of the method. tempo: beats a minute; key: 0 to 11 from C major upwards,
--- 12 to 23 from C minor; loudness: LUFS, exact if the whole file was decoded, else estimated from parts of it.
+-- 12 to 23 from C minor; loudness: LUFS, exact if the whole file was decoded, else estimated from parts of it; is_steady:
+-- the sound never changes, as a tone or noise.
 CREATE TABLE descriptors (
     track             INTEGER PRIMARY KEY REFERENCES audio (id) ON DELETE CASCADE,
     version           INTEGER NOT NULL,
     tempo             REAL,
     key               INTEGER CHECK (key BETWEEN 0 AND 23),
     loudness          REAL,
-    loudness_is_exact INTEGER CHECK (loudness_is_exact IN (0, 1))
+    loudness_is_exact INTEGER CHECK (loudness_is_exact IN (0, 1)),
+    is_steady         INTEGER NOT NULL CHECK (is_steady IN (0, 1))
 ) STRICT;
 
 -- Genres that the owner gave single recordings by hand; they stand above every label source, which is the setting 'labels'.
@@ -208,27 +190,21 @@ CREATE TABLE changes (
 ) STRICT;
 
 -- Whatever changes a vector, by whatever way, takes a new generation in the same transaction.
-CREATE TRIGGER vector_added AFTER INSERT ON vectors WHEN new.model = (SELECT model FROM state) BEGIN
+CREATE TRIGGER vector_added AFTER INSERT ON vectors BEGIN
     UPDATE state SET generation = generation + 1, vectors = vectors + 1;
     INSERT INTO changes SELECT generation, new.track, 0 FROM state;
     DELETE FROM changes WHERE generation <= (SELECT generation FROM state) - 131072;
 END;
-CREATE TRIGGER vector_replaced AFTER UPDATE OF vector ON vectors WHEN new.model = (SELECT model FROM state) BEGIN
+CREATE TRIGGER vector_replaced AFTER UPDATE OF vector ON vectors BEGIN
     UPDATE state SET generation = generation + 1;
     INSERT INTO changes SELECT generation, new.track, 1 FROM state;
     DELETE FROM changes WHERE generation <= (SELECT generation FROM state) - 131072;
 END;
-CREATE TRIGGER vector_removed AFTER DELETE ON vectors WHEN old.model = (SELECT model FROM state) BEGIN
+CREATE TRIGGER vector_removed AFTER DELETE ON vectors BEGIN
     UPDATE state SET generation = generation + 1, vectors = vectors - 1;
     INSERT INTO changes SELECT generation, old.track, 2 FROM state;
     DELETE FROM changes WHERE generation <= (SELECT generation FROM state) - 131072;
 END;
-CREATE TRIGGER windows_counted AFTER INSERT ON windows WHEN new.model = (SELECT model FROM state)
-    BEGIN UPDATE state SET windows = windows + new.count; END;
-CREATE TRIGGER windows_recounted AFTER UPDATE OF count ON windows WHEN new.model = (SELECT model FROM state)
-    BEGIN UPDATE state SET windows = windows - old.count + new.count; END;
-CREATE TRIGGER windows_discounted AFTER DELETE ON windows WHEN old.model = (SELECT model FROM state)
-    BEGIN UPDATE state SET windows = windows - old.count; END;
 CREATE TRIGGER track_counted AFTER INSERT ON audio BEGIN UPDATE state SET tracks = tracks + 1; END;
 CREATE TRIGGER track_discounted AFTER DELETE ON audio BEGIN UPDATE state SET tracks = tracks - 1; END;
 CREATE TRIGGER failure_counted AFTER INSERT ON failures BEGIN UPDATE state SET failures = failures + 1; END;

@@ -2,36 +2,33 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
-use half::f16;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::parts::FileTable;
 use super::read::FILE_COLUMNS;
 use super::{
     AttachOutcome, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack,
-    OpenMode, Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError,
-    descriptors, fold, now, paths, read,
+    OpenMode, Removed, Result, StoredFile, StoredModel, TrackTags, WorkError, descriptors, fold,
+    now, paths, read,
 };
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
 
 impl Library {
-    /// Adds a recording with its file, tags and vectors.
+    /// Adds a recording with its file, tags and vector.
     ///
     /// If the path had other audio before, it now belongs to the new track; the old track stays without a file
-    /// until [`FileTable::remove_orphans`](crate::FileTable::remove_orphans), as its file may be found elsewhere
+    /// until [`Library::remove_orphans`](Library::remove_orphans), as its file may be found elsewhere
     /// in the same run, e.g. if two files swap names. A failure of the path is deleted.
     ///
     /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that the
     /// library has already ([`LibraryError::DuplicateContent`], see
-    /// [`FileTable::attach_file`](crate::FileTable::attach_file)).
+    /// [`Library::attach_file`](Library::attach_file)).
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
         self.write(|tx| {
-            let model = current_model(tx, &new.vector, &new.windows)?;
+            check_vector(tx, &new.vector, &new.logits)?;
             let audio = &new.audio;
             let same = tx
                 .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
@@ -43,7 +40,7 @@ impl Library {
                 return Err(LibraryError::DuplicateContent { track }.into());
             }
             let track = insert_audio(tx, None, audio, now(), path)?;
-            put_vectors(tx, model, track, &new.vector, &new.windows)?;
+            put_vector(tx, track, &new.vector, &new.logits)?;
             put_file(tx, track, path, &new.file, &new.tags)?;
             if let Some(measured) = &new.descriptors {
                 descriptors::put(tx, track, measured)?;
@@ -52,15 +49,10 @@ impl Library {
         })
     }
 
-    /// Replaces the vectors of a track that was embedded again.
-    pub fn replace_vectors(
-        &mut self,
-        track: TrackId,
-        vector: &[f32],
-        windows: &TrackWindows,
-    ) -> Result<()> {
+    /// Replaces the vector and the logits of a track that was embedded again.
+    pub fn replace_vector(&mut self, track: TrackId, vector: &[f32], logits: &[f32]) -> Result<()> {
         self.write(|tx| {
-            let model = current_model(tx, vector, windows)?;
+            check_vector(tx, vector, logits)?;
             let known: bool = tx.query_row(
                 "SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)",
                 [track.0],
@@ -69,7 +61,7 @@ impl Library {
             if !known {
                 return Err(LibraryError::UnknownTrack(track).into());
             }
-            put_vectors(tx, model, track, vector, windows)?;
+            put_vector(tx, track, vector, logits)?;
             Ok(())
         })
     }
@@ -90,7 +82,7 @@ impl Library {
     }
 }
 
-impl<L: DerefMut<Target = Library>> FileTable<L> {
+impl Library {
     /// Attaches a file to a track with the same audio: it was moved, retagged or copied.
     ///
     /// If the track has a file that no longer exists on disk, the new path replaces it.
@@ -222,7 +214,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Removes the entries of files that are not on disk, and the tracks that have no other.
     ///
-    /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files); each is checked on the
+    /// `missing` comes from [`Library::missing_files`](Library::missing_files); each is checked on the
     /// disk again.
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
         // Checked again, since a disk may have been mounted after the list was made.
@@ -248,7 +240,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Orders files that are not on disk after others of the same tracks that are: a track is shown by its first file.
     ///
-    /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files).
+    /// `missing` comes from [`Library::missing_files`](Library::missing_files).
     pub fn put_missing_last(&mut self, missing: &[MissingFile]) -> Result<()> {
         let mut moved = Vec::new();
         for MissingFile { file, .. } in missing {
@@ -272,7 +264,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         let mut moved = Vec::new();
         for file in files {
             let path = &file.record.path;
-            let tags = self.tags().tags_of_file(path)?;
+            let tags = self.tags_of_file(path)?;
             moved.push((file, paths::to_bytes(path)?, tags));
         }
         if moved.is_empty() {
@@ -293,7 +285,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     }
 
     /// Removes tracks that have no file left, at the end of a run of [`Library::insert_track`] and
-    /// [`FileTable::attach_file`](crate::FileTable::attach_file). Returns how many.
+    /// [`Library::attach_file`](Library::attach_file). Returns how many.
     pub fn remove_orphans(&mut self) -> Result<u64> {
         // Usually there are none, so that no write lock is needed. Read-only mode falls through to
         // its error.
@@ -304,7 +296,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     }
 }
 
-impl<L: Deref<Target = Library>> FileTable<L> {
+impl Library {
     /// Files of the library, below `folder` if given, that are not on disk. A file that cannot be checked
     /// for another reason, such as missing permission, is not missing.
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
@@ -346,7 +338,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 }
 
-impl<L: Deref<Target = Library>> FileTable<L> {
+impl Library {
     /// Number of files of the library at a path or below it, whether on disk or not.
     pub fn files_below(&self, folder: &Path) -> Result<u64> {
         let (exact, from, to) = below(folder)?;
@@ -550,23 +542,6 @@ pub(super) fn put_file(
     Ok(())
 }
 
-/// The library's model.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ModelRow {
-    pub(super) id: i64,
-    dimension: usize,
-}
-
-impl ModelRow {
-    /// Reads the columns id and dimension.
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            dimension: row.get::<_, i64>(1)? as usize,
-        })
-    }
-}
-
 /// Reads the columns name, fingerprint, dimension and manifest.
 pub(super) fn stored_model(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
     Ok(StoredModel {
@@ -575,17 +550,6 @@ pub(super) fn stored_model(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
         dimension: row.get::<_, i64>(2)? as usize,
         manifest_json: row.get(3)?,
     })
-}
-
-/// Stores a model; the same fingerprint again refreshes its name and manifest.
-pub(super) fn put_model(tx: &Transaction<'_>, model: &StoredModel) -> rusqlite::Result<()> {
-    tx.execute(
-        "INSERT INTO models (name, fingerprint, dimension, manifest) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, dimension = excluded.dimension,
-         manifest = excluded.manifest",
-        (&model.name, &model.fingerprint, model.dimension as i64, &model.manifest_json),
-    )
-    .map(drop)
 }
 
 /// Inserts a row of audio, with this unused id if one is given.
@@ -616,38 +580,25 @@ pub(super) fn insert_audio(
     Ok(TrackId(tx.last_insert_rowid()))
 }
 
-pub(super) fn put_vectors(
+pub(super) fn put_vector(
     tx: &Transaction<'_>,
-    model: ModelRow,
     track: TrackId,
     vector: &[f32],
-    windows: &TrackWindows,
+    logits: &[f32],
 ) -> rusqlite::Result<()> {
-    let vector = f32_bytes(vector);
     tx.prepare_cached(
-        "INSERT INTO vectors (track, model, vector) VALUES (?1, ?2, ?3)
-         ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector",
+        "INSERT INTO vectors (track, vector) VALUES (?1, ?2)
+         ON CONFLICT (track) DO UPDATE SET vector = excluded.vector",
     )?
-    .execute((track.0, model.id, &vector))?;
-    // logits are computed from the windows, so the former ones are stale
-    tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = ?2")?
-        .execute((track.0, model.id))?;
-    let starts = f32_bytes(&windows.starts);
-    let vectors = f16_bytes(windows);
-    tx.prepare_cached(
-        "INSERT INTO windows (track, model, count, starts, vectors)
-         VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (track, model) DO UPDATE SET count = excluded.count, starts = excluded.starts,
-         vectors = excluded.vectors",
-    )?
-    .execute((
-        track.0,
-        model.id,
-        windows.starts.len() as i64,
-        &starts,
-        &vectors,
-    ))
-    .map(drop)
+    .execute((track.0, f32_bytes(vector)))?;
+    if logits.is_empty() {
+        tx.prepare_cached("DELETE FROM logits WHERE track = ?1")?
+            .execute([track.0])?;
+    } else {
+        tx.prepare_cached("INSERT OR REPLACE INTO logits (track, logits) VALUES (?1, ?2)")?
+            .execute((track.0, f32_bytes(logits)))?;
+    }
+    Ok(())
 }
 
 pub(super) fn f32_bytes(values: &[f32]) -> Vec<u8> {
@@ -657,68 +608,29 @@ pub(super) fn f32_bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
-fn f16_bytes(windows: &TrackWindows) -> Vec<u8> {
-    windows
-        .vectors
-        .iter()
-        .copied()
-        .flat_map(f16::to_le_bytes)
-        .collect()
-}
-
-/// The current model, if the vectors are valid for it.
-pub(super) fn current_model(
+/// Refuses a vector and logits that must never be stored.
+pub(super) fn check_vector(
     tx: &Transaction<'_>,
     vector: &[f32],
-    windows: &TrackWindows,
-) -> Result<ModelRow, WorkError> {
-    let model = tx
-        .prepare_cached("SELECT id, dimension FROM models WHERE id = (SELECT model FROM state)")?
-        .query_row([], ModelRow::read)
+    logits: &[f32],
+) -> Result<(), WorkError> {
+    let dimension: Option<i64> = tx
+        .prepare_cached("SELECT dimension FROM model")?
+        .query_row([], |row| row.get(0))
         .optional()?;
-    Ok(check_vectors(model, vector, windows)?)
-}
-
-/// Refuses vectors that must never be stored.
-pub(super) fn check_vectors(
-    model: Option<ModelRow>,
-    vector: &[f32],
-    windows: &TrackWindows,
-) -> Result<ModelRow> {
-    let Some(model) = model else {
-        return Err(LibraryError::NoModel);
-    };
-    let expected = model.dimension;
-    let refused = |reason: String| Err(LibraryError::BadVector { reason });
+    let expected = dimension.ok_or(LibraryError::NoModel)? as usize;
+    let refused = |reason: String| Err(LibraryError::BadVector { reason }.into());
     if vector.len() != expected {
-        return Err(LibraryError::Dimension {
-            expected,
-            found: vector.len(),
-        });
+        let found = vector.len();
+        return Err(LibraryError::Dimension { expected, found }.into());
     }
     let norm = norm(vector);
     // NaN compares false with everything and would pass the first test.
     if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
         return refused(format!("norm {norm}, expected 1"));
     }
-    let (rows, columns) = windows.vectors.dim();
-    if rows != windows.starts.len() {
-        return refused(format!(
-            "{rows} windows with {} starts",
-            windows.starts.len()
-        ));
+    if !logits.iter().all(|value| value.is_finite()) {
+        return refused("a logit is not finite".into());
     }
-    // Without rows the width of the array does not matter.
-    if rows > 0 && columns != expected {
-        return Err(LibraryError::Dimension {
-            expected,
-            found: columns,
-        });
-    }
-    if !windows.vectors.iter().all(|value| value.is_finite())
-        || !windows.starts.iter().all(|start| start.is_finite())
-    {
-        return refused("a window is not finite".into());
-    }
-    Ok(model)
+    Ok(())
 }

@@ -8,12 +8,7 @@
 
 use std::path::Path;
 
-use half::f16;
-use ndarray::Array2;
-
-use super::{
-    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
-};
+use super::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags};
 use voisin_base::track::ContentId;
 
 /// A model whose vectors have `dimension` numbers.
@@ -34,7 +29,7 @@ pub fn library(dir: &Path, dimension: usize) -> Library {
 }
 
 /// A track with that vector; different seeds give different tracks.
-pub fn track(seed: u64, vector: Vec<f32>, windows: usize) -> NewTrack {
+pub fn track(seed: u64, vector: Vec<f32>) -> NewTrack {
     let mut content = [0; 32];
     content[..8].copy_from_slice(&seed.to_le_bytes());
     NewTrack {
@@ -57,11 +52,8 @@ pub fn track(seed: u64, vector: Vec<f32>, windows: usize) -> NewTrack {
             title: Some(format!("Title {seed}")),
             ..TrackTags::default()
         },
-        windows: TrackWindows {
-            vectors: Array2::from_elem((windows, vector.len()), f16::from_f32(0.25)),
-            starts: (0..windows).map(|n| n as f32).collect(),
-        },
         vector,
+        logits: Vec::new(),
         descriptors: None,
     }
 }

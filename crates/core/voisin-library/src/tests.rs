@@ -13,19 +13,19 @@ fn unit_vector(seed: u64, dimension: usize) -> Vec<f32> {
     unit
 }
 
-fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
-    testing::track(seed, unit_vector(seed, dimension), windows)
+fn track(seed: u64, dimension: usize) -> NewTrack {
+    testing::track(seed, unit_vector(seed, dimension))
 }
 
 #[test]
 fn changes_to_files_tags_and_labels_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path(), 8);
-    let mut new = track(1, 8, 0);
+    let mut new = track(1, 8);
     new.tags.genres = vec!["Rock".into()];
     let id = library.insert_track(&new).unwrap();
-    let generation = library.changes().generation().unwrap();
-    let mut last = library.changes().metadata_generation().unwrap();
+    let generation = library.generation().unwrap();
+    let mut last = library.metadata_generation().unwrap();
     assert!(last > 0);
     let content = new.audio.content;
     let file = new.file.clone();
@@ -41,53 +41,25 @@ fn changes_to_files_tags_and_labels_are_counted() {
         assert!(library.connection.execute(sql, []).unwrap() > 0, "{sql}");
     };
     // None of these is a change of the metadata.
-    library.labels_mut().set_labels(&[content], None).unwrap();
-    library
-        .settings_mut()
-        .set_setting("windows", Some("30"))
-        .unwrap();
-    assert_eq!(library.changes().metadata_generation().unwrap(), last);
+    library.set_labels(&[content], None).unwrap();
+    library.set_setting("windows", Some("30")).unwrap();
+    assert_eq!(library.metadata_generation().unwrap(), last);
     // Each of these is a change.
     let changes: [&dyn Fn(&mut Library); 13] = [
         &|library| {
-            assert_eq!(
-                library
-                    .labels_mut()
-                    .set_labels(&[content], Some("Zeuhl"))
-                    .unwrap(),
-                1
-            );
+            assert_eq!(library.set_labels(&[content], Some("Zeuhl")).unwrap(), 1);
         },
         &|library| {
-            assert_eq!(
-                library
-                    .labels_mut()
-                    .set_labels(&[content], Some("Punk"))
-                    .unwrap(),
-                1
-            );
+            assert_eq!(library.set_labels(&[content], Some("Punk")).unwrap(), 1);
         },
         &|library| {
-            assert_eq!(
-                library.labels_mut().set_labels(&[content], None).unwrap(),
-                1
-            );
+            assert_eq!(library.set_labels(&[content], None).unwrap(), 1);
         },
         &|library| {
-            drop(
-                library
-                    .files_mut()
-                    .attach_file(id, &file, &retagged)
-                    .unwrap(),
-            );
+            drop(library.attach_file(id, &file, &retagged).unwrap());
         },
         &|library| {
-            drop(
-                library
-                    .files_mut()
-                    .attach_file(id, &moved, &retagged)
-                    .unwrap(),
-            );
+            drop(library.attach_file(id, &moved, &retagged).unwrap());
         },
         &|library| {
             sql(
@@ -115,16 +87,15 @@ fn changes_to_files_tags_and_labels_are_counted() {
     ];
     for (at, change) in changes.iter().enumerate() {
         change(&mut library);
-        let now = library.changes().metadata_generation().unwrap();
+        let now = library.metadata_generation().unwrap();
         assert!(now > last, "change {at} is not counted");
         last = now;
     }
-    assert_eq!(library.changes().generation().unwrap(), generation);
+    assert_eq!(library.generation().unwrap(), generation);
     drop(library);
     assert_eq!(
         Library::open(dir.path(), OpenMode::ReadOnly)
             .unwrap()
-            .changes()
             .metadata_generation()
             .unwrap(),
         last
@@ -135,7 +106,7 @@ fn changes_to_files_tags_and_labels_are_counted() {
 #[test]
 fn a_statement_may_change_many_pages() {
     let dir = tempfile::tempdir().unwrap();
-    let library = open(dir.path(), 64);
+    let library = open(dir.path(), 1024);
     for kilobytes in [100, 300, 3000] {
         let statements = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {kilobytes})
@@ -153,7 +124,7 @@ fn a_statement_may_change_many_pages() {
 #[test]
 fn a_database_that_may_not_grow_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut library = open(dir.path(), 64);
+    let mut library = open(dir.path(), 1024);
     let pages = library.pragma("page_count").unwrap();
     library
         .connection
@@ -161,7 +132,7 @@ fn a_database_that_may_not_grow_loses_nothing() {
         .unwrap();
     let mut held = Vec::new();
     let error = loop {
-        match library.insert_track(&track(held.len() as u64, 64, 20)) {
+        match library.insert_track(&track(held.len() as u64, 1024)) {
             Ok(id) => held.push(id),
             Err(error) => break error,
         }
@@ -176,7 +147,7 @@ fn a_database_that_may_not_grow_loses_nothing() {
         .pragma_update(None, "max_page_count", pages + 400)
         .unwrap();
     library
-        .insert_track(&track(held.len() as u64, 64, 20))
+        .insert_track(&track(held.len() as u64, 1024))
         .unwrap();
     assert_eq!(library.status().unwrap().tracks as usize, held.len() + 1);
 }
@@ -196,20 +167,15 @@ fn the_log_of_changes_is_pruned() {
             [],
         )
         .unwrap();
-    library.insert_track(&track(1, 8, 0)).unwrap();
+    library.insert_track(&track(1, 8)).unwrap();
     let oldest: i64 = library
         .connection
         .query_row("SELECT min(generation) FROM changes", [], |row| row.get(0))
         .unwrap();
     assert_eq!(oldest, 200_001 - 131_072 + 1);
-    assert!(library.changes().changes_since(68_929).unwrap().is_none());
+    assert!(library.changes_since(68_929).unwrap().is_none());
     assert_eq!(
-        library
-            .changes()
-            .changes_since(200_000)
-            .unwrap()
-            .unwrap()
-            .added,
+        library.changes_since(200_000).unwrap().unwrap().added,
         vec![TrackId(1)]
     );
 }
@@ -219,23 +185,17 @@ fn a_snapshot_stays_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = open(dir.path(), 8);
     let reader = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
-    writer.insert_track(&track(1, 8, 1)).unwrap();
+    writer.insert_track(&track(1, 8)).unwrap();
     let snapshot = reader.snapshot().unwrap();
-    assert_eq!(reader.changes().generation().unwrap(), 1);
-    writer.insert_track(&track(2, 8, 1)).unwrap();
+    assert_eq!(reader.generation().unwrap(), 1);
+    writer.insert_track(&track(2, 8)).unwrap();
     assert_eq!(
-        (
-            reader.changes().generation().unwrap(),
-            reader.tracks().unwrap().len()
-        ),
+        (reader.generation().unwrap(), reader.tracks().unwrap().len()),
         (1, 1)
     );
     drop(snapshot);
     assert_eq!(
-        (
-            reader.changes().generation().unwrap(),
-            reader.tracks().unwrap().len()
-        ),
+        (reader.generation().unwrap(), reader.tracks().unwrap().len()),
         (2, 2)
     );
 }
@@ -255,13 +215,10 @@ fn a_refusal_takes_back_what_its_transaction_wrote() {
         Err(LibraryError::NoModel.into())
     });
     assert!(matches!(refused, Err(LibraryError::NoModel)), "{refused:?}");
-    assert_eq!(library.settings().setting("mood").unwrap(), None);
+    assert_eq!(library.setting("mood").unwrap(), None);
     // The connection can begin the next transaction.
     assert_eq!(library.write(|tx| Ok(add(tx)?)).unwrap(), 1);
-    assert_eq!(
-        library.settings().setting("mood").unwrap().as_deref(),
-        Some("calm")
-    );
+    assert_eq!(library.setting("mood").unwrap().as_deref(), Some("calm"));
 }
 
 #[test]
@@ -270,17 +227,14 @@ fn names_are_those_of_now_whoever_changed_them() {
     let mut library = open(dir.path(), 8);
     let mut other = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
     let by = |seed, artist: &str| {
-        let mut one = track(seed, 8, 0);
+        let mut one = track(seed, 8);
         one.tags.artist = Some(artist.to_owned());
         one
     };
-    let names = |library: &Library| library.lookup().names(NameOf::Artist).unwrap().clone();
+    let names = |library: &Library| library.names(NameOf::Artist).unwrap().clone();
     library.insert_track(&by(1, "Alpha feat. Beta")).unwrap();
     assert_eq!(
-        library
-            .lookup()
-            .resolve_names(NameOf::Artist, "beta")
-            .unwrap(),
+        library.resolve_names(NameOf::Artist, "beta").unwrap(),
         ["Alpha feat. Beta", "Beta"]
     );
     other.insert_track(&by(2, "Gamma")).unwrap();
@@ -288,12 +242,7 @@ fn names_are_those_of_now_whoever_changed_them() {
     library.insert_track(&by(3, "Delta")).unwrap();
     assert_eq!(names(&library), ["Alpha feat. Beta", "Delta", "Gamma"]);
     assert_eq!(names(&other), names(&library));
-    assert!(
-        library
-            .lookup()
-            .resolve_names(NameOf::Artist, "Epsilon")
-            .is_err()
-    );
+    assert!(library.resolve_names(NameOf::Artist, "Epsilon").is_err());
 }
 
 #[test]

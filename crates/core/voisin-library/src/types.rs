@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use half::f16;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -72,25 +71,6 @@ impl FileRecord {
     }
 }
 
-/// The window vectors of a track and the start of each window.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrackWindows {
-    /// `[windows, dimension]`, as computed by the encoder, in half precision.
-    pub vectors: Array2<f16>,
-    /// Start of each window in seconds from the beginning of the track; as many as rows.
-    pub starts: Vec<f32>,
-}
-
-impl TrackWindows {
-    /// No windows, of vectors of this dimension.
-    pub fn none(dimension: usize) -> Self {
-        Self {
-            vectors: Array2::default((0, dimension)),
-            starts: Vec::new(),
-        }
-    }
-}
-
 /// A track to be added to the library.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewTrack {
@@ -102,8 +82,8 @@ pub struct NewTrack {
     pub tags: TrackTags,
     /// The pooled vector: finite, of unit norm, of the model's dimension.
     pub vector: Vec<f32>,
-    /// The vectors of its windows; may have no rows.
-    pub windows: TrackWindows,
+    /// What the model says of it besides, in the order of the model's tags and outputs; empty if it has none.
+    pub logits: Vec<f32>,
     /// Measurements of its sound, if there are any.
     pub descriptors: Option<Descriptors>,
 }
@@ -121,6 +101,9 @@ pub struct Descriptors {
     pub loudness: Option<f64>,
     /// Whether the loudness was measured on the whole file; else it is an estimate from parts.
     pub loudness_is_exact: bool,
+    /// Whether the sound never changes, as a tone or noise.
+    #[serde(default)]
+    pub is_steady: bool,
     /// Numbers from 0 to 100: measured, learned and the owner's own.
     #[serde(default, skip_serializing_if = "Scales::is_empty")]
     pub scales: Scales,
@@ -223,7 +206,7 @@ pub enum FileState {
     /// Seen, but size or modification time differ.
     Changed(TrackId),
     /// Its track is known but has no vector: embed it again and call
-    /// [`Library::replace_vectors`](super::Library::replace_vectors).
+    /// [`Library::replace_vector`](super::Library::replace_vector).
     NoVector(TrackId),
     /// It failed before and has not changed since: skip it until it changes or is retried.
     FailedBefore {
@@ -232,7 +215,7 @@ pub enum FileState {
     },
 }
 
-/// The outcome of [`FileTable::attach_file`](crate::FileTable::attach_file).
+/// The outcome of [`Library::attach_file`](Library::attach_file).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttachOutcome {
     /// The path belonged to this track already: size, time and tags were updated.
@@ -329,8 +312,6 @@ pub struct Status {
     pub files: u64,
     /// Recordings with a vector.
     pub vectors: u64,
-    /// Window vectors.
-    pub windows: u64,
     /// Files that failed.
     pub failures: u64,
     /// Counter of the changes to vectors.
@@ -376,8 +357,6 @@ pub struct TrackFilter {
     pub artists: Vec<String>,
     /// None of these artists, as artist or album artist of any file of the track.
     pub exclude_artists: Vec<String>,
-    /// Any of these composers.
-    pub composers: Vec<String>,
     /// First year, inclusive. A track without a year never fits.
     pub year_from: Option<i32>,
     /// Last year, inclusive.
@@ -399,14 +378,8 @@ pub struct TrackFilter {
     pub tempo_from: Option<f64>,
     /// Greatest tempo, inclusive.
     pub tempo_to: Option<f64>,
-    /// A tempo of half or twice as many beats fits as well.
-    pub tempo_octaves: bool,
     /// Any of these keys.
     pub keys: Vec<MusicalKey>,
-    /// Least loudness, LUFS, inclusive. A track whose loudness is not known never fits.
-    pub loudness_from: Option<f64>,
-    /// Greatest loudness, inclusive.
-    pub loudness_to: Option<f64>,
     /// All of these must hold.
     pub scales: Vec<ScaleBound>,
 }
@@ -448,7 +421,7 @@ mod tests {
     fn a_page_in_a_tag_is_cut_where_it_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        let mut new = track(1, vec![1.0, 0.0], 0);
+        let mut new = track(1, vec![1.0, 0.0]);
         new.tags.artist = Some("Alpha".into());
         new.tags.title = Some("é".repeat(5000));
         library.insert_track(&new).unwrap();

@@ -1,13 +1,11 @@
 //! Results of comparing pairs of tracks: whether they are one recording.
 
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
 
-use super::parts::DerivedTable;
 use super::{Library, Result};
 use voisin_base::track::TrackId;
 
-impl<L: Deref<Target = Library>> DerivedTable<L> {
+impl Library {
     /// Results of this version of the method, by the smaller and the greater id of each pair.
     pub fn duplicate_verdicts(&self, version: u32) -> Result<HashMap<(TrackId, TrackId), bool>> {
         let sql = "SELECT first, second, is_duplicate FROM duplicate_verdicts WHERE version = ?1";
@@ -17,7 +15,7 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
     }
 }
 
-impl<L: DerefMut<Target = Library>> DerivedTable<L> {
+impl Library {
     /// Stores the result for a pair, replacing a former one. It is deleted with either track.
     pub fn remember_duplicate(
         &mut self,

@@ -1,9 +1,7 @@
 //! Genres that voisin wrote into files, with the former ones, so that a run can be undone.
 
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
-use super::parts::TagTable;
 use super::{Library, Result, now, paths};
 
 /// Genres written into a file.
@@ -45,7 +43,7 @@ pub struct TagRun {
     pub files: u64,
 }
 
-impl<L: Deref<Target = Library>> TagTable<L> {
+impl Library {
     /// Runs that can be undone, the latest first.
     pub fn tag_runs(&self) -> Result<Vec<TagRun>> {
         let sql = "SELECT run, min(written_at), count(*) FROM written_tags GROUP BY run ORDER BY run DESC";
@@ -74,7 +72,7 @@ impl<L: Deref<Target = Library>> TagTable<L> {
     }
 }
 
-impl<L: DerefMut<Target = Library>> TagTable<L> {
+impl Library {
     /// Stores the tags that are about to be written into a file, replacing those of this run for
     /// it.
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {

@@ -3,22 +3,20 @@
 use clap::Args;
 use ndarray::ArrayView1;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{WholeNumber, at_most, limit_of};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
-use crate::answers::graph::{
-    clustered, collection_and_graph, duplicate_groups, neighbours_of_duplicates,
-};
+use crate::answers::graph::{clustered, collection_and_graph};
 use voisin_engine::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
 use voisin_explore::artists::{Makers, artists, near_artists};
-use voisin_explore::clusters::{ClusterOptions, Clustering};
-use voisin_explore::duplicates::NEIGHBOURS;
+use voisin_explore::clusters::Clustering;
+use voisin_explore::duplicates::{NEIGHBOURS, duplicates};
 use voisin_explore::path::{PathOptions, Walk, between_ends, path};
-use voisin_explore::{ExploreError, KnnGraph};
+use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 
 /// From this many tracks on, a path is searched among near ones: reading all would take long.
 const NEAR_FROM: u64 = 20_000;
@@ -29,11 +27,7 @@ const NEAR_EACH: usize = 200;
 /// Groups of tracks that sound alike
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Clusters {
-    /// Find exactly this many clusters [default: as the data suggests]
-    #[arg(long, value_name = "K")]
-    pub(crate) clusters: Option<WholeNumber<1, 10_000, 1000>>,
-}
+pub struct Clusters {}
 
 impl Clusters {
     /// The groups.
@@ -48,20 +42,7 @@ impl Clusters {
         rows: Option<&[usize]>,
         seed: Option<u64>,
     ) -> Result<Clustering, EngineError> {
-        let usual = ClusterOptions::default();
-        let count = self.clusters.map(WholeNumber::get);
-        let seed = seed.unwrap_or(usual.seed);
-        clustered(
-            engine,
-            collection,
-            graph,
-            rows,
-            &ClusterOptions {
-                count,
-                seed,
-                ..usual
-            },
-        )
+        clustered(engine, collection, graph, rows, seed.unwrap_or_default())
     }
 
     /// [`run`](Self::run) on the whole library.
@@ -133,7 +114,7 @@ impl Duplicates {
         collection: &Collection,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        let k = neighbours_of_duplicates(collection);
+        let k = NEIGHBOURS.min(collection.ids.len().saturating_sub(1));
         let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
         self.copies(engine, collection, &graph, report)
     }
@@ -155,14 +136,16 @@ impl Duplicates {
         graph: &KnnGraph,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        let listener = AudioComparer::new(engine.library(), report)?;
-        let similar = duplicate_groups(engine, graph, &collection.meta, &listener)?;
+        let comparer = AudioComparer::new(engine.library(), report)?;
+        let begin = |pairs| comparer.begin(pairs);
+        let is_same = |a: &TrackMeta, b: &TrackMeta| comparer.is_same(a, b);
+        let similar = duplicates(graph, &collection.meta, begin, is_same)?;
         with_exact_copies(engine, collection, similar)
     }
 }
 
 /// A path from one track to another
-#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathBetween {
     /// The first track
@@ -195,12 +178,6 @@ impl PathBetween {
             .chain(&self.via)
             .cloned()
             .collect()
-    }
-
-    /// The seeds of the stops in a local library, one track each.
-    pub fn stop_seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
-        let stops = self.stops();
-        stops.iter().map(|stop| stop.seed(engine)).collect()
     }
 
     /// The path.
@@ -278,7 +255,7 @@ mod tests {
             let height = if i % 3 == 0 { 0.1 } else { 0.0 };
             let mut vector = vec![angle.cos(), angle.sin(), height];
             make_unit(&mut vector);
-            library.insert_track(&track(i.into(), vector, 0)).unwrap();
+            library.insert_track(&track(i.into(), vector)).unwrap();
         }
         let mut engine = Engine::from_library(library);
         let question: PathBetween =

@@ -1,24 +1,21 @@
 //! Which tracks may be in an answer.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use schemars::JsonSchema;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserialize;
 
 use super::QuestionError;
 use super::read::Refused;
-use super::spans::{KeyWish, LoudnessSpan, NotTag, ScaleSpan, Seconds, Tag, TempoSpan, YearSpan};
-use super::values::{at_most, check_scale};
+use super::spans::{Energy, KeyWish, Lengths, Span, Tag, Tempos, Years};
+use super::values::at_most;
 use voisin_base::text::fold;
 use voisin_engine::{Engine, Seed};
 use voisin_library::{
-    Library, LibraryError, MusicalKey, NameOf, TrackFilter, licence_fits, licence_id,
+    Library, LibraryError, MusicalKey, NameOf, ScaleBound, TrackFilter, licence_fits, licence_id,
     licences_named, stored_path,
 };
 
@@ -26,192 +23,129 @@ use voisin_library::{
 const MOST_LICENCES: usize = 20;
 
 /// Filters of tracks.
-#[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
-#[command(next_help_heading = "Filters")]
+#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize, JsonSchema)]
+#[command(next_help_heading = "Filters (commas: any of them; !X: not)")]
 #[serde(default, deny_unknown_fields)]
 pub struct Filters {
-    /// Only tracks of this genre (several, also with commas: any of them)
+    /// Only tracks of this genre
     #[arg(long, value_name = "GENRE")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub genre: Vec<String>,
-    /// No tracks of this genre (several, also with commas: none of them)
-    #[arg(long, value_name = "GENRE")]
-    #[serde(deserialize_with = "at_most::<100, _, _>")]
-    #[schemars(length(max = 100))]
-    pub exclude_genre: Vec<String>,
-    /// Only tracks by this artist (several, also with commas: any of them)
+    /// Only tracks by this artist
     #[arg(long, value_name = "ARTIST")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub artist: Vec<String>,
-    /// No tracks by this artist
-    #[arg(long, value_name = "ARTIST")]
-    #[serde(deserialize_with = "at_most::<100, _, _>")]
-    #[schemars(length(max = 100))]
-    pub exclude_artist: Vec<String>,
-    /// Only tracks by this composer (several, also with commas: any of them)
-    #[arg(long, value_name = "COMPOSER")]
-    #[serde(deserialize_with = "at_most::<100, _, _>")]
-    #[schemars(length(max = 100))]
-    pub composer: Vec<String>,
-    /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
-    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
-    pub(crate) year: Option<YearSpan>,
     /// Only tracks below this folder, as the library stores it (several: any of them)
     #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "Only tracks below this folder (several: any of them)")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) folder: Vec<PathBuf>,
-    /// No tracks below this folder, as the library stores it (several: none of them)
-    #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "No tracks below this folder (several: none of them)")]
+    /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
+    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
+    pub(crate) year: Option<Span<Years>>,
+    /// Only tracks of this length, or of a span such as 2m-8m, 1:30- or -10m
+    #[arg(long, value_name = "TIMES", allow_hyphen_values = true)]
+    pub(crate) duration: Option<Span<Lengths>>,
+    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128
+    #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
+    pub(crate) bpm: Option<Span<Tempos>>,
+    /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), or with seeds `compatible`: those that mix with theirs
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
-    pub(crate) exclude_folder: Vec<PathBuf>,
+    pub(crate) key: Vec<KeyWish>,
+    /// Only tracks of this energy, 0 to 100, or of a span such as 60-100 or -20
+    #[arg(long, value_name = "VALUES", allow_hyphen_values = true)]
+    pub(crate) energy: Option<Span<Energy>>,
     /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
-    /// another licence's name (several, also with commas: any of them)
+    /// another licence's name
     #[arg(long, visible_alias = "license", value_name = "LICENCE")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) licence: Vec<String>,
-    /// Only tracks that this word or tag of `find` fits better than 80 % of the library; `calm:95`: better than 95 %
-    /// (several: all of them)
+    /// Only tracks that this word or tag of `find` fits better than 80 % of the library; `calm:95`: better than 95 %; with `!`
+    /// those that it fits no better than half (several: all of them)
     #[arg(long, value_name = "WORD[:PERCENT]", value_delimiter = ',')]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) tag: Vec<Tag>,
-    /// No tracks that this word or tag fits better than half of the library; `voice:80`: better than 80 %
-    #[arg(long, value_name = "WORD[:PERCENT]", value_delimiter = ',')]
-    #[serde(deserialize_with = "at_most::<100, _, _>")]
-    #[schemars(length(max = 100))]
-    pub(crate) not_tag: Vec<NotTag>,
-    /// Only tracks at least this long: seconds
-    #[arg(
-        long,
-        value_name = "TIME",
-        help = "Only tracks at least this long: 90 (seconds), 1:30 or 2m"
-    )]
-    pub(crate) min_duration: Option<Seconds>,
-    /// Only tracks at most this long
-    #[arg(long, value_name = "TIME")]
-    pub(crate) max_duration: Option<Seconds>,
-    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; a span with two ends less than
-    /// an octave apart also matches half and twice the tempo
-    #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
-    pub(crate) bpm: Option<TempoSpan>,
-    /// Do not match half or twice that tempo
-    #[arg(
-        long,
-        requires = "bpm",
-        help = "With --bpm: do not match half or twice that tempo"
-    )]
-    pub(crate) bpm_exact: bool,
-    /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or with seeds `compatible`: those
-    /// that mix with their keys
-    #[arg(long, value_name = "KEY", value_delimiter = ',')]
-    #[serde(deserialize_with = "keys")]
-    #[schemars(length(max = 100))]
-    pub(crate) key: Vec<KeyWish>,
-    /// Only tracks of this loudness, in LUFS, or of a span such as -16..-9, -14.. or ..-9
-    #[arg(long, value_name = "LUFS", allow_hyphen_values = true)]
-    pub(crate) loudness: Option<LoudnessSpan>,
-    /// Only tracks with these values of a scale, 0 to 100: `energy=60-100`, `energy=60-`, `brightness=-30` (several: all of
-    /// them)
-    #[arg(long, value_name = "NAME=VALUES", value_delimiter = ',')]
-    #[serde(deserialize_with = "at_most::<100, _, _>")]
-    #[schemars(length(max = 100))]
-    pub(crate) scale: Vec<ScaleSpan>,
 }
 
 /// Parses a folder of this disk into the form that libraries store.
 fn folder() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().map(|folder| stored_path(&folder))
+    PathBufValueParser::new().map(|folder| of_this_disk(&folder))
 }
 
-/// Keys, also several in one text, as on the command line: `"8A,compatible"` is `["8A", "compatible"]`.
-fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::Error> {
-    struct Texts;
-
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a key, or a list of them")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(vec![text.to_owned()])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, texts: A) -> Result<Self::Value, A::Error> {
-            at_most::<100, _, _>(SeqAccessDeserializer::new(texts))
+/// A folder of this disk, or `!` and a folder, in the form that libraries store.
+fn of_this_disk(folder: &Path) -> PathBuf {
+    match folder.to_str().and_then(|text| text.strip_prefix('!')) {
+        None => stored_path(folder),
+        Some(folder) => {
+            let mut text = std::ffi::OsString::from("!");
+            text.push(stored_path(folder.as_ref()));
+            text.into()
         }
     }
+}
 
-    // A client may send a text or a list.
-    let texts = deserializer.deserialize_any(Texts)?;
-    // Empty parts are refused.
-    let parts = texts.iter().flat_map(|text| text.split(','));
-    parts
-        .map(|part| {
-            let text = serde::de::value::StrDeserializer::<D::Error>::new(part);
-            KeyWish::deserialize(text)
-        })
-        .collect()
+/// Names that tracks must have, and names that they must not have.
+#[derive(Debug, Default, PartialEq)]
+struct Wanted<T> {
+    any: Vec<T>,
+    none: Vec<T>,
+}
+
+impl<T> Wanted<T> {
+    fn put(&mut self, is_not: bool, name: T) {
+        let names = if is_not {
+            &mut self.none
+        } else {
+            &mut self.any
+        };
+        names.push(name);
+    }
+}
+
+/// The names of texts with commas; a `!` before a name, or before a whole text, means that tracks must not have it.
+///
+/// - `is_name`: whether a text is a name as it stands, as a comma may be part of one
+fn names(texts: &[String], is_name: impl Fn(&str) -> bool) -> Wanted<String> {
+    let mut wanted = Wanted::default();
+    for text in texts {
+        let (all_not, text) = split_not(text);
+        if is_name(text) {
+            wanted.put(all_not, text.to_owned());
+            continue;
+        }
+        for part in parts(text) {
+            let (is_not, name) = split_not(part);
+            wanted.put(all_not || is_not, name.to_owned());
+        }
+    }
+    wanted
+}
+
+fn energy(from: Option<f64>, to: Option<f64>) -> Option<ScaleBound> {
+    let scale = "energy".parse().ok()?;
+    Some(ScaleBound { scale, from, to })
+}
+
+/// Whether a `!` stands before a text, and the text.
+fn split_not(text: &str) -> (bool, &str) {
+    let text = text.trim();
+    match text.strip_prefix('!') {
+        Some(name) => (true, name.trim()),
+        None => (false, text),
+    }
 }
 
 /// The names in one text, separated by commas.
-pub(crate) fn parts(text: &str) -> impl Iterator<Item = &str> {
+fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
-}
-
-/// Most commas within one name.
-const MOST_COMMAS: usize = 8;
-
-/// The texts before each comma, and the whole, the shortest first.
-fn beginnings(text: &str) -> impl DoubleEndedIterator<Item = &str> {
-    let commas = text.match_indices(',').map(|(at, _)| at);
-    let ends: Vec<usize> = commas.chain([text.len()]).take(MOST_COMMAS + 1).collect();
-    ends.into_iter().map(|end| &text[..end])
-}
-
-/// A name, and all names that its commas may separate: `a, b, c` has `a, b` and `b, c`, too.
-pub(crate) fn whole_and_parts(text: &str) -> impl Iterator<Item = &str> {
-    // A database has to fetch the artists of all readings.
-    let commas = text.match_indices(',').map(|(at, _)| at + 1);
-    let starts = std::iter::once(0).chain(commas);
-    let names = starts.flat_map(|start| beginnings(&text[start..]).map(str::trim));
-    let others = names.filter(move |name| !name.is_empty() && *name != text);
-    std::iter::once(text).chain(others)
-}
-
-/// The names in tags that a text with commas means: the longest that are equal to a name, as a comma may be part of one;
-/// if some part is equal to none, those that contain the whole, else each part's.
-fn names_meant(library: &Library, kind: NameOf, text: &str) -> Result<Vec<String>, LibraryError> {
-    let resolve = |name: &str| library.lookup().resolve_names(kind, name);
-    let mut meant = Vec::new();
-    let mut rest = text;
-    while let Some(shortest) = beginnings(rest).next().filter(|_| !rest.is_empty()) {
-        let exact = beginnings(rest).rev().find_map(|name| {
-            let found = resolve(name).ok()?;
-            let is_exact = found.iter().any(|known| fold(known) == fold(name));
-            is_exact.then_some((name, found))
-        });
-        let (name, found) = match exact {
-            Some(exact) => exact,
-            None if shortest.trim().is_empty() => (shortest, Vec::new()),
-            None => match resolve(text) {
-                Ok(found) => return Ok(found),
-                // The error of a part names the one that is unknown.
-                Err(_) => (shortest, resolve(shortest.trim())?),
-            },
-        };
-        meant.extend(found);
-        rest = rest[name.len()..].trim_start_matches(',');
-    }
-    Ok(meant)
 }
 
 impl Filters {
@@ -220,36 +154,47 @@ impl Filters {
         self.key.contains(&KeyWish::Compatible)
     }
 
-    /// Whether half and twice the tempo fit, too: not for spans of an octave or more, which contain one of them anyway, nor
-    /// for open spans.
-    pub(crate) fn has_octaves(&self) -> bool {
-        let tempo = self.bpm.unwrap_or_default().0;
-        !self.bpm_exact
-            && matches!((tempo.from, tempo.to), (Some(from), Some(to)) if to < 2.0 * from)
-    }
-
     /// The filter, with the library's names.
     ///
     /// - `seeds`: for `compatible` keys
     pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
         self.check_names()?;
-        let library = engine.library();
-        let named = |kind: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
-            let mut meant = Vec::new();
-            for name in names {
-                meant.extend(names_meant(library, kind, name)?);
-            }
-            Ok(meant)
-        };
-        // Genres may be unknown: labels may come later, or from another source.
-        let each = |names: &[String]| {
-            names
-                .iter()
-                .flat_map(|name| parts(name))
-                .map(str::to_owned)
-                .collect()
-        };
-        let mut keys: Vec<_> = self.key.iter().filter_map(|wish| wish.key()).collect();
+        let artists = self.artists_meant(engine.library())?;
+        let genres = names(&self.genre, |_| false);
+        let folders = self.folders_meant();
+        let bounds = |span: Option<(Option<f64>, Option<f64>)>| span.unwrap_or_default();
+        let year = |bound: f64| bound as i32;
+        let (year_from, year_to) = bounds(self.year.map(|span| (span.from, span.to)));
+        let (seconds_from, seconds_to) = bounds(self.duration.map(|span| (span.from, span.to)));
+        let (tempo_from, tempo_to) = bounds(self.bpm.map(|span| (span.from, span.to)));
+        let energy = self.energy.and_then(|span| energy(span.from, span.to));
+        Ok(TrackFilter {
+            // Genres may be unknown: labels may come later, or from another source.
+            genres: genres.any,
+            exclude_genres: genres.none,
+            artists: artists.any,
+            exclude_artists: artists.none,
+            year_from: year_from.map(year),
+            year_to: year_to.map(year),
+            licences: self.licences().map(str::to_owned).collect(),
+            words: self.tag.iter().map(|tag| tag.0.clone()).collect(),
+            folders: folders.any,
+            exclude_folders: folders.none,
+            seconds_from,
+            seconds_to,
+            tempo_from,
+            tempo_to,
+            keys: self.keys(engine, seeds)?,
+            scales: energy.into_iter().collect(),
+        })
+    }
+
+    fn keys(&self, engine: &Engine, seeds: &[Seed]) -> Result<Vec<MusicalKey>, QuestionError> {
+        let named = self.key.iter().filter_map(|wish| match wish {
+            KeyWish::Key(key) => Some(*key),
+            KeyWish::Compatible => None,
+        });
+        let mut keys: Vec<MusicalKey> = named.collect();
         if self.wants_compatible_keys() {
             // None if no seed has a measured key: an empty filter would let all keys pass.
             let compatible = engine.compatible_keys(seeds)?;
@@ -259,84 +204,70 @@ impl Filters {
             }
             keys.extend(compatible);
         }
-        for span in &self.scale {
-            check_scale(engine, "scale", span.0.scale, &[])?;
-        }
-        let tempo = self.bpm.unwrap_or_default().0;
-        let loudness = self.loudness.unwrap_or_default().0;
-        Ok(TrackFilter {
-            genres: each(&self.genre),
-            exclude_genres: each(&self.exclude_genre),
-            artists: named(NameOf::Artist, &self.artist)?,
-            exclude_artists: named(NameOf::Artist, &self.exclude_artist)?,
-            composers: named(NameOf::Composer, &self.composer)?,
-            year_from: self.year.and_then(YearSpan::from),
-            year_to: self.year.and_then(YearSpan::to),
-            licences: self.licences().map(str::to_owned).collect(),
-            words: (self.tag.iter().map(|tag| &tag.0))
-                .chain(self.not_tag.iter().map(|tag| &tag.0))
-                .cloned()
-                .collect(),
-            folders: self.folder.clone(),
-            exclude_folders: self.exclude_folder.clone(),
-            seconds_from: self.min_duration.map(|time| time.0),
-            seconds_to: self.max_duration.map(|time| time.0),
-            tempo_from: tempo.from,
-            tempo_to: tempo.to,
-            tempo_octaves: self.has_octaves(),
-            keys,
-            loudness_from: loudness.from,
-            loudness_to: loudness.to,
-            scales: self.scale.iter().map(|span| span.0).collect(),
+        Ok(keys)
+    }
+
+    /// The names in tags that the artists mean.
+    fn artists_meant(&self, library: &Library) -> Result<Wanted<String>, LibraryError> {
+        let resolve = |name: &str| library.resolve_names(NameOf::Artist, name);
+        let is_name = |text: &str| {
+            let found = resolve(text).unwrap_or_default();
+            found.iter().any(|known| fold(known) == fold(text))
+        };
+        let named = names(&self.artist, is_name);
+        let meant = |names: Vec<String>| -> Result<Vec<String>, LibraryError> {
+            let found: Result<Vec<_>, _> = names.iter().map(|name| resolve(name)).collect();
+            Ok(found?.concat())
+        };
+        Ok(Wanted {
+            any: meant(named.any)?,
+            none: meant(named.none)?,
         })
     }
 
-    /// The filter that no track of a library passes because none has a value: `year`, `tempo`, `key` or `loudness`. `None` for
+    fn folders_meant(&self) -> Wanted<PathBuf> {
+        let mut wanted = Wanted::default();
+        for folder in &self.folder {
+            match folder.to_str().and_then(|text| text.strip_prefix('!')) {
+                Some(folder) => wanted.put(true, folder.into()),
+                None => wanted.put(false, folder.clone()),
+            }
+        }
+        wanted
+    }
+
+    /// The filter that no track of a library passes because none has a value: `year`, `tempo`, `key` or `energy`. `None` for
     /// a library without tracks.
     pub fn without_values(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
-        // Each of these filters passes exactly the tracks that have a value.
-        let any = TrackFilter::default;
-        let given = [
-            (
-                "year",
-                self.year.is_some(),
-                TrackFilter {
-                    year_from: Some(i32::MIN),
-                    ..any()
-                },
-            ),
-            (
-                "tempo",
-                self.bpm.is_some(),
-                TrackFilter {
-                    tempo_from: Some(0.0),
-                    ..any()
-                },
-            ),
-            (
-                "key",
-                !self.key.is_empty(),
-                TrackFilter {
-                    keys: MusicalKey::all().collect(),
-                    ..any()
-                },
-            ),
-            (
-                "loudness",
-                self.loudness.is_some(),
-                TrackFilter {
-                    loudness_from: Some(f64::MIN),
-                    ..any()
-                },
-            ),
-        ];
         if library.status()?.tracks == 0 {
             return Ok(None);
         }
-        if !self.scale.is_empty() && library.scales().scale_names()?.is_empty() {
-            return Ok(Some("scales"));
+        let any = TrackFilter::default;
+        // Each of these filters passes exactly the tracks that have a value.
+        let mut widest = Vec::new();
+        if self.year.is_some() {
+            let year_from = Some(i32::MIN);
+            widest.push(("year", TrackFilter { year_from, ..any() }));
         }
-        for (what, _, widest) in given.into_iter().filter(|(_, is_asked, _)| *is_asked) {
+        if self.bpm.is_some() {
+            let tempo_from = Some(0.0);
+            widest.push((
+                "tempo",
+                TrackFilter {
+                    tempo_from,
+                    ..any()
+                },
+            ));
+        }
+        if !self.key.is_empty() {
+            let keys = MusicalKey::all().collect();
+            widest.push(("key", TrackFilter { keys, ..any() }));
+        }
+        if self.energy.is_some() {
+            let scales = energy(None, None).into_iter().collect();
+            widest.push(("energy", TrackFilter { scales, ..any() }));
+        }
+        for (what, widest) in widest {
             if library.matching(&widest)?.is_empty() {
                 return Ok(Some(what));
             }
@@ -346,8 +277,8 @@ impl Filters {
 
     /// Makes folders of this disk absolute, as a library stores them.
     pub fn of_this_disk(&mut self) {
-        for folder in self.folder.iter_mut().chain(&mut self.exclude_folder) {
-            *folder = stored_path(folder);
+        for folder in &mut self.folder {
+            *folder = of_this_disk(folder);
         }
     }
 
@@ -356,7 +287,7 @@ impl Filters {
         if self.licence.is_empty() {
             return Ok(());
         }
-        let known = library.lookup().licences()?;
+        let known = library.licences()?;
         for wanted in self.licences() {
             // A misspelt licence would silently exclude all tracks.
             if !known.iter().any(|text| licence_fits(text, wanted)) {
@@ -376,38 +307,27 @@ impl Filters {
     /// The fields of tracks that the filters use, so that an answer can show them: keys of its JSON, and names of scales.
     pub fn fields(&self) -> Vec<String> {
         let named = [
-            ("composer", !self.composer.is_empty()),
             ("year", self.year.is_some()),
             ("licence", !self.licence.is_empty()),
-            (
-                "seconds",
-                self.min_duration.is_some() || self.max_duration.is_some(),
-            ),
             ("tempo", self.bpm.is_some()),
             ("key", !self.key.is_empty()),
-            ("loudness", self.loudness.is_some()),
+            ("energy", self.energy.is_some()),
         ];
         let named = named.into_iter().filter(|(_, is_named)| *is_named);
-        let scales = self.scale.iter().map(|span| span.0.scale.to_string());
-        named
-            .map(|(field, _)| field.to_owned())
-            .chain(scales)
-            .collect()
+        named.map(|(field, _)| field.to_owned()).collect()
     }
 
     /// Refuses empty names.
     fn check_names(&self) -> Result<(), Refused> {
         let all = [
             ("genre", "a genre", &self.genre),
-            ("exclude_genre", "a genre", &self.exclude_genre),
             ("artist", "an artist", &self.artist),
-            ("exclude_artist", "an artist", &self.exclude_artist),
-            ("composer", "a composer", &self.composer),
             ("licence", "a licence, such as cc-by", &self.licence),
         ];
         for (field, expected, names) in all {
+            let is_empty = |name: &&String| parts(split_not(name).1).next().is_none();
             // `--artist "$ARTIST"` with an empty variable would mean all artists.
-            if let Some(empty) = names.iter().find(|name| parts(name).next().is_none()) {
+            if let Some(empty) = names.iter().find(is_empty) {
                 return Err(Refused::new(field, expected, format!("{empty:?}")));
             }
         }
@@ -419,103 +339,93 @@ impl Filters {
         self.licence.iter().flat_map(|text| licences_named(text))
     }
 
-    /// The named artists.
-    pub fn artists(&self) -> impl Iterator<Item = &str> {
-        self.artist
-            .iter()
-            .chain(&self.exclude_artist)
-            .flat_map(|name| whole_and_parts(name))
+    /// The named artists, and the texts that may be one with a comma.
+    pub fn artists(&self) -> Vec<String> {
+        let mut artists = names(&self.artist, |_| false);
+        artists.any.append(&mut artists.none);
+        artists
+            .any
+            .extend(self.artist.iter().map(|text| split_not(text).1.to_owned()));
+        artists.any
     }
 
     /// The named genres.
-    pub fn genres(&self) -> impl Iterator<Item = &str> {
-        self.genre
-            .iter()
-            .chain(&self.exclude_genre)
-            .flat_map(|name| parts(name))
+    pub fn genres(&self) -> Vec<String> {
+        let genres = names(&self.genre, |_| false);
+        [genres.any, genres.none].concat()
     }
 
     /// The named folders.
-    pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
-        self.folder.iter().chain(&self.exclude_folder)
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let folders = self.folders_meant();
+        [folders.any, folders.none].concat()
     }
 
     /// Refuses folders without a track.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
+        let lookup = engine.library();
         self.folders()
-            .try_for_each(|folder| engine.library().lookup().resolve_folder(folder).map(|_| ()))
+            .iter()
+            .try_for_each(|folder| lookup.resolve_folder(folder).map(|_| ()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::from_query;
-
-    fn filters(name: &str, value: &str) -> Filters {
-        from_query([(name.to_owned(), value.to_owned())]).unwrap()
-    }
 
     #[test]
     fn empty_names_are_refused() {
-        let refused = |name, value| {
-            filters(name, value)
-                .check_names()
-                .map_err(|e| e.to_string())
-        };
-        assert_eq!(
-            refused("licence", ","),
-            Err("licence: expected a licence, such as cc-by, found \",\"".to_owned())
-        );
-        assert_eq!(
-            refused("exclude_artist", " "),
-            Err("exclude_artist: expected an artist, found \" \"".to_owned())
-        );
-        for name in ["genre", "exclude_genre", "artist", "composer"] {
-            assert!(refused(name, "").is_err(), "{name}");
-            assert_eq!(refused(name, "x,"), Ok(()), "{name}");
+        let refused = |filters: Filters| filters.check_names().map_err(|error| error.field);
+        let texts = |text: &str| vec![text.to_owned()];
+        for (text, is_refused) in [(",", true), (" ", true), ("!", true), ("x,", false)] {
+            let genre = texts(text);
+            let artist = texts(text);
+            let none = Filters::default;
+            let genre = Filters { genre, ..none() };
+            let artist = Filters { artist, ..none() };
+            assert_eq!(refused(genre).is_err(), is_refused, "{text}");
+            assert_eq!(refused(artist).is_err(), is_refused, "{text}");
         }
     }
 
     #[test]
-    fn commas_are_part_of_names_or_separate_them() {
+    fn commas_separate_names_and_marks_exclude_them() {
         use voisin_library::testing::{library, track};
 
         let dir = std::env::temp_dir().join(format!("voisin-commas-{}", std::process::id()));
         let mut library = library(&dir, 2);
-        let known = "Earth|Wind|Earth, Wind & Fire|Crosby|Stills|Crosby, Stills, Nash & Young";
-        for (seed, artist) in known.split('|').enumerate() {
-            let mut new = track(seed as u64 + 1, vec![1.0, 0.0], 0);
+        for (seed, artist) in ["Earth", "Wind", "Earth, Wind & Fire", "Stills"]
+            .into_iter()
+            .enumerate()
+        {
+            let mut new = track(seed as u64 + 1, vec![1.0, 0.0]);
             new.tags.artist = Some(artist.into());
             library.insert_track(&new).unwrap();
         }
-        let meant =
-            |text: &str| names_meant(&library, NameOf::Artist, text).map(|all| all.join("|"));
-        for (text, expected) in [
-            ("Earth,Wind", "Earth|Wind"),
-            ("earth, wind & fire", "Earth, Wind & Fire"),
-            ("Crosby,Stills", "Crosby|Stills"),
-            (
-                "Crosby, Stills, Nash & Young,Wind",
-                "Crosby, Stills, Nash & Young|Wind",
-            ),
-            ("stills, nash", "Crosby, Stills, Nash & Young"),
-            ("Wind,", "Wind"),
+        let meant = |text: &str| {
+            let artist = vec![text.to_owned()];
+            let filters = Filters {
+                artist,
+                ..Filters::default()
+            };
+            let meant = filters.artists_meant(&library)?;
+            Ok::<_, LibraryError>((meant.any.join("|"), meant.none.join("|")))
+        };
+        for (text, any, none) in [
+            ("Earth,Wind", "Earth|Wind", ""),
+            ("earth, wind & fire", "Earth, Wind & Fire", ""),
+            ("!Earth, Wind & Fire", "", "Earth, Wind & Fire"),
+            ("Wind,", "Wind", ""),
+            ("Stills,!Wind", "Stills", "Wind"),
+            ("!Stills,Wind", "", "Stills|Wind"),
         ] {
+            let expected = (any.to_owned(), none.to_owned());
             assert_eq!(meant(text).unwrap(), expected, "{text}");
         }
         let unknown = meant("Earth,Zeta").unwrap_err().to_string();
         assert!(unknown.contains("Zeta"), "{unknown}");
         drop(library);
         std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
-    fn licences_are_split_at_commas() {
-        let named = |text| {
-            let filters = filters("licence", text);
-            filters.licences().map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert_eq!(named("CC BY 4.0,gpl"), ["CC BY 4.0", "gpl"]);
     }
 }

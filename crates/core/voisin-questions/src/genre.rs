@@ -17,6 +17,7 @@ use voisin_engine::{
     LabelSource, Seed, TrackDisplay,
 };
 use voisin_genre::{FitOptions, Kinship, Suspect};
+use voisin_library::Library;
 
 /// The source of labels; over a network its name alone.
 #[derive(Debug, Clone, Default, Args)]
@@ -139,10 +140,11 @@ impl Classify {
         &self,
         engine: &mut Engine,
         tracks: Vec<Seed>,
-        embedder: impl FnOnce() -> Result<Arc<Embedder>, EngineError>,
+        embedder: &dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError>,
         report: impl FnMut(GenreNews),
     ) -> Result<Vec<GenreAnswer>, EngineError> {
-        match Classifier::open(Some(engine), &self.options(), |_| embedder(), report)? {
+        let load = |library: Option<&Library>| embedder(library.ok_or(EngineError::NoLabels)?);
+        match Classifier::open(Some(engine), &self.options(), load, report)? {
             Classifier::Labelled(labelled) => labelled.classify(engine, tracks),
             // Without labels the model's tags of the file decide.
             Classifier::FirstGuess(guess) => tracks

@@ -9,28 +9,23 @@ pub mod explore;
 pub(crate) mod filter;
 pub mod genre;
 pub mod list;
-pub mod page;
 pub mod playlist;
+pub mod queries;
 pub mod read;
-pub(crate) mod remote;
 pub mod schema;
 pub mod seed;
 pub(crate) mod similar;
-pub(crate) mod source;
 pub mod spans;
 pub mod values;
 
 use read::Refused;
 use voisin_engine::EngineError;
 use voisin_explore::ExploreError;
-use voisin_genre::GenreError;
 use voisin_library::LibraryError;
 
 pub use answers::similar::SimilarAnswer;
 pub use filter::Filters;
-pub use remote::{LocalOnly, PULL, RemoteError, RemoteLibrary};
 pub use similar::Similar;
-pub use source::{LibrarySource, Sampled};
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,23 +42,17 @@ pub enum QuestionError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A database cannot answer this query.
-    #[error(transparent)]
-    LocalOnly(#[from] LocalOnly),
-    /// The database failed.
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
 }
 
-macro_rules! of_engine {
-    ($($error:ty)*) => {$(
-        impl From<$error> for QuestionError {
-            fn from(error: $error) -> Self {
-                Self::Engine(error.into())
-            }
-        }
-    )*};
+// So that `?` works on errors of the crates below the engine.
+impl From<LibraryError> for QuestionError {
+    fn from(error: LibraryError) -> Self {
+        Self::Engine(error.into())
+    }
 }
 
-// So that `?` works on errors of the crates below the engine, wrapped as the engine wraps them.
-of_engine! { LibraryError ExploreError GenreError }
+impl From<ExploreError> for QuestionError {
+    fn from(error: ExploreError) -> Self {
+        Self::Engine(error.into())
+    }
+}

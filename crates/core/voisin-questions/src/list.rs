@@ -2,17 +2,15 @@
 
 use clap::Args;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 
-use super::spans::Playtime;
-use super::values::{Limit, ListOrder, check_order, limit_of};
+use super::values::{Limit, ListOrder};
 use super::{Filters, QuestionError};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
-use voisin_library::SortBy;
 
 /// The tracks of the library
-#[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct List {
     /// Words in artist, title, album or file name
@@ -20,7 +18,7 @@ pub struct List {
         value_name = "WORD",
         help = "Words in artist, title, album or file name [default: all tracks]"
     )]
-    #[serde(deserialize_with = "words", serialize_with = "one_text")]
+    #[serde(deserialize_with = "words")]
     #[schemars(with = "String")]
     pub(crate) query: Vec<String>,
     /// Filters of tracks
@@ -35,8 +33,6 @@ pub struct List {
     pub(crate) reverse: bool,
     /// Include the model's strongest tags of each track
     #[arg(skip)]
-    // Not a part of a list that is kept: it changes what is shown, not which tracks.
-    #[serde(skip_serializing)]
     pub words: bool,
 }
 
@@ -45,10 +41,6 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     // On the command line each is an argument; both
     // forms are joined with blanks.
     Ok(vec![String::deserialize(deserializer)?])
-}
-
-fn one_text<S: Serializer>(words: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&words.join(" "))
 }
 
 impl List {
@@ -61,7 +53,6 @@ impl List {
         limit: usize,
         after: Option<TrackId>,
     ) -> Result<TrackQuery, QuestionError> {
-        check_order(engine, Some(self.sort.0), &SortBy::ALL)?;
         Ok(TrackQuery {
             words: self.query.join(" "),
             // A list has no seeds, so no keys are compatible.
@@ -74,38 +65,19 @@ impl List {
     }
 }
 
-/// A track
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Show {
-    /// Include the model's strongest tags
-    pub words: bool,
-}
-
 /// Music by its sound, in words
-#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Find {
     /// Words for the sound to look for
     #[arg(value_name = "WORD", required = true, allow_hyphen_values = false)]
-    #[serde(deserialize_with = "words", serialize_with = "one_text")]
+    #[serde(deserialize_with = "words")]
     #[schemars(with = "String")]
     pub(crate) query: Vec<String>,
     /// Number of tracks
     #[arg(long, short, default_value_t = twenty(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "twenty")]
     pub limit: Limit,
-    /// Fill this much time, in seconds, instead of giving a count
-    #[arg(
-        long,
-        value_name = "TIME",
-        conflicts_with = "limit",
-        help = "Fill this much time instead of giving a count: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
-    )]
-    length: Option<Playtime>,
-    /// At most this many tracks of one artist; 0: no limit
-    #[arg(long, value_name = "N")]
-    max_per_artist: Option<u32>,
     /// Filters of tracks
     #[command(flatten)]
     #[serde(default)]
@@ -122,29 +94,9 @@ impl Find {
         tags: &PredictedTags,
     ) -> Result<PhraseAnswer, QuestionError> {
         let filter = self.filters.filter(engine, &[])?;
-        // The lengths, which decide how many fit, are known later.
-        let limit = if self.length.is_some() {
-            usize::MAX
-        } else {
-            self.limit.of(usize::MAX)
-        };
-        let most = limit_of(self.max_per_artist);
-        let mut found = engine
-            .words()
-            .find(tags, &self.query.join(" "), &filter, limit, most)?;
-        if let Some(Playtime(length)) = self.length {
-            let mut filled = 0.0;
-            let fits = found.tracks.iter().take_while(|one| {
-                // The track that crosses the length is included:
-                // a list is at least as long as its length.
-                let has_room = filled < length;
-                filled += one.track.audio.seconds;
-                has_room
-            });
-            let count = fits.count();
-            found.tracks.truncate(count);
-        }
-        Ok(found)
+        let limit = self.limit.of(usize::MAX);
+        let words = self.query.join(" ");
+        Ok(engine.words().find(tags, &words, &filter, limit)?)
     }
 }
 

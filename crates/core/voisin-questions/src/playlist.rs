@@ -10,14 +10,13 @@ use serde::Deserialize;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Playtime;
-use super::values::{Cosine, Fraction, Limit, at_most, limit_of};
+use super::values::{Fraction, Limit, at_most, limit_of};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph, stored_clusters};
 use crate::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_engine::{Collection, Engine, EngineError, Seed, SimilarOptions};
-use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
 
@@ -43,7 +42,7 @@ pub struct Playlist {
     /// Seeds; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
     #[arg(
         value_name = "TRACK",
-        help = "Seeds: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; several are covered evenly; `-` reads them from standard input"
+        help = "Seeds: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`; several are covered evenly; `-` reads them from standard input"
     )]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
@@ -64,13 +63,7 @@ pub struct Playlist {
     )]
     pub(crate) length: Option<Playtime>,
     /// Number of tracks [default: 20]
-    #[arg(
-        long,
-        short,
-        visible_alias = "tracks",
-        value_name = "N|all",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
     pub limit: Option<Limit>,
     /// At most this many tracks of one artist; 0: as many as fit
     #[arg(long, default_value_t = two(), value_name = "N")]
@@ -116,9 +109,6 @@ pub struct Playlist {
     #[arg(skip)]
     #[serde(skip)]
     pub among: Option<TrackSet>,
-    /// Least similarity of a track to its seed
-    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
-    pub(crate) min_similarity: Option<Cosine>,
     /// Leave copies of the same recording, and tracks with one artist and title, in the list
     #[arg(long)]
     #[serde(default)]
@@ -189,7 +179,6 @@ impl Playlist {
             random_seed: None,
             exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
             among: Some(among),
-            min_similarity: None,
             keep_duplicates: false,
         }
     }
@@ -233,8 +222,7 @@ impl Playlist {
                 clusters
             } else {
                 let graph = neighbour_graph(engine, collection)?;
-                let options = ClusterOptions::default();
-                let found = clustered(engine, collection, &graph, None, &options)?;
+                let found = clustered(engine, collection, &graph, None, 0)?;
                 collection
                     .ids
                     .iter()
@@ -283,7 +271,7 @@ impl Playlist {
 
     /// Longest track in seconds: a quarter of an hour, or twice the longest seed; `None` if the query filters by length.
     fn longest<'a>(&self, seeds: impl IntoIterator<Item = &'a Seed>) -> Option<f64> {
-        if self.filters.min_duration.is_some() || self.filters.max_duration.is_some() {
+        if self.filters.duration.is_some() {
             return None;
         }
         let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
@@ -369,7 +357,7 @@ impl Playlist {
             random,
             shuffle: self.shuffle.then_some(random),
             seeds,
-            min_similarity: self.min_similarity.map(Cosine::get),
+            min_similarity: None,
         }
     }
 }
@@ -390,7 +378,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("voisin-{name}-{}", std::process::id()));
         let mut library = library(&dir, 2);
         for (i, angle) in angles.iter().enumerate() {
-            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
             change(i, &mut new);
             library.insert_track(&new).unwrap();
         }

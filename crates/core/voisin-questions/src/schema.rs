@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::read::SPREAD;
 
-/// The schema of a request body.
-pub fn of_body<T: JsonSchema>() -> Value {
+/// The schema of a query's structure.
+pub(crate) fn of_body<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         // Without references, since each schema is published by itself.
@@ -21,35 +21,17 @@ pub fn of_body<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The schema of a query string: inner fields are beside the others, and lists of objects, which it cannot hold, are left
-/// out.
-pub fn of_query<T: JsonSchema>() -> Value {
+/// The schema of a query as it is asked: its inner fields are beside the others (see `read::SPREAD`).
+pub fn of<T: JsonSchema>() -> Value {
     let mut schema = of_body::<T>();
     for name in SPREAD {
         let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
             continue;
         };
-        // A query string has inner fields beside the others (see `read::SPREAD`).
         let inner = properties
             .remove(name)
             .and_then(|mut inner| inner["properties"].as_object_mut().map(std::mem::take));
         properties.extend(inner.into_iter().flatten());
-    }
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.retain(|_, field| field["items"]["type"] != "object");
-    }
-    let names: Vec<String> = schema["properties"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.clone())
-        .collect();
-    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        // Fields that were left out must not be required.
-        required.retain(|name| {
-            name.as_str()
-                .is_some_and(|name| names.iter().any(|known| known == name))
-        });
     }
     schema
 }

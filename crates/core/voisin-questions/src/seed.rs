@@ -2,22 +2,25 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _, ValueParser, ValueParserFactory};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::read::Refused;
+use super::read::{Refused, typed};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, Seed};
-use voisin_library::{Resolution, Track};
 
 /// Most seeds of a query over a network.
 pub const MOST_SEEDS: usize = 500;
 
 /// A track: by its id, by its path in the library, or by words that match it only.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedSeed {
     /// By its number.
@@ -26,10 +29,72 @@ pub enum NamedSeed {
     Path(String),
     /// By words that name it.
     Words(String),
-    /// In the command line's grammar (docs/grammar.md).
-    // That may name files of the disk, so no client may use it.
+    /// In the command line's grammar (docs/grammar.md); of a client a path in the library, or words.
     #[serde(skip)]
     Written(OsString),
+}
+
+/// The fields of a seed in JSON, of which one is given.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeedFields {
+    #[serde(default, deserialize_with = "whole")]
+    id: Option<i64>,
+    path: Option<String>,
+    words: Option<String>,
+}
+
+/// A whole number, also as 2.0 and "2".
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let value = typed(
+        &json!({"type": "integer"}),
+        Value::deserialize(deserializer)?,
+    );
+    let found = value.as_i64();
+    found
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("invalid value: {value}, expected a whole number")))
+}
+
+struct SeedVisitor;
+
+impl<'de> Visitor<'de> for SeedVisitor {
+    type Value = NamedSeed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a track: `id:NUMBER`, a path, words, or one of the fields id, path, words")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<NamedSeed, E> {
+        let id = text.strip_prefix("id:").and_then(|id| id.parse().ok());
+        Ok(id.map_or_else(|| NamedSeed::Written(text.into()), NamedSeed::Id))
+    }
+
+    fn visit_i64<E: Error>(self, id: i64) -> Result<NamedSeed, E> {
+        Ok(NamedSeed::Id(id))
+    }
+
+    fn visit_u64<E: Error>(self, id: u64) -> Result<NamedSeed, E> {
+        i64::try_from(id)
+            .map(NamedSeed::Id)
+            .map_err(|_| E::invalid_value(Unexpected::Unsigned(id), &self))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<NamedSeed, A::Error> {
+        let fields = SeedFields::deserialize(MapAccessDeserializer::new(map))?;
+        match (fields.id, fields.path, fields.words) {
+            (Some(id), None, None) => Ok(NamedSeed::Id(id)),
+            (None, Some(path), None) => Ok(NamedSeed::Path(path)),
+            (None, None, Some(words)) => Ok(NamedSeed::Words(words)),
+            _ => Err(A::Error::invalid_value(Unexpected::Map, &self)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NamedSeed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SeedVisitor)
+    }
 }
 
 impl ValueParserFactory for NamedSeed {
@@ -46,18 +111,9 @@ impl JsonSchema for NamedSeed {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // By hand: schemars would describe each alternative as an object of its own.
         json_schema!({
-            "description": "A track: by its id, by its path in the library, or by words that match it only",
-            "type": "object",
-            "properties": {
-                "id": {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
-                "path": {"type": "string"},
-                "words": {"type": "string"},
-            },
-            "additionalProperties": false,
-            "minProperties": 1,
-            "maxProperties": 1,
+            "description": "id:NUMBER, a path in the library, or words that match one track",
+            "type": "string",
         })
     }
 }
@@ -74,45 +130,36 @@ impl NamedSeed {
 
     /// The track of the library. Does not access the disk.
     pub fn seed(&self, engine: &Engine) -> Result<Seed, EngineError> {
-        let library = engine.library();
         match self {
             Self::Id(id) => engine.seed_of(TrackId(*id)),
             Self::Path(path) => {
                 let path = PathBuf::from(path);
-                let track = library.files().find_by_stored_path(&path)?;
-                let track = track.ok_or(EngineError::NotInLibrary { path: path.clone() })?;
-                Ok(Seed {
-                    path,
-                    // So that the seed is shown, and left out of the answer, by this path.
-                    is_named_file: true,
-                    ..engine.seed_of(track)?
-                })
+                let seed = of_stored_path(engine, &path)?;
+                seed.ok_or(EngineError::NotInLibrary { path })
             }
             Self::Words(_) | Self::Written(_) => {
-                let text = self.written().to_string_lossy().into_owned();
-                match library.lookup().resolve_words(&text, 10)? {
-                    Resolution::One(track) => engine.seed_of(track),
-                    Resolution::Ambiguous(tracks) => {
-                        // All matches are counted; the message lists ten of them.
-                        let count = library.lookup().search_words(&text, usize::MAX)?.len();
-                        let line = |track: &Track| voisin_engine::candidate(track, false);
-                        let candidates = tracks.iter().map(line).collect();
-                        let artist = voisin_engine::artist_of_all(engine, &text)?;
-                        Err(EngineError::Ambiguous {
-                            text,
-                            count,
-                            artist,
-                            candidates,
-                        })
-                    }
-                    Resolution::Nothing => Err(EngineError::NoSuchTrack {
-                        text,
-                        candidates: Vec::new(),
-                    }),
+                if let Self::Written(text) = self
+                    && let Some(seed) = of_stored_path(engine, Path::new(text))?
+                {
+                    return Ok(seed);
                 }
+                engine.seed_of_words(&self.written().to_string_lossy(), false)
             }
         }
     }
+}
+
+/// The track of a file of the library.
+fn of_stored_path(engine: &Engine, path: &Path) -> Result<Option<Seed>, EngineError> {
+    let Some(track) = engine.library().find_by_stored_path(path)? else {
+        return Ok(None);
+    };
+    Ok(Some(Seed {
+        path: path.to_owned(),
+        // So that the seed is shown, and left out of the answer, by this path.
+        is_named_file: true,
+        ..engine.seed_of(track)?
+    }))
 }
 
 /// Refuses a query without seeds.

@@ -4,27 +4,24 @@ use std::ops::Deref;
 
 use clap::Args;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
-use super::values::{
-    Cosine, Fraction, Limit, NEIGHBOUR_ORDERS, NeighbourOrder, at_most, check_order, limit_of,
-};
+use super::values::{Limit, at_most, limit_of};
 use super::{Filters, QuestionError, SimilarAnswer};
-use voisin_engine::{Embedder, Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
-use voisin_library::SortBy;
+use voisin_engine::{Embedder, Engine, EngineError, Seed, SimilarOptions};
 
 /// Tracks that sound like these, or like a part of one
-#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Similar {
     /// Seeds; several are averaged
     #[arg(
         required = true,
         value_name = "TRACK",
-        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; `-` reads seeds from standard input"
+        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`; `-` reads them from standard input"
     )]
     #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(min = 1, max = MOST_SEEDS))]
@@ -40,27 +37,11 @@ pub struct Similar {
     /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<u32>,
-    /// Only neighbours at least this similar (cosine, -1 to 1)
-    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
-    pub(crate) min_similarity: Option<Cosine>,
-    /// The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; tracks without a value
-    /// come last
-    #[arg(long, default_value_t)]
-    #[serde(default)]
-    pub(crate) sort: NeighbourOrder,
-    /// Keep the seeds and their duplicates in the results
-    #[arg(long)]
-    #[serde(default)]
-    pub(crate) include_seed: bool,
     /// Avoid tracks that sound like this one (several: like each)
     #[arg(long, value_name = "TRACK")]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
     pub unlike: Vec<NamedSeed>,
-    /// Weight of `unlike`, 0 to 1
-    #[arg(long, default_value_t = half(), value_name = "0..1", requires = "unlike", allow_negative_numbers = true)]
-    #[serde(default = "half")]
-    pub(crate) unlike_weight: Fraction,
     /// Start of the part of the one seed to search for, in seconds
     #[arg(
         long,
@@ -80,10 +61,6 @@ pub struct Similar {
 
 fn ten() -> Limit {
     Limit::from(10)
-}
-
-fn half() -> Fraction {
-    Fraction::new(0.5)
 }
 
 impl Similar {
@@ -130,39 +107,13 @@ impl Similar {
         unlike: Vec<Seed>,
         tracks: usize,
     ) -> Result<SimilarOptions, QuestionError> {
-        check_order(engine, self.sort.0, &NEIGHBOUR_ORDERS)?;
         Ok(SimilarOptions {
             limit: self.limit.of(tracks),
             filter: self.filters.filter(engine, seeds)?,
-            among: None,
             max_per_artist: limit_of(self.max_per_artist),
-            min_similarity: self.min_similarity.map(Cosine::get),
-            include_seed: self.include_seed,
             exact: self.exact,
             unlike,
-            unlike_weight: self.unlike_weight.get(),
         })
-    }
-
-    /// Sorts an answer by the query's order.
-    pub fn sort(&self, engine: &Engine, found: &mut [SimilarTrack]) -> Result<(), EngineError> {
-        self.sort
-            .0
-            .map_or(Ok(()), |by| engine.sort_by_sound(found, by))
-    }
-
-    /// The fields of tracks that the query uses, see [`Filters::fields`].
-    pub fn fields(&self) -> Vec<String> {
-        let mut fields = self.filters.fields();
-        // An answer shows the values by which it is sorted.
-        fields.extend(match self.sort.0 {
-            Some(SortBy::Bpm) => Some("tempo".to_owned()),
-            Some(SortBy::Key) => Some("key".to_owned()),
-            Some(SortBy::Loudness) => Some("loudness".to_owned()),
-            Some(SortBy::Scale(scale)) => Some(scale.to_string()),
-            _ => None,
-        });
-        fields
     }
 
     /// The answer of a library on this disk.
@@ -174,10 +125,8 @@ impl Similar {
     ) -> Result<SimilarAnswer, QuestionError> {
         // Only tracks with a vector can be neighbours.
         let tracks = engine.library().status()?.vectors as usize;
-        let options = engine.resolved(self.options(engine, seeds, unlike, tracks)?)?;
-        let mut found = engine.similar(seeds, &options)?;
-        // After the limit: only the nearest are sorted.
-        self.sort(engine, &mut found)?;
+        let options = self.options(engine, seeds, unlike, tracks)?;
+        let found = engine.similar(seeds, &options)?;
         let standing = engine.standing(seeds, &options)?;
         Ok(SimilarAnswer::new(engine, found, standing)?)
     }
@@ -225,6 +174,7 @@ mod tests {
         for (rest, field) in [
             (json!({"from": 9, "to": 9}), Some("to")),
             (json!({"unlike": [{"id": 2}]}), None),
+            (json!({"from": 9}), Some("to")),
         ] {
             assert_eq!(field_of(rest.clone()).as_deref(), field, "{rest}");
         }

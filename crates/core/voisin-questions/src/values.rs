@@ -1,4 +1,4 @@
-//! Numbers, limits and choices of queries, with one grammar everywhere (docs/grammar.md): [`FromStr`] on the command line,
+//! Numbers, limits and orders of queries, with one grammar everywhere (docs/grammar.md): [`FromStr`] on the command line,
 //! serde over a network, where a server bounds the work of one request.
 
 use std::borrow::Cow;
@@ -6,156 +6,68 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::QuestionError;
 use super::read::Refused;
-use voisin_engine::{Engine, measured_scale};
+use voisin_engine::measured_scale;
 use voisin_library::{ScaleName, SortBy};
 
 /// Longest list, and most items in a page, that a server returns.
 pub const MOST: u32 = 1000;
 
-/// serde's error for an invalid value.
-pub(crate) fn refusal<E: serde::de::Error>(refused: &Refused, found: Unexpected<'_>) -> E {
-    E::invalid_value(found, &refused.expected.as_str())
+/// serde's error for a value out of bounds.
+fn refusal<E: serde::de::Error>(found: impl fmt::Display, expected: impl fmt::Display) -> E {
+    E::custom(format!("invalid value: {found}, expected {expected}"))
 }
 
-/// Values that are text over a network too, by [`FromStr`] and [`fmt::Display`]. A schema lists their names, if they have some.
-macro_rules! text_values {
-    ($($name:ident: $schema:tt;)*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(|refused| refusal(&refused, Unexpected::Str(&text)))
-            }
-        }
-
-        schema! { $name: $schema; }
-    )*};
+/// A value that is text over a network, too.
+pub(crate) fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = Refused>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|refused: Refused| refusal(refused.found, refused.expected))
 }
 
-macro_rules! schema {
-    ($($name:ty: $schema:tt;)*) => {$(
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
+/// The order of a list of tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
+#[schemars(inline, with = "String")]
+pub(crate) struct ListOrder(pub(crate) SortBy);
 
-            fn inline_schema() -> bool {
-                true
-            }
+impl FromStr for ListOrder {
+    type Err = Refused;
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-        }
-    )*};
-}
-
-pub(crate) use {schema, text_values};
-
-text_values! {
-    NeighbourOrder: {"type": "string"};
-    ListOrder: {"type": "string"};
-}
-
-/// Orders: names of a list, or scales'.
-macro_rules! orders {
-    ($($(#[$comment:meta])* $name:ident($of:ty) = $all:expr, $scale:expr;)*) => {$(
-        $(#[$comment])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub(crate) struct $name(pub(crate) $of);
-
-        impl FromStr for $name {
-            type Err = Refused;
-
-            fn from_str(text: &str) -> Result<Self, Refused> {
-                let named = $all.iter().find(|(name, _)| *name == text).map(|(_, value)| Self(*value));
-                // Names of orders come first, so that a scale
-                // called "bpm" does not hide the order bpm.
-                let scale = || text.parse().ok().map(|name| Self($scale(SortBy::Scale(name))));
-                named.or_else(scale).ok_or_else(|| {
-                    let names: Vec<&str> = $all.iter().map(|(name, _)| *name).collect();
-                    Refused::text(format!("one of {}, or a scale such as energy", names.join(", ")), text)
-                })
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let name = $all.iter().find(|(_, value)| *value == self.0).map(|(name, _)| *name);
-                // `From` turns a `SortBy` into an `Option`, so
-                // that both kinds of orders are shown alike.
-                match (name, Option::from(self.0)) {
-                    (None, Some(SortBy::Scale(scale))) => scale.fmt(f),
-                    (name, _) => f.write_str(name.unwrap_or_default()),
-                }
-            }
-        }
-    )*};
-}
-
-/// All orders of neighbours but scales, with their names on the command line.
-pub(crate) const NEIGHBOUR_ORDERS: [(&str, Option<SortBy>); 4] = [
-    ("similarity", None),
-    ("bpm", Some(SortBy::Bpm)),
-    ("key", Some(SortBy::Key)),
-    ("loudness", Some(SortBy::Loudness)),
-];
-
-orders! {
-    /// The order of neighbours; `None`: by similarity.
-    NeighbourOrder(Option<SortBy>) = NEIGHBOUR_ORDERS, Some;
-    /// The order of a list of tracks.
-    ListOrder(SortBy) = SortBy::ALL, std::convert::identity;
-}
-
-/// Refuses a scale that is not measured and of which no track has a value.
-///
-/// - `field`: the field that names it
-/// - `names`: other values of the field
-pub(crate) fn check_scale(
-    engine: &Engine,
-    field: &str,
-    scale: ScaleName,
-    names: &[&str],
-) -> Result<(), QuestionError> {
-    if measured_scale(scale.as_str()).is_some() {
-        return Ok(());
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let named = SortBy::ALL.iter().find(|(name, _)| *name == text);
+        let scale = || {
+            let name: ScaleName = text.parse().ok()?;
+            measured_scale(name.as_str()).map(|_| Self(SortBy::Scale(name)))
+        };
+        named
+            .map(|(_, by)| Self(*by))
+            .or_else(scale)
+            .ok_or_else(|| {
+                let names: Vec<&str> = SortBy::ALL.iter().map(|(name, _)| *name).collect();
+                let expected = format!("one of {}, or a scale such as energy", names.join(", "));
+                Refused::text(expected, text)
+            })
     }
-    let known = engine.library().scales().scale_names()?;
-    // A library without scales may be a part of a database.
-    if known.is_empty() || known.contains_key(&scale) {
-        return Ok(());
-    }
-    let names = names.iter().map(|name| (*name).to_owned());
-    let names: Vec<String> = names.chain(known.keys().map(ToString::to_string)).collect();
-    let expected = format!("one of {}", names.join(", "));
-    Err(Refused::new(field, expected, scale.as_str()).into())
 }
 
-/// [`check_scale`] of an order.
-///
-/// - `orders`: all others
-pub(crate) fn check_order<T>(
-    engine: &Engine,
-    by: Option<SortBy>,
-    orders: &[(&str, T)],
-) -> Result<(), QuestionError> {
-    let Some(SortBy::Scale(scale)) = by else {
-        return Ok(());
-    };
-    // A misspelt order is read as the name of a scale, so the message has to name the orders, too.
-    let names: Vec<&str> = orders.iter().map(|(name, _)| *name).collect();
-    check_scale(engine, "sort", scale, &names)
+impl fmt::Display for ListOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = SortBy::ALL.iter().find(|(_, by)| *by == self.0);
+        match (named, self.0) {
+            (None, SortBy::Scale(scale)) => scale.fmt(f),
+            (named, _) => f.write_str(named.map_or("", |(name, _)| name)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ListOrder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer)
+    }
 }
 
 /// A limit: a number, or all. A server's limit is at most [`MOST`].
@@ -166,11 +78,6 @@ impl Limit {
     /// The limit for a list of `all` items.
     pub fn of(self, all: usize) -> usize {
         self.0.map_or(all, |most| most.min(all))
-    }
-
-    /// As [`Limit::of`], but counts the items, which may be slow, only if the limit is all.
-    pub fn of_counted<E>(self, all: impl FnOnce() -> Result<usize, E>) -> Result<usize, E> {
-        self.0.map_or_else(all, Ok)
     }
 }
 
@@ -217,14 +124,23 @@ impl Serialize for Limit {
     }
 }
 
-schema! { Limit: {"type": "integer", "minimum": 1, "maximum": MOST}; }
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        WholeNumber::<1, MOST, MOST>::json_schema(generator)
+    }
+}
 
 /// A whole number from `LEAST` to `MOST`, over a network to `FAR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct WholeNumber<const LEAST: u32, const MOST: u32, const FAR: u32>(u32);
-
-/// A number of 1 or more.
-pub type Count = WholeNumber<1, { u32::MAX }, { u32::MAX }>;
 
 /// A limit per artist or album; `None`: no limit, which users write as 0.
 pub(crate) fn limit_of(most: Option<u32>) -> Option<usize> {
@@ -235,14 +151,6 @@ impl<const LEAST: u32, const MOST: u32, const FAR: u32> WholeNumber<LEAST, MOST,
     /// The number.
     pub fn get(self) -> usize {
         self.0 as usize
-    }
-
-    fn bounds(most: u32) -> String {
-        if most == u32::MAX {
-            format!("{LEAST} or more")
-        } else {
-            format!("{LEAST} to {most}")
-        }
     }
 }
 
@@ -257,7 +165,7 @@ impl<const LEAST: u32, const MOST: u32, const FAR: u32> FromStr for WholeNumber<
             .filter(|number| (LEAST..=MOST).contains(number));
         number
             .map(Self)
-            .ok_or_else(|| Refused::text(Self::bounds(MOST), text))
+            .ok_or_else(|| Refused::text(format!("{LEAST} to {MOST}"), text))
     }
 }
 
@@ -268,12 +176,11 @@ impl<'de, const LEAST: u32, const MOST: u32, const FAR: u32> Deserialize<'de>
         // Wider than the type, so that the error of a too
         // large number names the bounds and no overflow.
         let number = u64::deserialize(deserializer)?;
-        let fitting = u32::try_from(number)
+        u32::try_from(number)
             .ok()
-            .filter(|number| (LEAST..=FAR).contains(number));
-        let refused =
-            || D::Error::invalid_value(Unexpected::Unsigned(number), &Self::bounds(FAR).as_str());
-        fitting.map(Self).ok_or_else(refused)
+            .filter(|number| (LEAST..=FAR).contains(number))
+            .map(Self)
+            .ok_or_else(|| refusal(number, format!("{LEAST} to {FAR}")))
     }
 }
 
@@ -293,16 +200,11 @@ impl<const LEAST: u32, const MOST: u32, const FAR: u32> JsonSchema
     }
 }
 
-/// A number from `LEAST` to `MOST`.
+/// A weight or share, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Within<const LEAST: i32, const MOST: i32>(f32);
+pub struct Fraction(f32);
 
-/// A similarity.
-pub type Cosine = Within<-1, 1>;
-/// A weight or share.
-pub type Fraction = Within<0, 1>;
-
-impl<const LEAST: i32, const MOST: i32> Within<LEAST, MOST> {
+impl Fraction {
     pub(crate) const fn new(number: f32) -> Self {
         Self(number)
     }
@@ -312,63 +214,38 @@ impl<const LEAST: i32, const MOST: i32> Within<LEAST, MOST> {
         self.0
     }
 
-    fn holds(number: f32) -> bool {
-        (LEAST as f32..=MOST as f32).contains(&number)
-    }
-
-    fn bounds() -> String {
-        format!("{LEAST} to {MOST}")
+    fn checked(number: f32) -> Option<Self> {
+        (0.0..=1.0).contains(&number).then_some(Self(number))
     }
 }
 
-impl<const LEAST: i32, const MOST: i32> fmt::Display for Within<LEAST, MOST> {
+impl fmt::Display for Fraction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl<const LEAST: i32, const MOST: i32> Serialize for Within<LEAST, MOST> {
-    /// With the digits of its text.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0
-            // As text and back: 0.8 as f32 is 0.800000011920929 as f64.
-            .to_string()
-            .parse()
-            .unwrap_or(f64::from(self.0))
-            .serialize(serializer)
-    }
-}
-
-impl<const LEAST: i32, const MOST: i32> FromStr for Within<LEAST, MOST> {
+impl FromStr for Fraction {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let number = text
-            .trim()
-            .parse()
-            .ok()
-            .filter(|&number| Self::holds(number));
+        let number = text.trim().parse().ok();
         number
-            .map(Self)
-            .ok_or_else(|| Refused::text(Self::bounds(), text))
+            .and_then(Self::checked)
+            .ok_or_else(|| Refused::text("0 to 1", text))
     }
 }
 
-impl<'de, const LEAST: i32, const MOST: i32> Deserialize<'de> for Within<LEAST, MOST> {
+impl<'de> Deserialize<'de> for Fraction {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = f32::deserialize(deserializer)?;
-        let refused =
-            || D::Error::invalid_value(Unexpected::Float(number.into()), &Self::bounds().as_str());
-        Some(number)
-            .filter(|&number| Self::holds(number))
-            .map(Self)
-            .ok_or_else(refused)
+        Self::checked(number).ok_or_else(|| refusal(number, "0 to 1"))
     }
 }
 
-impl<const LEAST: i32, const MOST: i32> JsonSchema for Within<LEAST, MOST> {
+impl JsonSchema for Fraction {
     fn schema_name() -> Cow<'static, str> {
-        format!("Within_{LEAST}_{MOST}").into()
+        "Fraction".into()
     }
 
     fn inline_schema() -> bool {
@@ -376,7 +253,7 @@ impl<const LEAST: i32, const MOST: i32> JsonSchema for Within<LEAST, MOST> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "number", "minimum": LEAST, "maximum": MOST})
+        json_schema!({"type": "number", "minimum": 0, "maximum": 1})
     }
 }
 
@@ -386,16 +263,10 @@ pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deseria
 ) -> Result<Vec<T>, D::Error> {
     // The size of the request's body is bounded already.
     let list = Vec::deserialize(deserializer)?;
-    let refused = |found: &str| {
-        D::Error::invalid_value(
-            Unexpected::Other(found),
-            &format!("at most {LENGTH}").as_str(),
-        )
-    };
     if list.len() <= LENGTH {
         Ok(list)
     } else {
-        Err(refused(&list.len().to_string()))
+        Err(refusal(list.len(), format!("at most {LENGTH}")))
     }
 }
 
@@ -406,45 +277,32 @@ mod tests {
     #[test]
     fn limits_are_numbers_or_all() {
         let limit_of = |text: &str| text.parse::<Limit>().map(|limit| limit.of(100));
-        assert_eq!(
-            (
-                limit_of("7"),
-                limit_of("0"),
-                limit_of("all"),
-                limit_of("ALL"),
-                limit_of("1000")
-            ),
-            (Ok(7), Ok(100), Ok(100), Ok(100), Ok(100))
-        );
+        for (text, expected) in [("7", 7), ("0", 100), ("ALL", 100), ("1000", 100)] {
+            assert_eq!(limit_of(text), Ok(expected), "{text}");
+        }
         for text in ["-1", "some", "", "1.5", "99999999999"] {
             assert!(
                 limit_of(text).unwrap_err().expected.contains("\"all\""),
                 "{text}"
             );
         }
-        assert_eq!(
-            (Limit::from(10).to_string(), Limit::from(0).to_string()),
-            ("10".to_owned(), "all".to_owned())
-        );
+        let shown = [10, 0].map(|most| Limit::from(most).to_string());
+        assert_eq!(shown, ["10", "all"]);
     }
 
     #[test]
-    fn shares_and_cosines_have_bounds() {
-        assert_eq!(
-            ("-1".parse(), "0.5".parse()),
-            (Ok(Within::<-1, 1>(-1.0)), Ok(Within::<0, 1>(0.5)))
-        );
-        for text in ["2", "nan", "-1.1", "x"] {
+    fn shares_and_orders_are_checked() {
+        assert_eq!("0.5".parse(), Ok(Fraction(0.5)));
+        for text in ["2", "nan", "-0.1", "x"] {
             assert_eq!(
-                text.parse::<Cosine>().unwrap_err().expected,
-                "-1 to 1",
+                text.parse::<Fraction>().unwrap_err().expected,
+                "0 to 1",
                 "{text}"
             );
         }
-        assert_eq!("-0.1".parse::<Fraction>().unwrap_err().expected, "0 to 1");
-        assert_eq!(
-            "0".parse::<Count>().unwrap_err().to_string(),
-            "expected 1 or more, found \"0\""
-        );
+        for name in ["bpm", "energy", "calm"] {
+            assert_eq!(name.parse::<ListOrder>().unwrap().to_string(), name);
+        }
+        assert!("enrgy".parse::<ListOrder>().is_err());
     }
 }

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use serde::Serialize;
 
-use super::process::on_threads;
 use voisin_audio::is_audio_candidate;
 use voisin_base::text::with_causes;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
@@ -113,7 +112,7 @@ impl Adding {
             }
         };
         let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
-        let report = on_threads(|| run.settle(engine, stored))?;
+        let report = run.settle(engine, stored)?;
         let answer = AddAnswer::new(&report);
         Ok((Added { answer, failures }, raised))
     }
@@ -125,9 +124,8 @@ fn load_model(library: &Library) -> Result<Arc<Embedder>, EngineError> {
         Some(held) => held_model(library, &held)?,
         None => ModelRef::default(),
     };
-    // In this pool, since a forked child has no threads of rayon's own.
-    let load = || Embedder::new(Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?);
-    Ok(Arc::new(on_threads(load)?))
+    let encoder = Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?;
+    Ok(Arc::new(Embedder::new(encoder)?))
 }
 
 /// Paths and links that a scan did not follow.

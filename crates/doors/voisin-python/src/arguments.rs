@@ -6,30 +6,32 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use voisin_questions::read::from_arguments;
+use voisin_questions::read::Refused;
 
-/// A query whose fields are these arguments.
-pub(super) fn question<T: DeserializeOwned>(options: &Bound<'_, PyDict>) -> PyResult<T> {
+/// The fields of a query.
+pub(super) fn fields(options: Option<&Bound<'_, PyDict>>) -> PyResult<Map<String, Value>> {
     let mut fields = Map::new();
-    for (name, value) in options {
+    for (name, value) in options.into_iter().flat_map(|options| options.iter()) {
         let name: String = name.extract()?;
         let value = json(&value, &name)?;
         fields.insert(name, value);
     }
-    from_arguments(fields).map_err(|refused| {
-        // An unknown keyword is a `TypeError` in Python. The error has no kind for that, but an empty
-        // field and this text.
-        let is_unknown = refused.field.is_empty() && refused.expected.starts_with("a field of");
-        let text = refused.to_string();
-        if is_unknown {
-            PyTypeError::new_err(text)
-        } else {
-            PyValueError::new_err(text)
-        }
-    })
+    Ok(fields)
+}
+
+/// The exception of a refused field.
+pub(super) fn unread(refused: Refused) -> PyErr {
+    // An unknown keyword is a `TypeError` in Python. The error has no kind for that, but an empty
+    // field and this text.
+    let is_unknown = refused.field.is_empty() && refused.expected.starts_with("a field of");
+    let text = refused.to_string();
+    if is_unknown {
+        PyTypeError::new_err(text)
+    } else {
+        PyValueError::new_err(text)
+    }
 }
 
 /// A number of 0 or more.
@@ -101,11 +103,11 @@ pub(super) fn dictionaries<'py>(
     answer: &impl Serialize,
 ) -> PyResult<Bound<'py, PyAny>> {
     let text =
-        serde_json::to_string(answer).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        serde_json::to_vec(answer).map_err(|error| PyValueError::new_err(error.to_string()))?;
     loads(py, &text)
 }
 
 /// JSON as dictionaries and lists.
-pub(super) fn loads<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn loads<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     py.import("json")?.call_method1("loads", (text,))
 }

@@ -1,20 +1,21 @@
 //! The class Embedder: audio to vectors.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use numpy::IntoPyArray as _;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use rayon::ThreadPoolBuilder;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
-use super::audio::{Audio, is_many};
+use super::audio::{embed_file, paths, samples};
 use super::errors::raised;
-use super::process::on_threads;
-use super::workers::each;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
-use voisin_engine::{EngineError, FileEmbedding, WindowPlan};
+use voisin_engine::{FileEmbedding, WindowPlan};
 
 /// A model that converts audio to vectors. Any number of threads may share it.
 ///
@@ -26,8 +27,7 @@ use voisin_engine::{EngineError, FileEmbedding, WindowPlan};
 pub(super) struct PyEmbedder {
     inner: Arc<voisin_engine::Embedder>,
     /// The constructor's argument.
-    model: Option<OsString>,
-    device: String,
+    named: ModelRef,
 }
 
 impl PyEmbedder {
@@ -37,7 +37,7 @@ impl PyEmbedder {
 
     /// The name or path that it was loaded by.
     pub(super) fn model_ref(&self) -> ModelRef {
-        model_ref(self.model.as_deref())
+        self.named.clone()
     }
 }
 
@@ -63,17 +63,10 @@ impl PyEmbedder {
             let encoder = Encoder::load(&named, &choice.resolve()?)?;
             voisin_engine::Embedder::new(encoder).map(Arc::new)
         };
-        let inner = py.detach(|| on_threads(load));
-        // Absolute, since another process may have another working directory.
-        let place = model
-            .as_ref()
-            .filter(|_| !matches!(named, ModelRef::Name(_)))
-            .and_then(|model| std::path::absolute(model).ok());
-        let model = place.or(model).map(PathBuf::into_os_string);
+        let inner = py.detach(load);
         Ok(Self {
             inner: inner.map_err(raised)?,
-            model,
-            device: device.to_owned(),
+            named,
         })
     }
 
@@ -110,19 +103,15 @@ impl PyEmbedder {
     /// Analyses audio, one or several: a dictionary of "vector", float32 [dimension], of length 1, the mean of its windows;
     /// "windows", the network's output, float32 [windows, dimension]; "starts", float32 [windows], in seconds.
     ///
-    /// audio: a path; the bytes of a file; a file object opened with "rb"; or floats of full scale ±1, of shape [samples] or
-    /// [channels, samples], whose mean over channels is taken. A list, or another iterable, of these, and of
-    /// pairs (samples, sr), returns a list of embeddings in its order; only the items in progress are held in memory.
-    /// sr: the samples' rate in Hz; none for files. windows: how many, spread evenly over the track (default: 24), or
-    /// "all" for one every second. Near-silent windows do not count. threads: by default all of the machine; of several
-    /// files, each is analysed by one thread. progress: called with the numbers of finished and of all items (None if
-    /// unknown). return_exceptions: the list has the exception of each item that cannot be analysed.
+    /// audio: a path, or a list of paths, which returns a list in its order; or floats of full scale ±1, of shape [samples] or
+    /// [channels, samples], whose mean over channels is taken. sr: the samples' rate in Hz; none for files. windows: how many,
+    /// spread evenly over the track (default: 24), or "all" for one every second. Near-silent windows do not count. threads: by
+    /// default all of the machine; of several files, each is analysed by one thread. progress: called with the numbers of
+    /// finished and of all files.
     ///
     /// Raises FileNotFoundError, and ValueError for audio that cannot be read, is silent or too short, TypeError for invalid
     /// arguments.
-    #[pyo3(signature = (
-        audio, sr = None, *, windows = None, threads = None, progress = None, return_exceptions = false
-    ))]
+    #[pyo3(signature = (audio, sr = None, *, windows = None, threads = None, progress = None))]
     #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn embed<'py>(
         &self,
@@ -132,72 +121,38 @@ impl PyEmbedder {
         windows: Option<&Bound<'py, PyAny>>,
         threads: Option<usize>,
         progress: Option<Bound<'py, PyAny>>,
-        return_exceptions: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
-        let threads = thread_count(threads)?;
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(thread_count(threads)?)
+            .build()
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        let stop = AtomicBool::new(false);
         // With a rate, a list is one audio: a list of samples.
-        let is_many = sr.is_none() && is_many(audio)?;
-        let (count, jobs): (Option<usize>, Box<dyn Iterator<Item = PyResult<Audio>>>) = if is_many {
-            let numbered = audio.try_iter()?.enumerate();
-            let numbered_audio = |(number, one): (usize, PyResult<Bound<'py, PyAny>>)| {
-                let one = one?;
-                // Of several, the message has the number; the error's class stays.
-                Audio::of(&one, None).map_err(|error| inside(py, error, number))
-            };
-            // A generator has no length: the total is None.
-            (audio.len().ok(), Box::new(numbered.map(numbered_audio)))
-        } else {
-            (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
+        let Some((paths, is_one)) = sr.map_or_else(|| paths(audio), |_| Ok(None))? else {
+            let (samples, rate) = samples(audio, sr)?;
+            let embed = || self.inner.embed_samples(&samples, rate, plan, Some(&stop));
+            let embedded = py.detach(|| pool.install(embed)).map_err(raised)?;
+            return Ok(embedding(py, embedded)?.into_any());
         };
-        let mut all = Vec::new();
-        let mut ended = 0;
-        each(
-            py,
-            threads,
-            count,
-            jobs,
-            |audio, stop| audio.embed(&self.inner, plan, stop),
-            |number, audio, embedded| {
-                let embedded = embedded.unwrap_or_else(|| {
-                    let message = "the thread that analysed it panicked".to_owned();
-                    // A decoder's panic is caught for each file, so that the other threads
-                    // continue.
-                    Err(EngineError::Fault {
-                        path: audio.path().to_owned(),
-                        message,
-                    })
-                });
-                let embedded = match embedded.map_err(raised) {
-                    Ok(embedded) => embedding(py, embedded)?.into_any(),
-                    Err(error) if is_many && return_exceptions => {
-                        error.into_value(py).into_bound(py).into_any()
-                    }
-                    Err(error) => return Err(error),
-                };
-                all.push((number, embedded));
-                ended += 1;
-                progress
-                    .as_ref()
-                    .map_or(Ok(()), |progress| progress.call1((ended, count)).map(drop))
-            },
-        )?;
-        // In the order of the arguments.
-        all.sort_by_key(|(number, _)| *number);
-        let mut all = all.into_iter().map(|(_, embedded)| embedded);
-        if is_many {
-            return Ok(PyList::new(py, all.collect::<Vec<_>>())?.into_any());
+        let all = PyList::empty(py);
+        // Between parts an interrupt ends the run.
+        for part in paths.chunks(pool.current_num_threads()) {
+            py.check_signals()?;
+            let embed = |path: &PathBuf| embed_file(&self.inner, path, plan, &stop);
+            let embedded: Vec<_> =
+                py.detach(|| pool.install(|| part.par_iter().map(embed).collect()));
+            for one in embedded {
+                all.append(embedding(py, one.map_err(raised)?)?)?;
+                if let Some(progress) = &progress {
+                    progress.call1((all.len(), paths.len()))?;
+                }
+            }
         }
-        all.next().ok_or_else(|| raised(EngineError::Interrupted))
-    }
-
-    fn __getnewargs_ex__<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<((Option<OsString>,), Bound<'py, PyDict>)> {
-        let named = PyDict::new(py);
-        named.set_item("device", &self.device)?;
-        Ok(((self.model.clone(),), named))
+        if is_one {
+            return all.get_item(0);
+        }
+        Ok(all.into_any())
     }
 
     fn __repr__(&self) -> String {
@@ -243,16 +198,6 @@ pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
             "threads: expected 1 to 1024, found {threads}"
         ))),
     }
-}
-
-/// Adds an item's number to an error.
-fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
-    // A new exception of the same class, since PyO3 cannot change the text of one.
-    let text = format!("audio[{number}]: {}", error.value(py));
-    error
-        .get_type(py)
-        .call1((text,))
-        .map_or(error, PyErr::from_value)
 }
 
 /// vector: the track's, float32 [dimension], of length 1; windows: float32 [windows, dimension], the network's output;

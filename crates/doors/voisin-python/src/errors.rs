@@ -63,7 +63,6 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         | EngineError::NoHead { .. }
         | EngineError::NoTags { .. }
         | EngineError::NoVector { .. }
-        | EngineError::Shape
         | EngineError::Fault { .. } => PyRuntimeError::new_err(text),
         _ => PyValueError::new_err(text),
     }

@@ -17,10 +17,7 @@ mod embedder;
 mod errors;
 mod index;
 mod library;
-mod process;
-mod queries;
 mod seeds;
-mod workers;
 
 use pyo3::prelude::*;
 

@@ -4,23 +4,21 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use numpy::{IntoPyArray as _, PyArray1, PyArray2};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use numpy::IntoPyArray as _;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::adding::Adding;
-use super::arguments::{count, dictionaries, loads, question};
+use super::arguments::{count, dictionaries, fields, loads, unread};
 use super::embedder::{PyEmbedder, plan, thread_count};
 use super::errors::{raised, refused};
-use super::process::on_threads;
-use super::queries::{self, Given};
-use super::seeds::SeedArgument;
-use voisin_base::track::TrackId;
-use voisin_engine::{AddOptions, Engine};
-use voisin_library::{Library, LibraryError, OpenMode, TrackWindows, default_dir};
+use super::seeds::{SeedArgument, no_embedder};
+use voisin_engine::{AddOptions, Embedder, Engine, NamedSeeds};
+use voisin_library::{Library, LibraryError, OpenMode, default_dir};
 use voisin_questions::QuestionError;
+use voisin_questions::queries::{Asked, QUERIES, Question, named};
 use voisin_questions::values::Limit;
 
 /// The native half of `voisin.Library`.
@@ -36,11 +34,6 @@ pub(super) struct PyLibrary {
     engine: Mutex<Engine>,
     process: u32,
 }
-
-/// Starts and vectors.
-type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
-/// A query with its options, seeds and notes; the answer as JSON.
-type Query<Q> = fn(Q, &mut Engine, &Given, &mut Vec<String>) -> Result<String, QuestionError>;
 
 /// Opens the library in a folder, read-only if it cannot be written.
 fn open_folder(dir: &Path, mode: OpenMode) -> Result<Engine, LibraryError> {
@@ -66,36 +59,79 @@ impl PyLibrary {
             ));
         }
         let answer = py.detach(|| {
-            // Locked here, as a thread of the pool could cause a deadlock.
             let mut library = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-            let engine: &mut Engine = &mut library;
-            on_threads(|| work(engine))
+            work(&mut library)
         });
         answer.map_err(refused)
     }
+}
 
-    /// Runs a query, and logs the notes on its answer with the logger "voisin".
-    fn ask<'py, Q: DeserializeOwned + Send>(
-        &self,
-        py: Python<'py>,
-        given: &Given,
-        options: &Bound<'py, PyDict>,
-        run: Query<Q>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let query: Q = question(options)?;
-        let (answer, notes) = self.with(py, |engine| {
-            let mut notes = Vec::new();
-            let answer = run(query, engine, given, &mut notes)?;
-            Ok((answer, notes))
-        })?;
-        let logging = py.import("logging")?;
-        let logger = logging.call_method1("getLogger", ("voisin",))?;
-        for note in notes {
-            // With "%s", since titles may contain percent signs.
-            logger.call_method1("info", ("%s", note))?;
-        }
-        loads(py, &answer)
+/// What a query is asked with, beside its options.
+struct Given {
+    seeds: Option<Vec<SeedArgument>>,
+    unlike: Option<Vec<SeedArgument>>,
+    embedder: Option<Arc<Embedder>>,
+}
+
+/// The answer as JSON, with notes on it.
+///
+/// - `one_each`: each seed is one track
+fn answered(
+    engine: &mut Engine,
+    question: &dyn Question,
+    given: &Given,
+    one_each: bool,
+) -> Result<(Vec<u8>, Vec<String>), QuestionError> {
+    let embedder = given.embedder.as_deref();
+    let mut notes = Vec::new();
+    let mut resolved = |named: &Option<Vec<SeedArgument>>| {
+        let named = named.as_ref();
+        let named =
+            named.map(|named| SeedArgument::seeds(named, one_each, engine, embedder, &mut notes));
+        named.transpose()
+    };
+    let seeds = resolved(&given.seeds)?;
+    let unlike = resolved(&given.unlike)?.map(NamedSeeds::all);
+    let model = |_: &Library| {
+        let embedder = given.embedder.clone();
+        embedder.ok_or_else(|| no_embedder("this file must be analysed"))
+    };
+    let mut asked = Asked {
+        engine,
+        model: &model,
+        seeds,
+        unlike,
+        tags: None,
+        explored: None,
+        seed_name: None,
+        notes,
+    };
+    let answer = question.answer(&mut asked)?;
+    Ok((answer, asked.notes))
+}
+
+/// Puts texts for the seeds that a query requires; they are resolved apart.
+fn put_seeds(name: &str, seeds: &[SeedArgument], fields: &mut Map<String, Value>) -> PyResult<()> {
+    // They contain their seeds, which must be tracks.
+    if ["playlist", "path", "show"].contains(&name) && seeds.iter().any(SeedArgument::is_vector) {
+        return Err(PyTypeError::new_err(
+            "expected an id, a path or words, found a vector",
+        ));
     }
+    let required: &[&str] = match name {
+        "similar" => &["seeds"],
+        "classify" => &["tracks"],
+        "show" => &["track"],
+        "path" => &["from", "to"],
+        _ => &[],
+    };
+    if required.len() == 2 && seeds.len() < 2 {
+        return Err(PyValueError::new_err("seeds: expected two tracks or more"));
+    }
+    for field in required {
+        fields.insert((*field).to_owned(), Value::from("a seed"));
+    }
+    Ok(())
 }
 
 #[pymethods]
@@ -109,8 +145,7 @@ impl PyLibrary {
         } else {
             OpenMode::ReadWrite
         };
-        let open = || open_folder(&place, mode);
-        let opened = py.detach(|| on_threads(open)).map_err(raised)?;
+        let opened = py.detach(|| open_folder(&place, mode)).map_err(raised)?;
         Ok(Self {
             // Absolute: a pickled library may be opened in another working directory.
             dir: std::path::absolute(&place)?,
@@ -193,84 +228,66 @@ impl PyLibrary {
         let dir = self.path();
         // Not on the engine for queries, which callbacks may use.
         let run = || {
-            let mut engine = on_threads(|| Engine::open(dir, OpenMode::ReadWrite))?;
+            let mut engine = Engine::open(dir, OpenMode::ReadWrite)?;
             adding.run(&mut engine, progress.as_ref())
         };
         let (added, error) = py.detach(run).map_err(raised)?;
         error.map_or_else(|| dictionaries(py, &added), Err)
     }
 
-    /// The answer of a query, the JSON of the program's command of this name as dictionaries and lists (docs/json.md).
+    /// The answer of a query, the JSON of the program's command of this name as a dictionary (docs/json.md).
     ///
-    /// name: similar, playlist, path, find, list, show, classify, genres, suspects, clusters, duplicates, status. seeds, unlike:
-    /// one, or a list of several: an id, a name (a path, words, "artist:NAME"; docs/grammar.md lists all forms), or a vector,
-    /// float32 [dimension]. Of a path: both ends, then the tracks to pass. A file that is not in the library is analysed by
-    /// `embedder`. limit: how many; 0: all; None: as the program. options: those of the command: genre="Jazz",
-    /// year="1970-1979", max_per_artist=1. Notes on the answer are logged by the logger "voisin". Raises KeyError if words match
-    /// no track or several, ValueError for invalid values.
+    /// name: similar, find, playlist, path, list, show, classify, genres, labels, suspects, clusters, map, duplicates, failed,
+    /// status. seeds, unlike: one, or a list of several: an id, a name (a path, words, "artist:NAME"; docs/grammar.md lists all
+    /// forms), or a vector, float32 [dimension]. Of a path: both ends, then the tracks to pass. A file that is not in the
+    /// library is analysed by `embedder`. limit: how many; 0: all; None: as the program. options: those of the command:
+    /// genre="Jazz", year="1970-1979", max_per_artist=1. Notes on the answer are logged by the logger "voisin". Raises KeyError
+    /// if words match no track or several, ValueError for invalid values.
     #[pyo3(
-        signature = (name, seeds = None, **options),
+        signature = (name, seeds = None, *, unlike = None, limit = None, embedder = None, **options),
         text_signature = "($self, name, seeds=None, *, unlike=None, limit=None, embedder=None, **options)"
     )]
+    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn query<'py>(
         &self,
         py: Python<'py>,
         name: &str,
         seeds: Option<Bound<'py, PyAny>>,
+        unlike: Option<Bound<'py, PyAny>>,
+        limit: Option<i64>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options =
-            options.map_or_else(|| Ok(PyDict::new(py)), pyo3::types::PyDictMethods::copy)?;
-        let take = |name: &str| -> PyResult<Option<Bound<'py, PyAny>>> {
-            let value = options.get_item(name)?;
-            if value.is_some() {
-                options.del_item(name)?;
-            }
-            Ok(value.filter(|value| !value.is_none()))
+        let Some(query) = named(name) else {
+            let names: Vec<&str> = QUERIES.iter().map(|query| query.name).collect();
+            let names = names.join(", ");
+            let text = format!("there is no query {name:?}: expected one of {names}");
+            return Err(PyValueError::new_err(text));
         };
         let all = |seeds: Option<Bound<'py, PyAny>>| {
-            seeds.map_or_else(|| Ok(Vec::new()), |seeds| SeedArgument::all(&seeds))
+            seeds.map(|seeds| SeedArgument::all(&seeds)).transpose()
         };
-        let limit = take("limit")?.map(|limit| limit.extract()).transpose()?;
-        let embedder = take("embedder")?
-            .map(pyo3::Bound::cast_into::<PyEmbedder>)
-            .transpose()?;
         let given = Given {
             seeds: all(seeds)?,
-            unlike: all(take("unlike")?)?,
-            limit: count("limit", limit)?.map(Limit::from),
-            embedder: embedder.map(|embedder| Arc::clone(embedder.get().inner())),
+            unlike: all(unlike)?,
+            embedder: embedder.map(|embedder| Arc::clone(embedder.inner())),
         };
-        // They contain their seeds, which must be tracks.
-        if ["playlist", "path"].contains(&name) {
-            given.seeds.iter().try_for_each(SeedArgument::check_name)?;
+        let one_each = ["path", "show"].contains(&name);
+        let mut fields = fields(options)?;
+        if let Some(seeds) = &given.seeds {
+            put_seeds(name, seeds, &mut fields)?;
         }
-        match name {
-            "similar" => self.ask(py, &given, &options, queries::similar),
-            "playlist" => self.ask(py, &given, &options, queries::playlist),
-            "path" => {
-                let [from, to, ..] = &given.seeds[..] else {
-                    return Err(PyValueError::new_err("seeds: expected two tracks or more"));
-                };
-                // Only because the query requires both ends.
-                for (name, seed) in [("from", from), ("to", to)] {
-                    options.set_item(name, loads(py, &seed.as_json().to_string())?)?;
-                }
-                self.ask(py, &given, &options, queries::path)
-            }
-            "find" => self.ask(py, &given, &options, queries::find),
-            "list" => self.ask(py, &given, &options, queries::list),
-            "show" => self.ask(py, &given, &options, queries::show),
-            "classify" => self.ask(py, &given, &options, queries::classify),
-            "genres" => self.ask(py, &given, &options, queries::genres),
-            "suspects" => self.ask(py, &given, &options, queries::suspects),
-            "clusters" => self.ask(py, &given, &options, queries::clusters),
-            "duplicates" => self.ask(py, &given, &options, queries::duplicates),
-            "status" => self.ask(py, &given, &options, queries::status),
-            _ => Err(PyValueError::new_err(format!(
-                "there is no query {name:?}: expected the name of a command such as similar, playlist or classify"
-            ))),
+        let mut question = (query.read)(fields).map_err(unread)?;
+        question.of_this_disk(count("limit", limit)?.map(Limit::from));
+        let (answer, notes) =
+            self.with(py, |engine| answered(engine, &*question, &given, one_each))?;
+        let logging = py.import("logging")?;
+        let logger = logging.call_method1("getLogger", ("voisin",))?;
+        for note in notes {
+            // With "%s", since titles may contain percent signs.
+            logger.call_method1("info", ("%s", note))?;
         }
+        loads(py, &answer)
     }
 
     /// Every track's raw vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
@@ -280,26 +297,6 @@ impl PyLibrary {
         let vectors = self.with(py, |engine| Ok(engine.library().vectors()?))?;
         let ids: Vec<i64> = vectors.ids.iter().map(|id| id.0).collect();
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
-    }
-
-    /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension], the network's
-    /// output. Raises KeyError for an unknown id.
-    fn windows(&self, py: Python<'_>, id: i64) -> PyResult<WindowArrays> {
-        let id = TrackId(id);
-        let windows = self.with(py, |engine| {
-            if !engine.library().contains(id)? {
-                return Err(LibraryError::UnknownTrack(id).into());
-            }
-            let dimension = engine.model()?.dimension;
-            let windows = engine.library().windows(id)?;
-            // A track without stored windows is no error.
-            Ok(windows.unwrap_or_else(|| TrackWindows::none(dimension)))
-        })?;
-        let values = windows.vectors.mapv(f32::from);
-        Ok((
-            windows.starts.into_pyarray(py).unbind(),
-            values.into_pyarray(py).unbind(),
-        ))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

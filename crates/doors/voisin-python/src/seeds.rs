@@ -7,12 +7,10 @@ use numpy::{AllowTypeChange, PyArrayLike1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
-use serde_json::{Value, json};
 
 use voisin_base::track::TrackId;
-use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedNews, SeedReader};
+use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedReader};
 use voisin_library::LibraryError;
-use voisin_questions::QuestionError;
 
 /// A seed.
 pub(super) enum SeedArgument {
@@ -52,116 +50,49 @@ impl SeedArgument {
         Ok(vec![Self::of(seeds)?])
     }
 
-    /// Refuses a vector, for queries that need a track.
-    pub(super) fn check_name(&self) -> PyResult<()> {
-        match self {
-            Self::Vector(_) => Err(PyTypeError::new_err(
-                "expected an id, a path or words, found a vector",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Its JSON in a query.
-    pub(super) fn as_json(&self) -> Value {
-        match self {
-            Self::Id(id) => json!({"id": id.0}),
-            Self::Named(name) => json!({"words": name.to_string_lossy()}),
-            // Playlists and paths never have vectors, which `check_name` refuses.
-            Self::Vector(_) => Value::Null,
-        }
+    pub(super) fn is_vector(&self) -> bool {
+        matches!(self, Self::Vector(_))
     }
 
     /// Resolves names by docs/grammar.md to tracks and vectors.
     ///
+    /// - `one_each`: each value is one track
     /// - `news`: receives notes on how names were resolved
     pub(super) fn seeds(
         all: &[Self],
-        engine: &mut Engine,
+        one_each: bool,
+        engine: &Engine,
         embedder: Option<&Embedder>,
         news: &mut Vec<String>,
-    ) -> Result<NamedSeeds, QuestionError> {
+    ) -> Result<NamedSeeds, EngineError> {
         let mut found = NamedSeeds::default();
-        Self::read(all, engine, embedder, news, |one, reader| {
-            one.add(reader, &mut found)
-        })?;
-        Ok(found)
-    }
-
-    /// As [`seeds`](Self::seeds), for queries about exactly these tracks, in this order: words that match none are an error.
-    pub(super) fn tracks(
-        all: &[Self],
-        engine: &mut Engine,
-        embedder: Option<&Embedder>,
-        news: &mut Vec<String>,
-    ) -> Result<Vec<Seed>, QuestionError> {
-        let tracks = Self::read(all, engine, embedder, news, |one, reader| {
-            let mut found = NamedSeeds::default();
-            one.add(reader, &mut found)?;
-            Ok(found.all())
-        })?;
-        Ok(tracks.concat())
-    }
-
-    /// As [`tracks`](Self::tracks), where each value is one track.
-    pub(super) fn stops(
-        all: &[Self],
-        engine: &mut Engine,
-        embedder: Option<&Embedder>,
-        news: &mut Vec<String>,
-    ) -> Result<Vec<Seed>, QuestionError> {
-        Self::read(all, engine, embedder, news, Self::one)
-    }
-
-    fn read<'a, T>(
-        all: &[Self],
-        engine: &mut Engine,
-        embedder: Option<&'a Embedder>,
-        news: &mut Vec<String>,
-        mut work: impl FnMut(&Self, &mut SeedReader<'_, &'a Embedder>) -> Result<T, EngineError>,
-    ) -> Result<Vec<T>, QuestionError> {
         let mut reader = SeedReader {
             engine,
-            reads_files: embedder.is_some(),
             embedder: &|_| embedder.ok_or_else(|| no_embedder("this file is not in the library")),
-            report: &mut |report| match report {
-                SeedNews::Note(text) | SeedNews::LeftOut(text) => news.push(text),
-            },
+            report: &mut |text| news.push(text),
         };
-        let found: Result<_, EngineError> = all.iter().map(|one| work(one, &mut reader)).collect();
-        Ok(found?)
-    }
-
-    fn add(
-        &self,
-        reader: &mut SeedReader<'_, &Embedder>,
-        found: &mut NamedSeeds,
-    ) -> Result<(), EngineError> {
-        if let Self::Named(name) = self {
-            return reader.read(name, found);
-        }
-        found.named.push(self.one(reader)?);
-        Ok(())
-    }
-
-    fn one(&self, reader: &mut SeedReader<'_, &Embedder>) -> Result<Seed, EngineError> {
-        match self {
-            Self::Named(name) => reader.one(name),
-            Self::Id(id) => reader.engine.seed_of(*id),
-            Self::Vector(vector) => {
-                let expected = reader.engine.model()?.dimension;
-                let found = vector.len();
-                if expected != found {
-                    return Err(LibraryError::Dimension { expected, found }.into());
-                }
-                let mut vector = vector.clone();
-                // Stored vectors are of length 1, and the mean of several seeds would lean to the
-                // longest.
-                voisin_base::vector::make_unit(&mut vector);
-                Ok(Seed::of_vector(vector))
+        for one in all {
+            match one {
+                Self::Named(name) if one_each => found.named.push(reader.one(name)?),
+                Self::Named(name) => reader.read(name, &mut found)?,
+                Self::Id(id) => found.named.push(reader.engine.seed_of(*id)?),
+                Self::Vector(vector) => found.named.push(of_vector(reader.engine, vector)?),
             }
         }
+        Ok(found)
     }
+}
+
+fn of_vector(engine: &Engine, vector: &[f32]) -> Result<Seed, EngineError> {
+    let expected = engine.model()?.dimension;
+    let found = vector.len();
+    if expected != found {
+        return Err(LibraryError::Dimension { expected, found }.into());
+    }
+    let mut vector = vector.to_vec();
+    // Stored vectors are of length 1, and the mean of several seeds would lean to the longest.
+    voisin_base::vector::make_unit(&mut vector);
+    Ok(Seed::of_vector(vector))
 }
 
 pub(super) fn no_embedder(why: &str) -> EngineError {

@@ -10,11 +10,11 @@ use axum::response::IntoResponse as _;
 use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use super::cached::Validator;
+use super::problem::Problem;
 use voisin_audio::{AnalysedFile, AudioError};
 use voisin_base::text::with_causes;
 use voisin_engine::analysed_files;
-use voisin_http::cached::Validator;
-use voisin_http::problem::Problem;
 use voisin_library::Track;
 
 /// Clients may cache a file, but must revalidate it, as it may be replaced.

@@ -1,21 +1,39 @@
 //! The HTTP server: the same answers as on the command line, for players, scripts, assistants and the page.
 //!
-//! For: starting and stopping the server, its routes ([`api`]) and their formats. Not for: authentication and admission of
-//! requests (`voisin-http`), the proxy of a Subsonic server (`voisin-players`), answers themselves
-//! (`voisin-engine`, `voisin-explore`; their JSON is in `voisin-questions`), nor arguments (`src/cli`).
+//! A request passes [`listen`] (connections) and [`middleware`] (host, origin, token, sizes, time) to its route ([`routes`]).
+//! A query of the table (`voisin_questions::queries`) runs on an engine with a permit ([`state`]), one about the whole library
+//! at low priority, and is [`kept`]. Errors are [`problem`]s. Not here: answers themselves, and arguments (`src/cli`).
 //!
-//! Requests read only these files: a stored file by its id, a picture in its folder, the temporary copy of a body.
+//! Requests read only these files: a stored file by its id, a picture in its folder, the temporary copy of a body. A path from
+//! a client is only ever compared with stored ones.
 
 #![allow(
     clippy::result_large_err,
     reason = "a problem is made at most once for a request"
 )]
 
-mod api;
+mod access;
 mod audio;
+mod cached;
+mod cover;
+mod error;
+mod extract;
+mod kept;
+mod labels;
+mod listen;
 mod mcp;
+mod middleware;
 mod openapi;
 mod page;
+mod peer;
+mod problem;
+mod queries;
+mod routes;
+mod scan;
+mod state;
+mod subsonic;
+mod token;
+mod uploads;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -25,17 +43,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use voisin_http::access::{Guard, allowed_names, own_names};
-use voisin_http::listen::{self, Listen, Listener, Open};
-use voisin_http::peer::Peer;
-use voisin_http::scan::ScanProcess;
-use voisin_http::state::{LoadModel, State};
-use voisin_http::token::Secrets;
-use voisin_http::{ServeError, runtime};
+use access::{Guard, allowed_names, own_names};
+use listen::{Listener, Open};
+use scan::ScanProcess;
+use state::{State, StateOptions};
 use voisin_kernels::allocator;
-use voisin_players::upstream::ServerAddress;
 
+pub use error::ServeError;
+pub use listen::Listen;
 pub use mcp::assist;
+pub use peer::Peer;
+pub use state::LoadModel;
+pub use subsonic::ServerAddress;
+pub use token::Secrets;
 
 /// Options of the server.
 pub struct Options {
@@ -79,24 +99,21 @@ pub fn serve(
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
     let own_hosts = options.lan.as_deref().map(own_names).unwrap_or_default();
+    let hosts = options.hosts.iter().flat_map(|host| allowed_names(host));
     let mut guard = Guard::default();
     guard.secrets = options.secrets;
-    guard.hosts = own_hosts
-        .into_iter()
-        .chain(options.hosts.iter().flat_map(|host| allowed_names(host)))
-        .collect();
+    guard.hosts = own_hosts.into_iter().chain(hosts).collect();
     guard.base_path = options.base_path;
     guard.proxies = options.proxies;
     let scans = options.add.is_some();
-    let state = State::new(
-        options.dir,
+    let state_options = StateOptions {
+        dir: options.dir,
         guard,
-        ScanProcess::new(options.add),
-        stopped.clone(),
-        options.load_model,
-        Box::new(listener),
-        options.logs,
-    )?;
+        scan: ScanProcess::new(options.add),
+        load_model: options.load_model,
+        logs: options.logs,
+    };
+    let state = State::new(state_options, stopped.clone(), Box::new(listener))?;
     if scans && let Err(problem) = state.scan.start() {
         state.log(problem.detail());
     }
@@ -107,15 +124,11 @@ pub fn serve(
         for place in &options.listen {
             open.push((place, Listener::open(place).await?));
         }
-        let router = api::router(&state, options.subsonic)?;
+        let router = routes::router(&state, options.subsonic)?;
+        let base = &state.guard.base_path;
         let addresses: Vec<String> = open
             .iter()
-            .map(|(place, listener)| match (listener.address(), place) {
-                // Of the listener, not of the option: port 0 means any free port.
-                (Some(address), _) => format!("http://{address}{}/", state.guard.base_path),
-                (None, Listen::Unix(path)) => format!("unix:{}", path.display()),
-                (None, Listen::Tcp(address)) => address.to_string(),
-            })
+            .map(|(place, listener)| address_of(place, listener, base))
             .collect();
         let connections = Arc::<Open>::default();
         let serve = |(_, listener)| {
@@ -128,11 +141,9 @@ pub fn serve(
         };
         let tasks: Vec<_> = open.into_iter().map(serve).collect();
         ready(&addresses);
-        // Polled, since an atomic has no wake-up. The same loop starts builds of the index that
-        // requests need.
+        // Polled, since an atomic has no wake-up.
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            state.start_building();
         }
         // Before the tasks are joined: this ends them, and streams of events, too.
         stopper.send_replace(true);
@@ -145,4 +156,24 @@ pub fn serve(
     // Running computations have no client any more.
     runtime.shutdown_background();
     result
+}
+
+/// The address that a listener is reached by: of the listener, not of the option, as port 0 means any free port.
+fn address_of(place: &Listen, listener: &Listener, base: &str) -> String {
+    match (listener.address(), place) {
+        (Some(address), _) => format!("http://{address}{base}/"),
+        (None, Listen::Unix(path)) => format!("unix:{}", path.display()),
+        (None, Listen::Tcp(address)) => address.to_string(),
+    }
+}
+
+/// The runtime of a server's connections.
+fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
+    tokio::runtime::Builder::new_multi_thread()
+        // Queries run on blocking threads; this one mostly moves bytes.
+        .worker_threads(1)
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ServeError::Runtime)
 }

@@ -45,11 +45,7 @@ pub struct ParquetSummary {
 }
 
 /// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
-pub fn export_parquet(
-    engine: &Engine,
-    dir: &Path,
-    windows: bool,
-) -> Result<ParquetSummary, EngineError> {
+pub fn export_parquet(engine: &Engine, dir: &Path) -> Result<ParquetSummary, EngineError> {
     const TRACKS: &str = "tracks.parquet";
     const FAILURES: &str = "failures.parquet";
     check_folder(dir)?;
@@ -70,7 +66,7 @@ pub fn export_parquet(
             let mut records = Vec::with_capacity(chunk.len());
             for &id in chunk {
                 // A track without a vector has no record and is skipped.
-                records.extend(library.transfer().record(id, windows)?);
+                records.extend(library.record(id)?);
             }
             Ok(Some(RowSet {
                 records,
@@ -78,7 +74,7 @@ pub fn export_parquet(
             }))
         })?;
     // Paths and reasons are small compared with vectors: all failures are written at once.
-    let mut failures = Some(library.files().failures()?);
+    let mut failures = Some(library.failures()?);
     summary.failures = ParquetOutput::create(dir.join(FAILURES), &model)?.fill(|| {
         Ok(failures.take().map(|failures| RowSet {
             failures,
@@ -95,8 +91,6 @@ pub struct EmbedOptions {
     pub add: AddOptions,
     /// Audio files in one Parquet file.
     pub per_file: usize,
-    /// Write the window vectors too.
-    pub windows: bool,
 }
 
 /// Analyses files and writes the results, as [`add`] would store them, into new Parquet files of a
@@ -133,7 +127,7 @@ pub fn embed_to_parquet(
         let added = add(&mut library, embedder, chunk, &options.add, progress, stop)?;
         let mut records = Vec::new();
         for id in library.track_ids()? {
-            records.extend(library.transfer().record(id, options.windows)?);
+            records.extend(library.record(id)?);
         }
         // Workers finish in any order, and the file's name is a digest of its paths in this order.
         records.sort_by(|a, b| {
@@ -143,7 +137,7 @@ pub fn embed_to_parquet(
                 .path
                 .cmp(&b.facts.files[0].record.path)
         });
-        let failures = library.files().failures()?;
+        let failures = library.failures()?;
         let tracks = RowSet {
             records,
             ..RowSet::default()
@@ -340,7 +334,7 @@ pub fn add_from_parquet(
     let mut taken = intake.finish()?;
     taken += refused;
     // Last, so that a path that was added as a track is not stored as failed.
-    library.transfer_mut().take_in_failures(&failures)?;
+    library.take_in_failures(&failures)?;
     Ok((taken, input.bad_numbers.get()))
 }
 

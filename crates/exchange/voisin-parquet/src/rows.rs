@@ -3,23 +3,19 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::Float16Type;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow_schema::DataType;
-use half::f16;
-use ndarray::Array2;
-
 use super::schema::{FAILURE, SCALES};
 use super::widths::{NumericValue, direction, number_at, reals, text_length};
 use super::wrong;
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::DataType;
 use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::ContentId;
 use voisin_base::vector::make_unit;
 use voisin_engine::{EngineError, foreign_audio};
 use voisin_library::{
     AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, Scales, TaggedFile, TrackFacts,
-    TrackRecord, TrackTags, TrackWindows, mtime_ns, path_from_bytes,
+    TrackRecord, TrackTags, mtime_ns, path_from_bytes,
 };
 
 /// A batch of rows.
@@ -207,6 +203,7 @@ impl RecordColumns<'_> {
                 key: self.whole("key", row)?.and_then(MusicalKey::from_number),
                 loudness: self.real("loudness", row)?,
                 loudness_is_exact: self.boolean("loudness_is_exact", row)?.unwrap_or(false),
+                is_steady: self.boolean("is_steady", row)?.unwrap_or(false),
                 scales: Scales::new(),
             }),
         };
@@ -229,11 +226,10 @@ impl RecordColumns<'_> {
             descriptors,
             label: self.text("label", row)?,
         };
-        let (vector, windows) = self.vectors(row, dimension)?;
         Ok(Ok(TrackRecord {
             facts,
-            vector,
-            windows,
+            vector: self.vector(row, dimension)?,
+            logits: self.logits(row)?,
         }))
     }
 
@@ -313,20 +309,7 @@ impl RecordColumns<'_> {
         })
     }
 
-    fn vectors(
-        &self,
-        row: usize,
-        dimension: usize,
-    ) -> Result<(Vec<f32>, TrackWindows), EngineError> {
-        let is_whole = |length: usize| {
-            if length == dimension {
-                return Ok(());
-            }
-            Err(wrong(
-                self.path,
-                format!("expected vectors of {dimension} numbers, found one of {length}"),
-            ))
-        };
+    fn vector(&self, row: usize, dimension: usize) -> Result<Vec<f32>, EngineError> {
         let vectors = self.column("vector")?.as_list::<i32>();
         let read = if self.is_external { direction } else { reals };
         let vector = vectors
@@ -334,45 +317,29 @@ impl RecordColumns<'_> {
             .then(|| read(&vectors.value(row)))
             .flatten();
         let mut vector = vector.ok_or_else(|| self.lacks("vector"))?;
-        is_whole(vector.len())?;
+        if vector.len() != dimension {
+            let length = vector.len();
+            return Err(wrong(
+                self.path,
+                format!("expected vectors of {dimension} numbers, found one of {length}"),
+            ));
+        }
         // Sixteen bits a number leave a norm of nearly 1. The library refuses others; for another
         // program's vectors only the direction is used.
         let norm = voisin_base::vector::norm(&vector);
         if (norm - 1.0).abs() < 0.01 || self.is_external && norm > 0.0 {
             make_unit(&mut vector);
         }
-        let starts = self.column("starts")?;
-        let windows = self.column("windows")?;
-        let starts = starts.as_list::<i32>();
-        let windows = windows.as_list::<i32>();
-        if starts.is_null(row) || windows.is_null(row) {
-            return Ok((vector, TrackWindows::none(dimension)));
+        Ok(vector)
+    }
+
+    /// What the model says of a track besides; none in files of other programs.
+    fn logits(&self, row: usize) -> Result<Vec<f32>, EngineError> {
+        let logits = self.column("logits")?.as_list::<i32>();
+        if logits.is_null(row) {
+            return Ok(Vec::new());
         }
-        let starts = reals(&starts.value(row)).ok_or_else(|| self.lacks("starts"))?;
-        let rows = windows.value(row);
-        let rows = rows.as_list::<i32>();
-        // The slice below relies on lists of the model's length.
-        rows.offsets().lengths().try_for_each(is_whole)?;
-        // `values` holds the windows of the whole batch; those of this row lie between its first
-        // and its last offset.
-        let from = rows.offsets().first();
-        let to = rows.offsets().last();
-        let values = rows.values().slice(from as usize, (to - from) as usize);
-        let values: Option<Vec<f16>> = match values.data_type() {
-            // The type that voisin writes is copied without conversion.
-            DataType::Float16 if values.null_count() == 0 => {
-                Some(values.as_primitive::<Float16Type>().values().to_vec())
-            }
-            _ => reals(&values).map(|values| values.into_iter().map(f16::from_f32).collect()),
-        };
-        let values = values.ok_or_else(|| self.lacks("windows"))?;
-        let vectors = Array2::from_shape_vec((rows.len(), dimension), values).map_err(|_| {
-            wrong(
-                self.path,
-                "column \"windows\": expected whole vectors".to_owned(),
-            )
-        })?;
-        Ok((vector, TrackWindows { vectors, starts }))
+        reals(&logits.value(row)).ok_or_else(|| self.lacks("logits"))
     }
 }
 

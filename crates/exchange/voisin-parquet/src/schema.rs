@@ -18,7 +18,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use half::f16;
 
 use voisin_library::{
-    Failure, MusicalKey, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags, path_to_bytes,
+    Descriptors, Failure, MusicalKey, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags,
+    path_to_bytes,
 };
 
 /// Key of the model in a file's metadata, and of each of its fields.
@@ -67,7 +68,6 @@ pub(super) fn schema(model: &StoredModel) -> SchemaRef {
         List, UInt8, UInt16, UInt32, UInt64, Utf8,
     };
     let item = |kind| Arc::new(Field::new("item", kind, true));
-    let vector = FixedSizeList(item(Float16), model.dimension as i32);
     let needed = |name: &str, kind| Field::new(name, kind, false);
     let maybe = |name: &str, kind| Field::new(name, kind, true);
     // The order is a part of the format: new columns go to the end, and `batch` fills them in this
@@ -107,12 +107,15 @@ pub(super) fn schema(model: &StoredModel) -> SchemaRef {
         maybe("key", UInt8),
         maybe("loudness", Float64),
         maybe("loudness_is_exact", Boolean),
+        maybe("is_steady", Boolean),
         maybe("label", Utf8),
         needed("model_fingerprint", Utf8),
         needed("dimension", Int32),
-        maybe("vector", vector.clone()),
-        maybe("starts", List(item(Float32))),
-        maybe("windows", List(item(vector))),
+        maybe(
+            "vector",
+            FixedSizeList(item(Float16), model.dimension as i32),
+        ),
+        maybe("logits", List(item(Float32))),
         maybe(FAILURE, Utf8),
         maybe("transient", Boolean),
         maybe("composer", Utf8),
@@ -186,6 +189,13 @@ pub(super) fn batch(
         };
     }
     let measured = |facts: &TrackFacts| facts.descriptors.clone().filter(|known| known.version > 0);
+    let of_measured = |value_of: fn(&Descriptors) -> bool| -> ArrayRef {
+        let values = facts.iter().map(|facts| {
+            let known = facts.as_ref().and_then(measured)?;
+            Some(value_of(&known))
+        });
+        Arc::new(values.collect::<BooleanArray>())
+    };
     let scales = |facts: &Option<TrackFacts>| {
         let scales = &facts.as_ref()?.descriptors.as_ref()?.scales;
         // A map of names and numbers is always JSON.
@@ -220,7 +230,7 @@ pub(super) fn batch(
     for tags in &tags {
         genres.append_option(tags.map(|tags| tags.genres.iter().map(Some)));
     }
-    let (vectors, starts, windows) = vector_columns(model.dimension, rows);
+    let (vectors, logits) = vector_columns(model.dimension, rows);
     let columns: Vec<ArrayRef> = vec![
         text(
             &mut paths
@@ -269,17 +279,8 @@ pub(super) fn batch(
             .key
             .map(MusicalKey::number)),
         of_facts!(Float64Type, |facts| measured(facts)?.loudness),
-        Arc::new(
-            facts
-                .iter()
-                .map(|facts| {
-                    facts
-                        .as_ref()
-                        .and_then(measured)
-                        .map(|known| known.loudness_is_exact)
-                })
-                .collect::<BooleanArray>(),
-        ),
+        of_measured(|known| known.loudness_is_exact),
+        of_measured(|known| known.is_steady),
         text(
             &mut facts
                 .iter()
@@ -288,8 +289,7 @@ pub(super) fn batch(
         text(&mut rows.iter().map(|_| Some(model.fingerprint.clone()))),
         numbers!(Int32Type, rows, |_| Some(model.dimension as i32)),
         vectors,
-        starts,
-        windows,
+        logits,
         text(
             &mut failed
                 .iter()
@@ -307,38 +307,24 @@ pub(super) fn batch(
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
 }
 
-/// The columns `vector`, `starts` and `windows`.
-fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, ArrayRef, ArrayRef) {
-    let vector_builder = || FixedSizeListBuilder::new(Float16Builder::new(), dimension as i32);
-    let mut vectors = vector_builder();
-    let mut starts = ListBuilder::new(Float32Builder::new());
-    let mut windows = ListBuilder::new(vector_builder());
+/// The columns `vector` and `logits`.
+fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, ArrayRef) {
+    let mut vectors = FixedSizeListBuilder::new(Float16Builder::new(), dimension as i32);
+    let mut logits = ListBuilder::new(Float32Builder::new());
     for row in rows {
         // A null in a list of fixed width needs the values of a vector; without them the builder refuses the row.
         let ParquetRow::Track(record, _) = row else {
             vectors.values().append_nulls(dimension);
             vectors.append(false);
-            starts.append(false);
-            windows.append(false);
+            logits.append(false);
             continue;
         };
         for value in &record.vector {
             vectors.values().append_value(f16::from_f32(*value));
         }
         vectors.append(true);
-        starts.values().append_slice(&record.windows.starts);
-        starts.append(true);
-        for window in record.windows.vectors.rows() {
-            for value in window {
-                windows.values().values().append_value(*value);
-            }
-            windows.values().append(true);
-        }
-        windows.append(true);
+        logits.values().append_slice(&record.logits);
+        logits.append(true);
     }
-    (
-        Arc::new(vectors.finish()),
-        Arc::new(starts.finish()),
-        Arc::new(windows.finish()),
-    )
+    (Arc::new(vectors.finish()), Arc::new(logits.finish()))
 }

@@ -91,9 +91,9 @@ const TRACK: [(&str, &str, &str); 27] = [
         "all facts of the recording; text with NUL, which jsonb cannot hold, as {\"hex\": its bytes}",
     ),
     (
-        "windows",
-        "bytea",
-        "window vectors, if they were sent: count (u32), starts in s (f32), vectors (f16), little-endian",
+        "logits",
+        "real[] not null",
+        "what the model says besides (tags, voice), in the order of its manifest''s tags and outputs",
     ),
     (
         "digest",
@@ -144,7 +144,7 @@ const STATE: &str = "create table voisin_state (
   identity uuid not null default gen_random_uuid(),
   model text, fingerprint text, dimension integer, manifest text, mean bytea,
   generation bigint not null default 0,
-  library text, pushed bigint, windows boolean not null default false
+  library text, pushed bigint
 );
 create table voisin_setting (name text primary key, value bytea not null);
 create table voisin_gone (id bigint primary key, content bytea not null, changed bigint not null);
@@ -156,7 +156,6 @@ const STATE_COMMENTS: &str =
 comment on column voisin_state.mean is 'what is taken off vectors before they are compared (f32, little-endian), set by the first push';
 comment on column voisin_state.library is 'identity of the library that is pushed here';
 comment on column voisin_state.pushed is 'generation of that library at its last whole push';
-comment on column voisin_state.windows is 'whether that push sent window vectors';
 comment on table voisin_setting is 'voisin: settings and small files of the library, for those who pull it';
 comment on table voisin_gone is 'voisin: recordings that were taken out, and with which generation';
 ";

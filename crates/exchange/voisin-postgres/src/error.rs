@@ -2,7 +2,6 @@
 
 use voisin_engine::EngineError;
 use voisin_library::LibraryError;
-use voisin_questions::{LocalOnly, QuestionError, RemoteError};
 
 /// A failure of a backend. No message contains a password.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +15,7 @@ pub enum BackendError {
     },
     /// A password where other users of the machine can read it.
     #[error(
-        "a password on the command line can be read by everybody on this machine: put it into PGPASSWORD, or the whole address into VOISIN_BACKEND"
+        "a password on the command line can be read by everybody on this machine: put it into PGPASSWORD, or the whole address into VOISIN_BACKEND (push, pull) or VOISIN_LIBRARY (queries)"
     )]
     Password,
     /// No connection.
@@ -150,9 +149,11 @@ pub enum BackendError {
         /// Length of the vectors.
         dimension: usize,
     },
-    /// A query that only a library on this disk answers.
-    #[error(transparent)]
-    LocalOnly(#[from] LocalOnly),
+    /// A filter that only a library on this disk has.
+    #[error(
+        "a filter by tag needs all tracks, which a database does not send: fetch its library with \"voisin pull --from URL --library DIR\", then use --library DIR"
+    )]
+    Tag,
     /// Interrupted by the user.
     #[error("interrupted")]
     Interrupted,
@@ -165,18 +166,4 @@ pub enum BackendError {
     /// A temporary file.
     #[error("cannot make a temporary library")]
     Io(#[from] std::io::Error),
-}
-
-impl From<BackendError> for QuestionError {
-    fn from(error: BackendError) -> Self {
-        match error {
-            BackendError::Engine(error) => error.into(),
-            BackendError::Library(error) => error.into(),
-            BackendError::LocalOnly(reason) => reason.into(),
-            error => RemoteError {
-                source: error.into(),
-            }
-            .into(),
-        }
-    }
 }

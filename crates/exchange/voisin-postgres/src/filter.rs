@@ -1,12 +1,11 @@
 //! Filters in a database. They select at least the matching tracks, which are filtered again once
 //! fetched: there a track of several files is tested file by file.
 
-use super::Result;
 use super::parameter::SqlParameter;
 use super::row::hash;
+use super::{BackendError, Result};
 use voisin_genre::Taxonomy;
 use voisin_library::{FilterDialect, FilterSql, FilterValue, TrackFilter, licence_fits};
-use voisin_questions::LocalOnly;
 
 /// A filter that every track passes.
 ///
@@ -27,10 +26,7 @@ pub(super) fn conditions(
 ) -> Result<FilterSql> {
     // Filters for which a database has no data are refused, not ignored: results without the filter would be wrong.
     if !filter.words.is_empty() {
-        return Err(LocalOnly::Tag.into());
-    }
-    if !filter.composers.is_empty() {
-        return Err(LocalOnly::Composer.into());
+        return Err(BackendError::Tag);
     }
     let genres = |names: &[String]| {
         taxonomy

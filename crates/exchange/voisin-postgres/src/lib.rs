@@ -1,7 +1,7 @@
 //! Libraries in PostgreSQL with pgvector.
 //!
 //! For sending a library (`push`), fetching one (`pull`), and answering queries from a database
-//! (`--backend`) with the code that answers from a library on this disk: the tracks that a query
+//! (`--library postgresql://…`) with the code that answers from a library on this disk: the tracks that a query
 //! needs are fetched into a temporary library ([`Remote`]). One schema of a database holds one
 //! library. Not for dividing data among servers: an extension such as Citus does that.
 

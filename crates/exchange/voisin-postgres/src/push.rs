@@ -28,8 +28,6 @@ const PULLED: &str = "pulled";
 /// How a library is sent.
 #[derive(Debug, Clone, Default)]
 pub struct PushOptions {
-    /// Send the window vectors too.
-    pub windows: bool,
     /// Memory for building the vector index, MB; `None`: the server's setting.
     pub index_memory: Option<u32>,
 }
@@ -86,15 +84,15 @@ pub fn push(
     let library = engine.library();
     // All reads below see one state, even if an `add` runs meanwhile.
     let _snapshot = library.snapshot()?;
-    let source = library.transfer().identity()?;
+    let source = library.identity()?;
     // Stored at the end as the generation that was sent, so it has to be that of the snapshot.
-    let generation = library.changes().generation()?;
+    let generation = library.generation()?;
     claim(to, &source)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
     // Vectors that have not changed since the last push, by the library's log, are not read.
-    let log = match last_push(to, options.windows)? {
-        Some(last) => library.changes().changes_since(last)?,
+    let log = match last_push(to)? {
+        Some(last) => library.changes_since(last)?,
         None => None,
     };
     let changed: Option<HashSet<TrackId>> =
@@ -129,13 +127,13 @@ pub fn push(
                 continue;
             };
             // Facts are cheap to compare; vectors are read only if the log does not show that they are unchanged.
-            let facts = facts_bytes(&library.transfer().facts(track.id)?)?;
+            let facts = facts_bytes(&library.facts(track.id)?)?;
             let same_facts =
                 digest.get(..HALF_DIGEST) == Some(&facts_digest(&facts, &genre_keys(&genres))[..]);
             let same = same_facts
                 && match &changed {
                     Some(changed) => !changed.contains(&track.id),
-                    None => rows_of(engine, &[track.id], options.windows, &space)?
+                    None => rows_of(engine, &[track.id], &space)?
                         .pop()
                         .is_some_and(|row| row.digest == *digest),
                 };
@@ -155,7 +153,7 @@ pub fn push(
         // A pooler or a restart may have ended the session that holds the lock.
         to.check_lock()?;
         let ids: Vec<TrackId> = some.iter().map(|(id, _)| *id).collect();
-        to.send(&rows_of(engine, &ids, options.windows, &space)?)?;
+        to.send(&rows_of(engine, &ids, &space)?)?;
         let known = some.iter().filter(|(_, known)| *known).count() as u64;
         summary.updated += known;
         summary.added += some.len() as u64 - known;
@@ -168,7 +166,7 @@ pub fn push(
     summary.removed = to.remove(&gone)?;
     send_settings(library, to)?;
     // The last write: after an interrupted push the next one compares everything.
-    note_push(to, generation, options.windows)?;
+    note_push(to, generation)?;
     summary.seconds = start.elapsed().as_secs_f64();
     // The index comes last, since building it over existing rows is faster than row by row.
     if to.vector_indexes(true)?.is_empty() && to.size()?.0 > 0 {
@@ -250,42 +248,38 @@ pub(super) fn fixed_mean(from: &Postgres) -> StoredMean {
     }
 }
 
-fn rows_of(
-    engine: &Engine,
-    ids: &[TrackId],
-    windows: bool,
-    space: &LibrarySpace,
-) -> Result<Vec<TrackRow>> {
+fn rows_of(engine: &Engine, ids: &[TrackId], space: &LibrarySpace) -> Result<Vec<TrackRow>> {
     let library = engine.library();
     let tracks: Vec<Track> = library.tracks_by_id(ids)?;
     let mut rows = Vec::with_capacity(ids.len());
     for (track, genres) in tracks.iter().zip(engine.genres().genres_of(&tracks)?) {
-        if let Some(record) = library.transfer().record(track.id, windows)? {
-            rows.push(TrackRow::new(&record, &genres, windows, space)?);
+        if let Some(record) = library.record(track.id)? {
+            rows.push(TrackRow::new(&record, &genres, space)?);
         }
     }
     Ok(rows)
 }
 
-/// The library's generation at its last push, if that sent windows or not as this one does.
-fn last_push(to: &mut Postgres, windows: bool) -> Result<Option<u64>> {
-    let sql = "select pushed from voisin_state where windows = $1";
-    let pushed: Option<i64> =
-        to.run(|tx| Ok(tx.query_opt(sql, &[&windows])?.and_then(|row| row.get(0))))?;
+/// The library's generation at its last push.
+fn last_push(to: &mut Postgres) -> Result<Option<u64>> {
+    let pushed: Option<i64> = to.run(|tx| {
+        let row = tx.query_one("select pushed from voisin_state", &[])?;
+        Ok(row.get(0))
+    })?;
     Ok(pushed.map(|generation| generation as u64))
 }
 
-fn note_push(to: &mut Postgres, generation: u64, windows: bool) -> Result<()> {
+fn note_push(to: &mut Postgres, generation: u64) -> Result<()> {
     let generation = generation as i64;
-    let sql = "update voisin_state set pushed = $1, windows = $2";
-    to.run(|tx| tx.execute(sql, &[&generation, &windows]))?;
+    let sql = "update voisin_state set pushed = $1";
+    to.run(|tx| tx.execute(sql, &[&generation]))?;
     Ok(())
 }
 
 fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     let mut values: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
     for name in SETTINGS {
-        let value = library.settings().setting(name)?;
+        let value = library.setting(name)?;
         values.push((name, value.map(String::into_bytes)));
     }
     for name in FILES {
@@ -369,7 +363,7 @@ pub(super) fn restore_settings(
             .get(name)
             .and_then(|value| std::str::from_utf8(value).ok());
         if value.is_some() || replace {
-            library.settings_mut().set_setting(name, value)?;
+            library.set_setting(name, value)?;
         }
     }
     for name in FILES {
@@ -390,7 +384,7 @@ pub(super) fn labelled(
     genres: &[String],
 ) -> Result<TrackRecord> {
     let by_table = !matches!(
-        library.settings().setting("labels")?.as_deref(),
+        library.setting("labels")?.as_deref(),
         None | Some("tags" | "folder")
     );
     if by_table && !genres.is_empty() {
@@ -430,12 +424,12 @@ pub fn pull(
     if is_new {
         restore_settings(from, engine.library_mut(), false)?;
         // The database's mean, so that similarities are the same until tracks change.
-        engine.library_mut().derived_mut().set_mean(&StoredMean {
+        engine.library_mut().set_mean(&StoredMean {
             is_fixed: false,
             ..fixed_mean(from)
         })?;
     }
-    let last = engine.library().settings().setting(PULLED)?;
+    let last = engine.library().setting(PULLED)?;
     // "IDENTITY GENERATION"; ignored if the identity is another database's.
     let last = last.as_deref().and_then(|text| text.split_once(' '));
     let last = last
@@ -455,7 +449,7 @@ pub fn pull(
             intake.finish()?;
             return Err(BackendError::Interrupted);
         }
-        let (records, damaged) = from.fetch(ids, true)?;
+        let (records, damaged) = from.fetch(ids)?;
         for _ in 0..damaged {
             intake.taken.refuse(|| {
                 "its row in the database is damaged: delete it there and push again".to_owned()
@@ -472,15 +466,12 @@ pub fn pull(
         let library = engine.library_mut();
         let mut known = Vec::new();
         for content in gone(from, since)? {
-            known.extend(library.files().find_by_content(&content)?);
+            known.extend(library.find_by_content(&content)?);
         }
         removed = library.remove_tracks(&known)?.tracks;
     }
     // After all records: an interrupted pull starts again from the same generation.
     let pulled = format!("{identity} {}", changes.generation);
-    engine
-        .library_mut()
-        .settings_mut()
-        .set_setting(PULLED, Some(&pulled))?;
+    engine.library_mut().set_setting(PULLED, Some(&pulled))?;
     Ok((taken, removed))
 }

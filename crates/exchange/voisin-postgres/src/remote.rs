@@ -15,7 +15,7 @@ use voisin_library::scan;
 use voisin_library::{
     FilterSql, FilterValue, NameOf, OpenMode, TrackFilter, fold, path_to_bytes, stored_path,
 };
-use voisin_questions::{Filters, LocalOnly, QuestionError, RemoteLibrary};
+use voisin_questions::Filters;
 
 /// At most this many tracks are fetched for one name.
 const MOST_NAMED: usize = 5000;
@@ -39,8 +39,6 @@ const MOST_SEEDS: usize = 50;
 pub struct Remote {
     store: Postgres,
     engine: Engine,
-    /// Whether window vectors are fetched with the tracks.
-    windows: bool,
     /// Contains the temporary library, and is deleted with it.
     _folder: tempfile::TempDir,
 }
@@ -51,15 +49,11 @@ impl Remote {
         let folder = tempfile::tempdir()?;
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
         engine.library_mut().set_model(store.model())?;
-        engine
-            .library_mut()
-            .derived_mut()
-            .set_mean(&fixed_mean(&store))?;
+        engine.library_mut().set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
         Ok(Self {
             store,
             engine,
-            windows: false,
             _folder: folder,
         })
     }
@@ -78,7 +72,7 @@ impl Remote {
         if missing.is_empty() {
             return Ok(());
         }
-        let (fetched, damaged) = self.store.fetch(&missing, self.windows)?;
+        let (fetched, damaged) = self.store.fetch(&missing)?;
         // Damaged rows among others are skipped, as `pull` skips and counts them.
         if fetched.is_empty() && damaged > 0 {
             let place = self.store.place().to_string();
@@ -96,7 +90,7 @@ impl Remote {
         for (id, record, genres) in fetched {
             records.push((Some(id), labelled(library, record, &genres)?));
         }
-        self.engine.library_mut().transfer_mut().take_in(&records)?;
+        self.engine.library_mut().take_in(&records)?;
         Ok(())
     }
 
@@ -130,7 +124,7 @@ impl Remote {
         self.fetch_ids(ids)?;
         let library = self.engine.library();
         let matching = self.engine.matching(&query.filter)?;
-        let with_words = has_words.then(|| library.lookup().tracks_with_words(&query.words));
+        let with_words = has_words.then(|| library.tracks_with_words(&query.words));
         let with_words = with_words.transpose()?;
         let mut fitting = Vec::with_capacity(ids.len());
         for &id in ids {
@@ -146,10 +140,8 @@ impl Remote {
         Ok(fitting)
     }
 
-    /// Fetches the tracks that a seed of docs/grammar.md may mean.
-    ///
-    /// - errors: [`LocalOnly`] for a composer, which a database does not store
-    fn fetch_seed(&mut self, name: &OsStr) -> Result<()> {
+    /// Fetches the tracks that a seed of docs/grammar.md may mean; `-` names nothing.
+    pub fn fetch(&mut self, name: &OsStr) -> Result<()> {
         match SeedName::parse(name) {
             SeedName::StandardInput => Ok(()),
             SeedName::Playlist(path) => {
@@ -166,7 +158,6 @@ impl Remote {
                 self.fetch_album(album)
             }
             SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist),
-            SeedName::Named(NameOf::Composer, _) => Err(LocalOnly::Composer.into()),
             SeedName::Id(id) => self.fetch_ids(&[id]),
             SeedName::PathOrWords(text) => self.fetch_path_or_words(text),
         }
@@ -269,39 +260,35 @@ impl Remote {
     }
 }
 
-impl RemoteLibrary for Remote {
-    fn engine(&mut self) -> &mut Engine {
+impl Remote {
+    /// The temporary library.
+    pub fn engine(&mut self) -> &mut Engine {
         &mut self.engine
     }
 
-    fn tracks(&mut self) -> Result<usize, QuestionError> {
+    /// The number of tracks in the database.
+    pub fn tracks(&mut self) -> Result<usize> {
         Ok(self.store.size()?.0 as usize)
     }
 
-    fn set_windows(&mut self, windows: bool) {
-        self.windows = windows;
-    }
-
-    fn fetch(&mut self, name: &OsStr) -> Result<(), QuestionError> {
-        Ok(self.fetch_seed(name)?)
-    }
-
-    fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError> {
-        if !filters.composer.is_empty() {
-            return Err(LocalOnly::Composer.into());
-        }
+    /// Fetches at least one track of each artist, genre and folder that the filters name.
+    pub fn fetch_filters(&mut self, filters: &Filters) -> Result<()> {
         for artist in filters.artists() {
-            self.fetch_artist(artist)?;
+            self.fetch_artist(&artist)?;
         }
-        self.fetch_genres(&filters.genres().map(str::to_owned).collect::<Vec<_>>())?;
+        self.fetch_genres(&filters.genres())?;
         for folder in filters.folders() {
-            let ids = self.below(&[stored_path(folder)], 1)?;
+            let ids = self.below(&[stored_path(&folder)], 1)?;
             self.fetch_ids(&ids)?;
         }
         Ok(())
     }
 
-    fn fetch_around(&mut self, seeds: &[Seed]) -> Result<Option<String>, QuestionError> {
+    /// Fetches the tracks that an answer compares with each other: all, or if they are many, the nearest of each seed, by the
+    /// database's index, and a sample that represents the others.
+    ///
+    /// - returns: a description of the tracks fetched, if these are not all
+    pub fn fetch_around(&mut self, seeds: &[Seed]) -> Result<Option<String>> {
         let (all, _) = self.store.size()?;
         if all <= SAMPLE as u64 {
             let ids = self.store.ids(&no_conditions(1), all as usize)?;
@@ -322,7 +309,8 @@ impl RemoteLibrary for Remote {
         }))
     }
 
-    fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, QuestionError> {
+    /// As [`Engine::list`], from the whole database.
+    pub fn list(&mut self, query: &TrackQuery) -> Result<TrackPage> {
         let mut conditions = self.store.conditions(&query.filter, 1)?;
         let has_words = add_words(&mut conditions, &query.words, "");
         // One more than the page holds, to see whether another page follows.
@@ -357,15 +345,14 @@ impl RemoteLibrary for Remote {
         Ok(TrackPage { total, ..page })
     }
 
-    fn similar(
+    /// As [`Engine::similar`], from the whole database.
+    pub fn similar(
         &mut self,
         seeds: &[Seed],
         options: &SimilarOptions,
-    ) -> Result<Vec<SimilarTrack>, QuestionError> {
-        if !options.unlike.is_empty() {
-            return Err(LocalOnly::Unlike.into());
-        }
-        let (_, query) = self.store.held_space().query(seeds)?;
+    ) -> Result<Vec<SimilarTrack>> {
+        let space = self.store.held_space();
+        let (_, query) = space.direction(seeds, &options.unlike)?;
         let is_exact = options.exact;
         // The candidates are few and already chosen: they are compared in full.
         let local = SimilarOptions {
@@ -374,7 +361,8 @@ impl RemoteLibrary for Remote {
         };
         // Seeds are their own nearest, and copies and artist limits take some more: a few at once
         // often spare a second round.
-        let mut candidates = options.limit.saturating_add(seeds.len()).saturating_add(10);
+        let named = seeds.len() + options.unlike.len();
+        let mut candidates = options.limit.saturating_add(named).saturating_add(10);
         loop {
             let found =
                 self.store
@@ -385,7 +373,6 @@ impl RemoteLibrary for Remote {
             let least = found.last().map_or(-1.0, |last| last.similarity);
             let answer = self.engine.similar(seeds, &local)?;
             let is_all = found.len() < candidates
-                || options.min_similarity.is_some_and(|wanted| least < wanted)
                 || answer.len() >= options.limit
                     && answer
                         .last()

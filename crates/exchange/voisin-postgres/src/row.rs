@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use half::f16;
-use ndarray::Array2;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use serde_json::Value;
 
@@ -12,7 +11,7 @@ use super::parameter::SqlParameter;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::LibrarySpace;
 use voisin_library::artists::artists;
-use voisin_library::{TrackFacts, TrackRecord, TrackTags, TrackWindows, fold, path_to_bytes};
+use voisin_library::{TrackFacts, TrackRecord, TrackTags, fold, path_to_bytes};
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
 
@@ -226,7 +225,7 @@ pub(super) struct TrackRow {
     genre_keys: Vec<i64>,
     words: String,
     facts: FactsJson,
-    windows: Option<Vec<u8>>,
+    logits: Vec<f32>,
     pub(super) digest: Vec<u8>,
     embedding: HalfVector,
 }
@@ -281,12 +280,10 @@ fn unique(mut keys: Vec<i64>) -> Vec<i64> {
 
 impl TrackRow {
     /// - `genres`: by the library's label source
-    /// - `with_windows`: send the window vectors too
     /// - `space`: the one in which the database compares
     pub(super) fn new(
         record: &TrackRecord,
         genres: &[voisin_genre::Genre],
-        with_windows: bool,
         space: &LibrarySpace,
     ) -> Result<Self> {
         let facts = &record.facts;
@@ -321,15 +318,12 @@ impl TrackRow {
         let years = || tags().filter_map(|tags| tags.year);
         let genre_keys = genre_keys(genres);
         let embedding = HalfVector::new(&space.centre(&record.vector));
-        let windows = (with_windows && !record.windows.starts.is_empty())
-            .then(|| windows_bytes(&record.windows));
         // In two halves, so that a push can compare the facts without reading the vectors.
         let mut digest = facts_digest(&facts_bytes(facts)?, &genre_keys).to_vec();
         let mut hasher = blake3::Hasher::new();
-        for value in &record.vector {
+        for value in record.vector.iter().chain(&record.logits) {
             hasher.update(&value.to_le_bytes());
         }
-        hasher.update(windows.as_deref().unwrap_or_default());
         digest.extend_from_slice(&hasher.finalize().as_bytes()[..HALF_DIGEST]);
         let measured = facts.descriptors.clone().unwrap_or_default();
         let mut licences: Vec<String> = tags()
@@ -370,7 +364,7 @@ impl TrackRow {
             genre_keys,
             words,
             facts: FactsJson::new(facts)?,
-            windows,
+            logits: record.logits.clone(),
             digest,
             embedding,
         })
@@ -408,49 +402,12 @@ impl TrackRow {
             &self.genre_keys,
             &self.words,
             &self.facts,
-            &self.windows,
+            &self.logits,
             &self.digest,
             &changed,
             &self.embedding,
         ])
     }
-}
-
-/// Serializes windows: their number, their starts, their vectors.
-fn windows_bytes(windows: &TrackWindows) -> Vec<u8> {
-    let mut bytes = (windows.starts.len() as u32).to_le_bytes().to_vec();
-    windows
-        .starts
-        .iter()
-        .for_each(|start| bytes.extend_from_slice(&start.to_le_bytes()));
-    windows
-        .vectors
-        .iter()
-        .for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-    bytes
-}
-
-fn windows_of(bytes: &[u8], dimension: usize) -> Option<TrackWindows> {
-    let (count, rest) = bytes.split_at_checked(4)?;
-    let count = u32::from_le_bytes(count.try_into().ok()?) as usize;
-    // The count is not trusted: any program may have written it.
-    let (starts, vectors) = rest.split_at_checked(count.checked_mul(4)?)?;
-    let starts = starts
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect();
-    let (values, left) = vectors.as_chunks::<2>();
-    if !left.is_empty() {
-        return None;
-    }
-    let values = values
-        .iter()
-        .map(|bytes| f16::from_le_bytes(*bytes))
-        .collect();
-    let vectors = Array2::from_shape_vec((count, dimension), values).ok()?;
-    Some(TrackWindows { vectors, starts })
 }
 
 /// Parses a vector.
@@ -468,18 +425,6 @@ pub(super) fn facts_of(jsonb: &str) -> Option<TrackFacts> {
     let mut json: Value = serde_json::from_str(jsonb).ok()?;
     from_jsonb("", &mut json);
     serde_json::from_value(json).ok()
-}
-
-/// The recording of a row: facts, windows, vector. `None` if another program has made it unreadable.
-pub(super) fn record(facts: &str, windows: Option<&[u8]>, vector: Vec<f32>) -> Option<TrackRecord> {
-    let facts = facts_of(facts)?;
-    let windows = windows.and_then(|bytes| windows_of(bytes, vector.len()));
-    let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
-    Some(TrackRecord {
-        facts,
-        vector,
-        windows,
-    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Predictions of a finished run for other tracks, a challenge's submission file, and vectors of tracks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt as _;
 
-use super::compare::{answers_of, pairs_of};
+use super::compare::Labels;
 use super::matrix::Matrix;
 use super::model::Model;
 use super::report::Report;
@@ -14,55 +14,22 @@ use super::{LabError, csv_bytes};
 use crate::dataset::Fault;
 use voisin_audio::tags::read_tags;
 use voisin_base::output::OutputTarget;
-use voisin_learn::metrics::{argmax, risk_coverage};
+use voisin_learn::metrics::argmax;
 
-/// Predictions for the tracks of a data set.
 #[derive(Debug, Clone)]
 pub struct RunPredictions {
-    /// Names of the classes.
     pub classes: Vec<String>,
-    /// The key of each track.
     pub keys: Vec<String>,
     /// `[tracks, classes]`
     pub probabilities: Array2<f32>,
-    /// Tracks that could not be decoded.
     pub faults: Vec<Fault>,
-    /// Below this probability the prediction is "unknown".
-    pub least: f32,
-}
-
-/// Replaces the class if none is probable enough.
-pub const UNKNOWN: &str = "unknown";
-
-/// The lowest probability at which a run's predictions reach a precision, measured on its held-out
-/// tracks; more than 1 if not even the most probable predictions reach it.
-pub fn least_probability(run: &Path, precision: f32) -> Result<f32, LabError> {
-    let outcomes: Vec<(f64, bool)> = answers_of(run)?
-        .into_values()
-        .map(|(truth, predicted, p)| (p, truth == predicted))
-        .collect();
-    // Steps go from the most probable prediction down: the last one that is precise enough covers most tracks.
-    let steps = risk_coverage(&outcomes);
-    let enough = steps
-        .iter()
-        .rev()
-        .find(|step| 1.0 - step.risk >= f64::from(precision));
-    // predictions.csv has six decimals, so a track at the threshold may have been rounded up
-    Ok(enough.map_or(2.0, |step| step.threshold as f32 - 1e-6))
 }
 
 impl RunPredictions {
-    /// The class of a track and its probability.
     pub fn best(&self, row: usize) -> (&str, f32) {
         let p = self.probabilities.row(row);
         let class = argmax(p);
         (&self.classes[class], p[class])
-    }
-
-    /// The class of a track if it is probable enough.
-    pub fn genre(&self, row: usize) -> Option<&str> {
-        let (class, p) = self.best(row);
-        (p >= self.least).then_some(class)
     }
 
     /// Takes a matrix of probabilities, a column for each class.
@@ -72,7 +39,6 @@ impl RunPredictions {
             keys: matrix.rows.iter().map(|row| row.item.key.clone()).collect(),
             probabilities: matrix.values.clone(),
             faults: matrix.faults.clone(),
-            least: 0.0,
         }
     }
 }
@@ -115,58 +81,26 @@ pub fn write_submission(
     like: Option<&Path>,
 ) -> Result<Vec<String>, LabError> {
     let report = Report::read(run)?;
-    let (wanted, header, separator): (Vec<String>, [String; 2], u8) = match like {
+    let (wanted, header, separator) = match like {
         Some(sample) => {
-            let (pairs, header, separator) = pairs_of(sample)?;
-            (
-                pairs.into_iter().map(|(key, _)| key).collect(),
-                header,
-                separator,
-            )
+            let sample = Labels::read(sample)?;
+            let titles = sample.pairs.into_iter().map(|(key, _)| key);
+            (titles.collect(), sample.header, sample.separator)
         }
-        None => (
-            keys.to_vec(),
-            [report.data.key_name.clone(), report.data.label_name.clone()],
-            b',',
-        ),
+        None => {
+            let data = &report.data;
+            let header = [data.key_name.clone(), data.label_name.clone()];
+            (keys.to_vec(), header, b',')
+        }
     };
+    check_titles(&wanted, keys)
+        .map_err(|problem| LabError::run(like.unwrap_or(output.path()), problem))?;
     let predictions: HashMap<&str, &str> = predicted
         .keys
         .iter()
         .enumerate()
         .map(|(row, key)| (key.as_str(), predicted.best(row).0))
         .collect();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    wanted
-        .iter()
-        .for_each(|key| *counts.entry(key).or_default() += 1);
-    // Scoring compares row by row: a missing or duplicate title would shift or invalidate the file,
-    // so nothing is written unless every title occurs exactly once.
-    let twice: Vec<&str> = counts
-        .iter()
-        .filter(|(_, n)| **n > 1)
-        .map(|(key, _)| *key)
-        .collect();
-    let known: std::collections::HashSet<&str> = keys.iter().map(String::as_str).collect();
-    let strange: Vec<&str> = wanted
-        .iter()
-        .map(String::as_str)
-        .filter(|key| !known.contains(key))
-        .collect();
-    for (found, word) in [
-        (&twice, "requested twice"),
-        (&strange, "requested and in no row of the data"),
-    ] {
-        if !found.is_empty() {
-            let first = found.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            let where_from = like.unwrap_or(output.path());
-            let problem = format!(
-                "{} titles are {word}: {first}; nothing is written",
-                found.len()
-            );
-            return Err(LabError::run(where_from, problem));
-        }
-    }
     let commonest = argmax(report.data.sizes.iter().copied());
     let commonest = report.classes.get(commonest).map_or("", String::as_str);
     let undecoded: Vec<String> = wanted
@@ -181,6 +115,22 @@ pub fn write_submission(
     });
     output.write(csv_bytes(&header, separator, rows))?;
     Ok(undecoded)
+}
+
+/// Scoring compares row by row: a missing or duplicate title would shift or invalidate the file, so nothing is written
+/// unless every title occurs exactly once.
+fn check_titles(wanted: &[String], keys: &[String]) -> Result<(), String> {
+    let known: HashSet<&String> = keys.iter().collect();
+    let mut seen = HashSet::new();
+    for title in wanted {
+        let problem = match (seen.insert(title), known.contains(title)) {
+            (true, true) => continue,
+            (false, _) => "requested twice",
+            _ => "requested and in no row of the data",
+        };
+        return Err(format!("{title} is {problem}; nothing is written"));
+    }
+    Ok(())
 }
 
 /// Writes a matrix of vectors (float32, `[tracks, numbers]`), and the table of its tracks, both as `add --vectors` reads

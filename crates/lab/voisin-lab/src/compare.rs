@@ -7,45 +7,40 @@ use serde::Serialize;
 
 use super::LabError;
 use super::report::{Interval, intervals};
-use crate::dataset::read_cells;
+use crate::dataset::{Cells, KEYS, LABELS, read_cells};
 use voisin_base::random::Random;
-use voisin_learn::metrics::{confusion, per_class};
 
-/// Draws of the bootstrap.
 const DRAWS: usize = 2000;
 
-/// A run's predictions for its held-out tracks: track to (label, prediction, its probability).
-pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String, f64)>, LabError> {
+/// The columns of a table that a run wrote.
+fn columns_of<const N: usize>(
+    path: &Path,
+    cells: &Cells,
+    names: [&str; N],
+) -> Result<[usize; N], LabError> {
+    let found = names.map(|name| cells.column(&[name]));
+    if found.contains(&None) {
+        let problem = format!("expected the columns {} of a run's file", names.join(", "));
+        return Err(LabError::run(path, problem));
+    }
+    Ok(found.map(Option::unwrap_or_default))
+}
+
+/// A run's predictions for its held-out tracks: track to label and prediction.
+fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String)>, LabError> {
     let path = run.join("predictions.csv");
     let cells = read_cells(&path)?;
-    let column = |name: &str| {
-        let at = cells.column(&[name]);
-        at.ok_or_else(|| {
-            LabError::run(&path, format!("expected the column {name} of a run's file"))
-        })
-    };
-    let [key, genre, split, predicted] = [
-        column("path")?,
-        column("genre")?,
-        column("split")?,
-        column("predicted")?,
-    ];
+    let names = ["path", "genre", "split", "predicted"];
+    let [key, genre, split, predicted] = columns_of(&path, &cells, names)?;
     // With a test part the folds were used to choose the algorithm, so only the test part is compared.
     let has_test = cells.rows.iter().any(|(_, row)| row[split] == "test");
-    let evaluated = cells
-        .rows
-        .iter()
-        .filter(|(_, row)| !has_test || row[split] == "test");
-    let surest = |row: &[String]| {
-        row.iter()
-            .skip(predicted + 1)
-            // The columns after the prediction are the probabilities of the classes.
-            .filter_map(|p| p.parse().ok())
-            .fold(0.0, f64::max)
-    };
-    let answer = |row: &Vec<String>| (row[genre].clone(), row[predicted].clone(), surest(row));
+    let rows = cells.rows.into_iter();
+    let evaluated = rows.filter(|(_, row)| !has_test || row[split] == "test");
     Ok(evaluated
-        .map(|(_, row)| (row[key].clone(), answer(row)))
+        .map(|(_, row)| {
+            let answer = (row[genre].clone(), row[predicted].clone());
+            (row[key].clone(), answer)
+        })
         .collect())
 }
 
@@ -53,15 +48,9 @@ pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String,
 fn groups_of(run: &Path) -> Result<BTreeMap<String, String>, LabError> {
     let path = run.join("data.csv");
     let cells = read_cells(&path)?;
-    let (Some(key), Some(group)) = (cells.column(&["path"]), cells.column(&["group"])) else {
-        return Err(LabError::run(
-            &path,
-            "expected the columns path and group of a run's file",
-        ));
-    };
-    Ok(cells
-        .rows
-        .iter()
+    let [key, group] = columns_of(&path, &cells, ["path", "group"])?;
+    let rows = cells.rows.into_iter();
+    Ok(rows
         .map(|(_, row)| (row[key].clone(), row[group].clone()))
         .collect())
 }
@@ -69,13 +58,10 @@ fn groups_of(run: &Path) -> Result<BTreeMap<String, String>, LabError> {
 /// Two runs on the same tracks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The first run.
     pub first: String,
-    /// The other.
     pub second: String,
     /// Tracks with predictions of both.
     pub tracks: usize,
-    /// Accuracy of each.
     pub accuracy: [f64; 2],
     /// Second minus first, with its interval over groups.
     pub difference: Interval,
@@ -91,78 +77,74 @@ pub struct Comparison {
 pub fn compare(first: &Path, second: &Path) -> Result<Comparison, LabError> {
     let a = answers_of(first)?;
     let b = answers_of(second)?;
-    // only common tracks can be paired
-    let both: Vec<&String> = a.keys().filter(|key| b.contains_key(*key)).collect();
-    if both.is_empty() {
+    // The groups of the first run, since the tracks are the same.
+    let groups = groups_of(first)?;
+    let mut drawn: BTreeMap<&str, Vec<[bool; 2]>> = BTreeMap::new();
+    let mut by_class: BTreeMap<&str, Vec<[bool; 2]>> = BTreeMap::new();
+    for (key, (truth, predicted)) in &a {
+        // only common tracks can be paired
+        let Some((_, other)) = b.get(key) else {
+            continue;
+        };
+        let right = [truth == predicted, truth == other];
+        // A track without a group is resampled alone.
+        let group = groups.get(key).unwrap_or(key);
+        drawn.entry(group).or_default().push(right);
+        by_class.entry(truth).or_default().push(right);
+    }
+    let pairs: Vec<[bool; 2]> = drawn.values().flatten().copied().collect();
+    if pairs.is_empty() {
         return Err(LabError::Options(format!(
             "{} and {} were evaluated on no common track",
             first.display(),
             second.display()
         )));
     }
-    // The groups of the first run, since the tracks are the same.
-    let groups = groups_of(first)?;
-    let mut drawn: BTreeMap<&str, Vec<(bool, bool)>> = BTreeMap::new();
-    let mut recall: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
-    for key in &both {
-        let (truth, predicted, _) = &a[*key];
-        let right = (truth == predicted, *truth == b[*key].1);
-        // A track without a group is resampled alone.
-        drawn
-            .entry(groups.get(*key).map_or(key.as_str(), String::as_str))
-            .or_default()
-            .push(right);
-        let counts = recall.entry(truth).or_default();
-        *counts = (
-            counts.0 + 1,
-            counts.1 + usize::from(right.0),
-            counts.2 + usize::from(right.1),
-        );
-    }
-    let sums: Vec<(f64, f64)> = drawn
-        .values()
-        .map(|rows| {
-            let points: i64 = rows
-                .iter()
-                .map(|(a, b)| i64::from(*b) - i64::from(*a))
-                .sum();
-            (points as f64, rows.len() as f64)
-        })
-        .collect();
+    let share = |pairs: &[[bool; 2]], which: usize| {
+        pairs.iter().filter(|right| right[which]).count() as f64 / pairs.len() as f64
+    };
+    let only = [0, 1].map(|which| {
+        let alone = pairs
+            .iter()
+            .filter(|right| right[which] && !right[1 - which]);
+        alone.count()
+    });
+    let recall = by_class.into_iter().map(|(name, pairs)| {
+        let [a, b] = [0, 1].map(|which| share(&pairs, which));
+        (name.to_owned(), pairs.len(), a, b)
+    });
+    Ok(Comparison {
+        first: first.display().to_string(),
+        second: second.display().to_string(),
+        tracks: pairs.len(),
+        accuracy: [0, 1].map(|which| share(&pairs, which)),
+        difference: difference(&drawn.into_values().collect::<Vec<_>>()),
+        only,
+        p_value: mcnemar(only[0], only[1]),
+        recall: recall.collect(),
+    })
+}
+
+/// The difference in accuracy. Whole groups are resampled: tracks of one artist are right or wrong together, so resampling
+/// single tracks would make the interval too narrow.
+fn difference(groups: &[Vec<[bool; 2]>]) -> Interval {
+    let sum = |group: &Vec<[bool; 2]>| -> (f64, f64) {
+        let points = group.iter();
+        let points = points.map(|right| f64::from(i8::from(right[1]) - i8::from(right[0])));
+        (points.sum(), group.len() as f64)
+    };
+    let sums: Vec<(f64, f64)> = groups.iter().map(sum).collect();
     let share = |picked: &mut dyn Iterator<Item = usize>| {
         let (points, rows) = picked.fold((0.0, 0.0), |sum, at| {
             (sum.0 + sums[at].0, sum.1 + sums[at].1)
         });
-        if rows > 0.0 { points / rows } else { 0.0 }
+        points / f64::max(rows, 1.0)
     };
-    // Whole groups are resampled: tracks of one artist are right or wrong together, so resampling
-    // single tracks would make the interval too narrow.
     let mut random = Random::new(1);
-    let draws: Vec<f64> = (0..DRAWS)
-        .map(|_| share(&mut (0..sums.len()).map(|_| random.below(sums.len()))))
-        .collect();
-    let pairs = || drawn.values().flatten();
-    let only = [
-        pairs().filter(|(a, b)| *a && !b).count(),
-        pairs().filter(|(a, b)| *b && !a).count(),
-    ];
-    let n = both.len() as f64;
-    Ok(Comparison {
-        first: first.display().to_string(),
-        second: second.display().to_string(),
-        tracks: both.len(),
-        accuracy: [
-            pairs().filter(|(a, _)| *a).count() as f64 / n,
-            pairs().filter(|(_, b)| *b).count() as f64 / n,
-        ],
-        difference: Interval::of_draws(share(&mut (0..sums.len())), draws),
-        only,
-        p_value: mcnemar(only[0], only[1]),
-        recall: recall
-            .into_iter()
-            .map(|(name, (n, a, b))| (name.to_owned(), n, a as f64 / n as f64, b as f64 / n as f64))
-            .collect(),
-    })
+    let n = sums.len();
+    let draws = (0..DRAWS).map(|_| share(&mut (0..n).map(|_| random.below(n))));
+    let draws = draws.collect();
+    Interval::of_draws(share(&mut (0..n)), draws)
 }
 
 /// Two-sided exact binomial test of a fair coin.
@@ -182,66 +164,52 @@ fn mcnemar(a: usize, b: usize) -> f64 {
 /// The score of a submission.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
-    /// Rows of the truth.
     pub rows: usize,
-    /// Accuracy; missing rows count as wrong.
+    /// Missing rows count as wrong.
     pub accuracy: Interval,
-    /// Mean recall over classes.
+    /// Mean recall and mean F1 over classes.
     pub balanced_accuracy: f64,
-    /// Mean F1 over classes.
     pub macro_f1: f64,
-    /// Names of the classes; the last is "(missing)" if rows are missing.
-    pub classes: Vec<String>,
-    /// Truth (row) against prediction (column).
-    pub confusion: Vec<Vec<usize>>,
-    /// F1 of each class.
-    pub f1: Vec<f64>,
     /// Titles of the truth that the submission lacks.
     pub missing: Vec<String>,
     /// Titles of the submission that the truth lacks.
     pub unknown: Vec<String>,
 }
 
-/// Titles with labels, the headers of both columns, the separator.
-type Pairs = (Vec<(String, String)>, [String; 2], u8);
-
-/// A table's titles and labels, in order.
-pub(super) fn pairs_of(path: &Path) -> Result<Pairs, LabError> {
-    let cells = read_cells(path)?;
-    let key = cells.column(&[
-        "path", "file", "filename", "fichier", "titre", "title", "track", "track id", "id",
-    ]);
-    let label = cells.column(&["genre", "id genre", "label", "class", "classe", "predicted"]);
-    let (Some(key), Some(label)) = (
-        key,
-        // Of two columns the other one has the labels, with any name.
-        label.or_else(|| (cells.header.len() == 2).then_some(1)),
-    ) else {
-        let found = cells.header.join(", ");
-        return Err(LabError::run(
-            path,
-            format!("expected a column of titles and one of labels, found {found}"),
-        ));
-    };
-    let pairs = cells
-        .rows
-        .iter()
-        .map(|(_, row)| (row[key].clone(), row[label].clone()))
-        .collect();
-    Ok((
-        pairs,
-        [cells.header[key].clone(), cells.header[label].clone()],
-        cells.separator,
-    ))
+/// Titles and labels of a table.
+pub(super) struct Labels {
+    pub(super) pairs: Vec<(String, String)>,
+    /// The headers of both columns.
+    pub(super) header: [String; 2],
+    pub(super) separator: u8,
 }
 
-/// Scores a submission.
+impl Labels {
+    pub(super) fn read(path: &Path) -> Result<Self, LabError> {
+        let cells = read_cells(path)?;
+        let label = cells
+            .column(LABELS)
+            .or_else(|| cells.column(&["predicted"]));
+        // Of two columns the other one has the labels, with any name.
+        let label = label.or_else(|| (cells.header.len() == 2).then_some(1));
+        let (Some(key), Some(label)) = (cells.column(KEYS), label) else {
+            let found = cells.header.join(", ");
+            let problem = format!("expected a column of titles and one of labels, found {found}");
+            return Err(LabError::run(path, problem));
+        };
+        let pair = |(_, row): &(u64, Vec<String>)| (row[key].clone(), row[label].clone());
+        Ok(Self {
+            pairs: cells.rows.iter().map(pair).collect(),
+            header: [key, label].map(|column| cells.header[column].clone()),
+            separator: cells.separator,
+        })
+    }
+}
+
 pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
-    const MISSING: &str = "(missing)";
-    let (wanted, _, _) = pairs_of(truth)?;
-    let (pairs, _, _) = pairs_of(submission)?;
+    let wanted = Labels::read(truth)?.pairs;
     let mut submitted: BTreeMap<String, String> = BTreeMap::new();
-    for (key, label) in pairs {
+    for (key, label) in Labels::read(submission)?.pairs {
         // Scoring would take one of both labels, or refuse the file.
         if submitted.insert(key.clone(), label).is_some() {
             let problem = format!("expected each title once, found {key} twice");
@@ -249,44 +217,28 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
         }
     }
     let known: BTreeSet<&String> = wanted.iter().map(|(key, _)| key).collect();
-    let missing: Vec<String> = wanted
-        .iter()
-        .filter(|(key, _)| !submitted.contains_key(key))
-        .map(|(key, _)| key.clone())
-        .collect();
-    let names: BTreeSet<String> = wanted
-        .iter()
-        .map(|(_, label)| label.clone())
-        .chain(submitted.values().cloned())
-        .collect();
-    let mut classes: Vec<String> = names.into_iter().collect();
-    if !missing.is_empty() {
-        classes.push(MISSING.to_owned());
-    }
-    let class = |name: &str| classes.iter().position(|other| other == name).unwrap_or(0);
+    let labels = wanted.iter().map(|(_, label)| label);
+    let names: BTreeSet<&String> = labels.chain(submitted.values()).collect();
+    let classes: Vec<&String> = names.into_iter().collect();
+    // A missing row has a class of its own, which is always wrong.
+    let class = |name: &String| classes.binary_search(&name).unwrap_or(classes.len());
     let truths: Vec<usize> = wanted.iter().map(|(_, label)| class(label)).collect();
-    let answers: Vec<usize> = wanted
-        .iter()
-        .map(|(key, _)| class(submitted.get(key).map_or(MISSING, String::as_str)))
-        .collect();
-    let matrix = confusion(&truths, &answers, classes.len());
+    let answer = |(key, _): &(String, String)| submitted.get(key).map_or(classes.len(), class);
+    let answers: Vec<usize> = wanted.iter().map(answer).collect();
     // a submission has no groups, so every row is resampled alone
     let single: Vec<usize> = (0..truths.len()).collect();
-    let [accuracy, balanced, f1] = intervals(&truths, &answers, &single, classes.len());
+    let [accuracy, balanced, f1] =
+        intervals(&truths, &answers, &single, classes.len() + 1, |_| true);
+    let missing = wanted.iter().map(|(key, _)| key);
+    let missing = missing.filter(|key| !submitted.contains_key(*key));
+    let unknown = submitted.keys().filter(|key| !known.contains(key));
     Ok(Score {
         rows: wanted.len(),
         accuracy,
         balanced_accuracy: balanced.value,
         macro_f1: f1.value,
-        f1: per_class(&matrix).iter().map(|class| class.f1).collect(),
-        unknown: submitted
-            .keys()
-            .filter(|key| !known.contains(key))
-            .cloned()
-            .collect(),
-        confusion: matrix,
-        classes,
-        missing,
+        missing: missing.cloned().collect(),
+        unknown: unknown.cloned().collect(),
     })
 }
 
@@ -314,7 +266,6 @@ mod tests {
             (score.missing, score.unknown),
             (vec!["d".to_owned()], vec!["x".to_owned()])
         );
-        assert_eq!(score.classes, ["1", "2", "(missing)"]);
     }
 
     #[test]

@@ -11,33 +11,26 @@ use super::networks::NetworkSettings;
 use super::training::NetworkRecipe;
 use voisin_base::regular_file;
 
-/// Largest configuration that is read.
 const LARGEST: u64 = 1 << 20;
 
 /// Every setting that affects the result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Version of this file.
     pub format: u32,
     /// Kind of run: `features`, `auto` (the settings of [`Config::auto`]), or a network's name.
     pub recipe: String,
-    /// Seed of random numbers.
     pub seed: u64,
-    /// The data.
     pub data: Data,
-    /// The features.
     pub features: Features,
     /// The algorithms, in the order of fitting.
     pub algorithms: Algorithms,
-    /// Settings of the algorithms.
     pub settings: AlgorithmSettings,
     /// Settings of a network's recipe, which has no features and no algorithms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSettings>,
 }
 
-/// The data of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
@@ -51,11 +44,8 @@ pub struct Data {
     pub folds: usize,
     /// Repeats of the cross-validation, each with other folds.
     pub repeats: usize,
-    /// The share of the training tracks to train on, the same of every class.
-    pub share: f64,
 }
 
-/// The features of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
@@ -63,7 +53,6 @@ pub struct Features {
     pub sets: Vec<String>,
 }
 
-/// The algorithms of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Algorithms {
@@ -73,11 +62,9 @@ pub struct Algorithms {
     pub combine: Combine,
 }
 
-/// How algorithms are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Combine {
-    /// The best one predicts.
     None,
     /// An ensemble of those that improve it, with weights fitted on held-out tracks.
     Select,
@@ -91,7 +78,6 @@ impl Default for Config {
             split: "auto".to_owned(),
             folds: 0,
             repeats: 1,
-            share: 1.0,
         };
         Self {
             format: 1,
@@ -207,7 +193,6 @@ impl Config {
         toml::to_string(&table).unwrap_or_default()
     }
 
-    /// The configuration of a run.
     pub fn of_run(run: &Path) -> Result<Self, LabError> {
         if !run.is_dir() {
             return Err(LabError::run(
@@ -225,17 +210,11 @@ impl Config {
     }
 
     fn check(self) -> Result<Self, String> {
-        let Data {
-            folds,
-            repeats,
-            share,
-            ..
-        } = self.data;
+        let Data { folds, repeats, .. } = self.data;
+        let is_of_format = self.format == 1;
+        let has_algorithm = !self.algorithms.names.is_empty();
         for (fits, expected) in [
-            (
-                self.format == 1,
-                "format: expected 1: it is of a later voisin",
-            ),
+            (is_of_format, "format: expected 1: it is of a later voisin"),
             (
                 folds != 1 && folds <= 100,
                 "data.folds: expected 0 or 2 to 100",
@@ -249,11 +228,7 @@ impl Config {
                 "data.folds: expected 2 to 100: repeats need folds",
             ),
             (
-                share > 0.0 && share <= 1.0,
-                "data.share: expected more than 0, at most 1",
-            ),
-            (
-                !self.algorithms.names.is_empty(),
+                has_algorithm,
                 "algorithms.names: expected at least one algorithm",
             ),
         ] {
@@ -269,6 +244,18 @@ impl Config {
         self.settings.check()?;
         Ok(self)
     }
+}
+
+/// Checks that numbers are in range: name, value, least and most of each.
+pub(super) fn in_range(numbers: &[(&str, f64, f64, f64)]) -> Result<(), String> {
+    let outside =
+        |(_, value, least, most): &&(&str, f64, f64, f64)| !(least..=most).contains(&value);
+    numbers
+        .iter()
+        .find(outside)
+        .map_or(Ok(()), |(key, _, least, most)| {
+            Err(format!("{key}: expected {least} to {most}"))
+        })
 }
 
 /// A value as in a line of TOML; anything that does not parse is text.
@@ -319,7 +306,7 @@ mod tests {
             (
                 "settings.svm.c",
                 "-1",
-                "settings.svm.c: expected more than 0",
+                "settings.svm.c: expected 0.000000001 to",
             ),
             ("settings.svm.c", "x", "expected f64"),
             ("data.repeats", "3", "data.folds: expected 2 to 100"),

@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicBool;
 use ndarray::{Array2, ArrayD, ArrayView, Dimension, s};
 use ndarray_npy::WriteNpyExt as _;
 
-use super::csv_bytes;
-use super::matrix::{FeatureSet, LONGEST, Matrix, SoundFile};
-use crate::dataset::{Dataset, Part};
+use super::matrix::{LONGEST, Matrix, MatrixRow, PerTrack, SoundFile, each_track};
+use super::{LabError, csv_bytes};
+use crate::dataset::Dataset;
 use crate::eval::plots::{Panel, Ramp, hertz, sound};
 use crate::scene::Scene;
 use voisin_audio::{self, AudioInfo};
@@ -18,64 +18,54 @@ use voisin_base::text::with_causes;
 use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
 
 /// Metadata of the tracks: a header and a row for each, without columns that have no values.
-fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
-    let columns = matrix.rows.iter().map(|row| {
+fn facts(set: &Dataset, rows: &[MatrixRow]) -> (Vec<String>, Vec<Vec<String>>) {
+    let columns = rows.iter().map(|row| {
         let item = &row.item;
-        let part = item.part.map(Part::name).map(str::to_owned);
         [
             item.label.clone(),
             item.artist.clone(),
             item.album.clone(),
-            part,
+            item.part.map(|part| part.name().to_owned()),
             item.licence.clone(),
         ]
     });
     let columns: Vec<[Option<String>; 5]> = columns.collect();
-    let names = [
-        set.label_name.as_str(),
-        "artist",
-        "album",
-        "split",
-        "licence",
-    ];
+    let names = [&set.label_name, "artist", "album", "split", "licence"];
     // A column without values would only widen the table.
     let known: Vec<usize> = (0..names.len())
         .filter(|&at| columns.iter().any(|row| row[at].is_some()))
         .collect();
-    let header =
-        std::iter::once(set.key_name.clone()).chain(known.iter().map(|&at| names[at].to_owned()));
-    let rows = matrix.rows.iter().zip(&columns).map(|(row, columns)| {
+    let header = [set.key_name.as_str()].into_iter();
+    let header = header.chain(known.iter().map(|&at| names[at]));
+    let cells = rows.iter().zip(columns).map(|(row, mut columns)| {
         let cells = known
             .iter()
-            .map(|&at| columns[at].clone().unwrap_or_default());
+            .map(|&at| columns[at].take().unwrap_or_default());
         std::iter::once(row.item.key.clone()).chain(cells).collect()
     });
-    (header.collect(), rows.collect())
+    (header.map(str::to_owned).collect(), cells.collect())
 }
 
-/// Metadata and features of every track as a CSV file, from which `features:` reads exactly the same numbers.
+/// Metadata and features of every track as a CSV file, from which `table:` reads exactly the same numbers.
 pub fn feature_table(set: &Dataset, matrix: &Matrix) -> Vec<u8> {
-    let (mut header, rows) = facts(set, matrix);
+    let (mut header, mut rows) = facts(set, &matrix.rows);
     header.extend(matrix.columns.iter().cloned());
-    let rows = rows.into_iter().zip(matrix.values.outer_iter());
-    let rows = rows.map(|(facts, row)| {
-        facts
-            .into_iter()
-            .chain(row.iter().map(f32::to_string).collect::<Vec<_>>())
-    });
+    for (row, numbers) in rows.iter_mut().zip(matrix.values.outer_iter()) {
+        row.extend(numbers.iter().map(f32::to_string));
+    }
     csv_bytes(&header, b',', rows)
 }
 
 /// Metadata of every track as a CSV file, in the order of the rows.
 ///
 /// - `files`: the file of each row, if there are files
-pub fn track_table(set: &Dataset, matrix: &Matrix, files: Option<&[String]>) -> Vec<u8> {
-    let (mut header, mut rows) = facts(set, matrix);
+pub fn track_table(set: &Dataset, rows: &[MatrixRow], files: Option<Vec<String>>) -> Vec<u8> {
+    let (mut header, mut rows) = facts(set, rows);
     if let Some(files) = files {
         header.push("array".to_owned());
         rows.iter_mut()
             .zip(files)
-            .for_each(|(row, file)| row.push(file.clone()));
+            .for_each(|(row, file)| row.push(file));
     }
     csv_bytes(&header, b',', rows)
 }
@@ -105,46 +95,36 @@ pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Resu
 }
 
 /// Computes the array of a file, or the reason why there is none.
-pub type ArrayFn =
-    Box<dyn Fn(&Path, &AudioInfo, &AtomicBool) -> Result<ArrayD<f32>, String> + Send + Sync>;
+pub type ArrayFn<'a> = dyn Fn(SoundFile<'_>) -> Result<ArrayD<f32>, String> + Sync + 'a;
 
-/// Writes an array of every track. As a feature set it has one column: whether the file is new.
-pub struct ArrayWriter {
-    /// Computes the array of a file.
-    pub array_of: ArrayFn,
-    /// Target of each file's array.
-    pub targets: HashMap<PathBuf, PathBuf>,
-}
-
-impl FeatureSet for ArrayWriter {
-    fn name(&self) -> &'static str {
-        "array"
-    }
-
-    fn columns(&self) -> Vec<String> {
-        vec!["is_new".to_owned()]
-    }
-
-    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let target = self
-            .targets
-            .get(file.path)
-            .ok_or("expected a target for its array, found none")?;
-        // an interrupted run leaves only complete files, which are not computed again
+/// Writes an array of every track.
+///
+/// - `targets`: of each file's array; an existing one is complete, and is left as it is
+/// - returns: whether each array is new
+pub fn write_arrays(
+    set: &Dataset,
+    array_of: &ArrayFn<'_>,
+    targets: &HashMap<PathBuf, PathBuf>,
+    progress: &(dyn Fn(usize) + Sync),
+    stop: &AtomicBool,
+) -> Result<PerTrack<bool>, LabError> {
+    let write = |file: SoundFile<'_>| -> Result<bool, String> {
+        let target = targets.get(file.path);
+        let target = target.ok_or("expected a target for its array, found none")?;
         if target.exists() {
-            return Ok(vec![0.0]);
+            return Ok(false);
         }
-        let array = (self.array_of)(file.path, file.info, stop)?;
+        let array = array_of(file)?;
         if array.iter().any(|number| !number.is_finite()) {
             return Err("expected finite numbers, found others".to_owned());
         }
-        if let Some(folder) = target.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| format!("{}: {error}", folder.display()))?;
-        }
+        let folder = target.parent().unwrap_or(Path::new(""));
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         write_array(target, array.view())?;
-        Ok(vec![1.0])
-    }
+        Ok(true)
+    };
+    each_track(set, |file| Ok(write(file)), progress, stop)
 }
 
 /// Names of the columns of [`frames`].
@@ -156,8 +136,8 @@ pub fn frame_columns() -> Vec<String> {
 
 /// Descriptors of a file frame by frame, `[frames, columns]`: the time of the frame's middle, and
 /// the values of which [`DescriptorSet::Fma`] has the statistics.
-pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
-    SoundFile { path, info }.middle(DescriptorSet::Fma, |samples, rate, start| {
+pub fn frames(file: SoundFile<'_>) -> Result<ArrayD<f32>, String> {
+    file.middle(DescriptorSet::Fma, |samples, rate, start| {
         let rows = DescriptorSet::Fma.over_time(samples, rate);
         let mut found = Array2::zeros((rows.ncols(), 1 + rows.nrows()));
         found
@@ -183,8 +163,38 @@ pub fn picture(path: &Path) -> Result<Scene, String> {
 }
 
 fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) -> Scene {
-    const PITCHES: [&str; 12] = ["C", "", "D", "", "E", "F", "", "G", "", "A", "", "B"];
     let views = ClipViews::new(samples, rate);
+    let scaled = standardised(&views.mfcc);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let seconds = samples.len() as f64 / f64::from(rate);
+    let part = if info.seconds() > LONGEST as f64 + 1.0 {
+        " of its middle"
+    } else {
+        ""
+    };
+    let title = format!("{name}: {seconds:.1} s{part}, {} Hz", info.sample_rate);
+    let spectrum = (&views.spectrum[..], views.bin_hz);
+    let panels = panels(&views, &scaled, f64::from(rate) / 2.0);
+    sound(
+        &title,
+        &(start..start + seconds),
+        samples,
+        spectrum,
+        &panels,
+    )
+}
+
+/// - `scaled`: the cepstral coefficients; `highest`: Hz
+fn panels<'a>(views: &'a ClipViews, scaled: &'a Array2<f64>, highest: f64) -> [Panel<'a>; 4] {
+    const PITCHES: [(u8, &str); 7] = [
+        (0, "C"),
+        (2, "D"),
+        (4, "E"),
+        (5, "F"),
+        (7, "G"),
+        (9, "A"),
+        (11, "B"),
+    ];
     // Interpolated between the centres of two bands.
     let row_of = |hz: f64| {
         let above = views
@@ -195,43 +205,38 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
         let high = views.mel_hz[above];
         (above - 1) as f64 + (hz - low) / (high - low)
     };
-    let half = f64::from(rate) / 2.0;
-    let linear = [0.0, 5e3, 1e4, 15e3, 20e3]
-        .into_iter()
-        .filter(|hz| *hz <= half);
-    let mel = [125.0, 500.0, 1e3, 2e3, 4e3, 8e3, 16e3]
-        .into_iter()
-        .filter(|hz| *hz <= half);
-    let pitches = (0..12).filter(|at| !PITCHES[*at].is_empty());
-    let scaled = standardised(&views.mfcc);
-    let loudness = |title, values, marks| Panel {
-        title,
-        rows: "frequency",
-        values,
-        range: (-80.0, 0.0),
-        ramp: Ramp::Heat,
-        marks,
+    let marks = |all: &[f64], row_of: &dyn Fn(f64) -> f64| -> Vec<(f64, String)> {
+        let known = all.iter().filter(|hz| **hz <= highest);
+        known.map(|&hz| (row_of(hz), hertz(hz))).collect()
     };
-    let panels = [
-        loudness(
-            "Spectrogram, linear frequencies (decibels below the loudest cell)",
-            views.bins.view(),
-            linear.map(|hz| (hz / views.bin_hz, hertz(hz))).collect(),
-        ),
-        loudness(
-            "Mel spectrogram, 128 bands (decibels below the loudest cell)",
-            views.mel.view(),
-            mel.map(|hz| (row_of(hz), hertz(hz))).collect(),
-        ),
+    let linear = [0.0, 5e3, 1e4, 15e3, 20e3];
+    let mel = [125.0, 500.0, 1e3, 2e3, 4e3, 8e3, 16e3];
+    let coefficients = [1, 5, 10, 15, 20].map(|at| (f64::from(at - 1), at.to_string()));
+    let pitches = PITCHES.map(|(row, name)| (f64::from(row), name.to_owned()));
+    [
+        Panel {
+            title: "Spectrogram, linear frequencies (decibels below the loudest cell)",
+            rows: "frequency",
+            values: views.bins.view(),
+            range: (-80.0, 0.0),
+            ramp: Ramp::Heat,
+            marks: marks(&linear, &|hz| hz / views.bin_hz),
+        },
+        Panel {
+            title: "Mel spectrogram, 128 bands (decibels below the loudest cell)",
+            rows: "frequency",
+            values: views.mel.view(),
+            range: (-80.0, 0.0),
+            ramp: Ramp::Heat,
+            marks: marks(&mel, &row_of),
+        },
         Panel {
             title: "Mel-frequency cepstral coefficients (standard deviations from each one's mean)",
             rows: "coefficient",
             values: scaled.view(),
             range: (-3.0, 3.0),
             ramp: Ramp::Signed,
-            marks: [1, 5, 10, 15, 20]
-                .map(|at| (f64::from(at - 1), at.to_string()))
-                .to_vec(),
+            marks: coefficients.to_vec(),
         },
         Panel {
             title: "Chroma (energy of each pitch class, the strongest of each frame 1)",
@@ -239,27 +244,9 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
             values: views.chroma.view(),
             range: (0.0, 1.0),
             ramp: Ramp::Heat,
-            marks: pitches
-                .map(|at| (at as f64, PITCHES[at].to_owned()))
-                .collect(),
+            marks: pitches.to_vec(),
         },
-    ];
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let seconds = samples.len() as f64 / f64::from(rate);
-    let part = if info.seconds() > LONGEST as f64 + 1.0 {
-        " of its middle"
-    } else {
-        ""
-    };
-    let title = format!("{name}: {seconds:.1} s{part}, {} Hz", info.sample_rate);
-    sound(
-        &title,
-        start..start + seconds,
-        samples,
-        &views.spectrum,
-        views.bin_hz,
-        &panels,
-    )
+    ]
 }
 
 /// Rows of mean 0 and deviation 1; a constant row becomes 0.

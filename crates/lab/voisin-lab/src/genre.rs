@@ -2,33 +2,30 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::LabError;
+use super::classifiers::Svm;
 use super::document::Document;
 use super::pages;
-use super::report::{Answers, FEW, Figures, by_class, intervals_of};
+use super::report::{Answers, ClassFigures, FEW, Figures, by_class};
 use voisin_base::text::count;
 use voisin_genre::{
     FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings,
 };
 use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
-use voisin_learn::{Centroid, Standardiser, Svm, split_folds};
+use voisin_learn::{Fold, Standardiser, split_folds};
 
-/// Options of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalOptions {
     /// Outer folds; a group (artist) is never split.
     pub folds: usize,
-    /// Repeats, each with other folds.
     pub repeats: usize,
-    /// Seed of random numbers.
     pub seed: u64,
     /// Options of the engine, which chooses its settings inside each training part.
     pub fit: FitOptions,
-    /// Whether the baselines run too.
     pub rivals: bool,
     /// The kind of group, in the singular: artist, album …; track: each is its own group.
     pub group: String,
@@ -68,34 +65,25 @@ const METHODS: [(&str, &str); 6] = [
     ("majority", "baseline: always the commonest genre"),
 ];
 
-/// One method's figures.
 #[derive(Debug, Clone, Serialize)]
 pub struct MethodReport {
     /// `fused`, `head`, `vote`, `rbf svm`, `nearest centroid`, `majority`.
     pub method: String,
-    /// Share of tracks whose prediction is one of their genres.
     pub accuracy: Spread,
-    /// Mean recall over the genres of three tracks and more.
     pub balanced_accuracy: Spread,
-    /// Mean F1 over the genres of three tracks and more.
     pub macro_f1: Spread,
 }
 
-/// An evaluation.
 #[derive(Debug, Clone, Serialize)]
 pub struct GenreReport {
-    /// Labelled tracks.
     pub tracks: usize,
-    /// Groups among them.
     pub groups: usize,
     /// The kind of group: artist, album …; track: each is its own group.
     pub group: String,
     /// Tracks without a known group.
     #[serde(skip)]
     pub nameless: usize,
-    /// Outer folds.
     pub folds: usize,
-    /// Repeats of the cross-validation.
     pub repeats: usize,
     /// Fused first, then its halves, then the baselines; no head if no fold had enough tracks for one.
     pub methods: Vec<MethodReport>,
@@ -116,21 +104,12 @@ pub fn evaluate_genre(
     set: &LabelledVectors,
     options: &EvalOptions,
 ) -> Result<GenreReport, LabError> {
-    let labelled: Vec<usize> = (0..set.labels.len())
-        .filter(|&row| !set.labels[row].is_empty())
-        .collect();
+    let rows = 0..set.labels.len();
+    let labelled: Vec<usize> = rows.filter(|&row| !set.labels[row].is_empty()).collect();
     let data = set.select(&labelled);
-    let genres = Spellings::count(data.labels.iter().flatten()).genres();
-    let n = labelled.len();
-    let k = genres.len();
+    let evaluation = Evaluation::new(&data, options);
+    let genres = &evaluation.genres;
     let folds = options.folds.max(2);
-    let class_numbers = |labels: &Vec<Genre>| {
-        labels
-            .iter()
-            .filter_map(|g| genres.binary_search(g).ok())
-            .collect()
-    };
-    let classes: Vec<Vec<usize>> = data.labels.iter().map(class_numbers).collect();
     // With fewer groups than folds, a fold would have nothing to predict.
     let groups = data.groups.iter().collect::<BTreeSet<_>>().len();
     if groups < folds {
@@ -140,134 +119,172 @@ pub fn evaluate_genre(
             count(groups as u64, &options.group)
         )));
     }
-    let mut sizes = vec![0; k];
-    classes
-        .iter()
-        .flatten()
-        .for_each(|&class| sizes[class] += 1);
-    // The recall of a genre of one or two tracks is chance, and would have the weight of one of
-    // hundreds. If all genres are that small, the means include them.
-    let some_have_enough = sizes.iter().any(|&size| size >= FEW);
-    let counts = |class: usize| sizes[class] >= FEW || !some_have_enough;
     let methods = &METHODS[..if options.rivals { METHODS.len() } else { 3 }];
     let mut shares: Vec<[Vec<f64>; 3]> = vec![Default::default(); methods.len()];
-    let mut first_rows = Vec::new();
-    let mut first = Array2::zeros((0, k));
+    let mut first: Vec<(usize, Array1<f32>)> = Vec::new();
     let mut without_head: BTreeSet<Genre> = BTreeSet::new();
     let mut has_head = false;
-    let seed = |repeat: usize| options.seed.wrapping_add(1000 + repeat as u64);
-    for fold in split_folds(
-        &classes,
-        k,
-        &data.groups,
-        folds,
-        (0..options.repeats.max(1)).map(&seed),
-    ) {
-        let training = data.set().select(&fold.train);
-        let test_vectors = data.vectors.select(Axis(0), &fold.test);
-        // Inside this fit the engine chooses its settings, on training tracks only.
-        let (model, _) = GenreModel::fit(&training.set(), &options.fit)?;
-        let predictions = model.probabilities(&QueryVectors::of(test_vectors.view()))?;
-        // A training part may lack a genre, so its model's columns are mapped to those of all genres.
-        let [fused, head, vote] =
-            [predictions.fused, predictions.head, predictions.vote].map(|p| {
-                let mut wide = Array2::zeros((test_vectors.nrows(), k));
-                for (genre, column) in model.genres().iter().zip(p.columns()) {
-                    genres
-                        .binary_search(genre)
-                        .into_iter()
-                        .for_each(|to| wide.column_mut(to).assign(&column));
-                }
-                wide
-            });
-        let best = |p: &Array2<f32>| p.outer_iter().map(argmax).collect();
-        let mut answers: Vec<Vec<usize>> = [&fused, &head, &vote].map(best).into();
-        if options.rivals {
-            let training_classes: Vec<Vec<usize>> =
-                fold.train.iter().map(|&row| classes[row].clone()).collect();
-            answers.extend(rivals(
-                &training,
-                &training_classes,
-                &test_vectors,
-                k,
-                seed(fold.repeat),
-            ));
-        }
-        for (shares, answers) in shares.iter_mut().zip(&answers) {
-            let truth: Vec<Vec<usize>> =
-                fold.test.iter().map(|&row| classes[row].clone()).collect();
-            let hits = truth
-                .iter()
-                .zip(answers)
-                .filter(|(labels, a)| labels.contains(a))
-                .count();
-            let (expected, found, _) = by_class(&truth, answers);
-            let m = confusion(&expected, &found, k);
-            shares[0].push(hits as f64 / truth.len() as f64);
-            shares[1].push(balanced_accuracy_of(&m, counts));
-            shares[2].push(macro_f1_of(&m, counts));
+    let repeats = options.repeats.max(1);
+    let seeds = (0..repeats).map(|repeat| options.seed.wrapping_add(1000 + repeat as u64));
+    let classes = &evaluation.classes;
+    for fold in split_folds(classes, genres.len(), &data.groups, folds, seeds) {
+        let found = evaluation.fold(&fold)?;
+        for (shares, answers) in shares.iter_mut().zip(&found.answers) {
+            for (share, figure) in shares
+                .iter_mut()
+                .zip(evaluation.figures(&fold.test, answers))
+            {
+                share.push(figure);
+            }
         }
         // Each track once; with several repeats it would count several times.
         if fold.repeat == 0 {
-            first_rows.extend(fold.test);
-            first = ndarray::concatenate![Axis(0), first, fused];
+            let rows = found.fused.outer_iter().map(|p| p.to_owned());
+            first.extend(fold.test.into_iter().zip(rows));
         }
-        let neighbours_alone = model.genres_without_head();
-        has_head |= neighbours_alone.len() < model.genres().len();
-        without_head.extend(neighbours_alone.into_iter().cloned());
+        has_head |= found.without_head.len() < genres.len();
+        without_head.extend(found.without_head);
     }
-    // in the order of the tracks, which does not depend on the folds
-    let mut order: Vec<usize> = (0..first_rows.len()).collect();
-    order.sort_by_key(|&at| first_rows[at]);
-    let names: Vec<String> = genres.iter().map(|genre| genre.name().to_owned()).collect();
-    let answers = Answers {
-        classes: &names,
-        keys: Vec::new(),
-        truth: order
-            .iter()
-            .map(|&at| classes[first_rows[at]].clone())
-            .collect(),
-        probabilities: first.select(Axis(0), &order),
-        groups: order
-            .iter()
-            .map(|&at| data.groups[first_rows[at]])
-            .collect(),
-    };
     let method = |((name, _), [a, b, c]): (&(&str, &str), &[Vec<f64>; 3])| MethodReport {
         method: (*name).to_owned(),
         accuracy: Spread::of(a),
         balanced_accuracy: Spread::of(b),
         macro_f1: Spread::of(c),
     };
-    let mut figures = Figures::of("folds", &answers, 0);
-    if some_have_enough {
-        let best: Vec<usize> = answers.probabilities.outer_iter().map(argmax).collect();
-        let (expected, found, rows) = by_class(&answers.truth, &best);
-        let groups: Vec<usize> = rows.iter().map(|&row| answers.groups[row]).collect();
-        // the same genres as in the methods' means
-        [_, figures.balanced_accuracy, figures.macro_f1] =
-            intervals_of(&expected, &found, &groups, k, counts);
-    }
+    let found = methods.iter().zip(&shares).map(method);
+    let too_few = (0..genres.len()).filter(|&class| !evaluation.counts(class));
     Ok(GenreReport {
-        tracks: n,
+        tracks: labelled.len(),
         groups,
         group: options.group.clone(),
         nameless: options.nameless,
         folds,
-        repeats: options.repeats.max(1),
-        methods: methods
-            .iter()
-            .zip(&shares)
-            .map(method)
-            .filter(|m| has_head || m.method != "head")
-            .collect(),
-        figures,
-        too_few: (0..k)
-            .filter(|&class| !counts(class))
-            .map(|class| genres[class].clone())
-            .collect(),
+        repeats,
+        methods: found.filter(|m| has_head || m.method != "head").collect(),
+        figures: evaluation.all_figures(first),
+        too_few: too_few.map(|class| genres[class].clone()).collect(),
         without_head: without_head.into_iter().collect(),
     })
+}
+
+/// Labelled tracks that are evaluated.
+struct Evaluation<'a> {
+    data: &'a LabelledRows,
+    options: &'a EvalOptions,
+    genres: Vec<Genre>,
+    /// The genres of each track, by number.
+    classes: Vec<Vec<usize>>,
+    /// Tracks of each genre.
+    sizes: Vec<usize>,
+}
+
+/// Predictions for the held-out tracks of a fold.
+struct FoldAnswers {
+    /// Of each method.
+    answers: Vec<Vec<usize>>,
+    /// Probabilities of the engine.
+    fused: Array2<f32>,
+    /// Genres that only neighbours can predict.
+    without_head: Vec<Genre>,
+}
+
+impl<'a> Evaluation<'a> {
+    fn new(data: &'a LabelledRows, options: &'a EvalOptions) -> Self {
+        let genres = Spellings::count(data.labels.iter().flatten()).genres();
+        let number = |genre: &Genre| genres.binary_search(genre).ok();
+        let numbers = |labels: &Vec<Genre>| labels.iter().filter_map(number).collect();
+        let classes: Vec<Vec<usize>> = data.labels.iter().map(numbers).collect();
+        let mut sizes = vec![0; genres.len()];
+        for &class in classes.iter().flatten() {
+            sizes[class] += 1;
+        }
+        Self {
+            data,
+            options,
+            genres,
+            classes,
+            sizes,
+        }
+    }
+
+    /// Whether a genre is in means over genres. The recall of one of one or two tracks is chance, and would have the
+    /// weight of one of hundreds. If all genres are that small, the means include them.
+    fn counts(&self, class: usize) -> bool {
+        self.sizes[class] >= FEW || self.sizes.iter().all(|&size| size < FEW)
+    }
+
+    fn fold(&self, fold: &Fold) -> Result<FoldAnswers, LabError> {
+        let data = self.data;
+        let training = data.set().select(&fold.train);
+        let test_vectors = data.vectors.select(Axis(0), &fold.test);
+        // Inside this fit the engine chooses its settings, on training tracks only.
+        let (model, _) = GenreModel::fit(&training.set(), &self.options.fit)?;
+        let predictions = model.probabilities(&QueryVectors::of(test_vectors.view()))?;
+        // A training part may lack a genre, so its model's columns are mapped to those of all genres.
+        let wide = |p: Array2<f32>| {
+            let mut wide = Array2::zeros((p.nrows(), self.genres.len()));
+            for (genre, column) in model.genres().iter().zip(p.columns()) {
+                if let Ok(to) = self.genres.binary_search(genre) {
+                    wide.column_mut(to).assign(&column);
+                }
+            }
+            wide
+        };
+        let [fused, head, vote] = [predictions.fused, predictions.head, predictions.vote].map(wide);
+        let best = |p: &Array2<f32>| p.outer_iter().map(argmax).collect();
+        let mut answers: Vec<Vec<usize>> = [&fused, &head, &vote].map(best).into();
+        if self.options.rivals {
+            let classes = fold.train.iter().map(|&row| self.classes[row].clone());
+            let classes: Vec<Vec<usize>> = classes.collect();
+            let seed = self.options.seed.wrapping_add(1000 + fold.repeat as u64);
+            let k = self.genres.len();
+            answers.extend(rivals(&training, &classes, &test_vectors, k, seed));
+        }
+        let without_head = model.genres_without_head().into_iter().cloned().collect();
+        Ok(FoldAnswers {
+            answers,
+            fused,
+            without_head,
+        })
+    }
+
+    /// Accuracy, balanced accuracy and macro F1 of a method's answers.
+    fn figures(&self, rows: &[usize], answers: &[usize]) -> [f64; 3] {
+        let truth: Vec<Vec<usize>> = rows.iter().map(|&row| self.classes[row].clone()).collect();
+        let pairs = truth.iter().zip(answers);
+        let hits = pairs.filter(|(labels, answer)| labels.contains(answer));
+        let accuracy = hits.count() as f64 / truth.len() as f64;
+        let (expected, found, _) = by_class(&truth, answers);
+        let m = confusion(&expected, &found, self.genres.len());
+        let counts = |class| self.counts(class);
+        [
+            accuracy,
+            balanced_accuracy_of(&m, counts),
+            macro_f1_of(&m, counts),
+        ]
+    }
+
+    /// Figures of the engine over all tracks, in their order, which does not depend on the folds.
+    fn all_figures(&self, mut found: Vec<(usize, Array1<f32>)>) -> Figures {
+        found.sort_by_key(|(row, _)| *row);
+        let names: Vec<String> = self
+            .genres
+            .iter()
+            .map(|genre| genre.name().to_owned())
+            .collect();
+        let mut probabilities = Array2::zeros((found.len(), names.len()));
+        for (mut to, (_, p)) in probabilities.outer_iter_mut().zip(&found) {
+            to.assign(p);
+        }
+        let rows = || found.iter().map(|(row, _)| *row);
+        let answers = Answers {
+            classes: &names,
+            truth: rows().map(|row| self.classes[row].clone()).collect(),
+            probabilities,
+            groups: rows().map(|row| self.data.groups[row]).collect(),
+        };
+        Figures::of("folds", &answers, |class| self.counts(class))
+    }
 }
 
 /// Predictions of the RBF SVM (its `C` chosen on held-out groups of the training part), of the
@@ -299,34 +316,58 @@ fn rivals(
         }
     }
     let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[argmax(correct)]);
-    // For the centroid only: distances to means need columns of one scale.
-    let (standard, rows) = Standardiser::fit(train.vectors.view());
-    let centroid = Centroid::fit(rows.view(), &main, k);
     let mut counts = vec![0usize; k];
     main.iter().for_each(|&class| counts[class] += 1);
     [
         svm.predict(test_vectors.view()),
-        centroid.predict(standard.apply(test_vectors.view()).view()),
+        nearest_centroid(&train.vectors, &main, k, test_vectors),
         vec![argmax(counts); test_vectors.nrows()],
     ]
+}
+
+/// The class whose mean is nearest to each query.
+fn nearest_centroid(
+    vectors: &Array2<f32>,
+    class_of: &[usize],
+    classes: usize,
+    queries: &Array2<f32>,
+) -> Vec<usize> {
+    // Distances to means need columns of one scale.
+    let (standard, rows) = Standardiser::fit(vectors.view());
+    let mean = |class: usize| {
+        let members: Vec<usize> = (0..class_of.len())
+            .filter(|&row| class_of[row] == class)
+            .collect();
+        rows.select(Axis(0), &members).mean_axis(Axis(0))
+    };
+    let means: Vec<Option<Array1<f32>>> = (0..classes).map(mean).collect();
+    let nearness = |row: ArrayView1<f32>, mean: &Option<Array1<f32>>| {
+        // A class without rows is never the nearest.
+        mean.as_ref().map_or(f32::NEG_INFINITY, |mean| {
+            -(&row - mean).mapv(|v| v * v).sum()
+        })
+    };
+    standard
+        .apply(queries.view())
+        .outer_iter()
+        .map(|row| argmax(means.iter().map(|mean| nearness(row, mean))))
+        .collect()
 }
 
 impl GenreReport {
     /// The documented JSON.
     pub fn json(&self) -> Value {
         let f = &self.figures;
-        let genre = |class: &super::report::ClassFigures| {
+        let genre = |class: &ClassFigures| {
             let m = class.measures;
             json!({
                 "genre": class.name, "support": m.support, "precision": m.precision, "recall": m.recall, "f1": m.f1,
                 "auc": class.auc, "roc": class.roc,
             })
         };
+        let genres: Vec<Value> = f.per_class.iter().map(genre).collect();
         let mut json = serde_json::to_value(self).unwrap_or_default();
-        json["details"] = json!({
-            "genres": f.per_class.iter().map(genre).collect::<Vec<_>>(), "confusion": f.confusion, "top2": f.top2,
-            "log_loss": f.log_loss, "calibration_error": f.calibration_error, "risk_coverage": f.risk_coverage,
-        });
+        json["details"] = json!({ "genres": genres, "confusion": f.confusion });
         json
     }
 
@@ -334,13 +375,51 @@ impl GenreReport {
     pub fn page(&self) -> Document {
         let mut page = Document::new("Genre recognition");
         let f = &self.figures;
-        let group = &self.group;
-        let is_alone = group == "track";
         page.text(format!(
             "voisin predicts the genre of {:.0} of {} tracks correctly.",
             f.accuracy.value * self.tracks as f64,
             self.tracks
         ));
+        self.summarise(&mut page);
+        page.heading("Methods");
+        page.hint(
+            "Accuracy: share of correct predictions. Balanced: the same with equal weight for every genre. F1 is low both for \
+             missing a genre and for predicting it too often.",
+        );
+        let cell = |s: Spread| format!("{:.1} ± {:.1}", 100.0 * s.mean, 100.0 * s.deviation);
+        let row = |m: &MethodReport| {
+            let [a, b, c] = [m.accuracy, m.balanced_accuracy, m.macro_f1].map(cell);
+            let what = METHODS.iter().find(|(name, _)| *name == m.method);
+            let what = what.map_or("", |(_, what)| what);
+            vec![m.method.clone(), a, b, c, what.to_owned()]
+        };
+        let best = argmax(self.methods.iter().map(|m| m.accuracy.mean));
+        let header = ["method", "accuracy", "balanced", "macro F1", "description"];
+        page.table(&header, self.methods.iter().map(row).collect(), Some(best));
+        let list = |genres: &[Genre]| {
+            let names: Vec<&str> = genres.iter().map(Genre::name).collect();
+            names.join(", ")
+        };
+        if !self.too_few.is_empty() {
+            page.text(format!(
+                "balanced and macro F1 leave out genres of fewer than {FEW} tracks, whose figures are chance: {}",
+                list(&self.too_few)
+            ));
+        }
+        pages::figures(&mut page, METHODS[0].0, f);
+        if !self.without_head.is_empty() {
+            page.text(format!(
+                "too few tracks for a trained head, predicted by neighbours alone: {}",
+                list(&self.without_head)
+            ));
+        }
+        page
+    }
+
+    /// How the tracks were grouped and held out.
+    fn summarise(&self, page: &mut Document) {
+        let group = &self.group;
+        let is_alone = group == "track";
         let grouped = match self.nameless {
             _ if is_alone => String::new(),
             0 => format!(" of {} {group}s", self.groups),
@@ -352,17 +431,12 @@ impl GenreReport {
         page.text(format!(
             "{} tracks{grouped}, {} genres; {} folds by {group}, {}; mean ± spread over folds, %",
             self.tracks,
-            f.per_class.len(),
+            self.figures.per_class.len(),
             self.folds,
             count(self.repeats as u64, "repeat")
         ));
-        let left_out = if is_alone {
-            "it".to_owned()
-        } else {
-            format!("its {group}")
-        };
         page.hint(format!(
-            "Every track was predicted by an engine trained without {left_out}: the {group}s were split into {} parts, and \
+            "Every track was predicted by an engine trained without its {group}: the {group}s were split into {} parts, and \
              each part was predicted by an engine trained on the other parts.",
             self.folds
         ));
@@ -372,58 +446,5 @@ impl GenreReport {
                  the quality is at most this",
             );
         }
-        page.heading("Methods");
-        page.hint(
-            "Accuracy: share of correct predictions. Balanced: the same with equal weight for every genre. F1 is low both for \
-             missing a genre and for predicting it too often.",
-        );
-        let cell = |s: Spread| format!("{:.1} ± {:.1}", 100.0 * s.mean, 100.0 * s.deviation);
-        let row = |m: &MethodReport| {
-            let [a, b, c] = [m.accuracy, m.balanced_accuracy, m.macro_f1].map(cell);
-            let what = METHODS
-                .iter()
-                .find(|(name, _)| *name == m.method)
-                .map_or("", |(_, what)| what);
-            vec![m.method.clone(), a, b, c, what.to_owned()]
-        };
-        let best = argmax(self.methods.iter().map(|m| m.accuracy.mean));
-        let header = ["method", "accuracy", "balanced", "macro F1", "description"];
-        page.table(&header, self.methods.iter().map(row).collect(), Some(best));
-        let list = |genres: &[Genre]| {
-            genres
-                .iter()
-                .map(Genre::name)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        if !self.too_few.is_empty() {
-            page.text(format!(
-                "balanced and macro F1 leave out genres of fewer than {FEW} tracks, whose figures are chance: {}",
-                list(&self.too_few)
-            ));
-        }
-        pages::figures(&mut page, METHODS[0].0, f);
-        for target in [0.95, 0.9, 0.8] {
-            if let Some(step) = f
-                .risk_coverage
-                .iter()
-                .rev()
-                .find(|step| 1.0 - step.risk >= target)
-            {
-                page.text(format!(
-                    "{:.0} % of tracks answered at {:.0} % precision (probability {:.2} and up), the others \"unknown\"",
-                    100.0 * step.coverage,
-                    100.0 * target,
-                    step.threshold
-                ));
-            }
-        }
-        if !self.without_head.is_empty() {
-            let names = list(&self.without_head);
-            page.text(format!(
-                "too few tracks for a trained head, predicted by neighbours alone: {names}"
-            ));
-        }
-        page
     }
 }

@@ -1,19 +1,20 @@
 //! The laboratory: trains classifiers on data sets, evaluates and compares them, and applies them.
 //!
 //! For: computing features of a [`Dataset`](crate::dataset::Dataset) ([`matrix`]), splitting it so
-//! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`model`]) or networks
+//! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`classifiers`], [`model`]) or networks
 //! ([`networks`]) in a run folder ([`run`]) that is enough to repeat the run, figures with
 //! intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]), predictions
 //! ([`answer`]), and features as files for other programs ([`extract`]).
 //! A run is bit-for-bit reproducible.
 //!
-//! Not for: the genres of a library and the algorithms themselves (`voisin-genre`, `voisin-learn`).
+//! Not for: the genres of a library (`voisin-genre`).
 
 // Not forbid: ndarray's s![] expands to an unsafe block.
 #![deny(unsafe_code)]
 
 pub mod answer;
 mod bench;
+pub mod classifiers;
 pub mod compare;
 pub mod config;
 pub mod dataset;
@@ -27,10 +28,9 @@ pub mod matrix;
 pub mod model;
 pub mod networks;
 pub mod pages;
-mod pixels;
 pub mod report;
 pub mod run;
-pub mod scene;
+mod scene;
 pub mod split;
 pub mod training;
 
@@ -38,39 +38,21 @@ use std::path::{Path, PathBuf};
 
 use voisin_base::output::OutputError;
 
-/// Errors of the laboratory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
-    /// A data set could not be read.
     #[error(transparent)]
-    Dataset(#[from] crate::dataset::DatasetError),
-    /// The engine failed to decode audio or to read the library.
-    #[error(transparent)]
-    Engine(Box<voisin_engine::EngineError>),
-    /// The genre engine failed.
+    Encoder(#[from] voisin_encoder::EncoderError),
     #[error(transparent)]
     Genre(#[from] voisin_genre::GenreError),
-    /// A network could not be trained.
-    #[error(transparent)]
-    Train(#[from] crate::training::TrainError),
-    /// A file could not be read or written.
     #[error("{}", path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// A run folder or a file in it is wrong.
+    /// A file or folder is wrong: what is expected, and what was found.
     #[error("{}: {problem}", path.display())]
-    Run {
-        /// The folder or file.
-        path: PathBuf,
-        /// The value expected, and the one found.
-        problem: String,
-    },
-    /// An output file cannot be created.
+    Run { path: PathBuf, problem: String },
     #[error(transparent)]
     Output(#[from] OutputError),
     /// No track of a data set could be decoded.
@@ -79,15 +61,11 @@ pub enum LabError {
     /// Options that contradict each other, or that this data does not allow.
     #[error("{0}")]
     Options(String),
-    /// Interrupted by Ctrl-C.
+    /// The loss of a network is not finite.
+    #[error("the loss is {loss} at step {step}: use a lower learning rate")]
+    Diverged { step: u64, loss: f32 },
     #[error("interrupted: repeat the command to continue")]
     Interrupted,
-}
-
-impl From<voisin_engine::EngineError> for LabError {
-    fn from(error: voisin_engine::EngineError) -> Self {
-        Self::Engine(Box::new(error))
-    }
 }
 
 impl LabError {
@@ -103,6 +81,11 @@ impl LabError {
             path: path.to_owned(),
             problem: problem.into(),
         }
+    }
+
+    /// - `line`: counted from 1
+    fn table(path: &Path, line: u64, problem: impl std::fmt::Display) -> Self {
+        Self::run(path, format!("line {line}: {problem}"))
     }
 }
 

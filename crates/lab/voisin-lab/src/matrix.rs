@@ -1,28 +1,30 @@
 //! Feature matrices of data sets: a row for each track, columns from one or several feature sets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use ndarray::{Array2, ArrayView1, Axis, concatenate};
+use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::LabError;
 use crate::dataset::{Dataset, Fault, Item, group_of};
-use voisin_audio::{self, AudioInfo};
+use voisin_audio::AudioInfo;
 use voisin_base::text::{fold, with_causes};
 use voisin_base::track::ContentId;
 use voisin_base::{atomic_file, regular_file};
 use voisin_engine::{Embedder, WindowPlan};
 use voisin_features::DescriptorSet;
 
-/// A file to compute features of.
+/// Descriptors are computed from at most this many seconds of a track, in its middle.
+pub(crate) const LONGEST: u64 = 600;
+/// Windows of a track that a model embeds.
+const WINDOWS: usize = 24;
+
 #[derive(Clone, Copy)]
 pub struct SoundFile<'a> {
-    /// Its path.
     pub path: &'a Path,
-    /// Container, codec, rate and length.
     pub info: &'a AudioInfo,
 }
 
@@ -48,11 +50,12 @@ impl SoundFile<'_> {
                 found = Some(sink(samples, rate, seconds));
             }
         };
+        let starts = [start as i64];
         voisin_audio::read_windows(
             self.path,
             self.info,
             rate,
-            &[start as i64],
+            &starts,
             length as usize,
             &mut keep,
         )
@@ -61,95 +64,65 @@ impl SoundFile<'_> {
     }
 }
 
-/// Features computed from audio.
-pub trait FeatureSet: Send + Sync {
-    /// Its name on the command line.
-    fn name(&self) -> &str;
-    /// A digest of all that changes a number; the name, if nothing else does or nothing is cached.
-    fn fingerprint(&self) -> String {
-        self.name().to_owned()
-    }
-
-    /// Names of the columns.
-    fn columns(&self) -> Vec<String>;
-    /// The features of a file, one for each column, or why there are none.
-    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String>;
-
-    /// Why all further files would fail too, such as a full disk.
-    fn broken(&self) -> Option<&str> {
-        None
-    }
+pub enum FeatureSet {
+    Descriptors(DescriptorSet),
+    /// The mean embedding of a model, by its name on the command line, `model:NAME`.
+    Model(String, Arc<Embedder>),
 }
 
-/// Windows of a track that a model embeds.
-const WINDOWS: usize = 24;
-
-/// The mean embedding of a model.
-pub struct ModelSet {
-    name: String,
-    embedder: Arc<Embedder>,
-}
-
-impl ModelSet {
-    /// - `name`: its name on the command line, `model:NAME`
-    pub fn new(name: &str, embedder: Arc<Embedder>) -> Self {
-        Self {
-            name: name.to_owned(),
-            embedder,
+impl FeatureSet {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Descriptors(set) => set.name(),
+            Self::Model(name, _) => name,
         }
     }
-}
 
-impl FeatureSet for ModelSet {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
+    /// A digest of all that changes a number.
     fn fingerprint(&self) -> String {
-        format!(
-            "model-{}-{WINDOWS}",
-            self.embedder.encoder().manifest().fingerprint()
-        )
+        match self {
+            Self::Descriptors(set) => format!("{}-1", set.name()),
+            Self::Model(_, embedder) => {
+                let model = embedder.encoder().manifest().fingerprint();
+                format!("model-{model}-{WINDOWS}")
+            }
+        }
     }
 
-    fn columns(&self) -> Vec<String> {
-        let manifest = self.embedder.encoder().manifest();
-        (0..manifest.dimension)
-            .map(|i| format!("{}_{i:03}", manifest.name))
-            .collect()
+    pub fn columns(&self) -> Vec<String> {
+        match self {
+            Self::Descriptors(set) => set.columns(),
+            Self::Model(_, embedder) => {
+                let manifest = embedder.encoder().manifest();
+                let numbers = 0..manifest.dimension;
+                numbers
+                    .map(|i| format!("{}_{i:03}", manifest.name))
+                    .collect()
+            }
+        }
+    }
+
+    /// The quantity that a column measures. Single dimensions of a model have no meaning, so all of them are one group.
+    fn group(&self, column: &str) -> String {
+        match self {
+            Self::Descriptors(_) => group_of(column).to_owned(),
+            Self::Model(name, _) => name.clone(),
+        }
     }
 
     fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let found = self.embedder.embed(
-            file.path,
-            file.info,
-            WindowPlan::Spread(WINDOWS),
-            Some(stop),
-        );
-        found
-            .map(|found| found.vector.into_vec())
-            .map_err(|error| with_causes(&error))
-    }
-}
-
-/// Descriptors are computed from at most this many seconds of a track, in its middle.
-pub(crate) const LONGEST: u64 = 600;
-
-impl FeatureSet for DescriptorSet {
-    fn name(&self) -> &str {
-        (*self).name()
-    }
-
-    fn fingerprint(&self) -> String {
-        format!("{}-1", (*self).name())
-    }
-
-    fn columns(&self) -> Vec<String> {
-        (*self).columns()
-    }
-
-    fn compute(&self, file: SoundFile<'_>, _: &AtomicBool) -> Result<Vec<f32>, String> {
-        file.middle(*self, |samples, rate, _| self.of(samples, rate))
+        match self {
+            Self::Descriptors(set) => file.middle(*set, |samples, rate, _| set.of(samples, rate)),
+            Self::Model(_, embedder) => embedder
+                .embed(
+                    file.path,
+                    file.info,
+                    WindowPlan::Spread(WINDOWS),
+                    Some(stop),
+                )
+                .map(|found| found.vector.into_vec())
+                .map_err(|error| with_causes(&error)),
+        }
     }
 }
 
@@ -172,106 +145,30 @@ pub(crate) fn read_whole(path: &Path, longest: u64) -> Option<Vec<u8>> {
 }
 
 /// Writes numbers after their digest.
-pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> std::io::Result<()> {
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    atomic_file::write(
-        path,
-        [blake3::hash(numbers).as_bytes().as_slice(), numbers].concat(),
-    )
+pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> Result<(), LabError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
+    let whole = [blake3::hash(numbers).as_bytes(), numbers].concat();
+    atomic_file::write(path, whole).map_err(LabError::io(path))
 }
 
-/// A cache of features in a run's folder, a file for each track.
-#[derive(Debug)]
-pub struct Cache {
-    folder: PathBuf,
-    /// Why nothing more is cached.
-    broken: OnceLock<String>,
-}
-
-impl Cache {
-    /// A cache in a folder, which is created by the first write.
-    pub fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            broken: OnceLock::new(),
-        }
-    }
-
-    fn path(&self, fingerprint: &str, content: ContentId) -> PathBuf {
-        path_of(&self.folder.join(fingerprint), content, "f32")
-    }
-
-    /// The cached features of a track; an incomplete file counts as missing.
-    fn read(&self, fingerprint: &str, content: ContentId, columns: usize) -> Option<Vec<f32>> {
-        let numbers = read_whole(&self.path(fingerprint, content), 4 * columns as u64)?;
-        let numbers = numbers
-            .get(DIGEST..)
-            .filter(|numbers| numbers.len() == 4 * columns)?;
-        Some(
-            numbers
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|bytes| f32::from_le_bytes(*bytes))
-                .collect(),
-        )
-    }
-
-    /// Caches the features of a track. After the first failure nothing more is written.
-    fn write(&self, fingerprint: &str, content: ContentId, numbers: &[f32]) {
-        if self.broken.get().is_some() {
-            return;
-        }
-        let bytes: Vec<u8> = numbers
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
-        if let Err(error) = write_whole(&self.path(fingerprint, content), &bytes) {
-            let _ = self.broken.set(format!(
-                "features are no longer cached in {}: {error}; nothing else is lost",
-                self.folder.display()
-            ));
-        }
-    }
-
-    /// Why nothing more is cached.
-    pub fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
-    }
-}
-
-/// The track of a row.
 #[derive(Debug, Clone)]
 pub struct MatrixRow {
-    /// The track.
     pub item: Item,
-    /// Digest of its audio, or of its numbers without audio.
+    /// Digest of its audio, and its length, if it was opened.
     pub content: Option<ContentId>,
-    /// Its length, if it was decoded.
     pub seconds: Option<f64>,
 }
 
-/// This many numbers, not all whole, identify a track: two tracks do not share them by chance.
-const IDENTIFYING: usize = 4;
-
 impl MatrixRow {
-    /// A track without audio, identified by its numbers: several of them, not all whole.
-    pub(crate) fn of_numbers(item: &Item, numbers: ArrayView1<f32>) -> Self {
-        let finite = || numbers.iter().filter(|x| x.is_finite());
-        // Different tracks may share whole numbers (a year, a tempo, a count).
-        let identifies = finite().count() >= IDENTIFYING && finite().any(|x| x.fract() != 0.0);
-        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let content = identifies.then(|| ContentId(*blake3::hash(&bytes).as_bytes()));
-        Self {
-            item: item.clone(),
-            content,
-            seconds: None,
-        }
+    pub(crate) fn content_text(&self) -> String {
+        self.content
+            .map_or_else(String::new, |content| content.to_string())
     }
 
-    /// Digest of its audio, if it was decoded.
-    pub(crate) fn audio(&self) -> Option<ContentId> {
-        self.content.filter(|_| self.seconds.is_some())
+    pub(crate) fn seconds_text(&self) -> String {
+        self.seconds
+            .map_or_else(String::new, |seconds| format!("{seconds:.3}"))
     }
 }
 
@@ -285,18 +182,6 @@ pub(crate) fn class_of(rows: &[MatrixRow], names: &[String]) -> Vec<usize> {
     rows.iter().map(|row| class(row).unwrap_or(0)).collect()
 }
 
-/// The number of tracks of each licence.
-pub(crate) fn licences(rows: &[MatrixRow]) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    rows.iter()
-        .filter_map(|row| row.item.licence.clone())
-        .for_each(|licence| {
-            *found.entry(licence).or_default() += 1;
-        });
-    found
-}
-
-/// The number of known artists.
 pub(crate) fn artists(rows: &[MatrixRow]) -> usize {
     let names = rows
         .iter()
@@ -304,169 +189,183 @@ pub(crate) fn artists(rows: &[MatrixRow]) -> usize {
     names.collect::<BTreeSet<String>>().len()
 }
 
-/// Tracks as rows of numbers.
-#[derive(Debug, Clone)]
-pub struct Matrix {
-    /// One for each row of the values.
+/// What was found out about each track of a data set.
+#[derive(Debug)]
+pub struct PerTrack<T> {
     pub rows: Vec<MatrixRow>,
-    /// Names of the columns.
-    pub columns: Vec<String>,
-    /// The group of each column: the quantity that it measures.
-    pub groups: Vec<String>,
-    /// `[rows, columns]`
-    pub values: Array2<f32>,
-    /// Tracks that could not be decoded.
+    /// One for each row.
+    pub values: Vec<T>,
+    /// Tracks without a value.
     pub faults: Vec<Fault>,
 }
 
-/// Computes the features of all tracks of a data set, on all threads.
+/// Opens the file of every track, on all threads.
 ///
-/// - `with_own_columns`: whether the data set's columns are among the features
+/// - `work`: of a file; the inner error is of this file alone, the outer one would be of all others too
 /// - `progress`: called with the number of tracks done
-pub fn compute(
+pub fn each_track<T: Send>(
     set: &Dataset,
-    with_own_columns: bool,
-    sets: &[&dyn FeatureSet],
-    cache: Option<&Cache>,
+    work: impl Fn(SoundFile<'_>) -> Result<Result<T, String>, LabError> + Sync,
     progress: &(dyn Fn(usize) + Sync),
     stop: &AtomicBool,
-) -> Result<Matrix, LabError> {
-    let mut matrix = Matrix {
+) -> Result<PerTrack<T>, LabError> {
+    let done = AtomicUsize::new(0);
+    let one = |item: &Item| -> Result<Result<(MatrixRow, T), String>, LabError> {
+        if stop.load(Ordering::Relaxed) {
+            return Err(LabError::Interrupted);
+        }
+        let Some(path) = item.path.as_deref() else {
+            let reason = "expected an audio file in the data set, found none";
+            return Ok(Err(reason.to_owned()));
+        };
+        let info = match voisin_audio::probe(path) {
+            Ok(info) => info,
+            Err(error) => return Ok(Err(with_causes(&error))),
+        };
+        let found = work(SoundFile { path, info: &info })?;
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+        let row = MatrixRow {
+            item: item.clone(),
+            content: Some(info.content),
+            seconds: Some(info.seconds()),
+        };
+        Ok(found.map(|value| (row, value)))
+    };
+    let results: Result<Vec<_>, LabError> = set.items.par_iter().map(one).collect();
+    let mut found = PerTrack {
         rows: Vec::new(),
-        columns: Vec::new(),
-        groups: Vec::new(),
-        values: Array2::zeros((0, 0)),
+        values: Vec::new(),
         faults: set.faults.clone(),
     };
-    let table = set.columns.as_ref().filter(|_| with_own_columns);
-    if let Some(table) = table {
-        matrix.columns.clone_from(&table.names);
-        matrix.groups = table
-            .names
-            .iter()
-            .map(|name| group_of(name).to_owned())
-            .collect();
-    }
-    let widths: Vec<usize> = sets.iter().map(|set| set.columns().len()).collect();
-    for one in sets {
-        for column in one.columns() {
-            // Single dimensions of a model have no meaning, so all of them are one group.
-            let group = if one.name().starts_with("model:") {
-                one.name()
-            } else {
-                group_of(&column)
-            };
-            matrix.groups.push(group.to_owned());
-            matrix.columns.push(column);
-        }
-    }
-    let prints: Vec<String> = sets.iter().map(|set| set.fingerprint()).collect();
-    let done = AtomicUsize::new(0);
-    let broken = || sets.iter().find_map(|set| set.broken());
-    let results: Vec<Result<FileNumbers, String>> = set
-        .items
-        .par_iter()
-        .map(|item| {
-            // with a full disk every further file fails, so the first failure ends the run
-            if stop.load(Ordering::Relaxed) || broken().is_some() {
-                return Err("interrupted".to_owned());
-            }
-            let result = if sets.is_empty() {
-                // Only the table's columns are used, so no file is opened.
-                Ok((None, None, Vec::new()))
-            } else {
-                compute_file(item, sets, &prints, &widths, cache, stop)
-            };
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-            result
-        })
-        .collect();
+    let results = results?;
+    // What was computed after Ctrl-C may be cut short.
     if stop.load(Ordering::Relaxed) {
         return Err(LabError::Interrupted);
     }
-    if let Some(why) = broken() {
-        return Err(LabError::Options(why.to_owned()));
-    }
-    let mut kept = Vec::new();
-    let mut flat = Vec::new();
-    for (at, (item, result)) in set.items.iter().zip(results).enumerate() {
-        // Rows of the table whose file failed are dropped, so that both halves stay aligned.
+    for (item, result) in set.items.iter().zip(results) {
         match result {
-            Ok((content, seconds, numbers)) => {
-                kept.push(at);
-                flat.extend(numbers);
-                matrix.rows.push(match table {
-                    Some(table) if content.is_none() => {
-                        MatrixRow::of_numbers(item, table.values.row(at))
-                    }
-                    _ => MatrixRow {
-                        item: item.clone(),
-                        content,
-                        seconds,
-                    },
-                });
+            Ok((row, value)) => {
+                found.rows.push(row);
+                found.values.push(value);
             }
-            Err(reason) => matrix.faults.push(Fault {
+            Err(reason) => found.faults.push(Fault {
                 key: item.key.clone(),
                 reason,
             }),
         }
     }
-    let computed = Array2::from_shape_vec((kept.len(), widths.iter().sum()), flat);
-    let computed = computed.map_err(|error| LabError::Options(error.to_string()))?;
-    matrix.values = match table {
-        Some(table) => {
-            let table = table.values.select(Axis(0), &kept);
-            concatenate(Axis(1), &[table.view(), computed.view()])
-                .map_err(|e| LabError::Options(e.to_string()))?
-        }
-        None => computed,
-    };
-    if matrix.rows.is_empty() {
-        return Err(LabError::NoneDecoded(matrix.faults));
+    if found.rows.is_empty() {
+        return Err(LabError::NoneDecoded(found.faults));
     }
-    Ok(matrix)
+    Ok(found)
 }
 
-/// Digest, length and numbers of a file.
-type FileNumbers = (Option<ContentId>, Option<f64>, Vec<f32>);
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// One for each row of the values.
+    pub rows: Vec<MatrixRow>,
+    pub columns: Vec<String>,
+    /// The group of each column: the quantity that it measures.
+    pub groups: Vec<String>,
+    /// `[rows, columns]`
+    pub values: Array2<f32>,
+    pub faults: Vec<Fault>,
+}
 
-fn compute_file(
-    item: &Item,
-    sets: &[&dyn FeatureSet],
-    prints: &[String],
-    widths: &[usize],
-    cache: Option<&Cache>,
-    stop: &AtomicBool,
-) -> Result<FileNumbers, String> {
-    let path = item
-        .path
-        .as_deref()
-        .ok_or("expected an audio file in the data set, found none")?;
-    // Always probed, since the cache is keyed by the audio's digest.
-    let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
-    let file = SoundFile { path, info: &info };
-    let mut numbers = Vec::with_capacity(widths.iter().sum());
-    for ((set, print), &width) in sets.iter().zip(prints).zip(widths) {
-        let kept = cache.and_then(|cache| cache.read(print, info.content, width));
-        if let Some(kept) = kept {
-            numbers.extend(kept);
-            continue;
-        }
-        let found = set.compute(file, stop)?;
-        // a NaN in one track would spoil the scaling of its column
-        if found.len() != width || found.iter().any(|number| !number.is_finite()) {
-            return Err(format!(
-                "expected {width} finite numbers of {}, found others",
-                set.name()
-            ));
-        }
-        if let Some(cache) = cache {
-            cache.write(print, info.content, &found);
-        }
-        numbers.extend(found);
+impl Matrix {
+    /// A row of numbers for each track.
+    pub fn of(found: PerTrack<Vec<f32>>, columns: Vec<String>) -> Result<Self, LabError> {
+        let shape = (found.rows.len(), columns.len());
+        let values = Array2::from_shape_vec(shape, found.values.concat());
+        Ok(Self {
+            groups: columns
+                .iter()
+                .map(|name| group_of(name).to_owned())
+                .collect(),
+            columns,
+            rows: found.rows,
+            values: values.map_err(|error| LabError::Options(error.to_string()))?,
+            faults: found.faults,
+        })
     }
-    Ok((Some(info.content), Some(info.seconds()), numbers))
+
+    /// The numbers of a data set itself; none if it has only audio.
+    pub fn own(set: &Dataset) -> Option<Self> {
+        let table = set.columns.as_ref()?;
+        let row = |item: &Item| MatrixRow {
+            item: item.clone(),
+            content: None,
+            seconds: None,
+        };
+        let groups = table.names.iter().map(|name| group_of(name).to_owned());
+        Some(Self {
+            rows: set.items.iter().map(row).collect(),
+            groups: groups.collect(),
+            columns: table.names.clone(),
+            values: table.values.clone(),
+            faults: set.faults.clone(),
+        })
+    }
+}
+
+/// Computes the features of all tracks of a data set.
+///
+/// - `cache`: the folder in which features are kept
+/// - `progress`: called with the number of tracks done
+pub fn compute(
+    set: &Dataset,
+    sets: &[FeatureSet],
+    cache: Option<&Path>,
+    progress: &(dyn Fn(usize) + Sync),
+    stop: &AtomicBool,
+) -> Result<Matrix, LabError> {
+    let prints: Vec<String> = sets.iter().map(FeatureSet::fingerprint).collect();
+    let columns: Vec<Vec<String>> = sets.iter().map(FeatureSet::columns).collect();
+    let work = |file: SoundFile<'_>| {
+        let mut numbers = Vec::new();
+        for ((set, print), names) in sets.iter().zip(&prints).zip(&columns) {
+            let kept = cache.map(|cache| path_of(&cache.join(print), file.info.content, "f32"));
+            if let Some(found) = kept
+                .as_deref()
+                .and_then(|path| read_numbers(path, names.len()))
+            {
+                numbers.extend(found);
+                continue;
+            }
+            let found = match set.compute(file, stop) {
+                Ok(found) => found,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            // a NaN in one track would spoil the scaling of its column
+            if found.len() != names.len() || found.iter().any(|number| !number.is_finite()) {
+                let (n, name) = (names.len(), set.name());
+                let reason = format!("expected {n} finite numbers of {name}, found others");
+                return Ok(Err(reason));
+            }
+            if let Some(path) = &kept {
+                let bytes = found.iter().flat_map(|number| number.to_le_bytes());
+                write_whole(path, &bytes.collect::<Vec<u8>>())?;
+            }
+            numbers.extend(found);
+        }
+        Ok(Ok(numbers))
+    };
+    let found = each_track(set, work, progress, stop)?;
+    let groups = sets.iter().zip(&columns);
+    let groups = groups.flat_map(|(set, names)| names.iter().map(|name| set.group(name)));
+    let groups: Vec<String> = groups.collect();
+    Ok(Matrix {
+        groups,
+        ..Matrix::of(found, columns.concat())?
+    })
+}
+
+/// The cached features of a track; an incomplete file counts as missing.
+fn read_numbers(path: &Path, columns: usize) -> Option<Vec<f32>> {
+    let whole = read_whole(path, 4 * columns as u64)?;
+    let (numbers, _) = whole.get(DIGEST..)?.as_chunks::<4>();
+    let numbers: Vec<f32> = numbers.iter().map(|one| f32::from_le_bytes(*one)).collect();
+    (numbers.len() == columns).then_some(numbers)
 }
 
 #[cfg(test)]
@@ -474,29 +373,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cached_matrix_is_read_and_a_damaged_one_ignored() {
+    fn cached_features_are_read_and_damaged_ones_ignored() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::new(folder.path().join("cache"));
-        let content = ContentId([7; 32]);
-        assert_eq!(cache.read("x", content, 3), None);
-        cache.write("x", content, &[1.0, -0.5, 3.25]);
-        assert_eq!(cache.read("x", content, 3), Some(vec![1.0, -0.5, 3.25]));
-        assert_eq!(cache.read("x", content, 2), None);
-        let path = cache.path("x", content);
+        let path = path_of(&folder.path().join("cache"), ContentId([7; 32]), "f32");
+        assert_eq!(read_numbers(&path, 3), None);
+        let bytes = [1.0f32, -0.5, 3.25].map(f32::to_le_bytes).concat();
+        write_whole(&path, &bytes).unwrap();
+        assert_eq!(read_numbers(&path, 3), Some(vec![1.0, -0.5, 3.25]));
+        assert_eq!(read_numbers(&path, 2), None);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[40] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!((cache.read("x", content, 3), cache.broken()), (None, None));
-    }
-
-    #[test]
-    fn an_unwritable_cache_is_reported_once_and_ignored() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        std::fs::write(&file, "no folder").unwrap();
-        let cache = Cache::new(file);
-        cache.write("x", ContentId([1; 32]), &[1.0]);
-        cache.write("x", ContentId([2; 32]), &[1.0]);
-        assert!(cache.broken().unwrap().contains("nothing else is lost"));
+        assert_eq!(read_numbers(&path, 3), None);
     }
 }

@@ -8,27 +8,22 @@ use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::LabError;
-use voisin_base::regular_file;
-use voisin_learn::{
-    Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Logistic,
-    Majority, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
+use super::classifiers::{
+    Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Majority,
+    Preparation, SvmProbabilities, SvmSettings, Tensors, Training, load_logistic,
 };
+use super::config::in_range;
+use voisin_base::regular_file;
+use voisin_learn::Logistic;
 
-/// A classification algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
-    /// Always the commonest class.
     Majority,
-    /// The nearest neighbours.
     Knn,
-    /// Multinomial logistic regression.
     Logistic,
-    /// Support vector machine.
     Svm,
-    /// Random forest.
     Forest,
-    /// Gradient boosting.
     Boost,
 }
 
@@ -43,7 +38,6 @@ impl Algorithm {
         ("boost", Self::Boost),
     ];
 
-    /// Its name in configurations.
     pub fn name(self) -> &'static str {
         Self::ALL
             .iter()
@@ -67,7 +61,6 @@ impl FromStr for Algorithm {
     }
 }
 
-/// Settings of logistic regression.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogisticSettings {
@@ -81,70 +74,35 @@ impl Default for LogisticSettings {
     }
 }
 
-/// Settings of every algorithm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlgorithmSettings {
-    /// Of `knn`.
     pub knn: KnnSettings,
-    /// Of `logistic`.
     pub logistic: LogisticSettings,
-    /// Of `svm`.
     pub svm: SvmSettings,
-    /// Of `forest`.
     pub forest: ForestSettings,
-    /// Of `boost`.
     pub boost: BoostSettings,
 }
 
 impl AlgorithmSettings {
     /// Checks all settings; the error names the first one out of range.
     pub(super) fn check(&self) -> Result<(), String> {
-        let above = |x: f64| x > 0.0 && x <= 1e9;
-        let share = |x: f64| x > 0.0 && x <= 1.0;
         let boost = self.boost;
-        let checks = [
-            (self.knn.k >= 1, "knn.k", "1 or more"),
-            (
-                (0.0..=1e6).contains(&self.knn.smoothing),
-                "knn.smoothing",
-                "0 or more",
-            ),
-            (above(self.logistic.c), "logistic.c", "more than 0"),
-            (above(self.svm.c), "svm.c", "more than 0"),
-            (
-                (1..=100_000).contains(&self.forest.trees),
-                "forest.trees",
-                "1 to 100000",
-            ),
-            (
-                (1..=100_000).contains(&boost.rounds),
-                "boost.rounds",
-                "1 to 100000",
-            ),
-            ((1..=16).contains(&boost.depth), "boost.depth", "1 to 16"),
-            (share(boost.rate), "boost.rate", "more than 0, at most 1"),
-            (share(boost.rows), "boost.rows", "more than 0, at most 1"),
-            (
-                share(boost.columns),
-                "boost.columns",
-                "more than 0, at most 1",
-            ),
-            (
-                (0.0..=1e9).contains(&boost.lambda),
-                "boost.lambda",
-                "0 or more",
-            ),
-            (
-                (0.0..=1e9).contains(&boost.least),
-                "boost.least",
-                "0 or more",
-            ),
-        ];
-        let unmet = checks.into_iter().find(|(fits, ..)| !fits);
-        unmet.map_or(Ok(()), |(_, key, expected)| {
-            Err(format!("settings.{key}: expected {expected}"))
-        })
+        in_range(&[
+            ("knn.k", self.knn.k as f64, 1.0, 1e9),
+            ("knn.smoothing", self.knn.smoothing, 0.0, 1e6),
+            ("logistic.c", self.logistic.c, 1e-9, 1e9),
+            ("svm.c", self.svm.c, 1e-9, 1e9),
+            ("forest.trees", self.forest.trees as f64, 1.0, 1e5),
+            ("boost.rounds", boost.rounds as f64, 1.0, 1e5),
+            ("boost.depth", boost.depth as f64, 1.0, 16.0),
+            ("boost.rate", boost.rate, 1e-9, 1.0),
+            ("boost.rows", boost.rows, 1e-9, 1.0),
+            ("boost.columns", boost.columns, 1e-9, 1.0),
+            ("boost.lambda", boost.lambda, 0.0, 1e9),
+            ("boost.least", boost.least, 0.0, 1e9),
+        ])
+        .map_err(|problem| format!("settings.{problem}"))
     }
 }
 
@@ -162,9 +120,7 @@ struct Member {
 
 /// A fitted algorithm, or a weighted ensemble of several.
 pub struct Model {
-    /// Names of the classes.
     pub classes: Vec<String>,
-    /// Names of the columns.
     pub columns: Vec<String>,
     members: Vec<Member>,
 }
@@ -187,15 +143,8 @@ impl Model {
             x: rows.view(),
             ..*data
         };
-        // An SVM of each pair of classes holds a kernel matrix of their rows, so the largest pair determines the memory.
-        let mut sizes = vec![0; data.classes];
-        data.class_of.iter().for_each(|&class| sizes[class] += 1);
-        sizes.sort_unstable();
-        let pair: usize = sizes.iter().rev().take(2).sum();
-        if algorithm == Algorithm::Svm && pair > LARGEST_PAIR {
-            return Err(LabError::Options(format!(
-                "the support vector machine would hold {pair} x {pair} numbers for the two largest classes: expected at most {LARGEST_PAIR} tracks of them; use logistic or boost"
-            )));
+        if algorithm == Algorithm::Svm {
+            check_memory(data)?;
         }
         let classifier: Box<dyn FittedClassifier> = match algorithm {
             Algorithm::Majority => Box::new(Majority::fit(data)),
@@ -254,28 +203,6 @@ impl Model {
             all.scaled_add(one.weight as f32, &p);
         }
         all
-    }
-
-    /// Importance of each column, if every member has a measure.
-    pub fn importances(&self) -> Option<Vec<f64>> {
-        let mut all = vec![0.0; self.columns.len()];
-        for one in &self.members {
-            // One member without a measure leaves the ensemble without one.
-            let shares = one.classifier.importances()?;
-            all.iter_mut()
-                .zip(shares)
-                .for_each(|(sum, share)| *sum += one.weight * share);
-        }
-        Some(all)
-    }
-
-    /// A note on the fit of a single algorithm.
-    pub fn note(&self) -> Option<String> {
-        if let [only] = self.members.as_slice() {
-            only.classifier.note()
-        } else {
-            None
-        }
     }
 
     /// As a safetensors file.
@@ -343,6 +270,20 @@ impl Model {
     }
 }
 
+/// An SVM of each pair of classes holds a kernel matrix of their rows, so the largest pair determines the memory.
+fn check_memory(data: &Training) -> Result<(), LabError> {
+    let mut sizes = vec![0; data.classes];
+    data.class_of.iter().for_each(|&class| sizes[class] += 1);
+    sizes.sort_unstable();
+    let pair: usize = sizes.iter().rev().take(2).sum();
+    if pair <= LARGEST_PAIR {
+        return Ok(());
+    }
+    Err(LabError::Options(format!(
+        "the support vector machine would hold {pair} x {pair} numbers for the two largest classes: expected at most {LARGEST_PAIR} tracks of them; use logistic or boost"
+    )))
+}
+
 #[derive(Serialize, Deserialize)]
 struct Head {
     format: u32,
@@ -359,7 +300,7 @@ impl Head {
         let classifier = match algorithm {
             Algorithm::Majority => boxed(Majority::load(from, k)),
             Algorithm::Knn => boxed(Knn::load(from, self.settings.knn, k, d)),
-            Algorithm::Logistic => boxed(Logistic::load(from, k, d)),
+            Algorithm::Logistic => boxed(load_logistic(from, k, d)),
             Algorithm::Svm => boxed(SvmProbabilities::load(from, k, d)),
             Algorithm::Forest => boxed(Forest::load(from, k, d)),
             Algorithm::Boost => boxed(Boost::load(from, k, d)),
@@ -389,6 +330,7 @@ const KEY: &str = "voisin-run";
 mod tests {
     use super::*;
     use voisin_base::random::Random;
+    use voisin_learn::metrics::argmax;
 
     /// Three classes of 30 rows that overlap a little.
     fn blobs(seed: u64) -> (Array2<f32>, Vec<usize>) {
@@ -429,11 +371,8 @@ mod tests {
                 p.outer_iter().all(|row| (row.sum() - 1.0).abs() < 1e-4),
                 "{name}"
             );
-            let right = p
-                .outer_iter()
-                .zip(&truth)
-                .filter(|(p, t)| voisin_learn::metrics::argmax(*p) == **t)
-                .count();
+            let pairs = p.outer_iter().zip(&truth);
+            let right = pairs.filter(|(p, t)| argmax(*p) == **t).count();
             let least = if algorithm == Algorithm::Majority {
                 30
             } else {

@@ -2,25 +2,21 @@
 
 use super::compare::Comparison;
 use super::document::Document;
-use super::leak::{Double, Likeness};
-use super::report::{FEW, Figures, Interval, Learning, Report};
-use crate::eval::plots::{Series, bars, chart, confusion_map, curves};
+use super::report::{FEW, Figures, Interval, Learning, Method, Report};
+use crate::eval::plots::{Curve, bars, chart, confusion_map, unit_curves};
 use voisin_base::text::{count, count_with};
 
 /// Most classes in a matrix, and most curves.
 const DRAWN: usize = 40;
 const CURVES: usize = 8;
-/// Single columns whose importance is shown.
-const SINGLE: usize = 20;
 /// With fewer groups than this, an interval is too narrow.
 const FEWEST_GROUPS: usize = 10;
-
-pub(super) fn percent(value: f64) -> String {
-    format!("{:.1} %", 100.0 * value)
-}
-
 /// With fewer tracks, one is more than five points, so counts are shown.
 const FEWEST_FOR_SHARES: usize = 20;
+
+fn percent(value: f64) -> String {
+    format!("{:.1} %", 100.0 * value)
+}
 
 /// A share of tracks: in per cent, or as a count if they are few.
 fn share(value: f64, tracks: usize) -> String {
@@ -33,12 +29,8 @@ fn share(value: f64, tracks: usize) -> String {
 
 /// A share in per cent with its interval.
 pub fn between(interval: Interval) -> String {
-    format!(
-        "{} ({:.1} to {:.1})",
-        percent(interval.value),
-        100.0 * interval.low,
-        100.0 * interval.high
-    )
+    let [value, low, high] = [interval.value, interval.low, interval.high].map(|x| 100.0 * x);
+    format!("{value:.1} % ({low:.1} to {high:.1})")
 }
 
 fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
@@ -47,117 +39,63 @@ fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
 
 /// A run's report.
 pub fn run(report: &Report) -> Document {
-    let mut page = Document::new(format!("Prediction of {}", report.data.label_name));
+    let label = &report.data.label_name;
+    let mut page = Document::new(format!("Prediction of {label}"));
     let figures = &report.figures;
-    let chosen = report
-        .methods
-        .iter()
-        .find(|method| method.chosen)
-        .map_or("", |method| &method.name);
-    let right = share(figures.accuracy.value, figures.tracks);
-    let right = match figures.tracks {
-        tracks if tracks < FEWEST_FOR_SHARES => format!("{right} correctly"),
-        // A bootstrap over a handful of artists gives too narrow an interval.
-        tracks if figures.groups < FEWEST_GROUPS => format!(
-            "{right} of {tracks} correctly (too few groups for an interval: {})",
-            figures.groups
-        ),
-        tracks => format!(
-            "{right} of {tracks} correctly (95 % interval over groups: {:.1} to {:.1})",
-            100.0 * figures.accuracy.low,
-            100.0 * figures.accuracy.high
-        ),
-    };
+    let chosen = report.methods.iter().find(|method| method.chosen);
+    let chosen = chosen.map_or("", |method| &method.name);
+    let n = figures.tracks;
     let sizes = figures.per_class.iter().map(|class| class.measures.support);
-    // The accuracy of always predicting one class, for comparison.
-    let commonest = sizes.max().unwrap_or_default() as f64 / figures.tracks.max(1) as f64;
-    let balanced = if figures.tracks < FEWEST_FOR_SHARES {
-        String::new()
-    } else {
-        let mean = percent(figures.balanced_accuracy.value);
-        format!(", the mean over classes (balanced accuracy) {mean}")
-    };
+    let commonest = sizes.max().unwrap_or_default() as f64 / n.max(1) as f64;
     page.text(format!(
-        "Of tracks that it was not trained on ({}), {chosen} predicts the {} of {right}. The most frequent class alone is {} of \
-         them{balanced}.",
+        "Of tracks that it was not trained on ({}), {chosen} predicts the {label} of {} correctly. The most frequent class \
+         alone is {} of them.",
         figures.evaluated_on(),
-        report.data.label_name,
-        share(commonest, figures.tracks),
+        share(figures.accuracy.value, n),
+        share(commonest, n),
     ));
-    let exploded = report.learning.as_ref().and_then(Learning::exploded);
-    if let Some(text) = exploded {
-        page.text(text);
+    // A bootstrap over a handful of artists gives too narrow an interval.
+    if figures.groups < FEWEST_GROUPS {
+        page.text(format!(
+            "{} groups are too few for an interval.",
+            figures.groups
+        ));
     }
     data_card(&mut page, report);
     leak_card(&mut page, report);
-    learning(&mut page, report);
+    if let Some(learnt) = &report.learning {
+        learning(&mut page, learnt);
+    }
     methods(&mut page, report);
     self::figures(&mut page, chosen, figures);
     importance(&mut page, report);
-    if !figures.wrong.is_empty() {
-        page.heading("Most confident errors");
-        page.hint("Some may be errors in the labels.");
-        let wrong = figures.wrong.iter();
-        let rows =
-            wrong.map(|w| strings([&w.path, &w.genre, &w.predicted, &percent(w.probability)]));
-        page.detail(
-            &["track", "label", "prediction", "probability"],
-            rows.collect(),
-        );
-    }
     page
 }
 
 fn data_card(page: &mut Document, report: &Report) {
     let data = &report.data;
     page.heading("Data");
-    page.hint(format!(
-        "{}: {}, {}, {} known{}; {} columns from {}.",
-        data.source,
+    let mut parts = vec![
         count(data.tracks as u64, "track"),
         count_with(report.classes.len() as u64, "class", "classes"),
-        count(data.artists as u64, "artist"),
-        if data.seconds > 0.0 {
-            format!(", {:.1} hours", data.seconds / 3600.0)
-        } else {
-            String::new()
-        },
+        count(data.artists as u64, "known artist"),
+    ];
+    if data.seconds > 0.0 {
+        parts.push(format!("{:.1} hours", data.seconds / 3600.0));
+    }
+    page.hint(format!(
+        "{}: {}; {} columns from {}.",
+        data.source,
+        parts.join(", "),
         report.columns,
         report.features.join(" + ")
     ));
-    if !report.constant.is_empty() {
-        let names: Vec<&str> = report.constant.iter().take(5).map(String::as_str).collect();
-        let more = if report.constant.len() > 5 {
-            " …"
-        } else {
-            ""
-        };
-        let n = report.constant.len();
-        let names = names.join(", ");
-        let columns = if n == 1 {
-            "1 column never varies and is".to_owned()
-        } else {
-            format!("{n} columns never vary and are")
-        };
-        page.hint(format!("{columns} not used: {names}{more}."));
-    }
     data.notes.iter().for_each(|note| page.hint(note));
-    if !data.licences.is_empty() {
-        let rows = data
-            .licences
-            .iter()
-            .map(|(name, n)| strings([name, &n.to_string()]));
-        page.detail(&["licence", "tracks"], rows.collect());
-    }
     if data.failed > 0 {
-        page.hint(format!(
-            "{} could not be used:",
-            count_with(data.failed as u64, "track or file", "tracks or files")
-        ));
-        let rows = data
-            .first_failures
-            .iter()
-            .map(|(key, why)| strings([key, why]));
+        let failed = count_with(data.failed as u64, "track or file", "tracks or files");
+        page.hint(format!("{failed} could not be used:"));
+        let failures = data.first_failures.iter();
+        let rows = failures.map(|(key, why)| strings([key, why]));
         page.detail(&["track", "reason"], rows.collect());
     }
 }
@@ -166,23 +104,11 @@ fn leak_card(page: &mut Document, report: &Report) {
     page.heading("Leakage: tracks, artists and albums on both sides of the split");
     page.text(&report.split);
     for shared in &report.leak.shared {
-        let pairs: Vec<String> = shared
-            .same_audio
-            .iter()
-            .take(5)
-            .map(|(a, b)| format!("{a} = {b}"))
-            .collect();
         let text = format!(
-            "leak: training and {} share {}, {}, {} of the same audio{}",
+            "leak: training and {} share {}, {}",
             shared.with.name(),
             count(shared.artists.len() as u64, "artist"),
             count(shared.albums.len() as u64, "album"),
-            count(shared.same_audio.len() as u64, "pair"),
-            if pairs.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", pairs.join("; "))
-            }
         );
         // A hint is not shown on a terminal; a leak must be.
         if shared.is_clean() {
@@ -191,31 +117,17 @@ fn leak_card(page: &mut Document, report: &Report) {
             page.text(text);
         }
     }
-    if !report.leak.contradictions.is_empty() {
-        let n = report.leak.contradictions.len() as u64;
-        page.hint(format!(
-            "{} of the same audio or numbers have different labels.",
-            count(n, "pair")
-        ));
-    }
-    let named = |one: &&Double| format!("{} and {} {}", one.first, one.second, one.why.words());
-    // the same audio in two parts is listed above
-    let (apart, together): (Vec<&Double>, Vec<&Double>) =
-        report.leak.doubles.iter().partition(|one| one.apart);
-    let apart = apart
-        .iter()
-        .filter(|one| one.why != Likeness::Audio || report.leak.shared.is_empty());
-    apart
-        // report.json has all of them
-        .take(20)
-        .for_each(|one| page.text(format!("leak: {}, on two sides", named(one))));
-    if !together.is_empty() {
-        let first: Vec<String> = together.iter().take(5).map(named).collect();
-        let pairs = count(together.len() as u64, "pair");
-        page.hint(format!(
-            "{pairs} of copies on one side: {}.",
-            first.join("; ")
-        ));
+    for copy in &report.leak.copies {
+        let sides = if copy.apart { "leak: " } else { "" };
+        let text = format!(
+            "{sides}{} and {} are the same audio",
+            copy.first, copy.second
+        );
+        if copy.apart {
+            page.text(text);
+        } else {
+            page.hint(text);
+        }
     }
     page.hint(
         "Scaling, filling of gaps and every choice are fitted on training and validation tracks alone; no window or copy \
@@ -223,42 +135,39 @@ fn leak_card(page: &mut Document, report: &Report) {
     );
 }
 
-fn learning(page: &mut Document, report: &Report) {
-    let Some(learning) = &report.learning else {
-        return;
-    };
+fn learning(page: &mut Document, learning: &Learning) {
     page.heading("Training");
     learning.notes.iter().for_each(|note| page.hint(note));
-    if !learning.layers.is_empty() {
-        page.detail(&LAYERS, layer_table(&learning.layers));
-    }
+    page.detail(&LAYERS, layer_table(&learning.layers));
     if !learning.decisions.is_empty() {
         page.heading("Windows and tracks");
         page.hint(
             "Accuracy of single windows or crops, of tracks by the mean of their windows' probabilities (which the \
              network's predictions are), and by the vote of their windows.",
         );
-        let rows = learning
-            .decisions
-            .iter()
-            .map(|(name, share)| strings([name, &percent(*share)]));
+        let decisions = learning.decisions.iter();
+        let rows = decisions.map(|(name, share)| strings([name, &percent(*share)]));
         page.detail(&["decision", "accuracy"], rows.collect());
     }
-    for (title, parts) in [
-        ("Loss after each epoch", &learning.loss),
-        ("Accuracy after each epoch", &learning.accuracy),
-    ] {
-        let curves = ["training", "validation"].iter().zip(parts);
-        let curves: Vec<_> = curves
-            .map(|(name, part)| ((*name).to_owned(), by_epoch(part)))
-            .collect();
-        page.picture(chart(title, "epoch", "", &curves));
-    }
+    learning_curves(page, &[("", learning)]);
 }
 
-/// A number after each epoch, as points of a curve.
-fn by_epoch(numbers: &[f64]) -> Vec<(f64, f64)> {
-    (1..).map(f64::from).zip(numbers.iter().copied()).collect()
+/// Loss and accuracy of runs after each epoch.
+fn learning_curves(page: &mut Document, runs: &[(&str, &Learning)]) {
+    let pictures: [(&str, fn(&Learning) -> &[Vec<f64>; 2]); 2] = [
+        ("Loss after each epoch", |run| &run.loss),
+        ("Accuracy after each epoch", |run| &run.accuracy),
+    ];
+    for (title, numbers) in pictures {
+        let curves = runs.iter().flat_map(|(name, run)| {
+            let parts = ["training", "validation"].iter().zip(numbers(run));
+            parts.map(move |(part, numbers)| {
+                let points = (1..).map(f64::from).zip(numbers.iter().copied());
+                (format!("{name} {part}").trim().to_owned(), points.collect())
+            })
+        });
+        page.picture(chart(title, "epoch", &curves.collect::<Vec<_>>()));
+    }
 }
 
 /// A network's layers as a table, with the sum of parameters.
@@ -278,19 +187,20 @@ fn methods(page: &mut Document, report: &Report) {
     page.heading("Algorithms");
     // As text, which the terminal prints, too: the summary may be of another part.
     page.text(format!("{}.", report.judged_by));
-    let row = |m: &super::report::Method| {
+    let row = |method: &Method| {
+        let repeats = if method.deviation > 0.0 {
+            format!("± {:.1}", 100.0 * method.deviation)
+        } else {
+            String::new()
+        };
         strings([
-            &m.name,
-            &between(m.accuracy),
-            &if m.deviation > 0.0 {
-                format!("± {:.1}", 100.0 * m.deviation)
-            } else {
-                String::new()
-            },
-            &percent(m.balanced_accuracy.value),
-            &percent(m.macro_f1.value),
-            &format!("{:.1}", m.seconds),
-            m.note.as_deref().unwrap_or_default(),
+            &method.name,
+            &between(method.accuracy),
+            &repeats,
+            &percent(method.balanced_accuracy.value),
+            &percent(method.macro_f1.value),
+            &format!("{:.1}", method.seconds),
+            method.note.as_deref().unwrap_or_default(),
         ])
     };
     let header = [
@@ -305,11 +215,12 @@ fn methods(page: &mut Document, report: &Report) {
     let chosen = report.methods.iter().position(|method| method.chosen);
     page.table(&header, report.methods.iter().map(row).collect(), chosen);
     if report.methods.len() > 1 {
-        let half = |m: Interval| (m.high - m.low) / 2.0;
-        let bar = |m: &super::report::Method| (m.name.clone(), m.accuracy.value, half(m.accuracy));
+        let bar = |method: &Method| {
+            let Interval { value, low, high } = method.accuracy;
+            (method.name.clone(), value, (high - low) / 2.0)
+        };
         let rows: Vec<_> = report.methods.iter().map(bar).collect();
-        let title = "Accuracy, with 95 % intervals";
-        page.picture(bars(title, &rows));
+        page.picture(bars("Accuracy, with 95 % intervals", &rows));
     }
 }
 
@@ -323,50 +234,20 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     } else {
         "all tracks"
     };
-    if f.tracks < FEWEST_FOR_SHARES {
-        page.text(format!(
-            "{who}, over {over}: {} right, and {} among the two most probable; with so few tracks, shares and other measures are omitted",
-            share(f.accuracy.value, f.tracks),
-            share(f.top2, f.tracks)
-        ));
-    } else {
-        page.text(format!(
-            "{who}, over {over} (95 % intervals): accuracy {}; balanced {}; macro F1 {}",
-            between(f.accuracy),
-            between(f.balanced_accuracy),
-            between(f.macro_f1)
-        ));
-        page.text(format!(
-            "right among the two most probable {}; log loss {:.3}; calibration error {:.3}",
-            percent(f.top2),
-            f.log_loss,
-            f.calibration_error
-        ));
-    }
-    if f.accuracy_with_failures < f.accuracy.value {
-        let with = percent(f.accuracy_with_failures);
-        page.hint(format!(
-            "With tracks that could not be decoded counted as wrong: {with}."
-        ));
-    }
-    // the largest classes, so that a page of 200 classes stays readable
-    let mut order: Vec<usize> = (0..f.per_class.len()).collect();
-    order.sort_by_key(|&c| (std::cmp::Reverse(f.per_class[c].measures.support), c));
-    let mut drawn: Vec<usize> = order.iter().copied().take(DRAWN).collect();
-    drawn.sort_unstable();
-    let names: Vec<String> = drawn.iter().map(|&c| f.per_class[c].name.clone()).collect();
-    let cells: Vec<Vec<usize>> = drawn
-        .iter()
-        .map(|&t| drawn.iter().map(|&a| f.confusion[t][a]).collect())
-        .collect();
+    page.text(format!(
+        "{who}, over {over} (95 % intervals over groups): accuracy {}; balanced {}; macro F1 {}",
+        between(f.accuracy),
+        between(f.balanced_accuracy),
+        between(f.macro_f1)
+    ));
     page.heading("Confusion matrix");
     page.hint(
         "Each row is a labelled class, each column a prediction; the darker, the larger the share of the row.",
     );
-    if drawn.len() < order.len() {
-        page.hint(format!("The {DRAWN} largest of {} classes.", order.len()));
-    }
-    page.picture(confusion_map(&names, &cells));
+    // the largest classes, so that a page of 200 classes stays readable
+    let mut largest: Vec<usize> = (0..f.per_class.len()).collect();
+    largest.sort_by_key(|&c| (std::cmp::Reverse(f.per_class[c].measures.support), c));
+    confusion(page, f, &largest);
     for (name, answered, support, from) in f.attractors() {
         page.text(format!(
             "{name} is predicted too often: for {}; {support} {} it. Mostly mistaken for it: {}",
@@ -375,63 +256,59 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
             from.join(", ")
         ));
     }
-    let pairs = f
-        .confused(10)
-        .into_iter()
-        .map(|(t, a, n)| strings([t, a, &n.to_string()]));
-    page.detail(&["true", "predicted", "tracks"], pairs.collect());
     classes(page, f);
-    let has_curve =
-        |c: &usize| !f.per_class[*c].roc.is_empty() && f.per_class[*c].measures.support >= FEW;
-    let largest: Vec<usize> = order.into_iter().filter(has_curve).take(CURVES).collect();
-    if !largest.is_empty() {
+    let curve = |&c: &usize| -> Option<Curve> {
+        let class = &f.per_class[c];
+        let points = class.roc.iter();
+        let points = points.map(|point| (point.false_positive, point.true_positive));
+        let is_known = !class.roc.is_empty() && class.measures.support >= FEW;
+        is_known.then(|| (class.name.clone(), points.collect()))
+    };
+    let curves: Vec<Curve> = largest.iter().filter_map(curve).take(CURVES).collect();
+    if !curves.is_empty() {
         page.heading("ROC by class");
-        let more = if f.per_class.len() > CURVES {
-            " The largest classes."
-        } else {
-            ""
-        };
-        page.hint(format!(
-            "The nearer a ROC curve comes to the upper left corner, the better.{more}"
-        ));
-        let series = |&c: &usize| {
-            let class = &f.per_class[c];
-            let points = class.roc.iter();
-            Series {
-                name: &class.name,
-                points: points
-                    .map(|p| (p.false_positive, p.true_positive))
-                    .collect(),
-            }
-        };
-        let series: Vec<Series> = largest.iter().map(series).collect();
+        page.hint(
+            "The nearer a curve of the largest classes comes to the upper left corner, the better.",
+        );
         let axes = ["false positive rate", "true positive rate"];
-        page.picture(curves("ROC", axes, &series));
+        page.picture(unit_curves("ROC", axes, &curves));
     }
+}
+
+fn confusion(page: &mut Document, f: &Figures, largest: &[usize]) {
+    let mut drawn: Vec<usize> = largest.iter().copied().take(DRAWN).collect();
+    drawn.sort_unstable();
+    if drawn.len() < largest.len() {
+        page.hint(format!("The {DRAWN} largest of {} classes.", largest.len()));
+    }
+    let name = |&c: &usize| f.per_class[c].name.clone();
+    let names: Vec<String> = drawn.iter().map(name).collect();
+    let cells = drawn
+        .iter()
+        .map(|&t| drawn.iter().map(|&a| f.confusion[t][a]).collect());
+    page.picture(confusion_map(&names, &cells.collect::<Vec<_>>()));
 }
 
 fn classes(page: &mut Document, f: &Figures) {
     page.heading("Classes");
-    page.hint(
-        format!(
-            "Precision: share of the tracks predicted as this class that have it. Recall: share of the tracks of this class that \
-             are predicted as it. AUC: probability that a track of the class is rated higher for it than another track. For \
-             classes of fewer than {FEW} tracks they are chance, and omitted."
-        ),
-    );
-    let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
+    page.hint(format!(
+        "Precision: share of the tracks predicted as this class that have it. Recall: share of the tracks of this class that \
+         are predicted as it. AUC: probability that a track of the class is rated higher for it than another track. For \
+         classes of fewer than {FEW} tracks they are chance, and omitted."
+    ));
     let row = |at: usize| {
         let class = &f.per_class[at];
-        let m = f.per_class[at].measures;
-        let others =
-            (0..f.per_class.len()).filter(|&other| other != at && f.confusion[at][other] > 0);
+        let m = class.measures;
+        let others = 0..f.per_class.len();
+        let others = others.filter(|&other| other != at && f.confusion[at][other] > 0);
         let taken = others.max_by_key(|&other| (f.confusion[at][other], std::cmp::Reverse(other)));
         let taken =
             taken.map(|other| format!("{} ({})", f.per_class[other].name, f.confusion[at][other]));
-        let is_known = |value: &f64| m.support >= FEW && value.is_finite();
         let [precision, recall, f1, auc] =
-            [Some(m.precision), Some(m.recall), Some(m.f1), class.auc]
-                .map(|value| number(value.filter(is_known)));
+            [Some(m.precision), Some(m.recall), Some(m.f1), class.auc].map(|value| {
+                let known = value.filter(|_| m.support >= FEW);
+                known.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
+            });
         let tracks = m.support.to_string();
         let taken = taken.unwrap_or_default();
         strings([&class.name, &tracks, &precision, &recall, &f1, &auc, &taken])
@@ -454,28 +331,13 @@ fn importance(page: &mut Document, report: &Report) {
     }
     page.heading("Importance");
     page.hint(
-        "Points of accuracy lost when columns are shuffled between the evaluated tracks, mean and deviation of ten shuffles; \
-         and the algorithm's own measure.",
+        "Points of accuracy lost when columns are shuffled between the evaluated tracks, mean and deviation of ten shuffles.",
     );
-    for (single, most, title) in [(false, DRAWN, "columns"), (true, SINGLE, "single column")] {
-        let shown = report
-            .importance
-            .iter()
-            .filter(|i| i.single == single)
-            .take(most);
-        let rows = shown.map(|i| {
-            let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
-            let own_measure = i.internal.map(percent);
-            [i.columns.clone(), lost]
-                .into_iter()
-                .chain(own_measure)
-                .collect::<Vec<_>>()
-        });
-        let rows: Vec<Vec<String>> = rows.collect();
-        // Without a measure of the algorithm there is no third column.
-        let wide = rows.first().map_or(0, Vec::len);
-        page.detail(&[title, "points lost", "algorithm's measure"][..wide], rows);
-    }
+    let rows = report.importance.iter().map(|one| {
+        let lost = format!("{:.1} ± {:.1}", 100.0 * one.drop, 100.0 * one.deviation);
+        strings([&one.columns, &lost])
+    });
+    page.detail(&["columns", "points lost"], rows.collect());
 }
 
 /// Compares runs with the first.
@@ -504,79 +366,33 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
             100.0 * d.high,
             one.p_value
         ));
-        let [first, second] = one.only;
-        page.hint(format!(
-            "Correct in the first run only: {first}; in the second only: {second}."
-        ));
         let recall = one.recall.iter();
         let rows = recall
             .map(|(name, n, a, b)| strings([name, &n.to_string(), &percent(*a), &percent(*b)]));
-        page.table(
-            &["class", "tracks", "first", "second"],
-            rows.collect(),
-            None,
-        );
+        let header = ["class", "tracks", "first", "second"];
+        page.table(&header, rows.collect(), None);
     }
-    let learning = || {
-        runs.iter()
-            .filter_map(|(name, report)| Some((name, report.learning.as_ref()?)))
-    };
-    for (title, is_loss) in [
-        ("Accuracy after each epoch", false),
-        ("Loss after each epoch", true),
-    ] {
-        let curves = learning().flat_map(|(name, learning)| {
-            let [training, validation] = if is_loss {
-                &learning.loss
-            } else {
-                &learning.accuracy
-            };
-            [("training", training), ("validation", validation)]
-                .map(|(part, numbers)| (format!("{name}, {part}"), by_epoch(numbers)))
-        });
-        let curves: Vec<_> = curves.collect();
-        if !curves.is_empty() {
-            page.picture(chart(title, "epoch", "", &curves));
-        }
+    let learnt = runs.iter();
+    let learnt = learnt.filter_map(|(name, report)| Some((&**name, report.learning.as_ref()?)));
+    let learnt: Vec<(&str, &Learning)> = learnt.collect();
+    if !learnt.is_empty() {
+        learning_curves(&mut page, &learnt);
     }
     for (name, report) in runs {
-        let f = &report.figures;
-        if f.per_class.len() <= DRAWN {
-            page.heading(format!("Confusion matrix of {name}"));
-            let names: Vec<String> = f.per_class.iter().map(|class| class.name.clone()).collect();
-            page.picture(confusion_map(&names, &f.confusion));
-        }
+        page.heading(format!("Confusion matrix of {name}"));
+        let all: Vec<usize> = (0..report.classes.len()).collect();
+        confusion(&mut page, &report.figures, &all);
     }
     page
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array2;
-
     use super::*;
-    use crate::report::Answers;
 
     #[test]
     fn few_tracks_are_counted() {
         assert_eq!(share(0.25, 4), "1 of 4");
         assert_eq!(share(0.558, 43), "55.8 %");
-        let classes = ["a", "b"].map(str::to_owned);
-        let sure = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]];
-        let answers = Answers {
-            classes: &classes,
-            keys: vec!["x"; 3],
-            truth: vec![vec![0], vec![0], vec![1]],
-            probabilities: Array2::from_shape_fn((3, 2), |(row, class)| sure[row][class]),
-            groups: vec![0, 1, 2],
-        };
-        let mut page = Document::new("Right");
-        figures(&mut page, "knn", &Figures::of("test", &answers, 0));
-        let text = page.html();
-        assert!(
-            text.contains("knn, over all tracks: 2 of 3 right"),
-            "{text}"
-        );
-        assert!(!text.contains("66.7 %"), "{text}");
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! The result depends on the settings and the data alone, so it is bit-for-bit reproducible.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -12,24 +11,21 @@ use ndarray::{Array2, Axis};
 
 pub use super::bench::TRIAL;
 use super::bench::{Bench, FoldPredictions};
-use super::config::{Combine, Config};
-use super::leak::{self, Leak};
-use super::matrix::{Matrix, artists, licences};
-use super::model::Algorithm;
-use super::report::{DataCard, Figures, Importance, Method, Report, thinned};
+use super::config::{Combine, Config, Data};
+use super::leak::find_overlaps;
+use super::matrix::{Matrix, artists};
+use super::model::{Algorithm, Model};
+use super::report::{DataCard, Figures, Importance, Method, Report};
 use super::{LabError, csv_bytes, pages, write};
 use crate::dataset::{Dataset, Part};
 use voisin_base::output::{OutputTarget, check_folder};
 use voisin_learn::Fold;
 use voisin_learn::metrics::argmax;
 
-/// Failures that the report lists.
 const FIRST_FAILURES: usize = 20;
 
-/// Progress of a run.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    /// Share of the fits that are done.
     pub share: f64,
     /// The current step, in a few words.
     pub doing: String,
@@ -41,18 +37,13 @@ pub struct Progress {
 const WORK: &str = "work";
 /// The table of a search's trials, in the folder of the chosen run.
 pub const TRIALS: &str = "trials.csv";
-/// Its columns.
 pub const TRIALS_HEADER: &str = "trial,settings,accuracy,low,high,seconds";
 
 /// Inputs of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct RunInputs<'a> {
-    /// All settings.
     pub config: &'a Config,
-    /// The data as read.
     pub set: &'a Dataset,
-    /// Its features.
-    pub matrix: Matrix,
     /// The number of settings from which these were chosen; [`TRIAL`] does not use the test part.
     pub chosen_among: usize,
 }
@@ -103,84 +94,46 @@ pub fn refuse_others(run: &Path) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Fits a run's algorithms, and writes its report.
 pub fn train(
     run: &Path,
-    given: RunInputs,
+    inputs: RunInputs,
+    matrix: Matrix,
     progress: &mut dyn FnMut(&Progress),
     stop: &AtomicBool,
 ) -> Result<Report, LabError> {
-    let config = given.config;
-    let bench = Bench::new(config, given.matrix)?;
+    let bench = Bench::new(inputs.config, matrix)?;
     bench.write_data(run)?;
     let folds = bench.folds();
-    let evaluated = bench.evaluate(&folds, progress, stop)?;
-    let mut methods: Vec<Method> = evaluated
-        .iter()
-        .map(|one| {
-            bench.method(
-                one.algorithm.name(),
-                &folds,
-                &one.p,
-                one.seconds,
-                one.note.clone(),
-            )
-        })
-        .collect();
-    // The first of equals, which is the cheapest, by the order of algorithms.
-    let best = argmax(methods.iter().map(|method| method.accuracy.value));
-    let mut members = vec![(evaluated[best].algorithm, 1.0)];
-    let mut answers = evaluated[best].p.clone();
-    let mut chosen = best;
-    if config.algorithms.combine == Combine::Select && evaluated.len() > 1 {
-        let (weights, p) = bench.select(&folds, &evaluated);
-        let member = |(one, weight): (&FoldPredictions, &f64)| (one.algorithm, *weight);
-        let joined: Vec<(Algorithm, f64)> = evaluated
-            .iter()
-            .zip(&weights)
-            .map(member)
-            .filter(|(_, weight)| *weight > 0.0)
-            .collect();
-        let words = joined
-            .iter()
-            .map(|(algorithm, weight)| format!("{} {weight:.2}", algorithm.name()));
-        let note = words.collect::<Vec<_>>().join(", ");
-        methods.push(bench.method("select", &folds, &p, 0.0, Some(note)));
-        // An ensemble that is not better is not worth its cost.
-        if methods[evaluated.len()].accuracy.value > methods[best].accuracy.value {
-            (members, answers, chosen) = (joined, p, evaluated.len());
-        }
-    }
-    methods[chosen].chosen = true;
+    let choice = bench.choose(&folds, bench.evaluate(&folds, progress, stop)?);
     progress(&Progress {
         share: 0.95,
         doing: "final fit".to_owned(),
         seconds_left: 0.0,
     });
-    let test = bench.test_rows(given.chosen_among);
-    let learnt: Vec<usize> = (0..bench.class_of.len())
-        .filter(|&row| bench.is_trained_on(row))
-        .collect();
+    let test = bench.test_rows(inputs.chosen_among);
     // On training and validation rows together, since all choices are made.
-    let model = bench.fit_all(&members, &learnt)?;
-    let bytes = model
-        .to_bytes(&config.settings)
-        .map_err(|error| LabError::run(run, error))?;
+    let model = bench.fit_all(&choice.members, &bench.learnt_rows())?;
+    let bytes = model.to_bytes(&inputs.config.settings);
+    let bytes = bytes.map_err(|error| LabError::run(run, error))?;
     write(&run.join("model.safetensors"), &bytes)?;
-    let predictions = (!test.is_empty()).then(|| bench.predict(&model, &test));
     // The test part is first used here, after all choices.
-    let figures = bench.conclude(run, (&folds, &answers), (&test, predictions), "folds")?;
-    let importance = bench.importance(&folds[0], &model, &members, &test)?;
-    let mut report = bench.report(
-        given.set,
-        methods,
-        figures,
-        importance,
-        leak::find_overlaps(&bench.matrix.rows, &bench.split),
-    );
-    report.judged_by += &among(given.chosen_among);
+    let predictions = (!test.is_empty()).then(|| bench.predict(&model, &test));
+    let figures = bench.conclude(run, (&folds, &choice.p), (&test, predictions), "folds")?;
+    let importance = bench.importance(&folds[0], &model, &choice.members, &test)?;
+    let mut report = bench.report(inputs.set, choice.methods, figures, importance);
+    report.judged_by += &among(inputs.chosen_among);
     publish(run, &report)?;
     Ok(report)
+}
+
+/// The algorithms of a run's model.
+struct Choice {
+    /// Their weights.
+    members: Vec<(Algorithm, f64)>,
+    /// Their predictions for the rows of each fold.
+    p: Vec<Array2<f32>>,
+    /// All algorithms compared, and an ensemble of them.
+    methods: Vec<Method>,
 }
 
 /// Writes a finished run's report and removes its intermediate files.
@@ -203,44 +156,71 @@ impl Bench<'_> {
         stop: &AtomicBool,
     ) -> Result<Vec<FoldPredictions>, LabError> {
         let names = &self.config.algorithms.names;
-        // one more for the final fit
         let all = (names.len() * folds.len() + 1) as f64;
         let begun = Instant::now();
         let mut done = 0.0;
         let mut evaluated = Vec::new();
         for &algorithm in names {
-            let mut one = FoldPredictions {
-                algorithm,
-                p: Vec::new(),
-                note: None,
-                seconds: 0.0,
-            };
+            let start = Instant::now();
+            let mut p = Vec::new();
             for fold in folds {
                 if stop.load(Ordering::Relaxed) {
                     return Err(LabError::Interrupted);
                 }
-                let spent = begun.elapsed().as_secs_f64();
-                let number = fold.number + 1;
-                let repeat = fold.repeat + 1;
+                let per_fit = begun.elapsed().as_secs_f64() / f64::max(done, 1.0);
+                let (repeat, number) = (fold.repeat + 1, fold.number + 1);
                 progress(&Progress {
                     share: done / all,
                     doing: format!("{}, repeat {repeat}, fold {number}", algorithm.name()),
-                    seconds_left: if done > 0.0 {
-                        spent / done * (all - done)
-                    } else {
-                        0.0
-                    },
+                    seconds_left: per_fit * (all - done),
                 });
-                let start = Instant::now();
-                let model = self.fit(algorithm, &fold.train)?;
-                one.p.push(self.predict(&model, &fold.test));
-                one.note = model.note();
-                one.seconds += start.elapsed().as_secs_f64();
+                let model: Model = self.fit(algorithm, &fold.train)?;
+                p.push(self.predict(&model, &fold.test));
                 done += 1.0;
             }
-            evaluated.push(one);
+            evaluated.push(FoldPredictions {
+                algorithm,
+                p,
+                seconds: start.elapsed().as_secs_f64(),
+            });
         }
         Ok(evaluated)
+    }
+
+    /// The best algorithm, the first of equals, which is the cheapest; or an ensemble that is better.
+    fn choose(&self, folds: &[Fold], mut evaluated: Vec<FoldPredictions>) -> Choice {
+        let method = |one: &FoldPredictions| {
+            self.method(one.algorithm.name(), folds, &one.p, (one.seconds, None))
+        };
+        let mut methods: Vec<Method> = evaluated.iter().map(method).collect();
+        let best = argmax(methods.iter().map(|method| method.accuracy.value));
+        if self.config.algorithms.combine == Combine::Select && evaluated.len() > 1 {
+            let (weights, p) = self.select(folds, &evaluated);
+            let members = evaluated.iter().map(|one| one.algorithm).zip(weights);
+            let members: Vec<_> = members.filter(|(_, weight)| *weight > 0.0).collect();
+            let words = members.iter();
+            let words = words.map(|(one, weight)| format!("{} {weight:.2}", one.name()));
+            let note = words.collect::<Vec<_>>().join(", ");
+            let mut joined = self.method("select", folds, &p, (0.0, Some(note)));
+            // An ensemble that is not better is not worth its cost.
+            joined.chosen = joined.accuracy.value > methods[best].accuracy.value;
+            let is_chosen = joined.chosen;
+            methods.push(joined);
+            if is_chosen {
+                return Choice {
+                    members,
+                    p,
+                    methods,
+                };
+            }
+        }
+        methods[best].chosen = true;
+        let chosen = evaluated.swap_remove(best);
+        Choice {
+            members: vec![(chosen.algorithm, 1.0)],
+            p: chosen.p,
+            methods,
+        }
     }
 
     /// Writes the tracks with their parts, and those that could not be used.
@@ -252,14 +232,12 @@ impl Bench<'_> {
         let rows = self.matrix.rows.iter().enumerate().map(|(at, row)| {
             [
                 row.item.key.clone(),
-                row.audio()
-                    .map_or_else(String::new, |content| content.to_string()),
+                row.content_text(),
                 row.item.label.clone().unwrap_or_default(),
                 row.item.artist.clone().unwrap_or_default(),
                 self.split.parts[at].map_or("", Part::name).to_owned(),
                 self.split.groups[at].to_string(),
-                row.seconds
-                    .map_or_else(String::new, |seconds| format!("{seconds:.3}")),
+                row.seconds_text(),
                 "ok".to_owned(),
             ]
         });
@@ -308,9 +286,7 @@ impl Bench<'_> {
             Some(predictions) => ("test", test, predictions),
             None => (otherwise, &held_out[..], out_of_fold),
         };
-        // In proportion, rounded down, since the failed tracks are in no part.
-        let failed = self.matrix.faults.len() * on.len() / self.matrix.rows.len().max(1);
-        Ok(Figures::of(name, &self.answers(on, p), failed))
+        Ok(Figures::of(name, &self.answers(on, p), |_| true))
     }
 
     fn write_predictions(
@@ -362,86 +338,52 @@ impl Bench<'_> {
         methods: Vec<Method>,
         figures: Figures,
         importance: Vec<Importance>,
-        leak: Leak,
     ) -> Report {
-        let data = &self.config.data;
-        let rows = &self.matrix.rows;
-        let mut sizes = vec![0; self.classes.len()];
-        self.class_of.iter().for_each(|&class| sizes[class] += 1);
-        let mut notes = set.notes.clone();
-        let mut groups = vec![BTreeSet::new(); self.classes.len()];
-        self.class_of
-            .iter()
-            .zip(&self.split.groups)
-            .for_each(|(&class, &group)| {
-                groups[class].insert(group);
-            });
-        for ((class, size), groups) in self.classes.iter().zip(&sizes).zip(&groups) {
-            let one = match (size, groups.len()) {
-                (1, _) => "track",
-                (_, 1) if data.folds > 0 => "group",
-                // Classes of more than one track and group need no note.
-                _ => continue,
-            };
-            notes.push(format!(
-                "class {class} has one {one}, which cannot be in both training and evaluation"
-            ));
-        }
-        let constant = voisin_learn::Preparation::fit(self.matrix.values.view())
-            .0
-            .constant();
-        let judged_by = if data.folds > 0 {
-            let repeated = match data.repeats {
-                1 => String::new(),
-                repeats => format!(", repeated {repeats} times"),
-            };
-            format!(
-                "{}-fold cross-validation{repeated}, groups kept together",
-                data.folds
-            )
-        } else {
-            "Evaluated on the validation part".to_owned()
+        let Data { folds, repeats, .. } = self.config.data;
+        let judged_by = match (folds, repeats) {
+            (0, _) => "Evaluated on the validation part".to_owned(),
+            (folds, 1) => format!("{folds}-fold cross-validation, groups kept together"),
+            _ => format!(
+                "{folds}-fold cross-validation, repeated {repeats} times, groups kept together"
+            ),
         };
         Report {
             format: 1,
-            data: DataCard {
-                source: data.source.clone(),
-                key_name: set.key_name.clone(),
-                label_name: set.label_name.clone(),
-                tracks: rows.len(),
-                artists: artists(rows),
-                sizes,
-                // an empty sum is -0; adding 0 makes it 0
-                seconds: rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0,
-                licences: licences(rows),
-                failed: self.matrix.faults.len(),
-                first_failures: self
-                    .matrix
-                    .faults
-                    .iter()
-                    .take(FIRST_FAILURES)
-                    .map(|fault| (fault.key.clone(), fault.reason.clone()))
-                    .collect(),
-                notes,
-            },
+            data: self.data_card(set),
             split: self.split.summary.clone(),
             at_random: self.split.at_random,
             classes: self.classes.clone(),
             features: self.config.features.sets.clone(),
             columns: self.matrix.columns.len(),
-            constant: constant
-                .into_iter()
-                .map(|column| self.matrix.columns[column].clone())
-                .collect(),
             judged_by,
             methods,
-            figures: Figures {
-                risk_coverage: thinned(figures.risk_coverage),
-                ..figures
-            },
+            figures,
             importance,
-            leak,
+            leak: find_overlaps(&self.matrix.rows, &self.split),
             learning: None,
+        }
+    }
+
+    fn data_card(&self, set: &Dataset) -> DataCard {
+        let rows = &self.matrix.rows;
+        let mut sizes = vec![0; self.classes.len()];
+        self.class_of.iter().for_each(|&class| sizes[class] += 1);
+        let faults = &self.matrix.faults;
+        let first = faults.iter().take(FIRST_FAILURES);
+        DataCard {
+            source: self.config.data.source.clone(),
+            key_name: set.key_name.clone(),
+            label_name: set.label_name.clone(),
+            tracks: rows.len(),
+            artists: artists(rows),
+            sizes,
+            // an empty sum is -0; adding 0 makes it 0
+            seconds: rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0,
+            failed: faults.len(),
+            first_failures: first
+                .map(|fault| (fault.key.clone(), fault.reason.clone()))
+                .collect(),
+            notes: set.notes.clone(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Splits into training, validation and test parts, with every artist in one part.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::LabError;
 use super::matrix::MatrixRow;
 use crate::dataset::{Part, read_cells};
 use voisin_base::text::{count, fold};
+use voisin_base::track::ContentId;
 use voisin_learn::grouped_folds;
 
 /// Each held-out part is one of ten folds: one for testing, one for validation.
@@ -16,18 +17,14 @@ const TENTH: usize = 10;
 ///
 /// - `how`: as [`Split::how`]
 pub(super) fn at_random(rows: &[MatrixRow], how: &str) -> String {
-    let is_known = |row: &&MatrixRow| row.item.artist.is_some();
-    let known = rows.iter().filter(is_known).count();
+    let known = rows.iter().filter(|row| row.item.artist.is_some()).count();
     if how == "artist" {
-        format!(
-            "{known} of {} have an artist, whose tracks are kept together, the others are split at random: figures are too good if these share a maker",
-            count(rows.len() as u64, "track")
-        )
-    } else if known > 0 {
-        "tracks at random, artists unknown or ignored: figures may be too good (on music with known artists, random folds are 8 to 11 points too high)".to_owned()
-    } else {
-        "tracks at random, artists unknown: figures are too good if tracks share a maker, an instrument or a session (a column \"artist\" keeps those together, --split folder a folder's)".to_owned()
+        let all = count(rows.len() as u64, "track");
+        return format!(
+            "{known} of {all} have an artist, whose tracks are kept together, the others are split at random: figures are too good if these share a maker"
+        );
     }
+    "tracks at random, artists unknown or ignored: figures are too good if tracks share a maker, an instrument or a session (a column \"artist\" keeps those together, --split folder a folder's)".to_owned()
 }
 
 /// Parts of all rows, and the groups that are kept together.
@@ -46,7 +43,6 @@ pub struct Split {
 }
 
 impl Split {
-    /// Rows of a part.
     pub fn rows(&self, part: Part) -> Vec<usize> {
         (0..self.parts.len())
             .filter(|&row| self.parts[row] == Some(part))
@@ -125,8 +121,7 @@ pub fn split_rows(
 }
 
 fn sentence(split: &Split, by: &str, rows: &[MatrixRow]) -> String {
-    let sizes = Part::ALL.map(|part| split.rows(part).len());
-    let numbers = format!("{} / {} / {}", sizes[0], sizes[1], sizes[2]);
+    let [training, validation, test] = Part::ALL.map(|part| split.rows(part).len());
     // a table may name only some of the tracks
     let left = split.parts.iter().filter(|part| part.is_none()).count();
     let left = if left > 0 {
@@ -135,78 +130,53 @@ fn sentence(split: &Split, by: &str, rows: &[MatrixRow]) -> String {
         String::new()
     };
     let how = match split.how.as_str() {
-        "given" => "split by the data set".to_owned(),
-        "table" => "split by table".to_owned(),
-        how => format!("split by {how}"),
+        "given" => "the data set",
+        how => how,
     };
-    if split.at_random {
-        return format!("{how}: {numbers}{left}; {}", at_random(rows, &split.how));
-    }
-    let mut sides: HashMap<usize, Part> = HashMap::new();
-    let mut both = BTreeSet::new();
-    for (part, &group) in split.parts.iter().zip(&split.groups) {
-        if let Some(part) = part
-            && *sides.entry(group).or_insert(*part) != *part
-        {
-            both.insert(group);
+    let note = if split.at_random {
+        at_random(rows, &split.how)
+    } else {
+        let mut sides: HashMap<usize, BTreeSet<Part>> = HashMap::new();
+        for (part, &group) in split.parts.iter().zip(&split.groups) {
+            sides.entry(group).or_default().extend(*part);
         }
-    }
-    // a part of mostly one artist would measure that artist
-    let largest = Part::ALL.map(|part| {
-        let rows = split.rows(part);
-        let mut sizes = HashMap::<usize, usize>::new();
-        rows.iter()
-            .for_each(|&row| *sizes.entry(split.groups[row]).or_default() += 1);
-        let most = sizes.into_values().max().unwrap_or(0);
-        format!("{:.0}", 100.0 * most as f64 / rows.len().max(1) as f64)
-    });
-    format!(
-        "{how}: {numbers}{left}; {} on two sides; the largest {by} has {} % of them",
-        count(both.len() as u64, by),
-        largest.join(" / ")
-    )
+        let both = sides.values().filter(|parts| parts.len() > 1).count();
+        format!("{} on two sides", count(both as u64, by))
+    };
+    format!("split by {how}: {training} / {validation} / {test}{left}; {note}")
 }
 
 /// A number for each artist or folder; rows without one share a number with those of the same
-/// audio, features or key, or have another.
-pub fn groups(rows: &[MatrixRow], by: &str) -> Vec<usize> {
+/// audio or key, or have another.
+fn groups(rows: &[MatrixRow], by: &str) -> Vec<usize> {
     let mut numbers: HashMap<String, usize> = HashMap::new();
-    let mut contents: HashMap<voisin_base::track::ContentId, usize> = HashMap::new();
-    rows.iter()
-        .map(|row| {
-            let item = &row.item;
-            let folder = || {
-                let path = item
-                    .path
-                    .clone()
-                    .unwrap_or_else(|| PathBuf::from(&item.key));
-                path.parent()
-                    .map(|parent| parent.to_string_lossy().into_owned())
-            };
-            let name = match by {
-                "artist" => item.artist.as_deref().map(fold),
-                "folder" => folder(),
-                _ => None,
-            };
-            let next = numbers.len();
-            // Copies must not be in two parts, even if nothing else groups tracks.
-            if name.is_none()
-                && let Some(&same) = row
-                    .content
-                    .as_ref()
-                    .and_then(|content| contents.get(content))
-            {
-                return same;
-            }
-            // NUL distinguishes keys of tracks without a name from names.
-            let name = name.unwrap_or_else(|| format!("\0{}", item.key));
-            let number = *numbers.entry(name).or_insert(next);
-            if let Some(content) = row.content {
-                contents.entry(content).or_insert(number);
-            }
-            number
-        })
-        .collect()
+    let mut contents: HashMap<ContentId, usize> = HashMap::new();
+    let number = |row: &MatrixRow| {
+        let item = &row.item;
+        let path = item.path.as_deref().unwrap_or(Path::new(&item.key));
+        let folder = path
+            .parent()
+            .map(|parent| parent.to_string_lossy().into_owned());
+        let name = match by {
+            "artist" => item.artist.as_deref().map(fold),
+            "folder" => folder,
+            _ => None,
+        };
+        // Copies must not be in two parts, even if nothing else groups tracks.
+        let copy = row.content.and_then(|content| contents.get(&content));
+        if let (None, Some(&same)) = (&name, copy) {
+            return same;
+        }
+        let next = numbers.len();
+        // NUL distinguishes keys of tracks without a name from names.
+        let name = name.unwrap_or_else(|| format!("\0{}", item.key));
+        let number = *numbers.entry(name).or_insert(next);
+        if let Some(content) = row.content {
+            contents.entry(content).or_insert(number);
+        }
+        number
+    };
+    rows.iter().map(number).collect()
 }
 
 /// A tenth for testing, a tenth for validation, the others for training.
@@ -366,7 +336,7 @@ mod tests {
         let first = split(3);
         assert_eq!((first.how.as_str(), first.at_random), ("artist", false));
         assert_eq!(Part::ALL.map(|part| first.rows(part).len()), [96, 12, 12]);
-        let end = "0 artists on two sides; the largest artist has 3 / 25 / 25 % of them";
+        let end = "0 artists on two sides";
         assert!(first.summary.ends_with(end), "{}", first.summary);
         for i in 0..120 {
             assert_eq!(first.parts[i], first.parts[i / 3 * 3]);
@@ -374,12 +344,7 @@ mod tests {
         assert_eq!(first.parts, split(3).parts);
         assert_ne!(first.parts, split(4).parts);
         let unknown = split_rows(&rows(&[None; 40]), &class_of[..40], 4, "auto", 3).unwrap();
-        assert!(
-            unknown.at_random
-                && unknown
-                    .summary
-                    .contains("figures are too good if tracks share a maker")
-        );
+        assert!(unknown.at_random && unknown.summary.contains("figures are too good"));
     }
 
     #[test]
@@ -388,7 +353,7 @@ mod tests {
         let few = |i: usize| (i < 16).then(|| names[i].as_str());
         let mut rows = rows(&(0..40).map(few).collect::<Vec<_>>());
         // A copy without tags of a track with tags.
-        let content = Some(voisin_base::track::ContentId([1; 32]));
+        let content = Some(ContentId([1; 32]));
         rows[0].content = content;
         rows[39].content = content;
         let class_of: Vec<usize> = (0..40).map(|i| i % 2).collect();
@@ -400,8 +365,6 @@ mod tests {
             assert_eq!(split.parts[i], split.parts[i / 8 * 8]);
         }
         assert_eq!(split.groups[39], split.groups[0]);
-        let by_track = split_rows(&rows, &class_of, 2, "track", 3).unwrap();
-        assert!(by_track.summary.contains("unknown or ignored"));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::cli::outputs::output_file;
 use crate::cli::render::{self, Align, Table, count, count_with};
 use voisin_base::output::OutputTarget;
 use voisin_lab::inspect::{Overview, canonical_table, inspect, overview};
-use voisin_lab::leak::Likeness;
 
 /// Lines of each kind that are printed; `--format json` and `--output` have all.
 const FIRST: usize = 5;
@@ -82,16 +81,8 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
             .iter()
             .map(|(name, n)| format!("{name} ({n})"))
             .collect();
-        line(&format!(
-            "{:.2} hours, {:.0} kbit/s: {}",
-            summary.seconds / 3600.0,
-            summary.kbit,
-            formats.join(", ")
-        ))?;
-        line(&format!(
-            "{} mono, {} clipped, {} mostly silent",
-            summary.mono, summary.clipped, summary.mostly_silent
-        ))?;
+        let hours = summary.seconds / 3600.0;
+        line(&format!("{hours:.2} hours: {}", formats.join(", ")))?;
     }
     if let Some(split) = &summary.split {
         line(split)?;
@@ -107,34 +98,18 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
         for artist in shared.artists.iter().take(FIRST) {
             line(&format!("leak: artist {artist} is in training and {with}"))?;
         }
-        for (a, b) in shared.same_audio.iter().take(FIRST) {
-            line(&format!(
-                "leak: {a} (training) and {b} ({with}) are the same audio"
-            ))?;
-        }
     }
-    for one in summary
-        .leak
-        .doubles
-        .iter()
-        // The same audio on two sides is reported above.
-        .filter(|one| one.why != Likeness::Audio || !one.apart)
-        .take(FIRST)
-    {
-        let (leak, side) = if one.apart {
-            ("leak: ", "on two sides")
+    for copy in summary.leak.copies.iter().take(FIRST) {
+        let leak = if copy.apart { "leak: " } else { "" };
+        let labels = if copy.same_label {
+            ""
         } else {
-            ("", "on one side")
+            ", with different labels"
         };
+        let (first, second) = (&copy.first, &copy.second);
         line(&format!(
-            "{leak}{} and {} {}, {side}",
-            one.first,
-            one.second,
-            one.why.words()
+            "{leak}{first} and {second} are the same audio{labels}"
         ))?;
-    }
-    for (a, b) in summary.leak.contradictions.iter().take(FIRST) {
-        line(&format!("{a} and {b} are one track with different labels"))?;
     }
     for (key, reason) in summary.failures.iter().take(FIRST) {
         line(&format!("failed: {key}: {reason}"))?;

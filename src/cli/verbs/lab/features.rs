@@ -1,5 +1,6 @@
 //! `voisin lab features`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,15 +16,14 @@ use crate::cli::named::targets;
 use crate::cli::outputs::{check_output_folder, output_file};
 use crate::cli::render::{self, count, count_with};
 use crate::cli::{Ending, NothingFound};
-use voisin_audio::AudioInfo;
 use voisin_base::output::{self, OutputTarget};
 use voisin_lab::LabError;
-use voisin_lab::dataset::Dataset;
+use voisin_lab::dataset::Fault;
 use voisin_lab::extract::{
-    ArrayFn, ArrayWriter, column_table, feature_table, frame_columns, frames, picture, track_table,
-    write_array,
+    column_table, feature_table, frame_columns, frames, picture, track_table, write_array,
+    write_arrays,
 };
-use voisin_lab::matrix::{Matrix, compute};
+use voisin_lab::matrix::{MatrixRow, SoundFile};
 use voisin_lab::networks::{ClipReader, NetworkSettings};
 use voisin_lab::training::NetworkRecipe;
 
@@ -122,6 +122,7 @@ impl FeaturesJob<'_> {
             context.console.note("interrupted: nothing is written");
             return Ok(Ending::Interrupted);
         };
+        self.report_faults(&matrix.faults);
         match place {
             FeaturesPlace::Table => {
                 render::write(&OutputTarget::new(output)?, feature_table(&set, &matrix))?;
@@ -139,7 +140,7 @@ impl FeaturesJob<'_> {
             FeaturesPlace::Folder => {
                 self.make_folder()?;
                 self.write(&output.join(COLUMNS), &column_table(&matrix.columns))?;
-                self.write(&output.join(TRACKS), &track_table(&set, &matrix, None))?;
+                self.write(&output.join(TRACKS), &track_table(&set, &matrix.rows, None))?;
                 let path = output.join(FEATURES);
                 write_array(&path, matrix.values.view()).map_err(anyhow::Error::msg)?;
             }
@@ -152,37 +153,41 @@ impl FeaturesJob<'_> {
         } else {
             line(&text)?;
         }
-        Ok(ending(&matrix))
+        Ok(ending(&matrix.faults))
     }
 
     /// An array for each track.
     fn arrays(&self, name: &str) -> anyhow::Result<Ending> {
         let context = self.context;
         let output = self.output;
-        let (array_of, about) = self.array(name)?;
+        let reader = self.reader(name)?;
+        let about = match &reader {
+            Some((recipe, _)) => (RECIPE, format!("{recipe}\n").into_bytes()),
+            None => (COLUMNS, column_table(&frame_columns())),
+        };
         // Before any audio is analysed: arrays of two kinds in one folder could not be
         // distinguished.
         self.refuse_others(&about)?;
         let set = requested_set(context, &self.args.tracks, true)?;
         let stop = context.stop_on_ctrl_c()?;
-        let files: Vec<PathBuf> = set
-            .items
-            .iter()
-            .filter_map(|item| item.path.clone())
-            .collect();
+        let files = set.items.iter().filter_map(|item| item.path.clone());
+        let files: Vec<PathBuf> = files.collect();
         let places = targets(&files, &[], "npy");
         self.make_folder()?;
         // Written first, so that the folder of a killed run describes its arrays and can be resumed.
         self.write(&output.join(about.0), &about.1)?;
         let inside = files.into_iter().zip(places);
-        let targets = inside
+        let targets: HashMap<PathBuf, PathBuf> = inside
             .map(|(file, place)| (file, output.join(place)))
             .collect();
-        let writer = ArrayWriter { array_of, targets };
+        let array_of = |file: SoundFile<'_>| match &reader {
+            Some((_, reader)) => reader.array(file, &stop),
+            None => frames(file),
+        };
         let found = with_meter(context, set.items.len(), "analysed", |progress| {
-            compute(&set, false, &[&writer], None, progress, &stop)
+            write_arrays(&set, &array_of, &targets, progress, &stop)
         });
-        let Some(matrix) = self.usable(found.map_err(anyhow::Error::from), &stop)? else {
+        let Some(found) = self.usable(found.map_err(anyhow::Error::from), &stop)? else {
             let is_stopped = stop.load(Ordering::Relaxed);
             return Ok(if is_stopped {
                 interrupted(context)
@@ -190,78 +195,40 @@ impl FeaturesJob<'_> {
                 Ending::Partial
             });
         };
-        self.write(
-            &output.join(TRACKS),
-            &self.track_table(&set, &matrix, &writer),
-        )?;
-        // The only column is 1 for arrays that were written now, 0 for those that existed.
-        let new = matrix.values.column(0).sum() as u64;
-        line(&format!(
-            "{} of {} in {}",
-            count(new, "new array"),
-            name,
-            output.display()
-        ))?;
-        let kept = matrix.rows.len() as u64 - new;
+        self.report_faults(&found.faults);
+        let below = |row: &MatrixRow| {
+            let target = row.item.path.as_ref().and_then(|path| targets.get(path));
+            let below = target.and_then(|target| target.strip_prefix(output).ok());
+            let below = below.unwrap_or(Path::new(""));
+            below.to_string_lossy().into_owned()
+        };
+        let files = found.rows.iter().map(below).collect();
+        let table = track_table(&set, &found.rows, Some(files));
+        self.write(&output.join(TRACKS), &table)?;
+        let new = found.values.iter().filter(|is_new| **is_new).count() as u64;
+        let arrays = count(new, "new array");
+        line(&format!("{arrays} of {name} in {}", output.display()))?;
+        let kept = found.rows.len() as u64 - new;
         if kept > 0 {
             let arrays = count(kept, "array");
             let note = format!("{arrays} there already and left as they are");
             context.console.note(&note);
         }
-        Ok(ending(&matrix))
+        Ok(ending(&found.faults))
     }
 
-    fn track_table(&self, set: &Dataset, matrix: &Matrix, writer: &ArrayWriter) -> Vec<u8> {
-        let file = |row: &voisin_lab::matrix::MatrixRow| {
-            let target = row
-                .item
-                .path
-                .as_ref()
-                .and_then(|path| writer.targets.get(path));
-            let below = target.and_then(|target| target.strip_prefix(self.output).ok());
-            below
-                .unwrap_or(Path::new(""))
-                .to_string_lossy()
-                .into_owned()
-        };
-        let files: Vec<String> = matrix.rows.iter().map(file).collect();
-        track_table(set, matrix, Some(&files))
-    }
-
-    /// The function that computes an array of each file, and the name and contents of the file that describes arrays.
-    fn array(&self, name: &str) -> anyhow::Result<(ArrayFn, (&'static str, Vec<u8>))> {
+    /// The reader of spectrograms, with the name of the network whose input they are; none for frames.
+    fn reader(&self, name: &str) -> anyhow::Result<Option<(&str, ClipReader)>> {
         if name == "frames" {
-            let array_of = |path: &Path, info: &AudioInfo, _: &AtomicBool| frames(path, info);
-            return Ok((
-                Box::new(array_of),
-                (COLUMNS, column_table(&frame_columns())),
-            ));
+            return Ok(None);
         }
         let name = self.args.recipe.as_deref().unwrap_or("baseline-cnn");
         let Some(recipe) = NetworkRecipe::named(name) else {
-            let names: Vec<&str> = NetworkRecipe::ALL
-                .iter()
-                .map(|recipe| recipe.name)
-                .collect();
-            bail!(
-                "--recipe {name}: there is no such network, expected {}",
-                names.join(", ")
-            );
+            let names = NetworkRecipe::ALL.map(|recipe| recipe.name).join(", ");
+            bail!("--recipe {name}: there is no such network, expected {names}");
         };
-        let reader = ClipReader::new(
-            recipe,
-            &NetworkSettings {
-                // Augmented copies are for training only.
-                copies: 0,
-                ..NetworkSettings::of(&recipe)
-            },
-        )?;
-        let array_of =
-            move |path: &Path, info: &AudioInfo, stop: &AtomicBool| reader.array(path, info, stop);
-        Ok((
-            Box::new(array_of),
-            (RECIPE, format!("{name}\n").into_bytes()),
-        ))
+        let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe))?;
+        Ok(Some((name, reader)))
     }
 
     /// Refuses a folder that holds other files of these names.
@@ -279,34 +246,28 @@ impl FeaturesJob<'_> {
         }
     }
 
-    /// Reports the faults of results; returns `None` without any result.
-    fn usable(
-        &self,
-        found: anyhow::Result<Matrix>,
-        stop: &AtomicBool,
-    ) -> anyhow::Result<Option<Matrix>> {
-        let report = |faults: &[_]| {
-            faults
-                .iter()
-                .for_each(|fault| report_fault(self.context, fault));
+    fn report_faults(&self, faults: &[Fault]) {
+        for fault in faults {
+            report_fault(self.context, fault);
+        }
+    }
+
+    /// Reports the faults of tracks that have no results at all; returns `None` then.
+    fn usable<T>(&self, found: anyhow::Result<T>, stop: &AtomicBool) -> anyhow::Result<Option<T>> {
+        let error = match found {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => error,
         };
-        match found {
-            Ok(matrix) => {
-                report(&matrix.faults);
-                Ok(Some(matrix))
+        match error.downcast_ref() {
+            // Not an error of the command: each file's reason is reported.
+            Some(LabError::NoneDecoded(faults)) => {
+                self.report_faults(faults);
+                let note = "no track could be analysed: nothing is written";
+                self.context.console.note(note);
+                Ok(None)
             }
-            Err(error) => match error.downcast_ref() {
-                // Not an error of the command: each file's reason is reported.
-                Some(LabError::NoneDecoded(faults)) => {
-                    report(faults);
-                    self.context
-                        .console
-                        .note("no track could be analysed: nothing is written");
-                    Ok(None)
-                }
-                Some(LabError::Interrupted) if stop.load(Ordering::Relaxed) => Ok(None),
-                _ => Err(error),
-            },
+            Some(LabError::Interrupted) if stop.load(Ordering::Relaxed) => Ok(None),
+            _ => Err(error),
         }
     }
 
@@ -321,8 +282,8 @@ impl FeaturesJob<'_> {
     }
 }
 
-fn ending(matrix: &Matrix) -> Ending {
-    if matrix.faults.is_empty() {
+fn ending(faults: &[Fault]) -> Ending {
+    if faults.is_empty() {
         Ending::Fine
     } else {
         Ending::Partial
@@ -355,7 +316,7 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
     let scene = match picture(file) {
         Ok(scene) => scene,
         Err(reason) => {
-            let fault = voisin_lab::dataset::Fault {
+            let fault = Fault {
                 key: file.display().to_string(),
                 reason,
             };

@@ -7,7 +7,7 @@ use crate::cli::Ending;
 use crate::cli::args::TrainClassifierArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{
-    compute_features, feature_sets, interrupted, open, report_faults, show_page, usual_sets,
+    OWN, compute_features, feature_sets, interrupted, open, report_faults, show_page, usual_sets,
     with_meter,
 };
 use crate::cli::meter::Meter;
@@ -15,9 +15,8 @@ use crate::cli::render::{self, Align, Table, clock, count};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_lab::config::Config;
-use voisin_lab::dataset::Dataset;
-use voisin_lab::matrix::Matrix;
-use voisin_lab::matrix::compute;
+use voisin_lab::dataset::{Dataset, Fault};
+use voisin_lab::matrix::each_track;
 use voisin_lab::networks::{self, ClipReader, KeptSpectrograms};
 use voisin_lab::pages;
 use voisin_lab::report::{Interval, Method, Report};
@@ -96,40 +95,33 @@ impl TrainingJob<'_> {
             "trials/features"
         };
         let cache = args.run.join(subfolder);
-        let report_matrix = |matrix: &Matrix| {
+        let report_faults = |faults: &[Fault]| {
             // Trials analyse the same files, whose faults are reported once, by the run itself.
             if chosen_among != TRIAL {
-                report_faults(context, &matrix.faults);
+                report_faults(context, faults);
             }
         };
+        let inputs = RunInputs {
+            config,
+            set,
+            chosen_among,
+        };
         if let Some((recipe, settings)) = config.network() {
-            let kept = KeptSpectrograms::new(ClipReader::new(recipe, settings)?, cache);
-            let matrix = with_meter(context, set.items.len(), "analysed", |progress| {
-                compute(set, false, &[&kept], None, progress, stop)
+            let kept = KeptSpectrograms::new(ClipReader::new(recipe, settings)?, &cache);
+            let found = with_meter(context, set.items.len(), "analysed", |progress| {
+                each_track(set, |file| kept.keep(file, stop), progress, stop)
             })?;
-            report_matrix(&matrix);
-            let given = RunInputs {
-                config,
-                set,
-                matrix,
-                chosen_among,
-            };
+            report_faults(&found.faults);
             let device = context.device_option();
             let report = metered(context, |progress| {
-                networks::train(run, given, &kept, device, progress, stop)
+                networks::train(run, inputs, (&kept, found), device, progress, stop)
             });
             return Ok(report?);
         }
         let matrix = compute_features(context, set, &config.features.sets, Some(cache), stop)?;
-        report_matrix(&matrix);
-        let given = RunInputs {
-            config,
-            set,
-            matrix,
-            chosen_among,
-        };
+        report_faults(&matrix.faults);
         Ok(metered(context, |progress| {
-            train(run, given, progress, stop)
+            train(run, inputs, matrix, progress, stop)
         })?)
     }
 
@@ -351,15 +343,14 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
         render::print(render::terminal_safe(&config.shown()).as_bytes())?;
         return Ok(Ending::Fine);
     }
-    let (own_numbers, sets) = feature_sets(context, &config.features.sets)?;
-    let own_numbers = if own_numbers {
-        set.columns
-            .as_ref()
-            .map_or(0, |columns| columns.names.len())
-    } else {
-        0
+    let own = set.columns.as_ref().map(|columns| columns.names.len());
+    let columns: usize = match own.filter(|_| config.features.sets == [OWN]) {
+        Some(columns) => columns,
+        None => feature_sets(context, &config.features.sets)?
+            .iter()
+            .map(|set| set.columns().len())
+            .sum(),
     };
-    let columns: usize = own_numbers + sets.iter().map(|set| set.columns().len()).sum::<usize>();
     // A fit for each fold of each repeat, or one for the validation part, and the last one on all.
     let evaluations = config.data.folds.max(1)
         * if config.data.folds > 0 {
@@ -374,21 +365,14 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
         .iter()
         .map(|algorithm| algorithm.name())
         .collect();
-    let kept = if sets.is_empty() {
-        0
-    } else {
-        // A digest of 32 bytes and a 32-bit number a column.
-        set.items.len() * (32 + 4 * (columns - own_numbers))
-    };
     let text = format!(
-        "{} of {}, {} from {}; {} ({}); {:.1} MB of features would be kept; nothing is written",
+        "{} of {}, {} from {}; {} ({}); nothing is written",
         count(set.items.len() as u64, "track"),
         config.data.source,
         count(columns as u64, "column"),
         config.features.sets.join(" + "),
         count(fits as u64, "fit"),
-        names.join(", "),
-        kept as f64 / 1e6
+        names.join(", ")
     );
     render::print_line(&render::terminal_safe(&text))?;
     render::print(render::terminal_safe(&config.shown()).as_bytes())?;

@@ -18,7 +18,7 @@ use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
     Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, PredictOptions, Priors,
-    UnknownReason, VoteOptions, Votes, is_steady,
+    UnknownReason, VoteOptions, Votes,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -522,7 +522,7 @@ impl Labelled {
 }
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
-    /// Whether a track never changes, as a tone or noise: by its sound, or by its stored windows.
+    /// Whether a track never changes, as a tone or noise.
     pub fn is_steady(&self, seed: &Seed) -> Result<bool, EngineError> {
         match (seed.is_steady, seed.track) {
             (Some(is_steady), _) => Ok(is_steady),
@@ -533,10 +533,8 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
 
     /// Whether a track of the library never changes.
     pub fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
-        Ok(self
-            .library
-            .windows(track)?
-            .is_some_and(|windows| is_steady(windows.vectors.mapv(f32::from).view())))
+        let measured = self.library.descriptors(&[track])?;
+        Ok(measured.get(&track).is_some_and(|known| known.is_steady))
     }
 }
 

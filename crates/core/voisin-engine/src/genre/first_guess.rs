@@ -89,10 +89,11 @@ impl Guesser {
     /// A guess, and whether the sound never changes.
     fn guess(&self, path: &Path) -> Result<(Guess, bool), EngineError> {
         let info = voisin_audio::probe(path)?;
-        let (logits, is_steady) = self.embedder.tag_logits(path, &info, self.windows)?;
+        let embedded = self.embedder.embed_seed(path, &info, self.windows)?;
+        let tags = &embedded.logits[..self.genres.tags().len()];
         Ok((
-            self.genres.guess(&logits[..self.genres.tags().len()])?,
-            is_steady,
+            self.genres.guess(tags)?,
+            embedded.is_steady.unwrap_or(false),
         ))
     }
 }

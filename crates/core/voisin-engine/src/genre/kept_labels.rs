@@ -199,7 +199,7 @@ impl Engine {
         }
         // The space first, since that updates the index, whose stamp is compared below.
         self.space()?;
-        let text = self.library.settings().setting(&self.name_of_kept()?)?;
+        let text = self.library.setting(&self.name_of_kept()?)?;
         let kept = text.and_then(|text| serde_json::from_str::<KeptLabels>(&text).ok());
         let now = self.labels_now()?;
         let kept = kept.filter(|kept| kept.is_whole() && kept.is_current(&now));
@@ -218,7 +218,7 @@ impl Engine {
             space: self.stamp.model_fingerprint.clone(),
             generation: status.generation,
             tracks: status.vectors,
-            totals: self.library.labels().label_totals()?,
+            totals: self.library.label_totals()?,
             synonyms: self.synonyms_state(),
             count: LabelCount::default(),
             genres: Vec::new(),
@@ -272,10 +272,7 @@ impl Engine {
         // If it cannot be stored, it is computed again next time.
         let text = serde_json::to_string(&kept).unwrap_or_default();
         let name = self.name_of_kept()?;
-        self.library
-            .settings_mut()
-            .set_setting(&name, Some(&text))
-            .ok();
+        self.library.set_setting(&name, Some(&text)).ok();
         Ok(())
     }
 }
@@ -301,7 +298,7 @@ mod tests {
         let mut vector: Vec<f32> = (0..16).map(|_| 0.5 * (rng.f32() - 0.5)).collect();
         vector[seed as usize % 4] += 1.0;
         make_unit(&mut vector);
-        let mut new = track(seed, vector, 0);
+        let mut new = track(seed, vector);
         new.tags.artist = (!seed.is_multiple_of(7)).then(|| format!("Artist {}", seed / 2));
         if !seed.is_multiple_of(3) {
             new.tags.genres = GENRES[seed as usize % 4]
@@ -372,20 +369,14 @@ mod tests {
         let content = library.tracks_by_id(&[voter.track]).unwrap()[0]
             .audio
             .content;
-        library
-            .labels_mut()
-            .set_labels(&[content], Some("Zeuhl"))
-            .unwrap();
+        library.set_labels(&[content], Some("Zeuhl")).unwrap();
         let (is_near, after) = classified(dir.path());
         assert!(is_near);
         assert_eq!(voters_of(&after[1])[0].genres, [Genre::plain("Zeuhl")]);
 
         // One change in twenty tracks renews the summary.
         let contents: Vec<_> = (20..40).map(|seed| new(seed).audio.content).collect();
-        library
-            .labels_mut()
-            .set_labels(&contents, Some("Zeuhl"))
-            .unwrap();
+        library.set_labels(&contents, Some("Zeuhl")).unwrap();
         let (is_near, whole) = classified(dir.path());
         let (again, near) = classified(dir.path());
         assert!(!is_near && again);
@@ -399,7 +390,7 @@ mod tests {
         classified(dir.path());
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let name = format!("labels.{}", library.model().unwrap().unwrap().fingerprint);
-        let text = library.settings().setting(&name).unwrap().unwrap();
+        let text = library.setting(&name).unwrap().unwrap();
         let kept: KeptLabels = serde_json::from_str(&text).unwrap();
         let at = kept.genres.len();
         for damaged in [
@@ -410,10 +401,7 @@ mod tests {
             })
             .unwrap(),
         ] {
-            library
-                .settings_mut()
-                .set_setting(&name, Some(&damaged))
-                .unwrap();
+            library.set_setting(&name, Some(&damaged)).unwrap();
             assert!(!classified(dir.path()).0);
             assert!(classified(dir.path()).0, "it was computed again and stored");
         }

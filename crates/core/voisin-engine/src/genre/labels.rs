@@ -237,7 +237,7 @@ impl<'a> Labeller<'a> {
             taxonomy,
             source,
             table,
-            by_hand: library.labels().hand_labels()?,
+            by_hand: library.hand_labels()?,
         })
     }
 
@@ -310,7 +310,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
 
     /// Where this library's labels come from: the setting; without one, the source of the trained head, or else the tags.
     pub fn label_source(&self) -> LabelSource {
-        if let Ok(Some(source)) = self.library.settings().setting(SOURCE_SETTING) {
+        if let Ok(Some(source)) = self.library.setting(SOURCE_SETTING) {
             let Ok(source) = source.parse();
             return source;
         }
@@ -412,10 +412,7 @@ impl<L: DerefMut<Target = Engine>> EngineGenres<L> {
             }
             named => named.to_string(),
         };
-        Ok(self
-            .library
-            .settings_mut()
-            .set_setting(SOURCE_SETTING, Some(&text))?)
+        Ok(self.library.set_setting(SOURCE_SETTING, Some(&text))?)
     }
 }
 
@@ -448,7 +445,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
         let mut group = |seed: u64, artist: Option<&str>, album: Option<&str>| {
-            let mut new = track(seed, vec![0.5; 4], 1);
+            let mut new = track(seed, vec![0.5; 4]);
             new.tags.artist = artist.map(str::to_owned);
             new.tags.album = album.map(str::to_owned);
             let id = library.insert_track(&new).unwrap();

@@ -49,7 +49,7 @@ impl Engine {
         }
         let synonyms = self.synonyms_state();
         Ok(Some(FilterState {
-            library: self.library.changes().state()?,
+            library: self.library.commits()?,
             source: source.to_string(),
             synonyms,
         }))
@@ -125,14 +125,14 @@ impl Engine {
         unwanted: &[Genre],
     ) -> Result<Option<BTreeSet<TrackId>>, EngineError> {
         // Parses each spelling once, not for each track.
-        let texts = self.library.lookup().genre_texts()?;
+        let texts = self.library.genre_texts()?;
         let named: Vec<(&str, Vec<Genre>)> = texts
             .iter()
             .map(|text| (text.as_str(), taxonomy.parse(&[text])))
             .collect();
         let mut by_hand: Vec<(TrackId, Vec<Genre>)> = Vec::new();
-        for (content, text) in self.library.labels().hand_labels()? {
-            let track = self.library.files().find_by_content(&content)?;
+        for (content, text) in self.library.hand_labels()? {
+            let track = self.library.find_by_content(&content)?;
             by_hand.extend(track.map(|track| (track, taxonomy.parse(&[text]))));
         }
         let known: BTreeSet<&Genre> = named
@@ -152,7 +152,7 @@ impl Engine {
             let has =
                 |(_, genres): &&(&str, Vec<Genre>)| genres.iter().any(|genre| some.contains(genre));
             let texts: Vec<&str> = named.iter().filter(has).map(|(text, _)| *text).collect();
-            self.library.lookup().tracks_with_genres(&texts)
+            self.library.tracks_with_genres(&texts)
         };
         let mut set: BTreeSet<TrackId> = if wanted.is_empty() {
             self.library.track_ids()?.into_iter().collect()
@@ -187,7 +187,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         let new = |seed, genre: &str| {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
+            let mut new = track(seed, vec![0.6, 0.8]);
             new.tags.genres = vec![genre.to_owned()];
             new
         };
@@ -211,7 +211,6 @@ mod tests {
         let mut other =
             voisin_library::Library::open(dir.path(), voisin_library::OpenMode::ReadWrite).unwrap();
         other
-            .labels_mut()
             .set_labels(&[new(2, "").audio.content], Some("Jazz"))
             .unwrap();
         assert_eq!(found(&engine), [1, 2, 3]);
@@ -254,21 +253,19 @@ mod tests {
             &["Jazz, Rock"],
         ];
         for (seed, genres) in (1..).zip(tags) {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
+            let mut new = track(seed, vec![0.6, 0.8]);
             new.tags.genres = genres.iter().map(|genre| (*genre).to_owned()).collect();
             library.insert_track(&new).unwrap();
         }
         // A second file of the first track has another genre, and the sixth a manual label.
-        let mut second = track(1, vec![0.6, 0.8], 0);
+        let mut second = track(1, vec![0.6, 0.8]);
         second.file.path = "/m/other.ogg".into();
         second.tags.genres = vec!["Polka".into()];
         library
-            .files_mut()
             .attach_file(TrackId(1), &second.file, &second.tags)
             .unwrap();
         library
-            .labels_mut()
-            .set_labels(&[track(6, vec![0.6, 0.8], 0).audio.content], Some("Techno"))
+            .set_labels(&[track(6, vec![0.6, 0.8]).audio.content], Some("Techno"))
             .unwrap();
         let engine = Engine::from_library(library);
         let taxonomy = engine.genres().taxonomy().unwrap();

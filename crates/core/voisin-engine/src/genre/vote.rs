@@ -160,7 +160,7 @@ impl Engine {
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// [`Collection::predict_genres`], without predictions for tones and noise that have no genre, which `classify` calls
-    /// unknown as well. Reads the windows of tracks without a genre.
+    /// unknown as well.
     pub fn predict(
         &self,
         collection: &mut Collection,
@@ -226,26 +226,31 @@ impl Collection {
 mod tests {
     use super::*;
     use crate::GraphUse;
+    use voisin_library::Descriptors;
     use voisin_library::testing::{library, track};
 
     #[test]
     fn noise_without_a_genre_gets_no_prediction() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        let mut put = |seed: u64, angle: f32, genre: Option<&str>, windows: usize| {
-            let mut new = track(seed, vec![angle.cos(), angle.sin()], windows);
+        let mut put = |seed: u64, angle: f32, genre: Option<&str>, is_steady: bool| {
+            let mut new = track(seed, vec![angle.cos(), angle.sin()]);
+            new.descriptors = Some(Descriptors {
+                version: 1,
+                is_steady,
+                ..Descriptors::default()
+            });
             new.tags.genres = genre.into_iter().map(str::to_owned).collect();
             library.insert_track(&new).unwrap();
         };
         for i in 0..12_u8 {
             let angle = f32::from(i) * 0.03;
-            put(i.into(), angle, Some("Rock"), 0);
-            put(u64::from(i) + 100, angle + 1.2, Some("Jazz"), 0);
+            put(i.into(), angle, Some("Rock"), false);
+            put(u64::from(i) + 100, angle + 1.2, Some("Jazz"), false);
         }
-        put(200, -0.04, None, 0);
-        // Twelve windows that are all the same.
-        put(201, -0.08, None, 12);
-        put(202, -0.12, Some("Rock"), 12);
+        put(200, -0.04, None, false);
+        put(201, -0.08, None, true);
+        put(202, -0.12, Some("Rock"), true);
         let mut engine = Engine::from_library(library);
         let (mut collection, graph) = engine
             .collection_and_graph(20, GraphUse::Exploring)

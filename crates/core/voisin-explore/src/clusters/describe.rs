@@ -31,100 +31,112 @@ pub(super) fn centres(
 }
 
 /// Describes the clusters of an assignment (0 is noise), largest first.
+///
+/// - `assignment`: ids from 1, largest first, without gaps
 pub(super) fn describe(
     vectors: ArrayView2<'_, f32>,
     meta: &[&TrackMeta],
     assignment: &[u32],
 ) -> Vec<Cluster> {
-    let mut rows_of: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    let most = assignment.iter().copied().max().unwrap_or(0) as usize;
+    let mut rows_of = vec![Vec::new(); most];
     for (row, &id) in assignment.iter().enumerate().filter(|&(_, &id)| id != 0) {
-        rows_of.entry(id).or_default().push(row);
+        rows_of[id as usize - 1].push(row);
     }
-    let mut order: Vec<(u32, Vec<usize>)> = rows_of.into_iter().collect();
-    order.sort_by_key(|(id, rows)| (std::cmp::Reverse(rows.len()), *id));
-    let position: HashMap<u32, usize> = order
-        .iter()
-        .enumerate()
-        .map(|(i, (id, _))| (*id, i))
-        .collect();
-    let means = centres(vectors, order.len(), |row| {
-        position.get(&assignment[row]).copied()
+    let means = centres(vectors, most, |row| {
+        (assignment[row] as usize).checked_sub(1)
     });
-
     let all: Vec<usize> = (0..meta.len()).collect();
-    let kinds: [fn(&TrackMeta) -> Vec<&str>; 3] = [
-        genres,
-        |t| t.tags.iter().map(String::as_str).collect(),
-        |t| {
-            t.artist
-                .as_deref()
-                .map(str::trim)
-                .filter(|a| !a.is_empty())
-                .into_iter()
-                .collect()
-        },
-    ];
     // Counted once, since every cluster's shares are compared with it.
-    let collection = kinds.map(|kind| counts(meta, &all, kind));
-
-    let mut clusters: Vec<Cluster> = Vec::with_capacity(order.len());
-    for (i, (id, rows)) in order.into_iter().enumerate() {
-        let centre = means.row(i);
-        let mut by_closeness: Vec<(f32, usize)> = rows
-            .into_iter()
-            .map(|row| (vectors.row(row).dot(&centre), row))
-            .collect();
-        by_closeness.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let rows: Vec<usize> = by_closeness.into_iter().map(|(_, row)| row).collect();
-        let [mut genres, mut tags, mut artists] =
-            [0, 1, 2].map(|kind| shares(meta, &rows, kinds[kind], &collection[kind]));
-        let is_unlabelled = |row: &usize| meta[*row].genres.is_empty();
-        let unlabelled: Vec<usize> = rows.iter().copied().filter(is_unlabelled).collect();
-        let predicted = counts(meta, &unlabelled, kinds[0]);
-        for share in &mut genres {
-            let known = predicted.get(&share.label.to_lowercase());
-            share.predicted = known.map_or(0, |(tracks, _)| *tracks);
-        }
-        // Before genres are sorted by size, because the name has the most distinctive ones.
-        let name = name(&genres, &tags, &artists);
-        genres.sort_by(|a, b| b.tracks.cmp(&a.tracks).then_with(|| a.label.cmp(&b.label)));
-        tags.truncate(12);
-        artists.truncate(12);
-        clusters.push(Cluster {
-            id,
-            name,
-            members: rows.iter().map(|&row| meta[row].id).collect(),
+    let collection = KINDS.map(|kind| counts(meta, &all, kind));
+    let mut clusters: Vec<Cluster> = rows_of
+        .into_iter()
+        .zip(1..)
+        .map(|(rows, id)| {
+            let centre = means.row(id as usize - 1);
+            let mut by_closeness: Vec<(f32, usize)> = rows
+                .into_iter()
+                .map(|row| (vectors.row(row).dot(&centre), row))
+                .collect();
+            by_closeness.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let rows: Vec<usize> = by_closeness.into_iter().map(|(_, row)| row).collect();
             // For unit vectors the mean similarity to all members is the dot product with their mean.
-            medoid: meta[rows[0]].id,
-            cohesion: centre.dot(&centre).sqrt().min(1.0),
-            genres,
-            tags,
-            artists,
-            nearest: Vec::new(),
-        });
-        if clusters[i].name.is_empty() {
-            clusters[i].name = format!("like {}", meta[rows[0]].display());
-        }
-    }
+            let cohesion = centre.dot(&centre).sqrt().min(1.0);
+            described(id, &rows, cohesion, meta, &collection)
+        })
+        .collect();
     make_names_unique(&mut clusters, meta);
     for i in 0..clusters.len() {
-        let mut nearest: Vec<NearCluster> = (0..clusters.len())
-            .filter(|&j| j != i)
-            .map(|j| {
-                let norms = clusters[i].cohesion * clusters[j].cohesion;
-                let similarity = means.row(i).dot(&means.row(j)) / norms.max(f32::MIN_POSITIVE);
-                NearCluster {
-                    id: clusters[j].id,
-                    name: clusters[j].name.clone(),
-                    similarity: similarity.clamp(-1.0, 1.0),
-                }
-            })
-            .collect();
-        nearest.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.id.cmp(&b.id)));
-        nearest.truncate(5);
-        clusters[i].nearest = nearest;
+        clusters[i].nearest = nearest(&clusters, &means, i);
     }
     clusters
+}
+
+/// Labels by which clusters are described: genres and artists.
+const KINDS: [fn(&TrackMeta) -> Vec<&str>; 2] = [genres, |track| {
+    let artist = track.artist.as_deref().map(str::trim);
+    artist
+        .filter(|artist| !artist.is_empty())
+        .into_iter()
+        .collect()
+}];
+
+/// A cluster but for its neighbours.
+///
+/// - `rows`: nearest to its centre first
+/// - `collection`: labels of all tracks, for each of [`KINDS`]
+fn described<'a>(
+    id: u32,
+    rows: &[usize],
+    cohesion: f32,
+    meta: &[&'a TrackMeta],
+    collection: &[BTreeMap<String, (usize, &'a str)>; 2],
+) -> Cluster {
+    let [mut genres, mut artists] =
+        [0, 1].map(|kind| shares(meta, rows, KINDS[kind], &collection[kind]));
+    let is_unlabelled = |row: &usize| meta[*row].genres.is_empty();
+    let unlabelled: Vec<usize> = rows.iter().copied().filter(is_unlabelled).collect();
+    let predicted = counts(meta, &unlabelled, KINDS[0]);
+    for share in &mut genres {
+        let known = predicted.get(&share.label.to_lowercase());
+        share.predicted = known.map_or(0, |(tracks, _)| *tracks);
+    }
+    // Before genres are sorted by size, because the name has the most distinctive ones.
+    let mut name = name(&genres, &artists);
+    if name.is_empty() {
+        name = format!("like {}", meta[rows[0]].display());
+    }
+    genres.sort_by(|a, b| b.tracks.cmp(&a.tracks).then_with(|| a.label.cmp(&b.label)));
+    artists.truncate(12);
+    Cluster {
+        id,
+        name,
+        members: rows.iter().map(|&row| meta[row].id).collect(),
+        medoid: meta[rows[0]].id,
+        cohesion,
+        genres,
+        artists,
+        nearest: Vec::new(),
+    }
+}
+
+/// The five clusters whose centres are nearest to that of one.
+fn nearest(clusters: &[Cluster], means: &Array2<f32>, of: usize) -> Vec<NearCluster> {
+    let mut nearest: Vec<NearCluster> = (0..clusters.len())
+        .filter(|&other| other != of)
+        .map(|other| {
+            let norms = clusters[of].cohesion * clusters[other].cohesion;
+            let similarity = means.row(of).dot(&means.row(other)) / norms.max(f32::MIN_POSITIVE);
+            NearCluster {
+                id: clusters[other].id,
+                name: clusters[other].name.clone(),
+                similarity: similarity.clamp(-1.0, 1.0),
+            }
+        })
+        .collect();
+    nearest.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.id.cmp(&b.id)));
+    nearest.truncate(5);
+    nearest
 }
 
 /// Least share of the votes of a predicted genre: as much as all others together. Of a library with 18 labels among 50 tracks
@@ -211,9 +223,9 @@ fn distinctive(share: &Share, least: f32, lift: f32) -> bool {
     share.tracks >= 2 && share.share >= least && share.lift >= lift
 }
 
-/// Up to two genres, two further tags and an artist, if they are distinctive; "mixed" if there are genres, but none that is at
-/// least as common as elsewhere.
-fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
+/// Up to two genres and an artist, if they are distinctive; "mixed" if there are genres, but none that is at least as common
+/// as elsewhere.
+fn name(genres: &[Share], artists: &[Share]) -> String {
     let mut words: Vec<&str> = genres
         .iter()
         .filter(|g| distinctive(g, 0.2, 1.2))
@@ -226,34 +238,22 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     let common = genres
         .iter()
         .filter(|g| g.share >= enough && g.lift >= AS_COMMON)
-        .max_by(|a, b| a.tracks.cmp(&b.tracks));
-    if let Some(common) = common
-        .map(|g| g.label.as_str())
-        .filter(|common| words.first() != Some(common))
-    {
+        .max_by(|a, b| a.tracks.cmp(&b.tracks))
+        .map(|g| g.label.as_str());
+    if let Some(common) = common.filter(|common| words.first() != Some(common)) {
         words.retain(|word| *word != common);
         words.insert(0, common);
         words.truncate(2);
     }
-    let genre_words: HashSet<String> = words.iter().map(|word| word.to_lowercase()).collect();
-    let new_tags = tags
-        .iter()
-        .filter(|t| distinctive(t, 0.3, 1.3) && !genre_words.contains(&t.label.to_lowercase()));
-    words.extend(new_tags.take(2).map(|t| t.label.as_str()));
-    let artist = artists
-        .iter()
-        .find(|a| distinctive(a, 0.3, 2.0))
-        .map(|a| a.label.as_str());
-    let mut name = words.join(", ");
-    if name.is_empty() && !genres.is_empty() {
-        "mixed".clone_into(&mut name);
+    if words.is_empty() && !genres.is_empty() {
+        words.push("mixed");
     }
-    if let Some(artist) = artist {
-        name = if name.is_empty() {
-            artist.to_owned()
-        } else {
-            format!("{name} · {artist}")
-        };
+    let mut name = words.join(", ");
+    if let Some(artist) = artists.iter().find(|a| distinctive(a, 0.3, 2.0)) {
+        if !name.is_empty() {
+            name.push_str(" · ");
+        }
+        name.push_str(&artist.label);
     }
     name
 }
@@ -322,11 +322,11 @@ mod tests {
         };
         let rock = share("Rock", 0.4, 0.96);
         let world = share("World", 0.1, 3.0);
-        assert_eq!(name(&[rock.clone(), world], &[], &[]), "mixed");
+        assert_eq!(name(&[rock.clone(), world], &[]), "mixed");
         let lehrer = share("Tom Lehrer", 0.4, 3.0);
-        assert_eq!(name(&[rock], &[], &[lehrer]), "mixed · Tom Lehrer");
+        assert_eq!(name(&[rock], &[lehrer]), "mixed · Tom Lehrer");
         let everywhere = share("Rock", 1.0, 1.0);
-        assert_eq!(name(&[everywhere], &[], &[]), "Rock");
-        assert_eq!(name(&[], &[], &[]), "", "no genres are known");
+        assert_eq!(name(&[everywhere], &[]), "Rock");
+        assert_eq!(name(&[], &[]), "", "no genres are known");
     }
 }

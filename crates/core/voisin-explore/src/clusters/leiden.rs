@@ -54,6 +54,12 @@ pub(super) fn leiden(edges: &Edges, resolution: f64, seed: u64) -> Vec<usize> {
     labels.into_iter().map(|label| label as usize).collect()
 }
 
+/// Modularity of a division, times the total weight of edge ends.
+pub(super) fn quality(edges: &Edges, resolution: f64, labels: &[usize]) -> f64 {
+    let labels: Vec<u32> = labels.iter().map(|&label| label as u32).collect();
+    Level::of(edges, resolution).quality(&labels)
+}
+
 /// Numbers groups from 0 by first occurrence; returns their number.
 ///
 /// - `labels`: each below their number
@@ -369,19 +375,18 @@ mod tests {
                     );
                 }
             }
-            let mut sets = super::super::super::union::DisjointSets::new(n);
-            edges
-                .iter()
-                .filter(|edge| labels[edge.0] == labels[edge.1])
-                .for_each(|edge| {
-                    sets.join(edge.0, edge.1);
-                });
-            let mut root_of = std::collections::HashMap::new();
-            assert!(
-                (0..n)
-                    .all(|row| *root_of.entry(labels[row]).or_insert(sets.find(row))
-                        == sets.find(row))
-            );
+            // The rows of a group that its first row reaches within it.
+            let mut reached = vec![false; n];
+            for group in 0..n {
+                let mut open: Vec<usize> = Vec::from_iter((0..n).find(|&row| labels[row] == group));
+                while let Some(row) = open.pop() {
+                    if !std::mem::replace(&mut reached[row], true) {
+                        let near = graph.row(row).map(|(other, _)| other);
+                        open.extend(near.filter(|&other| labels[other] == group));
+                    }
+                }
+            }
+            assert!(reached.iter().all(|&reached| reached));
         }
     }
 

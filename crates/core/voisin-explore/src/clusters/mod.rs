@@ -14,11 +14,11 @@ mod divide;
 mod leiden;
 mod stability;
 
-pub use compare::{adjusted_rand_index, normalised_mutual_information};
+pub use compare::adjusted_rand_index;
 
 use ndarray::{ArrayView2, Axis};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length, strays};
 use voisin_base::track::TrackId;
@@ -30,29 +30,12 @@ pub const NEIGHBOURS: usize = 15;
 /// Largest part of a collection for which an exact neighbour graph is computed.
 const EXACT_SUBSET: usize = 20_000;
 
-/// Tracks up to which divisions vary with the random numbers, so that more runs are made.
-const SMALL: usize = 5000;
-
-/// Lowest resolution at which a given number of clusters is searched.
-const COARSE: f64 = 0.35;
-
-/// Settings of a clustering.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ClusterOptions {
-    /// Exactly this many clusters.
-    pub count: Option<usize>,
-    /// Seed of the random numbers: the same seed gives the same clusters.
-    pub seed: u64,
-    /// Smaller groups become noise; `None`: a fifth of the root of the number of tracks, from 3 to 20.
-    pub min_size: Option<usize>,
-}
-
 /// A group of tracks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     /// From 1, largest first.
     pub id: u32,
-    /// Unique name from its most distinctive genres, tags and artists.
+    /// Unique name from its most distinctive genres and artists.
     pub name: String,
     /// Member tracks, nearest to the centre first.
     pub members: Vec<TrackId>,
@@ -62,8 +45,6 @@ pub struct Cluster {
     pub cohesion: f32,
     /// Genres of its tracks (without a tag, predicted with at least half of the votes), largest share first.
     pub genres: Vec<Share>,
-    /// Tags of its tracks, most distinctive first.
-    pub tags: Vec<Share>,
     /// Artists of its tracks, most distinctive first.
     pub artists: Vec<Share>,
     /// Other clusters by similarity of centres, nearest first; at most five.
@@ -71,14 +52,14 @@ pub struct Cluster {
 }
 
 /// Frequency of a label in a cluster, and relative to the whole collection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[allow(clippy::struct_field_names, reason = "a share is what it is called")]
 pub struct Share {
-    /// Genre, tag or artist.
+    /// Genre or artist.
     pub label: String,
     /// Tracks of the cluster with the label.
     pub tracks: usize,
-    /// Those of them whose genre is predicted, as their tags have none; 0 for tags and artists.
+    /// Those of them whose genre is predicted, as their tags have none; 0 for artists.
     pub predicted: usize,
     /// Their share of the cluster, 0 to 1. Shares of genres may sum to more than 1, since a track may have several.
     pub share: f32,
@@ -87,7 +68,7 @@ pub struct Share {
 }
 
 /// A neighbouring cluster.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct NearCluster {
     /// Its id.
     pub id: u32,
@@ -98,7 +79,7 @@ pub struct NearCluster {
 }
 
 /// A division of a collection into clusters and noise.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Clustering {
     /// Clusters, largest first.
     pub clusters: Vec<Cluster>,
@@ -118,24 +99,19 @@ pub struct Clustering {
 ///   graph's neighbours are used.
 /// - `rows`: clusters only these rows, such as those of one genre, ascending; `None` for all. The result's
 ///   `assignment` still has one entry per input row.
+/// - `seed`: of the random numbers: the same seed gives the same clusters
 pub fn cluster(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
     meta: &[TrackMeta],
     rows: Option<&[usize]>,
-    options: &ClusterOptions,
+    seed: u64,
 ) -> Result<Clustering> {
     same_length("metadata", vectors.nrows(), meta.len())?;
     same_length("neighbour graph", vectors.nrows(), graph.len())?;
     let Some(rows) = rows else {
-        return cluster_rows(vectors, graph, &meta.iter().collect::<Vec<_>>(), options);
+        return cluster_rows(vectors, graph, &meta.iter().collect::<Vec<_>>(), seed);
     };
-    if let Some(&bad) = rows.iter().find(|&&row| row >= meta.len()) {
-        return Err(ExploreError::Row {
-            row: bad,
-            rows: meta.len(),
-        });
-    }
     let part = vectors.select(Axis(0), rows);
     let part_graph = if rows.len() <= EXACT_SUBSET {
         // Most neighbours in the whole graph are outside the part.
@@ -144,7 +120,7 @@ pub fn cluster(
         graph.induced(rows)
     };
     let part_meta: Vec<&TrackMeta> = rows.iter().map(|&row| &meta[row]).collect();
-    let mut clustering = cluster_rows(part.view(), &part_graph, &part_meta, options)?;
+    let mut clustering = cluster_rows(part.view(), &part_graph, &part_meta, seed)?;
     let mut assignment = vec![0; meta.len()];
     for (&row, &id) in rows.iter().zip(&clustering.assignment) {
         assignment[row] = id;
@@ -158,28 +134,20 @@ fn cluster_rows(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
     meta: &[&TrackMeta],
-    options: &ClusterOptions,
+    seed: u64,
 ) -> Result<Clustering> {
     let n = meta.len();
-    let min_size = options
-        .min_size
-        // 3 up to some 300 tracks, 20 from some 9 500 on.
-        .unwrap_or(((n as f64).sqrt() / 5.0).round().clamp(3.0, 20.0) as usize);
-    if n < min_size.max(2) {
+    // Smaller groups are noise: below 3 up to some 300 tracks, below 20 from some 9 500 on.
+    let min_size = ((n as f64).sqrt() / 5.0).round().clamp(3.0, 20.0) as usize;
+    if n < min_size {
         return Err(ExploreError::TooFew {
             what: "clustering",
-            needed: min_size.max(2),
+            needed: min_size,
             found: n,
         });
     }
     let noise = strays::strays(graph);
-    let division = divide::divide(divide::DivisionInput {
-        vectors,
-        graph,
-        noise: &noise,
-        min_size,
-        options,
-    })?;
+    let division = divide::divide(vectors, graph, &noise, min_size, seed);
     let assignment = numbered(&division.labels);
     let clusters = describe::describe(vectors, meta, &assignment);
     Ok(Clustering {
@@ -240,14 +208,7 @@ mod tests {
         let (vectors, labels) = grouped(6, 40, 32, 0.4, 5);
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let meta = metas(&labels);
-        let found = cluster(
-            vectors.view(),
-            &graph,
-            &meta,
-            None,
-            &ClusterOptions::default(),
-        )
-        .expect("240 tracks");
+        let found = cluster(vectors.view(), &graph, &meta, None, 0).expect("240 tracks");
         assert_eq!(found.clusters.len(), 6);
         // Every cluster is pure; a few tracks at the border may be noise.
         for cluster in &found.clusters {
@@ -270,21 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn same_seed_same_clusters_and_fixed_counts() {
+    fn the_same_seed_gives_the_same_clusters() {
         let (vectors, labels) = grouped(5, 60, 24, 0.8, 9);
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let meta = metas(&labels);
-        for count in [2, 3, 7, 12] {
-            let options = ClusterOptions {
-                count: Some(count),
-                seed: 4,
-                ..ClusterOptions::default()
-            };
-            let a = cluster(vectors.view(), &graph, &meta, None, &options).expect("300 tracks");
-            assert_eq!(a.clusters.len(), count);
-            let b = cluster(vectors.view(), &graph, &meta, None, &options).expect("300 tracks");
-            assert_eq!(a, b);
-        }
+        let found = || cluster(vectors.view(), &graph, &meta, None, 4).expect("300 tracks");
+        assert_eq!(found(), found());
     }
 
     #[test]
@@ -293,14 +245,7 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let meta = metas(&labels);
         let rows: Vec<usize> = (0..200).filter(|&i| labels[i] < 2).collect();
-        let found = cluster(
-            vectors.view(),
-            &graph,
-            &meta,
-            Some(&rows),
-            &ClusterOptions::default(),
-        )
-        .expect("100");
+        let found = cluster(vectors.view(), &graph, &meta, Some(&rows), 0).expect("100");
         assert_eq!(found.clusters.len(), 2);
         assert!(
             found
@@ -315,13 +260,7 @@ mod tests {
     fn too_few_tracks_is_an_error() {
         let (vectors, labels) = grouped(1, 2, 4, 0.1, 1);
         let graph = KnnGraph::exact(vectors.view(), 1).expect("unit vectors");
-        let error = cluster(
-            vectors.view(),
-            &graph,
-            &metas(&labels),
-            None,
-            &ClusterOptions::default(),
-        );
+        let error = cluster(vectors.view(), &graph, &metas(&labels), None, 0);
         assert_eq!(
             error.expect_err("two tracks").to_string(),
             "clustering needs at least 3 tracks, found 2: add more music"

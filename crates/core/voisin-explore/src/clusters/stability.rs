@@ -8,7 +8,6 @@
 use rayon::prelude::*;
 
 use super::super::edges::Edges;
-use super::SMALL;
 use super::compare::adjusted_rand_index;
 use super::leiden::{self, Edge, leiden};
 use voisin_base::random::Random;
@@ -21,6 +20,7 @@ const MOST_TRACKS: usize = 20_000;
 pub(super) const USUAL: f64 = 1.0;
 /// Samples to divide; half as many for more than [`SMALL`] tracks, where samples agree better.
 const PARTS: usize = 8;
+const SMALL: usize = 5000;
 /// Share of the tracks in a sample.
 const SHARE: f64 = 0.8;
 /// The resolution at which the groups of random samples agree best (mean adjusted Rand index of all pairs of samples, on

@@ -8,13 +8,8 @@
 //! ([`map`](super::map)).
 
 mod fuzzy;
-mod gaps;
 mod optimise;
-mod quality;
 mod start;
-
-pub use quality::{LayoutQuality, quality};
-pub use start::principal_axes;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -53,7 +48,6 @@ pub fn layout(vectors: ArrayView2<'_, f32>, graph: &KnnGraph, seed: u64) -> Resu
             seed,
         );
     }
-    gaps::close_gaps(&mut positions);
     Ok(Array2::from_shape_fn((n, 2), |(i, d)| positions[i][d]))
 }
 
@@ -140,16 +134,7 @@ mod tests {
     fn a_sample_lays_out_the_whole_collection() {
         let (vectors, labels) = grouped(5, 200, 32, 0.6, 3);
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let whole = layout(vectors.view(), &graph, 0).expect("same rows");
         let part = by_part(300, vectors.view(), &graph, 0).expect("same rows");
-        let measure =
-            |map: &Array2<f32>| quality(vectors.view(), map.view(), 15, 1000).expect("1000 rows");
-        let whole = measure(&whole);
-        let quality = measure(&part);
-        assert!(
-            quality.trustworthiness > whole.trustworthiness - 0.02,
-            "{whole:?} {quality:?}"
-        );
         assert!(spread_of(&part, &labels) > 0.97);
     }
 

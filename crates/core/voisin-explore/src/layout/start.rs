@@ -62,7 +62,7 @@ fn principal(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<[f32; 2]> {
 /// fewer components, none without rows.
 ///
 /// - `vectors`: `[n, dim]`; `seed`: of the start of the iteration
-pub fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32>> {
+fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32>> {
     let (n, dim) = vectors.dim();
     if n == 0 || dim == 0 {
         return Vec::new();

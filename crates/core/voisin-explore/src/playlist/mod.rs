@@ -5,7 +5,6 @@
 
 mod escape;
 mod formats;
-mod pool;
 
 pub use escape::address;
 pub(crate) use formats::relative;
@@ -14,15 +13,12 @@ pub use formats::{Format, PathStyle, write};
 use std::collections::HashSet;
 
 use ndarray::{ArrayView2, Axis};
-use serde::{Deserialize, Serialize};
 
-use self::pool::{CandidatePool, PlaylistBuilder};
-use super::{ExploreError, Result, TrackMeta, same_length};
+use super::{NameLimit, TrackMeta};
 use voisin_base::random::Random;
-use voisin_base::track::TrackId;
 
 /// How long a list is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy)]
 pub enum Length {
     /// Number of tracks.
     Tracks(usize),
@@ -43,7 +39,7 @@ impl Length {
 }
 
 /// How the seeds are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default)]
 pub enum SeedUse {
     /// They are not in the list.
     #[default]
@@ -54,7 +50,7 @@ pub enum SeedUse {
 }
 
 /// Settings of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct PlaylistOptions {
     /// Its length.
     pub length: Length,
@@ -62,10 +58,10 @@ pub struct PlaylistOptions {
     pub max_per_artist: Option<usize>,
     /// Most tracks of one album (see [`TrackMeta::album_key`]).
     pub max_per_album: Option<usize>,
-    /// 0: nearest to the seeds only; 1: as varied as the neighbourhood allows, which is [`REACH`] times the list's length,
-    /// and at most a quarter of all tracks unless the list is longer.
+    /// From 0, nearest to the seeds only, to 1, as varied as the neighbourhood allows, which is [`REACH`] times the list's
+    /// length, and at most a quarter of all tracks unless the list is longer.
     pub diversity: f32,
-    /// Each track is drawn from the nearest 1 + 40 × this that the list admits; 0 takes the best.
+    /// Each track is drawn from the nearest 1 + 40 × this that the list admits; 0 takes the best, 1 is most.
     pub variety: f32,
     /// Seed of those random numbers.
     pub random: u64,
@@ -94,10 +90,8 @@ impl Default for PlaylistOptions {
 }
 
 /// One entry of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The track.
-    pub track: TrackId,
     /// Its row.
     pub row: usize,
     /// The row of its seed.
@@ -111,7 +105,7 @@ const MOST_SEEDS: usize = 32;
 /// Tracks from which one is drawn at full variety, besides the best.
 const DRAWN_FROM: f32 = 40.0;
 /// Nearest tracks per track of the list in its neighbourhood at full diversity.
-pub const REACH: usize = 3;
+const REACH: usize = 3;
 /// Length in seconds assumed for tracks of unknown length.
 const USUAL_SECONDS: f64 = 240.0;
 
@@ -121,7 +115,7 @@ const USUAL_SECONDS: f64 = 240.0;
 /// `diversity`) unlike those already taken (maximal marginal relevance, Carbonell and Goldstein, 1998).
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
-/// - `seeds`: row numbers
+/// - `seeds`: row numbers; without any the list is empty
 /// - `excluded`: rows to leave out, such as duplicates
 ///
 /// The list is shorter than requested if no more tracks fulfil the conditions.
@@ -131,122 +125,56 @@ pub fn playlist(
     seeds: &[usize],
     excluded: &dyn Fn(usize) -> bool,
     options: &PlaylistOptions,
-) -> Result<Vec<Entry>> {
-    check(vectors, meta, seeds, options)?;
-    let mut list = PlaylistBuilder::new(meta, options);
+) -> Vec<Entry> {
+    let mut list = Builder::new(meta, options);
     let left_out: HashSet<usize> = match options.seeds {
         SeedUse::Leave => seeds.iter().copied().collect(),
-        SeedUse::Open(first) => {
-            let mut opened = HashSet::new();
-            for &seed in seeds.iter().take(first) {
-                if opened.insert(seed) && list.wants_more() {
-                    list.push(seed, seed, 1.0);
-                }
-            }
-            opened
-        }
+        SeedUse::Open(first) => list.open_with(&seeds[..first.min(seeds.len())]),
     };
     let opening = list.entries.len();
     // From here on each seed chooses in turn, which gives each the same share.
-    let sources = thin_out(vectors, seeds);
-    let wanted_tracks = options.length.search_count();
-    let mut pools: Vec<CandidatePool> = sources
-        .iter()
-        .map(|&seed| {
+    let mut pools: Vec<CandidatePool> = thin_out(vectors, seeds)
+        .into_iter()
+        .map(|seed| {
             let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
             let wanted = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
             CandidatePool::new(vectors, seed, wanted, usable)
         })
         .collect();
-    // At most a quarter of a small library, and at least the length of the list.
-    let most = wanted_tracks.max(vectors.nrows() / 4);
-    let widest = REACH.saturating_mul(wanted_tracks) as f32;
-    let reach = ((options.diversity * widest) as usize).clamp(1, most.max(1));
     let drawn_from = 1 + (DRAWN_FROM * options.variety) as usize;
-    let reach = reach.max(drawn_from);
+    let reach = reach(options, vectors.nrows()).max(drawn_from);
     let mut random = Random::new(options.random);
-    let mut turn = 0;
     let mut idle = 0;
     // Ends when no pool has a track to add.
-    while list.wants_more() && idle < pools.len() {
-        let pool = &mut pools[turn % sources.len()];
-        turn += 1;
-        let taken = pool.take(vectors, &list, opening, reach, |best| {
-            random.below(drawn_from.min(best))
-        });
-        match taken {
-            Some((row, similarity)) => {
-                idle = 0;
-                let seed = pool.seed;
-                if !list.push(row, seed, similarity) {
-                    break;
-                }
+    'list: while idle < pools.len() {
+        for pool in &mut pools {
+            if !list.wants_more() {
+                break 'list;
             }
-            None => idle += 1,
+            let draw = |best: usize| random.below(drawn_from.min(best));
+            match pool.take(vectors, &list, opening, reach, draw) {
+                Some((row, similarity)) if list.push(row, pool.seed, similarity) => idle = 0,
+                Some(_) => break 'list,
+                None => idle += 1,
+            }
         }
     }
     let mut entries = list.entries;
-    match options.shuffle {
-        Some(seed) => Random::new(seed).shuffle(&mut entries[opening..]),
-        None => order_by_small_steps(vectors, &mut entries, opening, seeds[0]),
+    match (options.shuffle, seeds.first()) {
+        (Some(seed), _) => Random::new(seed).shuffle(&mut entries[opening..]),
+        (None, Some(&first)) => order_by_small_steps(vectors, &mut entries, opening, first),
+        (None, None) => {}
     }
-    Ok(entries)
+    entries
 }
 
-fn check(
-    vectors: ArrayView2<'_, f32>,
-    meta: &[TrackMeta],
-    seeds: &[usize],
-    options: &PlaylistOptions,
-) -> Result<()> {
-    same_length("metadata", vectors.nrows(), meta.len())?;
-    if let Some(&bad) = seeds.iter().find(|&&seed| seed >= meta.len()) {
-        return Err(ExploreError::Row {
-            row: bad,
-            rows: meta.len(),
-        });
-    }
-    if seeds.is_empty() {
-        return Err(ExploreError::TooFew {
-            what: "a playlist's seeds",
-            needed: 1,
-            found: 0,
-        });
-    }
-    if !(0.0..=1.0).contains(&options.diversity) {
-        return Err(ExploreError::Parameter {
-            name: "diversity",
-            found: options.diversity.to_string(),
-            expected: "0 to 1",
-        });
-    }
-    if !(0.0..=1.0).contains(&options.variety) {
-        return Err(ExploreError::Parameter {
-            name: "variety",
-            found: options.variety.to_string(),
-            expected: "0 to 1",
-        });
-    }
-    if let Some(least) = options
-        .min_similarity
-        .filter(|least| !(-1.0..=1.0).contains(least))
-    {
-        return Err(ExploreError::Parameter {
-            name: "least similarity",
-            found: least.to_string(),
-            expected: "-1 to 1",
-        });
-    }
-    if let Length::Seconds(seconds) = options.length
-        && !(seconds.is_finite() && seconds > 0.0)
-    {
-        return Err(ExploreError::Parameter {
-            name: "length",
-            found: seconds.to_string(),
-            expected: "more than 0 seconds",
-        });
-    }
-    Ok(())
+/// Number of candidates of each seed that are compared at once.
+fn reach(options: &PlaylistOptions, rows: usize) -> usize {
+    let wanted = options.length.search_count();
+    // At most a quarter of a small library, and at least the length of the list.
+    let most = wanted.max(rows / 4).max(1);
+    let widest = REACH.saturating_mul(wanted) as f32;
+    ((options.diversity * widest) as usize).clamp(1, most)
 }
 
 /// Distinct seeds; if there are many, the most central one and then each time the one farthest from those taken.
@@ -282,54 +210,204 @@ fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
     taken.into_iter().map(|i| seeds[i]).collect()
 }
 
-/// Orders entries after `opening` by small steps: nearest neighbour, then 2-opt.
+/// Orders entries after `opening` so that each is followed by the nearest of those left.
 fn order_by_small_steps(
     vectors: ArrayView2<'_, f32>,
     entries: &mut [Entry],
     opening: usize,
     seed: usize,
 ) {
-    let distance = |a: usize, b: usize| 1.0 - vectors.row(a).dot(&vectors.row(b));
-    let start = if opening > 0 {
-        entries[opening - 1].row
-    } else {
-        seed
+    let mut here = match opening.checked_sub(1) {
+        Some(last) => entries[last].row,
+        None => seed,
     };
-    let rest = &mut entries[opening..];
-    let mut here = start;
-    for i in 0..rest.len() {
-        let next = (i..rest.len())
-            .min_by(|&a, &b| distance(here, rest[a].row).total_cmp(&distance(here, rest[b].row)))
+    for i in opening..entries.len() {
+        let similarity = |at: usize| vectors.row(here).dot(&vectors.row(entries[at].row));
+        let next = (i..entries.len())
+            .max_by(|&a, &b| similarity(a).total_cmp(&similarity(b)).then(b.cmp(&a)))
             .expect("the range is not empty");
-        rest.swap(i, next);
-        here = rest[i].row;
+        entries.swap(i, next);
+        here = entries[i].row;
     }
-    let before = |rest: &[Entry], i: usize| if i == 0 { start } else { rest[i - 1].row };
-    // Each round takes the square of the length; long lists keep the greedy
-    // order.
-    for _ in 0..if rest.len() <= 300 { 20 } else { 0 } {
-        let mut better = false;
-        for i in 0..rest.len() {
-            for j in i + 1..rest.len() {
-                let old = distance(before(rest, i), rest[i].row)
-                    + rest
-                        .get(j + 1)
-                        .map_or(0.0, |next| distance(rest[j].row, next.row));
-                let new = distance(before(rest, i), rest[j].row)
-                    + rest
-                        .get(j + 1)
-                        .map_or(0.0, |next| distance(rest[i].row, next.row));
-                // By more than rounding, or orders of equal length would be swapped in every
-                // round.
-                if new < old - 1e-6 {
-                    rest[i..=j].reverse();
-                    better = true;
-                }
+}
+
+/// A list under construction, with its limits.
+struct Builder<'a> {
+    meta: &'a [TrackMeta],
+    options: &'a PlaylistOptions,
+    entries: Vec<Entry>,
+    seconds: f64,
+    taken: HashSet<usize>,
+    artists: NameLimit,
+    albums: NameLimit,
+}
+
+impl<'a> Builder<'a> {
+    fn new(meta: &'a [TrackMeta], options: &'a PlaylistOptions) -> Self {
+        Self {
+            meta,
+            options,
+            entries: Vec::new(),
+            seconds: 0.0,
+            taken: HashSet::new(),
+            artists: NameLimit::new(options.max_per_artist),
+            albums: NameLimit::new(options.max_per_album),
+        }
+    }
+
+    /// Begins with these seeds, each once, and returns them.
+    fn open_with(&mut self, seeds: &[usize]) -> HashSet<usize> {
+        let mut opened = HashSet::new();
+        for &seed in seeds {
+            if opened.insert(seed) && self.wants_more() {
+                self.push(seed, seed, 1.0);
             }
         }
-        if !better {
-            break;
+        opened
+    }
+
+    fn wants_more(&self) -> bool {
+        match self.options.length {
+            Length::Tracks(tracks) => self.entries.len() < tracks,
+            Length::Seconds(seconds) => self.seconds < seconds,
         }
+    }
+
+    fn admits(&self, row: usize) -> bool {
+        !self.taken.contains(&row)
+            && self.artists.has_room(&self.meta[row].artist_keys())
+            && self.albums.has_room(&self.albums_of(row))
+    }
+
+    /// The album of a track, if albums are limited.
+    fn albums_of(&self, row: usize) -> Vec<String> {
+        let is_counted = self.options.max_per_album.is_some();
+        let album = is_counted.then(|| self.meta[row].album_key());
+        album.flatten().into_iter().collect()
+    }
+
+    /// Adds a track; `false` if the list is nearer to the requested length without it.
+    fn push(&mut self, row: usize, seed: usize, similarity: f32) -> bool {
+        let track = &self.meta[row];
+        let seconds = if track.seconds > 0.0 {
+            track.seconds
+        } else {
+            USUAL_SECONDS
+        };
+        if let Length::Seconds(wanted) = self.options.length
+            && !self.entries.is_empty()
+            // With it the list would be off by more than without it.
+            && self.seconds + seconds - wanted > wanted - self.seconds
+        {
+            return false;
+        }
+        self.seconds += seconds;
+        self.taken.insert(row);
+        self.artists.take(track.artist_keys());
+        self.albums.take(self.albums_of(row));
+        self.entries.push(Entry {
+            row,
+            seed,
+            similarity,
+        });
+        true
+    }
+}
+
+/// Candidates of one seed.
+struct CandidatePool {
+    seed: usize,
+    /// Row and similarity to the seed, nearest first.
+    candidates: Vec<(usize, f32)>,
+    /// Number of candidates considered so far.
+    seen: usize,
+    /// Those of them that the list admits.
+    near: Vec<Candidate>,
+}
+
+/// A candidate for the next track.
+struct Candidate {
+    row: usize,
+    similarity: f32,
+    /// Largest similarity to the first `compared` entries of the list; −1 without any.
+    repeated: f32,
+    compared: usize,
+}
+
+impl CandidatePool {
+    /// - `wanted`: least similarity to the seed
+    fn new(
+        vectors: ArrayView2<'_, f32>,
+        seed: usize,
+        wanted: f32,
+        usable: impl Fn(usize) -> bool,
+    ) -> Self {
+        let similarities = vectors.dot(&vectors.row(seed));
+        let mut candidates: Vec<(usize, f32)> = similarities
+            .iter()
+            .enumerate()
+            .filter(|&(row, &s)| s >= wanted && usable(row))
+            .map(|(row, &s)| (row, s))
+            .collect();
+        candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        Self {
+            seed,
+            candidates,
+            seen: 0,
+            near: Vec::new(),
+        }
+    }
+
+    /// One of the best of the `reach` nearest candidates that the list admits; farther ones replace those that
+    /// are taken. A candidate that the list refuses is dropped, since it would be refused
+    /// again.
+    ///
+    /// - `opening`: number of first entries that candidates are not compared with
+    /// - `draw`: which of so many to take, by place, the best at 0
+    fn take(
+        &mut self,
+        vectors: ArrayView2<'_, f32>,
+        list: &Builder<'_>,
+        opening: usize,
+        reach: usize,
+        draw: impl FnOnce(usize) -> usize,
+    ) -> Option<(usize, f32)> {
+        self.near.retain(|candidate| list.admits(candidate.row));
+        while let Some(&(row, similarity)) = self
+            .candidates
+            .get(self.seen)
+            .filter(|_| self.near.len() < reach)
+        {
+            self.seen += 1;
+            if list.admits(row) {
+                self.near.push(Candidate {
+                    row,
+                    similarity,
+                    repeated: -1.0,
+                    compared: opening,
+                });
+            }
+        }
+        let diversity = list.options.diversity;
+        if diversity > 0.0 {
+            for candidate in &mut self.near {
+                // Only entries that were added meanwhile; the largest similarity to the others is
+                // known.
+                for entry in &list.entries[candidate.compared..] {
+                    let similarity = vectors.row(candidate.row).dot(&vectors.row(entry.row));
+                    candidate.repeated = candidate.repeated.max(similarity);
+                }
+                candidate.compared = list.entries.len();
+            }
+        }
+        let score = |candidate: &Candidate| {
+            (1.0 - diversity) * candidate.similarity - diversity * candidate.repeated
+        };
+        let mut best: Vec<&Candidate> = self.near.iter().collect();
+        // Stable, so that of equals the nearest comes first.
+        best.sort_by(|a, b| score(b).total_cmp(&score(a)));
+        let taken = best.get(draw(best.len()))?;
+        Some((taken.row, taken.similarity))
     }
 }
 
@@ -337,6 +415,7 @@ fn order_by_small_steps(
 mod tests {
     use super::super::testing::grouped;
     use super::*;
+    use voisin_base::track::TrackId;
 
     fn collection() -> (ndarray::Array2<f32>, Vec<usize>, Vec<TrackMeta>) {
         let (vectors, labels) = grouped(4, 50, 16, 0.7, 6);
@@ -358,7 +437,7 @@ mod tests {
             length: Length::Seconds(1e300),
             ..PlaylistOptions::default()
         };
-        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).unwrap();
+        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options);
         assert_eq!(list.len(), 199);
     }
 
@@ -381,7 +460,7 @@ mod tests {
                 length: Length::Tracks(12),
                 ..PlaylistOptions::default()
             };
-            let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).unwrap();
+            let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options);
             assert_eq!(list.len(), 12);
             list.iter().filter(|entry| is_on_sampler(entry.row)).count()
         };
@@ -397,7 +476,7 @@ mod tests {
             length: Length::Tracks(12),
             ..PlaylistOptions::default()
         };
-        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).expect("a list");
+        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options);
         assert_eq!(list.len(), 12);
         let artists: HashSet<_> = list.iter().map(|e| meta[e.row].artist_keys()).collect();
         assert_eq!(artists.len(), 12);
@@ -406,8 +485,7 @@ mod tests {
             length: Length::Tracks(12),
             ..PlaylistOptions::default()
         };
-        let list =
-            playlist(vectors.view(), &meta, &[3], &|row| row % 2 == 0, &free).expect("a list");
+        let list = playlist(vectors.view(), &meta, &[3], &|row| row % 2 == 0, &free);
         let mut plain: Vec<usize> = (0..200).filter(|row| row % 2 == 1 && *row != 3).collect();
         let similarity = vectors.dot(&vectors.row(3));
         plain.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
@@ -425,8 +503,7 @@ mod tests {
             length: Length::Seconds(5400.0),
             ..PlaylistOptions::default()
         };
-        let list =
-            playlist(vectors.view(), &meta, &[0, 1, 2], &|_| false, &options).expect("a list");
+        let list = playlist(vectors.view(), &meta, &[0, 1, 2], &|_| false, &options);
         let total: f64 = list.iter().map(|e| meta[e.row].seconds).sum();
         assert!((total - 5400.0).abs() < 200.0, "{total}");
         for seed in 0..3 {
@@ -449,7 +526,7 @@ mod tests {
                 length: Length::Tracks(15),
                 ..PlaylistOptions::default()
             };
-            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options);
             let pairs = list
                 .iter()
                 .flat_map(|a| list.iter().map(move |b| (a.row, b.row)));
@@ -464,7 +541,7 @@ mod tests {
             length: Length::Tracks(4),
             ..PlaylistOptions::default()
         };
-        let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+        let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options);
         let similarity = vectors.dot(&vectors.row(7));
         for entry in list {
             let rank = (0..200)
@@ -477,7 +554,7 @@ mod tests {
                 shuffle: Some(seed),
                 ..PlaylistOptions::default()
             };
-            playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list")
+            playlist(vectors.view(), &meta, &[7], &|_| false, &options)
         };
         assert_eq!(shuffled(1), shuffled(1));
         assert_ne!(shuffled(1), shuffled(2));
@@ -493,7 +570,7 @@ mod tests {
                 random,
                 ..PlaylistOptions::default()
             };
-            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options);
             let mut rows: Vec<usize> = list.into_iter().map(|entry| entry.row).collect();
             rows.sort_unstable();
             rows
@@ -522,8 +599,7 @@ mod tests {
                 length: Length::Tracks(40),
                 ..PlaylistOptions::default()
             };
-            let list =
-                playlist(vectors.view(), &meta, &[0, 1], &|_| false, &options).expect("a list");
+            let list = playlist(vectors.view(), &meta, &[0, 1], &|_| false, &options);
             assert_eq!((list[0].row, list[1].row), (0, 1));
             list.windows(2)
                 .map(|w| 1.0 - vectors.row(w[0].row).dot(&vectors.row(w[1].row)))
@@ -541,7 +617,7 @@ mod tests {
             length: Length::Tracks(64),
             ..PlaylistOptions::default()
         };
-        let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
+        let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options);
         assert_eq!(list.len(), 64);
         assert_eq!(
             list.iter().map(|e| e.seed).collect::<HashSet<_>>().len(),

@@ -43,44 +43,21 @@ pub enum ArtistJson {
     /// One of all.
     All(ArtistSummaryJson),
     /// One near to the named one.
-    Near(NearArtistJson),
+    Near(NearArtist),
 }
 
 /// An artist, or an album.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ArtistSummaryJson {
-    #[serde(flatten)]
-    name: MakerName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    album: Option<String>,
+    artist: String,
     tracks: usize,
     /// Of an album: the year of its most typical track.
     year: Option<i32>,
     medoid: Option<TrackRef>,
     cohesion: Option<f32>,
-    nearest: Option<NearestJson>,
-}
-
-/// An artist, or an album with its artist.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct MakerName {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    album: Option<String>,
-    artist: String,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct NearestJson {
-    #[serde(flatten)]
-    name: MakerName,
-    similarity: f32,
-}
-
-/// An artist, or an album, near to the named one.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct NearArtistJson {
-    #[serde(flatten)]
-    name: MakerName,
-    tracks: usize,
-    similarity: f32,
+    nearest: Option<NearArtist>,
 }
 
 impl ArtistJson {
@@ -91,59 +68,24 @@ impl ArtistJson {
         found: FoundArtists,
         known: impl Fn(TrackId) -> Option<&'a TrackMeta>,
     ) -> Vec<Self> {
-        let track = |id| known(id).map(TrackRef::of_meta);
+        let summary = |one: ArtistSummary| {
+            let medoid = known(one.medoid);
+            ArtistSummaryJson {
+                // Artists have no year.
+                year: medoid
+                    .and_then(|track| track.year)
+                    .filter(|_| one.album.is_some()),
+                album: one.album,
+                artist: one.artist,
+                tracks: one.tracks,
+                medoid: medoid.map(TrackRef::of_meta),
+                cohesion: one.cohesion,
+                nearest: one.nearest,
+            }
+        };
         match found {
-            FoundArtists::All(all) => all
-                .into_iter()
-                .map(|one| {
-                    let year = known(one.medoid).and_then(|track| track.year);
-                    Self::All(ArtistSummaryJson::new(one, year, track))
-                })
-                .collect(),
-            FoundArtists::Near(near) => near
-                .into_iter()
-                .map(|one| Self::Near(NearArtistJson::new(one)))
-                .collect(),
-        }
-    }
-}
-
-impl ArtistSummaryJson {
-    fn new(
-        one: ArtistSummary,
-        year: Option<i32>,
-        track: impl Fn(TrackId) -> Option<TrackRef>,
-    ) -> Self {
-        Self {
-            // Artists have no year.
-            year: year.filter(|_| one.album.is_some()),
-            name: MakerName {
-                album: one.album,
-                artist: one.artist,
-            },
-            tracks: one.tracks,
-            medoid: track(one.medoid),
-            cohesion: one.cohesion,
-            nearest: one.nearest.map(|near| NearestJson {
-                name: MakerName {
-                    album: near.album,
-                    artist: near.artist,
-                },
-                similarity: near.similarity,
-            }),
-        }
-    }
-}
-
-impl NearArtistJson {
-    fn new(one: NearArtist) -> Self {
-        Self {
-            name: MakerName {
-                album: one.album,
-                artist: one.artist,
-            },
-            tracks: one.tracks,
-            similarity: one.similarity,
+            FoundArtists::All(all) => all.into_iter().map(summary).map(Self::All).collect(),
+            FoundArtists::Near(near) => near.into_iter().map(Self::Near).collect(),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::graph::stored_clusters;
 use super::list::TrackJson;
 use super::lossy;
-use crate::{LibrarySource, QuestionError, Sampled};
+use crate::QuestionError;
 use voisin_base::track::TrackId;
 use voisin_engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
@@ -40,8 +40,6 @@ pub struct Card {
     pub sung: Option<f32>,
     /// Tracks that sound most like it.
     pub nearest: Vec<SimilarTrack>,
-    /// Windows that were analysed.
-    pub windows: usize,
 }
 
 /// The documented JSON of `show`: a list of these.
@@ -72,8 +70,6 @@ pub struct CardJson<'a> {
     sung: Option<f32>,
     /// Of the last `voisin clusters`; null for noise and later tracks.
     cluster: Option<u32>,
-    /// Windows that were analysed.
-    windows: usize,
     /// Tracks that sound most like it.
     nearest: Vec<NearJson>,
     /// Its files.
@@ -131,7 +127,6 @@ impl<'a> CardJson<'a> {
             words,
             sung,
             nearest,
-            windows,
         } = card;
         Self {
             track: TrackJson::new(track, measured.as_ref(), words.as_deref()),
@@ -154,7 +149,6 @@ impl<'a> CardJson<'a> {
             },
             sung: *sung,
             cluster: *cluster,
-            windows: *windows,
             nearest: nearest
                 .iter()
                 .map(|found| NearJson {
@@ -185,29 +179,8 @@ pub enum CardWords<'a> {
     LeftOut,
     /// From these tags of the library, as far as its model has any.
     Known(Option<&'a PredictedTags>),
-    /// From the library's windows.
+    /// From the tags of the library.
     Computed,
-}
-
-impl LibrarySource {
-    /// A card for each of these tracks of the library.
-    ///
-    /// - `report`: called with the method that predicts genres
-    pub fn cards(
-        &mut self,
-        seeds: Vec<Seed>,
-        words: CardWords<'_>,
-        report: impl FnMut(GenreNews),
-    ) -> Result<Sampled<Vec<Card>>, QuestionError> {
-        let mut nearest = Vec::new();
-        // Before others are fetched: a temporary library has only these.
-        for seed in &seeds {
-            nearest.push(self.find_similar(std::slice::from_ref(seed), &nearest_options())?);
-        }
-        let sample = self.fetch_around(&seeds)?;
-        let answer = cards_beside(self.engine(), seeds, nearest, words, report)?;
-        Ok(Sampled { answer, sample })
-    }
 }
 
 /// A card for each of these tracks of a library on this disk.
@@ -226,15 +199,16 @@ pub fn cards(
     cards_beside(engine, seeds, nearest, words, report)
 }
 
-fn nearest_options() -> SimilarOptions {
+/// How the nearest tracks of a card are searched for.
+pub fn nearest_options() -> SimilarOptions {
     SimilarOptions {
         limit: NEAREST,
         ..SimilarOptions::default()
     }
 }
 
-/// - `nearest`: of each seed
-fn cards_beside(
+/// As [`cards`], with the nearest tracks of each seed.
+pub fn cards_beside(
     engine: &mut Engine,
     seeds: Vec<Seed>,
     nearest: Vec<Vec<SimilarTrack>>,
@@ -258,7 +232,7 @@ fn cards_beside(
         .map(|track| track.tags.genres.clone())
         .collect();
     engine.label(&mut tracks)?;
-    let measured = engine.library().derived().descriptors(&ids)?;
+    let measured = engine.library().descriptors(&ids)?;
     let clusters = stored_clusters(engine)?;
     // Declared before `tags`, which may borrow it.
     let computed;
@@ -290,10 +264,6 @@ fn cards_beside(
                 .as_ref()
                 .and_then(|clusters| clusters.get(&id).copied()),
             nearest,
-            windows: engine
-                .library()
-                .windows(id)?
-                .map_or(0, |windows| windows.starts.len()),
             track,
             tagged_genres,
         });

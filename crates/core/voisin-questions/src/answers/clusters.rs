@@ -1,7 +1,5 @@
 //! Groups of tracks that sound alike.
 
-use std::ops::Range;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -27,7 +25,6 @@ pub(crate) struct ClusterJson<'a> {
     medoid: Option<&'a TrackRef>,
     members: &'a [TrackRef],
     genres: &'a [Share],
-    tags: &'a [Share],
     artists: &'a [Share],
     nearest: &'a [NearCluster],
 }
@@ -43,30 +40,21 @@ pub fn members(collection: &Collection, found: &Clustering) -> Vec<TrackRef> {
 
 impl<'a> ClustersJson<'a> {
     /// - `members`: [`members`] of these clusters
-    /// - `part`: which of them are listed; all clusters are described in any case
-    pub fn new(found: &'a Clustering, members: &'a [TrackRef], part: &Range<usize>) -> Self {
-        let named = |range: &Range<usize>| {
-            members
-                // If the page ends before the cluster begins,
-                // the range is reversed and `get` returns `None`.
-                .get(range.start.max(part.start)..range.end.min(part.end))
-                .unwrap_or_default()
-        };
+    pub fn new(found: &'a Clustering, members: &'a [TrackRef]) -> Self {
         // `members` has one cluster behind the other: each begins after the lengths of those before.
         let mut end = 0;
         let clusters = found.clusters.iter().map(|cluster| {
             let all = end..end + cluster.members.len();
             end = all.end;
-            let own_members = members.get(all.clone()).unwrap_or_default();
+            let own_members = members.get(all).unwrap_or_default();
             ClusterJson {
                 id: cluster.id,
                 name: &cluster.name,
                 tracks: cluster.members.len(),
                 cohesion: cluster.cohesion,
                 medoid: own_members.iter().find(|track| track.id == cluster.medoid),
-                members: named(&all),
+                members: own_members,
                 genres: &cluster.genres,
-                tags: &cluster.tags,
                 artists: &cluster.artists,
                 nearest: &cluster.nearest,
             }
@@ -75,7 +63,7 @@ impl<'a> ClustersJson<'a> {
             // Collected first, so that `end` is then the
             // beginning of the noise.
             clusters: clusters.collect(),
-            noise: named(&(end..members.len())),
+            noise: members.get(end..).unwrap_or_default(),
             modularity: found.modularity,
             resolution: found.resolution,
         }

@@ -1,18 +1,20 @@
 //! Recordings in several files.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
+use voisin_base::regular_file;
 use voisin_base::text;
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::TrackMeta;
-use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
+use voisin_explore::duplicates::DuplicateGroup;
 use voisin_library::StoredFile;
 
 /// The documented JSON of `duplicates`: a list of these.
@@ -26,49 +28,6 @@ pub struct GroupJson {
     pub others: Vec<FileJson>,
     /// Bytes of the other files.
     pub bytes_to_be_won: u64,
-    pub(crate) pairs: Vec<PairJson>,
-}
-
-/// Two tracks that are the same recording.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct PairJson {
-    pub(crate) a: IdJson,
-    pub(crate) b: IdJson,
-    pub(crate) similarity: f32,
-    pub(crate) distinctness: f32,
-    pub(crate) correlation: Option<f32>,
-    pub(crate) offset: f32,
-    pub(crate) coverage: f32,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct IdJson {
-    pub(crate) id: TrackId,
-}
-
-impl From<DuplicatePair> for PairJson {
-    fn from(pair: DuplicatePair) -> Self {
-        let DuplicatePair {
-            a,
-            b,
-            similarity,
-            distinctness,
-            correlation,
-            offset,
-            coverage,
-        } = pair;
-        let a = IdJson { id: a };
-        let b = IdJson { id: b };
-        Self {
-            a,
-            b,
-            similarity,
-            distinctness,
-            correlation,
-            offset,
-            coverage,
-        }
-    }
 }
 
 /// One of the files of a recording.
@@ -118,97 +77,110 @@ pub(crate) fn with_exact_copies(
     collection: &Collection,
     similar: Vec<DuplicateGroup>,
 ) -> Result<Vec<GroupJson>, EngineError> {
-    let several = engine
-        .library()
-        .files()
-        .tracks_of_several_files()?
-        .into_iter();
-    let several: HashMap<TrackId, Vec<StoredFile>> =
-        several.map(|track| (track.id, track.files)).collect();
-    let album_mates = album_mates(collection);
-    // A track's files: the first is the one to keep.
-    let files = |id: TrackId| -> Vec<FileJson> {
-        let Some(row) = collection.row(id) else {
-            return Vec::new();
-        };
-        let track = &collection.meta[row];
-        let Some(stored) = several.get(&id) else {
-            // Most tracks have one file, and were not read for this.
-            return vec![file(track, track.system_path(), track.bytes, false)];
-        };
-        let mut stored: Vec<&StoredFile> = stored.iter().collect();
-        // The sort is stable: of equals the one added first.
-        stored.sort_by_key(|stored| {
-            let path = &stored.record.path;
-            let album = (path.parent(), track.album.as_deref());
-            // The copy in the folder of its album is preferred.
-            Reverse(album_mates.get(&album).copied().unwrap_or(0))
-        });
-        let mut files: Vec<FileJson> = stored
-            .iter()
-            .map(|stored| file(track, &stored.record.path, stored.record.size, true))
-            .collect();
-        // In bounds, since tracks in `several` have several
-        // files. The kept one is no copy.
-        files[0].exact = false;
-        files
+    let several = engine.library().tracks_of_several_files()?;
+    let known = KnownFiles {
+        collection,
+        several: several
+            .into_iter()
+            .map(|track| (track.id, track.files))
+            .collect(),
+        album_mates: album_mates(collection),
     };
-    let mut listed: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
+    let mut listed: HashSet<TrackId> = HashSet::new();
     let mut groups = Vec::new();
     for group in similar {
         // Their exact copies are in this group, and not listed again below.
         listed.extend(group.others.iter().chain([&group.best]));
-        let mut all = group.others.iter().fold(files(group.best), |mut all, &id| {
-            all.extend(files(id));
-            all
-        });
-        if all.len() > 1 {
-            let keep = all.remove(0);
-            let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
-            groups.push(GroupJson {
-                keep,
-                why: group.reason,
-                others: all,
-                bytes_to_be_won,
-                pairs: group.pairs.into_iter().map(PairJson::from).collect(),
-            });
-        }
+        let ids = [group.best].into_iter().chain(group.others);
+        let all: Vec<FileJson> = ids.flat_map(|id| known.files(id)).collect();
+        groups.extend(group_of(all, |_, _| group.reason));
     }
-    // Number of tracks of its album in a file's folder.
-    let mates = |id: TrackId, file: &FileJson| {
-        let row = collection.row(id);
-        let album = row.and_then(|row| collection.meta[row].album.as_deref());
-        let folder = (file.file.parent(), album);
-        album_mates.get(&folder).copied().unwrap_or(0)
-    };
-    let mut alone: Vec<TrackId> = several
-        .keys()
-        .copied()
-        .filter(|id| !listed.contains(id))
-        .collect();
+    let mut alone: Vec<TrackId> = known.several.keys().copied().collect();
+    alone.retain(|id| !listed.contains(id));
     // A hash map is not ordered.
     alone.sort_unstable();
     for id in alone {
-        let mut all = files(id);
-        if all.len() > 1 {
-            let keep = all.remove(0);
-            let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
-            let why = if mates(id, &keep) > mates(id, &all[0]) {
-                "the same audio in each: the file in its album's folder".to_owned()
+        groups.extend(group_of(known.files(id), |keep, other| {
+            let why = if known.mates(keep) > known.mates(other) {
+                "the same audio in each: the file in its album's folder"
             } else {
-                "the same audio in each: the file added first".to_owned()
+                "the same audio in each: the file added first"
             };
-            groups.push(GroupJson {
-                keep,
-                why,
-                others: all,
-                bytes_to_be_won,
-                pairs: Vec::new(),
-            });
-        }
+            why.to_owned()
+        }));
     }
     most_bytes_first(&mut groups);
     Ok(groups)
+}
+
+/// The first file with the others as its copies; `None` without any.
+///
+/// - `why`: the first is better than the second
+fn group_of(
+    mut all: Vec<FileJson>,
+    why: impl FnOnce(&FileJson, &FileJson) -> String,
+) -> Option<GroupJson> {
+    if all.len() < 2 {
+        return None;
+    }
+    let keep = all.remove(0);
+    Some(GroupJson {
+        why: why(&keep, &all[0]),
+        keep,
+        bytes_to_be_won: all.iter().map(|file| file.bytes).sum(),
+        others: all,
+    })
+}
+
+/// The files of tracks.
+struct KnownFiles<'a> {
+    collection: &'a Collection,
+    several: HashMap<TrackId, Vec<StoredFile>>,
+    /// Number of tracks by folder and album.
+    album_mates: HashMap<(Option<&'a Path>, Option<&'a str>), usize>,
+}
+
+impl KnownFiles<'_> {
+    /// A track's files, the one to keep first; hard links are one file.
+    fn files(&self, id: TrackId) -> Vec<FileJson> {
+        let Some(row) = self.collection.row(id) else {
+            return Vec::new();
+        };
+        let track = &self.collection.meta[row];
+        let Some(stored) = self.several.get(&id) else {
+            // Most tracks have one file, and were not read for this.
+            return vec![file(track, track.system_path(), track.bytes, false)];
+        };
+        let mut files: Vec<FileJson> = stored
+            .iter()
+            .map(|stored| file(track, &stored.record.path, stored.record.size, true))
+            .collect();
+        // The copy in the folder of its album is preferred. The sort is stable: of equals the one added first.
+        files.sort_by_key(|file| Reverse(self.mates(file)));
+        let mut kept: Vec<Metadata> = Vec::new();
+        files.retain(|file| {
+            let Ok(metadata) = std::fs::metadata(&file.file) else {
+                return true;
+            };
+            let is_new = !kept
+                .iter()
+                .any(|other| regular_file::is_same(other, &metadata));
+            kept.extend(is_new.then_some(metadata));
+            is_new
+        });
+        if let Some(keep) = files.first_mut() {
+            keep.exact = false;
+        }
+        files
+    }
+
+    /// Number of tracks of its album in a file's folder.
+    fn mates(&self, file: &FileJson) -> usize {
+        let row = self.collection.row(file.id);
+        let album = row.and_then(|row| self.collection.meta[row].album.as_deref());
+        let folder = (file.file.parent(), album);
+        self.album_mates.get(&folder).copied().unwrap_or(0)
+    }
 }
 
 /// Removes copies whose files are gone from groups with an existing file, and then groups of a
@@ -234,11 +206,6 @@ pub fn leave_out_gone(groups: &mut Vec<GroupJson>) -> usize {
             "the better file is missing".clone_into(&mut group.why);
         }
         group.bytes_to_be_won = group.others.iter().map(|file| file.bytes).sum();
-        let mut ids: BTreeSet<TrackId> = group.others.iter().map(|file| file.id).collect();
-        ids.insert(group.keep.id);
-        group
-            .pairs
-            .retain(|pair| ids.contains(&pair.a.id) && ids.contains(&pair.b.id));
         !group.others.is_empty()
     });
     most_bytes_first(groups);
@@ -298,7 +265,6 @@ mod tests {
                 why: "lossless".to_owned(),
                 bytes_to_be_won: 100 * files.len() as u64,
                 others: files,
-                pairs: Vec::new(),
             }
         };
         let left = |names: &[&str]| {

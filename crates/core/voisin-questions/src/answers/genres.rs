@@ -17,15 +17,6 @@ pub struct GenresJson {
     pub distance: Vec<Vec<f64>>,
 }
 
-/// A page of genres.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct GenresPart<'a> {
-    /// The genres of the page.
-    pub genres: &'a [GenreJson],
-    /// A row for each genre of the page, with a column for every genre.
-    pub distance: &'a [Vec<f64>],
-}
-
 /// The documented JSON of `genres NAME`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct GenreJson {

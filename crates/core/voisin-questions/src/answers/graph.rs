@@ -1,12 +1,11 @@
-//! Parts of several answers that come from the library's neighbour graph: the graph itself, clusters, copies.
+//! Parts of several answers that come from the library's neighbour graph: the graph itself, clusters.
 
 use std::collections::{BTreeMap, HashMap};
 
 use voisin_base::track::TrackId;
-use voisin_engine::{Collection, Engine, EngineError, GraphUse, window_set};
-use voisin_explore::clusters::{self, ClusterOptions, Clustering};
-use voisin_explore::duplicates::{DuplicateGroup, NEIGHBOURS, PairComparer, duplicates};
-use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
+use voisin_engine::{Collection, Engine, EngineError, GraphUse};
+use voisin_explore::clusters::{self, Clustering};
+use voisin_explore::{ExploreError, KnnGraph};
 use voisin_library::OpenMode;
 
 /// The setting with the last clusters of the whole library.
@@ -33,7 +32,7 @@ pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph
 
 /// The cluster of each track by the last clusters of the whole library, if there were any.
 pub fn stored_clusters(engine: &Engine) -> Result<Option<HashMap<TrackId, u32>>, EngineError> {
-    let text = engine.library().settings().setting(CLUSTERS)?;
+    let text = engine.library().setting(CLUSTERS)?;
     // With an unreadable setting, clusters are computed again.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
@@ -44,55 +43,23 @@ pub fn clustered(
     collection: &Collection,
     graph: &KnnGraph,
     rows: Option<&[usize]>,
-    options: &ClusterOptions,
+    seed: u64,
 ) -> Result<Clustering, EngineError> {
     let found = clusters::cluster(
         collection.vectors.view(),
         graph,
         &collection.meta,
         rows,
-        options,
+        seed,
     )?;
     if rows.is_none() && engine.library().mode() != OpenMode::ReadOnly {
         let ids = collection.ids.iter().zip(&found.assignment);
         let stored: BTreeMap<&TrackId, &u32> = ids.filter(|(_, id)| **id > 0).collect();
         let text = serde_json::to_string(&stored).map_err(ExploreError::from)?;
         // Written only if it changed.
-        if engine.library().settings().setting(CLUSTERS)?.as_deref() != Some(&text) {
-            engine
-                .library_mut()
-                .settings_mut()
-                .set_setting(CLUSTERS, Some(&text))?;
+        if engine.library().setting(CLUSTERS)?.as_deref() != Some(&text) {
+            engine.library_mut().set_setting(CLUSTERS, Some(&text))?;
         }
     }
     Ok(found)
-}
-
-/// Neighbours that are compared to find copies of a track.
-pub(crate) fn neighbours_of_duplicates(collection: &Collection) -> usize {
-    NEIGHBOURS.min(collection.ids.len().saturating_sub(1))
-}
-
-/// Tracks that are the same recording.
-///
-/// - `graph`: of [`neighbours_of_duplicates`], with the rows of `meta`
-pub(crate) fn duplicate_groups(
-    engine: &Engine,
-    graph: &KnnGraph,
-    meta: &[TrackMeta],
-    listener: &dyn PairComparer,
-) -> Result<Vec<DuplicateGroup>, EngineError> {
-    let library = engine.library();
-    let parts = engine.parts()?;
-    let parts = &parts;
-    let source = || {
-        // One snapshot saves a lock of the file for each track's windows, but is optional.
-        let snapshot = library.snapshot().ok();
-        move |track: TrackId| {
-            // Moves the snapshot into the closure, so that it lives as long as windows are read.
-            let _held = &snapshot;
-            window_set(library, parts, track)
-        }
-    };
-    Ok(duplicates(graph, meta, source, listener)?)
 }

@@ -4,19 +4,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::track::TrackRef;
-use voisin_base::track::TrackId;
 
 /// The documented JSON of the server's `labels`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HandLabelsJson {
     /// `tags`, `folder`, or the path of a table: the source of genres that are not given by hand.
     pub source: String,
-    /// Labels given by hand, on all pages.
-    pub total: usize,
-    /// The labels of the page.
+    /// Labels given by hand, by the track's number.
     pub by_hand: Vec<HandLabelJson>,
-    /// `after` of the next page; null on the last one.
-    pub next: Option<TrackId>,
 }
 
 /// A track and its label given by hand.
@@ -27,13 +22,6 @@ pub struct HandLabelJson {
     pub track: TrackRef,
     /// Its genre.
     pub genre: String,
-}
-
-/// The number of labels set or unset.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct LabelsChangedJson {
-    /// Tracks whose label changed.
-    pub changed: u64,
 }
 
 /// The documented JSON of `labels`.

@@ -196,7 +196,7 @@ impl KnownTracks {
         let ids: Vec<TrackId> = ids.into_iter().filter(|id| id.0 > 0).collect();
         let mut tracks = engine.library().tracks_by_id(&ids)?;
         engine.label(&mut tracks)?;
-        let measured = engine.library().derived().descriptors(&ids)?;
+        let measured = engine.library().descriptors(&ids)?;
         let known = tracks.iter().map(|track| {
             (
                 track.id,

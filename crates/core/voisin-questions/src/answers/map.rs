@@ -11,7 +11,6 @@ use super::list::scale_values;
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::KnnGraph;
-use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::map::{coloured_genres, genre};
 use voisin_library::MusicalKey;
 
@@ -47,18 +46,8 @@ pub struct ClusterName {
     tracks: usize,
 }
 
-/// A page of the map.
+/// The documented JSON of the server's `map`.
 #[derive(Serialize, JsonSchema)]
-pub struct MapPart<'a> {
-    /// The tracks of the page.
-    pub tracks: &'a [MapTrack],
-    /// All clusters.
-    pub clusters: &'a [ClusterName],
-    /// The genres with a colour of their own, in the order of the palette.
-    pub genres: &'a [String],
-}
-
-/// All of the server's `map`.
 pub struct MapJson {
     /// The tracks, each with its place.
     pub tracks: Vec<MapTrack>,
@@ -76,8 +65,8 @@ impl MapJson {
         graph: &KnnGraph,
         positions: ArrayView2<'_, f32>,
     ) -> Result<Self, EngineError> {
-        let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
-        let measured = engine.library().derived().descriptors(&collection.ids)?;
+        let found = clustered(engine, collection, graph, None, 0)?;
+        let measured = engine.library().descriptors(&collection.ids)?;
         let tags = engine.words().predicted_tags_if_any()?;
         let mut words = tags
             .map(|tags| tags.strongest(&collection.ids, 1))

@@ -19,7 +19,6 @@ pub mod labels;
 pub mod list;
 pub mod map;
 pub mod model;
-pub mod page;
 pub mod playlist;
 pub mod remove;
 pub mod similar;

@@ -84,7 +84,7 @@ pub fn listed(
                     .is_some_and(|longest| collection.meta[row].seconds > longest)
         };
         let vectors = collection.vectors.view();
-        let entries = playlist(vectors, &collection.meta, seeds, &is_out, options)?;
+        let entries = playlist(vectors, &collection.meta, seeds, &is_out, options);
         let again = if wanted.keeps_copies {
             Vec::new()
         } else {

@@ -14,7 +14,7 @@ use voisin_library::Descriptors;
 /// The tracks found, and their standing in this library.
 #[derive(Debug)]
 pub struct SimilarAnswer {
-    /// Nearest first, unless another order is requested.
+    /// Nearest first.
     pub found: Vec<SimilarTrack>,
     /// Tempo, key and loudness of the tracks, if measured.
     pub measured: HashMap<TrackId, Descriptors>,
@@ -30,7 +30,7 @@ impl SimilarAnswer {
         standing: Option<Standing>,
     ) -> Result<Self, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
-        let measured = engine.library().derived().descriptors(&ids)?;
+        let measured = engine.library().descriptors(&ids)?;
         let similarities = found.iter().map(|found| found.similarity);
         let standing = standing.map(|standing| standing.beside(similarities));
         Ok(Self {
@@ -47,7 +47,7 @@ pub struct SimilarJson {
     seeds: Vec<SeedJson>,
     #[serde(flatten)]
     far: FarJson,
-    /// Nearest first, unless another order is requested.
+    /// Nearest first.
     pub neighbours: Vec<NeighbourJson>,
 }
 
@@ -78,9 +78,6 @@ pub struct NeighbourJson {
     pub percentile: Option<f64>,
     /// The percentile as a word: `same`, `close`, `related` or `far`.
     pub nearness: Option<String>,
-    /// Largest cosine to the tracks to avoid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub similarity_to_unlike: Option<f32>,
 }
 
 impl SeedJson {
@@ -127,7 +124,6 @@ impl SimilarJson {
                 nearness: standing
                     .and_then(|standing| standing.closeness(found.similarity))
                     .map(|nearness| nearness.to_string()),
-                similarity_to_unlike: found.unlike,
             });
         Self {
             seeds: seeds.iter().map(SeedJson::new).collect(),

@@ -40,8 +40,6 @@ pub struct StatusJson {
     pub tracks: u64,
     /// Number of files.
     pub files: u64,
-    /// Number of stored window vectors.
-    pub windows: u64,
     /// Number of files that could not be added.
     pub failed: u64,
     /// The model's name.
@@ -149,7 +147,6 @@ impl StatusJson {
             library: lossy(engine.library().dir()),
             tracks: status.tracks,
             files: status.files,
-            windows: status.windows,
             failed: status.failures,
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
@@ -166,7 +163,6 @@ impl StatusJson {
                 source: engine.genres().label_source().to_string(),
                 by_hand: engine
                     .library()
-                    .labels()
                     .tracks_labelled_by_hand()
                     .map_or(0, |labels| labels as usize),
             },

@@ -49,19 +49,19 @@ function addressOf(path, query) {
 }
 
 /**
- * Sends a request and returns the JSON (or with `as: "response"` the whole response).
+ * Sends a request and returns the JSON.
  * `query`: an object, whose lists become several values; `body`: JSON; `file`: the bytes of a file.
  * `waiting`: called with the reason before each retry. `once`: no retry, for requests that change something.
  */
 export async function request(
   path,
-  { method, query, body, file, headers = {}, signal, waiting, as, once } = {},
+  { method, query, body, file, signal, waiting, once } = {},
 ) {
   const address = addressOf(path, query);
   const options = {
     signal,
     method: method ?? (body || file ? "POST" : "GET"),
-    headers: { ...headers },
+    headers: {},
     credentials: "same-origin",
   };
   if (body || (options.method === "POST" && !file)) {
@@ -87,8 +87,7 @@ export async function request(
         missing();
         throw new Gone("The server does not answer.");
       }
-      if (answer.ok)
-        return as === "response" ? answer : answer.status === 204 ? null : await answer.json();
+      if (answer.ok) return answer.status === 204 ? null : await answer.json();
       const problem = await answer.json().catch(() => ({}));
       if (answer.status === 503 && tries < 60 && !once) {
         const seconds = Math.min(
@@ -105,38 +104,6 @@ export async function request(
   } finally {
     working(-1);
   }
-}
-
-/**
- * All pages of a list, read again from the first one if the library changes meanwhile.
- * `lists`: the fields of the response to join, or functions that add a page to the pages before it.
- */
-export async function requestAll(path, lists, options = {}) {
-  for (let tries = 0; tries < 5; tries++) {
-    const all = await request(path, { ...options, query: { ...options.query, limit: 1000 } });
-    let next = all.next ?? null;
-    try {
-      while (next !== null) {
-        const page = await request(path, {
-          ...options,
-          query: { ...options.query, limit: 1000, after: next },
-        });
-        if (page.generation !== all.generation) break;
-        for (const list of lists)
-          if (typeof list === "function") list(all, page);
-          else for (const item of page[list]) all[list].push(item);
-        next = page.next;
-      }
-    } catch (error) {
-      // The track on which the last page ended was removed.
-      if (error.status !== 404) throw error;
-    }
-    if (next === null) return all;
-  }
-  throw new Refused(503, {
-    detail: "The library changes faster than it can be read.",
-    next: "Try again when the scan has finished.",
-  });
 }
 
 // ---- a server that is gone

@@ -5,17 +5,14 @@ import * as player from "./player.js";
 import { recover } from "./playback.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
-import * as clusters from "./clusters.js";
 import * as genres from "./genres.js";
 import * as review from "./review.js";
 import * as library from "./library.js";
 import { take } from "./card.js";
 import { sentence } from "./states.js";
 
-const PLACES = { listen, map, genres, review, library, clusters };
-const ORDER = Object.keys(PLACES).slice(0, 5);
-/** Places that belong to another one in the navigation. */
-const WITHIN = { clusters: "genres" };
+const PLACES = { listen, map, genres, review, library };
+const ORDER = Object.keys(PLACES);
 let now = null,
   leave = new AbortController();
 
@@ -35,8 +32,7 @@ function go(again = false) {
   if (to.place === "review" && document.body.dataset.rights === "read")
     to = { place: "listen", parts: [] };
   for (const link of document.querySelectorAll("#places a"))
-    if (link.dataset.place === (WITHIN[to.place] ?? to.place))
-      link.setAttribute("aria-current", "page");
+    if (link.dataset.place === to.place) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   document.body.dataset.place = to.place;
   if (!again && now === to.place && PLACES[now].update) return PLACES[now].update(to);

@@ -27,7 +27,7 @@ export function card(place, id, signal) {
   load(
     place,
     signal,
-    (waiting) => request("tracks/" + id, { query: { words: true }, signal, waiting }),
+    (waiting) => request("show", { query: { track: "id:" + id, words: true }, signal, waiting }),
     (track) => {
       const genre = part("Genre"),
         near = part("Sounds like this");
@@ -54,15 +54,10 @@ export function card(place, id, signal) {
         latest?.abort();
         latest = new AbortController();
         const either = AbortSignal.any([signal, latest.signal]);
-        const filters = keep.get("others", false) &&
-          track.artist && { exclude_artist: [track.artist] };
+        const artist = keep.get("others", false) && track.artist ? [`!${track.artist}`] : [];
         neighbours(near.lastChild, either, (waiting) =>
           request("similar", {
-            body: {
-              seeds: [{ id }],
-              limit: NEIGHBOURS,
-              ...(filters && { filters }),
-            },
+            body: { seeds: [{ id }], limit: NEIGHBOURS, artist },
             signal: either,
             waiting,
           }),

@@ -1,10 +1,7 @@
 // Files that could not be analysed, and why.
-import { count, h, name, toast } from "./dom.js";
+import { count, h, name } from "./dom.js";
 import { request } from "./api.js";
 import { empty, load, sentence } from "./states.js";
-
-/** Items in a page. */
-const PAGE = 50;
 
 export function failed(place, signal) {
   const found = h("div", {});
@@ -19,31 +16,18 @@ export function failed(place, signal) {
   load(
     found,
     signal,
-    (waiting) => request("failed", { query: { limit: PAGE }, signal, waiting }),
-    (first) => {
-      if (!first.total)
+    (waiting) => request("failed", { signal, waiting }),
+    ({ items }) => {
+      if (!items.length)
         return found.append(empty("No file has failed", "All of your music was analysed."));
-      const list = h("ul", { class: "checks" }),
-        more = h("button", { type: "button", onclick: next }, "Show more");
-      let after = null;
-      const add = (page) => {
-        list.append(...page.items.map((item) => h("li", {}, failure(item))));
-        after = page.next;
-        more.hidden = after === null;
-      };
-      async function next() {
-        try {
-          add(await request("failed", { query: { limit: PAGE, after }, signal }));
-        } catch (error) {
-          if (error.name !== "AbortError") toast(sentence(error.message));
-        }
-      }
       found.append(
-        h("p", { class: "result", role: "status" }, count(first.total, "file")),
-        list,
-        h("div", { class: "part-acts" }, more),
+        h("p", { class: "result", role: "status" }, count(items.length, "file")),
+        h(
+          "ul",
+          { class: "checks" },
+          items.map((item) => h("li", {}, failure(item))),
+        ),
       );
-      add(first);
       return null;
     },
   );

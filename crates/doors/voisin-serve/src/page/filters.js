@@ -4,40 +4,17 @@ import { request } from "./api.js";
 
 /** Name, label, example, and whether several values may be given, separated by commas. */
 const FIELDS = [
-  ["genre", "Genre", "Metal, Folk", true],
-  ["exclude_genre", "No genre", "", true],
+  ["genre", "Genre", "Metal, !Folk", true],
   ["artist", "Artist", "", true],
-  ["exclude_artist", "No artist", "", true],
   ["year", "Year", "1990-1999"],
   ["bpm", "Tempo", "120-130"],
   ["key", "Key", "8A, Am", true],
-  ["loudness", "Loudness", "-16..-9"],
-  ["scale", "Scale", "energy=60-100", true],
+  ["energy", "Energy", "60-100"],
   ["tag", "Sounds", "guitar", true],
-  ["not_tag", "Does not sound", "voice", true],
-  ["min_duration", "At least", "2:00"],
-  ["max_duration", "At most", "10:00"],
+  ["duration", "Length", "2:00-10:00"],
   ["folder", "Folder", "/music/new", true],
-  ["licence", "Licence", "cc-by", true],
-];
-/** Scales of every library. */
-const SCALES = [
-  "energy",
-  "danceability",
-  "brightness",
-  "percussiveness",
-  "dynamics",
-  "pulse-clarity",
-  "dfa",
-  "calm",
-  "sad",
-  "happy",
-  "party",
-  "mellow",
-  "beautiful",
 ];
 export const labelOf = (scale) => scale[0].toUpperCase() + scale.slice(1).replaceAll("-", " ");
-const LENGTHS = new Set(["min_duration", "max_duration"]);
 /** Orders of a list. */
 const ORDERS = [
   ["artist", "Artist"],
@@ -50,7 +27,7 @@ const ORDERS = [
   ["bpm", "Tempo"],
   ["key", "Key"],
   ["loudness", "Loudness"],
-  ...SCALES.map((scale) => [scale, labelOf(scale)]),
+  ["energy", "Energy"],
 ];
 
 /** Filters last as long as the tab, as the search does: a reload keeps them, another visit begins without. */
@@ -63,20 +40,17 @@ let state = {
 
 /** The filters as fields of a query. */
 export function wanted() {
-  const seconds = (text) => text.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
   return Object.fromEntries(
     FIELDS.filter(([name]) => state.filters[name]).map(([name, , , several]) => {
       const text = state.filters[name];
       return [
         name,
-        LENGTHS.has(name)
-          ? seconds(text)
-          : several
-            ? text
-                .split(",")
-                .map((part) => part.trim())
-                .filter(Boolean)
-            : text,
+        several
+          ? text
+              .split(",")
+              .map((part) => part.trim())
+              .filter(Boolean)
+          : text,
       ];
     }),
   );
@@ -180,7 +154,7 @@ export function filterMenu(changed, signal) {
     if (!box.open || genres.children.length) return;
     try {
       genres.append(
-        ...(await request("genres", { query: { limit: 1000 }, signal })).genres.map(({ genre }) =>
+        ...(await request("genres", { signal })).genres.map(({ genre }) =>
           h("option", { value: genre }),
         ),
       );

@@ -1,6 +1,6 @@
 // How close the genres are to one another: a tree and a table of distances, and for each genre its kin and its typical tracks.
-import { count, h, isolated, joined, keep, name, percent, segments } from "./dom.js";
-import { requestAll } from "./api.js";
+import { count, h, isolated, joined, keep, name, percent } from "./dom.js";
+import { request } from "./api.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, framed, load } from "./states.js";
@@ -11,19 +11,11 @@ const MOST = 24;
 let answer = null,
   open = null;
 
-/** The two partitions of a library: by labels, and by sound alone. */
-export const parts = (now) =>
-  segments("How the library is divided", [
-    ["#/genres", "Genres", now === "genres"],
-    ["#/clusters", "Clusters", now === "clusters"],
-  ]);
-
 export function show(root, route, signal) {
   open = null;
   const frame = framed(
     "genres",
     "Genres",
-    parts("genres"),
     h(
       "p",
       { class: "faint" },
@@ -33,7 +25,7 @@ export function show(root, route, signal) {
   load(
     root,
     signal,
-    (waiting) => requestAll("genres", ["genres", "distance"], { signal, waiting }),
+    (waiting) => request("genres", { signal, waiting }),
     (found) => {
       answer = found;
       if (!found.genres.length)

@@ -126,12 +126,12 @@ export function seek() {
   parts.listed = JSON.stringify(query);
   const top = left?.listed === parts.listed ? left.top : 0;
   left = null;
-  const page = (after, limit) => request("tracks", { query: { ...query, limit, after }, signal });
+  const page = (after, limit) => request("list", { query: { ...query, limit, after }, signal });
   load(
     parts.scroller,
     signal,
     (waiting) =>
-      request("tracks", { query: { ...query, limit: PAGE }, signal, waiting }).catch((error) => {
+      request("list", { query: { ...query, limit: PAGE }, signal, waiting }).catch((error) => {
         // The count of the last query would not fit the error message.
         if (error.name !== "AbortError") parts.head.textContent = "";
         markWrong(error.message);

@@ -1,4 +1,4 @@
-// The map, on which similar tracks lie together: walking, previews under the pointer, selection with a lasso.
+// The map, on which similar tracks lie together: walking, selection with a lasso.
 import {
   $,
   announce,
@@ -14,7 +14,7 @@ import {
   measured,
   name,
 } from "./dom.js";
-import { requestAll } from "./api.js";
+import { request } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, titleOf } from "./cover.js";
 import { labelOf } from "./filters.js";
@@ -50,7 +50,7 @@ export function show(root, route, signal) {
   load(
     root,
     signal,
-    (waiting) => requestAll("map", ["tracks"], { signal, waiting }),
+    (waiting) => request("map", { signal, waiting }),
     (answer) => {
       if (!answer.tracks.length) {
         root.replaceChildren(frame(empty("There is no map yet", "It needs a few tracks.")));
@@ -78,18 +78,6 @@ function open(root, answer, signal, wanted) {
   const legendBox = h("div", { class: "legend" });
   const side = h("div", { class: "side", "data-scrolls": "" });
   const way = h("select", { "aria-label": "Colour by", onchange: () => recolour(way.value) });
-  const previewButton = h(
-    "button",
-    {
-      type: "button",
-      class: "switch",
-      "aria-pressed": String(keep.get("listen-in", false)),
-      title: "Plays the track under the pointer",
-    },
-    icon("listen"),
-    h("span", { class: "long" }, "Play under the pointer"),
-    h("span", { class: "short" }, "Play"),
-  );
   const lassoButton = h(
     "button",
     {
@@ -124,7 +112,6 @@ function open(root, answer, signal, wanted) {
         "div",
         { class: "map-head" },
         h("label", { class: "inline" }, h("span", { class: "long" }, "Colour"), way),
-        previewButton,
         lassoButton,
         h("span", { class: "grow" }),
         iconButton("minus", "Zoom out", () => map.zoom(1 / 1.6)),
@@ -147,10 +134,8 @@ function open(root, answer, signal, wanted) {
     on: {
       below: ringPlaying,
       above: wayBack,
-      tap(i, event) {
+      tap(i) {
         select(i);
-        if (i >= 0 && map.previews && event.pointerType === "touch")
-          player.playNow({ track: tracks[i] });
       },
       lassoed(found, add) {
         if (!add) map.chosen.clear();
@@ -161,27 +146,15 @@ function open(root, answer, signal, wanted) {
         lassoButton.setAttribute("aria-pressed", String(on));
         if (on) announce("Draw around the tracks.");
       },
-      hover(i, isNew) {
-        if (isNew) previewTrack(i);
+      hover(i) {
         return i >= 0 && describe(tracks[i]);
       },
     },
     signal,
   });
   Object.assign(map, { answer, tracks, names, legendBox, side });
-  map.previews = keep.get("listen-in", false);
-  previewButton.addEventListener("click", () => {
-    map.previews = !map.previews;
-    previewButton.setAttribute("aria-pressed", String(map.previews));
-    keep.set("listen-in", map.previews);
-    if (!map.previews) player.stopPreview();
-  });
   lassoButton.addEventListener("click", () => map.setLasso(!map.lassoing));
   over.addEventListener("keydown", keys);
-  signal.addEventListener("abort", () => {
-    clearTimeout(dwell);
-    player.stopPreview();
-  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recolour(map.way), {
     signal,
   });
@@ -276,17 +249,6 @@ function wayBack() {
 }
 
 // ---- the track under the pointer
-let dwell = 0;
-function previewTrack(i, after = 180) {
-  clearTimeout(dwell);
-  if (!map.previews) return;
-  const { id, seconds } = map.tracks[i] ?? {};
-  // Only a pointer that rests starts a preview.
-  dwell =
-    i < 0
-      ? setTimeout(player.stopPreview, 400)
-      : setTimeout(() => player.startPreview(id, seconds ?? 0), after);
-}
 const describe = (t) => [
   name(titleOf(t), "b"),
   name(artistOf(t), "span"),
@@ -472,7 +434,6 @@ function go(dx, dy) {
   select(best, true);
   const t = map.tracks[best];
   announce(`${titleOf(t)}, ${artistOf(t)}${t.genre ? ", " + t.genre : ""}`);
-  previewTrack(best, 250);
 }
 const KEYS = {
   ArrowLeft: () => go(-1, 0),

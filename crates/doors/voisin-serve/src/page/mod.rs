@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 
-use voisin_http::cached::Validator;
-use voisin_http::state::Shared;
+use crate::cached::Validator;
+use crate::state::Shared;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -24,14 +24,8 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PICTURE: &str = "image/png";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The main module: all modules in one file if packaging has made one.
-#[cfg(bundled)]
-const APP: &[u8] = include_bytes!(env!("VOISIN_PAGE_BUNDLE"));
-#[cfg(not(bundled))]
-const APP: &[u8] = include_bytes!("app.js");
-
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 26] = [
+const FILES: [(&str, &str, &[u8]); 24] = [
     (
         "page.css",
         "text/css; charset=utf-8",
@@ -47,9 +41,8 @@ const FILES: [(&str, &str, &[u8]); 26] = [
         include_bytes!("manifest.json"),
     ),
     ("api.js", SCRIPT, include_bytes!("api.js")),
-    ("app.js", SCRIPT, APP),
+    ("app.js", SCRIPT, include_bytes!("app.js")),
     ("card.js", SCRIPT, include_bytes!("card.js")),
-    ("clusters.js", SCRIPT, include_bytes!("clusters.js")),
     ("cover.js", SCRIPT, include_bytes!("cover.js")),
     ("dom.js", SCRIPT, include_bytes!("dom.js")),
     ("failed.js", SCRIPT, include_bytes!("failed.js")),
@@ -67,7 +60,6 @@ const FILES: [(&str, &str, &[u8]); 26] = [
         include_bytes!("playing_marks.js"),
     ),
     ("review.js", SCRIPT, include_bytes!("review.js")),
-    ("sortable.js", SCRIPT, include_bytes!("sortable.js")),
     ("states.js", SCRIPT, include_bytes!("states.js")),
     ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
@@ -95,9 +87,8 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let preloads: String = FILES
         .iter()
         .filter(|(name, kind, _)| {
-            // Not those that the page itself names; a bundle has no other
-            // modules.
-            *kind == SCRIPT && !INDEX.contains(&format!("page/{name}")) && !cfg!(bundled)
+            // Not those that the page itself names.
+            *kind == SCRIPT && !INDEX.contains(&format!("page/{name}"))
         })
         .map(|(name, ..)| format!("<link rel=\"modulepreload\" href={folder}{name}\">\n"))
         .collect();

@@ -13,7 +13,7 @@ import {
   setIcon,
   toast,
 } from "./dom.js";
-import { Gone, audioOf, events, isGone, request } from "./api.js";
+import { Gone, events, isGone, request } from "./api.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
 import {
   audio,
@@ -27,11 +27,9 @@ import {
   resume,
   seconds,
 } from "./playback.js";
-import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
 
-const preview = $("preview"),
-  seek = $("seek");
+const seek = $("seek");
 /** Entries are { track, address? }: a track, from the library or (address) from a dropped file. */
 let queue = [],
   at = -1,
@@ -53,7 +51,6 @@ export const isPlaying = (id) => current()?.track.id === id && isOn();
 export const paused = () => !isOn();
 
 function start(entry, from = 0, plays = true) {
-  if (plays) preview.pause();
   begin(entry, from, plays);
 }
 
@@ -75,7 +72,7 @@ export async function playRadio(tracks, filters) {
   if (tracks.length === 1) return goOn();
   try {
     const { items } = await request("playlist", {
-      body: { seeds, filters, exclude: seeds, limit: FOLLOWING, ...varied },
+      body: { seeds, ...filters, exclude: seeds, limit: FOLLOWING, ...varied },
     });
     // Without other tracks the seeds themselves play.
     if (items.length) play(items.map((track) => ({ track, follows: true })));
@@ -165,15 +162,15 @@ export function seekBy(change) {
 }
 export function setVolume(value) {
   wanted = Math.min(1, Math.max(0, value));
-  audio.muted = preview.muted = false;
+  audio.muted = false;
   applyVolume();
   showVolume();
 }
 function applyVolume() {
-  audio.volume = preview.volume = wanted;
+  audio.volume = wanted;
 }
 export function mute() {
-  audio.muted = preview.muted = !audio.muted;
+  audio.muted = !audio.muted;
   showVolume();
   announce(audio.muted ? "Sound off" : "Sound on");
 }
@@ -191,25 +188,6 @@ export function paintRange(input) {
     "--part",
     (100 * (input.value - input.min)) / (input.max - input.min || 1) + "%",
   );
-}
-
-// ---- previews on the map: part of a track, while playback pauses
-let interrupted = false;
-export function startPreview(id, length) {
-  if (isOn()) {
-    pause();
-    interrupted = true;
-  }
-  preview.src = audioOf(id);
-  preview.currentTime = length > 40 ? length / 3 : 0;
-  preview.play().catch(() => {
-    /* this browser cannot play it */
-  });
-}
-export function stopPreview() {
-  preview.pause();
-  if (interrupted) resume();
-  interrupted = false;
 }
 
 // ---- the bar
@@ -283,7 +261,7 @@ async function goOn() {
     const { items } = await request("playlist", {
       body: {
         seeds,
-        filters: station?.filters,
+        ...station?.filters,
         limit: FOLLOWING,
         exclude: [...seeds, ...own.slice(-PLAYED).map((entry) => ({ id: entry.track.id }))],
         ...varied,
@@ -385,15 +363,6 @@ function showQueue() {
           "button",
           {
             type: "button",
-            class: "grip quiet",
-            "aria-label": `Move ${isolated(titleOf(entry.track))}: arrow keys`,
-          },
-          icon("grip"),
-        ),
-        h(
-          "button",
-          {
-            type: "button",
             class: "words plain-button",
             onclick: () => {
               at = i;
@@ -411,13 +380,6 @@ function showQueue() {
       ),
     ),
   );
-  sortable(list, (from, to) => {
-    const now = current(),
-      [moved] = queue.splice(from, 1);
-    queue.splice(to, 0, moved);
-    at = queue.indexOf(now);
-    show();
-  });
   panel.replaceChildren(
     h(
       "div",
@@ -511,18 +473,22 @@ function showQueue() {
 }
 /** Saves the queue's tracks of the library, with the library's paths. */
 async function save() {
-  const tracks = queue.map((entry) => entry.track.id).filter((id) => id !== null);
-  try {
-    const answer = await request("lists", { body: { title: "voisin", tracks }, as: "response" });
-    const link = h("a", {
-      href: URL.createObjectURL(await answer.blob()),
-      download: "voisin.m3u8",
-    });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  } catch (error) {
-    toast(sentence(error.message));
-  }
+  const tracks = queue.map((entry) => entry.track).filter(({ id }) => id !== null);
+  // Those of the map come without their paths.
+  const whole = tracks.map((track) =>
+    track.path ? track : request("show", { query: { track: "id:" + track.id } }),
+  );
+  const lines = (await Promise.all(whole)).map((track) => {
+    const title = `${artistOf(track)} - ${titleOf(track)}`.replace(/\s+/g, " ");
+    return `#EXTINF:${Math.round(track.seconds ?? -1)},${title}\n${track.path}\n`;
+  });
+  const text = ["#EXTM3U\n", ...lines].join("");
+  const link = h("a", {
+    href: URL.createObjectURL(new Blob([text], { type: "audio/x-mpegurl" })),
+    download: "voisin.m3u8",
+  });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 function drop(i) {
   queue.splice(i, 1);

@@ -1,6 +1,6 @@
 // The review of labels that look wrong: listen, accept the suggestion, or keep the label. Decisions are stored in the library.
 import { announce, count, h, icon, isolated, joined, name, percent, toast } from "./dom.js";
-import { request, requestAll } from "./api.js";
+import { request } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { mark } from "./playing_marks.js";
@@ -36,8 +36,8 @@ function loadSuspects(all = false) {
     signal,
     async (waiting) => {
       const [suspects, labels] = await Promise.all([
-        request("suspects", { query: { limit: 200, all: all || undefined }, signal, waiting }),
-        requestAll("labels", ["by_hand"], { signal, waiting }),
+        request("suspects", { query: { all: all || undefined }, signal, waiting }),
+        request("labels", { signal, waiting }),
       ]);
       return {
         suspects: suspects.items.filter(
@@ -206,7 +206,7 @@ async function decide(suspect, genre) {
   room.busy = true;
   const ours = room;
   try {
-    const answer = await request("labels", { body: { tracks: [suspect.id], genre }, once: true });
+    const answer = await request("labels", { method: "PUT", body: { tracks: [suspect.id], genre }, once: true });
     ours.done.push({ suspect, genre, at: ours.at, changed: answer.changed });
     ours.at++;
     announce(`${genre}, stored in the library`);
@@ -228,7 +228,7 @@ async function undo() {
   if (!last) return;
   try {
     if (last.changed)
-      await request("labels", { body: { tracks: [last.suspect.id], genre: null }, once: true });
+      await request("labels", { method: "PUT", body: { tracks: [last.suspect.id] }, once: true });
     room.at = last.at;
     announce("Undone");
     await draw();
@@ -242,7 +242,7 @@ async function undo() {
 /** The decisions so far. */
 async function written() {
   const { decided, signal } = room,
-    labels = await requestAll("labels", ["by_hand"], { signal });
+    labels = await request("labels", { signal });
   if (signal.aborted) return;
   if (!labels.by_hand.length) return decided.replaceChildren();
   decided.replaceChildren(

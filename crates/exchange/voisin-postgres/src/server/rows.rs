@@ -7,9 +7,10 @@ use postgres::types::{Kind, Type};
 use super::{Fetched, Postgres, ROWS, Transaction};
 use crate::Result;
 use crate::ddl;
-use crate::row::{FETCHED, HalfVector, TrackRow, record};
+use crate::row::{FETCHED, HalfVector, TrackRow, facts_of};
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
+use voisin_library::TrackRecord;
 
 /// The longest facts of a track that are fetched (bytes): a thousand rows are in memory at once.
 const MOST_OF_FACTS: usize = 2 * LONGEST_TEXT;
@@ -70,16 +71,13 @@ impl Postgres {
     }
 
     /// Fetches tracks in no order; missing ones are left out. The second number counts damaged rows.
-    ///
-    /// - `windows`: fetch the window vectors too, if they were sent
-    pub(crate) fn fetch(&mut self, ids: &[TrackId], windows: bool) -> Result<(Vec<Fetched>, u64)> {
+    pub(crate) fn fetch(&mut self, ids: &[TrackId]) -> Result<(Vec<Fetched>, u64)> {
         let mut records = Vec::with_capacity(ids.len());
         let mut damaged = 0;
         let dimension = self.model().dimension;
         let space = self.held_space();
-        let windows = if windows { "windows" } else { "null::bytea" };
         let sql = format!(
-            "select id, case when octet_length(facts::text) <= {MOST_OF_FACTS} then facts::text end, {windows}, {FETCHED}, genres
+            "select id, case when octet_length(facts::text) <= {MOST_OF_FACTS} then facts::text end, logits, {FETCHED}, genres
              from voisin_track where id = any ($1)"
         );
         for some in ids.chunks(ROWS) {
@@ -87,10 +85,18 @@ impl Postgres {
             let rows = self.run(|tx| tx.query(&sql, &[&some]))?;
             for row in rows {
                 let vector = space.restore(&row.get::<_, HalfVector>(3).values());
-                let facts = row.get::<_, Option<&str>>(1);
-                let record = facts.and_then(|facts| record(facts, row.get(2), vector));
-                match record.filter(|record| record.vector.len() == dimension) {
-                    Some(record) => records.push((TrackId(row.get(0)), record, row.get(4))),
+                let facts = row.get::<_, Option<&str>>(1).and_then(facts_of);
+                // Another program may have put nulls into the array.
+                let logits = row.try_get(2).ok();
+                match facts.zip(logits).filter(|_| vector.len() == dimension) {
+                    Some((facts, logits)) => {
+                        let record = TrackRecord {
+                            facts,
+                            vector,
+                            logits,
+                        };
+                        records.push((TrackId(row.get(0)), record, row.get(4)));
+                    }
                     None => damaged += 1,
                 }
             }

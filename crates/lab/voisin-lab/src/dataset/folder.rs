@@ -1,15 +1,15 @@
 //! A folder for each genre, at any depth below it.
 
-use super::{Dataset, DatasetError, Item, Source};
+use super::{Dataset, Item, Source};
+use crate::LabError;
 use voisin_audio::is_audio_candidate;
 use voisin_library::scan::scan;
 
-pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
-    let io = |error| DatasetError::Io {
-        path: source.path.clone(),
-        source: error,
-    };
-    let root = source.path.canonicalize().map_err(io)?;
+pub(super) fn read(source: &Source) -> Result<Dataset, LabError> {
+    let root = source
+        .path
+        .canonicalize()
+        .map_err(LabError::io(&source.path))?;
     let found = scan(std::slice::from_ref(&root), &is_audio_candidate);
     let mut set = Dataset::new(source, "path", "genre");
     for problem in &found.problems {
@@ -39,10 +39,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         });
     }
     if set.items.is_empty() {
-        return Err(DatasetError::Source {
-            text: source.to_string(),
-            problem: "expected a folder of audio files for each genre, found none".to_owned(),
-        });
+        return Err(source.wrong("expected a folder of audio files for each genre, found none"));
     }
     Ok(set)
 }

@@ -1,10 +1,8 @@
 //! Data sets: tracks with labels, groups and splits, read from any layout into one form.
 //!
-//! For: FMA's tables, a folder for each genre, CSV files of titles and labels, CSV files of
-//! computed features. None of them is trusted: sizes are bounded, nothing panics, and a bad row
+//! For: FMA's tables, a folder for each genre, CSV files of titles and labels or of numbers. None of them is trusted: sizes are bounded, nothing panics, and a bad row
 //! does not affect the others. Not for: decoding audio, splitting, training.
 
-mod columns;
 mod fma;
 mod folder;
 mod source;
@@ -16,29 +14,24 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use rayon::prelude::*;
 
-pub use columns::group_of;
+use crate::LabError;
 pub use source::{Kind, Source};
-pub(crate) use table::read_cells;
+pub(crate) use table::{Cells, KEYS, LABELS, read_cells};
 use voisin_audio::tags::read_tags;
 use voisin_base::text::{clean, count};
 use voisin_library::artists::{artists, is_no_album};
 
-/// A part of a split.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// Fitting.
     Training,
-    /// Choosing.
     Validation,
-    /// Evaluating, once.
     Test,
 }
 
 impl Part {
-    /// All of them, in order.
     pub const ALL: [Self; 3] = [Self::Training, Self::Validation, Self::Test];
 
     /// Parses the words of FMA and most tables.
@@ -51,7 +44,6 @@ impl Part {
         }
     }
 
-    /// One word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Training => "training",
@@ -69,31 +61,23 @@ pub struct Item {
     /// Its key in the data set: a title, an id, a path below the folder. Predictions are written
     /// with it.
     pub key: String,
-    /// Its label, as the data set spells it.
     pub label: Option<String>,
-    /// Its artist.
     pub artist: Option<String>,
-    /// The release that it is on.
     pub album: Option<String>,
-    /// Its licence.
     pub licence: Option<String>,
-    /// Its part, if the data set is split.
     pub part: Option<Part>,
 }
 
 /// A row or file that could not be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The data set's name for it.
     pub key: String,
-    /// In one line.
     pub reason: String,
 }
 
 /// Features in a data set, a row for each item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
-    /// Names of the columns.
     pub names: Vec<String>,
     /// `[items, columns]`; NaN for missing numbers.
     pub values: Array2<f32>,
@@ -104,19 +88,14 @@ pub struct Columns {
 pub struct Dataset {
     /// Its source: `KIND:PATH` with all of its options.
     pub source: String,
-    /// Its tracks.
     pub items: Vec<Item>,
     /// The key of every row in order, including rows that cannot be used.
     pub keys: Vec<String>,
-    /// Rows and files that are no tracks.
     pub faults: Vec<Fault>,
     /// Remarks about how it was read.
     pub notes: Vec<String>,
-    /// Header of the column of keys, for submissions.
     pub key_name: String,
-    /// Header of the column of labels.
     pub label_name: String,
-    /// Its features.
     pub columns: Option<Columns>,
 }
 
@@ -173,38 +152,37 @@ impl Dataset {
 
     /// Merges labels that differ only in case, Unicode composition or spaces into the most frequent spelling, and adds a note.
     fn join_spellings(&mut self) {
+        let key = |label: &str| clean(label).to_lowercase();
         let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
         for label in self.items.iter().filter_map(|item| item.label.as_ref()) {
-            let known = spellings.entry(spelling_key(label)).or_default();
+            let known = spellings.entry(key(label)).or_default();
             *known.entry(label.clone()).or_default() += 1;
         }
         spellings.retain(|_, known| known.len() > 1);
-        let mut joined = Vec::new();
-        let mut names = HashMap::new();
-        for (key, known) in spellings {
-            let most = known.values().max().copied().unwrap_or_default();
-            // Of equally frequent spellings the first alphabetically.
-            let Some(name) = known.iter().find(|(_, count)| **count == most) else {
-                continue;
-            };
-            let name = name.0.clone();
-            let others = known.keys().filter(|other| **other != name);
-            let others: Vec<String> = others.map(|other| format!("{other:?}")).collect();
-            joined.push(format!("{} as {name:?}", others.join(" and ")));
-            names.insert(key, name);
+        if spellings.is_empty() {
+            return;
         }
+        // Of equally frequent spellings the first alphabetically.
+        let most = |known: &BTreeMap<String, usize>| {
+            let most = known.iter().rev().max_by_key(|(_, count)| **count);
+            most.map(|(name, _)| name.clone()).unwrap_or_default()
+        };
+        let names: HashMap<&String, String> = spellings
+            .iter()
+            .map(|(key, known)| (key, most(known)))
+            .collect();
         // In one pass over the tracks, since a table may have very many classes.
         for label in self.items.iter_mut().filter_map(|item| item.label.as_mut()) {
-            if let Some(name) = names.get(&spelling_key(label)) {
+            if let Some(name) = names.get(&key(label)) {
                 label.clone_from(name);
             }
         }
-        if !joined.is_empty() {
-            self.notes.push(format!(
-                "Labels that differ only in spelling are one class: {}.",
-                joined.join(", ")
-            ));
-        }
+        let mut joined: Vec<&str> = names.values().map(String::as_str).collect();
+        joined.sort_unstable();
+        self.notes.push(format!(
+            "Labels that differ only in spelling are one class: {}.",
+            joined.join(", ")
+        ));
     }
 
     /// All labels, without duplicates: numbers in numerical order, then the others alphabetically.
@@ -213,9 +191,15 @@ impl Dataset {
     }
 }
 
-/// A key that is equal for labels of one class.
-fn spelling_key(label: &str) -> String {
-    clean(label).to_lowercase()
+/// The group of a column: its name up to its statistic or its number.
+pub fn group_of(name: &str) -> &str {
+    const STATISTICS: [&str; 7] = ["kurtosis", "max", "mean", "median", "min", "skew", "std"];
+    // The first word that is a statistic ends the group's name.
+    let places = STATISTICS.map(|word| name.find(&format!("_{word}")));
+    let end = places.into_iter().flatten().min();
+    let end = end.unwrap_or_else(|| name.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    let group = name[..end].trim_end_matches(['_', '.', '-', ' ']);
+    if group.is_empty() { name } else { group }
 }
 
 /// The labels of some tracks, in the order of [`Dataset::classes`].
@@ -230,65 +214,18 @@ pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<
     names
 }
 
-/// Errors that make a whole data set unusable.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DatasetError {
-    /// A wrong source on the command line.
-    #[error("{text}: {problem}")]
-    Source {
-        /// The source.
-        text: String,
-        /// The form expected.
-        problem: String,
-    },
-    /// A file could not be read.
-    #[error("{}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A wrong table.
-    #[error("{}, line {line}: {problem}", path.display())]
-    Table {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: u64,
-        /// Expected and found.
-        problem: String,
-    },
-}
-
-impl DatasetError {
-    pub(crate) fn table(path: &Path, line: u64, problem: impl Into<String>) -> Self {
-        Self::Table {
-            path: path.to_owned(),
-            line,
-            problem: problem.into(),
-        }
-    }
-}
-
-/// Reads a data set.
-pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
+pub fn read(source: &Source) -> Result<Dataset, LabError> {
     let mut set = match source.kind {
         Kind::Fma => fma::read(source),
         Kind::Folder => folder::read(source),
         Kind::Table => table::read(source),
-        Kind::Features => columns::read(source),
     }?;
     if set.items.is_empty() {
         let why = set
             .faults
             .first()
             .map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
-        return Err(DatasetError::Source {
-            text: source.to_string(),
-            problem: format!("expected tracks, found none that can be used{why}"),
-        });
+        return Err(source.wrong(format!("expected tracks, found none that can be used{why}")));
     }
     // Only tables list rows that cannot be used; other kinds have the keys of their items.
     if set.keys.is_empty() {
@@ -299,7 +236,6 @@ pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
     Ok(set)
 }
 
-/// The kind of data set that a path looks like.
 fn kind_of(path: &Path) -> Option<Kind> {
     if path.is_dir() {
         let is_fma = fma::table_of(path).is_some();
@@ -307,13 +243,7 @@ fn kind_of(path: &Path) -> Option<Kind> {
     }
     let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
     let is_table = matches!(ending.as_str(), "csv" | "tsv" | "txt") && path.is_file();
-    is_table.then(|| {
-        if columns::is_fma(path) {
-            Kind::Features
-        } else {
-            Kind::Table
-        }
-    })
+    is_table.then_some(Kind::Table)
 }
 
 #[cfg(test)]
@@ -349,6 +279,12 @@ mod tests {
         set.join_spellings();
         assert_eq!(set.classes(), ["Musica", "M\u{fa}sica", "Rock"]);
         assert_eq!(set.notes.len(), 1, "{:?}", set.notes);
+    }
+
+    #[test]
+    fn columns_are_grouped_by_what_they_measure() {
+        let names = ["chroma_cqt_mean_03", "mfcc12", "17", "tempo"];
+        assert_eq!(names.map(group_of), ["chroma_cqt", "mfcc", "17", "tempo"]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::LabError;
 use voisin_base::directories;
-use voisin_base::text::{did_you_mean, spelt_alike};
 
 /// The layout of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,33 +17,23 @@ pub enum Kind {
     Folder,
     /// A CSV file.
     Table,
-    /// A CSV file of computed features.
-    Features,
 }
 
-const KINDS: [(&str, Kind); 4] = [
-    ("fma", Kind::Fma),
-    ("folder", Kind::Folder),
-    ("table", Kind::Table),
-    ("features", Kind::Features),
+/// Name and options of each kind.
+const KINDS: [(&str, Kind, &[&str]); 3] = [
+    ("fma", Kind::Fma, &["subset"]),
+    ("folder", Kind::Folder, &[]),
+    (
+        "table",
+        Kind::Table,
+        &["audio", "path", "label", "artist", "split"],
+    ),
 ];
-
-/// Options of a kind.
-fn options_of(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Fma => &["subset", "label"],
-        Kind::Folder => &[],
-        Kind::Table => &["audio", "path", "label", "artist", "split"],
-        Kind::Features => &["tracks", "subset", "label", "artist", "split", "path"],
-    }
-}
 
 /// The place and layout of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Its layout.
     pub kind: Kind,
-    /// The folder or file.
     pub path: PathBuf,
     options: BTreeMap<String, String>,
     /// Whether the layout was guessed from the path rather than given.
@@ -60,13 +50,17 @@ impl Source {
         self.option(name).map(at_home)
     }
 
-    /// Adds the option `label`, if the kind has it and it is not set.
+    /// An error about it.
+    pub(super) fn wrong(&self, problem: impl fmt::Display) -> LabError {
+        LabError::Options(format!("{self}: {problem}"))
+    }
+
+    /// Adds the option `label` to a table, if it is not set.
     #[must_use]
     pub fn with_label(mut self, label: &str) -> Self {
-        if options_of(self.kind).contains(&"label") {
-            self.options
-                .entry("label".to_owned())
-                .or_insert_with(|| label.to_owned());
+        if self.kind == Kind::Table {
+            let options = self.options.entry("label".to_owned());
+            options.or_insert_with(|| label.to_owned());
         }
         self
     }
@@ -74,10 +68,8 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = KINDS
-            .iter()
-            .find(|(_, kind)| *kind == self.kind)
-            .map_or("", |(name, _)| name);
+        let name = KINDS.iter().find(|(_, kind, _)| *kind == self.kind);
+        let name = name.map_or("", |(name, ..)| name);
         write!(f, "{name}:{}", self.path.display())?;
         self.options
             .iter()
@@ -91,19 +83,15 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, String> {
         // Only a known kind before the colon, since a path may contain one too.
         let named = text.split_once(':').and_then(|(name, rest)| {
-            KINDS
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, kind)| (*kind, rest))
+            let kind = KINDS.iter().find(|(known, ..)| *known == name);
+            kind.map(|(_, kind, options)| (*kind, *options, rest))
         });
         // A bare path has no options, since a comma may be part of its name.
-        let Some((kind, rest)) = named else {
+        let Some((kind, known, rest)) = named else {
             let path = at_home(text);
-            let Some(kind) = super::kind_of(&path) else {
-                return Err(format!(
-                    "expected KIND:PATH (fma, folder, table, features), or the path of a folder or of a CSV file that is there; found \"{text}\""
-                ));
-            };
+            let kind = super::kind_of(&path).ok_or_else(|| {
+                format!("expected KIND:PATH (fma, folder, table), or the path of a folder or of a CSV file that is there; found \"{text}\"")
+            })?;
             return Ok(Self {
                 kind,
                 path,
@@ -111,7 +99,6 @@ impl FromStr for Source {
                 guessed: true,
             });
         };
-        let known = options_of(kind);
         let mut options = BTreeMap::new();
         let (path, mut rest) = before_option(rest);
         while let Some(here) = rest {
@@ -119,16 +106,8 @@ impl FromStr for Source {
             rest = after;
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             if !known.contains(&key) {
-                let near = spelt_alike(key, known.iter().copied());
-                return Err(format!(
-                    "no option \"{key}\"; {}expected {}",
-                    did_you_mean(&near),
-                    if known.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        known.join(", ")
-                    }
-                ));
+                let known = known.join(", ");
+                return Err(format!("no option \"{key}\"; expected {known}"));
             }
             if value.is_empty() {
                 return Err(format!("expected a value after {key}="));
@@ -150,10 +129,8 @@ impl FromStr for Source {
 /// Text up to a comma that is followed by `word=`, and what follows it.
 fn before_option(text: &str) -> (&str, Option<&str>) {
     let is_option = |at: usize| {
-        let word = text[at + 1..].split('=').next().unwrap_or_default();
-        word.len() < text.len() - at - 1
-            && !word.is_empty()
-            && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        let word = text[at + 1..].split_once('=').map_or("", |(word, _)| word);
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
     };
     match text.match_indices(',').find(|(at, _)| is_option(*at)) {
         Some((at, _)) => (&text[..at], Some(&text[at + 1..])),
@@ -177,28 +154,20 @@ mod tests {
 
     #[test]
     fn options_are_distinguished_from_commas_in_names() {
-        let source: Source = "table:a, b,c.csv,audio=my, music,label=id_genre"
-            .parse()
-            .unwrap();
+        let text = "table:a, b,c.csv,audio=my, music,label=id_genre";
+        let source: Source = text.parse().unwrap();
         assert_eq!(source.kind, Kind::Table);
         assert_eq!(source.path, Path::new("a, b,c.csv"));
-        assert_eq!(
-            (source.option("audio"), source.option("label")),
-            (Some("my, music"), Some("id_genre"))
-        );
-        assert_eq!(
-            source.to_string(),
-            "table:a, b,c.csv,audio=my, music,label=id_genre"
-        );
+        let options = ["audio", "label"].map(|name| source.option(name));
+        assert_eq!(options, [Some("my, music"), Some("id_genre")]);
+        assert_eq!(source.to_string(), text);
         assert_eq!(source.to_string().parse(), Ok(source));
     }
 
     #[test]
     fn a_malformed_source_is_refused_with_the_expected_form() {
         let message = |text: &str| text.parse::<Source>().unwrap_err();
-        assert!(
-            message("table:a.csv,audoi=x").contains("did you mean audio? expected audio, path")
-        );
+        assert!(message("table:a.csv,audoi=x").contains("expected audio, path"));
         assert!(message("fma:").contains("expected a path"));
         assert!(message("/nowhere/at/all").contains("expected KIND:PATH"));
         assert!(message("table:a.csv,label=").contains("expected a value after label="));

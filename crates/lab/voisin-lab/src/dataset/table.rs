@@ -1,24 +1,28 @@
-//! A CSV file: a row for each track, columns identified by name.
+//! A CSV file: a row for each track, columns identified by name; beside audio, or with numbers.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::{Dataset, DatasetError, Item, Part, Source};
+use ndarray::Array2;
+
+use super::{Columns, Dataset, Item, Part, Source, fma};
+use crate::LabError;
 use voisin_audio::is_audio_candidate;
 use voisin_base::encoding::OldEncoding;
 use voisin_base::table::TableText;
-use voisin_base::text::{clean, count, fold};
+use voisin_base::text::{clean, count, count_with, fold};
 use voisin_library::scan::scan;
 
 /// Names of a column, compared without case and accents; the first one present is used.
-pub(super) const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "path", "file", "filename", "fichier", "titre", "title", "track", "track id", "id",
 ];
-pub(super) const LABELS: &[&str] = &["genre", "id genre", "label", "class", "classe"];
-pub(super) const ARTISTS: &[&str] = &["artist", "artiste"];
-pub(super) const ALBUMS: &[&str] = &["album"];
-pub(super) const SPLITS: &[&str] = &["split", "set", "fold"];
-pub(super) const LICENCES: &[&str] = &["licence", "license"];
+pub(crate) const LABELS: &[&str] = &["genre", "id genre", "label", "class", "classe"];
+const ARTISTS: &[&str] = &["artist", "artiste"];
+const SPLITS: &[&str] = &["split", "set", "fold"];
+
+/// Most numbers that are read: 106 574 tracks of 518 columns are 55 million.
+const MOST: usize = 1 << 28;
 
 /// The cells of a table of any encoding and separator.
 pub(crate) struct Cells {
@@ -27,27 +31,21 @@ pub(crate) struct Cells {
     /// Rows, each with its first line.
     pub(crate) rows: Vec<(u64, Vec<String>)>,
     /// The encoding of lines that are not UTF-8.
-    pub(crate) old_encoding: Option<OldEncoding>,
-    /// The separator.
+    old_encoding: Option<OldEncoding>,
     pub(crate) separator: u8,
 }
 
 /// Reads all cells; rows of another length than the header are padded or cut.
-pub(crate) fn read_cells(path: &Path) -> Result<Cells, DatasetError> {
-    let table = TableText::read(path).map_err(|source| DatasetError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&table).map_err(|(line, problem)| DatasetError::table(path, line, problem))
+pub(crate) fn read_cells(path: &Path) -> Result<Cells, LabError> {
+    let table = TableText::read(path).map_err(LabError::io(path))?;
+    parse(&table).map_err(|(line, problem)| LabError::table(path, line, problem))
 }
 
-pub(crate) fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
+fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
     let mut rows = table.rows()?;
     if rows.is_empty() {
-        return Err((
-            1,
-            "expected a header and rows, found an empty file".to_owned(),
-        ));
+        let problem = "expected a header and rows, found an empty file";
+        return Err((1, problem.to_owned()));
     }
     let header = rows.remove(0).1;
     for (_, cells) in &mut rows {
@@ -72,169 +70,269 @@ impl Cells {
     }
 
     /// The column that an option names, else one of `names`.
-    pub(super) fn wanted(
+    fn wanted(
         &self,
         source: &Source,
         option: &str,
         names: &[&str],
-        path: &Path,
-    ) -> Result<Option<usize>, DatasetError> {
+    ) -> Result<Option<usize>, LabError> {
         let Some(name) = source.option(option) else {
             return Ok(self.column(names));
         };
-        self.column(&[&fold(name)]).map(Some).ok_or_else(|| {
+        let column = self.column(&[&fold(name)]);
+        column.map(Some).ok_or_else(|| {
             let found = self.header.join(", ");
-            DatasetError::table(
-                path,
-                1,
-                format!("expected the column {name}, found {found}"),
-            )
+            let problem = format!("expected the column {name}, found {found}");
+            LabError::table(&source.path, 1, problem)
         })
     }
 }
 
-pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
-    let path = &source.path;
-    let mut cells = read_cells(path)?;
-    let key = cells.wanted(source, "path", KEYS, path)?;
-    let label = cells.wanted(source, "label", LABELS, path)?;
-    let mut headless = false;
-    let (key, label) = match (key, label) {
-        // One column cannot be both, as if the label is the title.
-        (Some(key), label) => (key, label.filter(|&label| label != key)),
-        // two columns without a header
-        (None, None) if cells.header.len() == 2 => {
-            headless = true;
-            let first = std::mem::replace(
-                &mut cells.header,
-                vec!["path".to_owned(), "genre".to_owned()],
-            );
-            cells.rows.insert(0, (1, first));
-            (0, Some(1))
-        }
-        _ => {
+/// The columns of a table that describe a track.
+struct Layout {
+    key: usize,
+    label: Option<usize>,
+    artist: Option<usize>,
+    album: Option<usize>,
+    split: Option<usize>,
+    licence: Option<usize>,
+}
+
+impl Layout {
+    fn of(cells: &Cells, source: &Source) -> Result<Self, LabError> {
+        let label = cells.wanted(source, "label", LABELS)?;
+        let key = cells.wanted(source, "path", KEYS)?.ok_or_else(|| {
             let problem = format!(
                 "expected a column called path, file, filename, titre, title, track or id, found {}; name it with ,path=COLUMN",
                 cells.header.join(", ")
             );
-            return Err(DatasetError::table(path, 1, problem));
+            LabError::table(&source.path, 1, problem)
+        })?;
+        Ok(Self {
+            key,
+            // One column cannot be both, as if the label is the title.
+            label: label.filter(|&label| label != key),
+            artist: cells.wanted(source, "artist", ARTISTS)?,
+            album: cells.column(&["album"]),
+            split: cells.wanted(source, "split", SPLITS)?,
+            licence: cells.column(&["licence", "license"]),
+        })
+    }
+
+    fn item(&self, row: &[String], path: Option<PathBuf>) -> Item {
+        Item {
+            path,
+            key: row[self.key].clone(),
+            label: text(row, self.label),
+            artist: text(row, self.artist),
+            album: text(row, self.album),
+            part: text(row, self.split).and_then(|part| Part::parse(&part)),
+            licence: text(row, self.licence),
         }
-    };
-    let label_name = label.map_or("genre", |label| cells.header[label].as_str());
-    let mut set = Dataset::new(source, &cells.header[key], label_name);
+    }
+
+    /// The other columns whose cells are mostly numbers.
+    fn numbers(&self, cells: &Cells) -> Vec<usize> {
+        let others = [
+            self.label,
+            self.artist,
+            self.album,
+            self.split,
+            self.licence,
+        ];
+        let is_other = |column: &usize| *column != self.key && !others.contains(&Some(*column));
+        let is_number = |column: &usize| {
+            let texts = cells.rows.iter().map(|(_, row)| &row[*column]);
+            let texts = texts.filter(|text| !text.is_empty());
+            let (numbers, words): (Vec<&String>, Vec<&String>) =
+                texts.partition(|text| text.parse::<f32>().is_ok());
+            numbers.len() > words.len()
+        };
+        let columns = (0..cells.header.len()).filter(is_other);
+        columns.filter(is_number).collect()
+    }
+}
+
+/// A cell that is not empty.
+fn text(row: &[String], column: Option<usize>) -> Option<String> {
+    let cell = column.map(|column| row[column].clone());
+    cell.filter(|text| !text.is_empty())
+}
+
+pub(super) fn read(source: &Source) -> Result<Dataset, LabError> {
+    let path = &source.path;
+    if fma::is_features(path) {
+        return fma::read_features(source);
+    }
+    let mut cells = read_cells(path)?;
+    let mut notes = Vec::new();
     if let Some(encoding) = cells.old_encoding {
+        let name = encoding.name();
+        notes.push(format!("{}: not UTF-8, read as {name}", path.display()));
+    }
+    let is_unnamed = cells.column(KEYS).or(cells.column(LABELS)).is_none();
+    if cells.header.len() == 2 && is_unnamed && source.option("path").is_none() {
+        notes.push(format!("{}: no header, so path and genre", path.display()));
+        let names = ["path", "genre"].map(str::to_owned).to_vec();
+        let first = std::mem::replace(&mut cells.header, names);
+        cells.rows.insert(0, (1, first));
+    }
+    let layout = Layout::of(&cells, source)?;
+    let label_name = layout.label.map_or("genre", |label| &cells.header[label]);
+    let mut set = Dataset::new(source, &cells.header[layout.key], label_name);
+    set.notes = notes;
+    let files = match source.path_option("audio") {
+        Some(folder) => Some(Files::below(&folder, &mut set)?),
+        None => None,
+    };
+    let base = path.parent().unwrap_or(Path::new(""));
+    let is_file = |(_, row): &(u64, Vec<String>)| base.join(&row[layout.key]).is_file();
+    let numbers = layout.numbers(&cells);
+    if files.is_some() || numbers.is_empty() || cells.rows.iter().any(is_file) {
+        read_audio(&mut set, &cells, &layout, base, files);
+    } else {
+        read_numbers(&mut set, &cells, &layout, &numbers, path)?;
+    }
+    Ok(set)
+}
+
+/// Reads a table whose features are its columns of numbers. A track may have several rows if their numbers differ, such as
+/// one for each excerpt.
+fn read_numbers(
+    set: &mut Dataset,
+    cells: &Cells,
+    layout: &Layout,
+    columns: &[usize],
+    path: &Path,
+) -> Result<(), LabError> {
+    let n = count_with(columns.len() as u64, "column", "columns");
+    set.notes.push(format!(
+        "no audio beside it: its {n} of numbers are the features"
+    ));
+    let mut values: Vec<Vec<f32>> = Vec::new();
+    let mut seen: HashMap<(&String, Vec<u32>), u64> = HashMap::new();
+    let mut missing = 0;
+    let mut first = String::new();
+    for (line, row) in &cells.rows {
+        let mut numbers = Vec::new();
+        for &column in columns {
+            let number = row[column].parse().unwrap_or(f32::NAN);
+            if !number.is_finite() {
+                missing += 1;
+                if missing == 1 {
+                    first = format!("line {line}, {}", cells.header[column]);
+                }
+            }
+            numbers.push(number);
+        }
+        let key = &row[layout.key];
+        let bits = numbers.iter().map(|number| number.to_bits()).collect();
+        if let Some(before) = seen.insert((key, bits), *line) {
+            set.fault(
+                key,
+                format!("line {line}: the same numbers as on line {before}"),
+            );
+            continue;
+        }
+        values.push(numbers);
+        set.items.push(layout.item(row, None));
+    }
+    if missing > 0 {
+        let cells = count_with(missing, "cell is", "cells are");
         set.notes.push(format!(
-            "{}: not UTF-8, read as {}",
-            path.display(),
-            encoding.name()
+            "{cells} no number, the first {first}: the column's median is used"
         ));
     }
-    if headless {
-        set.notes
-            .push(format!("{}: no header, so path and genre", path.display()));
-    }
+    let names = columns.iter().map(|&column| cells.header[column].clone());
+    set.columns = Some(matrix_of(path, names.collect(), &values)?);
+    Ok(())
+}
+
+/// Rows of equal length as a matrix.
+pub(super) fn matrix_of(
+    path: &Path,
+    names: Vec<String>,
+    rows: &[Vec<f32>],
+) -> Result<Columns, LabError> {
+    let shape = (rows.len(), names.len());
+    let problem = format!("{} rows of {} numbers are too many", shape.0, shape.1);
+    let cells = Some(rows.concat()).filter(|cells| cells.len() <= MOST);
+    let values = cells.and_then(|cells| Array2::from_shape_vec(shape, cells).ok());
+    let values = values.ok_or_else(|| LabError::table(path, 1, problem))?;
+    Ok(Columns { names, values })
+}
+
+/// Reads a table of audio files, which are below a folder or beside the table.
+fn read_audio(
+    set: &mut Dataset,
+    cells: &Cells,
+    layout: &Layout,
+    base: &Path,
+    mut files: Option<Files>,
+) {
     let status = cells.column(&["status"]);
-    let others = [
-        cells.wanted(source, "artist", ARTISTS, path)?,
-        cells.column(ALBUMS),
-        cells.wanted(source, "split", SPLITS, path)?,
-        cells.column(LICENCES),
-    ];
-    let files = source
-        .path_option("audio")
-        .map(|folder| Files::below(&folder, &mut set))
-        .transpose()?;
-    let base = path.parent().unwrap_or(Path::new(""));
-    let mut seen: HashMap<String, (u64, Option<String>)> = HashMap::new();
-    let mut used = vec![false; files.as_ref().map_or(0, |files| files.all.len())];
+    let mut seen: HashMap<&str, (u64, Option<String>)> = HashMap::new();
     for (line, row) in &cells.rows {
-        let text = |column: Option<usize>| {
-            column
-                .map(|column| row[column].clone())
-                .filter(|text| !text.is_empty())
-        };
-        let Some(name) = text(Some(key)) else {
+        let name = &row[layout.key];
+        if name.is_empty() {
             set.fault(format!("line {line}"), format!("no {}", set.key_name));
             continue;
-        };
-        let row_label = text(label);
-        if let Some((before, other)) = seen.get(&name) {
-            let same = *other == row_label;
-            let word = if same {
+        }
+        let label = text(row, layout.label);
+        if let Some((before, other)) = seen.get(name.as_str()) {
+            let word = if *other == label {
                 "the same as"
             } else {
                 "listed with another label than"
             };
-            set.fault(
-                &name,
-                format!("line {line}: {word} on line {before}; the first counts"),
-            );
+            let reason = format!("line {line}: {word} on line {before}; the first counts");
+            set.fault(name, reason);
             continue;
         }
-        seen.insert(name.clone(), (*line, row_label.clone()));
+        seen.insert(name, (*line, label));
         // Before anything can fail: a submission needs a row for each title, decoded or not.
         set.keys.push(name.clone());
         // the table that `voisin lab data` writes marks the files that failed
-        if let Some(why) = text(status).filter(|status| status != "ok") {
-            set.fault(&name, format!("line {line}: {why}"));
+        if let Some(why) = text(row, status).filter(|status| status != "ok") {
+            set.fault(name, format!("line {line}: {why}"));
             continue;
         }
-        let found = match &files {
-            Some(files) => files.find(&name).map(|at| {
-                used[at] = true;
-                files.all[at].clone()
+        let found = match &mut files {
+            Some(files) => files.find(name),
+            None => Some(base.join(name)).filter(|path| path.is_file()).ok_or_else(|| {
+                "expected a file beside the table, found none; name its folder with ,audio=FOLDER"
+                    .to_owned()
             }),
-            None => Some(base.join(&name))
-                .filter(|path| path.is_file())
-                .ok_or_else(|| {
-                    "expected a file beside the table, found none; name its folder with ,audio=FOLDER"
-                        .to_owned()
-                }),
         };
         match found {
-            Ok(path) => set.items.push(Item {
-                path: Some(path),
-                key: name,
-                label: row_label,
-                artist: text(others[0]),
-                album: text(others[1]),
-                part: text(others[2]).and_then(|part| Part::parse(&part)),
-                licence: text(others[3]),
-            }),
-            Err(reason) => set.fault(&name, format!("line {line}: {reason}")),
+            Ok(path) => set.items.push(layout.item(row, Some(path))),
+            Err(reason) => set.fault(name, format!("line {line}: {reason}")),
         }
     }
-    if let Some(files) = &files {
-        let unnamed: Vec<_> = files
-            .all
-            .iter()
-            .zip(&used)
-            .filter(|(_, used)| !**used)
-            .collect();
-        if let [(first, _), ..] = unnamed[..] {
-            let n = count(unnamed.len() as u64, "file");
-            let first = first.display();
-            set.notes.push(format!(
-                "{n} below audio= that no row of the table names, such as {first}"
-            ));
-        }
+    let unnamed = files
+        .iter()
+        .flat_map(|files| files.all.iter().zip(&files.used));
+    let unnamed: Vec<_> = unnamed.filter(|(_, used)| !**used).collect();
+    if let [(first, _), ..] = unnamed[..] {
+        let n = count(unnamed.len() as u64, "file");
+        let first = first.display();
+        set.notes.push(format!(
+            "{n} below audio= that no row of the table names, such as {first}"
+        ));
     }
-    Ok(set)
 }
 
 /// Audio files of a folder, by path below it, by name and by stem.
 struct Files {
     all: Vec<PathBuf>,
+    /// Whether a row names each.
+    used: Vec<bool>,
     by: [HashMap<String, Vec<usize>>; 3],
 }
 
 impl Files {
-    fn below(folder: &Path, set: &mut Dataset) -> Result<Self, DatasetError> {
-        let io = |source| DatasetError::Io {
-            path: folder.to_owned(),
-            source,
-        };
-        let root = folder.canonicalize().map_err(io)?;
+    fn below(folder: &Path, set: &mut Dataset) -> Result<Self, LabError> {
+        let root = folder.canonicalize().map_err(LabError::io(folder))?;
         let found = scan(std::slice::from_ref(&root), &is_audio_candidate);
         for problem in &found.problems {
             set.fault(problem.path.display().to_string(), problem.reason.clone());
@@ -249,24 +347,25 @@ impl Files {
                 map.entry(name).or_default().push(at);
             }
         }
-        Ok(Self { all, by })
+        let used = vec![false; all.len()];
+        Ok(Self { all, used, by })
     }
 
     /// The file of a cell: by path, else by name, else by stem.
-    fn find(&self, cell: &str) -> Result<usize, String> {
+    fn find(&mut self, cell: &str) -> Result<PathBuf, String> {
         let name = clean(&cell.replace('\\', "/"));
         let Some(found) = self.by.iter().find_map(|map| map.get(&name)) else {
             return Err("no audio file has this path, name or stem".to_owned());
         };
         // No guess: training would use the wrong one of two under this label.
         let [one] = found[..] else {
-            let a = self.all[found[0]].display();
-            let b = self.all[found[1]].display();
+            let [a, b] = [found[0], found[1]].map(|at| self.all[at].display());
             return Err(format!(
                 "two files have this name, {a} and {b}: write more of the path"
             ));
         };
-        Ok(one)
+        self.used[one] = true;
+        Ok(self.all[one].clone())
     }
 }
 
@@ -283,14 +382,10 @@ mod tests {
             (Some(0), Some(1))
         );
         assert_eq!(cells.column(&["duree"]), Some(2));
-        assert_eq!(
-            cells.rows[1],
-            (4, vec!["b".to_owned(), String::new(), String::new()])
-        );
-        assert_eq!(
-            parse(b"\n\n").err().unwrap().1,
-            "expected a header and rows, found an empty file"
-        );
+        let padded = vec!["b".to_owned(), String::new(), String::new()];
+        assert_eq!(cells.rows[1], (4, padded));
+        let error = parse(b"\n\n").err().unwrap().1;
+        assert_eq!(error, "expected a header and rows, found an empty file");
     }
 
     proptest::proptest! {

@@ -1,18 +1,13 @@
-//! Pictures of figures and of sound: curves, confusion, spectrograms.
+//! Pictures of figures and of sound: curves, bars, confusion, spectrograms.
 
-mod chart;
 mod sound;
 
-pub use chart::{Curve, bars, chart};
-pub use sound::{Panel, Ramp, hertz, sound};
+pub(crate) use sound::{Panel, Ramp, hertz, sound};
 
-use crate::scene::{Anchor, Rgb, Scene, blend, shorten};
+use crate::scene::{Anchor, INK, Rgb, Scene, blend, shorten, unit};
 
-const INK: Rgb = (34, 34, 34);
 /// Size of titles.
 const TITLE: f64 = 15.0;
-/// Cells without a value.
-const NOTHING: Rgb = (214, 214, 214);
 const FAINT: Rgb = (190, 190, 190);
 const GRID: Rgb = (235, 235, 235);
 /// Colours that the colour-blind can distinguish (Okabe and Ito).
@@ -26,160 +21,174 @@ const SERIES: [Rgb; 8] = [
     (120, 94, 240),
     (34, 34, 34),
 ];
+/// Top of a plot's area, below its title.
+const UP: f64 = 40.0;
 
-/// White to dark blue for 0 to 1.
-fn blue(value: f64) -> Rgb {
-    blend(&[(247, 251, 255), (8, 69, 148)], value)
-}
-
-/// Cells in named rows and columns: `value` in [0, 1] is its colour (no value: grey), `label` its text.
-pub(crate) fn grid(
-    names: [&[String]; 2],
-    title: &str,
-    cell: impl Fn(usize, usize) -> (Option<f64>, String, String),
-) -> Scene {
-    let most = names[0].len().max(names[1].len());
-    // Large cells for few names; many share the width of a page.
-    let side = if most <= 16 {
+/// Counts of true class (row) against prediction (column), coloured by share of the row.
+pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
+    const HEADING: &str = "True class (rows) against prediction (columns)";
+    // Large cells for few classes; many share the width of a page.
+    let side = if names.len() <= 16 {
         44.0
     } else {
-        (720.0 / most as f64).max(12.0)
+        (720.0 / names.len() as f64).max(12.0)
     };
-    let names = names.map(|names| {
-        names
-            .iter()
-            .map(|name| shorten(name, 24))
-            .collect::<Vec<String>>()
-    });
-    let [margin, below] = names.each_ref().map(|names| {
-        24.0 + 7.5
-            * names
-                .iter()
-                .map(|name| name.chars().count())
-                .max()
-                .unwrap_or(0) as f64
-    });
-    let [high, wide] = names.each_ref().map(|names| side * names.len() as f64);
-    // the title must fit too; a letter is at most 0.6 of its size wide on average
-    let width = (margin + wide + 20.0).max(24.0 + 0.6 * TITLE * title.chars().count() as f64);
-    let mut scene = Scene::new(width, 40.0 + below + high);
-    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
+    let letters = 13.0f64.min(side);
+    let short: Vec<String> = names.iter().map(|name| shorten(name, 24)).collect();
+    let longest = short.iter().map(|name| name.chars().count()).max();
+    let margin = 24.0 + 7.5 * longest.unwrap_or(0) as f64;
+    let wide = side * names.len() as f64;
+    // The title must fit too; a letter is at most 0.6 of its size wide on average.
+    let width = (margin + wide + 20.0).max(24.0 + 0.6 * TITLE * HEADING.len() as f64);
+    let mut scene = Scene::new(width, UP + margin + wide);
+    scene.text((12.0, 18.0), TITLE, Anchor::Start, HEADING);
     let middle = |at: usize| side.mul_add(at as f64, side / 2.0);
-    for (j, name) in names[1].iter().enumerate() {
-        let x = margin + middle(j);
-        let bottom = 40.0 + high + 8.0;
-        scene.upwards(
-            x,
-            bottom,
-            13.0f64.min(side),
-            Anchor::End,
-            INK,
-            name.as_str(),
-        );
-    }
-    for (i, name) in names[0].iter().enumerate() {
-        scene.text(
-            margin - 8.0,
-            40.0 + middle(i),
-            13.0f64.min(side),
-            Anchor::End,
-            INK,
-            name.as_str(),
-        );
-        for j in 0..names[1].len() {
-            let (value, label, hint) = cell(i, j);
-            let x = margin + side * j as f64;
-            let y = 40.0 + side * i as f64;
-            scene.rect(
-                x,
-                y,
-                side - 1.0,
-                side - 1.0,
-                value.map_or(NOTHING, blue),
-                hint,
-            );
-            if side >= 30.0 && !label.is_empty() {
+    for (i, name) in short.iter().enumerate() {
+        let below = (margin + middle(i), UP + wide + 8.0);
+        scene.upwards(below, letters, Anchor::End, name);
+        let beside = (margin - 8.0, UP + middle(i));
+        scene.text(beside, letters, Anchor::End, name);
+        let total: usize = confusion[i].iter().sum();
+        for (j, &count) in confusion[i].iter().enumerate() {
+            let share = count as f64 / total.max(1) as f64;
+            let hint = format!("{} predicted as {}: {count} of {total}", names[i], names[j]);
+            let left = margin + side * j as f64;
+            let top = UP + side * i as f64;
+            let blue = blend(&[(247, 251, 255), (8, 69, 148)], share);
+            scene.rect([left, top, side - 1.0, side - 1.0], blue, &hint);
+            if side >= 30.0 && count > 0 {
                 // White text on dark cells.
-                let colour = if value.is_some_and(|value| value > 0.5) {
-                    (255, 255, 255)
-                } else {
-                    INK
-                };
-                scene.text(
-                    x + side / 2.0,
-                    y + side / 2.0,
-                    12.0,
-                    Anchor::Middle,
-                    colour,
-                    label,
-                );
+                let colour = if share > 0.5 { (255, 255, 255) } else { INK };
+                let place = (left + side / 2.0, top + side / 2.0);
+                scene.coloured(place, 12.0, Anchor::Middle, colour, &count.to_string());
             }
         }
     }
     scene
 }
 
-/// Counts of true genre (row) against prediction (column), coloured by share of the row.
-pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
-    grid(
-        [names, names],
-        "True genre (rows) against prediction (columns)",
-        |i, j| {
-            let total: usize = confusion[i].iter().sum();
-            let count = confusion[i][j];
-            let label = if count > 0 {
-                count.to_string()
-            } else {
-                String::new()
-            };
-            (
-                Some(count as f64 / total.max(1) as f64),
-                label,
-                format!("{} predicted as {}: {count} of {total}", names[i], names[j]),
-            )
-        },
-    )
-}
-
-/// A curve with a name.
-pub(crate) struct Series<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) points: Vec<(f64, f64)>,
-}
+/// A curve: its name, and its points in order.
+pub(crate) type Curve = (String, Vec<(f64, f64)>);
 
 /// Curves in the unit square, with the diagonal.
 ///
 /// - `names`: of the horizontal and the vertical axis
-pub(crate) fn curves(title: &str, names: [&str; 2], series: &[Series]) -> Scene {
-    const SIDE: f64 = 340.0;
-    const LEFT: f64 = 64.0;
-    const UP: f64 = 40.0;
-    let beside = if series.len() > 1 { 190.0 } else { 20.0 };
-    let height = (UP + SIDE + 60.0).max(UP + 20.0 * series.len() as f64 + 20.0);
-    let mut scene = Scene::new(LEFT + SIDE + beside, height);
-    let at = |(x, y): (f64, f64)| (LEFT + x * SIDE, UP + SIDE - y * SIDE);
+pub(crate) fn unit_curves(title: &str, names: [&str; 2], curves: &[Curve]) -> Scene {
+    let area = [64.0, UP, 340.0, 340.0];
+    let mut scene = plot(title, area, curves.len());
+    axes(&mut scene, area, [&shares(), &shares()], names);
+    draw(&mut scene, area, [0.0, 1.0, 0.0, 1.0], curves);
+    let [left, up, wide, high] = area;
+    scene.line(&[(left, up + high), (left + wide, up)], FAINT, 1.0);
+    scene
+}
+
+/// Curves with axes that fit them; points that are not finite are left out.
+pub(crate) fn chart(title: &str, x_name: &str, curves: &[Curve]) -> Scene {
+    let area = [72.0, UP, 560.0, 320.0];
+    let finite = |(name, points): &Curve| {
+        let points = points.iter().copied();
+        let points = points.filter(|(x, y)| x.is_finite() && y.is_finite());
+        (name.clone(), points.collect())
+    };
+    let curves: Vec<Curve> = curves.iter().map(finite).collect();
+    let range = |value: fn(&(f64, f64)) -> f64| {
+        let all = || curves.iter().flat_map(|(_, points)| points).map(value);
+        let low = all().fold(f64::INFINITY, f64::min);
+        let high = all().fold(f64::NEG_INFINITY, f64::max);
+        if low < high {
+            (low, high)
+        } else if low == high {
+            (low - 0.5, high + 0.5)
+        } else {
+            (0.0, 1.0)
+        }
+    };
+    let (left, right) = range(|point| point.0);
+    let (low, high) = range(|point| point.1);
+    // An axis begins at 0 if that costs little, so that heights can be compared.
+    let low = if (0.0..0.5 * high).contains(&low) {
+        0.0
+    } else {
+        low
+    };
+    let marks = |from: f64, to: f64| -> Vec<(f64, String)> {
+        let marks = ticks(from, to).into_iter();
+        marks
+            .map(|tick| ((tick - from) / (to - from), number(tick)))
+            .collect()
+    };
+    let mut scene = plot(title, area, curves.len());
+    let marks = [marks(left, right), marks(low, high)];
+    axes(&mut scene, area, [&marks[0], &marks[1]], [x_name, ""]);
+    draw(&mut scene, area, [left, right, low, high], &curves);
+    scene
+}
+
+/// Shares (0 to 1) as bars, each with its spread as a line; a spread of 0 draws none.
+pub fn bars(title: &str, rows: &[(String, f64, f64)]) -> Scene {
+    const WIDE: f64 = 420.0;
+    const ROW: f64 = 26.0;
+    let names: Vec<String> = rows.iter().map(|(name, ..)| shorten(name, 32)).collect();
+    let longest = names.iter().map(|name| name.chars().count()).max();
+    let left = 24.0 + 7.5 * longest.unwrap_or(0) as f64;
+    let high = ROW * rows.len() as f64;
+    let mut scene = Scene::new(left + WIDE + 110.0, UP + high + 40.0);
+    scene.text((12.0, 18.0), TITLE, Anchor::Start, title);
     axes(
         &mut scene,
-        title,
-        [LEFT, UP, SIDE, SIDE],
-        [&shares(), &shares()],
-        names,
+        [left, UP, WIDE, high],
+        [&shares(), &[]],
+        ["", ""],
     );
-    scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
-    for (i, s) in series.iter().enumerate() {
-        let colour = SERIES[i % SERIES.len()];
-        scene.line(s.points.iter().copied().map(at).collect(), colour, 2.0);
-        if series.len() > 1 {
-            legend(
-                &mut scene,
-                LEFT + SIDE,
-                UP + 10.0 + 20.0 * i as f64,
-                colour,
-                s.name,
-            );
+    for (i, ((_, value, spread), name)) in rows.iter().zip(&names).enumerate() {
+        let y = UP + ROW * (i as f64 + 0.5);
+        // A figure of no tracks is not a number, and has no bar.
+        let [value, spread] = [*value, *spread].map(unit);
+        let percent = format!("{:.1} %", 100.0 * value);
+        let hint = format!("{name}: {percent} ± {:.1}", 100.0 * spread);
+        scene.text((left - 8.0, y), 13.0, Anchor::End, name);
+        scene.rect([left, y - 8.0, value * WIDE, 16.0], SERIES[0], &hint);
+        if spread > 0.0 {
+            let ends = [(value - spread).max(0.0), (value + spread).min(1.0)];
+            scene.line(&ends.map(|end| (left + end * WIDE, y)), INK, 2.0);
         }
+        scene.text((left + WIDE + 8.0, y), 12.0, Anchor::Start, &percent);
     }
     scene
+}
+
+/// An empty plot with its title, and room for a legend of some curves beside its area.
+fn plot(title: &str, [left, up, wide, high]: [f64; 4], curves: usize) -> Scene {
+    let height = (high + 60.0).max(20.0 * curves as f64 + 20.0);
+    let mut scene = Scene::new(left + wide + 190.0, up + height);
+    scene.text((12.0, 18.0), TITLE, Anchor::Start, title);
+    scene
+}
+
+/// Curves with their legend.
+///
+/// - `range`: the numbers at the area's left, right, lower and upper end
+fn draw(scene: &mut Scene, area: [f64; 4], range: [f64; 4], curves: &[Curve]) {
+    let [left, up, wide, high] = area;
+    let [from, to, low, top] = range;
+    let at = |&(x, y): &(f64, f64)| {
+        let share = (x - from) / (to - from);
+        (
+            left + share * wide,
+            up + high - (y - low) / (top - low) * high,
+        )
+    };
+    for (i, (name, points)) in curves.iter().enumerate() {
+        let colour = SERIES[i % SERIES.len()];
+        let points: Vec<(f64, f64)> = points.iter().map(at).collect();
+        scene.line(&points, colour, 2.0);
+        let y = up + 10.0 + 20.0 * i as f64;
+        let right = left + wide;
+        scene.line(&[(right + 14.0, y), (right + 34.0, y)], colour, 3.0);
+        let place = (right + 40.0, y);
+        scene.text(place, 12.0, Anchor::Start, &shorten(name, 22));
+    }
 }
 
 /// Ticks of an axis of shares from 0 to 1.
@@ -190,50 +199,51 @@ fn shares() -> Vec<(f64, String)> {
         .collect()
 }
 
-/// Title, grid and labels of a plot.
+/// Grid and labels of a plot.
 ///
-/// - `place`: left, top, width and height of the plot area
+/// - `area`: left, top, width and height
 /// - `ticks`, `names`: of the horizontal, then of the vertical axis; a tick is a position on the axis (0 to 1) and its label
-fn axes(
-    scene: &mut Scene,
-    title: &str,
-    [left, up, wide, high]: [f64; 4],
-    ticks: [&[(f64, String)]; 2],
-    names: [&str; 2],
-) {
-    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
+fn axes(scene: &mut Scene, area: [f64; 4], ticks: [&[(f64, String)]; 2], names: [&str; 2]) {
+    let [left, up, wide, high] = area;
     for (share, label) in ticks[0] {
         let x = left + share * wide;
-        scene.line(vec![(x, up), (x, up + high)], GRID, 1.0);
-        scene.text(
-            x,
-            up + high + 14.0,
-            12.0,
-            Anchor::Middle,
-            INK,
-            label.as_str(),
-        );
+        scene.line(&[(x, up), (x, up + high)], GRID, 1.0);
+        scene.text((x, up + high + 14.0), 12.0, Anchor::Middle, label);
     }
     for (share, label) in ticks[1] {
         let y = up + high - share * high;
-        scene.line(vec![(left, y), (left + wide, y)], GRID, 1.0);
-        scene.text(left - 8.0, y, 12.0, Anchor::End, INK, label.as_str());
+        scene.line(&[(left, y), (left + wide, y)], GRID, 1.0);
+        scene.text((left - 8.0, y), 12.0, Anchor::End, label);
     }
-    scene.text(
-        left + wide / 2.0,
-        up + high + 38.0,
-        13.0,
-        Anchor::Middle,
-        INK,
-        names[0],
-    );
-    scene.upwards(14.0, up + high / 2.0, 13.0, Anchor::Middle, INK, names[1]);
+    let below = (left + wide / 2.0, up + high + 38.0);
+    scene.text(below, 13.0, Anchor::Middle, names[0]);
+    let beside = (14.0, up + high / 2.0);
+    scene.upwards(beside, 13.0, Anchor::Middle, names[1]);
 }
 
-/// A curve's colour and name to the right of a plot that ends at `right`.
-fn legend(scene: &mut Scene, right: f64, y: f64, colour: Rgb, name: &str) {
-    scene.line(vec![(right + 14.0, y), (right + 34.0, y)], colour, 3.0);
-    scene.text(right + 40.0, y, 12.0, Anchor::Start, INK, shorten(name, 22));
+/// About five round numbers from `low` to `high`.
+fn ticks(low: f64, high: f64) -> Vec<f64> {
+    let span = high - low;
+    if !(span.is_finite() && span > 0.0) {
+        return vec![low];
+    }
+    let power = 10f64.powf((span / 5.0).log10().floor());
+    // The finest step with at most nine ticks.
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power);
+    let step = steps.into_iter().find(|step| span / step <= 8.0);
+    let step = step.unwrap_or(10.0 * power);
+    let first = (low / step).ceil() as i64;
+    (first..first + 10)
+        .map(|i| i as f64 * step)
+        .take_while(|x| *x <= high + step * 1e-6)
+        .collect()
+}
+
+/// A number with at most four digits behind the point.
+fn number(x: f64) -> String {
+    let text = format!("{x:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0" } else { text }.to_owned()
 }
 
 #[cfg(test)]
@@ -242,36 +252,38 @@ mod tests {
 
     #[test]
     fn names_with_markup_are_escaped() {
-        let names = vec![
-            "<script>alert('x')</script>".to_owned(),
-            "a&b\"\u{1}".to_owned(),
-        ];
+        let names = ["<script>alert('x')</script>", "a&b\"\u{1}"].map(str::to_owned);
         let svg = confusion_map(&names, &[vec![1, 2], vec![3, 4]]).svg();
         assert!(!svg.contains("<script") && !svg.contains("a&b") && !svg.contains('\u{1}'));
         assert!(svg.contains("&lt;script&gt;") && svg.contains("a&amp;b&quot;"));
-        assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
     }
 
     #[test]
-    fn titles_fit_small_pictures() {
-        let names = vec!["A".to_owned(), "B".to_owned()];
-        let title = "A title that is longer than two cells are wide, by far";
-        let scene = grid([&names, &names], title, |_, _| {
-            (Some(0.5), "0.50".into(), String::new())
-        });
-        let png = scene.png(1).unwrap();
-        // the last letters are inside the picture: if cut off, it would end at the margin of the cells
-        assert!(scene.width > 12.0 + 0.5 * TITLE * title.chars().count() as f64 && !png.is_empty());
-        let wide: Vec<String> = (0..12).map(|i| format!("genre {i}")).collect();
-        let scene = grid([&wide, &wide], "T", |_, _| {
-            (Some(0.5), String::new(), String::new())
-        });
-        assert!((scene.width - (24.0 + 7.5 * 8.0 + 44.0 * 12.0 + 20.0)).abs() < 1e-9);
+    fn ticks_are_round_and_inside() {
+        assert_eq!(ticks(0.0, 1.0), [0.0, 0.2, 0.4, 0.2 * 3.0, 0.8, 1.0]);
+        assert_eq!(ticks(3.0, 3.0), [3.0]);
+        let odd = ticks(-0.37, 0.91);
+        assert!(
+            odd.len() >= 3 && odd.iter().all(|x| (-0.37..=0.91).contains(x)),
+            "{odd:?}"
+        );
+        assert_eq!([0.25, 25_000.0, -1e-9].map(number), ["0.25", "25000", "0"]);
     }
 
     #[test]
-    fn colours_darken() {
-        assert_eq!(blue(0.0), (247, 251, 255));
-        assert_eq!(blue(2.0), (8, 69, 148));
+    fn every_curve_and_bar_is_drawn_inside_the_picture() {
+        let points = vec![(0.0, 1.0), (10.0, 3.0), (20.0, f64::NAN)];
+        let curves = [("a".to_owned(), points), ("b".to_owned(), vec![])];
+        let svg = chart("t", "x", &curves).svg();
+        // The highest point of the only curve with points is at the top right of the axes.
+        assert!(svg.contains("points=\"72.0,253.3 632.0,40.0\""), "{svg}");
+        let rows = [
+            ("<x>".to_owned(), 0.5, 0.1),
+            ("y".to_owned(), f64::NAN, 0.0),
+        ];
+        let svg = bars("t", &rows).svg();
+        assert!(
+            svg.contains("width=\"210.0\"") && svg.contains("&lt;x&gt;") && !svg.contains("NaN")
+        );
     }
 }

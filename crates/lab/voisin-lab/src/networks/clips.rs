@@ -1,9 +1,8 @@
-//! Input of networks: spectrograms of files, and their cache.
+//! Input of networks: spectrograms of files, kept on disk.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::f16;
@@ -11,9 +10,8 @@ use ndarray::ArrayD;
 
 use super::NetworkSettings;
 use crate::LabError;
-use crate::matrix::{DIGEST, FeatureSet, LONGEST, SoundFile, path_of, read_whole, write_whole};
-use crate::training::{ClipNumbers, NetworkRecipe, RecipeInput, TrainError, vary};
-use voisin_audio::{self, AudioInfo};
+use crate::matrix::{DIGEST, LONGEST, SoundFile, path_of, read_whole, write_whole};
+use crate::training::{BANDS, FRAME, HOP, NetworkRecipe, RATE, RecipeInput, frames, samples, vary};
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentId;
@@ -23,7 +21,6 @@ use voisin_features::{DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, wi
 /// Speed of the fastest augmented copy, which needs that much more of a file.
 const FASTEST: f64 = 1.1;
 
-/// Reads files as input of a network.
 pub struct ClipReader {
     recipe: NetworkRecipe,
     settings: NetworkSettings,
@@ -31,41 +28,35 @@ pub struct ClipReader {
 }
 
 /// A clip's spectrogram: power in Slaney's mel bands, in decibels to 80 below the loudest, of mean 0 and deviation 1.
-fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
+fn clip_config(seconds: f64) -> MelConfig {
     MelConfig {
-        window_samples: clip.samples(seconds),
-        n_frames: clip.frames(seconds),
+        window_samples: samples(seconds),
+        n_frames: frames(seconds),
         // Frames are centred on their time, the default of librosa.
-        pad_left: clip.n_fft / 2,
+        pad_left: FRAME / 2,
         standardised: true,
-        ..MelConfig::librosa(clip.sample_rate, clip.n_fft, clip.hop, clip.bands)
+        ..MelConfig::librosa(RATE, FRAME, HOP, BANDS)
     }
 }
 
 impl ClipReader {
-    /// A reader for a recipe.
     pub fn new(recipe: NetworkRecipe, settings: &NetworkSettings) -> Result<Self, LabError> {
-        let config = match recipe.input {
-            RecipeInput::Clip(clip) => Some(clip_config(clip, settings.seconds)),
+        let front_end = match recipe.input {
+            RecipeInput::Clip => Some(MelFrontEnd::new(clip_config(settings.seconds))),
             RecipeInput::Cepstrum => None,
         };
-        let front_end = config
-            .map(MelFrontEnd::new)
-            .transpose()
-            .map_err(|error| LabError::Options(with_causes(&error)))?;
+        let front_end = front_end.transpose();
         Ok(Self {
             recipe,
             settings: settings.clone(),
-            front_end,
+            front_end: front_end.map_err(|error| LabError::Options(with_causes(&error)))?,
         })
     }
 
-    /// Shape of a stored example.
     pub fn example(&self) -> StackShape {
         self.recipe.example(self.settings.seconds)
     }
 
-    /// Shape of the network's input.
     pub fn input(&self) -> StackShape {
         self.settings.input(&self.recipe)
     }
@@ -100,80 +91,58 @@ impl ClipReader {
         }
     }
 
-    /// The examples of a file, concatenated; at least one. Near-silent windows are skipped.
-    /// Augmented copies, if any, follow the others.
-    pub fn decode(
-        &self,
-        path: &Path,
-        info: &AudioInfo,
-        stop: &AtomicBool,
-    ) -> Result<Vec<f32>, String> {
-        let rate = self
-            .front_end
-            .as_ref()
-            .map_or(DESCRIPTOR_RATE, |front_end| {
-                front_end.config().sample_rate()
-            });
-        let samples = voisin_audio::resampled_len(info, rate);
-        let length = match &self.front_end {
-            Some(front_end) => front_end.config().window_samples(),
-            None => samples.min(LONGEST * u64::from(rate)) as usize,
-        };
-        let starts = match self.recipe.input {
+    /// The examples of a file, concatenated: the file's, and then those of its augmented copies.
+    pub fn decode(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let info = file.info;
+        let (rate, length, start) = match self.recipe.input {
             // Data sets of clips are already cut: a longer file is used from its start.
-            RecipeInput::Clip(_) => vec![0],
+            RecipeInput::Clip => (RATE, samples(self.settings.seconds), 0),
             // The middle of a long file, as for other descriptors.
-            RecipeInput::Cepstrum => vec![((samples - length as u64) / 2) as i64],
+            RecipeInput::Cepstrum => {
+                let all = voisin_audio::resampled_len(info, DESCRIPTOR_RATE);
+                let length = all.min(LONGEST * u64::from(DESCRIPTOR_RATE));
+                (DESCRIPTOR_RATE, length as usize, (all - length) / 2)
+            }
         };
-        let copies = self.settings.copies;
+        let copies = self.settings.copies as u64;
+        let is_clip = self.front_end.is_some();
         // a faster copy needs more of the file
-        let read = if copies > 0 && self.front_end.is_some() {
+        let read = if copies > 0 && is_clip {
             (length as f64 * FASTEST).ceil() as usize
         } else {
             length
         };
-        let mut found = vec![Vec::new(); 1 + copies];
-        let mut add = |at: usize, window: &[f32]| {
-            // Reading cannot be stopped from here, so after Ctrl-C windows are skipped.
-            if stop.load(Ordering::Relaxed) || windows::is_near_silent(&window[..length]) {
+        let mut found = Vec::new();
+        let mut add = |_: usize, window: &[f32]| {
+            if windows::is_near_silent(&window[..length]) {
                 return;
             }
-            self.example_of(&window[..length], &mut found[0]);
+            self.example_of(&window[..length], &mut found);
             // seeded by the audio, so that a track's copies are the same in every run and cache
-            for (number, copy) in found.iter_mut().enumerate().skip(1) {
-                let seed = u64::from_le_bytes(std::array::from_fn(|byte| info.content.0[byte]));
-                let mut varied = vary(
-                    window,
-                    &mut Random::stream(seed ^ (at as u64) << 8, number as u64),
-                );
-                if self.front_end.is_some() {
+            let seed = u64::from_le_bytes(std::array::from_fn(|byte| info.content.0[byte]));
+            for number in 1..=copies {
+                let mut varied = vary(window, &mut Random::stream(seed, number));
+                if is_clip {
                     // an augmented copy may be shorter or longer than the example
                     varied.resize(length, 0.0);
                 }
-                self.example_of(&varied, copy);
+                self.example_of(&varied, &mut found);
             }
         };
-        voisin_audio::read_windows(path, info, rate, &starts, read, &mut add)
+        voisin_audio::read_windows(file.path, info, rate, &[start as i64], read, &mut add)
             .map_err(|error| with_causes(&error))?;
         if stop.load(Ordering::Relaxed) {
             return Err("interrupted".to_owned());
         }
-        let found = found.concat();
         if found.is_empty() {
-            Err("expected sound, found only silence".to_owned())
-        } else {
-            Ok(found)
+            return Err("expected sound, found only silence".to_owned());
         }
+        Ok(found)
     }
 
     /// [`decode`](Self::decode) as an array: `[bands, frames]` of a clip, or means.
-    pub fn array(
-        &self,
-        path: &Path,
-        info: &AudioInfo,
-        stop: &AtomicBool,
-    ) -> Result<ArrayD<f32>, String> {
-        let cells = self.decode(path, info, stop)?;
+    pub fn array(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<ArrayD<f32>, String> {
+        let cells = self.decode(file, stop)?;
         let shape = match self.example() {
             StackShape::Image(_, bands, frames) => vec![bands, frames],
             _ => vec![cells.len()],
@@ -213,26 +182,20 @@ impl ClipReader {
     }
 }
 
-/// Examples of every track in a folder, a file for each track. As a feature set it has one column:
-/// the number of a track's examples.
+/// Examples of every track in a folder, a file for each track.
 pub struct KeptSpectrograms {
     reader: ClipReader,
     folder: PathBuf,
-    /// Why something could not be stored.
-    broken: OnceLock<String>,
 }
 
 impl KeptSpectrograms {
-    /// Stored in a folder, which may be deleted when no run needs it.
-    pub fn new(reader: ClipReader, folder: PathBuf) -> Self {
+    pub fn new(reader: ClipReader, folder: &Path) -> Self {
         Self {
             folder: folder.join(reader.fingerprint()),
             reader,
-            broken: OnceLock::new(),
         }
     }
 
-    /// The reader that computes them.
     pub fn reader(&self) -> &ClipReader {
         &self.reader
     }
@@ -241,7 +204,6 @@ impl KeptSpectrograms {
         path_of(&self.folder, content, "spectrograms")
     }
 
-    /// Bytes of an example.
     fn size(&self) -> usize {
         self.reader.example().cells() * if self.reader.is_half() { 2 } else { 4 }
     }
@@ -253,6 +215,35 @@ impl KeptSpectrograms {
         (numbers > 0 && numbers.is_multiple_of(self.size())).then(|| numbers / self.size())
     }
 
+    /// Stores the examples of a file, unless they are there, and counts them. The outer error would be of all files, since
+    /// training reads from disk only.
+    pub fn keep(
+        &self,
+        file: SoundFile<'_>,
+        stop: &AtomicBool,
+    ) -> Result<Result<usize, String>, LabError> {
+        let path = self.path(file.info.content);
+        if let Some(count) = self.whole(&path) {
+            return Ok(Ok(count));
+        }
+        let found = match self.reader.decode(file, stop) {
+            Ok(found) => found,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        // A single NaN would make every weight of the network NaN.
+        if found.iter().any(|x| !x.is_finite()) {
+            return Ok(Err("expected finite numbers, found others".to_owned()));
+        }
+        let numbers: Vec<u8> = if self.reader.is_half() {
+            let halves = found.iter().map(|x| f16::from_f32(*x));
+            halves.flat_map(f16::to_le_bytes).collect()
+        } else {
+            found.iter().flat_map(|x| x.to_le_bytes()).collect()
+        };
+        write_whole(&path, &numbers)?;
+        Ok(Ok(found.len() / self.reader.example().cells()))
+    }
+
     /// Reads one example of a track as the network's input; see [`ClipReader::cut`].
     pub fn read(
         &self,
@@ -260,99 +251,28 @@ impl KeptSpectrograms {
         number: usize,
         place: Option<f64>,
         to: &mut [f32],
-    ) -> Result<(), TrainError> {
-        let crops = self.reader.settings.crops();
-        // without crops the stored example is the input
-        if crops == 1 && self.reader.settings.crop == 0.0 {
-            return self.read_whole(content, number, to);
-        }
-        let mut whole = vec![0.0; self.reader.example().cells()];
-        self.read_whole(content, number / crops, &mut whole)?;
-        self.reader.cut(&whole, number, place, to);
-        Ok(())
-    }
-
-    fn read_whole(
-        &self,
-        content: ContentId,
-        number: usize,
-        to: &mut [f32],
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), LabError> {
         let path = self.path(content);
+        let crops = self.reader.settings.crops();
         // One example of many; `whole` checked the digest at the start of the run.
         let mut bytes = vec![0; self.size()];
         let mut read = || {
             let mut file = File::open(&path)?;
-            file.seek(SeekFrom::Start((DIGEST + number * bytes.len()) as u64))?;
+            let place = DIGEST + number / crops * bytes.len();
+            file.seek(SeekFrom::Start(place as u64))?;
             file.read_exact(&mut bytes)
         };
-        read().map_err(|source| TrainError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        if self.reader.is_half() {
-            let numbers = bytes
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|bytes| f16::from_le_bytes(*bytes).to_f32());
-            to.iter_mut()
-                .zip(numbers)
-                .for_each(|(to, number)| *to = number);
+        read().map_err(LabError::io(&path))?;
+        let whole: Vec<f32> = if self.reader.is_half() {
+            let (halves, _) = bytes.as_chunks::<2>();
+            let halves = halves.iter().map(|half| f16::from_le_bytes(*half));
+            halves.map(f16::to_f32).collect()
         } else {
-            let numbers = bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|bytes| f32::from_le_bytes(*bytes));
-            to.iter_mut()
-                .zip(numbers)
-                .for_each(|(to, number)| *to = number);
-        }
-        Ok(())
-    }
-}
-
-impl FeatureSet for KeptSpectrograms {
-    fn name(&self) -> &str {
-        self.reader.recipe.name
-    }
-
-    fn columns(&self) -> Vec<String> {
-        vec!["spectrograms".to_owned()]
-    }
-
-    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let kept = self.path(file.info.content);
-        if let Some(count) = self.whole(&kept) {
-            return Ok(vec![count as f32]);
-        }
-        let found = self.reader.decode(file.path, file.info, stop)?;
-        // A single NaN would make every weight of the network NaN.
-        if found.iter().any(|x| !x.is_finite()) {
-            return Err("expected finite numbers, found others".to_owned());
-        }
-        let numbers: Vec<u8> = if self.reader.is_half() {
-            found
-                .iter()
-                .flat_map(|x| f16::from_f32(*x).to_le_bytes())
-                .collect()
-        } else {
-            found.iter().flat_map(|x| x.to_le_bytes()).collect()
+            let (numbers, _) = bytes.as_chunks::<4>();
+            numbers.iter().map(|one| f32::from_le_bytes(*one)).collect()
         };
-        // Training reads from disk only, so a failed write ends the run, unlike one of the feature cache.
-        if let Err(error) = write_whole(&kept, &numbers) {
-            let folder = self.folder.display();
-            let why = format!(
-                "spectrograms cannot be kept in {folder}: {error}; free some space and repeat the command"
-            );
-            return Err(self.broken.get_or_init(|| why).clone());
-        }
-        Ok(vec![(found.len() / self.reader.example().cells()) as f32])
-    }
-
-    fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
+        self.reader.cut(&whole, number, place, to);
+        Ok(())
     }
 }
 
@@ -401,39 +321,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unwritable_cache_is_reported_once_and_ends_the_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let taken = folder.path().join("taken");
-        std::fs::write(&taken, "no folder").unwrap();
-        let recipe = NetworkRecipe::named("cnn-lstm-mfcc").unwrap();
-        let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe)).unwrap();
-        let kept = KeptSpectrograms::new(reader, taken);
-        assert_eq!(kept.broken(), None);
-        let song = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../../data/demo/library/ambient/askyel-ambient-4.wav");
-        let info = voisin_audio::probe(&song).unwrap();
-        let why = kept
-            .compute(
-                SoundFile {
-                    path: &song,
-                    info: &info,
-                },
-                &AtomicBool::new(false),
-            )
-            .unwrap_err();
-        assert!(
-            why.contains("cannot be kept in") && why.contains("repeat the command"),
-            "{why}"
-        );
-        assert_eq!(kept.broken(), Some(why.as_str()));
-    }
-
-    #[test]
     fn a_damaged_file_counts_as_missing() {
         let folder = tempfile::tempdir().unwrap();
         let recipe = NetworkRecipe::named("cnn-lstm-mfcc").unwrap();
         let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe)).unwrap();
-        let kept = KeptSpectrograms::new(reader, folder.path().to_owned());
+        let kept = KeptSpectrograms::new(reader, folder.path());
         let path = kept.path(ContentId([3; 32]));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let numbers: Vec<u8> = (0..80)

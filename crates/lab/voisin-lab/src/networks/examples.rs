@@ -85,23 +85,21 @@ impl<'a> RunExamples<'a> {
         }
     }
 
-    /// Class probabilities of each track's windows.
     pub(super) fn predict(
         self,
         net: &FinishedStack,
         tracks: &[usize],
         batch: usize,
     ) -> Result<WindowProbabilities, LabError> {
-        Ok(predict(net, self.of(&[], &[]), tracks, batch)?)
+        predict(net, self.of(&[], &[]), tracks, batch)
     }
 
-    /// Outputs of the inner layer for each track's windows.
     pub(super) fn inner(
         self,
         net: &FinishedStack,
         tracks: &[usize],
         batch: usize,
     ) -> Result<WindowProbabilities, LabError> {
-        Ok(outputs(net, self.of(&[], &[]), tracks, batch)?)
+        outputs(net, self.of(&[], &[]), tracks, batch)
     }
 }

@@ -3,28 +3,30 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+
+use ndarray::Array2;
 
 use super::examples::{RunExamples, WindowProbabilities, decisions, joined};
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
 use crate::LabError;
 use crate::bench::Bench;
 use crate::config::Config;
-use crate::leak;
-use crate::matrix::{FeatureSet, SoundFile};
-use crate::report::{Learning, Method, Report};
+use crate::dataset::Dataset;
+use crate::matrix::{Matrix, PerTrack, SoundFile, each_track};
+use crate::report::{Figures, Learning, Method, Report};
 use crate::run::{Progress, RunInputs, among, publish};
 use crate::training::session::read_tensors;
 use crate::training::{
-    ClassNetOptions, EpochFigures, Fitted, NetworkRecipe, TrackExamples, TrainError, fit, mean,
+    self, ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, NetworkRecipe, TrackExamples,
+    mean,
 };
+use voisin_base::track::ContentId;
 use voisin_encoder::{Device, DeviceChoice, FinishedStack, Stack, StackShape, StackTrain};
+use voisin_learn::Fold;
 use voisin_learn::metrics::argmax;
 
 /// Name of the best epoch's weights in a run's folder.
 const BEST: &str = "best.safetensors";
-/// Time between checkpoints inside an epoch.
-const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
 /// A final validation loss this many times the smallest is reported as overfitting.
 const OVERFITTED: f64 = 1.05;
 
@@ -57,7 +59,7 @@ fn stack(
     classes: usize,
 ) -> Result<Stack, LabError> {
     let stack = Stack::new(&recipe.layers(), settings.input(recipe), classes);
-    Ok(stack.map_err(TrainError::from)?)
+    Ok(stack?)
 }
 
 /// The layers of a run's network, with their output and number of parameters.
@@ -66,184 +68,70 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
     Ok(stack(&recipe, settings, classes)?.summary())
 }
 
+/// Spectrograms that are kept, and their number for each track.
+pub type CountedSpectrograms<'a> = (&'a KeptSpectrograms, PerTrack<usize>);
+
+/// One network of a run: with folds, one is trained for each of them, and one more is the run's.
+struct Fit {
+    folder: PathBuf,
+    training: Vec<usize>,
+    validation: Vec<usize>,
+}
+
 /// Trains a run's network, or continues, and writes the report.
-///
-/// - `given`: its matrix counts the spectrograms of each track, as `kept` does
 pub fn train(
     run: &Path,
-    given: RunInputs,
-    kept: &KeptSpectrograms,
+    inputs: RunInputs,
+    (kept, found): CountedSpectrograms<'_>,
     device: DeviceChoice,
     progress: &mut dyn FnMut(&Progress),
     stop: &AtomicBool,
 ) -> Result<Report, LabError> {
-    let config = given.config;
-    let (recipe, settings) = named(config)?;
-    let bench = Bench::new(config, given.matrix)?;
+    let config = inputs.config;
+    let matrix = Matrix {
+        values: Array2::zeros((found.rows.len(), 0)),
+        rows: found.rows,
+        columns: Vec::new(),
+        groups: Vec::new(),
+        faults: found.faults,
+    };
+    let bench = Bench::new(config, matrix)?;
     bench.write_data(run)?;
     let rows = &bench.matrix.rows;
-    let counts = bench.matrix.values.column(0);
-    let kept_of: Vec<usize> = counts.iter().map(|count| *count as usize).collect();
+    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
+        // Every row was opened, and has the digest of its audio.
+        let content = rows[track].content.unwrap_or(ContentId([0; 32]));
+        kept.read(content, window, place, to)
+    };
     // The network's examples: several crops of each stored one.
-    let windows: Vec<usize> = kept_of
-        .iter()
-        .map(|count| kept.reader().evaluated(*count))
-        .collect();
-    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match rows[track]
-        .content
-    {
-        Some(content) => kept.read(content, window, place, to),
-        None => Err(TrainError::Options(format!(
-            "expected audio for each track, found none for {}",
-            rows[track].item.key
-        ))),
+    let evaluated = |count: &usize| kept.reader().evaluated(*count);
+    let windows: Vec<usize> = found.values.iter().map(evaluated).collect();
+    let trainer = Trainer {
+        bench: &bench,
+        examples: RunExamples {
+            class_of: &bench.class_of,
+            windows: &windows,
+            load: &load,
+        },
+        input: kept.reader().input(),
+        device: device.resolve()?,
+        stop,
     };
-    let device = device.resolve().map_err(TrainError::from)?;
-    let classes = bench.classes.len();
-    let examples = RunExamples {
-        class_of: &bench.class_of,
-        windows: &windows,
-        load: &load,
-    };
-
-    // Every fold's network chooses its epoch on a fifth of its training rows, since held-out rows
-    // must not influence what they evaluate. The last network is the run's.
     let folds = bench.folds();
-    let mut fits: Vec<(PathBuf, Vec<usize>, Vec<usize>)> = Vec::new();
-    let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
-        let is_validation = bench.validation_fifth(rows);
-        let part = |chosen: bool| {
-            rows.iter()
-                .zip(&is_validation)
-                .filter(|(_, is_validation)| **is_validation == chosen)
-                .map(|(row, _)| *row)
-                .collect()
-        };
-        (part(false), part(true))
-    };
-    if config.data.folds > 0 {
-        for fold in &folds {
-            let (training, validation) = inside(&fold.train);
-            let folder = run.join(format!("work/network-{}-{}", fold.repeat, fold.number));
-            fits.push((folder, bench.subsample(&training), validation));
-        }
-        // The run's network is trained on all rows outside of a given test part.
-        let learnt: Vec<usize> = (0..rows.len())
-            .filter(|&row| bench.is_trained_on(row))
-            .collect();
-        let (training, validation) = inside(&learnt);
-        fits.push((run.to_owned(), bench.subsample(&training), validation));
-    } else {
-        fits.push((
-            run.to_owned(),
-            bench.subsample(&folds[0].train),
-            folds[0].test.clone(),
-        ));
-    }
-
-    let test = bench.test_rows(given.chosen_among);
-    let count = fits.len();
-    let mut answers = Vec::new();
-    let mut last = None;
-    let mut windowed: WindowProbabilities = Vec::new();
-    let mut truth: Vec<usize> = Vec::new();
-    for (number, (folder, training, validation)) in fits.iter().enumerate() {
-        std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
-        let mut net = network(config, classes, device.clone())?;
-        let options = ClassNetOptions {
-            folder: folder.clone(),
-            training: settings.training,
-            image: match kept.reader().input() {
-                StackShape::Image(1, bands, frames) => Some([bands, frames]),
-                _ => None,
-            },
-            seed: config.seed,
-            checkpoint_every: CHECKPOINT_EVERY,
-        };
-        let learning = TrackExamples {
-            copies: settings.copies,
-            ..examples.of(training, validation)
-        };
-        let fitted = fit(&mut net, &options, learning, &mut |now| {
-            let epochs = options.training.epochs;
-            let prefix = if count > 1 {
-                format!("network {} of {count}, ", number + 1)
-            } else {
-                String::new()
-            };
-            progress(&Progress {
-                share: (number as f64 + now.share) / count as f64,
-                doing: format!(
-                    "{prefix}epoch {} of {epochs}, loss {:.3}",
-                    now.epoch, now.loss
-                ),
-                seconds_left: now.seconds_left,
-            });
-            // `false` makes the training write a checkpoint and end.
-            !stop.load(Ordering::Relaxed)
-        })?;
-        let Some(fitted) = fitted else {
-            return Err(LabError::Interrupted);
-        };
-        let net = net.finished().map_err(TrainError::from)?;
-        if let Some(fold) = folds.get(number) {
-            let predicted = examples.predict(&net, &fold.test, settings.training.batch)?;
-            answers.push(joined(&predicted)?);
-            // Figures of windows are over all folds, unless there is a test part below.
-            windowed.extend(predicted);
-            truth.extend(fold.test.iter().map(|&row| bench.class_of[row]));
-        }
-        last = Some((net, fitted));
-    }
-    let Some((net, fitted)) = last else {
-        return Err(LabError::Options(
-            "expected training tracks, found none".into(),
-        ));
-    };
-    progress(&Progress {
-        share: 1.0,
-        doing: "figures".to_owned(),
-        seconds_left: 0.0,
-    });
-    // Figures of the finished networks, as for other runs.
-    let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
-    let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
-    let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
-    let mut predictions = None;
-    if !test.is_empty() {
-        windowed = examples.predict(&net, &test, settings.training.batch)?;
-        truth = test.iter().map(|&row| bench.class_of[row]).collect();
-        predictions = Some(joined(&windowed)?);
-    }
-    let otherwise = if config.data.folds > 0 {
-        "folds"
-    } else {
-        "validation"
-    };
-    let figures = bench.conclude(run, (&folds, &answers), (&test, predictions), otherwise)?;
-    let method = Method {
-        chosen: true,
-        ..method
-    };
-    let mut report = bench.report(
-        given.set,
-        vec![method],
-        figures,
-        Vec::new(),
-        leak::find_overlaps(rows, &bench.split),
-    );
-    report.judged_by += &among(given.chosen_among);
-    let spectrograms: usize = kept_of.iter().sum();
+    let (net, fitted, predicted) = trainer.fit_all(run, &folds, progress)?;
+    let test = bench.test_rows(inputs.chosen_among);
+    let (method, figures, decisions) =
+        trainer.conclude(run, (&net, &fitted), (&folds, predicted), &test)?;
+    let report = bench.report(inputs.set, vec![method], figures, Vec::new());
+    let spectrograms: usize = found.values.iter().sum();
+    let example = kept.reader().example();
     let report = Report {
-        features: vec![format!(
-            "{spectrograms} spectrograms of {}",
-            kept.reader().example()
-        )],
+        features: vec![format!("{spectrograms} spectrograms of {example}")],
         columns: kept.reader().input().cells(),
-        constant: Vec::new(),
+        judged_by: report.judged_by + &among(inputs.chosen_among),
         learning: Some(Learning {
-            layers: layers(config, classes)?,
-            decisions: decisions(&windowed, &truth),
+            layers: layers(config, bench.classes.len())?,
+            decisions,
             ..learning(&fitted)
         }),
         ..report
@@ -252,18 +140,166 @@ pub fn train(
     Ok(report)
 }
 
+struct Trainer<'a> {
+    bench: &'a Bench<'a>,
+    examples: RunExamples<'a>,
+    input: StackShape,
+    device: Device,
+    stop: &'a AtomicBool,
+}
+
+impl Trainer<'_> {
+    /// Every fold's network chooses its epoch on a fifth of its training rows, since held-out rows must not influence what
+    /// they evaluate. The last network is the run's.
+    fn fits(&self, run: &Path, folds: &[Fold]) -> Vec<Fit> {
+        let bench = self.bench;
+        if bench.config.data.folds == 0 {
+            return vec![Fit {
+                folder: run.to_owned(),
+                training: folds[0].train.clone(),
+                validation: folds[0].test.clone(),
+            }];
+        }
+        let fit = |folder, rows: &[usize]| {
+            let (training, validation) = bench.without_fifth(rows);
+            Fit {
+                folder,
+                training,
+                validation,
+            }
+        };
+        let mut fits: Vec<Fit> = folds
+            .iter()
+            .map(|fold| {
+                let name = format!("work/network-{}-{}", fold.repeat, fold.number);
+                fit(run.join(name), &fold.train)
+            })
+            .collect();
+        // The run's network is trained on all rows outside of a given test part.
+        fits.push(fit(run.to_owned(), &bench.learnt_rows()));
+        fits
+    }
+
+    /// Trains all networks; the run's own, and the predictions of the others for their held-out rows.
+    fn fit_all(
+        &self,
+        run: &Path,
+        folds: &[Fold],
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<(FinishedStack, Fitted, Vec<WindowProbabilities>), LabError> {
+        let fits = self.fits(run, folds);
+        let mut predicted = Vec::new();
+        let mut last = None;
+        for (number, fit) in fits.iter().enumerate() {
+            let (net, fitted) = self.fit(fit, &mut |now| {
+                let prefix = if fits.len() > 1 {
+                    format!("network {} of {}, ", number + 1, fits.len())
+                } else {
+                    String::new()
+                };
+                progress(&Progress {
+                    share: (number as f64 + now.share) / fits.len() as f64,
+                    doing: format!("{prefix}epoch {}, loss {:.3}", now.epoch, now.loss),
+                    seconds_left: now.seconds_left,
+                });
+            })?;
+            if let Some(fold) = folds.get(number) {
+                predicted.push(self.predict(&net, &fold.test)?);
+            }
+            last = Some((net, fitted));
+        }
+        let nothing = || LabError::Options("expected training tracks, found none".to_owned());
+        let (net, fitted) = last.ok_or_else(nothing)?;
+        Ok((net, fitted, predicted))
+    }
+
+    fn fit(
+        &self,
+        fit: &Fit,
+        progress: &mut dyn FnMut(&ClassNetProgress),
+    ) -> Result<(FinishedStack, Fitted), LabError> {
+        let config = self.bench.config;
+        let (_, settings) = named(config)?;
+        std::fs::create_dir_all(&fit.folder).map_err(LabError::io(&fit.folder))?;
+        let mut net = network(config, self.bench.classes.len(), self.device.clone())?;
+        let options = ClassNetOptions {
+            folder: fit.folder.clone(),
+            training: settings.training,
+            image: match self.input {
+                StackShape::Image(1, bands, frames) => Some([bands, frames]),
+                _ => None,
+            },
+            seed: config.seed,
+        };
+        let examples = TrackExamples {
+            copies: settings.copies,
+            ..self.examples.of(&fit.training, &fit.validation)
+        };
+        let fitted = training::fit(&mut net, &options, examples, &mut |now| {
+            progress(now);
+            !self.stop.load(Ordering::Relaxed)
+        })?;
+        let fitted = fitted.ok_or(LabError::Interrupted)?;
+        Ok((net.finished()?, fitted))
+    }
+
+    fn predict(
+        &self,
+        net: &FinishedStack,
+        rows: &[usize],
+    ) -> Result<WindowProbabilities, LabError> {
+        let (_, settings) = named(self.bench.config)?;
+        self.examples.predict(net, rows, settings.training.batch)
+    }
+
+    /// Figures of the finished networks, as for other runs, and accuracies by window and by track: of the test part, else
+    /// over all folds.
+    fn conclude(
+        &self,
+        run: &Path,
+        (net, fitted): (&FinishedStack, &Fitted),
+        (folds, predicted): (&[Fold], Vec<WindowProbabilities>),
+        test: &[usize],
+    ) -> Result<(Method, Figures, Vec<(String, f64)>), LabError> {
+        let bench = self.bench;
+        let answers = predicted.iter().map(joined);
+        let answers = answers.collect::<Result<Vec<_>, _>>()?;
+        let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
+        let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
+        let name = &bench.config.recipe;
+        let mut method = bench.method(name, folds, &answers, (seconds, Some(note)));
+        method.chosen = true;
+        let (windows, rows, predictions) = if test.is_empty() {
+            let rows = folds.iter().flat_map(|fold| fold.test.clone());
+            (predicted.concat(), rows.collect(), None)
+        } else {
+            let windows = self.predict(net, test)?;
+            let predictions = joined(&windows)?;
+            (windows, test.to_vec(), Some(predictions))
+        };
+        let truth: Vec<usize> = rows.iter().map(|&row| bench.class_of[row]).collect();
+        let otherwise = if bench.config.data.folds > 0 {
+            "folds"
+        } else {
+            "validation"
+        };
+        let figures = bench.conclude(run, (folds, &answers), (test, predictions), otherwise)?;
+        Ok((method, figures, decisions(&windows, &truth)))
+    }
+}
+
 /// The learning curves, with notes on them.
 fn learning(fitted: &Fitted) -> Learning {
     let history = &fitted.history;
     let curve =
-        |value: &dyn Fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
+        |value: fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
     let loss = [
-        curve(&|epoch| epoch.train_loss),
-        curve(&|epoch| epoch.validation_loss),
+        curve(|epoch| epoch.train_loss),
+        curve(|epoch| epoch.validation_loss),
     ];
     let accuracy = [
-        curve(&|epoch| epoch.train_accuracy),
-        curve(&EpochFigures::validation_accuracy),
+        curve(|epoch| epoch.train_accuracy),
+        curve(|epoch| epoch.validation_accuracy),
     ];
     // The epoch of smallest validation loss, which may differ from that of the chosen weights.
     let least = argmax(loss[1].iter().map(|loss| -loss));
@@ -274,20 +310,15 @@ fn learning(fitted: &Fitted) -> Learning {
         history.len(),
         least + 1
     )];
-    if let (Some(last), Some(first)) = (history.last(), history.get(least)) {
-        let gap = 100.0 * (last.train_accuracy - last.validation_accuracy());
+    if let (Some(last), Some(first)) = (history.last(), history.get(least))
+        && last.validation_loss > OVERFITTED * first.validation_loss
+        // If both losses rise, it is not overfitting.
+        && last.train_loss < first.train_loss
+    {
         notes.push(format!(
-            "At the end the accuracies of training and validation differ by {gap:.1} points."
+            "It overfits from epoch {} on: only the training loss still falls.",
+            least + 2
         ));
-        if last.validation_loss > OVERFITTED * first.validation_loss
-            // If both losses rise, it is not overfitting.
-            && last.train_loss < first.train_loss
-        {
-            notes.push(format!(
-                "It overfits from epoch {} on: only the training loss still falls.",
-                least + 2
-            ));
-        }
     }
     Learning {
         notes,
@@ -300,7 +331,6 @@ fn learning(fitted: &Fitted) -> Learning {
 /// The outputs of a run's network for a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkOutput {
-    /// The probability of each class.
     Probabilities,
     /// The numbers of its inner layer, in which tracks of genres that it confuses are near each other.
     InnerLayer,
@@ -317,7 +347,6 @@ pub struct RunNetwork {
 }
 
 impl RunNetwork {
-    /// Loads the network of a finished run.
     pub fn of_run(
         run: &Path,
         config: &Config,
@@ -326,7 +355,7 @@ impl RunNetwork {
     ) -> Result<Self, LabError> {
         let classes = Report::read(run)?.classes;
         let (recipe, settings) = named(config)?;
-        let device = device.resolve().map_err(TrainError::from)?;
+        let device = device.resolve()?;
         let mut net = network(config, classes.len(), device)?;
         let path = run.join(BEST);
         let mut tensors = read_tensors(&path)?;
@@ -341,7 +370,7 @@ impl RunNetwork {
             NetworkOutput::Probabilities => net.finished(),
             NetworkOutput::InnerLayer => net.inner(),
         };
-        let net = net.map_err(TrainError::from)?;
+        let net = net?;
         Ok(Self {
             reader: ClipReader::new(recipe, &settings)?,
             columns: match output {
@@ -358,17 +387,19 @@ impl RunNetwork {
     }
 }
 
-impl FeatureSet for RunNetwork {
-    fn name(&self) -> &'static str {
-        "network"
-    }
-
-    fn columns(&self) -> Vec<String> {
-        self.columns.clone()
+impl RunNetwork {
+    pub fn apply(
+        &self,
+        set: &Dataset,
+        progress: &(dyn Fn(usize) + Sync),
+        stop: &AtomicBool,
+    ) -> Result<Matrix, LabError> {
+        let work = |file: SoundFile<'_>| Ok(self.compute(file, stop));
+        Matrix::of(each_track(set, work, progress, stop)?, self.columns.clone())
     }
 
     fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let decoded = self.reader.decode(file.path, file.info, stop)?;
+        let decoded = self.reader.decode(file, stop)?;
         let cells = self.reader.example().cells();
         // The same crops as in the run's evaluation.
         let windows = [self.reader.evaluated(decoded.len() / cells)];

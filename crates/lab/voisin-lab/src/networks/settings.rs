@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::in_range;
 use crate::training::{ClassTraining, NetworkRecipe, RecipeInput};
 use voisin_encoder::{Stack, StackShape};
 
-/// Settings of a network and its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
@@ -15,22 +15,19 @@ pub struct NetworkSettings {
     pub crop: f64,
     /// Augmented copies of every track for training: up to a tenth faster or slower, with noise 20 to 50 dB below.
     pub copies: usize,
-    /// Settings of training.
     pub training: ClassTraining,
 }
 
 impl NetworkSettings {
-    /// Defaults of a recipe.
     pub fn of(recipe: &NetworkRecipe) -> Self {
         Self {
             seconds: recipe.seconds(),
-            crop: recipe.crop as f64 / 1000.0,
-            copies: recipe.copies,
+            crop: recipe.crop,
+            copies: 0,
             training: recipe.training,
         }
     }
 
-    /// Shape of the network's input.
     pub fn input(&self, recipe: &NetworkRecipe) -> StackShape {
         recipe.example(if self.crop > 0.0 {
             self.crop
@@ -50,24 +47,18 @@ impl NetworkSettings {
 
     /// Checks all settings; the error names the first one out of range.
     pub(crate) fn check(&self, recipe: &NetworkRecipe) -> Result<(), String> {
-        let takes_clips = matches!(recipe.input, RecipeInput::Clip(_));
-        for (fits, key, expected) in [
-            (
-                !takes_clips || (0.5..=120.0).contains(&self.seconds),
-                "seconds",
-                "0.5 to 120",
-            ),
-            (
-                self.crop == 0.0 || (takes_clips && (0.5..=self.seconds).contains(&self.crop)),
-                "crop",
-                "0, or for networks of clips 0.5 to the length of a clip",
-            ),
-            ((0..=20).contains(&self.copies), "copies", "0 to 20"),
-        ] {
-            if !fits {
-                return Err(format!("network.{key}: expected {expected}"));
-            }
+        let takes_clips = matches!(recipe.input, RecipeInput::Clip);
+        let takes_crop = takes_clips && (0.5..=self.seconds).contains(&self.crop);
+        if self.crop != 0.0 && !takes_crop {
+            let expected = "0, or for networks of clips 0.5 to the length of a clip";
+            return Err(format!("network.crop: expected {expected}"));
         }
+        let seconds = if takes_clips { self.seconds } else { 1.0 };
+        in_range(&[
+            ("seconds", seconds, 0.5, 120.0),
+            ("copies", self.copies as f64, 0.0, 20.0),
+        ])
+        .map_err(|problem| format!("network.{problem}"))?;
         self.training
             .check()
             .map_err(|problem| format!("network.{problem}"))?;

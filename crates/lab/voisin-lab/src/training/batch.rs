@@ -1,24 +1,7 @@
 //! Targets of a batch, and its augmentation.
 
-use super::{ClassTraining, ClassWeights};
+use super::ClassTraining;
 use voisin_base::random::Random;
-
-/// The weight of each class.
-pub(super) fn class_weights(
-    how: ClassWeights,
-    truth: impl Iterator<Item = usize>,
-    classes: usize,
-) -> Vec<f32> {
-    let mut counts = vec![0usize; classes];
-    truth.for_each(|class| counts[class] += 1);
-    let all: usize = counts.iter().sum();
-    let weight = |count: &usize| match how {
-        // A class without examples has the largest weight, which is never used.
-        ClassWeights::Balanced => all as f32 / (classes * count).max(1) as f32,
-        ClassWeights::None => 1.0,
-    };
-    counts.iter().map(weight).collect()
-}
 
 /// Examples with their targets.
 pub(super) struct ClassBatch<'a> {
@@ -30,26 +13,14 @@ pub(super) struct ClassBatch<'a> {
 }
 
 impl<'a> ClassBatch<'a> {
-    /// - `weights`: of each class
-    pub(super) fn new(x: &'a mut [f32], truth: &[usize], weights: &[f32], smoothing: f64) -> Self {
-        let others = smoothing as f32 / weights.len() as f32;
-        let mut wanted = Vec::with_capacity(truth.len() * weights.len());
-        for &truth in truth {
-            let target = |class: usize| {
-                if class == truth {
-                    1.0 - smoothing as f32 + others
-                } else {
-                    others
-                }
-            };
-            // Weighted targets: the sum of a row is its weight in the loss.
-            wanted.extend((0..weights.len()).map(|class| weights[truth] * target(class)));
+    pub(super) fn new(x: &'a mut [f32], truth: &[usize], classes: usize, smoothing: f64) -> Self {
+        let others = smoothing as f32 / classes as f32;
+        let mut wanted = vec![others; truth.len() * classes];
+        for (row, &truth) in wanted.chunks_exact_mut(classes).zip(truth) {
+            row[truth] += 1.0 - smoothing as f32;
         }
-        Self {
-            x,
-            wanted,
-            n: truth.len(),
-        }
+        let n = truth.len();
+        Self { x, wanted, n }
     }
 
     /// Masks and mixes examples by the settings.
@@ -134,29 +105,18 @@ mod tests {
     use crate::training::NetworkRecipe;
 
     #[test]
-    fn targets_are_smoothed_weighted_and_mixed() {
-        let weights = class_weights(ClassWeights::Balanced, [0, 0, 0, 1].into_iter(), 2);
-        assert_eq!(weights, [4.0 / 6.0, 2.0]);
-        assert_eq!(
-            class_weights(ClassWeights::None, [0, 0, 1].into_iter(), 2),
-            [1.0, 1.0]
-        );
+    fn targets_are_smoothed_and_mixed() {
         let mut x = [1.0, 0.0, 0.0, 1.0];
-        let batch = ClassBatch::new(&mut x, &[0, 1], &weights, 0.1);
-        let expected = [0.95 * weights[0], 0.05 * weights[0], 0.1, 1.9];
+        let batch = ClassBatch::new(&mut x, &[0, 1], 2, 0.1);
+        let off = batch.wanted.iter().zip([0.95, 0.05, 0.05, 0.95]);
         assert!(
-            batch
-                .wanted
-                .iter()
-                .zip(expected)
-                .all(|(a, b)| (a - b).abs() < 1e-6),
-            "{:?}",
-            batch.wanted
+            off.map(|(a, b): (&f32, f32)| (a - b).abs())
+                .all(|off| off < 1e-6)
         );
         let mut moved = 0;
         for seed in 0..20 {
             let mut x = [1.0, 0.0, 0.0, 1.0];
-            let mut batch = ClassBatch::new(&mut x, &[0, 1], &[1.0, 1.0], 0.0);
+            let mut batch = ClassBatch::new(&mut x, &[0, 1], 2, 0.0);
             batch.mix(0.2, &mut Random::new(seed));
             // each example equals its target here
             assert_eq!(batch.x.to_vec(), batch.wanted);
@@ -212,7 +172,7 @@ mod tests {
     fn default_settings_change_nothing() {
         let training = NetworkRecipe::named("baseline-cnn").unwrap().training;
         let mut x = [1.0, 2.0, 3.0, 4.0];
-        let mut batch = ClassBatch::new(&mut x, &[1], &[1.0, 1.0], training.label_smoothing);
+        let mut batch = ClassBatch::new(&mut x, &[1], 2, training.label_smoothing);
         batch.vary(&training, Some([2, 2]), &mut Random::new(1));
         assert_eq!(
             (batch.x.to_vec(), batch.wanted),

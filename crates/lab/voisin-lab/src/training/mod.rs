@@ -3,7 +3,6 @@
 //! Not for: the arithmetic of a step ([`voisin_encoder`]), data sets, spectrograms, reports.
 
 mod batch;
-mod error;
 mod fit;
 mod optimiser;
 mod recipe;
@@ -12,12 +11,13 @@ mod settings;
 mod softmax;
 mod vary;
 
-pub use error::TrainError;
 pub(crate) use fit::{
-    ClassNetOptions, EpochFigures, Fitted, LoadExample, TrackExamples, fit, mean, outputs, predict,
+    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, mean,
+    outputs, predict,
 };
-pub use optimiser::{AdamW, AdamWOptions, cosine};
-pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};
-pub use settings::{ClassTraining, ClassWeights, Schedule};
+pub use optimiser::{Block, Optimiser, cosine};
+pub(crate) use recipe::{BANDS, FRAME, HOP, RATE, frames, samples};
+pub use recipe::{NetworkRecipe, RecipeInput};
+pub use settings::{ClassTraining, Schedule};
 pub(crate) use vary::vary;
 pub use vary::{cubic, power};

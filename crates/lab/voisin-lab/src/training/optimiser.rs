@@ -1,104 +1,129 @@
-//! `AdamW` and its schedule.
+//! `AdamW` over the blocks of a network, and the schedule of its rate.
+
+use std::borrow::Cow;
 
 use rayon::prelude::*;
+use voisin_base::vector::squared_norm;
 
-/// Adam's parameters.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamWOptions {
-    /// Share of the old mean gradient that is kept.
-    pub beta1: f32,
-    /// Share of the old mean square that is kept.
-    pub beta2: f32,
-    /// Added to the root of the mean square.
-    pub epsilon: f32,
-}
+use crate::LabError;
 
-impl Default for AdamWOptions {
-    fn default() -> Self {
-        Self {
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-        }
-    }
-}
+/// Shares of the old mean gradient and of the old mean square that are kept.
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.999;
+/// Parameters that a thread takes at a time.
+const CHUNK: usize = 1 << 14;
 
-/// Adam with decoupled weight decay (Loshchilov and Hutter, 2019) over a flat vector.
+/// Parameters, their gradients, and whether they decay.
+pub type Block<'a> = (&'a mut [f32], &'a [f32], bool);
+
+/// Adam's means of one block.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AdamW {
-    options: AdamWOptions,
+pub struct Moments {
     /// Mean gradient of each parameter.
     pub mean: Vec<f32>,
     /// Mean square of it.
     pub square: Vec<f32>,
-    /// Steps so far.
-    pub steps: u64,
 }
 
-impl AdamW {
-    /// For `n` parameters.
-    pub fn new(n: usize, options: AdamWOptions) -> Self {
+/// Adam with decoupled weight decay (Loshchilov and Hutter, 2019), and one gradient norm over all blocks.
+pub struct Optimiser {
+    /// One per block, in the order of the blocks.
+    pub moments: Vec<Moments>,
+    /// Steps so far.
+    pub steps: u64,
+    /// Added to the root of the mean square.
+    pub epsilon: f32,
+    /// Decoupled decay of the parameters that decay.
+    pub decay: f32,
+    /// Weight of the L1 penalty on decaying parameters in the loss.
+    pub l1: f64,
+    /// Weight of the L2 penalty on decaying parameters in the loss.
+    pub l2: f64,
+    /// Maximum norm of the gradient; 0: no limit.
+    pub clip: f64,
+}
+
+impl Optimiser {
+    /// Starts without decay, penalties and clipping.
+    pub fn new<'a>(blocks: impl IntoIterator<Item = Block<'a>>) -> Self {
+        let moments = blocks.into_iter().map(|(parameters, ..)| Moments {
+            mean: vec![0.0; parameters.len()],
+            square: vec![0.0; parameters.len()],
+        });
         Self {
-            options,
-            mean: vec![0.0; n],
-            square: vec![0.0; n],
+            moments: moments.collect(),
             steps: 0,
+            epsilon: 1e-8,
+            decay: 0.0,
+            l1: 0.0,
+            l2: 0.0,
+            clip: 0.0,
         }
     }
 
-    /// One step.
+    /// Makes one step.
     ///
-    /// - `scale`: factor of the gradients (1 unless they are clipped)
-    /// - `decay`: weight decay of each parameter, before the learning rate
-    ///
-    /// # Panics
-    /// If a slice has another length than the optimiser.
-    pub fn step(
-        &mut self,
-        parameters: &mut [f32],
-        gradients: &[f32],
-        rate: f32,
-        scale: f32,
-        decay: &[f32],
-    ) {
-        let n = self.mean.len();
-        assert!(
-            parameters.len() == n && gradients.len() == n && decay.len() == n,
-            "one value per parameter"
-        );
+    /// - `loss`: of the step; if that or the gradient is not finite, nothing is changed
+    /// - `blocks`: in the order of [`new`](Self::new)
+    pub fn step(&mut self, rate: f32, loss: f32, blocks: &mut [Block<'_>]) -> Result<(), LabError> {
+        // The norm over all blocks comes first, since one factor clips them all and keeps the direction.
+        let squares = blocks
+            .iter()
+            .map(|block| squared_norm(&self.penalised(block)));
+        let length = squares.sum::<f64>().sqrt();
+        // Before anything is changed, so that the weights in memory stay valid.
+        if !(length.is_finite() && loss.is_finite()) {
+            let step = self.steps;
+            return Err(LabError::Diverged { step, loss });
+        }
+        let scale = if self.clip > 0.0 {
+            (self.clip / length.max(1e-12)).min(1.0) as f32
+        } else {
+            1.0
+        };
         self.steps += 1;
-        let AdamWOptions {
-            beta1,
-            beta2,
-            epsilon,
-        } = self.options;
         // Beyond 2^24 steps the corrections are 1 in single precision; the bound keeps the cast to
         // `i32` safe.
         let power = self.steps.min(1 << 24) as i32;
-        let bias1 = 1.0 - beta1.powi(power);
-        let bias2 = (1.0 - beta2.powi(power)).sqrt();
+        let bias2 = (1.0 - BETA2.powi(power)).sqrt();
         // Both bias corrections in one factor, as Kingma and Ba suggest at the end of section 2.
-        let rate1 = rate * bias2 / bias1;
-        let eps = epsilon * bias2;
-        // Each parameter is computed alone, so the result does not depend on the number of threads.
-        let chunk = 1 << 14;
-        parameters
-            .par_chunks_mut(chunk)
-            .zip(gradients.par_chunks(chunk))
-            .zip(
-                self.mean
-                    .par_chunks_mut(chunk)
-                    .zip(self.square.par_chunks_mut(chunk)),
-            )
-            .zip(decay.par_chunks(chunk))
-            .for_each(|(((p, g), (m, v)), d)| {
-                for ((((p, g), m), v), d) in p.iter_mut().zip(g).zip(m).zip(v).zip(d) {
+        let rate1 = rate * bias2 / (1.0 - BETA1.powi(power));
+        let epsilon = self.epsilon * bias2;
+        let mut moments = std::mem::take(&mut self.moments);
+        for (block, moments) in blocks.iter_mut().zip(&mut moments) {
+            let gradients = self.penalised(block);
+            let decay = if block.2 { rate * self.decay } else { 0.0 };
+            let means = moments.mean.par_chunks_mut(CHUNK);
+            let squares = moments.square.par_chunks_mut(CHUNK);
+            // Each parameter is computed alone, so the result does not depend on the number of threads.
+            let parameters = block.0.par_chunks_mut(CHUNK);
+            let chunks = parameters.zip(gradients.par_chunks(CHUNK));
+            let chunks = chunks.zip(means.zip(squares));
+            chunks.for_each(|((p, g), (m, v))| {
+                for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
                     let g = g * scale;
-                    *m += (1.0 - beta1) * (g - *m);
-                    *v += (1.0 - beta2) * (g * g - *v);
-                    *p -= rate1 * *m / (v.sqrt() + eps) + rate * d * *p;
+                    *m += (1.0 - BETA1) * (g - *m);
+                    *v += (1.0 - BETA2) * (g * g - *v);
+                    *p -= rate1 * *m / (v.sqrt() + epsilon) + decay * *p;
                 }
             });
+        }
+        self.moments = moments;
+        Ok(())
+    }
+
+    /// Gradients with those of the L1 and L2 penalties.
+    fn penalised<'a>(&self, (parameters, gradients, decays): &Block<'a>) -> Cow<'a, [f32]> {
+        if !decays || (self.l1 == 0.0 && self.l2 == 0.0) {
+            return Cow::Borrowed(*gradients);
+        }
+        let penalty = |p: f32| {
+            // `signum` of 0 is 1, which would push a weight away from 0 again.
+            let sign = if p == 0.0 { 0.0 } else { p.signum() };
+            self.l1 as f32 * sign + 2.0 * self.l2 as f32 * p
+        };
+        let pairs = parameters.iter().zip(*gradients);
+        pairs.map(|(p, g)| g + penalty(*p)).collect()
     }
 }
 
@@ -115,50 +140,50 @@ pub fn cosine(peak: f64, progress: f64, warm: f64) -> f64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::float_cmp)]
 mod tests {
     use super::*;
 
     #[test]
-    fn first_step_is_the_rate_in_the_gradients_direction() {
-        let mut adam = AdamW::new(3, AdamWOptions::default());
-        let mut p = vec![1.0, 1.0, 1.0];
-        adam.step(&mut p, &[0.5, -2e-3, 0.0], 0.1, 1.0, &[0.0, 0.0, 1.0]);
+    fn the_first_step_is_the_rate_in_the_gradients_direction() {
+        let mut p = [[1.0, 1.0, 0.0], [1.0; 3]];
+        let g = [[0.5, -2e-3, 0.5], [0.0; 3]];
+        let [a, b] = &mut p;
+        let mut blocks: [Block<'_>; 2] = [(a, &g[0], false), (b, &g[1], true)];
+        let zeros = [&mut [0.0; 3][..], &mut [0.0; 3]];
+        let mut adam = Optimiser::new(zeros.map(|zeros| (zeros, &[][..], true)));
+        adam.decay = 1.0;
+        adam.step(0.1, 0.0, &mut blocks).unwrap();
+        let expected = [[0.9, 1.1, -0.1], [0.9; 3]];
+        let pairs = p.iter().flatten().zip(expected.iter().flatten());
         assert!(
-            (p[0] - 0.9).abs() < 1e-5 && (p[1] - 1.1).abs() < 1e-4,
+            pairs
+                .map(|(a, b): (&f32, &f32)| (a - b).abs())
+                .all(|off| off < 1e-4),
             "{p:?}"
         );
-        assert!((p[2] - 0.9).abs() < 1e-6, "decay alone: {p:?}");
+        let nan = [f32::NAN; 3];
+        let mut blocks: [Block<'_>; 1] = [(&mut p[0], &nan, false)];
+        assert!(adam.step(0.1, 0.0, &mut blocks).is_err());
     }
 
     #[test]
-    fn finds_a_minimum() {
-        let mut adam = AdamW::new(2, AdamWOptions::default());
-        let mut p = vec![5.0, -3.0];
-        for step in 0..2000 {
-            let g = [2.0 * (p[0] - 1.0), 200.0 * (p[1] - 2.0)];
-            adam.step(
-                &mut p,
-                &g,
-                cosine(0.1, f64::from(step) / 2000.0, 0.05) as f32,
-                1.0,
-                &[0.0; 2],
-            );
-        }
-        assert!(
-            (p[0] - 1.0).abs() < 1e-3 && (p[1] - 2.0).abs() < 1e-3,
-            "{p:?}"
-        );
+    fn penalties_change_the_gradients_of_decaying_weights() {
+        let mut adam = Optimiser::new([]);
+        (adam.l1, adam.l2) = (0.25, 0.1);
+        let mut p = [-1.0, 0.0];
+        let found = |p: &mut [f32], decays| adam.penalised(&(p, &[0.5, 0.5], decays)).to_vec();
+        let all: Vec<Vec<f32>> = [true, false].map(|decays| found(&mut p, decays)).into();
+        assert_eq!(all, [[0.5 - 0.25 - 0.2, 0.5], [0.5, 0.5]]);
     }
 
     #[test]
-    fn schedule_rises_and_falls() {
-        assert_eq!(cosine(1.0, 0.05, 0.1), 0.5);
-        assert_eq!(cosine(1.0, 0.1, 0.1), 1.0);
-        assert!((cosine(1.0, 0.55, 0.1) - 0.505).abs() < 1e-9);
+    fn the_rate_rises_and_falls() {
+        let rates = [0.0, 0.05, 0.1, 1.0].map(|at| cosine(2.0, at, 0.1));
+        let expected = [0.02, 1.0, 2.0, 0.02];
+        let pairs = rates.iter().zip(expected);
         assert!(
-            (cosine(1.0, 1.0, 0.1) - 0.01).abs() < 1e-9
-                && (cosine(1.0, 2.0, 0.1) - 0.01).abs() < 1e-9
+            pairs.map(|(a, b)| (a - b).abs()).all(|off| off < 1e-9),
+            "{rates:?}"
         );
     }
 }

@@ -3,15 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::cosine;
+use crate::config::in_range;
 
 /// Epochs without a lower validation loss after which [`Schedule::Plateau`] halves the rate.
 const PLATEAU: usize = 3;
 
-/// The schedule of the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// It is constant.
     Constant,
     /// It rises in the first epoch and then falls along a cosine.
     Cosine,
@@ -19,43 +18,23 @@ pub enum Schedule {
     Plateau,
 }
 
-/// How classes are weighted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClassWeights {
-    /// Every track has the same weight.
-    None,
-    /// Every class has the same weight.
-    Balanced,
-}
-
-/// Settings of training a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassTraining {
-    /// Epochs.
     pub epochs: usize,
-    /// Examples a step.
     pub batch: usize,
-    /// Highest learning rate.
     pub rate: f64,
-    /// Schedule of the learning rate.
     pub schedule: Schedule,
     /// Adam's epsilon, added to the root of the mean square.
     pub epsilon: f64,
     /// Decoupled weight decay of matrices and kernels.
     pub weight_decay: f64,
     /// Weight of the sum of their absolute values in the loss.
-    #[serde(default)]
     pub l1: f64,
     /// Weight of the sum of their squares in the loss, as in Keras.
     pub l2: f64,
-    /// Maximum norm of the gradient; 0: no limit.
-    pub clip: f64,
     /// Epochs without improvement that end the training; 0: no limit.
     pub patience: usize,
-    /// How classes are weighted.
-    pub class_weights: ClassWeights,
     /// Share of every target that is spread evenly over all classes.
     pub label_smoothing: f64,
     /// Both parameters of the beta distribution by which examples and targets are mixed; 0: no mixing.
@@ -67,44 +46,19 @@ pub struct ClassTraining {
 impl ClassTraining {
     /// Checks that all settings are in range.
     pub fn check(&self) -> Result<(), String> {
-        for (fits, key, expected) in [
-            (
-                (1..=100_000).contains(&self.epochs),
-                "epochs",
-                "1 to 100000",
-            ),
-            ((2..=4096).contains(&self.batch), "batch", "2 to 4096"),
-            (
-                self.rate > 0.0 && self.rate <= 10.0,
-                "rate",
-                "more than 0, at most 10",
-            ),
-            (
-                self.epsilon > 0.0 && self.epsilon <= 1.0,
-                "epsilon",
-                "more than 0, at most 1",
-            ),
-            (
-                (0.0..=1.0).contains(&self.weight_decay),
-                "weight_decay",
-                "0 to 1",
-            ),
-            ((0.0..=1.0).contains(&self.l1), "l1", "0 to 1"),
-            ((0.0..=1.0).contains(&self.l2), "l2", "0 to 1"),
-            ((0.0..=1e9).contains(&self.clip), "clip", "0 or more"),
-            (
-                (0.0..1.0).contains(&self.label_smoothing),
-                "label_smoothing",
-                "0 to below 1",
-            ),
-            ((0.0..=1.0).contains(&self.mixup), "mixup", "0 to 1"),
-            ((0.0..=0.5).contains(&self.mask), "mask", "0 to 0.5"),
-        ] {
-            if !fits {
-                return Err(format!("training.{key}: expected {expected}"));
-            }
-        }
-        Ok(())
+        in_range(&[
+            ("epochs", self.epochs as f64, 1.0, 1e5),
+            ("batch", self.batch as f64, 2.0, 4096.0),
+            ("rate", self.rate, 1e-9, 10.0),
+            ("epsilon", self.epsilon, 1e-30, 1.0),
+            ("weight_decay", self.weight_decay, 0.0, 1.0),
+            ("l1", self.l1, 0.0, 1.0),
+            ("l2", self.l2, 0.0, 1.0),
+            ("label_smoothing", self.label_smoothing, 0.0, 0.999),
+            ("mixup", self.mixup, 0.0, 1.0),
+            ("mask", self.mask, 0.0, 0.5),
+        ])
+        .map_err(|problem| format!("training.{problem}"))
     }
 
     /// The learning rate of a step.

@@ -45,7 +45,6 @@ pub(super) fn cross_entropy(
     (loss, right)
 }
 
-/// Softmax.
 pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
     // The largest logit is subtracted, so that no power overflows.
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -17,7 +17,6 @@ pub fn vary(samples: &[f32], random: &mut Random) -> Vec<f32> {
     varied.collect()
 }
 
-/// Mean square of samples.
 pub fn power(samples: &[f32]) -> f64 {
     samples
         .iter()

@@ -1,0 +1,449 @@
+//! Access control and limits of requests. A request that passes is still untrusted data, but it is small, is meant for this
+//! server, and has its token.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+
+use super::peer::Peer;
+use super::problem::Problem;
+use super::token::{Rights, Secrets};
+
+/// Longest address of a request, in bytes.
+pub(crate) const LONGEST_URI: usize = 8 * 1024;
+/// Longest JSON body, in bytes.
+pub(crate) const LONGEST_BODY: u64 = 1 << 20;
+/// Longest file, in bytes.
+pub(crate) const LONGEST_FILE: u64 = 200_000_000;
+/// Longest body that brings a token, in bytes.
+pub(crate) const LONGEST_SESSION: u64 = 4096;
+/// Time for the whole body of a request that needs no token.
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(5);
+/// Timeout of a request, body included; streams (audio, events) only have to begin within it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// As [`PATIENCE`], for uploads of audio files.
+pub(crate) const PATIENCE_FOR_FILES: Duration = Duration::from_mins(10);
+/// Wrong secrets that an address may send within [`WINDOW`].
+const TRIES: usize = 5;
+const WINDOW: Duration = Duration::from_mins(1);
+/// Name of the page's cookie.
+pub(crate) const COOKIE: &str = "voisin";
+
+/// The address of this machine that a connection was made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LocalAddress(pub(crate) IpAddr);
+
+/// Among the hosts: any address, for clients that use addresses of another machine, as with a container's port.
+const EVERY_ADDRESS: &str = "0.0.0.0";
+
+/// The rules of this server.
+#[derive(Debug, Default)]
+pub(crate) struct Guard {
+    /// `None`: no secret is needed.
+    pub secrets: Option<Secrets>,
+    /// Names and addresses besides its own addresses, in lower case.
+    pub hosts: Vec<String>,
+    /// Prefix of every path; empty or such as `/voisin`.
+    pub base_path: String,
+    /// Trusted proxies.
+    pub proxies: Vec<Peer>,
+    /// Wrong secrets of each network.
+    wrong: Mutex<HashMap<Peer, Vec<Instant>>>,
+}
+
+/// The host in a Host header, without its port: `None` if it is invalid.
+fn name_of_host(host: &str) -> Option<&str> {
+    // Strict: a lenient parser may take for localhost what a browser takes for
+    // another host.
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (name, rest) = rest.split_once(']')?;
+            // Brackets are for IPv6 only.
+            name.parse::<std::net::Ipv6Addr>().ok()?;
+            (
+                name,
+                rest.strip_prefix(':')
+                    .or_else(|| rest.is_empty().then_some("0"))?,
+            )
+        }
+        None => host.split_once(':').unwrap_or((host, "0")),
+    };
+    port.parse::<u16>().ok()?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// Suffixes of names in home networks, which cannot be registered in public.
+const AT_HOME: [&str; 7] = [
+    "local",
+    "lan",
+    "home",
+    "internal",
+    "home.arpa",
+    "fritz.box",
+    "localdomain",
+];
+
+/// The names of a machine in its own network.
+///
+/// - `name`: its host name
+pub(crate) fn own_names(name: &str) -> Vec<String> {
+    let name = name.trim().to_ascii_lowercase();
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+    {
+        return Vec::new();
+    }
+    // The host name is "nas" or "nas.example.org"; routers add their own suffix to the first
+    // part.
+    let first = name.split('.').next().unwrap_or_default().to_owned();
+    let at_home = AT_HOME.iter().map(|end| format!("{first}.{end}"));
+    [name.clone(), first.clone()]
+        .into_iter()
+        .chain(at_home)
+        .filter(|name| !name.starts_with('.'))
+        .collect()
+}
+
+/// The hosts that a typed name allows: an address of the page means its host, and a name without a dot is one of a home
+/// network.
+pub(crate) fn allowed_names(typed: &str) -> Vec<String> {
+    let typed = typed.trim().to_ascii_lowercase();
+    let host = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| typed.strip_prefix(scheme))
+        .unwrap_or(&typed);
+    let host = host.split('/').next().unwrap_or_default();
+    let name = name_of_host(host).unwrap_or(host).to_owned();
+    if name.contains(['.', ':']) {
+        vec![name]
+    } else {
+        own_names(&name)
+    }
+}
+
+impl Guard {
+    /// Whether requests for this host are for this server: others may come from a foreign page whose name was made to point
+    /// here (DNS rebinding).
+    ///
+    /// - `local`: the address that the connection was made to
+    fn allows_host(&self, host: &str, local: Option<IpAddr>) -> bool {
+        let Some(name) = name_of_host(host) else {
+            return false;
+        };
+        let name = name.to_ascii_lowercase();
+        let knows = |host: &str| self.hosts.iter().any(|known| known == host);
+        name == "localhost"
+            || knows(&name)
+            // Addresses cannot be rebound by a name server, so this machine's own are
+            // safe.
+            || name.parse::<IpAddr>().is_ok_and(|address| {
+                let address = address.to_canonical();
+                address.is_loopback() || local == Some(address) || knows(EVERY_ADDRESS)
+            })
+    }
+
+    /// The host that a request is for, if it is this server's.
+    ///
+    /// - `local`: the address that the connection was made to; `None` for a socket's file
+    pub(crate) fn check_host(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        local: Option<LocalAddress>,
+    ) -> Result<String, Problem> {
+        let mut named = headers.get_all(header::HOST).iter();
+        let host = named.next();
+        let more = named.next();
+        // Proxies and servers interpret two Host headers differently.
+        let Some(host) = host
+            .filter(|_| more.is_none())
+            .and_then(|host| host.to_str().ok())
+        else {
+            return Err(Problem::bad(
+                "one Host header",
+                if more.is_some() { "several" } else { "none" },
+            ));
+        };
+        // Requests through a proxy have a second host in the request line.
+        let foreign = uri
+            .authority()
+            .map(axum::http::uri::Authority::as_str)
+            .filter(|named| *named != host);
+        // Unix sockets are opened by local programs, never by a browser's page.
+        if local.is_none() && foreign.is_none() {
+            return Ok(host.to_owned());
+        }
+        let local = local.map(|local| local.0);
+        match foreign
+            .or(Some(host))
+            .filter(|host| !self.allows_host(host, local))
+        {
+            None if foreign.is_none() => Ok(host.to_owned()),
+            None => Err(Problem::bad("one host", "two different ones")),
+            Some(host) => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                format!("this server does not answer for the host {host:?}"),
+                "use localhost or the server's address, or start the server with this host allowed (--allow-host)",
+            )),
+        }
+    }
+
+    /// Refuses a request of a page that is not the server's own.
+    pub(crate) fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), Problem> {
+        // Both schemes, as a proxy may add TLS.
+        let is_own = |origin: &str| {
+            ["http://", "https://"].iter().any(|scheme| {
+                origin
+                    .strip_prefix(scheme)
+                    .is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+            })
+        };
+        let mut named = headers.get_all(header::ORIGIN).iter();
+        if named.all(|origin| origin.to_str().is_ok_and(is_own)) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "this server does not accept requests from pages of another origin",
+            "open the server's own page",
+        ))
+    }
+
+    /// The rights of a request, by its secret or cookie. A cookie is enough to read; to send something the request must also
+    /// have the origin of the page itself.
+    ///
+    /// - `log`: receives each wrong secret's address
+    pub(crate) fn check_secret(
+        &self,
+        headers: &HeaderMap,
+        method: &Method,
+        peer: Peer,
+        log: &dyn Fn(&str),
+    ) -> Result<Rights, Problem> {
+        let Some(secrets) = &self.secrets else {
+            return Ok(Rights::Change);
+        };
+        if let Some(offered) = bearer(headers) {
+            // A wrong secret is refused even with a valid cookie, since the client means the
+            // secret.
+            return Ok(self.open(secrets, offered, peer, log)?.0);
+        }
+        let Some(rights) = cookie(headers).and_then(|cookie| secrets.of_cookie(cookie)) else {
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "this needs the server's token",
+                "send \"Authorization: Bearer TOKEN\"; the owner of the server can show it",
+            ));
+        };
+        // `check_origin` has compared the origin before; a request without one may be a form of
+        // another page.
+        if method.is_safe() || headers.contains_key(header::ORIGIN) {
+            Ok(rights)
+        } else {
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "a cookie alone does not allow this: the request has no Origin header",
+                "send the token as \"Authorization: Bearer TOKEN\"",
+            ))
+        }
+    }
+
+    /// The rights and the cookie of a secret. An address that sent too many wrong ones is refused before the comparison.
+    pub(crate) fn open(
+        &self,
+        secrets: &Secrets,
+        offered: &str,
+        peer: Peer,
+        log: &dyn Fn(&str),
+    ) -> Result<(Rights, String), Problem> {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        // Expired tries are removed first, so that a scan from many addresses does not fill the memory.
+        wrong.retain(|_, times| {
+            times.retain(|time| time.elapsed() < WINDOW);
+            !times.is_empty()
+        });
+        let network = peer.network();
+        if wrong
+            .get(&network)
+            .is_some_and(|times| times.len() >= TRIES)
+        {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong tokens from this address: try again in a minute",
+                "wait, then send the right one; the owner of the server can show it",
+            )
+            .retry_after(WINDOW.as_secs() as u32));
+        }
+        secrets.of_secret(offered).ok_or_else(|| {
+            wrong.entry(network).or_default().push(Instant::now());
+            // In the format of fail2ban's filter in docs/serve.md.
+            log(&format!("wrong token from {peer}"));
+            Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "this is not the server's token",
+                "the owner of the server can show it",
+            )
+        })
+    }
+
+    /// The client behind a trusted proxy: the address that it appended. Those before it came with the request and may be
+    /// forged.
+    ///
+    /// - `peer`: the other end of the connection
+    pub(crate) fn caller(&self, peer: Peer, headers: &HeaderMap) -> Peer {
+        if !self.proxies.contains(&peer) {
+            return peer;
+        }
+        // Proxies append to the header or add another one.
+        let last = headers.get_all("x-forwarded-for").iter().next_back();
+        let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next());
+        last.and_then(|address| address.trim().parse::<IpAddr>().ok())
+            .map_or(peer, |address| Peer::Address(address.to_canonical()))
+    }
+}
+
+/// The token of a request; empty if it has another kind of authorization.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .unwrap_or_default();
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
+        // "Basic …" counts as a wrong token, so that a cookie beside it has no effect.
+        _ => Some(""),
+    }
+}
+
+/// The page's cookie.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(';')).find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn typed_hosts_are_allowed() {
+        for typed in ["Music.lan", "http://music.lan:8766", "https://music.lan/"] {
+            assert_eq!(allowed_names(typed), ["music.lan"], "{typed}");
+        }
+        assert_eq!(allowed_names("0.0.0.0"), ["0.0.0.0"]);
+        let at_home = allowed_names("nas");
+        assert!(at_home.contains(&"nas".to_owned()) && at_home.contains(&"nas.lan".to_owned()));
+        assert!(!at_home.contains(&"nas.com".to_owned()));
+    }
+
+    #[test]
+    fn own_addresses_are_allowed_and_foreign_hosts_are_refused() {
+        let guard = Guard {
+            hosts: own_names("NAS.example.org"),
+            ..Guard::default()
+        };
+        let local = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        for (host, to) in [
+            ("192.168.1.10:8766", "192.168.1.10"),
+            ("[fd00::1]:8766", "fd00::1"),
+            ("[FD00:0::1]", "fd00::1"),
+            ("[::ffff:10.0.0.2]", "10.0.0.2"),
+        ] {
+            assert!(guard.allows_host(host, local(to)), "{host}");
+            assert!(!guard.allows_host(host, local("192.168.1.11")), "{host}");
+            assert!(!guard.allows_host(host, None), "{host}");
+        }
+        for host in ["nas", "nas.local", "Nas.fritz.box:1", "nas.example.org"] {
+            assert!(guard.allows_host(host, local("192.168.1.10")), "{host}");
+        }
+        for host in [
+            "nas.evil.com",
+            "evil.local",
+            "192.168.1.10.evil.com",
+            "nas.local.evil.com",
+            "local",
+            "",
+        ] {
+            assert!(!guard.allows_host(host, local("192.168.1.10")), "{host}");
+        }
+        // A container, whose ports are reached by addresses of another machine.
+        let contained = Guard {
+            hosts: vec![EVERY_ADDRESS.to_owned()],
+            ..Guard::default()
+        };
+        assert!(contained.allows_host("192.168.1.10:8766", local("172.17.0.2")));
+        assert!(!contained.allows_host("nas.lan", local("172.17.0.2")));
+        assert!(own_names("").is_empty() && own_names("a/b").is_empty());
+    }
+
+    #[test]
+    fn only_trusted_proxies_set_the_client() {
+        let proxies = ["127.0.0.1", "fd00::2", "unix"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        let guard = Guard {
+            proxies,
+            ..Guard::default()
+        };
+        let address = |text: &str| Peer::Address(text.parse().unwrap());
+        let caller = |peer: Peer, lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
+            }
+            guard.caller(peer, &headers)
+        };
+        for (peer, lines, expected) in [
+            ("127.0.0.1", &["203.0.113.9"][..], "203.0.113.9"),
+            ("fd00::2", &["6.6.6.6, 203.0.113.9"], "203.0.113.9"),
+            (
+                "127.0.0.1",
+                &["6.6.6.6", "6.6.6.6,2001:db8::1"],
+                "2001:db8::1",
+            ),
+            ("127.0.0.1", &["::ffff:203.0.113.9"], "203.0.113.9"),
+            ("127.0.0.1", &[], "127.0.0.1"),
+            ("127.0.0.1", &["203.0.113.9, unknown"], "127.0.0.1"),
+            ("192.0.2.1", &["203.0.113.9"], "192.0.2.1"),
+        ] {
+            let found = caller(address(peer), lines);
+            assert_eq!(found, address(expected), "{peer} {lines:?}");
+        }
+        assert_eq!(caller(Peer::Unix, &["2001:db8::1"]), address("2001:db8::1"));
+        assert_eq!("::ffff:127.0.0.1".parse(), Ok(address("127.0.0.1")));
+        for wrong in ["", "localhost", "127.0.0.1:80", "10.0.0.0/8", "Unix"] {
+            assert!(
+                wrong
+                    .parse::<Peer>()
+                    .unwrap_err()
+                    .contains("expected an address"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=b; voisinx=1"));
+        assert_eq!(cookie(&headers), None);
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("x=y;voisin=abc ; z=1"),
+        );
+        assert_eq!(cookie(&headers), Some("abc"));
+    }
+}

@@ -1,0 +1,122 @@
+//! Decision trees: random forests and gradient boosting.
+
+mod boost;
+mod forest;
+
+use super::{FittedClassifier, Tensors, Training, softmax};
+
+pub use boost::{Boost, BoostSettings};
+pub use forest::{Forest, ForestSettings};
+
+/// In place of a column, marks a leaf.
+const LEAF: u32 = u32::MAX;
+
+/// A tree: node 0 is the root, and a node's children are adjacent and after it.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Tree {
+    /// The column that is compared; [`LEAF`] in a leaf.
+    column: Vec<u32>,
+    /// Values up to here go to the left child.
+    threshold: Vec<f32>,
+    /// The left child, which the right one follows. In a leaf: its place among the values.
+    left: Vec<u32>,
+    /// The numbers of each leaf.
+    values: Vec<f32>,
+}
+
+impl Tree {
+    /// Adds a leaf, to be filled in or split by the caller.
+    fn push(&mut self) -> usize {
+        self.column.push(LEAF);
+        self.threshold.push(0.0);
+        self.left.push(0);
+        self.column.len() - 1
+    }
+
+    /// Fills in a leaf.
+    fn fill(&mut self, node: usize, values: impl IntoIterator<Item = f32>) {
+        self.left[node] = self.values.len() as u32;
+        self.values.extend(values);
+    }
+
+    fn split(&mut self, node: usize, column: usize, threshold: f32) -> (usize, usize) {
+        let left = self.push();
+        let right = self.push();
+        (self.column[node], self.threshold[node], self.left[node]) =
+            (column as u32, threshold, left as u32);
+        (left, right)
+    }
+
+    /// The numbers, so many, of the leaf of a row.
+    fn leaf(&self, row: &[f32], width: usize) -> &[f32] {
+        let mut node = 0;
+        while self.column[node] != LEAF {
+            // NaN compares false and goes left.
+            let is_right = row[self.column[node] as usize] > self.threshold[node];
+            node = self.left[node] as usize + usize::from(is_right);
+        }
+        &self.values[self.left[node] as usize..][..width]
+    }
+
+    /// Whether all indices are valid for so many columns and numbers of a leaf.
+    fn is_sound(&self, columns: usize, width: usize) -> bool {
+        let n = self.column.len();
+        let is_node = |node: usize| {
+            let left = self.left[node] as usize;
+            match self.column[node] {
+                LEAF => left + width <= self.values.len(),
+                // Children come after their parent, so that there are no cycles.
+                column => (column as usize) < columns && left > node && left + 1 < n,
+            }
+        };
+        n > 0 && (0..n).all(is_node)
+    }
+}
+
+/// Concatenated trees, with the numbers of nodes and values of each.
+fn save(trees: &[Tree], out: &mut Tensors) {
+    let sizes = trees.iter();
+    out.put_indices(
+        "trees.sizes",
+        sizes.flat_map(|tree| [tree.column.len(), tree.values.len()]),
+    );
+    out.put(
+        "trees.column",
+        trees.iter().flat_map(|tree| tree.column.clone()),
+    );
+    out.put(
+        "trees.threshold",
+        trees.iter().flat_map(|tree| tree.threshold.clone()),
+    );
+    out.put(
+        "trees.left",
+        trees.iter().flat_map(|tree| tree.left.clone()),
+    );
+    out.put(
+        "trees.values",
+        trees.iter().flat_map(|tree| tree.values.clone()),
+    );
+}
+
+/// - `width`: numbers of a leaf
+fn load(from: &Tensors, columns: usize, width: usize) -> Option<Vec<Tree>> {
+    let column: Vec<u32> = from.get("trees.column")?;
+    let threshold: Vec<f32> = from.get("trees.threshold")?;
+    let left: Vec<u32> = from.get("trees.left")?;
+    let values: Vec<f32> = from.get("trees.values")?;
+    let sizes = from.indices("trees.sizes")?;
+    let (mut node, mut value) = (0, 0);
+    let mut trees = Vec::new();
+    for &[nodes, count] in sizes.as_chunks::<2>().0 {
+        let range = node..node + nodes;
+        let tree = Tree {
+            column: column.get(range.clone())?.to_vec(),
+            threshold: threshold.get(range.clone())?.to_vec(),
+            left: left.get(range)?.to_vec(),
+            values: values.get(value..value + count)?.to_vec(),
+        };
+        (node, value) = (node + nodes, value + count);
+        trees.push(Some(tree).filter(|tree| tree.is_sound(columns, width))?);
+    }
+    Some(trees).filter(|trees| !trees.is_empty())
+}
