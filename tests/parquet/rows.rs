@@ -5,16 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use voisin_library::{Library, OpenMode};
-use voisin_parquet::arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder};
-use voisin_parquet::arrow_array::{
+use voisin_exchange::parquet::arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder};
+use voisin_exchange::parquet::arrow_array::{
     ArrayRef, FixedSizeBinaryArray, Float64Array, RecordBatch, StringArray,
 };
-use voisin_parquet::arrow_schema::Schema;
-use voisin_parquet::parquet::arrow::ArrowWriter;
-use voisin_parquet::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use voisin_parquet::parquet::basic::Compression;
-use voisin_parquet::parquet::file::properties::WriterProperties;
+use voisin_exchange::parquet::arrow_schema::Schema;
+use voisin_exchange::parquet::parquet::arrow::ArrowWriter;
+use voisin_exchange::parquet::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use voisin_exchange::parquet::parquet::basic::Compression;
+use voisin_exchange::parquet::parquet::file::properties::WriterProperties;
+use voisin_library::{Library, OpenMode};
 
 use crate::common::{Sandbox, code, fine, json, noise_wav, text};
 use crate::{half_vectors, music, parquet_files};
@@ -332,19 +332,23 @@ fn a_file_with_an_impossible_model_or_path_is_refused() {
     let other_type = {
         let at = schema.index_of("title").unwrap();
         let mut fields = schema.fields().to_vec();
-        fields[at] = Arc::new(voisin_parquet::arrow_schema::Field::new(
+        fields[at] = Arc::new(voisin_exchange::parquet::arrow_schema::Field::new(
             "title",
-            voisin_parquet::arrow_schema::DataType::Int32,
+            voisin_exchange::parquet::arrow_schema::DataType::Int32,
             true,
         ));
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let mut columns = row.columns().to_vec();
-        columns[at] = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![1]));
+        columns[at] = Arc::new(voisin_exchange::parquet::arrow_array::Int32Array::from(
+            vec![1],
+        ));
         RecordBatch::try_new(schema, columns).unwrap()
     };
     let fingerprint = value_of("voisin.fingerprint");
     let dimension = value_of("voisin.dimension");
-    let negative: ArrayRef = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![-1]));
+    let negative: ArrayRef = Arc::new(voisin_exchange::parquet::arrow_array::Int32Array::from(
+        vec![-1],
+    ));
     let stranger: ArrayRef = Arc::new(StringArray::from(vec!["f".repeat(32)]));
     for (name, row, expected) in [
         (

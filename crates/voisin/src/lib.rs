@@ -123,13 +123,13 @@ pub use voisin_engine::{
 
 // Genres.
 pub use voisin_engine::{
-    Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
-    LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
+    AnswerSource, Classifier, ClassifyOptions, Evidence, FirstGuess, GenreAnswer, GenreHead,
+    GenreNews, LabelSource, Labelled, LabelledTracks, TrackDisplay,
 };
 pub use voisin_genre::{
-    Basis, Confidence, FitOptions, FusionPart, Genre, GenreError, GenreKinship, GenrePrediction,
-    GenreShare, Guess, GuessShare, Kin, Kinship, LabelCount, LabelledRows, LabelledVectors,
-    PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
+    Basis, FitOptions, Genre, GenreError, GenreKinship, GenrePrediction, GenreShare, Guess,
+    GuessShare, Kin, Kinship, LabelCount, LabelledRows, LabelledVectors, PredictOptions, Suspect,
+    Taxonomy, UnknownReason, Voter, Votes,
 };
 
 // Exploring a collection.

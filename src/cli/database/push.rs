@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use voisin_postgres::{BackendError, Postgres, PushEvent, PushOptions, PushSummary, ddl, push};
+use voisin_exchange::postgres::{
+    BackendError, Postgres, PushEvent, PushOptions, PushSummary, ddl, push,
+};
 
 use super::place;
 use crate::cli::Ending;

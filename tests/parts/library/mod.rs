@@ -195,12 +195,12 @@ fn the_library_refuses_records_that_would_spoil_it() {
     for bad in [f32::NAN, f32::INFINITY, 5.0] {
         assert!(matches!(
             refuse(&mut library, &|new| new.vector[3] = bad),
-            LibraryError::BadVector { .. }
+            LibraryError::Refused(_)
         ));
     }
     assert!(matches!(
         refuse(&mut library, &|new| new.vector.fill(0.0)),
-        LibraryError::BadVector { .. }
+        LibraryError::Refused(_)
     ));
     let error = refuse(&mut library, &|new| new.vector.push(0.0));
     assert!(matches!(
@@ -212,7 +212,7 @@ fn the_library_refuses_records_that_would_spoil_it() {
     ));
     assert!(matches!(
         refuse(&mut library, &|new| new.logits[0] = f32::NAN),
-        LibraryError::BadVector { .. }
+        LibraryError::Refused(_)
     ));
     assert_eq!(library.status().unwrap().tracks, 0);
 

@@ -544,7 +544,7 @@ impl Writer<'_> {
             }
             // Concerns this file alone, unlike all other errors of the library: a vector that is not
             // finite or not of length 1.
-            Err(error @ LibraryError::BadVector { .. }) => {
+            Err(error @ LibraryError::Refused(_)) => {
                 self.fail(&new.file, error.into(), Some(new.audio.content))?;
             }
             Err(error) => return Err(error.into()),

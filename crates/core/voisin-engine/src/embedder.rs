@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use super::EngineError;
 use super::descriptors;
 use voisin_audio::{self, AudioInfo, DecodeReport, WindowResampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
 use voisin_features::{MelConfig, MelFrontEnd, Scratch, SpectralChange, windows};
-use voisin_genre::is_steady;
+use voisin_genre::unit_rows;
 use voisin_library::Descriptors;
 
 /// Fewest spectrograms per batch of a long file; bounds its memory.
@@ -596,6 +596,23 @@ impl<'a> MelBatch<'a> {
             .for_each(|buffer| buffer.mels.clear());
         self.windows = 0;
     }
+}
+
+/// Whether the sound hardly changes from window to window, as in a tone or noise.
+///
+/// - `windows`: `[windows, dimension]`
+fn is_steady(windows: ArrayView2<'_, f32>) -> bool {
+    /// Mean distance (1 - cosine) between windows of a tone or noise: half of the minimum in the demo's music.
+    const BELOW: f64 = 0.024;
+    /// Windows of a few seconds of music overlap too much to differ.
+    const FEWEST: usize = 6;
+    let n = windows.nrows() as f64;
+    let sum = unit_rows(windows.to_owned())
+        .mapv(f64::from)
+        .sum_axis(ndarray::Axis(0));
+    // The mean over all pairs, from the square of the sum.
+    let mean_cosine = (sum.dot(&sum) - n) / (n * (n - 1.0));
+    windows.nrows() >= FEWEST && 1.0 - mean_cosine < BELOW
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
-    WorkError, descriptors, paths, read, scales, store,
+    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, ScaleValue, Track,
+    TrackTags, WorkError, descriptors, paths, read, scales, store,
 };
-use voisin_base::text::LONGEST_TEXT;
+use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::TrackId;
 
 /// A recording with its files, tags, vector, measurements and label.
@@ -284,45 +284,48 @@ impl TrackRecord {
     /// Refuses texts longer than any in tags, invalid paths, and numbers that the schema refuses, which would roll back
     /// the transaction of all records.
     fn check(&self) -> Result<()> {
+        let refused = |problem: String| {
+            Err(LibraryError::Refused(format!(
+                "{problem}: analyse the file again with \"voisin add\""
+            )))
+        };
         let facts = &self.facts;
         facts
             .files
             .iter()
             .try_for_each(|file| paths::check(&file.record.path))?;
-        let of_files = facts.files.iter().flat_map(TaggedFile::texts);
-        let of_audio = [&facts.audio.container, &facts.audio.codec].map(String::len);
-        match of_files
-            .chain(of_audio)
+        let longest = facts
+            .files
+            .iter()
+            .flat_map(TaggedFile::texts)
+            .chain([&facts.audio.container, &facts.audio.codec].map(String::len))
             .chain(facts.label.as_ref().map(String::len))
-            .max()
-        {
-            Some(found) if found > LONGEST_TEXT => Err(LibraryError::TooLong {
-                found,
-                most: LONGEST_TEXT,
-            }),
-            _ => self.check_numbers(),
+            .max();
+        if let Some(found) = longest.filter(|found| *found > LONGEST_TEXT) {
+            return refused(format!(
+                "a text of its tags has {} bytes, expected at most {}",
+                grouped(found as u64),
+                grouped(LONGEST_TEXT as u64)
+            ));
         }
-    }
-
-    fn check_numbers(&self) -> Result<()> {
-        let bad = |what: String, expected: &'static str, found: f64| {
-            Err(LibraryError::BadNumber {
-                what,
-                expected,
-                found,
-            })
-        };
-        let seconds = self.facts.audio.seconds;
+        let seconds = facts.audio.seconds;
         if !seconds.is_finite() {
-            return bad("length in seconds".to_owned(), "a number", seconds);
+            return refused(format!(
+                "its length in seconds is {seconds}, expected a number"
+            ));
         }
-        let measured = self.facts.descriptors.iter();
+        let measured = facts.descriptors.iter();
         for (scale, value) in measured.flat_map(|measured| &measured.scales) {
-            if !(0.0..=100.0).contains(&value.value) {
-                return bad(format!("value of {scale}"), "0 to 100", value.value);
+            let ScaleValue { value, error } = *value;
+            if !(0.0..=100.0).contains(&value) {
+                return refused(format!(
+                    "its value of {scale} is {value}, expected 0 to 100"
+                ));
             }
-            if let Some(error) = value.error.filter(|error| *error < 0.0) {
-                return bad(format!("error of {scale}"), "0 or more", error);
+            if let Some(error) = error.filter(|error| *error < 0.0) {
+                return refused(format!(
+                    "its error of {scale} is {error}, expected 0 or more"
+                ));
             }
         }
         Ok(())
@@ -597,7 +600,7 @@ fn take_in(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NewTrack, ScaleValue, Scales, testing};
+    use crate::{NewTrack, Scales, testing};
 
     fn record(seed: u64, seconds: f64, scale: Option<(f64, f64)>) -> TrackRecord {
         let NewTrack {
