@@ -1,5 +1,7 @@
 //! `voisin model list|import|check`.
 
+use serde::Serialize;
+
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
 use crate::cli::context::{Context, check_model_place, models_dir_for_display, parse_model};
@@ -8,7 +10,34 @@ use crate::cli::render::{self, Align, Table};
 use voisin_encoder::{
     Encoder, ModelLocation, ModelRef, import_clap, import_model, is_clap_folder, models, models_dir,
 };
-use voisin_questions::answers::model::{CheckedJson, ModelJson};
+
+/// The documented JSON of `model list`: a list of these.
+#[derive(Serialize)]
+struct ModelJson {
+    name: String,
+    architecture: String,
+    dimension: usize,
+    /// Whether `find` accepts sentences with it.
+    reads: bool,
+    /// Size of its weights.
+    bytes: u64,
+    licence: String,
+    location: String,
+    fingerprint: String,
+    description: String,
+}
+
+/// The documented JSON of `model check`.
+#[derive(Serialize)]
+struct CheckedJson {
+    name: String,
+    ok: bool,
+    weights_sha256: String,
+    architecture: String,
+    device: String,
+    dimension: usize,
+    fingerprint: String,
+}
 
 pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<Ending> {
     match command {
