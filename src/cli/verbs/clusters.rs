@@ -9,6 +9,7 @@ use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, count};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, meta};
+use voisin_explore::TrackMeta;
 use voisin_explore::clusters::{Clustering, Share};
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::graph::neighbour_graph;
@@ -41,32 +42,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
             let members = members(&collection, &found);
             render::print_json(&ClustersJson::new(&found, &members))?;
         }
-        TableFormat::Csv => {
-            let names: HashMap<u32, &str> = found
-                .clusters
-                .iter()
-                .map(|c| (c.id, c.name.as_str()))
-                .collect();
-            let collection = engine.collection()?;
-            let assigned = collection
-                .meta
-                .iter()
-                .zip(&found.assignment)
-                // With filters, tracks that did not pass are not noise, and are not listed.
-                .filter(|(_, id)| **id != 0 || some.is_none());
-            render::print_csv(
-                ["id", "path", "cluster", "name"],
-                assigned.map(|(track, cluster)| {
-                    let name = names.get(cluster).copied().unwrap_or("noise");
-                    [
-                        track.id.to_string(),
-                        table_path(track.system_path()),
-                        cluster.to_string(),
-                        name.to_owned(),
-                    ]
-                }),
-            )?;
-        }
+        TableFormat::Csv => print_csv(&engine.collection()?.meta, &found, some.is_none())?,
         TableFormat::Table => cluster_table(&engine, &found)?,
     }
     if found.clusters.is_empty() {
@@ -76,6 +52,25 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         return Ok(Ending::Partial);
     }
     Ok(Ending::Fine)
+}
+
+/// - `all`: whether all tracks were clustered; else those in no cluster did not pass the filters and are not listed
+fn print_csv(meta: &[TrackMeta], found: &Clustering, all: bool) -> anyhow::Result<()> {
+    let clusters = found.clusters.iter();
+    let names: HashMap<u32, &str> = clusters.map(|c| (c.id, c.name.as_str())).collect();
+    let assigned = meta.iter().zip(&found.assignment);
+    let rows = assigned
+        .filter(|(_, id)| **id != 0 || all)
+        .map(|(track, cluster)| {
+            let name = names.get(cluster).copied().unwrap_or("noise");
+            [
+                track.id.to_string(),
+                table_path(track.system_path()),
+                cluster.to_string(),
+                name.to_owned(),
+            ]
+        });
+    render::print_csv(["id", "path", "cluster", "name"], rows)
 }
 
 /// Up to three labels that are more frequent in a cluster than in the library, without labels that few of its tracks have.

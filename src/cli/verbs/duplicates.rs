@@ -11,7 +11,7 @@ use crate::cli::render::{self, count};
 use voisin_base::text::{count_with, size};
 use voisin_engine::CompareEvent;
 use voisin_explore::TrackMeta;
-use voisin_questions::answers::duplicates::{FileJson, leave_out_gone};
+use voisin_questions::answers::duplicates::{FileJson, GroupJson, leave_out_gone};
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;
@@ -48,38 +48,8 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     groups.truncate(args.limit.of(groups.len()));
     match args.output.format {
         ListFormat::Json => render::print_json(&groups)?,
-        ListFormat::Csv => render::print_csv(
-            ["group", "keep", "path", "bytes", "exact", "why"],
-            groups.iter().enumerate().flat_map(|(i, group)| {
-                let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-                let row = move |keep: bool, file: &FileJson, why: &str| {
-                    let bytes = file.bytes.to_string();
-                    [
-                        (i + 1).to_string(),
-                        yes(keep),
-                        table_path(&file.file),
-                        bytes,
-                        yes(file.exact),
-                        why.to_owned(),
-                    ]
-                };
-                let others = group.others.iter().map(move |other| row(false, other, ""));
-                std::iter::once(row(true, &group.keep, &group.why)).chain(others)
-            }),
-        )?,
-        ListFormat::Table => {
-            for group in &groups {
-                let keep = format!("better: {} ({})", group.keep.path, group.why);
-                render::print_line(&render::one_line(&keep))?;
-                for other in &group.others {
-                    let line = format!("   also: {} ({})", other.path, other.describe());
-                    render::print_line(&render::one_line(&line))?;
-                }
-            }
-            let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
-            let groups = count(groups.len() as u64, "group");
-            render::print_line(&format!("{groups}, {} could be freed", size(bytes)))?;
-        }
+        ListFormat::Csv => print_csv(&groups)?,
+        ListFormat::Table => print_table(&groups)?,
         // Files that could be deleted: the copies without the file to keep.
         _ => {
             let copies: Vec<TrackMeta> = groups
@@ -91,6 +61,40 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         }
     }
     Ok(Ending::Fine)
+}
+
+fn print_csv(groups: &[GroupJson]) -> anyhow::Result<()> {
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let rows = (1..).zip(groups).flat_map(|(number, group)| {
+        let row = move |keep: bool, file: &FileJson, why: &str| {
+            let number: usize = number;
+            [
+                number.to_string(),
+                yes(keep),
+                table_path(&file.file),
+                file.bytes.to_string(),
+                yes(file.exact),
+                why.to_owned(),
+            ]
+        };
+        let others = group.others.iter().map(move |other| row(false, other, ""));
+        std::iter::once(row(true, &group.keep, &group.why)).chain(others)
+    });
+    render::print_csv(["group", "keep", "path", "bytes", "exact", "why"], rows)
+}
+
+fn print_table(groups: &[GroupJson]) -> anyhow::Result<()> {
+    for group in groups {
+        let keep = format!("better: {} ({})", group.keep.path, group.why);
+        render::print_line(&render::one_line(&keep))?;
+        for other in &group.others {
+            let line = format!("   also: {} ({})", other.path, other.describe());
+            render::print_line(&render::one_line(&line))?;
+        }
+    }
+    let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
+    let groups = count(groups.len() as u64, "group");
+    render::print_line(&format!("{groups}, {} could be freed", size(bytes)))
 }
 
 fn bar_style() -> ProgressStyle {

@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
     engine.genres().predict(&mut collection, &graph)?;
-    let positions = layout(collection.vectors.view(), &graph, 0)?;
+    let positions = layout(collection.vectors.view(), &graph, 0);
     let clustering = clustered(&mut engine, &collection, &graph, None, 0)?;
     // After the clustering, whose names must not change with these tags.
     if let Some(predicted) = engine.words().predicted_tags_if_any()? {

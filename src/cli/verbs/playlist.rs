@@ -28,6 +28,11 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     if let Some(far) = list.standing.as_ref().and_then(Standing::far) {
         context.console.note(&far);
     }
+    if list.ends {
+        context
+            .console
+            .note("the list ends here: nothing near is left");
+    }
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
     let json = PlaylistJson::new(engine, &tracks, list.standing.as_ref())?;
     let listing = Listing {

@@ -10,7 +10,7 @@ use voisin_base::track::TrackId;
 use voisin_explore::{KnnGraph, TrackMeta};
 use voisin_genre::{Genre, Spellings, Taxonomy};
 use voisin_index::{IndexError, SearchParams};
-use voisin_library::{ScaleName, Track, TrackSet};
+use voisin_library::{Track, TrackSet};
 
 /// Tracks up to which neighbours are found by comparing all pairs.
 const EXACT_UP_TO: usize = 10_000;
@@ -48,7 +48,6 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// The row of a track.
     pub fn row(&self, track: TrackId) -> Option<usize> {
         row_of(&self.ids, track)
     }
@@ -58,7 +57,6 @@ impl Collection {
         self.guests + self.library_size
     }
 
-    /// The rows of the tracks of a set.
     pub fn rows_of(&self, tracks: &TrackSet) -> Vec<usize> {
         (0..self.ids.len())
             .filter(|&row| tracks.contains(self.ids[row]))
@@ -163,7 +161,6 @@ impl Engine {
         facts.extend(ids[facts.len()..].iter().map(unknown));
         let mut meta = facts;
         spell_alike(&mut meta, &mut genres);
-        self.add_measured(&ids, &mut meta)?;
         let vectors = Array2::zeros((0, space.mean().len()));
         let total = ids.len();
         Ok(Collection {
@@ -176,24 +173,6 @@ impl Engine {
             library_size: total,
             guests: 0,
         })
-    }
-
-    /// Adds measured tempo, key and energy.
-    ///
-    /// - `ids`: of the tracks, in their order
-    fn add_measured(&self, ids: &[TrackId], meta: &mut [TrackMeta]) -> Result<(), EngineError> {
-        let known = self.library.descriptors(ids)?;
-        let energy = "energy".parse::<ScaleName>().ok();
-        for (id, meta) in ids.iter().zip(meta) {
-            let measured = known.get(id);
-            let scale = measured
-                .zip(energy)
-                .and_then(|(known, name)| known.scales.get(&name));
-            meta.energy = scale.map(|energy| energy.value);
-            meta.tempo = measured.and_then(|measured| measured.tempo);
-            meta.key = measured.and_then(|measured| measured.key);
-        }
-        Ok(())
     }
 
     /// As [`collection`](Self::collection), but only the `most` tracks nearest to each seed, in their own spelling of
@@ -220,7 +199,6 @@ impl Engine {
         let mut genres = self.genres().genres_of(&tracks)?;
         let mut meta: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
         spell_alike(&mut meta, &mut genres);
-        self.add_measured(&ids, &mut meta)?;
         let mut vectors = Array2::zeros((ids.len(), dimension));
         // From the library, because the index has only 16 bits per component.
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
@@ -450,7 +428,7 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
         codec: track.audio.codec.clone(),
         sample_rate: track.audio.sample_rate,
         channels: track.audio.channels,
-        decoded_share: 1.0 - track.audio.damaged_packets as f64 / track.audio.packets.max(1) as f64,
+        damaged: track.audio.damaged_packets as f64 / track.audio.packets.max(1) as f64,
         ..TrackMeta::of_file(track.id, &track.path)
     }
 }

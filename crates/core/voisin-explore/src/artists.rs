@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ExploreError, Result, TrackMeta, same_length};
+use super::{ExploreError, Result, TrackMeta};
 use voisin_base::text::{did_you_mean, fold, matching_names, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_library::artists;
@@ -91,15 +91,12 @@ fn most<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
 /// The artist of an album, and its title.
 fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
     let title = most(tracks.iter().filter_map(|track| track.album.as_deref()));
-    let named = most(
-        tracks
-            .iter()
-            .filter_map(|track| track.album_artist.as_deref()),
-    );
-    let artists: Vec<&str> = tracks
+    let owners = tracks
         .iter()
-        .filter_map(|track| track.artist.as_deref())
-        .collect();
+        .filter_map(|track| track.album_artist.as_deref());
+    let named = most(owners);
+    let artists = tracks.iter().filter_map(|track| track.artist.as_deref());
+    let artists: Vec<&str> = artists.collect();
     let artist = match artists.as_slice() {
         _ if !named.is_empty() => named,
         // Several spellings of one artist are no compilation.
@@ -223,7 +220,6 @@ pub fn near_artists(
     name: &str,
     limit: usize,
 ) -> Result<Vec<NearArtist>> {
-    same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta, makers);
     let names = || bodies.iter().map(|body| body.name.as_str());
     // "A feat. B" means A; the title of an album is not split.
@@ -274,8 +270,7 @@ pub fn artists(
     meta: &[TrackMeta],
     makers: Makers,
     limit: usize,
-) -> Result<Vec<ArtistSummary>> {
-    same_length("metadata", vectors.nrows(), meta.len())?;
+) -> Vec<ArtistSummary> {
     let bodies = bodies(vectors, meta, makers);
     let mut rows: Vec<usize> = (0..bodies.len()).collect();
     rows.sort_by(|&a, &b| {
@@ -286,8 +281,7 @@ pub fn artists(
     });
     rows.truncate(limit);
     let near = nearest_of(&bodies, &rows);
-    let answer = rows
-        .iter()
+    rows.iter()
         .zip(near)
         .map(|(&row, near)| {
             let body = &bodies[row];
@@ -306,113 +300,88 @@ pub fn artists(
                 nearest: near.map(|other| bodies[other].near(body)),
             }
         })
-        .collect();
-    Ok(answer)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::normal;
     use super::*;
-    use rand::{SeedableRng, rngs::StdRng};
 
-    /// Artists A and B play alike, C otherwise.
-    fn two_styles() -> (Array2<f32>, Vec<TrackMeta>) {
-        let mut rng = StdRng::seed_from_u64(1);
-        let mut meta = Vec::new();
-        let mut vectors = Array2::zeros((60, 8));
-        for i in 0..60 {
-            let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
-            track.artist =
-                Some([" A", "B", "c", "C"][if i % 3 == 2 && i > 30 { 3 } else { i % 3 }].into());
-            for d in 0..8 {
-                vectors[[i, d]] = 0.05 * normal(&mut rng);
-            }
-            vectors[[i, usize::from(i % 3 == 2)]] += 1.0;
-            meta.push(track);
-        }
-        for mut row in vectors.rows_mut() {
-            let norm = row.dot(&row).sqrt();
-            row /= norm;
-        }
-        (vectors, meta)
+    /// Tracks by path, artist, album, album artist and angle.
+    fn collection(
+        rows: &[(&str, &str, Option<&str>, Option<&str>, f32)],
+    ) -> (Array2<f32>, Vec<TrackMeta>) {
+        let angles: Vec<[f32; 2]> = rows
+            .iter()
+            .map(|row| [row.4.to_radians().cos(), row.4.to_radians().sin()])
+            .collect();
+        let meta = rows
+            .iter()
+            .zip(0..)
+            .map(|((path, artist, album, owner, _), id)| TrackMeta {
+                artist: Some((*artist).to_owned()),
+                album: album.map(str::to_owned),
+                album_artist: owner.map(str::to_owned),
+                ..TrackMeta::new(TrackId(id), *path)
+            })
+            .collect();
+        (Array2::from(angles), meta)
     }
 
     #[test]
     fn artists_are_near_if_their_means_are() {
-        let (vectors, meta) = two_styles();
-        let near = near_artists(vectors.view(), &meta, Makers::Artists, "a ", 5).expect("known");
-        assert_eq!(near[0].artist, "B");
-        assert!(
-            near[0].similarity > 0.97 && near[1].similarity < 0.5,
-            "{near:?}"
+        let (vectors, meta) = collection(&[
+            ("1.mp3", " Ann", None, None, 0.0),
+            ("2.mp3", "Ánn feat. Cy", None, None, 20.0),
+            ("3.mp3", "Ann", None, None, 0.0),
+            ("4.mp3", "Bo", None, None, 8.0),
+            ("5.mp3", "Cy", None, None, 90.0),
+        ]);
+        let near = |name| near_artists(vectors.view(), &meta, Makers::Artists, name, 5);
+        let of_ann = near("ann").expect("known");
+        assert_eq!(
+            (of_ann[0].artist.as_str(), of_ann[1].artist.as_str()),
+            ("Bo", "Cy")
         );
-        let all = artists(vectors.view(), &meta, Makers::Artists, 9).expect("same rows");
-        assert_eq!((all.len(), all[0].tracks), (3, 20));
-        let of_a = all.iter().find(|a| a.artist == "A").expect("A");
-        assert_eq!(of_a.nearest.as_ref().expect("another").artist, "B");
-    }
-
-    #[test]
-    fn an_unknown_artist_is_an_error() {
-        let (vectors, meta) = two_styles();
-        assert!(
-            near_artists(vectors.view(), &meta, Makers::Artists, "Z", 5)
-                .expect_err("unknown")
-                .to_string()
-                .contains("no artist \"Z\"")
-        );
+        assert!(of_ann[0].similarity > 0.99 && of_ann[1].similarity < 0.9);
+        let all = artists(vectors.view(), &meta, Makers::Artists, 9);
+        let counted: Vec<(&str, usize)> =
+            all.iter().map(|a| (a.artist.as_str(), a.tracks)).collect();
+        assert_eq!(counted, [("Ann", 3), ("Cy", 2), ("Bo", 1)]);
+        assert_eq!(all[2].cohesion, None);
+        assert_eq!(all[0].nearest.as_ref().expect("another").artist, "Bo");
+        let unknown = near("Z").expect_err("unknown").to_string();
+        assert!(unknown.contains("no artist \"Z\""), "{unknown}");
     }
 
     /// Two albums of one title by two artists, a compilation in one folder, and tracks of no album.
     #[test]
     fn albums_are_identified_by_their_artist_or_folder() {
-        let rows = [
-            ("/m/a/1.mp3", "Ann", Some("Hits"), Some("Ann")),
-            ("/m/a/2.mp3", "Ann feat. Bo", Some("hits"), Some("Ann")),
-            ("/m/b/1.mp3", "Bo", Some("Hits"), Some("Bo")),
-            ("/m/mix/1.mp3", "Cy", Some("Summer"), None),
-            ("/m/mix/2.mp3", "Di", Some("Summer"), None),
-            ("/m/other/1.mp3", "Ed", Some("Summer"), None),
-            ("/m/x.mp3", "Ann", None, None),
+        let (vectors, meta) = collection(&[
+            ("/m/a/1.mp3", "Ann", Some("Hits"), Some("Ann"), 0.0),
+            ("/m/a/2.mp3", "Ann feat. Bo", Some("hits"), Some("Ann"), 2.0),
+            ("/m/b/1.mp3", "Bo", Some("Hits"), Some("Bo"), 90.0),
+            ("/m/mix/1.mp3", "Cy", Some("Summer"), None, 10.0),
+            ("/m/mix/2.mp3", "Di", Some("Summer"), None, 12.0),
+            ("/m/other/1.mp3", "Ed", Some("Summer"), None, 91.0),
+            ("/m/x.mp3", "Ann", None, None, 45.0),
+        ]);
+        let all = artists(vectors.view(), &meta, Makers::Albums, 9);
+        let named: Vec<(&str, Option<&str>, usize)> = all
+            .iter()
+            .map(|a| (a.artist.as_str(), a.album.as_deref(), a.tracks))
+            .collect();
+        let expected = [
+            ("Ann", Some("Hits"), 2),
+            ("various artists", Some("Summer"), 2),
+            ("Bo", Some("Hits"), 1),
+            ("Ed", Some("Summer"), 1),
         ];
-        let meta: Vec<TrackMeta> = rows
-            .iter()
-            .enumerate()
-            .map(|(i, (path, artist, album, owner))| TrackMeta {
-                artist: Some((*artist).to_owned()),
-                album: album.map(str::to_owned),
-                album_artist: owner.map(str::to_owned),
-                ..TrackMeta::new(TrackId(i as i64), *path)
-            })
-            .collect();
-        let angle = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
-        let vectors = ndarray::arr2(&[0.0, 2.0, 90.0, 10.0, 12.0, 91.0, 45.0].map(angle));
-        let all = artists(vectors.view(), &meta, Makers::Albums, 9).expect("same rows");
-        let named: Vec<(&str, &str, usize)> = all
-            .iter()
-            .map(|a| {
-                (
-                    a.artist.as_str(),
-                    a.album.as_deref().unwrap_or("?"),
-                    a.tracks,
-                )
-            })
-            .collect();
-        assert_eq!(
-            named,
-            [
-                ("Ann", "Hits", 2),
-                ("various artists", "Summer", 2),
-                ("Bo", "Hits", 1),
-                ("Ed", "Summer", 1)
-            ]
-        );
+        assert_eq!(named, expected);
         let near = |name: &str| near_artists(vectors.view(), &meta, Makers::Albums, name, 1);
-        let nearest = near("ann – hits").expect("known").remove(0);
         assert_eq!(
-            (nearest.artist.as_str(), nearest.album.as_deref()),
-            ("various artists", Some("Summer"))
+            near("ann – hits").expect("known")[0].artist,
+            "various artists"
         );
         assert_eq!(near("bo hits").expect("known")[0].artist, "Ed");
         let several = near("summer").expect_err("two albums").to_string();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
-use super::{KnnGraph, Result, TrackMeta, same_length};
+use super::{KnnGraph, TrackMeta};
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 
@@ -45,8 +45,7 @@ pub fn duplicates(
     meta: &[TrackMeta],
     begin: impl FnOnce(usize),
     is_same: impl Fn(&TrackMeta, &TrackMeta) -> bool + Sync,
-) -> Result<Vec<DuplicateGroup>> {
-    same_length("metadata", graph.len(), meta.len())?;
+) -> Vec<DuplicateGroup> {
     let pairs = candidates(graph, meta);
     begin(pairs.len());
     let is_same = |&(a, b): &(usize, usize)| is_same(&meta[a], &meta[b]);
@@ -79,7 +78,7 @@ pub fn duplicates(
         }
     }
     answer.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.best.cmp(&b.best)));
-    Ok(answer)
+    answer
 }
 
 /// Pairs of near rows of one length, each once, in order, without those of other songs.
@@ -190,10 +189,10 @@ fn worth(track: &TrackMeta) -> f64 {
 
 /// Orders two files of one recording, the better one first.
 fn better(a: &TrackMeta, b: &TrackMeta) -> std::cmp::Ordering {
-    let intact = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
+    let damaged = |t: &TrackMeta| (t.damaged * 100.0).round() as i64;
     // Audio quality first, since tags and size can be changed later.
-    intact(b)
-        .cmp(&intact(a))
+    damaged(a)
+        .cmp(&damaged(b))
         .then_with(|| lossless(b).cmp(&lossless(a)))
         .then_with(|| {
             if lossless(a) {
@@ -237,8 +236,8 @@ fn reason(best: &TrackMeta, second: &TrackMeta) -> String {
         ", if not made from it"
     };
     let [one, other] = [best, second].map(describe);
-    if best.decoded_share - second.decoded_share > 0.01 {
-        let damaged = 100.0 * (1.0 - second.decoded_share);
+    if second.damaged - best.damaged > 0.01 {
+        let damaged = 100.0 * second.damaged;
         format!("undamaged: the next has {damaged:.0} % damaged")
     } else if lossless(best) != lossless(second) {
         format!("lossless ({one}) rather than {other}{origin}")
@@ -284,7 +283,7 @@ mod tests {
         let mut vectors = Array2::zeros((meta.len(), 2));
         vectors.column_mut(0).fill(1.0);
         let graph = KnnGraph::exact(vectors.view(), meta.len() - 1).expect("unit vectors");
-        let found = duplicates(&graph, meta, |_| {}, is_same).expect("same rows");
+        let found = duplicates(&graph, meta, |_| {}, is_same);
         let numbers = |group: DuplicateGroup| {
             let mut others: Vec<i64> = group.others.iter().map(|track| track.0).collect();
             others.sort_unstable();
@@ -311,7 +310,7 @@ mod tests {
         };
         let mut compared = 0;
         let is_same = |a: &TrackMeta, b: &TrackMeta| piece(a) == piece(b);
-        let found = duplicates(&graph, &meta, |pairs| compared = pairs, is_same).expect("rows");
+        let found = duplicates(&graph, &meta, |pairs| compared = pairs, is_same);
         assert_eq!((found.len(), compared), (2, 6));
         assert_eq!(found[0].best, TrackId(41));
         assert_eq!(found[0].others, [TrackId(3), TrackId(40)]);
@@ -327,7 +326,7 @@ mod tests {
         let norm = vectors.row(42).dot(&vectors.row(42)).sqrt();
         vectors.row_mut(42).mapv_inplace(|value| value / norm);
         let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
-        let found = duplicates(&graph, &meta, |_| {}, is_same).expect("same rows");
+        let found = duplicates(&graph, &meta, |_| {}, is_same);
         assert_eq!(found.len(), 1);
     }
 
@@ -368,7 +367,7 @@ mod tests {
             );
         }
         let damaged = TrackMeta {
-            decoded_share: 0.5,
+            damaged: 0.5,
             ..track(1, "flac", 900.0)
         };
         let (kept, words) = order(&damaged, &track(2, "mp3", 128.0));

@@ -1,10 +1,10 @@
 //! The k-nearest-neighbour graph of clusters, maps and paths.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, Result};
 
@@ -15,9 +15,7 @@ pub const NONE: u32 = u32::MAX;
 ///
 /// Row `i` has the neighbours of row `i` of the vectors, nearest first, without `i` itself. Rows of tracks with
 /// fewer than `k` neighbours end in [`NONE`] with similarity −1.
-// A deserialised graph is validated by `check` before use.
-#[allow(clippy::unsafe_derive_deserialize)]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KnnGraph {
     /// Neighbours per row.
     pub k: usize,
@@ -43,11 +41,6 @@ impl KnnGraph {
         self.neighbours.nrows()
     }
 
-    /// Whether there are no rows.
-    pub fn is_empty(&self) -> bool {
-        self.neighbours.nrows() == 0
-    }
-
     /// The exact graph, by blocked matrix products over all pairs: O(n² · dim).
     ///
     /// - `vectors`: `[n, dim]` unit vectors
@@ -55,67 +48,38 @@ impl KnnGraph {
     ///
     /// Ties are ordered by row number, so that the result does not depend on the number of threads.
     pub fn exact(vectors: ArrayView2<'_, f32>, k: usize) -> Result<Self> {
-        let (n, dim) = vectors.dim();
         check_unit(vectors)?;
-        let mut neighbours = Array2::from_elem((n, k), NONE);
-        let mut similarities = Array2::from_elem((n, k), -1.0_f32);
-        if n == 0 || k == 0 || dim == 0 {
-            return Ok(Self {
-                k,
-                neighbours,
-                similarities,
-            });
+        let mut graph = Self::empty(vectors.nrows(), k);
+        if k == 0 || vectors.is_empty() {
+            return Ok(graph);
         }
-        let ids = neighbours
-            .as_slice_mut()
-            .expect("made here in standard layout");
-        let sims = similarities
-            .as_slice_mut()
-            .expect("made here in standard layout");
+        let ids = graph.neighbours.as_slice_mut().expect("made here");
+        let similarities = graph.similarities.as_slice_mut().expect("made here");
         ids.par_chunks_mut(QUERY_BLOCK * k)
-            .zip(sims.par_chunks_mut(QUERY_BLOCK * k))
+            .zip(similarities.par_chunks_mut(QUERY_BLOCK * k))
             .enumerate()
-            .for_each(|(block, (ids, sims))| {
+            .for_each(|(block, (ids, similarities))| {
                 let first = block * QUERY_BLOCK;
-                let rows = ids.len() / k;
-                let queries = vectors.slice(s![first..first + rows, ..]);
-                let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::with_capacity(2 * k + 1); rows];
-                let mut floor = vec![f32::NEG_INFINITY; rows];
-                for start in (0..n).step_by(BASE_BLOCK) {
-                    let end = (start + BASE_BLOCK).min(n);
-                    let products: Array2<f32> = queries.dot(&vectors.slice(s![start..end, ..]).t());
-                    for (r, row) in products.rows().into_iter().enumerate() {
-                        let candidates = &mut best[r];
-                        for (offset, &similarity) in row.iter().enumerate() {
-                            let id = (start + offset) as u32;
-                            // Rows are in ascending order, so that an equal one after the floor would
-                            // lose the tie.
-                            if similarity > floor[r] && id as usize != first + r {
-                                candidates.push((similarity, id));
-                                // Selecting only every k-th time keeps the time linear in the pairs.
-                                if candidates.len() > 2 * k {
-                                    candidates.select_nth_unstable_by(k - 1, nearest_first);
-                                    candidates.truncate(k);
-                                    floor[r] = candidates[k - 1].0;
-                                }
-                            }
-                        }
-                    }
-                }
-                for (r, candidates) in best.iter_mut().enumerate() {
-                    candidates.sort_unstable_by(nearest_first);
-                    for (j, &(similarity, id)) in candidates.iter().take(k).enumerate() {
+                let rows = first..first + ids.len() / k;
+                for (r, mut near) in nearest_of(vectors, rows, k).into_iter().enumerate() {
+                    near.sort_unstable_by(nearest_first);
+                    for (j, &(similarity, id)) in near.iter().take(k).enumerate() {
                         ids[r * k + j] = id;
                         // Rounding may exceed 1 by an ulp.
-                        sims[r * k + j] = similarity.clamp(-1.0, 1.0);
+                        similarities[r * k + j] = similarity.clamp(-1.0, 1.0);
                     }
                 }
             });
-        Ok(Self {
+        Ok(graph)
+    }
+
+    /// A graph of `n` rows without neighbours.
+    fn empty(n: usize, k: usize) -> Self {
+        Self {
             k,
-            neighbours,
-            similarities,
-        })
+            neighbours: Array2::from_elem((n, k), NONE),
+            similarities: Array2::from_elem((n, k), -1.0),
+        }
     }
 
     /// The graph of a subset: neighbours outside `rows` are dropped, so that rows may get shorter. Use
@@ -124,24 +88,16 @@ impl KnnGraph {
     /// - `rows`: ascending row numbers; row `j` of the result is row `rows[j]` here
     #[must_use]
     pub fn induced(&self, rows: &[usize]) -> Self {
-        let mut new_row = vec![NONE; self.len()];
-        for (new, &old) in rows.iter().enumerate() {
-            new_row[old] = new as u32;
-        }
-        let mut neighbours = Array2::from_elem((rows.len(), self.k), NONE);
-        let mut similarities = Array2::from_elem((rows.len(), self.k), -1.0);
+        let new_row = self.renumbered(rows);
+        let mut graph = Self::empty(rows.len(), self.k);
         for (new, &old) in rows.iter().enumerate() {
             let kept = self.row(old).filter(|&(j, _)| new_row[j] != NONE);
             for (slot, (j, similarity)) in kept.enumerate() {
-                neighbours[[new, slot]] = new_row[j];
-                similarities[[new, slot]] = similarity;
+                graph.neighbours[[new, slot]] = new_row[j];
+                graph.similarities[[new, slot]] = similarity;
             }
         }
-        Self {
-            k: self.k,
-            neighbours,
-            similarities,
-        }
+        graph
     }
 
     /// The approximate graph among some rows: the nearest of those that a breadth-first search from each row finds first. For
@@ -150,53 +106,44 @@ impl KnnGraph {
     /// - `vectors`: of this graph; `rows`: ascending; row `j` of the result is row `rows[j]` here
     #[must_use]
     pub fn thinned(&self, vectors: ArrayView2<'_, f32>, rows: &[usize]) -> Self {
-        let mut new_row = vec![NONE; self.len()];
-        for (new, &old) in rows.iter().enumerate() {
-            new_row[old] = new as u32;
-        }
-        let k = self.k;
-        let mut neighbours = Array2::from_elem((rows.len(), k), NONE);
-        let mut similarities = Array2::from_elem((rows.len(), k), -1.0_f32);
-        let ids = neighbours
-            .as_slice_mut()
-            .expect("made here in standard layout");
-        let sims = similarities
-            .as_slice_mut()
-            .expect("made here in standard layout");
-        let lists = ids
-            .par_chunks_mut(k.max(1))
-            .zip(sims.par_chunks_mut(k.max(1)));
-        lists.zip(rows).for_each(|((ids, sims), &row)| {
-            // Breadth first: neighbours, then their neighbours, until enough of the subset are
-            // found.
+        let new_row = self.renumbered(rows);
+        let near = |&row: &usize| {
             let mut met = vec![row];
             let mut seen = HashSet::from([row]);
             let mut found = Vec::new();
             let mut at = 0;
-            while at < met.len() && met.len() < MET && found.len() < THINNED_FROM * k {
-                for (other, _) in self.row(met[at]) {
-                    if seen.insert(other) {
-                        met.push(other);
-                        if new_row[other] != NONE {
-                            found.push((
-                                vectors.row(row).dot(&vectors.row(other)).clamp(-1., 1.),
-                                new_row[other],
-                            ));
-                        }
+            while at < met.len() && met.len() < MET && found.len() < THINNED_FROM * self.k {
+                for (other, _) in self.row(met[at]).filter(|(other, _)| seen.insert(*other)) {
+                    met.push(other);
+                    if new_row[other] != NONE {
+                        let similarity = vectors.row(row).dot(&vectors.row(other));
+                        found.push((similarity.clamp(-1.0, 1.0), new_row[other]));
                     }
                 }
                 at += 1;
             }
             found.sort_unstable_by(nearest_first);
-            for (slot, &(similarity, id)) in found.iter().take(k).enumerate() {
-                (ids[slot], sims[slot]) = (id, similarity);
+            found.truncate(self.k);
+            found
+        };
+        let lists: Vec<Vec<(f32, u32)>> = rows.par_iter().map(near).collect();
+        let mut graph = Self::empty(rows.len(), self.k);
+        for (row, list) in lists.into_iter().enumerate() {
+            for (slot, (similarity, id)) in list.into_iter().enumerate() {
+                graph.neighbours[[row, slot]] = id;
+                graph.similarities[[row, slot]] = similarity;
             }
-        });
-        Self {
-            k,
-            neighbours,
-            similarities,
         }
+        graph
+    }
+
+    /// For each row its number among `rows`, or [`NONE`].
+    fn renumbered(&self, rows: &[usize]) -> Vec<u32> {
+        let mut new_row = vec![NONE; self.len()];
+        for (new, &old) in rows.iter().enumerate() {
+            new_row[old] = new as u32;
+        }
+        new_row
     }
 
     /// Neighbours of row `i`, nearest first, with their similarity.
@@ -209,27 +156,34 @@ impl KnnGraph {
             .take_while(|&(j, _)| j != NONE)
             .map(|(j, similarity)| (j as usize, similarity))
     }
+}
 
-    /// Validates shapes and row numbers, for graphs of other origin.
-    pub fn check(&self) -> Result<()> {
-        let n = self.len();
-        super::same_length("similarities of the graph", n, self.similarities.nrows())?;
-        for name in [self.neighbours.ncols(), self.similarities.ncols()] {
-            super::same_length("columns of the graph", self.k, name)?;
-        }
-        for (i, row) in self.neighbours.rows().into_iter().enumerate() {
-            if let Some(&bad) = row
-                .iter()
-                .find(|&&j| j != NONE && (j as usize >= n || j as usize == i))
-            {
-                return Err(ExploreError::Row {
-                    row: bad as usize,
-                    rows: n,
-                });
+/// At least the `k` most similar other rows of some rows, with ties by row number, in no order.
+fn nearest_of(vectors: ArrayView2<'_, f32>, rows: Range<usize>, k: usize) -> Vec<Vec<(f32, u32)>> {
+    let first = rows.start;
+    let queries = vectors.slice(s![rows.clone(), ..]);
+    let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::with_capacity(2 * k + 1); rows.len()];
+    let mut floor = vec![f32::NEG_INFINITY; rows.len()];
+    for start in (0..vectors.nrows()).step_by(BASE_BLOCK) {
+        let end = (start + BASE_BLOCK).min(vectors.nrows());
+        let products: Array2<f32> = queries.dot(&vectors.slice(s![start..end, ..]).t());
+        for (r, row) in products.rows().into_iter().enumerate() {
+            let candidates = &mut best[r];
+            for (&similarity, id) in row.iter().zip(start as u32..) {
+                // Rows are in ascending order, so that an equal one after the floor would lose the tie.
+                if similarity > floor[r] && id as usize != first + r {
+                    candidates.push((similarity, id));
+                    // Selecting only every k-th time keeps the time linear in the pairs.
+                    if candidates.len() > 2 * k {
+                        candidates.select_nth_unstable_by(k - 1, nearest_first);
+                        candidates.truncate(k);
+                        floor[r] = candidates[k - 1].0;
+                    }
+                }
             }
         }
-        Ok(())
     }
+    best
 }
 
 /// Higher similarity first, then the lower row number.
@@ -257,9 +211,10 @@ mod tests {
 
     #[test]
     fn the_exact_graph_equals_a_plain_scan() {
+        let small = KnnGraph::exact(unit_vectors(3, 8, 1).view(), 5).expect("unit vectors");
+        assert_eq!((small.row(0).count(), small.neighbours[[0, 2]]), (2, NONE));
         let vectors = unit_vectors(300, 24, 3);
         let graph = KnnGraph::exact(vectors.view(), 7).expect("unit vectors");
-        graph.check().expect("well formed");
         for i in 0..300 {
             let mut plain: Vec<(f32, u32)> = (0..300)
                 .filter(|&j| j != i)
@@ -271,13 +226,6 @@ mod tests {
                 assert!(plain[slot].1 == j as u32 || (plain[slot].0 - similarity).abs() < 1e-6);
             }
         }
-    }
-
-    #[test]
-    fn small_collections_end_in_none() {
-        let graph = KnnGraph::exact(unit_vectors(3, 8, 1).view(), 5).expect("unit vectors");
-        assert_eq!(graph.row(0).count(), 2);
-        assert_eq!(graph.neighbours[[0, 2]], NONE);
     }
 
     #[test]
@@ -301,7 +249,6 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
         let rows: Vec<usize> = (0..2000).filter(|row| row % 5 == 2).collect();
         let thinned = graph.thinned(vectors.view(), &rows);
-        thinned.check().expect("well formed");
         let exact =
             KnnGraph::exact(vectors.select(Axis(0), &rows).view(), 15).expect("unit vectors");
         let same = |row: usize| {

@@ -11,7 +11,6 @@
 //! | drawings of the map | [`map`] |
 //! | a path between tracks | [`path`] |
 //! | playlists | [`playlist`] |
-//! | tracks like some and unlike others | [`seeds`] |
 //! | near artists and albums | [`artists`] |
 //! | files of the same recording | [`duplicates`] |
 //! | comparison of the audio of two files | [`audio_match`] |
@@ -49,16 +48,6 @@ pub use name_limit::NameLimit;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExploreError {
-    /// Inputs about the same tracks have different lengths.
-    #[error("{what}: expected {expected} rows, found {found}")]
-    Length {
-        /// The input.
-        what: &'static str,
-        /// The expected number of rows.
-        expected: usize,
-        /// The given number.
-        found: usize,
-    },
     /// Too few tracks for a computation.
     #[error("{what} needs at least {needed} tracks, found {found}: add more music")]
     TooFew {
@@ -76,14 +65,6 @@ pub enum ExploreError {
         row: usize,
         /// Its norm.
         norm: f32,
-    },
-    /// A row number outside the input.
-    #[error("row {row} is outside the {rows} tracks given")]
-    Row {
-        /// The row.
-        row: usize,
-        /// The number of rows.
-        rows: usize,
     },
     /// A parameter outside its range.
     #[error("{name}: expected {expected}, found {found}")]
@@ -118,16 +99,3 @@ pub enum ExploreError {
 
 /// `Result` with [`ExploreError`].
 pub type Result<T, E = ExploreError> = std::result::Result<T, E>;
-
-/// Checks that inputs have the same length.
-pub(crate) fn same_length(what: &'static str, expected: usize, found: usize) -> Result<()> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(ExploreError::Length {
-            what,
-            expected,
-            found,
-        })
-    }
-}

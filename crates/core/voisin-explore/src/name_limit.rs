@@ -45,24 +45,13 @@ impl NameLimit {
 mod tests {
     use super::*;
 
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
-    }
-
     #[test]
     fn each_name_has_room_for_so_many() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let mut limit = NameLimit::new(Some(2));
         assert!(limit.admit(names(&["a", "b"])) && limit.admit(names(&["a"])));
         // Refused names are not counted: there is one "b".
-        assert!(
-            !limit.admit(names(&["b", "a"]))
-                && limit.admit(names(&["b"]))
-                && !limit.admit(names(&["b"]))
-        );
-        assert!(limit.admit(Vec::new()));
-        assert!(
-            !NameLimit::new(Some(0)).has_room(&names(&["c"]))
-                && NameLimit::new(None).has_room(&names(&["c"]))
-        );
+        assert!(!limit.admit(names(&["b", "a"])) && limit.admit(names(&["b"])));
+        assert!(!limit.admit(names(&["b"])) && limit.admit(Vec::new()));
     }
 }

@@ -3,16 +3,15 @@
 use std::collections::HashSet;
 
 use ndarray::{Array1, ArrayView1, ArrayView2};
-use serde::{Deserialize, Serialize};
 
-use super::{ExploreError, NameLimit, Result, TrackMeta, same_length};
+use super::{ExploreError, NameLimit, Result, TrackMeta};
 use voisin_base::track::TrackId;
 
 /// Tracks between two stops, unless a number is requested.
 const BETWEEN: usize = 8;
 
 /// Conditions of a path.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct PathOptions {
     /// Rows to pass, in this order.
     pub via: Vec<usize>,
@@ -23,7 +22,7 @@ pub struct PathOptions {
 }
 
 /// The result of [`path`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Walk {
     /// Its tracks, all different.
     pub tracks: Vec<TrackId>,
@@ -46,7 +45,6 @@ pub fn path(
     to: usize,
     options: &PathOptions,
 ) -> Result<Walk> {
-    same_length("metadata", vectors.nrows(), meta.len())?;
     let mut stops = vec![from];
     stops.extend_from_slice(&options.via);
     stops.push(to);
@@ -99,9 +97,6 @@ pub fn path(
 }
 
 fn check(stops: &[usize], rows: usize, options: &PathOptions) -> Result<()> {
-    if let Some(&bad) = stops.iter().find(|&&row| row >= rows) {
-        return Err(ExploreError::Row { row: bad, rows });
-    }
     let distinct: HashSet<&usize> = stops.iter().collect();
     if distinct.len() != stops.len() {
         return Err(ExploreError::Parameter {
@@ -163,6 +158,14 @@ mod tests {
             .collect()
     }
 
+    fn options(via: &[usize], tracks: usize, max_per_artist: Option<usize>) -> PathOptions {
+        PathOptions {
+            via: via.to_vec(),
+            tracks: Some(tracks),
+            max_per_artist,
+        }
+    }
+
     #[test]
     fn a_path_follows_the_circle_between_its_stops() {
         // A quarter of a circle, and a track beside it.
@@ -173,48 +176,33 @@ mod tests {
             (_, 0) => angle(i).cos(),
             _ => angle(i).sin(),
         });
-        let options = PathOptions {
-            tracks: Some(10),
-            ..PathOptions::default()
+        let meta = metas(92, 92);
+        let walk = |via: &[usize], tracks| {
+            let options = options(via, tracks, None);
+            path(vectors.view(), &meta, 0, 90, &options).expect("a way")
         };
-        let walk = path(vectors.view(), &metas(92, 92), 0, 90, &options).expect("a way");
-        assert_eq!(walk.rows, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
-        assert!(walk.largest_step < 0.016, "{}", walk.largest_step);
-        let options = PathOptions {
-            via: vec![91],
-            tracks: Some(3),
-            ..PathOptions::default()
-        };
-        let walk = path(vectors.view(), &metas(92, 92), 0, 90, &options).expect("a way");
-        assert_eq!(walk.rows, [0, 91, 90]);
+        let direct = walk(&[], 10);
+        assert_eq!(direct.rows, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
+        assert!(direct.largest_step < 0.016, "{}", direct.largest_step);
+        assert_eq!(walk(&[91], 3).rows, [0, 91, 90]);
     }
 
     #[test]
     fn tracks_differ_and_artists_are_limited() {
         let vectors = unit_vectors(200, 6, 12);
-        let options = PathOptions {
-            via: vec![7],
-            tracks: Some(30),
-            max_per_artist: Some(2),
-        };
         let meta = metas(200, 20);
-        let walk = path(vectors.view(), &meta, 3, 199, &options).expect("a way");
-        let distinct: HashSet<&usize> = walk.rows.iter().collect();
-        assert_eq!((distinct.len(), walk.rows.len()), (30, 30));
+        let walk = |to, options| path(vectors.view(), &meta, 3, to, &options);
+        let rows = walk(199, options(&[7], 30, Some(2))).expect("a way").rows;
+        let distinct: HashSet<&usize> = rows.iter().collect();
+        assert_eq!((distinct.len(), rows.len()), (30, 30));
         for artist in 0..20 {
-            let of_artist = walk.rows.iter().filter(|row| **row % 20 == artist).count();
-            assert!(of_artist <= 2, "{artist}: {of_artist}");
+            assert!(rows.iter().filter(|row| **row % 20 == artist).count() <= 2);
         }
-        let wrong = [
-            (3, 3, Some(5), "the same track twice"),
-            (3, 9, Some(201), "at most the tracks there are"),
-        ];
-        for (from, to, tracks, expected) in wrong {
-            let options = PathOptions {
-                tracks,
-                ..PathOptions::default()
-            };
-            let error = path(vectors.view(), &meta, from, to, &options).expect_err("refused");
+        for (to, tracks, expected) in [
+            (3, 5, "the same track twice"),
+            (9, 201, "at most the tracks there are"),
+        ] {
+            let error = walk(to, options(&[], tracks, None)).expect_err("refused");
             assert!(error.to_string().contains(expected), "{error}");
         }
     }

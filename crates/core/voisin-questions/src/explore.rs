@@ -78,7 +78,7 @@ impl NearArtists {
         let vectors = collection.vectors.view();
         let meta = &collection.meta;
         Ok(match &self.name {
-            None => FoundArtists::All(artists(vectors, meta, makers, limit)?),
+            None => FoundArtists::All(artists(vectors, meta, makers, limit)),
             Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
         })
     }
@@ -139,7 +139,7 @@ impl Duplicates {
         let comparer = AudioComparer::new(engine.library(), report)?;
         let begin = |pairs| comparer.begin(pairs);
         let is_same = |a: &TrackMeta, b: &TrackMeta| comparer.is_same(a, b);
-        let similar = duplicates(graph, &collection.meta, begin, is_same)?;
+        let similar = duplicates(graph, &collection.meta, begin, is_same);
         with_exact_copies(engine, collection, similar)
     }
 }

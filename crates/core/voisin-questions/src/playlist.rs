@@ -129,34 +129,39 @@ fn opening(named: &[Seed], excluded: &HashSet<TrackId>) -> SeedUse {
     }
 }
 
-/// Adds the standing of the seeds to a list: how near the library and the list are to them.
-fn stand(
+/// The tracks of a cluster of the last clusters, or of new ones if there are none.
+fn rows_of_cluster(
     engine: &mut Engine,
     collection: &Collection,
-    seeds: &[Seed],
-    filter: TrackFilter,
-    list: &mut PlaylistRows,
-) -> Result<(), QuestionError> {
-    let named = seeds
-        .iter()
-        .map(|seed| collection.row_of(seed))
-        .collect::<Result<Vec<_>, _>>()?;
+    cluster: u32,
+) -> Result<Vec<usize>, QuestionError> {
+    let clusters = if let Some(clusters) = stored_clusters(engine)? {
+        clusters
+    } else {
+        let graph = neighbour_graph(engine, collection)?;
+        let found = clustered(engine, collection, &graph, None, 0)?;
+        let ids = collection.ids.iter().copied();
+        ids.zip(found.assignment).collect()
+    };
+    let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
+    let rows: Vec<usize> = (0..collection.ids.len()).filter(is_in).collect();
+    if cluster == 0 || rows.is_empty() {
+        return Err(QuestionError::NoCluster(cluster));
+    }
+    Ok(rows)
+}
+
+/// The similarity of each track of a list, besides named ones, to the mean of those.
+fn similarities(collection: &Collection, named: &[usize], rows: &[usize]) -> Vec<f32> {
     let vector = |row: usize| collection.vectors.row(row).to_vec();
     let mut query = vec![0.0; collection.vectors.ncols()];
-    for &row in &named {
+    for &row in named {
         let parts = query.iter_mut().zip(vector(row));
         parts.for_each(|(sum, value)| *sum += value);
     }
     make_unit(&mut query);
-    let options = SimilarOptions {
-        filter,
-        ..SimilarOptions::default()
-    };
-    let others = list.rows.iter().filter(|row| !named.contains(row));
-    let similarities: Vec<f32> = others.map(|&row| dot(&query, &vector(row))).collect();
-    let standing = engine.standing(seeds, &options)?;
-    list.standing = standing.map(|standing| standing.beside(similarities));
-    Ok(())
+    let others = rows.iter().filter(|row| !named.contains(row));
+    others.map(|&row| dot(&query, &vector(row))).collect()
 }
 
 impl Playlist {
@@ -213,29 +218,13 @@ impl Playlist {
         named: &[Seed],
         of_lists: &[Seed],
     ) -> Result<PlaylistRows, QuestionError> {
-        let seeds = named.iter().chain(of_lists);
-        let mut rows = seeds
+        let mut rows = named
+            .iter()
+            .chain(of_lists)
             .map(|seed| collection.row_of(seed))
             .collect::<Result<Vec<_>, _>>()?;
         if let Some(cluster) = self.cluster {
-            let clusters = if let Some(clusters) = stored_clusters(engine)? {
-                clusters
-            } else {
-                let graph = neighbour_graph(engine, collection)?;
-                let found = clustered(engine, collection, &graph, None, 0)?;
-                collection
-                    .ids
-                    .iter()
-                    .copied()
-                    .zip(found.assignment)
-                    .collect()
-            };
-            let before = rows.len();
-            let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
-            rows.extend((0..collection.ids.len()).filter(is_in));
-            if cluster == 0 || rows.len() == before {
-                return Err(QuestionError::NoCluster(cluster));
-            }
+            rows.extend(rows_of_cluster(engine, collection, cluster)?);
         }
         let filter = self.filters.filter(engine, named)?;
         let allowed = self.allowed(engine, &filter)?;
@@ -251,20 +240,31 @@ impl Playlist {
                 Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into(),
             );
         }
+        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
+        let standing = if seeds.is_empty() {
+            None
+        } else {
+            let options = SimilarOptions {
+                filter,
+                ..SimilarOptions::default()
+            };
+            engine.standing(&seeds, &options)?
+        };
         let excluded = self.excluded(engine)?;
         let options = self.list_options(collection.total(), opening(named, &excluded));
         let wanted = PlaylistConstraints {
             keeps_copies: self.keep_duplicates,
             allowed: allowed.as_ref(),
-            longest: self.longest(named.iter().chain(of_lists)),
+            longest: self.longest(&seeds),
             excluded: &excluded,
+            standing: standing.as_ref(),
         };
         let mut list = listed(collection, &rows, named.len(), &wanted, &options)?;
         let is_in = |row: &usize| !excluded.contains(&collection.ids[*row]);
         list.rows.retain(is_in);
-        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
-        if !seeds.is_empty() {
-            stand(engine, collection, &seeds, filter, &mut list)?;
+        if let Some(standing) = standing {
+            let similarities = similarities(collection, &rows[..seeds.len()], &list.rows);
+            list.standing = Some(standing.beside(similarities));
         }
         Ok(list)
     }
@@ -357,7 +357,6 @@ impl Playlist {
             random,
             shuffle: self.shuffle.then_some(random),
             seeds,
-            min_similarity: None,
         }
     }
 }

@@ -560,7 +560,7 @@ impl Question for MapOfTracks {
             return Err(error.into());
         }
         asked.engine.genres().predict(&mut collection, graph)?;
-        let positions = layout(collection.vectors.view(), graph, 0)?;
+        let positions = layout(collection.vectors.view(), graph, 0);
         let map = MapJson::new(asked.engine, &collection, graph, positions.view())?;
         asked.written(map)
     }

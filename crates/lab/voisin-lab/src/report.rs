@@ -10,7 +10,7 @@ use super::LabError;
 use super::leak::Leak;
 use voisin_base::random::Random;
 use voisin_base::regular_file;
-use voisin_learn::metrics::{
+use voisin_genre::metrics::{
     ClassMeasures, RocPoint, accuracy, argmax, auc, balanced_accuracy_of, confusion, macro_f1_of,
     per_class, roc_curve,
 };

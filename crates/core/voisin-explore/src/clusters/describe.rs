@@ -261,38 +261,24 @@ fn name(genres: &[Share], artists: &[Share]) -> String {
 /// Least lift of a genre in a name: not rarer than elsewhere, except for rounding.
 const AS_COMMON: f32 = 0.999;
 
-/// Adds to repeated names the most distinctive artist that the others lack, or the medoid.
+/// Adds to repeated names the medoid, and to those that are then still the same the id.
 fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
-    let medoids: HashSet<TrackId> = clusters.iter().map(|cluster| cluster.medoid).collect();
-    let title: HashMap<_, _> = meta
-        .iter()
-        .filter(|track| medoids.contains(&track.id))
-        .map(|track| (track.id, track.display()))
-        .collect();
-    // Each pass may make names equal again; the third uses ids, which are unique.
-    for pass in 0..3 {
+    let titles: HashMap<TrackId, String> = {
+        let medoids: HashSet<TrackId> = clusters.iter().map(|cluster| cluster.medoid).collect();
+        let named = meta.iter().filter(|track| medoids.contains(&track.id));
+        named.map(|track| (track.id, track.display())).collect()
+    };
+    let suffixes: [&dyn Fn(&Cluster) -> String; 2] = [
+        &|cluster| format!(" · like {}", titles[&cluster.medoid]),
+        &|cluster| format!(" #{}", cluster.id),
+    ];
+    for suffix in suffixes {
         let mut seen: HashMap<String, usize> = HashMap::new();
         for cluster in clusters.iter() {
             *seen.entry(cluster.name.clone()).or_default() += 1;
         }
-        let mut round: HashSet<String> = HashSet::new();
-        for cluster in clusters
-            .iter_mut()
-            .filter(|cluster| seen[&cluster.name] > 1)
-        {
-            let artist = cluster
-                .artists
-                .iter()
-                .find(|a| distinctive(a, 0.3, 2.0) && !cluster.name.contains(&a.label));
-            cluster.name = match (pass, artist) {
-                (0, Some(artist)) => format!("{} · {}", cluster.name, artist.label),
-                (0 | 1, _) => format!("{} · like {}", cluster.name, title[&cluster.medoid]),
-                _ => format!("{} #{}", cluster.name, cluster.id),
-            };
-            round.insert(cluster.name.clone());
-        }
-        if round.is_empty() {
-            break;
+        for cluster in clusters.iter_mut().filter(|c| seen[&c.name] > 1) {
+            cluster.name += &suffix(cluster);
         }
     }
 }

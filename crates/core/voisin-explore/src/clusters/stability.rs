@@ -5,10 +5,11 @@
 //! the collection; arbitrary divisions of an even cloud differ each time (Ben-Hur,
 //! Elisseeff, Guyon, "A stability based method for discovering structure in clustered data", 2002).
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use super::super::edges::Edges;
-use super::compare::adjusted_rand_index;
 use super::leiden::{self, Edge, leiden};
 use voisin_base::random::Random;
 
@@ -23,6 +24,7 @@ const PARTS: usize = 8;
 const SMALL: usize = 5000;
 /// Share of the tracks in a sample.
 const SHARE: f64 = 0.8;
+
 /// The resolution at which the groups of random samples agree best (mean adjusted Rand index of all pairs of samples, on
 /// their common tracks); of equals the lowest.
 ///
@@ -42,67 +44,86 @@ pub(super) fn stable_resolution(edges: &[Edge], noise: &[bool], seed: u64) -> f6
         .map(|part| {
             let mut order = rows.clone();
             Random::stream(seed, part).shuffle(&mut order);
+            order.truncate((rows.len() as f64 * SHARE) as usize);
             let mut kept = vec![false; noise.len()];
-            order[..(rows.len() as f64 * SHARE) as usize]
-                .iter()
-                .for_each(|&row| kept[row] = true);
+            order.iter().for_each(|&row| kept[row] = true);
             kept
         })
         .collect();
     let of_part = |kept: &Vec<bool>| {
-        leiden::graph(
-            noise.len(),
-            edges.iter().filter(|edge| kept[edge.0] && kept[edge.1]),
-        )
+        let inside = edges.iter().filter(|edge| kept[edge.0] && kept[edge.1]);
+        leiden::graph(noise.len(), inside)
     };
     // The graph of each sample is used for all resolutions.
     let graphs: Vec<Edges> = parts.par_iter().map(of_part).collect();
-    let tasks: Vec<(f64, usize)> = RESOLUTIONS
-        .iter()
-        .flat_map(|&resolution| (0..many).map(move |part| (resolution, part)))
-        .collect();
-    let divided: Vec<Vec<usize>> = tasks
-        .par_iter()
-        .map(|&(resolution, part)| {
-            leiden(&graphs[part], resolution, seed.wrapping_add(part as u64))
-        })
-        .collect();
-    let agreement: Vec<f64> = divided
-        .chunks(many)
-        .map(|of_resolution| {
-            let pairs: Vec<(usize, usize)> = (0..many)
-                .flat_map(|a| (0..a).map(move |b| (a, b)))
-                .collect();
-            let scores: Vec<f64> = pairs
-                .par_iter()
-                .map(|&(a, b)| {
-                    let common = || rows.iter().filter(|&&row| parts[a][row] && parts[b][row]);
-                    let labels = |part: usize| {
-                        common()
-                            .map(|&row| of_resolution[part][row] as u32)
-                            .collect::<Vec<_>>()
-                    };
-                    let a = labels(a);
-                    let b = labels(b);
-                    // A single group of everything is always found again and does not count as
-                    // agreement.
-                    let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
-                    if several(&a) && several(&b) {
-                        adjusted_rand_index(&a, &b)
-                    } else {
-                        0.0
-                    }
-                })
-                .collect();
-            scores.iter().sum::<f64>() / scores.len() as f64
-        })
-        .collect();
-    let best = (0..RESOLUTIONS.len())
-        .max_by(|&a, &b| {
-            agreement[a]
-                .total_cmp(&agreement[b])
-                .then(RESOLUTIONS[b].total_cmp(&RESOLUTIONS[a]))
-        })
-        .expect("there are candidates");
-    RESOLUTIONS[best]
+    let agreement = |resolution: f64| {
+        let divided: Vec<Vec<usize>> = (0..many)
+            .into_par_iter()
+            .map(|part| leiden(&graphs[part], resolution, seed.wrapping_add(part as u64)))
+            .collect();
+        let pairs: Vec<(usize, usize)> = (0..many)
+            .flat_map(|a| (0..a).map(move |b| (a, b)))
+            .collect();
+        let scores: Vec<f64> = pairs
+            .par_iter()
+            .map(|&(a, b)| {
+                let common = rows.iter().filter(|&&row| parts[a][row] && parts[b][row]);
+                let labels = common.map(|&row| (divided[a][row] as u32, divided[b][row] as u32));
+                agreement(&labels.unzip())
+            })
+            .collect();
+        scores.iter().sum::<f64>() / scores.len() as f64
+    };
+    let measured = RESOLUTIONS.map(|resolution| (agreement(resolution), resolution));
+    let best = measured
+        .into_iter()
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    best.expect("there are candidates").1
+}
+
+/// The adjusted Rand index; 0 if one division has a single group, which is always found again.
+fn agreement((a, b): &(Vec<u32>, Vec<u32>)) -> f64 {
+    let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
+    if several(a) && several(b) {
+        adjusted_rand_index(a, b)
+    } else {
+        0.0
+    }
+}
+
+/// Adjusted Rand index (Hubert and Arabie, 1985): 0 is the expectation for random divisions, 1 identical up to names.
+pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> f64 {
+    let pairs = |c: f64| c * (c - 1.0) / 2.0;
+    // Sorted maps, so that sums do not depend on an order.
+    let sum = |labels: &mut dyn Iterator<Item = (u32, u32)>| -> f64 {
+        let mut counts: BTreeMap<(u32, u32), f64> = BTreeMap::new();
+        labels.for_each(|label| *counts.entry(label).or_default() += 1.0);
+        counts.into_values().map(pairs).sum()
+    };
+    let index = sum(&mut a.iter().copied().zip(b.iter().copied()));
+    let [rows, columns] = [a, b].map(|labels| sum(&mut labels.iter().map(|&label| (label, 0))));
+    let all = pairs(a.len() as f64);
+    let expected = if all > 0.0 { rows * columns / all } else { 0.0 };
+    let most = f64::midpoint(rows, columns);
+    // Both have a single group, or only groups of one track.
+    if most - expected == 0.0 {
+        1.0
+    } else {
+        (index - expected) / (most - expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rand_index_agrees_with_scikit_learn() {
+        // scikit-learn 1.9.1: adjusted_rand_score of the same lists.
+        let a = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2];
+        let b = [0, 0, 1, 1, 1, 1, 2, 2, 0, 2];
+        assert!((adjusted_rand_index(&a, &b) - 0.431_818_181_8).abs() < 1e-9);
+        assert!((adjusted_rand_index(&a, &a) - 1.0).abs() < 1e-12);
+        assert!(adjusted_rand_index(&a, &[0; 10]).abs() < 1e-12);
+    }
 }

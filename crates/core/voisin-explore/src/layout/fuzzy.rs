@@ -94,17 +94,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strengths_sum_to_the_logarithm_of_k() {
-        let distances = [0.1, 0.2, 0.25, 0.3, 0.5, 0.9, 1.0];
-        let (nearest, width) = smooth(&distances);
-        let sum: f32 = distances
-            .iter()
-            .map(|d| (-(d - nearest).max(0.0) / width).exp())
-            .sum();
-        assert!((nearest - 0.1).abs() < 1e-7 && (sum - 3.0).abs() < 1e-4);
-    }
-
-    #[test]
     fn the_graph_is_symmetric_and_sorted() {
         let vectors = unit_vectors(80, 8, 5);
         let edges = fuzzy(&KnnGraph::exact(vectors.view(), 10).expect("unit vectors"));

@@ -14,7 +14,7 @@ pub use palette::CORE;
 use ndarray::ArrayView2;
 
 use super::clusters::Clustering;
-use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
+use super::{ExploreError, KnnGraph, Result, TrackMeta};
 
 /// Input of a map.
 #[derive(Debug, Clone, Copy)]
@@ -30,26 +30,6 @@ pub struct MapData<'a> {
 }
 
 impl MapData<'_> {
-    fn check(&self) -> Result<()> {
-        same_length("metadata", self.positions.nrows(), self.meta.len())?;
-        same_length("neighbour graph", self.positions.nrows(), self.graph.len())?;
-        if let Some(clustering) = self.clustering {
-            same_length(
-                "cluster assignment",
-                self.positions.nrows(),
-                clustering.assignment.len(),
-            )?;
-        }
-        if self.positions.ncols() != 2 || self.positions.iter().any(|x| !x.is_finite()) {
-            return Err(ExploreError::Parameter {
-                name: "positions",
-                found: format!("{:?}", self.positions.dim()),
-                expected: "two finite coordinates per track",
-            });
-        }
-        Ok(())
-    }
-
     /// Name of each row's cluster; `None` is noise or no clustering.
     fn cluster_names(&self) -> Vec<Option<&str>> {
         let Some(clustering) = self.clustering else {
@@ -98,7 +78,6 @@ impl MapData<'_> {
 /// CSV with a header: id, x, y, cluster, words (the model's strongest tags, joined by "; "), artist, title, album, genres (joined by "; "), `predicted_genre`,
 /// year, path. Fields that a spreadsheet would evaluate as a formula get a leading apostrophe.
 pub fn csv(data: &MapData<'_>) -> Result<String> {
-    data.check()?;
     let clusters = data.cluster_names();
     let mut writer = csv::Writer::from_writer(Vec::new());
     let write_error = |error: csv::Error| ExploreError::Draw(error.to_string());

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::super::{ExploreError, Result, TrackMeta};
-use super::escape::address;
 
 /// File formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +157,36 @@ fn paths(entries: &[WrittenEntry<'_>]) -> Result<Vec<u8>> {
     Ok(text)
 }
 
+/// Whether a path is absolute, from a root or a drive.
+fn is_absolute(path: &[u8]) -> bool {
+    path.starts_with(b"/") || cfg!(windows) && path.get(1) == Some(&b':')
+}
+
+/// The address of a path, with all bytes except letters, digits and marks of paths percent-encoded.
+pub fn address(path: &[u8]) -> String {
+    let mut text = if is_absolute(path) {
+        "file://".to_owned()
+    } else {
+        String::new()
+    };
+    if is_absolute(path) && !path.starts_with(b"/") {
+        text.push('/'); // a drive letter
+    }
+    // A colon in the first component of a relative address would be parsed as a scheme.
+    let first = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+    if !is_absolute(path) && first.contains(&b':') {
+        text.push_str("./");
+    }
+    for &byte in path {
+        if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,15 +224,11 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_is_no_scheme() {
-        assert_eq!(address(b"a:b/c.mp3"), "./a:b/c.mp3");
-    }
-
-    #[test]
-    fn a_path_like_a_comment_stays_a_path() {
+    fn a_path_stays_a_path() {
         let track = TrackMeta::new(TrackId(1), "#1 hit.mp3");
         let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
         assert_eq!(text, "#EXTM3U\n#EXTINF:-1,#1 hit\n./#1 hit.mp3\n");
+        assert_eq!(address(b"a:b/c.mp3"), "./a:b/c.mp3");
     }
 
     #[test]

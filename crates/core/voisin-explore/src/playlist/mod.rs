@@ -3,12 +3,10 @@
 //! For: choosing and ordering tracks, and writing them as files that players read. Not for: reading
 //! playlists; that is `library::scan`.
 
-mod escape;
 mod formats;
 
-pub use escape::address;
 pub(crate) use formats::relative;
-pub use formats::{Format, PathStyle, write};
+pub use formats::{Format, PathStyle, address, write};
 
 use std::collections::HashSet;
 
@@ -69,8 +67,6 @@ pub struct PlaylistOptions {
     pub shuffle: Option<u64>,
     /// How the seeds are used.
     pub seeds: SeedUse,
-    /// Least cosine similarity of a track to its seed.
-    pub min_similarity: Option<f32>,
 }
 
 impl Default for PlaylistOptions {
@@ -84,7 +80,6 @@ impl Default for PlaylistOptions {
             random: 0,
             shuffle: None,
             seeds: SeedUse::Leave,
-            min_similarity: None,
         }
     }
 }
@@ -137,8 +132,7 @@ pub fn playlist(
         .into_iter()
         .map(|seed| {
             let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
-            let wanted = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
-            CandidatePool::new(vectors, seed, wanted, usable)
+            CandidatePool::new(vectors, seed, usable)
         })
         .collect();
     let drawn_from = 1 + (DRAWN_FROM * options.variety) as usize;
@@ -335,18 +329,12 @@ struct Candidate {
 }
 
 impl CandidatePool {
-    /// - `wanted`: least similarity to the seed
-    fn new(
-        vectors: ArrayView2<'_, f32>,
-        seed: usize,
-        wanted: f32,
-        usable: impl Fn(usize) -> bool,
-    ) -> Self {
+    fn new(vectors: ArrayView2<'_, f32>, seed: usize, usable: impl Fn(usize) -> bool) -> Self {
         let similarities = vectors.dot(&vectors.row(seed));
         let mut candidates: Vec<(usize, f32)> = similarities
             .iter()
             .enumerate()
-            .filter(|&(row, &s)| s >= wanted && usable(row))
+            .filter(|&(row, _)| usable(row))
             .map(|(row, &s)| (row, s))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -430,20 +418,65 @@ mod tests {
         (vectors, labels, meta)
     }
 
-    #[test]
-    fn a_list_without_a_limit_takes_all_tracks() {
-        let (vectors, _, meta) = collection();
-        let options = PlaylistOptions {
-            length: Length::Seconds(1e300),
+    fn tracks(tracks: usize) -> PlaylistOptions {
+        PlaylistOptions {
+            length: Length::Tracks(tracks),
             ..PlaylistOptions::default()
-        };
-        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options);
-        assert_eq!(list.len(), 199);
+        }
+    }
+
+    /// Rows of a list from these seeds.
+    fn rows(seeds: &[usize], options: &PlaylistOptions) -> Vec<usize> {
+        let (vectors, _, meta) = collection();
+        let list = playlist(vectors.view(), &meta, seeds, &|_| false, options);
+        list.into_iter().map(|entry| entry.row).collect()
+    }
+
+    /// Rows but for one by their similarity to it, nearest first.
+    fn nearest(row: usize) -> Vec<usize> {
+        let near = collection().0;
+        let near = near.dot(&near.row(row));
+        let mut nearest: Vec<usize> = (0..200).filter(|&other| other != row).collect();
+        nearest.sort_by(|&a, &b| near[b].total_cmp(&near[a]));
+        nearest
     }
 
     #[test]
-    fn the_limit_per_album_applies_to_compilations() {
+    fn a_list_has_the_nearest_tracks_without_excluded_ones() {
+        let (vectors, _, meta) = collection();
+        let list = playlist(
+            vectors.view(),
+            &meta,
+            &[3],
+            &|row| row % 2 == 0,
+            &tracks(12),
+        );
+        let mut found: Vec<usize> = list.iter().map(|entry| entry.row).collect();
+        found.sort_unstable();
+        let mut plain = nearest(3);
+        plain.retain(|row| row % 2 == 1);
+        plain.truncate(12);
+        plain.sort_unstable();
+        assert_eq!(found, plain);
+        let all = PlaylistOptions {
+            length: Length::Seconds(1e300),
+            ..PlaylistOptions::default()
+        };
+        assert_eq!(rows(&[3], &all).len(), 199);
+    }
+
+    #[test]
+    fn artists_and_albums_are_limited() {
         let (vectors, _, mut meta) = collection();
+        let options = PlaylistOptions {
+            max_per_artist: Some(1),
+            ..tracks(12)
+        };
+        let artists: HashSet<_> = rows(&[3], &options)
+            .iter()
+            .map(|&row| meta[row].artist_keys())
+            .collect();
+        assert_eq!(artists.len(), 12);
         let is_on_sampler = |row: usize| (row / 8).is_multiple_of(2);
         for (row, track) in meta.iter_mut().enumerate() {
             // One compilation without an album artist, and albums of one folder each.
@@ -454,46 +487,13 @@ mod tests {
                 format!("/m/album {row}/x.mp3")
             };
         }
-        let from_sampler = |max_per_album| {
-            let options = PlaylistOptions {
-                max_per_album,
-                length: Length::Tracks(12),
-                ..PlaylistOptions::default()
-            };
-            let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options);
-            assert_eq!(list.len(), 12);
-            list.iter().filter(|entry| is_on_sampler(entry.row)).count()
-        };
-        assert!(from_sampler(None) > 2);
-        assert_eq!(from_sampler(Some(2)), 2);
-    }
-
-    #[test]
-    fn nearest_tracks_within_the_artist_cap() {
-        let (vectors, _, meta) = collection();
         let options = PlaylistOptions {
-            max_per_artist: Some(1),
-            length: Length::Tracks(12),
-            ..PlaylistOptions::default()
+            max_per_album: Some(2),
+            ..tracks(12)
         };
         let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options);
-        assert_eq!(list.len(), 12);
-        let artists: HashSet<_> = list.iter().map(|e| meta[e.row].artist_keys()).collect();
-        assert_eq!(artists.len(), 12);
-        assert!(list.iter().all(|e| e.row != 3 && e.seed == 3));
-        let free = PlaylistOptions {
-            length: Length::Tracks(12),
-            ..PlaylistOptions::default()
-        };
-        let list = playlist(vectors.view(), &meta, &[3], &|row| row % 2 == 0, &free);
-        let mut plain: Vec<usize> = (0..200).filter(|row| row % 2 == 1 && *row != 3).collect();
-        let similarity = vectors.dot(&vectors.row(3));
-        plain.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
-        let mut rows: Vec<usize> = list.iter().map(|e| e.row).collect();
-        rows.sort_unstable();
-        plain.truncate(12);
-        plain.sort_unstable();
-        assert_eq!(rows, plain);
+        let of_sampler = list.iter().filter(|entry| is_on_sampler(entry.row));
+        assert_eq!((list.len(), of_sampler.count()), (12, 2));
     }
 
     #[test]
@@ -507,121 +507,77 @@ mod tests {
         let total: f64 = list.iter().map(|e| meta[e.row].seconds).sum();
         assert!((total - 5400.0).abs() < 200.0, "{total}");
         for seed in 0..3 {
-            let share = list.iter().filter(|e| e.seed == seed).count();
-            assert!(share.abs_diff(list.len() / 3) <= 1);
-            assert!(
-                list.iter()
-                    .filter(|e| e.seed == seed)
-                    .all(|e| labels[e.row] == labels[seed])
-            );
+            let of_seed = || list.iter().filter(|e| e.seed == seed);
+            assert!(of_seed().count().abs_diff(list.len() / 3) <= 1);
+            assert!(of_seed().all(|e| labels[e.row] == labels[seed]));
         }
+        // Many seeds are thinned out.
+        let seeds: Vec<usize> = (0..100).collect();
+        let options = PlaylistOptions {
+            seeds: SeedUse::Open(0),
+            ..tracks(64)
+        };
+        let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options);
+        let used: HashSet<usize> = list.iter().map(|e| e.seed).collect();
+        assert_eq!((list.len(), used.len()), (64, MOST_SEEDS));
     }
 
     #[test]
-    fn diversity_widens_and_shuffles_repeat() {
-        let (vectors, _, meta) = collection();
-        let mean = |diversity: f32| {
-            let options = PlaylistOptions {
-                diversity,
-                length: Length::Tracks(15),
-                ..PlaylistOptions::default()
-            };
-            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options);
-            let pairs = list
-                .iter()
-                .flat_map(|a| list.iter().map(move |b| (a.row, b.row)));
-            pairs
-                .map(|(a, b)| vectors.row(a).dot(&vectors.row(b)))
-                .sum::<f32>()
+    fn diversity_widens_and_stays_near_the_seed() {
+        let (vectors, _, _) = collection();
+        let alike = |diversity: f32| {
+            let list = rows(
+                &[7],
+                &PlaylistOptions {
+                    diversity,
+                    ..tracks(15)
+                },
+            );
+            let list = vectors.select(Axis(0), &list);
+            list.dot(&list.t()).sum()
         };
-        assert!(mean(0.0) > mean(0.5) && mean(0.5) > mean(1.0));
-        // With full diversity it stays near the seed.
+        assert!(alike(0.0) > alike(0.5) && alike(0.5) > alike(1.0));
         let options = PlaylistOptions {
             diversity: 1.0,
-            length: Length::Tracks(4),
-            ..PlaylistOptions::default()
+            ..tracks(4)
         };
-        let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options);
-        let similarity = vectors.dot(&vectors.row(7));
-        for entry in list {
-            let rank = (0..200)
-                .filter(|&row| similarity[row] > similarity[entry.row])
-                .count();
-            assert!(rank <= (REACH + 1) * 4, "rank {rank}");
-        }
-        let shuffled = |seed| {
-            let options = PlaylistOptions {
-                shuffle: Some(seed),
-                ..PlaylistOptions::default()
-            };
-            playlist(vectors.view(), &meta, &[7], &|_| false, &options)
-        };
-        assert_eq!(shuffled(1), shuffled(1));
-        assert_ne!(shuffled(1), shuffled(2));
+        let near = &nearest(7)[..(REACH + 1) * 4];
+        assert!(rows(&[7], &options).iter().all(|row| near.contains(row)));
     }
 
     #[test]
     fn variety_draws_from_the_nearest() {
-        let (vectors, _, meta) = collection();
-        let rows = |variety: f32, random: u64| -> Vec<usize> {
+        let drawn = |variety: f32, random: u64| {
             let options = PlaylistOptions {
-                length: Length::Tracks(10),
                 variety,
                 random,
-                ..PlaylistOptions::default()
+                ..tracks(10)
             };
-            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options);
-            let mut rows: Vec<usize> = list.into_iter().map(|entry| entry.row).collect();
-            rows.sort_unstable();
-            rows
+            rows(&[7], &options)
         };
-        assert_eq!(rows(0.0, 1), rows(0.0, 2));
-        assert_eq!(rows(1.0, 1), rows(1.0, 1));
-        assert_ne!(rows(1.0, 1), rows(1.0, 2));
+        assert_eq!(drawn(0.0, 1), drawn(0.0, 2));
+        assert_eq!(drawn(1.0, 1), drawn(1.0, 1));
+        assert_ne!(drawn(1.0, 1), drawn(1.0, 2));
         // The last of ten is one of the nearest 41 that are left: none beyond the nearest 50.
-        let near = vectors.dot(&vectors.row(7));
-        let mut nearest: Vec<usize> = (0..200).filter(|&row| row != 7).collect();
-        nearest.sort_by(|&a, &b| near[b].total_cmp(&near[a]));
-        let drawn = rows(1.0, 3);
-        assert!(
-            drawn.iter().all(|row| nearest[..50].contains(row)),
-            "{drawn:?}"
-        );
+        let near = &nearest(7)[..50];
+        assert!(drawn(1.0, 3).iter().all(|row| near.contains(row)));
     }
 
     #[test]
     fn ordered_steps_are_smaller_than_shuffled_ones() {
-        let (vectors, _, meta) = collection();
-        let longest = |shuffle| {
+        let (vectors, _, _) = collection();
+        let length = |shuffle| {
             let options = PlaylistOptions {
                 shuffle,
                 seeds: SeedUse::Open(2),
-                length: Length::Tracks(40),
-                ..PlaylistOptions::default()
+                ..tracks(40)
             };
-            let list = playlist(vectors.view(), &meta, &[0, 1], &|_| false, &options);
-            assert_eq!((list[0].row, list[1].row), (0, 1));
-            list.windows(2)
-                .map(|w| 1.0 - vectors.row(w[0].row).dot(&vectors.row(w[1].row)))
-                .sum::<f32>()
+            let list = rows(&[0, 1], &options);
+            assert_eq!(list[..2], [0, 1]);
+            assert_eq!(list, rows(&[0, 1], &options));
+            let step = |w: &[usize]| 1.0 - vectors.row(w[0]).dot(&vectors.row(w[1]));
+            list.windows(2).map(step).sum::<f32>()
         };
-        assert!(longest(None) < 0.8 * longest(Some(1)));
-    }
-
-    #[test]
-    fn many_seeds_are_thinned_out() {
-        let (vectors, _, meta) = collection();
-        let seeds: Vec<usize> = (0..100).collect();
-        let options = PlaylistOptions {
-            seeds: SeedUse::Open(0),
-            length: Length::Tracks(64),
-            ..PlaylistOptions::default()
-        };
-        let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options);
-        assert_eq!(list.len(), 64);
-        assert_eq!(
-            list.iter().map(|e| e.seed).collect::<HashSet<_>>().len(),
-            MOST_SEEDS
-        );
+        assert!(length(None) < 0.8 * length(Some(1)));
     }
 }

@@ -24,13 +24,21 @@ pub struct PlaylistConstraints<'a> {
     pub longest: Option<f64>,
     /// Tracks that are not in it.
     pub excluded: &'a HashSet<TrackId>,
+    /// How near the library's tracks are to one another: the list ends where nothing near is left. `None`: as long as there
+    /// are tracks.
+    pub standing: Option<&'a Standing>,
 }
+
+/// Similarities below this percentile of the nearest ones in the library are not near.
+const NEAR_FROM: u8 = 5;
 
 /// A list, as rows of the collection.
 #[derive(Debug, Default)]
 pub struct PlaylistRows {
     /// Rows of the collection, in the order of the list.
     pub rows: Vec<usize>,
+    /// Whether it is shorter than requested, since nothing near is left.
+    pub ends: bool,
     /// How near the library is to the seeds, if there are any.
     pub standing: Option<Standing>,
 }
@@ -96,8 +104,14 @@ pub fn listed(
             )
         };
         if again.is_empty() {
+            let is_near = |entry: &&Entry| {
+                let percentile = wanted.standing.and_then(|s| s.percentile(entry.similarity));
+                percentile.is_none_or(|percentile| percentile >= NEAR_FROM)
+            };
+            let rows: Vec<usize> = entries.iter().filter(is_near).map(|e| e.row).collect();
             return Ok(PlaylistRows {
-                rows: entries.iter().map(|entry| entry.row).collect(),
+                ends: rows.len() < entries.len(),
+                rows,
                 standing: None,
             });
         }

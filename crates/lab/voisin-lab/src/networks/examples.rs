@@ -5,7 +5,7 @@ use ndarray::Array2;
 use crate::LabError;
 use crate::training::{LoadExample, TrackExamples, mean, outputs, predict};
 use voisin_encoder::FinishedStack;
-use voisin_learn::metrics::argmax;
+use voisin_genre::metrics::argmax;
 
 /// Outputs of a network, `[track][window][class]`.
 pub(super) type WindowProbabilities = Vec<Vec<Vec<f32>>>;

@@ -22,8 +22,8 @@ use crate::training::{
 };
 use voisin_base::track::ContentId;
 use voisin_encoder::{Device, DeviceChoice, FinishedStack, Stack, StackShape, StackTrain};
-use voisin_learn::Fold;
-use voisin_learn::metrics::argmax;
+use voisin_genre::Fold;
+use voisin_genre::metrics::argmax;
 
 /// Name of the best epoch's weights in a run's folder.
 const BEST: &str = "best.safetensors";

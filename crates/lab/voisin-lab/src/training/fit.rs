@@ -14,7 +14,7 @@ use crate::LabError;
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_encoder::{FinishedStack, StackTrain};
-use voisin_learn::metrics::argmax;
+use voisin_genre::metrics::argmax;
 
 /// Key of the state in a checkpoint's header.
 const KEY: &str = "standing";
