@@ -17,7 +17,6 @@ pub struct TagWish {
     pub path: PathBuf,
     /// Its genres; empty: unknown.
     pub genres: Vec<String>,
-    /// The reason, for the user.
     pub reason: String,
 }
 
@@ -26,7 +25,6 @@ pub struct TagWish {
 pub struct TagResult {
     /// The file.
     pub path: String,
-    /// Its outcome.
     pub outcome: TagOutcome,
     /// Genres that it had.
     pub before: Vec<String>,

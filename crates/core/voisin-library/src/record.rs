@@ -49,7 +49,7 @@ pub struct TaggedFile {
 }
 
 /// The outcome of importing records.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MergeOutcome {
     /// Recordings that are new.
     pub added: u64,
@@ -63,6 +63,7 @@ pub struct MergeOutcome {
     /// their files become failures.
     pub refused: u64,
     /// Why the first of those was refused.
+    #[serde(skip)]
     pub refusal: Option<String>,
 }
 

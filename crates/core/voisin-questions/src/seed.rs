@@ -119,7 +119,6 @@ impl JsonSchema for NamedSeed {
 }
 
 impl NamedSeed {
-    /// As written on a command line.
     pub fn written(&self) -> OsString {
         match self {
             Self::Written(text) => text.clone(),

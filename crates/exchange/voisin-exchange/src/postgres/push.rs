@@ -52,7 +52,7 @@ pub enum PushEvent {
 }
 
 /// Counts of the rows sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct PushSummary {
     /// New recordings.
     pub added: u64,
