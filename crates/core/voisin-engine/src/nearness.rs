@@ -232,7 +232,7 @@ impl Engine {
         let nearness = self.nearness()?;
         // Several seeds are searched for by their mean, which is not the sound of any of them.
         let is_steady = match seeds {
-            [seed] => self.genres().is_steady(seed)?,
+            [seed] => self.is_steady(seed)?,
             _ => false,
         };
         if nearness.nearest.is_empty() && !is_steady {
@@ -281,7 +281,7 @@ impl Engine {
         // them.
         let mut steady = 0;
         for near in around_it.iter().filter(|_| is_steady) {
-            steady += usize::from(self.genres().is_track_steady(near.id)?);
+            steady += usize::from(self.is_track_steady(near.id)?);
         }
         Ok(Some(Standing {
             share: around.map(|around| percentile(&nearness.around, around)),
@@ -722,7 +722,7 @@ mod tests {
             let of_it = engine
                 .seed_of(engine.library().track_ids().unwrap().pop().unwrap())
                 .unwrap();
-            assert!(engine.genres().is_steady(&of_it).unwrap());
+            assert!(engine.is_steady(&of_it).unwrap());
         }
     }
 
