@@ -4,11 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 18] = [
     "voisin-base",
     "voisin-models",
     "voisin-kernels",
-    "voisin-networks",
     "voisin-features",
     "voisin-audio",
     "voisin-encoder",

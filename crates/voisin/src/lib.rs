@@ -96,9 +96,7 @@ pub use voisin_encoder::{
     ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
     import_model, models,
 };
-pub use voisin_features::{
-    Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
-};
+pub use voisin_features::{Compression, FeaturesError, MelConfig, MelNorm, MelScale, Spectrum};
 pub use voisin_kernels::IsaError;
 
 // The library: tracks, their files, their vectors.

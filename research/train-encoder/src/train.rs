@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rayon::prelude::*;
 use voisin_base::random::Random;
-use voisin_encoder::DeviceChoice;
-use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin_encoder::openl3::{OPENL3_WIDTHS, WINDOW};
+use voisin_encoder::{DeviceChoice, StackTensor, StackTrain};
 use voisin_lab::training::session::{BlockVisitor, CHECKPOINT, Optimiser};
 use voisin_lab::training::{AdamWOptions, cosine};
 
 use crate::augment;
 use crate::cache::TrainingSet;
-use crate::checkpoint::{Checkpoint, Run, flatten, unflatten};
+use crate::checkpoint::{Checkpoint, Run, flatten, layers, unflatten};
 use crate::head::TeacherHead;
 use crate::layout::{outputs, standardise};
 use crate::loss::{self, Losses};
@@ -75,7 +75,12 @@ pub fn train(
         .into_iter()
         .filter(|&crop| !data.group(crop).starts_with(GROOVES))
         .collect();
-    let student = OpenL3Train::new(&state.network, &device.resolve()?);
+    let layers = layers(&state.run.widths)?;
+    let mut student = StackTrain::new(layers, args.random_seed, device.resolve()?);
+    let mut weights = state.network.iter().map(|one| one.values.clone());
+    student
+        .restore(|_| weights.next())
+        .map_err(anyhow::Error::msg)?;
     let mut trainer = Trainer::new(args, &data, state, crops, student);
     trainer.held = validate::thin(&held, VALIDATED);
     let mut saved = Instant::now();
@@ -111,7 +116,7 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
         None => {
             let (mean, deviation) = moments(data, crops);
             let head = TeacherHead::seeded(widths[7], mean.len(), args.random_seed);
-            let network = OpenL3Weights::seeded(args.random_seed, &widths);
+            let network = layers(&widths)?.tensors(args.random_seed);
             (network, head, mean, deviation)
         }
     };
@@ -125,7 +130,7 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
         .collect();
     weights.resize(data.teachers.len(), 1.0);
     // Adam starts anew in any case.
-    let zeros = |n: usize| (vec![0.0; n], vec![0.0; n]);
+    let all = flatten(&network).0.len() + head.parameters.len();
     Ok(Checkpoint {
         run: Run {
             step: 0,
@@ -137,10 +142,7 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
             weights,
             tracks: tracks.len(),
         },
-        adam: [
-            zeros(flatten(&network).0.len()),
-            zeros(head.parameters.len()),
-        ],
+        adam: (vec![0.0; all], vec![0.0; all]),
         average: network.clone(),
         network,
         head_average: head.clone(),
@@ -176,7 +178,7 @@ struct Trainer<'a> {
     crops: Vec<usize>,
     held: Vec<usize>,
     run: Run,
-    student: OpenL3Train,
+    student: StackTrain,
     head: TeacherHead,
     head_gradients: Vec<f32>,
     average: (Vec<f32>, Vec<f32>),
@@ -200,7 +202,7 @@ impl<'a> Trainer<'a> {
         data: &'a TrainingSet,
         state: Checkpoint,
         crops: Vec<usize>,
-        mut student: OpenL3Train,
+        mut student: StackTrain,
     ) -> Self {
         let mut head = state.head;
         let head_gradients = vec![0.0; head.parameters.len()];
@@ -212,8 +214,12 @@ impl<'a> Trainer<'a> {
                 show_head(&mut head, &head_gradients, visit);
             })
         };
-        for (adam, (mean, square)) in optimiser.adam.iter_mut().zip(state.adam) {
-            (adam.mean, adam.square, adam.steps) = (mean, square, state.run.step);
+        let (mut mean, mut square) = state.adam;
+        for adam in &mut optimiser.adam {
+            let n = adam.mean.len();
+            adam.mean = mean.drain(..n).collect();
+            adam.square = square.drain(..n).collect();
+            adam.steps = state.run.step;
         }
         let values = args.batch * state.mean.len();
         Self {
@@ -281,7 +287,9 @@ impl<'a> Trainer<'a> {
         let share = self.run.windows as f64 / self.args.windows.max(1) as f64;
         let rate = cosine(self.args.rate, share, WARM_UP);
         self.load();
-        let embeddings = self.student.forward(&self.mels, self.args.batch)?;
+        let embeddings = self
+            .student
+            .forward(&self.mels, self.args.batch, self.run.step)?;
         let predictions = self.head.forward(&embeddings);
         let losses = loss::evaluate(
             &self.run.teachers,
@@ -332,7 +340,7 @@ impl<'a> Trainer<'a> {
     fn move_averages(&mut self) {
         let step = self.run.step as f32;
         let keep = self.args.average.min((1.0 + step) / (10.0 + step));
-        let (parameters, statistics) = flatten(&self.student.weights());
+        let (parameters, statistics) = flatten(self.student.tensors());
         for (average, values) in [
             (&mut self.average.0, &parameters),
             (&mut self.average.1, &statistics),
@@ -345,7 +353,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn averaged(&self) -> anyhow::Result<OpenL3Weights> {
+    fn averaged(&self) -> anyhow::Result<Vec<StackTensor>> {
         unflatten(&self.run.widths, &self.average.0, &self.average.1)
     }
 
@@ -366,28 +374,33 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> anyhow::Result<Checkpoint> {
         Ok(Checkpoint {
             run: self.run.clone(),
-            network: self.student.weights(),
+            network: self.student.tensors().to_vec(),
             average: self.averaged()?,
             head: self.head.clone(),
             head_average: self.head_average.clone(),
             mean: self.mean.clone(),
             deviation: self.deviation.clone(),
-            adam: [0, 1].map(|block| {
-                let adam = &self.optimiser.adam[block];
-                (adam.mean.clone(), adam.square.clone())
-            }),
+            adam: (
+                self.optimiser
+                    .adam
+                    .iter()
+                    .flat_map(|one| one.mean.clone())
+                    .collect(),
+                self.optimiser
+                    .adam
+                    .iter()
+                    .flat_map(|one| one.square.clone())
+                    .collect(),
+            ),
         })
     }
 }
 
 /// Shows parameters and gradients of the network to an optimiser.
-fn show(network: &mut OpenL3Train, visit: &mut BlockVisitor<'_>) {
-    let mut decays = vec![false; network.parameters().len()];
-    for parameter in network.layout().iter().filter(|parameter| parameter.decays) {
-        decays[parameter.range.clone()].fill(true);
+fn show(network: &mut StackTrain, visit: &mut BlockVisitor<'_>) {
+    for (parameters, gradients, decays) in network.blocks() {
+        visit(parameters, gradients, &vec![decays; gradients.len()]);
     }
-    let (parameters, gradients) = network.parameters_and_gradients();
-    visit(parameters, gradients, &decays);
 }
 
 /// The same of the head, of which the matrix decays, the bias does not.

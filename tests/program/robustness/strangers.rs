@@ -104,7 +104,7 @@ fn an_import_names_a_file_that_is_none_of_weights() {
         b"\x89HDF\r\n\x1a\n",
     ] {
         fs::write(&file, bytes).unwrap();
-        import(&string(&file), "not a weights file");
+        import(&string(&file), "not a model voisin reads");
     }
 }
 

@@ -16,10 +16,10 @@ mod input;
 mod output;
 
 #[cfg(target_arch = "aarch64")]
-use crate::simd::Neon;
+use crate::cpu::simd::Neon;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
-use crate::simd::{Portable, Simd};
+use crate::cpu::simd::{Avx2, Avx512};
+use crate::cpu::simd::{Portable, Simd};
 use voisin_kernels::Isa;
 use voisin_kernels::isa::Set;
 

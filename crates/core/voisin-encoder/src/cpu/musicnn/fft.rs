@@ -3,7 +3,7 @@
 //! All are inverse (`e^{+2πi jk/N}`) and not scaled. A forward transform is the inverse one with
 //! real and imaginary parts exchanged on both sides.
 
-use crate::simd::Simd;
+use crate::cpu::simd::Simd;
 
 /// Complex numbers, one per lane.
 #[derive(Clone, Copy)]

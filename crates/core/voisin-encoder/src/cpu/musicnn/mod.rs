@@ -15,26 +15,26 @@ mod pack;
 
 pub use fast::FastMusicnn;
 
-use super::conv::BlockTensors;
+use super::conv::{BlockTensors, NormNumbers};
 
 /// Epsilon of every batch norm.
 const EPSILON: f64 = 1e-3;
 
-/// Its tensors. Batch norms are γ, β, running mean and running variance.
-#[derive(Debug, Clone)]
-pub struct MusicnnTensors<'a> {
+/// Its tensors.
+#[derive(Debug)]
+pub struct MusicnnTensors {
     /// The batch norm of the input.
-    pub input: [&'a [f32]; 4],
+    pub input: NormNumbers,
     /// Timbral (7 frames × 38 or 67 bands), temporal (128, 64 or 32 frames × 1 band), then over all channels (7 frames).
-    pub convolutions: Vec<BlockTensors<'a>>,
+    pub convolutions: Vec<BlockTensors>,
     /// The batch norm of maximum and mean of each channel.
-    pub pools: [&'a [f32]; 4],
+    pub pools: NormNumbers,
     /// Weight and bias of the penultimate layer.
-    pub dense: (&'a [f32], &'a [f32]),
+    pub dense: (Vec<f32>, Vec<f32>),
     /// Its batch norm.
-    pub penultimate: [&'a [f32]; 4],
+    pub penultimate: NormNumbers,
     /// Weight and bias of the layer of the tags.
-    pub tags: (&'a [f32], &'a [f32]),
+    pub tags: (Vec<f32>, Vec<f32>),
 }
 
 /// Mel bands of a patch.

@@ -247,14 +247,14 @@ macro_rules! dispatch {
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: these features are enabled here, so the caller detected them; the
                 // rest is passed on.
-                unsafe { $generic($crate::simd::Avx512::assume(), $($arg),*) }
+                unsafe { $generic($crate::cpu::simd::Avx512::assume(), $($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: as above.
-                unsafe { $generic($crate::simd::Avx2::assume(), $($arg),*) }
+                unsafe { $generic($crate::cpu::simd::Avx2::assume(), $($arg),*) }
             }
             // SAFETY: an `Isa` is only made for what the processor has; the rest is passed on.
             unsafe {
@@ -264,48 +264,11 @@ macro_rules! dispatch {
                     #[cfg(target_arch = "x86_64")]
                     voisin_kernels::isa::Set::Avx2 => avx2($($arg),*),
                     #[cfg(target_arch = "aarch64")]
-                    voisin_kernels::isa::Set::Neon => $generic($crate::simd::Neon::assume(), $($arg),*),
-                    voisin_kernels::isa::Set::Portable => $generic($crate::simd::Portable, $($arg),*),
+                    voisin_kernels::isa::Set::Neon => $generic($crate::cpu::simd::Neon::assume(), $($arg),*),
+                    voisin_kernels::isa::Set::Portable => $generic($crate::cpu::simd::Portable, $($arg),*),
                 }
             }
         }
     };
 }
 pub(super) use dispatch;
-
-/// A computation that [`vectorised`] compiles for every instruction set.
-pub trait Work {
-    /// Its result.
-    type Output;
-    /// Runs it; implementations, and functions called in their loops, must be `inline(always)`.
-    fn run(self) -> Self::Output;
-}
-
-/// Runs plain Rust's `work`, compiled for `isa`, so that the compiler vectorises its loops.
-pub fn vectorised<W: Work>(isa: voisin_kernels::Isa, work: W) -> W::Output {
-    #[cfg(target_arch = "x86_64")]
-    use voisin_kernels::isa::Set;
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn avx512<W: Work>(work: W) -> W::Output {
-        work.run()
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2<W: Work>(work: W) -> W::Output {
-        work.run()
-    }
-    match isa.set() {
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx512 { .. } => {
-            // SAFETY: an `Isa` is only made for what the processor has.
-            unsafe { avx512(work) }
-        }
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => {
-            // SAFETY: as above.
-            unsafe { avx2(work) }
-        }
-        _ => work.run(),
-    }
-}

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::act::Shape;
 use super::filters::WinogradFilters;
 use super::winograd::{self, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
-use crate::team::Team;
+use crate::cpu::team::Team;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
 /// Tiles of a fused block.
@@ -350,7 +350,7 @@ pub(super) fn is_small(filters: &WinogradFilters) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conv::act::c16;
+    use crate::cpu::conv::act::c16;
     use voisin_base::random::Random;
     use voisin_kernels::Isa;
 

@@ -24,15 +24,18 @@ pub struct BlockPlan {
     pub together: usize,
 }
 
+/// γ, β, running mean and running variance of a batch norm.
+pub type NormNumbers = [Vec<f32>; 4];
+
 /// A block's tensors.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockTensors<'a> {
+#[derive(Debug)]
+pub struct BlockTensors {
     /// `[out][in][3][3]`.
-    pub weight: &'a [f32],
+    pub weight: Vec<f32>,
     /// `[out]`.
-    pub bias: &'a [f32],
-    /// γ, β, running mean and running variance, `[out]` each, where the block has a batch norm.
-    pub norm: Option<[&'a [f32]; 4]>,
+    pub bias: Vec<f32>,
+    /// Where the block has a batch norm.
+    pub norm: Option<NormNumbers>,
 }
 
 /// The shapes of a block: of its input and its output.
@@ -73,19 +76,15 @@ impl ChainPlan {
     }
 }
 
-/// The affine map of a batch norm in inference, y = scale · x + shift for each channel, from γ, β,
-/// running mean and running variance.
-pub fn affine([gamma, beta, mean, variance]: [&[f32]; 4], epsilon: f64) -> (Vec<f32>, Vec<f32>) {
+/// The affine map of a batch norm in inference, y = scale · x + shift for each channel.
+pub fn affine([gamma, beta, mean, variance]: &NormNumbers, epsilon: f64) -> Vec<(f64, f64)> {
     let map = |i: usize| {
         // In f64, because a small variance makes the scale large, and the shift a difference of
         // large numbers.
         let scale = f64::from(gamma[i]) / (f64::from(variance[i]) + epsilon).sqrt();
-        (
-            scale as f32,
-            (f64::from(beta[i]) - scale * f64::from(mean[i])) as f32,
-        )
+        (scale, f64::from(beta[i]) - scale * f64::from(mean[i]))
     };
-    (0..gamma.len()).map(map).unzip()
+    (0..gamma.len()).map(map).collect()
 }
 
 /// The direct first convolution's filters, `[9][out]`, from `[out][1][3][3]`.

@@ -16,5 +16,5 @@ mod forward;
 mod layer;
 mod winograd;
 
-pub use chain::{BlockPlan, BlockTensors, ChainPlan, affine};
+pub use chain::{BlockPlan, BlockTensors, ChainPlan, NormNumbers, affine};
 pub use forward::FastChain;

@@ -8,20 +8,15 @@
 
 use super::front::{BAND_BINS, TAPS, TIME_BINS};
 use super::{BANDS, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, TAGS};
+use crate::cpu::conv::{NormNumbers, affine};
 use voisin_kernels::buffer::Buffer;
 
 /// Below this, a filter's weights change outputs by no more than rounding (spectrograms are below
 /// 10).
 const NOTHING: f64 = 1e-10;
 
-/// Batch norm as `scale · x + shift`.
-fn norm([gamma, beta, mean, variance]: [&[f32]; 4]) -> Vec<(f64, f64)> {
-    (0..gamma.len())
-        .map(|c| {
-            let scale = f64::from(gamma[c]) / (f64::from(variance[c]) + EPSILON).sqrt();
-            (scale, f64::from(beta[c]) - scale * f64::from(mean[c]))
-        })
-        .collect()
+fn norm(numbers: &NormNumbers) -> Vec<(f64, f64)> {
+    affine(numbers, EPSILON)
 }
 
 /// A convolution with the batch norm after it.
@@ -107,14 +102,19 @@ pub(super) struct Packed {
 type Column = Option<usize>;
 
 impl Packed {
-    pub(super) fn new(tensors: &MusicnnTensors<'_>, lanes: usize) -> Self {
+    pub(super) fn new(tensors: &MusicnnTensors, lanes: usize) -> Self {
         let layers: Vec<NormedConvolution> = tensors
             .convolutions
             .iter()
             .map(|layer| NormedConvolution {
-                weight: layer.weight,
-                bias: layer.bias,
-                norm: norm(layer.norm.expect("each convolution has a batch norm")),
+                weight: &layer.weight,
+                bias: &layer.bias,
+                norm: norm(
+                    layer
+                        .norm
+                        .as_ref()
+                        .expect("each convolution has a batch norm"),
+                ),
             })
             .collect();
 
@@ -200,14 +200,14 @@ impl Packed {
         for stage in 1..3 {
             columns.extend(order.iter().map(|&f| Some(FRONT + MIDDLE * stage + f)));
         }
-        let (scale, shift) = norm(tensors.input)[0];
+        let (scale, shift) = norm(&tensors.input)[0];
         Self {
             input: (scale as f32, shift as f32),
             banks,
             front_width,
             middle,
             dense: pack_dense(tensors, &columns, &constants, lanes),
-            logits: pack_logits(tensors.tags, lanes),
+            logits: pack_logits(&tensors.tags, lanes),
             bias_rows: (0..FRAMES).map(bias_row).collect(),
         }
     }
@@ -375,15 +375,15 @@ fn pack_middle(
 ///
 /// Inputs are the maxima of all columns, then their means.
 fn pack_dense(
-    tensors: &MusicnnTensors<'_>,
+    tensors: &MusicnnTensors,
     columns: &[Column],
     constants: &[Option<f64>],
     lanes: usize,
 ) -> PackedMatrix {
-    let (weight, bias) = tensors.dense;
+    let (weight, bias) = &tensors.dense;
     let inputs = 2 * JOINED;
-    let pools = norm(tensors.pools);
-    let after = norm(tensors.penultimate);
+    let pools = norm(&tensors.pools);
+    let after = norm(&tensors.penultimate);
     let mut matrix = PackedMatrix::new(2 * columns.len(), PENULTIMATE, 1, lanes);
     for o in 0..PENULTIMATE {
         // `2 · channel` is a channel's maximum, `2 · channel + 1` its mean.
@@ -416,7 +416,7 @@ fn pack_dense(
     matrix
 }
 
-fn pack_logits((weight, bias): (&[f32], &[f32]), lanes: usize) -> PackedMatrix {
+fn pack_logits((weight, bias): &(Vec<f32>, Vec<f32>), lanes: usize) -> PackedMatrix {
     let mut matrix = PackedMatrix::new(PENULTIMATE, TAGS, 1, lanes);
     for o in 0..TAGS {
         for i in 0..PENULTIMATE {

@@ -9,7 +9,7 @@ use super::filters::WinogradFilters;
 use super::first::{self, First};
 use super::layer::{self, BLOCK, PaddedInput, Plan, Target, TileBlock, with_scratch};
 use super::winograd::{Epilogue, Tile};
-use crate::team::{Team, with_team};
+use crate::cpu::team::Team;
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
@@ -117,15 +117,15 @@ impl FastChain {
     ///
     /// # Panics
     /// If the plan does not fit the tensors, or is invalid ([`ChainPlan`]).
-    pub fn new(plan: ChainPlan, input: (f32, f32), tensors: &[BlockTensors<'_>], isa: Isa) -> Self {
+    pub fn new(plan: ChainPlan, input: (f32, f32), tensors: &[BlockTensors], isa: Isa) -> Self {
         assert_eq!(tensors.len(), plan.blocks.len(), "tensors of every block");
         assert!(
             tensors.len() > 2,
             "the first two blocks are one, and the last is reduced"
         );
         let shapes = plan.shapes();
-        let mut first = (vec![0.0; 9 * plan.blocks[0].out], tensors[0].bias.to_vec());
-        turn_first(tensors[0].weight, &mut first.0);
+        let mut first = (vec![0.0; 9 * plan.blocks[0].out], tensors[0].bias.clone());
+        turn_first(&tensors[0].weight, &mut first.0);
         let last = shapes.len() - 1;
         let mut blocks = Vec::with_capacity(last);
         // The first block is part of the second one.
@@ -137,7 +137,7 @@ impl FastChain {
                 true => Epilogue::ReluPool,
                 false => Epilogue::Relu,
             };
-            let BlockTensors { weight, bias, .. } = tensors[i];
+            let BlockTensors { weight, bias, .. } = &tensors[i];
             let filters = WinogradFilters::new(isa, weight, bias, from.c, block.out);
             let convolution = Plan::new(from, block.out, epilogue);
             let kind = if i == 1 {
@@ -161,11 +161,6 @@ impl FastChain {
             blocks,
             idle: Mutex::default(),
         }
-    }
-
-    /// The instruction set that the kernels use.
-    pub fn isa(&self) -> Isa {
-        self.isa
     }
 
     /// Length of an example's output: the last block's channels.
@@ -208,13 +203,12 @@ impl FastChain {
             work: Buffer::default(),
         });
         let most = self.blocks[self.blocks.len() - 1].plan.together;
-        with_team(|team| {
-            for start in (0..n).step_by(most) {
-                let count = most.min(n - start);
-                let x = &x[start * cells..(start + count) * cells];
-                self.group(team, x, count, &mut out[start * dimension..], &mut space);
-            }
-        });
+        let team = Team::pool();
+        for start in (0..n).step_by(most) {
+            let count = most.min(n - start);
+            let x = &x[start * cells..(start + count) * cells];
+            self.group(&team, x, count, &mut out[start * dimension..], &mut space);
+        }
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

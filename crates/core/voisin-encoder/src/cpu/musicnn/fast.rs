@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::front::{self, BAND_BINS, BAND_ROW, Kernel, PAIRS, ROW, Roots, TIME_BINS, Vector};
 use super::pack::{Packed, PackedMatrix};
 use super::{BANDS, FRAMES, MIDDLE, MusicnnTensors, Outputs, PENULTIMATE, TAGS};
-use crate::rows::{self, Rows};
-use crate::team::{Team, with_team};
+use crate::cpu::rows::{self, Rows};
+use crate::cpu::team::Team;
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 
@@ -90,7 +90,7 @@ impl MusicnnScratch {
 impl FastMusicnn {
     /// # Panics
     /// If there are other tensors than the network has, or of other lengths.
-    pub fn new(tensors: &MusicnnTensors<'_>, isa: Isa) -> Self {
+    pub fn new(tensors: &MusicnnTensors, isa: Isa) -> Self {
         Self {
             isa,
             packed: Packed::new(tensors, isa.lanes()),
@@ -111,9 +111,8 @@ impl FastMusicnn {
             .zip(outputs.logits.chunks_exact_mut(TAGS));
         let patches = mels.chunks_exact(BANDS * FRAMES).zip(results);
         if n < rayon::current_num_threads() {
-            with_team(|team| {
-                patches.for_each(|(mel, (to, logits))| self.one(team, mel, to, logits));
-            });
+            let team = Team::pool();
+            patches.for_each(|(mel, (to, logits))| self.one(&team, mel, to, logits));
         } else {
             let alone = |(mel, (to, logits)): (&[f32], (&mut [f32], &mut [f32]))| {
                 self.one(&Team::alone(), mel, to, logits);
@@ -274,7 +273,6 @@ impl FastMusicnn {
             stride: 0,
             inner: layer.inner,
             matrix: layer.values.as_slice(),
-            row_length: None,
             bias: layer.bias.as_slice(),
             bias_row: NO_BORDER,
             norm: Some((layer.scale.as_slice(), layer.shift.as_slice())),
@@ -316,7 +314,6 @@ impl FastMusicnn {
             let outputs = task * panel..(task + 1) * panel;
             let job = Rows {
                 matrix: &dense.values.as_slice()[outputs.start * dense.inner..],
-                row_length: None,
                 bias: &dense.bias.as_slice()[outputs.clone()],
                 norm: Some((
                     &dense.scale.as_slice()[outputs.clone()],

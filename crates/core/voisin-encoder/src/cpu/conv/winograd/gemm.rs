@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::SharedSlice;
 
@@ -10,19 +10,19 @@ use super::Groups;
 
 /// The matrix products of some positions: `M[p] = V[p] · U[p]`.
 #[derive(Clone)]
-pub(in crate::conv) struct Gemm<'a> {
+pub(in crate::cpu::conv) struct Gemm<'a> {
     /// Input channels (multiple of 16) and output channels (multiple of 16) of this call.
-    pub(in crate::conv) k: usize,
-    pub(in crate::conv) n: usize,
-    pub(in crate::conv) groups: Groups,
-    pub(in crate::conv) positions: Range<usize>,
-    pub(in crate::conv) v: &'a [f32],
-    pub(in crate::conv) v_stride: usize,
+    pub(in crate::cpu::conv) k: usize,
+    pub(in crate::cpu::conv) n: usize,
+    pub(in crate::cpu::conv) groups: Groups,
+    pub(in crate::cpu::conv) positions: Range<usize>,
+    pub(in crate::cpu::conv) v: &'a [f32],
+    pub(in crate::cpu::conv) v_stride: usize,
     /// Filters, floats from one position to the next.
-    pub(in crate::conv) u: &'a [f32],
-    pub(in crate::conv) u_stride: usize,
-    pub(in crate::conv) m: SharedSlice<'a>,
-    pub(in crate::conv) m_stride: usize,
+    pub(in crate::cpu::conv) u: &'a [f32],
+    pub(in crate::cpu::conv) u_stride: usize,
+    pub(in crate::cpu::conv) m: SharedSlice<'a>,
+    pub(in crate::cpu::conv) m_stride: usize,
 }
 
 impl Gemm<'_> {
@@ -176,7 +176,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these positions of M meanwhile.
-pub(in crate::conv) unsafe fn gemm(isa: Isa, a: &Gemm<'_>) {
+pub(in crate::cpu::conv) unsafe fn gemm(isa: Isa, a: &Gemm<'_>) {
     assert!(a.fits(), "V, U and M hold the positions");
     // SAFETY: it fits, and positions are kept apart by the caller.
     unsafe { gemm_unchecked(isa, a) }

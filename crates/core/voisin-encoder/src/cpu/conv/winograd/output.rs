@@ -1,6 +1,6 @@
 //! Aᵀ m A: products back to pixels, with bias, ReLU and pooling.
 
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::SharedSlice;
 
@@ -27,7 +27,7 @@ fn at<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
 
 /// The last step on a tile's 4×4 outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::conv) enum Epilogue {
+pub(in crate::cpu::conv) enum Epilogue {
     /// Bias, then store.
     Linear,
     /// Bias, ReLU, store.
@@ -38,23 +38,23 @@ pub(in crate::conv) enum Epilogue {
 
 /// Inverse transform of a run of tiles.
 #[derive(Clone, Copy)]
-pub(in crate::conv) struct Output<'a> {
-    pub(in crate::conv) m: &'a [f32],
-    pub(in crate::conv) m_stride: usize,
+pub(in crate::cpu::conv) struct Output<'a> {
+    pub(in crate::cpu::conv) m: &'a [f32],
+    pub(in crate::cpu::conv) m_stride: usize,
     /// Output channels in this `M` (multiple of 16).
-    pub(in crate::conv) n: usize,
-    pub(in crate::conv) groups: Groups,
+    pub(in crate::cpu::conv) n: usize,
+    pub(in crate::cpu::conv) groups: Groups,
     /// The tiles, and the index of the first of them in the block.
-    pub(in crate::conv) tiles: &'a [Tile],
-    pub(in crate::conv) first: usize,
+    pub(in crate::cpu::conv) tiles: &'a [Tile],
+    pub(in crate::cpu::conv) first: usize,
     /// `n` biases.
-    pub(in crate::conv) bias: &'a [f32],
+    pub(in crate::cpu::conv) bias: &'a [f32],
     /// The window's padded output, at this `M`'s first channel.
-    pub(in crate::conv) dst: SharedSlice<'a>,
-    pub(in crate::conv) row: usize,
+    pub(in crate::cpu::conv) dst: SharedSlice<'a>,
+    pub(in crate::cpu::conv) row: usize,
     /// Channels of the output (floats from one column to the next).
-    pub(in crate::conv) c: usize,
-    pub(in crate::conv) epilogue: Epilogue,
+    pub(in crate::cpu::conv) c: usize,
+    pub(in crate::cpu::conv) epilogue: Epilogue,
 }
 
 impl Output<'_> {
@@ -213,7 +213,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these tiles' outputs meanwhile.
-pub(in crate::conv) unsafe fn output(isa: Isa, a: &Output<'_>) {
+pub(in crate::cpu::conv) unsafe fn output(isa: Isa, a: &Output<'_>) {
     assert!(
         a.m_fits() && a.dst_fits(),
         "tiles lie in M and in the window"
@@ -260,7 +260,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these `n` floats of `dst` meanwhile.
-pub(in crate::conv) unsafe fn global_max(isa: Isa, a: &Output<'_>) {
+pub(in crate::cpu::conv) unsafe fn global_max(isa: Isa, a: &Output<'_>) {
     assert!(
         a.m_fits() && a.n <= a.dst.len(),
         "tiles lie in M and maxima in the output"

@@ -1,6 +1,6 @@
 //! Bᵀ d B: patches of the input into the Winograd domain.
 
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::SharedSlice;
 
@@ -31,22 +31,22 @@ fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
 
 /// Transforms the patches of a run of tiles.
 #[derive(Clone, Copy)]
-pub(in crate::conv) struct Input<'a> {
+pub(in crate::cpu::conv) struct Input<'a> {
     /// Padded activation of the window.
-    pub(in crate::conv) src: &'a [f32],
+    pub(in crate::cpu::conv) src: &'a [f32],
     /// Floats from one row of `src` to the next.
-    pub(in crate::conv) row: usize,
+    pub(in crate::cpu::conv) row: usize,
     /// Input channels, a multiple of 16.
-    pub(in crate::conv) c: usize,
+    pub(in crate::cpu::conv) c: usize,
     /// The tiles to transform.
-    pub(in crate::conv) tiles: &'a [Tile],
+    pub(in crate::cpu::conv) tiles: &'a [Tile],
     /// Index of the first of them in the block.
-    pub(in crate::conv) first: usize,
+    pub(in crate::cpu::conv) first: usize,
     /// How the block is split.
-    pub(in crate::conv) groups: Groups,
+    pub(in crate::cpu::conv) groups: Groups,
     /// The block's `V`, and floats from one position to the next.
-    pub(in crate::conv) v: SharedSlice<'a>,
-    pub(in crate::conv) v_stride: usize,
+    pub(in crate::cpu::conv) v: SharedSlice<'a>,
+    pub(in crate::cpu::conv) v_stride: usize,
 }
 
 impl Input<'_> {
@@ -129,7 +129,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these tiles' slots of V meanwhile.
-pub(in crate::conv) unsafe fn input(isa: Isa, a: &Input<'_>) {
+pub(in crate::cpu::conv) unsafe fn input(isa: Isa, a: &Input<'_>) {
     assert!(a.fits(), "patches lie in the window and slots in V");
     // SAFETY: it fits, and slots are kept apart by the caller.
     unsafe { input_unchecked(isa, a) }

@@ -8,7 +8,7 @@
 
 use super::fft::{self, C};
 use super::{BANDS, FRAMES};
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::SharedSlice;
 

@@ -1,6 +1,6 @@
 //! The first layer's kernels: one input channel, direct rather than Winograd.
 
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::SharedSlice;
 

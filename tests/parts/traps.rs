@@ -1,6 +1,9 @@
 //! Operations that the laboratory's networks replace because of faults of Candle 0.11.1. Each test shows one fault and
 //! fails once it is fixed: Candle's operation may be used then.
 
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used)]
+
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 /// How far Candle's gradient of a function's sum is from central differences, over the largest difference.
@@ -137,4 +140,14 @@ fn random_numbers_on_the_cpu_cannot_be_seeded() {
         Device::Cpu.set_seed(1).is_err(),
         "dropout and first weights may come from Candle now"
     );
+}
+
+/// Candle 0.11.1 multiplies the gradient by the mean of the mask of maxima
+/// where it should divide by the number of maxima: one maximum among four gets 1/4, not 1.
+#[test]
+fn candle_takes_a_quarter_of_the_gradient_of_a_maximum_pool() -> Result<()> {
+    let x = Var::from_slice(&[1.0f32, 2.0, 4.0, 3.0], (1, 1, 2, 2), &Device::Cpu)?;
+    let found = gradient(&x.max_pool2d(2)?, &x)?;
+    assert_eq!(found, Some(vec![0.0, 0.0, 0.25, 0.0]));
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Layers of networks on a CPU: convolutions, MusiCNN's front, products of rows.
 //!
 //! One kernel source is compiled for every instruction set ([`simd`]) and chosen at run time. Not
-//! here: whole networks (`voisin-encoder`).
+//! here: whole networks ([`networks`](super::networks)).
 
 #![allow(
     unsafe_code,
@@ -14,6 +14,6 @@
 
 pub mod conv;
 pub mod musicnn;
-pub mod rows;
-pub mod simd;
+mod rows;
+mod simd;
 mod team;
