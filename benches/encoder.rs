@@ -12,12 +12,12 @@
 )]
 
 use std::io::{BufRead, Write};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Weights, WINDOW};
-use voisin_kernels::isa;
-use voisin_networks::conv::FastChain;
+use voisin_encoder::openl3::WINDOW;
+use voisin_encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
 
 struct Options {
     weights: Option<String>,
@@ -48,25 +48,6 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-fn load(path: &str) -> Result<OpenL3Weights> {
-    let bytes = std::fs::read(path).with_context(|| format!("reading {path}"))?;
-    let tensors = safetensors::SafeTensors::deserialize(&bytes)?;
-    let weights = OpenL3Weights::from_named(|name| {
-        let tensor = tensors
-            .tensor(name)
-            .ok()
-            .filter(|t| t.dtype() == safetensors::Dtype::F32)?;
-        Some(
-            tensor
-                .data()
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
-        )
-    })?;
-    Ok(weights)
-}
-
 /// Windows of decibels that differ from each other.
 fn mels(n: usize) -> Vec<f32> {
     (0..n * WINDOW)
@@ -74,43 +55,35 @@ fn mels(n: usize) -> Vec<f32> {
         .collect()
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
-}
-
-fn time(net: &FastChain, batch: usize, repeats: usize) -> f64 {
+/// Median seconds of a batch.
+fn time(encoder: &Encoder, batch: usize, repeats: usize) -> Result<f64> {
     let mels = mels(batch);
-    let mut out = vec![0.0; batch * net.dimension()];
-    net.forward(&mels, batch, &mut out);
-    median(
-        (0..repeats)
-            .map(|_| {
-                let start = Instant::now();
-                net.forward(&mels, batch, &mut out);
-                start.elapsed().as_secs_f64()
-            })
-            .collect(),
-    )
+    encoder.encode(&mels, batch)?;
+    let mut seconds = Vec::new();
+    for _ in 0..repeats {
+        let start = Instant::now();
+        encoder.encode(&mels, batch)?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
 }
 
-fn serve(net: &FastChain) -> Result<()> {
-    println!("ready {}", net.isa().name());
+fn serve(encoder: &Encoder) -> Result<()> {
+    println!("ready {}", voisin_kernels::isa()?.name());
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["time", batch, repeats] => println!("{}", time(net, batch.parse()?, repeats.parse()?)),
+            ["time", batch, repeats] => {
+                println!("{}", time(encoder, batch.parse()?, repeats.parse()?)?);
+            }
             ["embed", file, n] => {
-                let n: usize = n.parse()?;
                 let bytes = std::fs::read(file)?;
-                let mels: Vec<f32> = bytes
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                    .collect();
-                let mut out = vec![0.0; n * net.dimension()];
-                net.forward(&mels, n, &mut out);
-                let words: Vec<String> = out.iter().map(f32::to_string).collect();
+                let words = bytes.as_chunks().0.iter();
+                let mels: Vec<f32> = words.map(|word| f32::from_le_bytes(*word)).collect();
+                let found = encoder.encode(&mels, n.parse()?)?;
+                let words: Vec<String> = found.iter().map(f32::to_string).collect();
                 println!("{}", words.join(" "));
             }
             _ => bail!("expected `time BATCH REPEATS` or `embed FILE N`, found {line:?}"),
@@ -125,26 +98,22 @@ fn main() -> Result<()> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build_global()?;
-    let weights = match &options.weights {
-        Some(path) => load(path)?,
-        None => OpenL3Weights::seeded(1, &OPENL3_WIDTHS),
+    let cpu = DeviceChoice::Cpu.resolve()?;
+    let encoder = match &options.weights {
+        Some(path) => {
+            let weights = ModelRef::from(Path::new(path));
+            Encoder::load(&weights, &cpu)?
+        }
+        None => Encoder::random(Architecture::OpenL3, 1, &cpu)?,
     };
-    let isa = isa()?;
-    let net = weights.compile(isa);
     if options.serve {
-        return serve(&net);
+        return serve(&encoder);
     }
-    println!(
-        "OpenL3 mel128/512, {}, {} threads",
-        net.isa(),
-        options.threads
-    );
+    println!("OpenL3 mel128/512, {}", cpu.description());
     println!("{:>6} {:>12}", "batch", "windows/s");
     for (batch, repeats) in [(1, 30), (8, 6), (32, 3)] {
-        println!(
-            "{batch:>6} {:>12.1}",
-            batch as f64 / time(&net, batch, repeats)
-        );
+        let seconds = time(&encoder, batch, repeats)?;
+        println!("{batch:>6} {:>12.1}", batch as f64 / seconds);
     }
     Ok(())
 }

@@ -9,13 +9,14 @@ use std::hint::black_box;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant};
+use voisin_features::{MelConfig, MelFrontEnd};
 
 fn config(name: &str) -> MelConfig {
-    if name == "musicnn" {
-        MelConfig::musicnn()
-    } else {
-        MelConfig::openl3(name.parse().expect("original, essentia or musicnn"))
+    match name {
+        "original" => MelConfig::openl3(),
+        "essentia" => MelConfig::essentia(),
+        "musicnn" => MelConfig::musicnn(),
+        _ => panic!("expected original, essentia or musicnn"),
     }
 }
 
@@ -23,7 +24,7 @@ fn config(name: &str) -> MelConfig {
 fn samples(config: &MelConfig) -> Vec<f32> {
     let mut state = 1u64;
     let mut slow = 0f32;
-    (0..10 * config.window_samples())
+    (0..10 * config.window_samples)
         .map(|_| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -37,7 +38,7 @@ fn samples(config: &MelConfig) -> Vec<f32> {
 
 fn seconds(name: &str, count: usize) -> f64 {
     let front_end = MelFrontEnd::new(config(name)).expect("a built-in configuration");
-    let length = front_end.config().window_samples();
+    let length = front_end.config().window_samples;
     let samples = samples(front_end.config());
     let mut scratch = front_end.scratch();
     let mut out = vec![0.0; front_end.config().cells()];
@@ -64,13 +65,7 @@ fn main() {
         }
         return;
     }
-    let variants = [OpenL3Variant::Original, OpenL3Variant::Essentia];
-    for name in variants
-        .map(|v| v.to_string())
-        .iter()
-        .map(String::as_str)
-        .chain(["musicnn"])
-    {
+    for name in ["original", "essentia", "musicnn"] {
         let mut runs: Vec<f64> = (0..7).map(|_| 500.0 / seconds(name, 500)).collect();
         runs.sort_by(f64::total_cmp);
         println!(

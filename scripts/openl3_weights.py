@@ -59,7 +59,7 @@ def of_onnx(path):
         elif node.op_type in ("Add", "Sub") and c:
             norms[-1][1] += c[0].ravel() * (1 if node.op_type == "Add" else -1)
     norms = [[a, b, 0 * a, 0 * a + 1 - EPSILON] for a, b in norms[:8]]
-    return convs, norms, (1024, "magnitude", "slaney", "unit_tri")
+    return convs, norms, (1024, "magnitude", "slaney", "slaney")
 
 
 source, out = map(pathlib.Path, sys.argv[1:])

@@ -4,15 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 18] = [
     "voisin-base",
     "voisin-models",
     "voisin-kernels",
-    "voisin-networks",
     "voisin-features",
     "voisin-audio",
     "voisin-encoder",
-    "voisin-learn",
     "voisin-genre",
     "voisin-index",
     "voisin-library",
@@ -20,8 +18,7 @@ const ORDER: [&str; 21] = [
     "voisin-engine",
     "voisin",
     "voisin-questions",
-    "voisin-parquet",
-    "voisin-postgres",
+    "voisin-exchange",
     "voisin-lab",
     "voisin-serve",
     "voisin-python",

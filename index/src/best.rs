@@ -2,7 +2,7 @@
 
 use super::subset::Bitmap;
 use voisin_kernels::Isa;
-use voisin_kernels::dot::best::Scored;
+use voisin_kernels::dot::best::{Scored, keep_best};
 use voisin_kernels::dot::short::{LANES, ShortQuery, ShortSearch};
 
 /// The `most` best of the added vectors, in any order: highest score, then lowest name.
@@ -12,7 +12,6 @@ pub(crate) struct BestScored {
     pub(crate) found: Vec<Scored>,
     /// Vectors with a lower score cannot be among the best.
     limit: f32,
-    spare: Vec<Scored>,
 }
 
 impl Default for BestScored {
@@ -21,7 +20,6 @@ impl Default for BestScored {
             most: 0,
             found: Vec::new(),
             limit: f32::NEG_INFINITY,
-            spare: Vec::new(),
         }
     }
 }
@@ -53,7 +51,7 @@ impl BestScored {
             if let Some(allowed) = allowed {
                 best.retain_from(before, allowed);
             }
-            best.cut_where_it_pays(isa);
+            best.cut_where_it_pays();
         }
     }
 
@@ -69,23 +67,18 @@ impl BestScored {
     }
 
     /// Keeps only the best.
-    pub(crate) fn cut(&mut self, isa: Isa) {
-        self.keep(isa, self.most);
-    }
-
-    fn cut_where_it_pays(&mut self, isa: Isa) {
-        // Selecting costs about as much as comparing, so candidates are collected up to twice as
-        // many first.
-        if self.found.len() >= 2 * self.most + LANES {
-            self.keep(isa, self.most + self.most / 2);
+    pub(crate) fn cut(&mut self) {
+        // Scores equal to the bound pass the limit: among equals the name decides.
+        if let Some(bound) = keep_best(&mut self.found, self.most) {
+            self.limit = bound.score();
         }
     }
 
-    /// Keeps the best, and others up to `most` in all.
-    fn keep(&mut self, isa: Isa, most: usize) {
-        // Scores equal to the bound pass the limit: among equals the name decides.
-        if let Some(bound) = isa.keep_best(&mut self.found, (self.most, most), &mut self.spare) {
-            self.limit = bound.score();
+    fn cut_where_it_pays(&mut self) {
+        // Selecting costs about as much as comparing, so candidates are collected up to twice as
+        // many first.
+        if self.found.len() >= 2 * self.most + LANES {
+            self.cut();
         }
     }
 }

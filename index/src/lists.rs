@@ -18,7 +18,7 @@ use super::directions::{Along, Directions, encode};
 use super::kmeans::Projections;
 use super::subset::Bitmap;
 use voisin_kernels::Isa;
-use voisin_kernels::dot::best::Scored;
+use voisin_kernels::dot::best::{Scored, keep_best};
 pub(crate) use voisin_kernels::dot::short::{
     BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, ShortSearch, code, empty_blocks, read, write,
 };
@@ -50,8 +50,8 @@ pub(crate) struct Lists {
     pub(crate) vectors: usize,
 }
 
-/// Scores of all lists for some queries, and scratch memory.
-type ListScores = ([Vec<Scored>; TOGETHER], Vec<Scored>);
+/// Scores of all lists for some queries.
+type ListScores = [Vec<Scored>; TOGETHER];
 
 /// Buffers of a search, kept per thread: fresh memory costs as much as comparing.
 #[derive(Default)]
@@ -176,9 +176,9 @@ impl Lists {
         count: usize,
         mut each: impl FnMut(usize, &[Scored]),
     ) {
-        SCORES.with_borrow_mut(|(scores, spare)| {
+        SCORES.with_borrow_mut(|scores| {
             let mut pass = |at: usize, scores: &mut Vec<Scored>| {
-                isa.keep_best(scores, (count, count), spare);
+                keep_best(scores, count);
                 scores.sort_unstable();
                 each(at, scores);
             };
@@ -251,7 +251,7 @@ impl Lists {
             for requests in [requests, later] {
                 self.sort_by_list(requests, by_list);
                 self.compare_requests(isa, by_list, &along, pools, &allowed);
-                pools.iter_mut().for_each(|pool| pool.cut(isa));
+                pools.iter_mut().for_each(|pool| pool.cut());
             }
             let finish = |(at, query): (usize, &PreparedQuery)| {
                 slots.clear();

@@ -9,7 +9,7 @@ use super::codes::{CodeSource, Codec, Codes, Meta, PreparedQuery};
 use super::subset::Bitmap;
 use super::top::Top;
 use voisin_kernels::Isa;
-use voisin_kernels::dot::best::Scored;
+use voisin_kernels::dot::best::{Scored, keep_best};
 
 /// Slots multiplied in one call.
 const CHUNK: usize = 128;
@@ -33,7 +33,6 @@ struct CompareBuffers {
     slots: Vec<u32>,
     products: Vec<i32>,
     ranked: Vec<Scored>,
-    spare: Vec<Scored>,
 }
 
 thread_local! {
@@ -127,7 +126,6 @@ impl Segment {
                 slots,
                 products,
                 ranked,
-                ..
             } = buffers;
             let mut left = allowed.slots();
             loop {
@@ -165,11 +163,11 @@ pub(crate) fn nearest16<R>(
     then: impl FnOnce(&[Scored]) -> R,
 ) -> R {
     let worst = |some: &[Scored]| some.iter().max().copied();
-    BUFFERS.with_borrow_mut(|CompareBuffers { ranked, spare, .. }| {
+    BUFFERS.with_borrow_mut(|CompareBuffers { ranked, .. }| {
         ranked.clear();
         ranked.extend_from_slice(candidates);
         if 0 < k && k < ranked.len() {
-            isa.keep_best(ranked, (k, k), spare);
+            keep_best(ranked, k);
         }
         let last = worst(ranked);
         let first = ranked.len();

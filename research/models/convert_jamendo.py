@@ -264,7 +264,6 @@ def main():
             "hop": 256,
             "n_frames": 187,
             "pad_left": 0,
-            "hann": "periodic",
             "spectrum": "power",
             "n_mels": 96,
             "f_min": 0.0,

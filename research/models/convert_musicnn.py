@@ -39,7 +39,6 @@ FRONT_END = {
     "hop": 256,
     "n_frames": 187,
     "pad_left": 0,
-    "hann": "periodic",
     "spectrum": "power",
     "n_mels": 96,
     "f_min": 0.0,

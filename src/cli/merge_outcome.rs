@@ -6,7 +6,6 @@ use super::context::Context;
 use super::render::{self, count};
 use voisin_engine::Engine;
 use voisin_library::MergeOutcome;
-use voisin_questions::answers::add::TakenInJson;
 
 /// Brings the index up to date and reports what was imported.
 pub(crate) fn finish(
@@ -21,7 +20,7 @@ pub(crate) fn finish(
         unchanged,
         conflicts,
         refused,
-        refusal,
+        ..
     } = taken;
     // Data that `add` derives from vectors is computed here for the new ones: index, moods.
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
@@ -38,19 +37,11 @@ pub(crate) fn finish(
         context.console.warn(&format!(
             "{} left out; \"voisin list --failed\" lists their files. The first: {}",
             count(refused, "track"),
-            refusal.unwrap_or_default()
+            taken.refusal.as_deref().unwrap_or_default()
         ));
     }
     match format {
-        ReportFormat::Json => {
-            render::print_json(&TakenInJson {
-                added,
-                updated,
-                unchanged,
-                conflicts,
-                refused,
-            })?;
-        }
+        ReportFormat::Json => render::print_json(&taken)?,
         ReportFormat::Table => {
             render::print_line(&format!(
                 "added {added}, updated {updated}, unchanged {unchanged}"

@@ -14,7 +14,6 @@ use voisin_questions::{Filters, Similar, SimilarAnswer};
 pub(crate) enum Source {
     /// On this disk.
     Local(Box<Engine>),
-    /// In a database.
     Database(Box<database::Remote>),
 }
 

@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod audio;
-mod conv;
 mod encoder;
 mod engine;
 mod eval;
@@ -14,3 +13,4 @@ mod features;
 mod genre;
 mod index;
 mod library;
+mod traps;

@@ -6,8 +6,8 @@ use std::process::Output;
 use serde_json::Value;
 use voisin::Engine;
 use voisin::{ContentId, TrackId};
+use voisin_exchange::postgres::{BackendError, Postgres, PostgresAddress};
 use voisin_library::{OpenMode, TrackFilter, Vectors};
-use voisin_postgres::{BackendError, Postgres, PostgresAddress};
 
 use super::common::{code, fine_json, json, text};
 use super::made::{DIMENSION, filters};

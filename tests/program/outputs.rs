@@ -48,7 +48,7 @@ fn every_kind_of_output_replaces_a_file() {
         ("map -o {}", "map.html"),
         ("lab eval retrieval --report {}", "report.html"),
         ("lab data features:features.csv --output {}", "set.csv"),
-        ("lab features one.wav --set tempo --output {}", "tempo.csv"),
+        ("lab features one.wav --set mel --output {}", "mel.csv"),
         ("lab features one.wav --picture {}", "picture.svg"),
     ] {
         let target = sandbox.path("out").join(name);
@@ -67,10 +67,7 @@ fn every_kind_of_output_replaces_a_file() {
     for (line, name) in [
         ("export {}/copy.db", "copy.db"),
         ("export {}", "tracks.csv"),
-        (
-            "lab features one.wav --set tempo --output {}",
-            "columns.csv",
-        ),
+        ("lab features one.wav --set mel --output {}", "columns.csv"),
     ] {
         let folder = sandbox.path("folder");
         fs::create_dir(&folder).unwrap();

@@ -96,9 +96,7 @@ pub use voisin_encoder::{
     ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
     import_model, models,
 };
-pub use voisin_features::{
-    Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
-};
+pub use voisin_features::{Compression, FeaturesError, MelConfig, MelNorm, MelScale, Spectrum};
 pub use voisin_kernels::IsaError;
 
 // The library: tracks, their files, their vectors.
@@ -123,13 +121,13 @@ pub use voisin_engine::{
 
 // Genres.
 pub use voisin_engine::{
-    Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
-    LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
+    AnswerSource, Classifier, ClassifyOptions, Evidence, FirstGuess, GenreAnswer, GenreHead,
+    GenreNews, LabelSource, Labelled, LabelledTracks, TrackDisplay,
 };
 pub use voisin_genre::{
-    Basis, Confidence, FitOptions, FusionPart, Genre, GenreError, GenreKinship, GenrePrediction,
-    GenreShare, Guess, GuessShare, Kin, Kinship, LabelCount, LabelledRows, LabelledVectors,
-    PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
+    Basis, FitOptions, Genre, GenreError, GenreKinship, GenrePrediction, GenreShare, Guess,
+    GuessShare, Kin, Kinship, LabelCount, LabelledRows, LabelledVectors, PredictOptions, Suspect,
+    Taxonomy, UnknownReason, Voter, Votes,
 };
 
 // Exploring a collection.

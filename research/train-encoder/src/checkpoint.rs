@@ -1,11 +1,11 @@
 //! Checkpoints, from which a run resumes bit for bit.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
-use voisin_encoder::openl3::OpenL3Weights;
+use voisin_encoder::openl3::{self, FRAMES, MELS};
+use voisin_encoder::{Stack, StackShape, StackTensor};
 use voisin_lab::training::session::{read_state, write_state};
 
 use crate::head::TeacherHead;
@@ -30,8 +30,6 @@ pub struct Run {
     pub seed: u64,
     /// Teachers, in the order of the head's outputs.
     pub teachers: Vec<Teacher>,
-    /// Weight of each teacher.
-    pub weights: Vec<f32>,
     /// Tracks that were trained on.
     pub tracks: usize,
 }
@@ -42,9 +40,9 @@ pub struct Checkpoint {
     /// The run's settings and progress.
     pub run: Run,
     /// The network as trained.
-    pub network: OpenL3Weights,
+    pub network: Vec<StackTensor>,
     /// Its moving average, which is validated and exported.
-    pub average: OpenL3Weights,
+    pub average: Vec<StackTensor>,
     /// The head as trained.
     pub head: TeacherHead,
     /// Its moving average.
@@ -54,23 +52,22 @@ pub struct Checkpoint {
     /// Deviation of every target over the training crops.
     pub deviation: Vec<f32>,
     /// Adam's means and mean squares: of the network, then of the head.
-    pub adam: [(Vec<f32>, Vec<f32>); 2],
+    pub adam: (Vec<f32>, Vec<f32>),
+}
+
+/// The layers of a network with these channels.
+pub fn layers(widths: &[usize; 8]) -> anyhow::Result<Stack> {
+    let image = StackShape::Image(1, MELS, FRAMES);
+    Ok(Stack::new(&openl3::layers(widths), image, widths[7])?)
 }
 
 /// Trainable parameters and running statistics, each in network order.
-pub fn flatten(weights: &OpenL3Weights) -> (Vec<f32>, Vec<f32>) {
-    let mut parameters = Vec::new();
-    let mut statistics = Vec::new();
-    weights.for_each(|name, _, values| {
-        // Running statistics are no parameters: averaged, but without gradient.
-        if name.contains(".running_") {
-            &mut statistics
-        } else {
-            &mut parameters
-        }
-        .extend_from_slice(values);
-    });
-    (parameters, statistics)
+pub fn flatten(tensors: &[StackTensor]) -> (Vec<f32>, Vec<f32>) {
+    let of = |learnt: bool| {
+        let tensors = tensors.iter().filter(|one| one.is_parameter() == learnt);
+        tensors.flat_map(|one| one.values.iter().copied()).collect()
+    };
+    (of(true), of(false))
 }
 
 /// The inverse of [`flatten`].
@@ -78,26 +75,24 @@ pub fn unflatten<'a>(
     widths: &[usize; 8],
     mut parameters: &'a [f32],
     mut statistics: &'a [f32],
-) -> anyhow::Result<OpenL3Weights> {
-    // For the names and shapes; the values are not used.
-    let like = OpenL3Weights::seeded(0, widths);
-    let sizes = flatten(&like);
+) -> anyhow::Result<Vec<StackTensor>> {
+    let mut tensors = layers(widths)?.tensors(0);
+    let sizes = flatten(&tensors);
     ensure!(
         parameters.len() == sizes.0.len() && statistics.len() == sizes.1.len(),
         "the weights do not fit widths {widths:?}"
     );
-    let mut named = HashMap::new();
-    like.for_each(|name, _, values| {
-        let from = if name.contains(".running_") {
-            &mut statistics
-        } else {
+    for tensor in &mut tensors {
+        let from = if tensor.is_parameter() {
             &mut parameters
+        } else {
+            &mut statistics
         };
-        let (values, rest) = from.split_at(values.len());
-        named.insert(name.to_owned(), values.to_vec());
+        let (values, rest) = from.split_at(tensor.values.len());
+        tensor.values.copy_from_slice(values);
         *from = rest;
-    });
-    OpenL3Weights::from_named(|name| named.remove(name)).map_err(|error| anyhow::anyhow!("{error}"))
+    }
+    Ok(tensors)
 }
 
 impl Checkpoint {
@@ -105,7 +100,6 @@ impl Checkpoint {
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
         let (parameters, statistics) = flatten(&self.network);
         let (average, average_statistics) = flatten(&self.average);
-        let [net, head] = &self.adam;
         let vectors = [
             ("network", parameters),
             ("network.statistics", statistics),
@@ -115,10 +109,8 @@ impl Checkpoint {
             ("head.average", self.head_average.parameters.clone()),
             ("target.mean", self.mean.clone()),
             ("target.deviation", self.deviation.clone()),
-            ("adam.network.mean", net.0.clone()),
-            ("adam.network.square", net.1.clone()),
-            ("adam.head.mean", head.0.clone()),
-            ("adam.head.square", head.1.clone()),
+            ("adam.mean", self.adam.0.clone()),
+            ("adam.square", self.adam.1.clone()),
         ];
         let tensors = vectors.map(|(name, values)| (name.to_owned(), vec![values.len()], values));
         Ok(write_state(path, Some((KEY, &self.run)), tensors)?)
@@ -153,11 +145,8 @@ impl Checkpoint {
             })
         };
         let [head, head_average] = [head("head")?, head("head.average")?];
-        let mut adam = |name: &str, length: usize| {
-            let mean = take(&format!("adam.{name}.mean"), Some(length))?;
-            anyhow::Ok((mean, take(&format!("adam.{name}.square"), Some(length))?))
-        };
-        let adam = [adam("network", parameters)?, adam("head", size)?];
+        let all = Some(parameters + size);
+        let adam = (take("adam.mean", all)?, take("adam.square", all)?);
         Ok(Self {
             network: now,
             average,

@@ -8,7 +8,7 @@ use half::f16;
 use safetensors::Dtype;
 use sha2::{Digest as _, Sha256};
 use voisin_base::atomic_file;
-use voisin_encoder::openl3::OPENL3_WIDTHS;
+use voisin_encoder::openl3::{self, OPENL3_WIDTHS};
 use voisin_encoder::{Architecture, ModelManifest, ModelOutput, ModelRef, models, models_dir};
 use voisin_lab::training::session::{StoredTensor, write_safetensors};
 
@@ -34,9 +34,9 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<PathBuf> {
     let state = Checkpoint::load(&args.checkpoint)?;
     let run = &state.run;
     let mut tensors: Vec<StoredTensor> = Vec::new();
-    state.average.for_each(|name, shape, values| {
-        tensors.push(tensor(name, shape, values));
-    });
+    for (name, one) in openl3::weights(&state.average).iter() {
+        tensors.push(tensor(name, &one.shape, &one.values));
+    }
     let head = &state.head_average;
     let (weight, bias) = head.parameters.split_at(head.outputs * DIMENSION);
     let row = |output: usize| &weight[output * DIMENSION..][..DIMENSION];
@@ -100,7 +100,6 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<PathBuf> {
         .collect();
     let teachers: Vec<&str> = run.teachers.iter().map(|one| one.name.as_str()).collect();
     let manifest = ModelManifest {
-        format: if outputs.is_empty() { 1 } else { 2 },
         name: args.name.clone(),
         description: "an OpenL3-shaped network that learnt from other models".to_owned(),
         licence: args.licence.clone(),

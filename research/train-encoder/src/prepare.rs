@@ -10,7 +10,7 @@ use voisin_base::random::Random;
 use voisin_base::vector::dot;
 use voisin_encoder::openl3::WINDOW;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
-use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
+use voisin_features::{MelConfig, MelFrontEnd, windows};
 
 use crate::PrepareArgs;
 use crate::augment;
@@ -192,7 +192,7 @@ impl<'a> Preparer<'a> {
             );
             teachers.push((teacher, encoder, front_end));
         }
-        let front_end = MelFrontEnd::new(MelConfig::openl3(OpenL3Variant::Original))?;
+        let front_end = MelFrontEnd::new(MelConfig::openl3())?;
         Ok(Self {
             args,
             tracks,
@@ -313,7 +313,7 @@ impl<'a> Preparer<'a> {
         })?;
         for ((teacher, encoder, _), mels) in self.teachers.iter().zip(&teacher_mels) {
             // All crops of a track in one call, after decoding.
-            let tagged = encoder.encode_with_tags(mels, crops.crops)?;
+            let tagged = encoder.encode_each(&[mels], crops.crops)?;
             let mut values = Vec::with_capacity(crops.crops * teacher.outputs());
             let rows = tagged
                 .embeddings

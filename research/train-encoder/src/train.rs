@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rayon::prelude::*;
 use voisin_base::random::Random;
-use voisin_encoder::DeviceChoice;
-use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
-use voisin_lab::training::session::{BlockVisitor, CHECKPOINT, Optimiser};
-use voisin_lab::training::{AdamWOptions, cosine};
+use voisin_encoder::openl3::{OPENL3_WIDTHS, WINDOW};
+use voisin_encoder::{DeviceChoice, StackTensor, StackTrain};
+use voisin_lab::training::session::CHECKPOINT;
+use voisin_lab::training::{Optimiser, cosine};
 
+use crate::RunArgs;
 use crate::augment;
 use crate::cache::TrainingSet;
-use crate::checkpoint::{Checkpoint, Run, flatten, unflatten};
+use crate::checkpoint::{Checkpoint, Run, flatten, layers, unflatten};
 use crate::head::TeacherHead;
 use crate::layout::{outputs, standardise};
 use crate::loss::{self, Losses};
 use crate::validate::{self, GROOVES};
-use crate::{RunArgs, Weighted};
 
 /// Share of the run in which the rate rises.
 const WARM_UP: f64 = 0.02;
@@ -32,15 +32,16 @@ const CLIP: f64 = 5.0;
 const LOG_EVERY: u64 = 10;
 /// Held-out windows that are evaluated.
 const VALIDATED: usize = 600;
+/// Share of the moving average of the weights that each step keeps.
+const AVERAGE: f32 = 0.999;
 /// Time between checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_mins(3);
 
-/// Channels of the eight convolutions at a share of OpenL3's width; the embedding keeps its 512 dimensions.
-fn widths(divisor: usize) -> anyhow::Result<[usize; 8]> {
-    ensure!([1, 2, 4].contains(&divisor), "--width: expected 1, 2 or 4");
-    let mut widths = OPENL3_WIDTHS.map(|width| width / divisor);
+/// Channels of the eight convolutions: a quarter of OpenL3's, but for the embedding's 512 dimensions.
+fn widths() -> [usize; 8] {
+    let mut widths = OPENL3_WIDTHS.map(|width| width / 4);
     widths[7] = OPENL3_WIDTHS[7];
-    Ok(widths)
+    widths
 }
 
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
@@ -57,8 +58,7 @@ pub fn train(
     ensure!(args.batch >= 2, "--batch: expected 2 or more");
     let path = args.run.join(CHECKPOINT);
     let resumed = path.exists().then(|| Checkpoint::load(&path)).transpose()?;
-    let names: Vec<String> = args.teacher.iter().map(|one| one.0.clone()).collect();
-    let data = TrainingSet::open(&args.cache, &names)?;
+    let data = TrainingSet::open(&args.cache)?;
     std::fs::create_dir_all(&args.run)?;
     let (held, crops) = validate::split(&data, args.holdout);
     ensure!(!crops.is_empty(), "every group is held out");
@@ -75,7 +75,12 @@ pub fn train(
         .into_iter()
         .filter(|&crop| !data.group(crop).starts_with(GROOVES))
         .collect();
-    let student = OpenL3Train::new(&state.network, &device.resolve()?);
+    let layers = layers(&state.run.widths)?;
+    let mut student = StackTrain::new(layers, args.random_seed, device.resolve()?);
+    let mut weights = state.network.iter().map(|one| one.values.clone());
+    student
+        .restore(|_| weights.next())
+        .map_err(anyhow::Error::msg)?;
     let mut trainer = Trainer::new(args, &data, state, crops, student);
     trainer.held = validate::thin(&held, VALIDATED);
     let mut saved = Instant::now();
@@ -98,7 +103,7 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
     let from = args.from.as_deref().map(Checkpoint::load).transpose()?;
     let widths = match &from {
         Some(from) => from.run.widths,
-        None => widths(args.width)?,
+        None => widths(),
     };
     let (network, head, mean, deviation) = match &from {
         // With their target statistics: with other means and deviations the head's predictions would change.
@@ -111,21 +116,15 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
         None => {
             let (mean, deviation) = moments(data, crops);
             let head = TeacherHead::seeded(widths[7], mean.len(), args.random_seed);
-            let network = OpenL3Weights::seeded(args.random_seed, &widths);
+            let network = layers(&widths)?.tensors(args.random_seed);
             (network, head, mean, deviation)
         }
     };
     let mut tracks: Vec<usize> = crops.iter().map(|&crop| data.track(crop)).collect();
     tracks.sort_unstable();
     tracks.dedup();
-    let mut weights: Vec<f32> = args
-        .teacher
-        .iter()
-        .map(|Weighted(_, weight)| *weight)
-        .collect();
-    weights.resize(data.teachers.len(), 1.0);
     // Adam starts anew in any case.
-    let zeros = |n: usize| (vec![0.0; n], vec![0.0; n]);
+    let all = flatten(&network).0.len() + head.parameters.len();
     Ok(Checkpoint {
         run: Run {
             step: 0,
@@ -134,13 +133,9 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
             widths,
             seed: args.random_seed,
             teachers: data.teachers.clone(),
-            weights,
             tracks: tracks.len(),
         },
-        adam: [
-            zeros(flatten(&network).0.len()),
-            zeros(head.parameters.len()),
-        ],
+        adam: (vec![0.0; all], vec![0.0; all]),
         average: network.clone(),
         network,
         head_average: head.clone(),
@@ -176,7 +171,7 @@ struct Trainer<'a> {
     crops: Vec<usize>,
     held: Vec<usize>,
     run: Run,
-    student: OpenL3Train,
+    student: StackTrain,
     head: TeacherHead,
     head_gradients: Vec<f32>,
     average: (Vec<f32>, Vec<f32>),
@@ -200,20 +195,22 @@ impl<'a> Trainer<'a> {
         data: &'a TrainingSet,
         state: Checkpoint,
         crops: Vec<usize>,
-        mut student: OpenL3Train,
+        mut student: StackTrain,
     ) -> Self {
         let mut head = state.head;
         let head_gradients = vec![0.0; head.parameters.len()];
+        let blocks = student.blocks().chain(head.blocks(&head_gradients));
         let mut optimiser = Optimiser {
             decay: DECAY,
             clip: CLIP,
-            ..Optimiser::new(AdamWOptions::default(), &mut |visit| {
-                show(&mut student, visit);
-                show_head(&mut head, &head_gradients, visit);
-            })
+            ..Optimiser::new(blocks)
         };
-        for (adam, (mean, square)) in optimiser.adam.iter_mut().zip(state.adam) {
-            (adam.mean, adam.square, adam.steps) = (mean, square, state.run.step);
+        optimiser.steps = state.run.step;
+        let (mut mean, mut square) = state.adam;
+        for block in &mut optimiser.moments {
+            let n = block.mean.len();
+            block.mean = mean.drain(..n).collect();
+            block.square = square.drain(..n).collect();
         }
         let values = args.batch * state.mean.len();
         Self {
@@ -281,11 +278,12 @@ impl<'a> Trainer<'a> {
         let share = self.run.windows as f64 / self.args.windows.max(1) as f64;
         let rate = cosine(self.args.rate, share, WARM_UP);
         self.load();
-        let embeddings = self.student.forward(&self.mels, self.args.batch)?;
+        let embeddings = self
+            .student
+            .forward(&self.mels, self.args.batch, self.run.step)?;
         let predictions = self.head.forward(&embeddings);
         let losses = loss::evaluate(
             &self.run.teachers,
-            &self.run.weights,
             &self.targets,
             &predictions,
             &mut self.gradient,
@@ -293,11 +291,10 @@ impl<'a> Trainer<'a> {
         let gradients = &mut self.head_gradients;
         let gradient = self.head.backward(&embeddings, &self.gradient, gradients);
         self.student.backward(&gradient)?;
-        let at = (self.run.step, losses.total());
-        self.optimiser.step(rate as f32, at, &mut |visit| {
-            show(&mut self.student, visit);
-            show_head(&mut self.head, &self.head_gradients, visit);
-        })?;
+        let head = self.head.blocks(&self.head_gradients);
+        let mut blocks: Vec<_> = self.student.blocks().chain(head).collect();
+        self.optimiser
+            .step(rate as f32, losses.total(), &mut blocks)?;
         self.move_averages();
         self.run.step += 1;
         let before = self.run.windows / self.args.validate_every;
@@ -331,8 +328,8 @@ impl<'a> Trainer<'a> {
     /// averaged too, since they belong to the averaged weights.
     fn move_averages(&mut self) {
         let step = self.run.step as f32;
-        let keep = self.args.average.min((1.0 + step) / (10.0 + step));
-        let (parameters, statistics) = flatten(&self.student.weights());
+        let keep = AVERAGE.min((1.0 + step) / (10.0 + step));
+        let (parameters, statistics) = flatten(self.student.tensors());
         for (average, values) in [
             (&mut self.average.0, &parameters),
             (&mut self.average.1, &statistics),
@@ -345,7 +342,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn averaged(&self) -> anyhow::Result<OpenL3Weights> {
+    fn averaged(&self) -> anyhow::Result<Vec<StackTensor>> {
         unflatten(&self.run.widths, &self.average.0, &self.average.1)
     }
 
@@ -364,37 +361,21 @@ impl<'a> Trainer<'a> {
     }
 
     fn checkpoint(&self) -> anyhow::Result<Checkpoint> {
+        let moments = || self.optimiser.moments.iter();
         Ok(Checkpoint {
             run: self.run.clone(),
-            network: self.student.weights(),
+            network: self.student.tensors().to_vec(),
             average: self.averaged()?,
             head: self.head.clone(),
             head_average: self.head_average.clone(),
             mean: self.mean.clone(),
             deviation: self.deviation.clone(),
-            adam: [0, 1].map(|block| {
-                let adam = &self.optimiser.adam[block];
-                (adam.mean.clone(), adam.square.clone())
-            }),
+            adam: (
+                moments().flat_map(|block| block.mean.clone()).collect(),
+                moments().flat_map(|block| block.square.clone()).collect(),
+            ),
         })
     }
-}
-
-/// Shows parameters and gradients of the network to an optimiser.
-fn show(network: &mut OpenL3Train, visit: &mut BlockVisitor<'_>) {
-    let mut decays = vec![false; network.parameters().len()];
-    for parameter in network.layout().iter().filter(|parameter| parameter.decays) {
-        decays[parameter.range.clone()].fill(true);
-    }
-    let (parameters, gradients) = network.parameters_and_gradients();
-    visit(parameters, gradients, &decays);
-}
-
-/// The same of the head, of which the matrix decays, the bias does not.
-fn show_head(head: &mut TeacherHead, gradients: &[f32], visit: &mut BlockVisitor<'_>) {
-    let matrix = head.inputs * head.outputs;
-    let decays: Vec<bool> = (0..gradients.len()).map(|at| at < matrix).collect();
-    visit(&mut head.parameters, gradients, &decays);
 }
 
 /// Adds a line to a table, whose header is written with the first.

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
-use voisin_kernels::isa;
+use voisin_encoder::openl3::{self, WINDOW};
+use voisin_encoder::{
+    Architecture, DeviceChoice, Encoder, EncoderOptions, ModelManifest, StackTensor,
+};
 
 use crate::cache::TrainingSet;
 use crate::head::TeacherHead;
@@ -68,20 +70,21 @@ pub fn thin(crops: &[usize], limit: usize) -> Vec<usize> {
 pub fn predict(
     data: &TrainingSet,
     crops: &[usize],
-    weights: &OpenL3Weights,
+    weights: &[StackTensor],
     head: &TeacherHead,
 ) -> anyhow::Result<Vec<f32>> {
-    let net = weights.compile(isa()?);
+    let manifest = ModelManifest::random(Architecture::OpenL3, 0);
+    let weights = openl3::weights(weights);
+    let cpu = DeviceChoice::Cpu.resolve()?;
+    let net = Encoder::new(manifest, &weights, &cpu, &EncoderOptions::default())?;
     let mut mels = vec![0.0; BATCH * WINDOW];
-    let mut embeddings = vec![0.0; crops.len() * net.dimension()];
-    for (batch, out) in crops
-        .chunks(BATCH)
-        .zip(embeddings.chunks_mut(BATCH * net.dimension()))
-    {
+    let mut embeddings = Vec::new();
+    for batch in crops.chunks(BATCH) {
+        let mels = &mut mels[..batch.len() * WINDOW];
         for (&crop, mel) in batch.iter().zip(mels.chunks_exact_mut(WINDOW)) {
             data.mel(crop, 0, mel);
         }
-        net.forward(&mels[..batch.len() * WINDOW], batch.len(), out);
+        embeddings.extend(net.encode(mels, batch.len())?);
     }
     Ok(head.forward(&embeddings))
 }

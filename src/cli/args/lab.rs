@@ -58,7 +58,7 @@ pub(crate) struct FeaturesArgs {
     /// A data set, or audio files and folders
     #[arg(required = true, value_name = "DATA|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) tracks: Vec<OsString>,
-    /// Sets of features joined by +: own, mel, bark, mfcc, mfcc-native, mfcc40-mean, fma, tempo, key, model:NAME; or frames or spectrogram alone
+    /// Sets of features joined by +: own, mel, bark, mfcc, mfcc40-mean, fma, model:NAME; or frames or spectrogram alone
     #[arg(long, value_name = "S+S…")]
     pub(crate) set: Option<String>,
     /// Where to write them: a .csv or .npy file, or a folder
@@ -104,7 +104,7 @@ pub(crate) struct TrainClassifierArgs {
     /// One or several of majority, knn, logistic, svm, forest, boost [default: logistic]
     #[arg(long, value_name = "A,A…", value_delimiter = ',')]
     pub(crate) algorithm: Vec<Algorithm>,
-    /// Sets of features joined by +: own (numbers in the data set), mel, bark, mfcc, mfcc-native, mfcc40-mean, fma, tempo, key, model:NAME
+    /// Sets of features joined by +: own (numbers in the data set), mel, bark, mfcc, mfcc40-mean, fma, model:NAME
     /// [default: own if there are any, else fma+model:NAME of the default model]
     #[arg(long, value_name = "S+S…")]
     pub(crate) features: Option<String>,

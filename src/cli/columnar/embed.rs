@@ -10,8 +10,8 @@ use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
 use voisin_base::text::with_causes;
 use voisin_engine::{AddEvent, AddOptions, Outcome, WindowPlan};
+use voisin_exchange::parquet::{EmbedOptions, embed_to_parquet};
 use voisin_library::scan::Scan;
-use voisin_parquet::{EmbedOptions, embed_to_parquet};
 
 /// Audio files in one Parquet file by default.
 const PER_FILE: usize = 500;

@@ -3,7 +3,7 @@
 
 mod embed;
 
-use voisin_parquet::{VectorsOf, add_from_parquet, export_parquet, parquet_files};
+use voisin_exchange::parquet::{VectorsOf, add_from_parquet, export_parquet, parquet_files};
 
 use super::args::{AddArgs, ExportArgs};
 use super::context::Context;

@@ -5,11 +5,11 @@ mod pull;
 mod push;
 
 use anyhow::bail;
-use voisin_postgres::{BackendError, Postgres, PostgresAddress};
+use voisin_exchange::postgres::{BackendError, Postgres, PostgresAddress};
 
 pub(crate) use pull::run as pull;
 pub(crate) use push::run as push;
-pub(super) use voisin_postgres::Remote;
+pub(super) use voisin_exchange::postgres::Remote;
 
 /// Variable that names a database for `push` and `pull`.
 const VARIABLE: &str = "VOISIN_BACKEND";

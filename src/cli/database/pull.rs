@@ -1,6 +1,6 @@
 //! `voisin pull`.
 
-use voisin_postgres::{BackendError, Postgres, pull};
+use voisin_exchange::postgres::{BackendError, Postgres, pull};
 
 use super::place;
 use crate::cli::Ending;

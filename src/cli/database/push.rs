@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use voisin_postgres::{BackendError, Postgres, PushEvent, PushOptions, PushSummary, ddl, push};
+use voisin_exchange::postgres::{
+    BackendError, Postgres, PushEvent, PushOptions, PushSummary, ddl, push,
+};
 
 use super::place;
 use crate::cli::Ending;
@@ -11,7 +13,6 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
 use voisin_engine::Engine;
 use voisin_library::Library;
-use voisin_questions::answers::database::PushJson;
 
 /// Time between two lines of progress.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -73,14 +74,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         index_seconds,
     } = summary;
     match args.format {
-        ReportFormat::Json => render::print_json(&PushJson {
-            added,
-            updated,
-            unchanged,
-            removed,
-            seconds,
-            index_seconds,
-        })?,
+        ReportFormat::Json => render::print_json(&summary)?,
         ReportFormat::Table => {
             let index = index_seconds
                 .map_or_else(String::new, |seconds| format!(", index in {seconds:.1} s"));

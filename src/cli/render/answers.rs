@@ -6,11 +6,9 @@ use super::{Align, Table, count};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::render;
 use voisin_base::track::TrackId;
-use voisin_engine::{Evidence, Finding, GenreAnswer};
+use voisin_engine::{AnswerSource, Evidence, GenreAnswer};
 use voisin_explore::TrackMeta;
-use voisin_genre::{
-    Basis, FusionPart, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes,
-};
+use voisin_genre::{Basis, Genre, GenreShare, Guess, UnknownReason};
 use voisin_questions::answers::genre::AnswerJson;
 
 /// Shares below this are not shown.
@@ -51,7 +49,7 @@ pub(crate) fn print(
             answers.iter().map(|answer| {
                 let name =
                     |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
-                let unknown = match answer.unknown() {
+                let unknown = match answer.unknown {
                     Some(UnknownReason::Novel) => "novel",
                     Some(UnknownReason::Unsure) => "unsure",
                     Some(UnknownReason::Steady) => "steady",
@@ -60,9 +58,9 @@ pub(crate) fn print(
                 [
                     table_path(&answer.path),
                     name(answer.genre()),
-                    format!("{:.4}", answer.probability()),
+                    format!("{:.4}", answer.probability),
                     unknown.to_owned(),
-                    name(answer.best()),
+                    name(answer.best.as_ref()),
                     answer.labelled.tracks.to_string(),
                     answer.labelled.genres.to_string(),
                 ]
@@ -88,34 +86,32 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
         ("path", Align::Left),
     ]);
     for answer in answers {
-        let sure = match (answer.unknown(), &answer.finding) {
-            (Some(UnknownReason::Novel), _) => "unlike anything labelled".to_owned(),
-            (Some(UnknownReason::Unsure), _) => "too unsure".to_owned(),
-            (Some(UnknownReason::Steady), _) => "a tone or noise".to_owned(),
-            (None, Finding::Head { prediction, .. }) => prediction.confidence.to_string(),
-            (None, Finding::FirstGuess(_)) => "a first guess".to_owned(),
-            (None, Finding::Vote { .. } | Finding::NoMethod) => String::new(),
+        let sure = match (answer.unknown, answer.source) {
+            (Some(UnknownReason::Novel), _) => "unlike anything labelled",
+            (Some(UnknownReason::Unsure), _) => "too unsure",
+            (Some(UnknownReason::Steady), _) => "a tone or noise",
+            (None, AnswerSource::FirstGuess) => "a first guess",
+            (None, _) => "",
         };
         // For an unknown genre the best guess is shown as such.
-        let genre = match (answer.genre(), answer.best()) {
+        let genre = match (answer.genre(), &answer.best) {
             (Some(genre), _) => genre.to_string(),
             (None, Some(best)) => format!("unknown ({best}?)"),
             (None, None) => "unknown".to_owned(),
         };
         let id = answer.track.map_or_else(String::new, |id| id.to_string());
         let share = answer
-            .best()
-            .map_or_else(String::new, |_| percent(answer.probability()));
-        table.row([genre, share, sure, id, lossy(&answer.path)]);
+            .best
+            .as_ref()
+            .map_or_else(String::new, |_| percent(answer.probability));
+        table.row([genre, share, sure.to_owned(), id, lossy(&answer.path)]);
     }
     table.print()?;
     // The basis of the shares is the same for all.
     match answers.first() {
-        Some(GenreAnswer {
-            labelled,
-            finding: Finding::Vote { .. } | Finding::Head { .. },
-            ..
-        }) => line(&format!("from {labelled}")),
+        Some(answer) if !answer.probabilities.is_empty() => {
+            line(&format!("from {}", answer.labelled))
+        }
         _ => Ok(()),
     }
 }
@@ -125,16 +121,13 @@ pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
     let summary = answer.summary();
     let path = render::fitted_path(&lossy(&answer.path), summary.chars().count() + 2);
     line(&format!("{path}: {summary}"))?;
-    match &answer.finding {
-        Finding::NoMethod => Ok(()),
-        Finding::FirstGuess(guess) => print_guess(guess),
-        Finding::Vote {
-            votes, evidence, ..
-        } => print_votes(answer, votes, evidence),
-        Finding::Head {
-            prediction,
-            evidence,
-        } => print_prediction(answer, prediction, evidence),
+    if let Some(labels) = answer.other_label() {
+        line(&format!("  its own label: {labels}"))?;
+    }
+    match (&answer.guess, answer.source) {
+        (Some(guess), _) => print_guess(guess),
+        (_, AnswerSource::Nobody) => Ok(()),
+        _ => print_reasons(answer),
     }
 }
 
@@ -169,65 +162,22 @@ fn print_guess(guess: &Guess) -> anyhow::Result<()> {
     table.print()
 }
 
-fn print_lowered(answer: &GenreAnswer) -> anyhow::Result<()> {
-    let lowered = answer.why_lowered();
-    lowered.map_or(Ok(()), |why| line(&format!("  {why}")))
-}
-
-fn print_votes(answer: &GenreAnswer, votes: &Votes, evidence: &[Evidence]) -> anyhow::Result<()> {
-    let others = votes
-        .shares
-        .iter()
-        .skip(1)
-        .filter(|share| share.share >= SMALLEST_SHARE);
-    let others: Vec<String> = others
-        .map(|share| format!("{} {}", share.genre, percent(share.share)))
-        .collect();
-    if !others.is_empty() {
-        line(&format!("  then: {}", others.join(", ")))?;
+fn print_reasons(answer: &GenreAnswer) -> anyhow::Result<()> {
+    if answer.source == AnswerSource::Head {
+        line(&format!("  together:   {}", shares(&answer.probabilities)))?;
     }
-    print_lowered(answer)?;
-    let voters = count(votes.count as u64, "labelled track");
+    if !answer.head.is_empty() {
+        line(&format!("  head:       {}", shares(&answer.head)))?;
+    }
+    line(&format!("  neighbours: {}", shares(&answer.votes.shares)))?;
+    if answer.held_out {
+        line("  it trained the head: this prediction is of a head without its artist")?;
+    }
+    let voters = count(answer.votes.voters.len() as u64, "labelled track");
     line(&format!(
         "  {voters} and the collection as a whole voted; votes for rare genres weigh more"
     ))?;
-    print_voters(evidence, votes.collection)
-}
-
-fn print_prediction(
-    answer: &GenreAnswer,
-    prediction: &GenrePrediction,
-    evidence: &[Evidence],
-) -> anyhow::Result<()> {
-    let label = match prediction.answers_by {
-        FusionPart::Fused => "together:",
-        FusionPart::Head | FusionPart::Vote => "answer:  ",
-    };
-    line(&format!(
-        "  {label}   {}",
-        shares(&prediction.probabilities)
-    ))?;
-    if !prediction.head.is_empty() {
-        line(&format!("  head:       {}", shares(&prediction.head)))?;
-    }
-    line(&format!(
-        "  neighbours: {}",
-        shares(&prediction.votes.shares)
-    ))?;
-    if prediction.held_out {
-        line("  it trained the head: this prediction is from folds without its artist")?;
-    }
-    print_lowered(answer)?;
-    let voters = count(prediction.votes.count as u64, "labelled track");
-    // Only a few voters are listed, so their part of the weight is printed, too.
-    let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();
-    line(&format!(
-        "  {voters} voted; the {} with most weight ({} of it) are listed, nearest first",
-        evidence.len(),
-        percent(weight)
-    ))?;
-    line("  weights use the space that separates genres; similarity uses the whole sound")?;
-    print_voters(evidence, prediction.votes.collection)
+    print_voters(&answer.evidence, answer.votes.collection)
 }
 
 fn shares(list: &[GenreShare]) -> String {

@@ -105,7 +105,16 @@ impl Table {
             };
             text += &" ".repeat(GAP);
         }
-        text.trim_end().to_owned()
+        let text = text.trim_end();
+        // Numbers alone may be wider than a narrow terminal.
+        match width {
+            Some(width) => text
+                .lines()
+                .map(|line| cut_right(line, width))
+                .collect::<Vec<_>>()
+                .join("\n"),
+            None => text.to_owned(),
+        }
     }
 
     /// Whether a column is text at the end of a row.

@@ -71,7 +71,6 @@ pub(crate) fn id(track: Option<TrackId>) -> String {
     track.map_or_else(String::new, |id| id.to_string())
 }
 
-/// A column of a list.
 pub(crate) struct Column {
     /// Its name for people, who get no column without one.
     name: Option<String>,

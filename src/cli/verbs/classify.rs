@@ -27,7 +27,7 @@ pub(super) struct Classified {
 impl Classified {
     pub(super) fn ending(&self) -> Ending {
         // Without any genre, even an unlikely one, the library has no labels to answer from.
-        let is_without_labels = self.answers.iter().any(|answer| answer.best().is_none());
+        let is_without_labels = self.answers.iter().any(|answer| answer.best.is_none());
         if self.failed > 0 || is_without_labels {
             Ending::Partial
         } else {
@@ -42,21 +42,21 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     let names = seed_names(&args.question.tracks)?;
     let mut source = open(context, args, &names)?;
     let engine = source.as_mut().map(Source::engine);
-    let options = ClassifyOptions {
-        all: args.all,
-        ..args.question.options()
-    };
+    let options = args.question.options();
+    let names = (!args.all).then_some(names);
     let found = classified(context, engine, &options, names)?;
     answers::print(&found.answers, args.all || found.of_lists, &args.output)?;
     Ok(found.ending())
 }
 
-/// Classifies the tracks named, or all.
+/// Classifies the tracks named.
+///
+/// - `names`: `None`: all tracks
 pub(super) fn classified(
     context: &Context,
     mut engine: Option<&mut Engine>,
     options: &ClassifyOptions,
-    names: Vec<OsString>,
+    names: Option<Vec<OsString>>,
 ) -> anyhow::Result<Classified> {
     let is_writing = options.or_share;
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
@@ -66,6 +66,8 @@ pub(super) fn classified(
     if is_writing {
         classifier.check_for_writing()?;
     }
+    let is_all = names.is_none();
+    let names = names.unwrap_or_default();
     let joined = match &engine {
         Some(engine) if !is_writing => engine.joined_words(&names)?,
         _ => None,
@@ -79,11 +81,11 @@ pub(super) fn classified(
             guess,
             engine.as_deref(),
             &named,
-            options.all,
+            is_all,
             &mut failed,
         )?,
         (Classifier::Labelled(labelled), Some(engine)) => {
-            let seeds = if options.all {
+            let seeds = if is_all {
                 labelled.seeds(engine)?
             } else {
                 named.each(context.console, &mut failed, |text| {
@@ -133,10 +135,10 @@ fn open(
 }
 
 fn report_news(context: &Context, news: &GenreNews) {
-    if news.is_warning() {
-        context.console.warn(&news.to_string());
+    if news.is_warning {
+        context.console.warn(&news.text);
     } else {
-        context.console.note(&news.to_string());
+        context.console.note(&news.text);
     }
 }
 

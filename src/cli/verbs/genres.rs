@@ -43,14 +43,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
 fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
     render::print_csv(
         [
-            "genre",
-            "tracks",
-            "cohesion",
-            "other",
-            "distance",
-            "centroid",
-            "neighbourhood",
-            "votes",
+            "genre", "tracks", "cohesion", "other", "distance", "centroid", "votes",
         ],
         genres.iter().flat_map(|genre| {
             genre.nearest.iter().map(|kin| {
@@ -63,7 +56,6 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
                     kin.genre.to_string(),
                     format!("{:.4}", kin.distance),
                     format!("{:.4}", kin.centroid),
-                    format!("{:.4}", kin.neighbourhood),
                     format!("{:.4}", kin.votes),
                 ]
             })
@@ -83,7 +75,6 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         ("distance", Align::Right),
         ("votes", Align::Right),
         ("centroids 0–2", Align::Right),
-        ("neighbourhoods 0–2", Align::Right),
     ]);
     for kin in genre.nearest.iter().take(10) {
         table.row([
@@ -91,7 +82,6 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
             format!("{:.2}", kin.distance),
             format!("{:.0} %", 100.0 * kin.votes),
             format!("{:.2}", kin.centroid),
-            format!("{:.2}", kin.neighbourhood),
         ]);
     }
     table.print()?;

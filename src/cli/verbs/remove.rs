@@ -10,10 +10,37 @@ use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use anyhow::bail;
+use serde::Serialize;
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, MissingFiles};
 use voisin_library::{OpenMode, Track, stored_path};
-use voisin_questions::answers::remove::RemovedJson;
+
+/// The documented JSON of `remove`.
+#[derive(Default, Serialize)]
+struct RemovedJson {
+    dry_run: bool,
+    files: u64,
+    /// Tracks that were removed with them.
+    tracks: u64,
+    /// Records of failed files that were removed.
+    failures: u64,
+    /// With `--dry-run`: the files that would be removed.
+    would_remove: Vec<String>,
+    /// With `--missing`: files that stay, because their folder is absent or empty, and those folders.
+    out_of_reach: usize,
+    absent_folders: Vec<String>,
+}
+
+impl RemovedJson {
+    fn staying(gone: &MissingFiles) -> Self {
+        let folders = gone.absent_folders();
+        Self {
+            out_of_reach: gone.out_of_reach.len(),
+            absent_folders: folders.keys().map(|folder| lossy(folder)).collect(),
+            ..Self::default()
+        }
+    }
+}
 
 /// Reports why nothing is removed, unless that is reported as the reason why files stay.
 fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFiles) {

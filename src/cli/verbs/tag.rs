@@ -29,9 +29,9 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     let options = ClassifyOptions {
         precision: question.precision.or(Some(PRECISION)),
         or_share: true,
-        all: args.all,
         ..question
     };
+    let names = (!args.all).then_some(names);
     let found = classified(context, Some(&mut engine), &options, names)?;
     let wishes = write_tags::wishes(&engine, &found.answers)?;
     match write_tags::run(context, engine.library_mut(), wishes, args)? {

@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use voisin_engine::{GenreHead, LabelledTracks};
-use voisin_genre::{FitOptions, FusionPart, Genre, Settings};
+use voisin_genre::{FitOptions, Genre};
 use voisin_questions::answers::genre::{SmallGenre, TrainedJson};
 
 pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
@@ -67,8 +67,7 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending>
             genres: head.model.genres(),
             without_head: small,
             quality: head.model.quality(),
-            settings: head.model.settings(),
-            answers_by: head.model.fusion().part,
+            penalty: head.model.penalty(),
             seconds,
         })?;
         return Ok(Ending::Fine);
@@ -95,12 +94,9 @@ fn percent(share: f64) -> String {
 
 /// The settings that validation chose.
 fn settings(head: &GenreHead) -> String {
-    let Settings { penalty, vote, .. } = head.model.settings();
     format!(
-        "head: logistic regression, penalty {penalty}; vote: {} neighbours, temperature {}, prior correction {}; calibration error {:.3}",
-        vote.k,
-        vote.temperature,
-        vote.prior_correction,
+        "head: logistic regression, penalty {}; calibration error {:.3}",
+        head.model.penalty(),
         head.model.quality().calibration_error
     )
 }
@@ -127,7 +123,7 @@ fn report(
             count(sampled as u64, "labelled track")
         ));
     }
-    let is_headless = model.settings().head_classes.is_empty();
+    let is_headless = !model.has_head();
     if is_headless {
         lines.push(format!(
             "head:     none: at least two genres of {min_tracks} tracks by several artists are needed; neighbours alone"
@@ -136,9 +132,7 @@ fn report(
     let with_head = if is_headless {
         String::new()
     } else {
-        let head = percent(quality.head_accuracy);
-        let both = percent(quality.fused_accuracy);
-        format!(", head alone {head}, both {both}")
+        format!(", head alone {}", percent(quality.head_accuracy))
     };
     lines.push(format!(
         "quality:  {} right on {} left out (neighbours alone {}{with_head})",
@@ -154,16 +148,6 @@ fn report(
         lines.push(format!(
             "compare:  {genre} for every track would be right for {}",
             percent(share)
-        ));
-    }
-    if !is_headless {
-        let chosen = match model.fusion().part {
-            FusionPart::Vote => "the neighbours alone",
-            FusionPart::Head => "the head alone",
-            FusionPart::Fused => "head and neighbours together",
-        };
-        lines.push(format!(
-            "answers:  by {chosen}: the simplest that is not significantly worse than the best"
         ));
     }
     if !quality.knows_groups() {

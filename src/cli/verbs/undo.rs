@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use serde::Serialize;
+
 use super::write_tags::diff;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, TagArgs};
@@ -17,7 +19,34 @@ use voisin_audio::tags::{
 use voisin_base::text::with_causes;
 use voisin_engine::open_named;
 use voisin_library::{JournalKind, Library, OpenMode, WrittenTags};
-use voisin_questions::answers::remove::{UndoOutcome, UndoneJson};
+
+/// The documented JSON of `tag --undo`: a list of these.
+#[derive(Serialize)]
+struct UndoneJson {
+    path: String,
+    outcome: UndoOutcome,
+    before: Vec<String>,
+    after: Vec<String>,
+    /// Why it was not restored, or only its tags were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum UndoOutcome {
+    /// The file has its old bytes.
+    Restored,
+    WouldRestore,
+    /// It has its old tags; other bytes may differ.
+    TagsRestored,
+    WouldRestoreTags,
+    /// It had its old bytes, or tags, already.
+    AsItWas,
+    /// It was changed by something else since, and stays.
+    ChangedSince,
+    Failed,
+}
 
 pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;

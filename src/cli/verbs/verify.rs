@@ -9,17 +9,33 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
 use ndarray::ArrayView1;
 use rayon::prelude::*;
+use serde::Serialize;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, IndexRefresh};
 use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
-use voisin_questions::answers::checks::{CheckJson, VerifyJson};
 
 /// Tracks whose neighbours are compared with the exact search.
 const SAMPLE: usize = 200;
 
 /// A row of the table: the check, whether it passed, the finding.
 type CheckRow = (&'static str, bool, String);
+
+/// The documented JSON of `verify`.
+#[derive(Serialize)]
+struct VerifyJson {
+    ok: bool,
+    /// Tracks that the next `add` analyses again.
+    without_vector: u64,
+    checks: Vec<CheckJson>,
+}
+
+#[derive(Serialize)]
+struct CheckJson {
+    check: &'static str,
+    ok: bool,
+    found: String,
+}
 
 pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending> {
     let dir = context.library_dir();

@@ -5,7 +5,9 @@ use std::{io::Read, path::PathBuf};
 use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
-use voisin_genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors};
+use voisin_genre::{
+    FitOptions, Genre, GenreModel, GenrePrediction, LabelledVectors, PredictOptions, votes_for,
+};
 
 /// Ten genres as GTZAN numbers them.
 pub(crate) const GENRES: [&str; 10] = [
@@ -125,8 +127,11 @@ impl Taggrams {
         .0
     }
 
-    pub(crate) fn queries(&self) -> QueryVectors<'_> {
-        QueryVectors::of(self.vectors.view())
+    /// Predictions of a model that was fitted to these tracks.
+    pub(crate) fn answer(&self, others: &Self) -> Vec<GenrePrediction> {
+        let ids = self.ids();
+        let labels = self.labels();
+        answers(&self.fit(), &self.set(&ids, &labels), &others.vectors)
     }
 
     /// The same, without artists.
@@ -169,8 +174,17 @@ pub(crate) fn unicode_npy(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-pub(crate) fn argmax(row: ndarray::ArrayView1<f32>) -> usize {
-    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+/// Predictions for tracks outside the training set, by the votes of that set.
+pub(crate) fn answers(
+    model: &GenreModel,
+    set: &LabelledVectors,
+    vectors: &Array2<f32>,
+) -> Vec<GenrePrediction> {
+    let votes = votes_for(set, vectors.view()).unwrap();
+    let ids = vec![None; votes.len()];
+    model
+        .predict(vectors.view(), &ids, &votes, &PredictOptions::default())
+        .unwrap()
 }
 
 /// Scattered points around one centre per genre, in `d` dimensions; three tracks an artist.

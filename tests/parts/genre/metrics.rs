@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use voisin_learn::metrics;
+use voisin_genre::metrics;
 
 fn golden(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

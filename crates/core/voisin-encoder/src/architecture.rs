@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use voisin_features::{MelConfig, OpenL3Variant};
+use voisin_features::MelConfig;
 
 /// The networks voisin can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl Architecture {
     /// The spectrogram of the published weights.
     pub fn front_end(self) -> MelConfig {
         match self {
-            Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
+            Self::OpenL3 => MelConfig::openl3(),
             Self::Musicnn => MelConfig::musicnn(),
             Self::Clap => MelConfig::clap(false, [50.0, 14_000.0]),
         }
@@ -58,16 +58,5 @@ impl fmt::Display for Architecture {
             Self::Musicnn => "musicnn",
             Self::Clap => "clap",
         })
-    }
-}
-
-impl std::str::FromStr for Architecture {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|architecture| architecture.to_string() == text)
-            .ok_or_else(|| format!("unknown architecture \"{text}\": expected openl3 or musicnn"))
     }
 }

@@ -177,14 +177,11 @@ mod tests {
 
     #[test]
     fn why_cuda_did_not_start_is_one_sentence() {
-        let missing = "DriverError(CUDA_ERROR_NO_DEVICE, \"<Failure when calling cuGetErrorString()>\")\n   0: candle";
+        let missing = "DriverError(CUDA_ERROR_NO_DEVICE, \"<Failure>\")\n   0: candle";
         assert_eq!(plain(missing), "no NVIDIA GPU with a driver was found");
-        let other =
-            "DriverError(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, \"x\")\n   0: candle\n   1: more";
-        assert_eq!(
-            plain(other),
-            "CUDA did not start: DriverError(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, \"x\")"
-        );
+        let other = "DriverError(CUDA_ERROR_X, \"x\")\n   0: candle\n   1: more";
+        let expected = "CUDA did not start: DriverError(CUDA_ERROR_X, \"x\")";
+        assert_eq!(plain(other), expected);
     }
 
     #[test]
@@ -192,10 +189,8 @@ mod tests {
         for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "cuda".parse::<DeviceChoice>().unwrap(),
-            DeviceChoice::Cuda(0)
-        );
+        let first = "cuda".parse::<DeviceChoice>();
+        assert_eq!(first.unwrap(), DeviceChoice::Cuda(0));
         for bad in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
             assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
         }
@@ -205,31 +200,14 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     fn a_missing_gpu_is_reported_and_never_silently_replaced() {
         let auto = DeviceChoice::Auto.resolve().unwrap();
-        assert!(
-            auto.note()
-                .is_some_and(|note| note.contains("built without")),
-            "{:?}",
-            auto.note()
-        );
+        let note = auto.note().unwrap();
+        assert!(note.contains("built without"), "{note}");
+        assert!(auto.description().starts_with("CPU, "));
         let message = DeviceChoice::Cuda(0).resolve().unwrap_err().to_string();
         assert!(
             message.contains("cuda:0") && message.contains("feature"),
             "{message}"
         );
         assert_eq!(DeviceChoice::Cpu.resolve().unwrap().note(), None);
-    }
-
-    #[test]
-    fn the_cpu_is_described_with_its_threads() {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(3)
-            .build()
-            .unwrap();
-        let device = pool.install(|| DeviceChoice::Cpu.resolve()).unwrap();
-        assert!(
-            device.description().starts_with("CPU, 3 threads, "),
-            "{}",
-            device.description()
-        );
     }
 }

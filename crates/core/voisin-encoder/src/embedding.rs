@@ -1,5 +1,7 @@
 //! The unit vector of a track, and pooling window embeddings.
 
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 
 use super::{EncoderError, ModelManifest};
@@ -40,20 +42,6 @@ impl Embedding {
     pub fn dimension(&self) -> usize {
         self.0.len()
     }
-
-    /// Cosine similarity in [-1, 1]; higher is nearer. `None` if the dimensions differ.
-    pub fn cosine(&self, other: &Self) -> Option<f32> {
-        // In f64, as products of unit vectors are compared to the last digits.
-        (self.0.len() == other.0.len()).then(|| {
-            let dot: f64 = self
-                .0
-                .iter()
-                .zip(&other.0)
-                .map(|(&a, &b)| f64::from(a) * f64::from(b))
-                .sum();
-            dot.clamp(-1.0, 1.0) as f32
-        })
-    }
 }
 
 /// Least difference from a mean, relative to a vector's length, for a direction from there: smaller
@@ -93,17 +81,27 @@ impl Parts {
         &self.0
     }
 
+    /// The parts that a vector of this length has, with their weights.
+    fn ranges(&self, length: usize) -> Vec<(Range<usize>, f64)> {
+        if self.0.len() < 2 {
+            return vec![(0..length, 1.0)];
+        }
+        let mut start = 0;
+        let parts = self.0.iter().map(|(count, weight)| {
+            start += count;
+            (start - count..start, *weight)
+        });
+        // A vector of another length is of another model.
+        parts.take_while(|(range, _)| range.end <= length).collect()
+    }
+
     /// Scales each part to the length of its weight; a single part is unchanged.
     pub fn balance(&self, vector: &mut [f32]) {
         if self.0.len() < 2 {
             return;
         }
-        let mut rest = vector;
-        // A vector of another length is of another model and stays unchanged.
-        for &(length, weight) in &self.0 {
-            let Some((part, behind)) = rest.split_at_mut_checked(length) else {
-                return;
-            };
+        for (range, weight) in self.ranges(vector.len()) {
+            let part = &mut vector[range];
             let length = norm(part);
             // A part of zeros has no direction to scale.
             if length > 0.0 && length.is_finite() {
@@ -111,7 +109,6 @@ impl Parts {
                     *x = (f64::from(*x) * weight / length) as f32;
                 }
             }
-            rest = behind;
         }
     }
 
@@ -124,29 +121,14 @@ impl Parts {
         if vector.len() != mean.len() {
             return;
         }
-        let whole = [(vector.len(), 1.0)];
-        let parts = if self.0.len() < 2 {
-            &whole[..]
-        } else {
-            &self.0
-        };
-        let mut rest = &mut *vector;
-        let mut rest_of_mean = mean;
-        for &(length, _) in parts {
-            let Some((part, behind)) = rest.split_at_mut_checked(length) else {
-                break;
-            };
-            let (mean_part, behind_mean) = rest_of_mean.split_at(length);
-            let beyond: Vec<f32> = part
-                .iter()
-                .zip(mean_part)
-                .map(|(x, mean)| x - mean)
-                .collect();
+        for (range, _) in self.ranges(vector.len()) {
+            let mean = &mean[range.clone()];
+            let part = &mut vector[range];
+            let beyond: Vec<f32> = part.iter().zip(mean).map(|(x, mean)| x - mean).collect();
             // This near the mean, the difference is mostly rounding and its direction noise.
             if norm(&beyond) > AT_THE_MEAN * norm(part) && norm(part) > 0.0 {
                 part.copy_from_slice(&beyond);
             }
-            (rest, rest_of_mean) = (behind, behind_mean);
         }
         // Only now, since subtracting the mean changed the lengths of the parts.
         self.balance(vector);
@@ -163,61 +145,38 @@ impl Parts {
         }
         // Stored vectors are rounded to 16 bits, so their length is only about 1.
         make_unit(vector);
-        let whole = [(vector.len(), 1.0)];
-        let parts = if self.0.len() < 2 {
-            &whole[..]
-        } else {
-            &self.0
-        };
-        let mut rest = vector;
-        let mut rest_of_mean = mean;
-        for &(length, _) in parts {
-            let Some((part, behind)) = rest.split_at_mut_checked(length) else {
-                return;
-            };
-            let (mean_part, behind_mean) = rest_of_mean.split_at(length);
+        for (range, _) in self.ranges(vector.len()) {
+            let mean = &mean[range.clone()];
+            let part = &mut vector[range];
             let length = norm(part);
-            let along: f64 = part
-                .iter()
-                .zip(mean_part)
+            let products = part.iter().zip(mean);
+            let along: f64 = products
                 .map(|(x, mean)| f64::from(*x) * f64::from(*mean))
                 .sum();
             let along = along / length;
             // The distance from the mean along the part's direction at which the vector has this
             // length. Rounding may make it slightly negative, which has no root.
-            let far = (along * along + length * length - squared_norm(mean_part))
-                .max(0.0)
-                .sqrt()
-                - along;
+            let square = along * along + length * length - squared_norm(mean);
+            let far = square.max(0.0).sqrt() - along;
             if far > AT_THE_MEAN_ROUNDED * length {
-                for (x, mean) in part.iter_mut().zip(mean_part) {
+                for (x, mean) in part.iter_mut().zip(mean) {
                     *x = (f64::from(*mean) + f64::from(*x) * far / length) as f32;
                 }
             }
-            (rest, rest_of_mean) = (behind, behind_mean);
         }
     }
 
-    /// As [`pool`], with balanced parts.
+    /// Pools window embeddings into one track embedding: their mean with balanced parts, then unit norm.
+    ///
+    /// - `windows`: `[n_windows, dimension]`, raw network outputs (not normalised)
+    ///
+    /// Sums are in f64 in the given order, so the result depends only on the rows. An error if there is
+    /// no row, a value is not finite, or the mean is zero.
     pub fn pool(&self, windows: ArrayView2<f32>) -> Result<Embedding, EncoderError> {
         let mut mean = mean(windows)?;
         self.balance(&mut mean);
         Embedding::new(mean)
     }
-}
-
-/// Pools window embeddings into one track embedding: their mean, then unit norm.
-///
-/// - `windows`: `[n_windows, dimension]`, raw network outputs (not normalised)
-///
-/// Sums are in f64 in the given order, so the result depends only on the rows. An error if there is
-/// no row, a value is not finite, or the mean is zero.
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "a view is a pointer and two lengths; callers write `x.view()`"
-)]
-pub fn pool(windows: ArrayView2<f32>) -> Result<Embedding, EncoderError> {
-    Embedding::new(mean(windows)?)
 }
 
 fn mean(windows: ArrayView2<f32>) -> Result<Vec<f32>, EncoderError> {
@@ -238,9 +197,19 @@ fn mean(windows: ArrayView2<f32>) -> Result<Vec<f32>, EncoderError> {
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, array};
-    use proptest::prelude::*;
 
     use super::*;
+
+    fn whole() -> Parts {
+        Parts::of_stored("{}")
+    }
+
+    fn assert_near(found: &[f32], expected: &[f32], bound: f32) {
+        assert_eq!(found.len(), expected.len());
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() < bound, "{found:?} {expected:?}");
+        }
+    }
 
     #[test]
     fn refuses_what_has_no_direction() {
@@ -252,133 +221,82 @@ mod tests {
         ] {
             assert!(Embedding::new(bad.clone()).is_err(), "{bad:?}");
         }
-        assert!(pool(Array2::zeros((0, 3)).view()).is_err());
-        assert!(pool(array![[1.0_f32, 0.0], [-1.0, 0.0]].view()).is_err());
+        assert!(whole().pool(Array2::zeros((0, 3)).view()).is_err());
+        let opposite = array![[1.0_f32, 0.0], [-1.0, 0.0]];
+        assert!(whole().pool(opposite.view()).is_err());
+        let pooled = whole().pool(array![[3.0_f32, 0.0], [3.0, 8.0]].view());
+        assert_eq!(pooled.unwrap().as_slice(), [0.6, 0.8]);
     }
 
     #[test]
-    fn pooling_is_the_direction_of_the_mean() {
-        let pooled = pool(array![[3.0_f32, 0.0], [3.0, 8.0]].view()).unwrap();
-        assert_eq!(pooled.as_slice(), [0.6, 0.8]);
-        let other = Embedding::new(vec![0.0, 2.0]).unwrap();
-        assert!((pooled.cosine(&other).unwrap() - 0.8).abs() < 1e-7);
-        assert_eq!(pooled.cosine(&Embedding::new(vec![1.0]).unwrap()), None);
-    }
-
-    #[test]
-    fn parts_are_balanced_and_a_single_one_is_left_alone() {
+    fn parts_are_balanced() {
         let pair = Parts(vec![(2, 1.0), (1, 0.5)]);
         let mut vector = [30.0_f32, 40.0, -7.0];
         pair.balance(&mut vector);
         assert_eq!(vector, [0.6, 0.8, -0.5]);
         let windows = array![[3.0_f32, 0.0, 8.0], [3.0, 8.0, 0.0]];
         let pooled = pair.pool(windows.view()).unwrap();
-        let length = 1.25_f32.sqrt();
-        for (found, expected) in
-            pooled
-                .as_slice()
-                .iter()
-                .zip([0.6 / length, 0.8 / length, 0.5 / length])
-        {
-            assert!((found - expected).abs() < 1e-6, "{pooled:?}");
-        }
+        let expected = [0.6, 0.8, 0.5].map(|x: f32| x / 1.25_f32.sqrt());
+        assert_near(pooled.as_slice(), &expected, 1e-6);
         // A part without a direction stays without.
-        assert_eq!(
-            pair.pool(array![[3.0_f32, 4.0, 0.0]].view())
-                .unwrap()
-                .as_slice(),
-            [0.6, 0.8, 0.0]
-        );
-        for whole in [Parts(vec![(3, 1.0)]), Parts::of_stored("{}")] {
-            assert_eq!(
-                whole.pool(windows.view()).unwrap(),
-                pool(windows.view()).unwrap()
-            );
-        }
+        let pooled = pair.pool(array![[3.0_f32, 4.0, 0.0]].view()).unwrap();
+        assert_eq!(pooled.as_slice(), [0.6, 0.8, 0.0]);
     }
 
     #[test]
     fn each_part_is_centred_on_its_own() {
         let pair = Parts(vec![(2, 1.0), (2, 0.5)]);
-        let length = 1.25_f32.sqrt();
-        let mean = [0.3 / length, 0.0, 0.0, 0.2 / length];
-        let raw = [0.6 / length, 0.8 / length, 0.3 / length, 0.4 / length];
+        let scaled = |values: [f32; 4]| values.map(|x| x / 1.25_f32.sqrt());
+        let mean = scaled([0.3, 0.0, 0.0, 0.2]);
+        let raw = scaled([0.6, 0.8, 0.3, 0.4]);
         let mut vector = raw;
         pair.centre(&mut vector, &mean);
-        let first = 0.73_f32.sqrt() * length;
-        let second = 2.0 * 0.13_f32.sqrt() * length;
-        for (found, expected) in
-            vector
-                .iter()
-                .zip([0.3 / first, 0.8 / first, 0.3 / second, 0.2 / second])
-        {
-            assert!((found - expected).abs() < 1e-6, "{vector:?}");
-        }
-        // The mean of one part does not affect the other's direction.
-        let mut other = raw;
-        pair.centre(&mut other, &[0.0, 0.0, mean[2], mean[3]]);
-        assert!(
-            (other[0] - raw[0]).abs() < 1e-6 && (other[2] - vector[2]).abs() < 1e-6,
-            "{other:?}"
-        );
+        let first = 0.73_f32.sqrt();
+        let second = 2.0 * 0.13_f32.sqrt();
+        let expected = scaled([0.3 / first, 0.8 / first, 0.3 / second, 0.2 / second]);
+        assert_near(&vector, &expected, 1e-6);
         // No mean changes nothing but rounding.
         let mut same = raw;
         pair.centre(&mut same, &[0.0; 4]);
-        assert!(same.iter().zip(raw).all(|(a, b)| (a - b).abs() < 1e-6));
+        assert_near(&same, &raw, 1e-6);
     }
 
     #[test]
     fn centring_is_undone() {
         let raw = |i: usize| -> Vec<f32> {
-            let mut raw: Vec<f32> = (0..48)
-                .map(|d| ((i * 11 + d * 5) as f32 * 1.3).sin() + 0.8 * (d as f32).cos())
-                .collect();
+            let number = |d: usize| ((i * 11 + d * 5) as f32 * 1.3).sin() + 0.8 * (d as f32).cos();
+            let mut raw: Vec<f32> = (0..48).map(number).collect();
             // One in five has a second part without direction.
             if i.is_multiple_of(5) {
                 raw[32..].fill(0.0);
             }
             raw
         };
-        for parts in [Parts(vec![(48, 1.0)]), Parts(vec![(32, 1.0), (16, 0.6)])] {
-            let raws: Vec<Vec<f32>> = (0..50)
-                .map(|i| {
-                    let mut raw = raw(i);
-                    parts.balance(&mut raw);
-                    Embedding::new(raw).unwrap().into_vec()
-                })
-                .collect();
+        for parts in [whole(), Parts(vec![(32, 1.0), (16, 0.6)])] {
+            let balanced = |i| {
+                let mut raw = raw(i);
+                parts.balance(&mut raw);
+                Embedding::new(raw).unwrap().into_vec()
+            };
+            let raws: Vec<Vec<f32>> = (0..50).map(balanced).collect();
             let mean: Vec<f32> = (0..48)
                 .map(|d| raws.iter().map(|raw| raw[d]).sum::<f32>() / 50.0)
                 .collect();
-            assert!(norm(&mean) > 0.3, "it is worth taking off");
-            let apart = |a: &[f32], b: &[f32]| {
-                a.iter()
-                    .zip(b)
-                    .map(|(a, b)| (a - b).abs())
-                    .fold(0.0, f32::max)
-            };
             for raw in &raws {
                 let mut centred = raw.clone();
                 parts.centre(&mut centred, &mean);
                 let mut restored = centred.clone();
                 parts.restore(&mut restored, &mean);
-                assert!(apart(&restored, raw) < 1e-5, "{}", apart(&restored, raw));
+                assert_near(&restored, raw, 1e-5);
                 // As 16 bits a number have it: as exact as these are, and the same when it is
                 // centred again.
-                let rounded: Vec<f32> = centred
-                    .iter()
-                    .map(|&x| half::f16::from_f32(x).to_f32())
-                    .collect();
+                let rounded = |&x: &f32| half::f16::from_f32(x).to_f32();
+                let rounded: Vec<f32> = centred.iter().map(rounded).collect();
                 let mut restored = rounded.clone();
                 parts.restore(&mut restored, &mean);
-                assert!(apart(&restored, raw) < 1e-3, "{}", apart(&restored, raw));
-                assert!((norm(&restored) - 1.0).abs() < 1e-5);
+                assert_near(&restored, raw, 1e-3);
                 parts.centre(&mut restored, &mean);
-                assert!(
-                    apart(&restored, &rounded) < 1e-4,
-                    "{}",
-                    apart(&restored, &rounded)
-                );
+                assert_near(&restored, &rounded, 1e-4);
             }
             let mut short = [1.0_f32];
             parts.restore(&mut short, &mean);
@@ -395,38 +313,14 @@ mod tests {
 
     #[test]
     fn a_vector_at_the_mean_keeps_its_direction() {
-        for parts in [
-            Parts(Vec::new()),
-            Parts(vec![(2, 1.0)]),
-            Parts(vec![(1, 1.0), (1, 1.0)]),
-        ] {
+        for parts in [whole(), Parts(vec![(1, 1.0), (1, 1.0)])] {
             let mut vector = [0.6_f32, 0.8];
             parts.centre(&mut vector, &[0.6, 0.8]);
-            assert!(
-                vector.iter().all(|x| x.is_finite()) && (norm(&vector) - 1.0).abs() < 1e-6,
-                "{vector:?}"
-            );
+            assert!((norm(&vector) - 1.0).abs() < 1e-6, "{vector:?}");
         }
-        let mut vector = [0.6_f32, 0.8];
-        Parts(Vec::new()).centre(&mut vector, &[0.6, 0.8]);
-        assert_eq!(vector, [0.6, 0.8]);
         // A part without direction gets none by being unlike the mean.
         let mut silent = [0.6_f32, 0.8, 0.0];
         Parts(vec![(2, 1.0), (1, 0.5)]).centre(&mut silent, &[0.0, 0.0, 0.3]);
         assert_eq!(silent, [0.6, 0.8, 0.0]);
-        let mut short = [1.0_f32];
-        Parts(Vec::new()).centre(&mut short, &[0.6, 0.8]);
-        assert_eq!(short, [1.0]);
-    }
-
-    proptest! {
-        #[test]
-        fn norm_is_one(values in prop::collection::vec(-1e30_f32..1e30, 1..300), tiny in prop::bool::ANY) {
-            let scaled: Vec<f32> = values.iter().map(|x| if tiny { x * 1e-35 } else { *x }).collect();
-            if let Ok(e) = Embedding::new(scaled) {
-                let norm: f64 = e.as_slice().iter().map(|&x| f64::from(x).powi(2)).sum();
-                prop_assert!((norm - 1.0).abs() < 1e-5, "{norm}");
-            }
-        }
     }
 }

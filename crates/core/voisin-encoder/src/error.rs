@@ -2,15 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::import::ClapError;
-
 /// An error of the encoder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncoderError {
-    /// The folder of a CLAP model could not be imported.
-    #[error(transparent)]
-    Clap(#[from] ClapError),
     /// A file could not be read or written.
     #[error("{path}", path = path.display())]
     Io {
@@ -82,43 +77,13 @@ pub enum EncoderError {
         /// Digest of the file.
         found: String,
     },
-    /// The weights file cannot be read in the format of its name or contents.
-    #[error("{origin}: not a weights file voisin reads: {reason}")]
+    /// Weights, or the folder of a CLAP model, are of another kind or broken.
+    #[error("{origin}: not a model voisin reads: {reason}")]
     BadWeights {
         /// File or model name.
         origin: String,
         /// The fault.
         reason: String,
-    },
-    /// A tensor that the architecture needs is not in the weights.
-    #[error(
-        "{origin}: tensor \"{tensor}\" is missing: the weights are not of architecture {architecture}"
-    )]
-    MissingTensor {
-        /// File or model name.
-        origin: String,
-        /// Name of the tensor.
-        tensor: String,
-        /// The architecture.
-        architecture: String,
-    },
-    /// A tensor has another shape than the architecture needs.
-    #[error("{origin}: tensor \"{tensor}\" has shape {found:?}, expected {expected:?}")]
-    WrongShape {
-        /// File or model name.
-        origin: String,
-        /// Name of the tensor.
-        tensor: String,
-        /// Shape that the architecture needs.
-        expected: Vec<usize>,
-        /// Shape in the file.
-        found: Vec<usize>,
-    },
-    /// A weights file was given without a manifest, and its contents fit no known architecture.
-    #[error("{origin}: the tensors fit no architecture voisin knows (OpenL3 mel128/512, MusiCNN)")]
-    UnknownArchitecture {
-        /// File or model name.
-        origin: String,
     },
     /// The requested device is not available.
     #[error("device {device} is not available: {reason}")]
@@ -154,9 +119,6 @@ pub enum EncoderError {
         /// Values given.
         found: usize,
     },
-    /// Tag logits were requested of a model without tags.
-    #[error("model {0} has no tags")]
-    NoTags(String),
     /// A vector that cannot be an embedding: empty, zero, or with a value that is not finite.
     #[error("not an embedding: {0}")]
     BadVector(&'static str),
@@ -177,6 +139,12 @@ pub enum EncoderError {
 }
 
 impl EncoderError {
+    /// [`BadWeights`](Self::BadWeights) for a reason.
+    pub(crate) fn bad(origin: impl ToString) -> impl FnOnce(String) -> Self {
+        let origin = origin.to_string();
+        move |reason| Self::BadWeights { origin, reason }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }

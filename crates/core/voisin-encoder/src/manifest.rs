@@ -129,12 +129,6 @@ fn one() -> usize {
     1
 }
 
-/// The fields of every format.
-#[derive(Deserialize)]
-struct FormatVersion {
-    format: u32,
-}
-
 impl ModelManifest {
     /// The layout of manifests.
     pub const FORMAT: u32 = 1;
@@ -209,16 +203,6 @@ impl ModelManifest {
             path: path.to_owned(),
             reason,
         };
-        // The format is checked first, to report another one as such and not for unknown fields.
-        let version: FormatVersion =
-            serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
-        if version.format != Self::FORMAT {
-            return Err(bad(format!(
-                "its format is {}, expected {}",
-                version.format,
-                Self::FORMAT
-            )));
-        }
         let manifest: Self = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         manifest.check().map_err(bad)?;
         Ok(manifest)
@@ -294,282 +278,121 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use voisin_features::OpenL3Variant;
 
     fn manifest() -> ModelManifest {
+        ModelManifest::random(Architecture::Musicnn, 0)
+    }
+
+    /// With a second network of 56 numbers.
+    fn pair(change: impl Fn(&mut ModelNetwork)) -> ModelManifest {
+        let mut second = ModelNetwork {
+            architecture: Architecture::OpenL3,
+            front_end: MelConfig::openl3(),
+            weights: "second.safetensors".into(),
+            weights_sha256: "1".repeat(64),
+            weight: 0.5,
+            every: 3,
+            projection: Some(ModelProjection {
+                weights: "short.safetensors".into(),
+                weights_sha256: "2".repeat(64),
+                dimension: 56,
+            }),
+        };
+        change(&mut second);
         ModelManifest {
-            format: 1,
-            name: "test".into(),
-            description: "a test".into(),
-            architecture: Architecture::Musicnn,
-            front_end: MelConfig::musicnn(),
-            dimension: 200,
-            licence: "ISC".into(),
-            provenance: "made up".into(),
-            weights: "test.safetensors".into(),
-            weights_sha256: "0".repeat(64),
-            tags: None,
-            outputs: Vec::new(),
-            networks: Vec::new(),
-            clap: None,
+            dimension: 200 + second.dimension(),
+            networks: vec![second],
+            ..manifest()
         }
     }
 
-    fn reason(manifest: &ModelManifest) -> String {
+    fn parsed(manifest: &ModelManifest) -> Result<ModelManifest, EncoderError> {
         let json = serde_json::to_string(manifest).unwrap();
         ModelManifest::parse(&json, Path::new("m.json"))
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn survives_json() {
-        let json = serde_json::to_string_pretty(&manifest()).unwrap();
-        assert_eq!(
-            ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
-            manifest()
-        );
     }
 
     #[test]
     fn contradictions_are_named() {
-        assert!(
-            reason(&ModelManifest {
-                dimension: 512,
-                ..manifest()
-            })
-            .contains("\"dimension\" is 512")
+        type Change = fn(&mut ModelManifest);
+        let of_one: [(Change, &str); 5] = [
+            (|m| m.dimension = 512, "\"dimension\" is 512"),
+            (|m| m.front_end = MelConfig::openl3(), "[128, 199]"),
+            (|m| m.weights = "../x".into(), "without folders"),
+            (|m| m.weights_sha256 = "abc".into(), "64"),
+            (|m| m.format = 9, "expected 1"),
+        ];
+        for (change, expected) in of_one {
+            let mut manifest = manifest();
+            assert_eq!(parsed(&manifest).unwrap(), manifest);
+            change(&mut manifest);
+            let reason = parsed(&manifest).unwrap_err().to_string();
+            assert!(reason.contains(expected), "{reason}");
+        }
+        type NetworkChange = fn(&mut ModelNetwork);
+        let of_two: [(NetworkChange, &str); 5] = [
+            (|n| n.weight = 0.0, "above 0"),
+            (|n| n.every = 0, "expected 1 to 8"),
+            (|n| n.every = 9, "expected 1 to 8"),
+            (|n| n.weights = "../x".into(), "without folders"),
+            (
+                |n| n.projection.as_mut().unwrap().dimension = 513,
+                "expected 1 to 512",
+            ),
+        ];
+        for (change, expected) in of_two {
+            let reason = parsed(&pair(change)).unwrap_err().to_string();
+            assert!(reason.contains(expected), "{reason}");
+        }
+        let joined = pair(|_| ());
+        assert_eq!(
+            (parsed(&joined).unwrap(), joined.dimension),
+            (joined.clone(), 256)
         );
-        let front_end = MelConfig::openl3(OpenL3Variant::Original);
-        assert!(
-            reason(&ModelManifest {
-                front_end,
-                ..manifest()
-            })
-            .contains("[128, 199]")
-        );
-        assert!(
-            reason(&ModelManifest {
-                weights: "../x".into(),
-                ..manifest()
-            })
-            .contains("without folders")
-        );
-        assert!(
-            reason(&ModelManifest {
-                weights_sha256: "abc".into(),
-                ..manifest()
-            })
-            .contains("64")
-        );
-        assert!(
-            reason(&ModelManifest {
-                format: 9,
-                ..manifest()
-            })
-            .contains("expected 1")
-        );
+        let long = ModelManifest {
+            dimension: 712,
+            ..joined
+        };
+        let reason = parsed(&long).unwrap_err().to_string();
+        assert!(reason.contains("expected 256 of its networks"), "{reason}");
     }
 
     #[test]
     fn the_fingerprint_follows_what_changes_vectors() {
         let base = manifest().fingerprint();
         assert_eq!(base.len(), 32);
-        assert_eq!(
-            base,
-            ModelManifest {
-                name: "other".into(),
-                licence: "MIT".into(),
-                ..manifest()
-            }
-            .fingerprint()
-        );
-        assert_ne!(
-            base,
-            ModelManifest {
-                weights_sha256: "1".repeat(64),
-                ..manifest()
-            }
-            .fingerprint()
-        );
-        let front_end = MelConfig::openl3(OpenL3Variant::Original);
-        assert_ne!(
-            base,
-            ModelManifest {
-                front_end,
-                ..manifest()
-            }
-            .fingerprint()
-        );
-    }
-
-    /// - `folder`: of the repository
-    fn manifest_of(folder: &str, name: &str) -> String {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
-        std::fs::read_to_string(root.join(folder).join(format!("{name}.json"))).unwrap()
-    }
-
-    /// Libraries hold it beside their vectors.
-    #[test]
-    fn fields_with_their_defaults_change_no_fingerprint() {
-        let json = manifest_of("models", "musicnn-msd");
-        let manifest = ModelManifest::parse(&json, Path::new("m.json")).unwrap();
-        let fingerprint = "d17143b97359c8903723166d804ac064";
-        assert_eq!(manifest.fingerprint(), fingerprint);
-        assert!(
-            !serde_json::to_string(&manifest)
-                .unwrap()
-                .contains("networks")
-        );
-        let with_defaults = ModelManifest {
+        let same = ModelManifest {
+            name: "other".into(),
+            licence: "MIT".into(),
             outputs: vec![ModelOutput {
                 name: "voice".into(),
                 labels: vec!["sung".into()],
             }],
-            ..manifest
-        };
-        assert_eq!(with_defaults.fingerprint(), fingerprint);
-        let json = serde_json::to_string(&with_defaults).unwrap();
-        assert_eq!(
-            ModelManifest::parse(&json, Path::new("m")).unwrap(),
-            with_defaults
-        );
-    }
-
-    #[test]
-    fn a_model_of_two_networks_is_described() {
-        let second = ModelNetwork {
-            architecture: Architecture::OpenL3,
-            front_end: MelConfig::openl3(OpenL3Variant::Original),
-            weights: "second.safetensors".into(),
-            weights_sha256: "1".repeat(64),
-            weight: 0.5,
-            every: 1,
-            projection: None,
-        };
-        let pair = ModelManifest {
-            dimension: 712,
-            networks: vec![second.clone()],
             ..manifest()
         };
-        let json = serde_json::to_string(&pair).unwrap();
-        assert_eq!(
-            ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
-            pair
-        );
-        assert_ne!(pair.fingerprint(), manifest().fingerprint());
-        let other = ModelNetwork {
-            weight: 0.6,
-            ..second.clone()
-        };
-        assert_ne!(
-            ModelManifest {
-                networks: vec![other],
-                ..pair.clone()
-            }
-            .fingerprint(),
-            pair.fingerprint()
-        );
-        assert!(
-            reason(&ModelManifest {
-                dimension: 200,
-                ..pair.clone()
-            })
-            .contains("expected 712 of its networks")
-        );
-        let zero = ModelNetwork {
-            weight: 0.0,
-            ..second
-        };
-        assert!(
-            reason(&ModelManifest {
-                networks: vec![zero],
-                ..pair
-            })
-            .contains("above 0")
-        );
-    }
-
-    #[test]
-    fn a_network_may_have_a_projection() {
-        let projection = ModelProjection {
-            weights: "short.safetensors".into(),
-            weights_sha256: "2".repeat(64),
-            dimension: 56,
-        };
-        let second = ModelNetwork {
-            architecture: Architecture::OpenL3,
-            front_end: MelConfig::openl3(OpenL3Variant::Original),
-            weights: "second.safetensors".into(),
+        assert_eq!(same.fingerprint(), base);
+        let other_weights = ModelManifest {
             weights_sha256: "1".repeat(64),
-            weight: 1.0,
-            every: 3,
-            projection: Some(projection.clone()),
+            ..manifest()
         };
-        let model = |second: &ModelNetwork| {
-            let networks = vec![second.clone()];
-            ModelManifest {
-                dimension: 256,
-                networks,
-                ..manifest()
-            }
+        let other_front_end = ModelManifest {
+            front_end: MelConfig::openl3(),
+            ..manifest()
         };
-        let all = model(&second);
-        let json = serde_json::to_string(&all).unwrap();
-        assert_eq!(
-            ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
-            all
-        );
-        assert!(
-            reason(&ModelManifest {
-                dimension: 712,
-                ..all.clone()
-            })
-            .contains("expected 256")
-        );
-        let often = ModelNetwork {
-            every: 2,
-            ..second.clone()
-        };
-        assert_ne!(model(&often).fingerprint(), all.fingerprint());
-        let longer = ModelProjection {
-            weights_sha256: "3".repeat(64),
-            ..projection.clone()
-        };
-        let longer = ModelNetwork {
-            projection: Some(longer),
-            ..second.clone()
-        };
-        assert_ne!(model(&longer).fingerprint(), all.fingerprint());
-        for every in [0, 9] {
-            assert!(
-                reason(&model(&ModelNetwork {
-                    every,
-                    ..second.clone()
-                }))
-                .contains("expected 1 to 8")
-            );
-        }
-        let elsewhere = ModelProjection {
-            weights: "../short.safetensors".into(),
-            ..projection.clone()
-        };
-        let elsewhere = ModelNetwork {
-            projection: Some(elsewhere),
-            ..second.clone()
-        };
-        assert!(reason(&model(&elsewhere)).contains("without folders"));
-        let more = ModelProjection {
-            dimension: 513,
-            ..projection
-        };
-        let more = ModelManifest {
-            dimension: 713,
-            ..model(&ModelNetwork {
-                projection: Some(more),
-                ..second
-            })
-        };
-        assert!(reason(&more).contains("expected 1 to 512"));
+        let mut all = vec![
+            base,
+            other_weights.fingerprint(),
+            other_front_end.fingerprint(),
+        ];
+        let changes: [fn(&mut ModelNetwork); 4] = [
+            |_| (),
+            |n| n.weight = 0.6,
+            |n| n.every = 2,
+            |n| n.projection.as_mut().unwrap().weights_sha256 = "3".repeat(64),
+        ];
+        all.extend(changes.map(|change| pair(change).fingerprint()));
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
     }
 }

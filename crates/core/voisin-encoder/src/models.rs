@@ -81,32 +81,8 @@ impl fmt::Display for ModelRef {
 pub enum ModelLocation {
     /// In the binary.
     BuiltIn,
-    /// Its manifest on disk.
+    /// Its manifest, or another file of its folder.
     File(PathBuf),
-}
-
-impl ModelEntry {
-    /// Size of the weights of all its networks, in bytes; missing files count as 0.
-    pub fn bytes(&self) -> u64 {
-        let others = self.manifest.networks.iter().flat_map(|network| {
-            let projection = network.projection.as_ref();
-            [
-                Some(&network.weights),
-                projection.map(|layer| &layer.weights),
-            ]
-        });
-        let files = std::iter::once(Some(&self.manifest.weights)).chain(others);
-        files
-            .flatten()
-            .map(|file| match &self.location {
-                ModelLocation::BuiltIn => {
-                    voisin_models::file(file).map_or(0, |bytes| bytes.len() as u64)
-                }
-                ModelLocation::File(path) => std::fs::metadata(path.with_file_name(file))
-                    .map_or(0, |metadata| metadata.len()),
-            })
-            .sum()
-    }
 }
 
 /// An available model.
@@ -116,6 +92,69 @@ pub struct ModelEntry {
     pub manifest: ModelManifest,
     /// Where it lies.
     pub location: ModelLocation,
+}
+
+impl ModelEntry {
+    /// Size of the weights of all its networks, in bytes; missing files count as 0.
+    pub fn bytes(&self) -> u64 {
+        let others = self.manifest.networks.iter().flat_map(|network| {
+            let projection = network.projection.as_ref().map(|layer| &layer.weights);
+            std::iter::once(&network.weights).chain(projection)
+        });
+        std::iter::once(&self.manifest.weights)
+            .chain(others)
+            .map(|file| match &self.location {
+                ModelLocation::BuiltIn => built_in_file(file).len() as u64,
+                ModelLocation::File(path) => std::fs::metadata(path.with_file_name(file))
+                    .map_or(0, |metadata| metadata.len()),
+            })
+            .sum()
+    }
+
+    /// Reads a file of weights, compares its digest, then parses it.
+    fn read(&self, file: &str, expected: &str) -> Result<Weights, EncoderError> {
+        let (path, bytes) = match &self.location {
+            ModelLocation::BuiltIn => (PathBuf::from(file), Cow::Borrowed(built_in_file(file))),
+            ModelLocation::File(beside) => {
+                let path = beside.with_file_name(file);
+                let bytes = read(&path)?;
+                (path, Cow::Owned(bytes))
+            }
+        };
+        // Before parsing, to report a damaged file as damaged and not as of a wrong shape.
+        let found = sha256_hex(&bytes);
+        if found != expected {
+            return Err(EncoderError::WrongDigest {
+                path,
+                expected: expected.to_owned(),
+                found,
+            });
+        }
+        Weights::from_safetensors(&bytes, &path.display().to_string())
+    }
+
+    /// Its weights, read and checked.
+    fn found(self) -> Result<Found, EncoderError> {
+        let weights = self.read(&self.manifest.weights, &self.manifest.weights_sha256)?;
+        // Shapes and finite numbers are checked once here and not in the networks.
+        weights.check(self.manifest.architecture)?;
+        let mut others = Vec::new();
+        for network in &self.manifest.networks {
+            let weights = self.read(&network.weights, &network.weights_sha256)?;
+            weights.check(network.architecture)?;
+            others.push(match &network.projection {
+                Some(layer) => {
+                    weights.with_projection(self.read(&layer.weights, &layer.weights_sha256)?)
+                }
+                None => weights,
+            });
+        }
+        Ok(Found {
+            manifest: self.manifest,
+            weights,
+            others,
+        })
+    }
 }
 
 /// Folder of the user's own models: `VOISIN_MODELS`, else `voisin/models` in the XDG data folder.
@@ -181,66 +220,57 @@ pub(crate) struct Found {
 }
 
 impl ModelRef {
+    /// The model; `None` for weights without a manifest.
+    fn entry(&self) -> Result<Option<ModelEntry>, EncoderError> {
+        let (manifest, path) = match self {
+            Self::Name(name) => return find_by_name(name).map(Some),
+            Self::Manifest(path) => (Some(read_manifest(path)?), path),
+            Self::Weights(path) => (manifest_beside(path)?, path),
+        };
+        Ok(manifest.map(|manifest| ModelEntry {
+            manifest,
+            location: ModelLocation::File(path.clone()),
+        }))
+    }
+
     /// Reads the manifest, without the weights if there is one.
     ///
     /// For a weights file without one, the file is read and a manifest is made.
     pub fn manifest(&self) -> Result<ModelManifest, EncoderError> {
-        match self {
-            Self::Name(name) => find_by_name(name).map(|entry| entry.manifest),
-            Self::Manifest(path) => read_manifest(path),
-            Self::Weights(path) => match manifest_beside(path)? {
-                Some(manifest) => Ok(manifest),
-                None => Ok(read_bare_weights(path)?.manifest),
-            },
+        match self.entry()? {
+            Some(entry) => Ok(entry.manifest),
+            None => Ok(self.find()?.manifest),
         }
     }
 
     /// The manifest and a file of the model's folder; `None` for a built-in model, or weights without a manifest.
     pub(crate) fn located(&self) -> Result<Option<(ModelManifest, PathBuf)>, EncoderError> {
-        Ok(match self {
-            Self::Name(name) => {
-                let entry = find_by_name(name)?;
-                match entry.location {
-                    ModelLocation::File(path) => Some((entry.manifest, path)),
-                    ModelLocation::BuiltIn => None,
-                }
-            }
-            Self::Manifest(path) => Some((read_manifest(path)?, path.clone())),
-            Self::Weights(path) => manifest_beside(path)?.map(|manifest| (manifest, path.clone())),
-        })
+        Ok(self.entry()?.and_then(|entry| match entry.location {
+            ModelLocation::File(path) => Some((entry.manifest, path)),
+            ModelLocation::BuiltIn => None,
+        }))
     }
 
     /// Finds the model, reads its weights and compares their digest with the manifest's.
     pub(crate) fn find(&self) -> Result<Found, EncoderError> {
-        match self {
-            Self::Name(name) => {
-                let entry = find_by_name(name)?;
-                match entry.location {
-                    ModelLocation::File(path) => read_model(entry.manifest, &path),
-                    ModelLocation::BuiltIn => checked(entry.manifest, Path::new(name), |path| {
-                        let file = path.file_name().and_then(|file| file.to_str());
-                        let bytes = file.and_then(voisin_models::file);
-                        Ok(Cow::Borrowed(
-                            bytes.expect("the files of a built-in model are built in"),
-                        ))
-                    }),
-                }
-            }
-            Self::Manifest(path) => read_model(read_manifest(path)?, path),
-            Self::Weights(path) => match manifest_beside(path)? {
-                Some(manifest) => read_model(manifest, path),
-                None => read_bare_weights(path),
-            },
+        match (self.entry()?, self) {
+            (None, Self::Weights(path)) => read_bare_weights(path),
+            (Some(entry), _) => entry.found(),
+            (None, _) => unreachable!("only weights may lack a manifest"),
         }
     }
+}
+
+/// The bytes of a file of a built-in model.
+fn built_in_file(name: &str) -> &'static [u8] {
+    voisin_models::file(name).expect("the files of a built-in model are built in")
 }
 
 /// The manifests of the built-in models, the default's first.
 fn built_in() -> impl Iterator<Item = Result<ModelManifest, EncoderError>> {
     voisin_models::NAMES.iter().map(|name| {
-        let file = format!("{name}.json");
-        let json = voisin_models::file(&file).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        ModelManifest::parse(json.unwrap_or_default(), Path::new("built-in model"))
+        let json = String::from_utf8_lossy(built_in_file(&format!("{name}.json")));
+        ModelManifest::parse(&json, Path::new("built-in model"))
     })
 }
 
@@ -266,19 +296,14 @@ fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
     if let Some(card) = card.filter(|card| card.is_file()) {
         read_manifest(&card)?;
     }
-    Err(missing(name, &entries))
-}
-
-/// A model of this name is neither built in nor in the folder of models.
-fn missing(name: &str, entries: &[ModelEntry]) -> EncoderError {
-    EncoderError::UnknownModel {
+    let known: Vec<&str> = entries
+        .iter()
+        .map(|entry| entry.manifest.name.as_str())
+        .collect();
+    Err(EncoderError::UnknownModel {
         name: name.to_owned(),
-        known: entries
-            .iter()
-            .map(|entry| entry.manifest.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
-    }
+        known: known.join(", "),
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EncoderError> {
@@ -305,55 +330,6 @@ fn manifest_beside(weights: &Path) -> Result<Option<ModelManifest>, EncoderError
     Ok((weights.file_name() == Some(std::ffi::OsStr::new(&manifest.weights))).then_some(manifest))
 }
 
-/// - `beside`: the manifest, or another file of its folder
-fn read_model(manifest: ModelManifest, beside: &Path) -> Result<Found, EncoderError> {
-    checked(manifest, beside, |path| Ok(Cow::Owned(read(path)?)))
-}
-
-/// Reads the weights, compares the digests, then parses.
-///
-/// - `beside`: a file of the folder that the weights lie in
-/// - `bytes`: of a file there
-fn checked<'a>(
-    manifest: ModelManifest,
-    beside: &Path,
-    bytes: impl Fn(&Path) -> Result<Cow<'a, [u8]>, EncoderError>,
-) -> Result<Found, EncoderError> {
-    let read = |file: &str, expected: &str| {
-        let path = beside.with_file_name(file);
-        let bytes = bytes(&path)?;
-        // Before parsing, to report a damaged file as damaged and not as of a wrong shape.
-        let digest = sha256_hex(&bytes);
-        if digest != expected {
-            return Err(EncoderError::WrongDigest {
-                path,
-                expected: expected.to_owned(),
-                found: digest,
-            });
-        }
-        parse(&bytes, &path)
-    };
-    let weights = read(&manifest.weights, &manifest.weights_sha256)?;
-    // Shapes and finite numbers are checked once here and not in the networks.
-    weights.check(manifest.architecture)?;
-    let mut others = Vec::new();
-    for network in &manifest.networks {
-        let weights = read(&network.weights, &network.weights_sha256)?;
-        weights.check(network.architecture)?;
-        others.push(match &network.projection {
-            Some(projection) => {
-                weights.with_projection(read(&projection.weights, &projection.weights_sha256)?)
-            }
-            None => weights,
-        });
-    }
-    Ok(Found {
-        manifest,
-        weights,
-        others,
-    })
-}
-
 /// Makes a manifest for weights without one.
 fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     let bytes = read(path)?;
@@ -365,7 +341,6 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         .map(|f| f.to_string_lossy().into_owned())
         .unwrap_or_default();
     let manifest = ModelManifest {
-        format: ModelManifest::FORMAT,
         name: file
             .split('.')
             .next()
@@ -373,17 +348,11 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
             .unwrap_or("weights")
             .to_owned(),
         description: format!("{architecture} weights read from {file}"),
-        architecture,
-        front_end: architecture.front_end(),
-        dimension: architecture.dimension(),
         licence: licence.to_owned(),
         provenance: format!("weights file {file}, given without a manifest"),
         weights: file,
         weights_sha256: sha256_hex(&bytes),
-        tags: None,
-        outputs: Vec::new(),
-        networks: Vec::new(),
-        clap: None,
+        ..ModelManifest::random(architecture, 0)
     };
     Ok(Found {
         manifest,
@@ -410,10 +379,6 @@ fn parse_any(bytes: &[u8], path: &Path) -> Result<(Weights, &'static str), Encod
         "unknown"
     };
     Ok((Weights::new(path.display().to_string(), tensors), licence))
-}
-
-fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
-    Weights::from_safetensors(bytes, &path.display().to_string())
 }
 
 /// Checks the name of a model in a folder.

@@ -9,8 +9,8 @@ use super::models::Found;
 use super::networks::{InCandle, NetworkWay};
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
+use crate::cpu::musicnn::TAGS;
 use voisin_features::MelConfig;
-use voisin_networks::musicnn::TAGS;
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -50,20 +50,6 @@ pub enum CpuPath {
     Candle,
 }
 
-impl std::str::FromStr for CpuPath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "fast" => Ok(Self::Fast),
-            "candle" => Ok(Self::Candle),
-            _ => Err(format!(
-                "unknown engine \"{text}\": expected fast or candle"
-            )),
-        }
-    }
-}
-
 /// Settings of speed, which change results by rounding at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EncoderOptions {
@@ -80,7 +66,7 @@ pub struct EncoderOptions {
 pub struct Tagged {
     /// `[n, dimension]`, as from [`Encoder::encode`].
     pub embeddings: Array2<f32>,
-    /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`], then of its
+    /// `[n, tags]`, perhaps of no tags, before the sigmoid, in the order of [`ModelManifest::tags`], then of its
     /// outputs' labels.
     pub logits: Array2<f32>,
 }
@@ -110,9 +96,13 @@ impl Encoder {
             weights,
             others,
         } = model.find()?;
-        let dimension = manifest.own_dimension();
-        let first = Network::new(manifest.architecture, dimension, weights, device, options)?;
-        let mut networks = vec![first];
+        let mut networks = vec![Network::new(
+            manifest.architecture,
+            manifest.own_dimension(),
+            weights,
+            device,
+            options,
+        )?];
         for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
@@ -121,35 +111,37 @@ impl Encoder {
                 ..further
             });
         }
-        // Logits of further networks without names would be ambiguous.
-        if manifest.outputs.is_empty() {
-            networks[1..]
-                .iter_mut()
-                .for_each(|network| network.tags = 0);
-        } else {
-            let logits_given: usize = networks.iter().map(|network| network.tags).sum();
-            let named: usize = manifest
-                .outputs
-                .iter()
-                .map(|output| output.labels.len())
-                .sum();
-            let named = named + manifest.tags.as_ref().map_or(0, Vec::len);
-            // Without the layers after the networks there are fewer.
-            if named != logits_given && !options.raw {
-                let reason = format!(
-                    "its tags and outputs have {named} names, its networks give {logits_given} logits"
-                );
-                return Err(EncoderError::BadWeights {
-                    origin: manifest.name,
-                    reason,
-                });
-            }
-        }
-        Ok(Self {
+        let encoder = Self {
             manifest,
             device: device.clone(),
             networks,
-        })
+        };
+        encoder.with_named_logits(options.raw)
+    }
+
+    /// Checks that all logits of several networks have names, or leaves those of further networks out.
+    fn with_named_logits(mut self, raw: bool) -> Result<Self, EncoderError> {
+        let manifest = &self.manifest;
+        // Logits of further networks without names would be ambiguous.
+        if manifest.outputs.is_empty() {
+            for network in &mut self.networks[1..] {
+                network.tags = 0;
+            }
+            return Ok(self);
+        }
+        let outputs = manifest.outputs.iter().map(|output| output.labels.len());
+        let named = outputs.sum::<usize>() + manifest.tags.as_ref().map_or(0, Vec::len);
+        let given = self.tags();
+        // Without the layers after the networks there are fewer.
+        if named != given && !raw {
+            return Err(EncoderError::BadWeights {
+                origin: manifest.name.clone(),
+                reason: format!(
+                    "its tags and outputs have {named} names, its networks give {given} logits"
+                ),
+            });
+        }
+        Ok(self)
     }
 
     /// A network with seeded random weights, for benchmarks and tests.
@@ -169,12 +161,8 @@ impl Encoder {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         let manifest = ModelManifest::random(architecture, seed);
-        Self::new(
-            manifest,
-            &Weights::random(architecture, seed),
-            device,
-            options,
-        )
+        let weights = Weights::random(architecture, seed);
+        Self::new(manifest, &weights, device, options)
     }
 
     /// The network of `manifest` with `weights`, which must be finite and of the architecture's
@@ -191,10 +179,9 @@ impl Encoder {
                 name: manifest.name,
             });
         }
-        let dimension = manifest.own_dimension();
         let network = Network::new(
             manifest.architecture,
-            dimension,
+            manifest.own_dimension(),
             weights.clone(),
             device,
             options,
@@ -251,7 +238,7 @@ impl Encoder {
             .unwrap_or(1)
     }
 
-    /// Embeds `n` windows.
+    /// Embeds `n` windows by a model of one network.
     ///
     /// - `mels`: `n` concatenated spectrograms, each `[n_mels][n_frames]` row-major, as written by
     ///   [`MelFrontEnd::compute_into`](voisin_features::MelFrontEnd::compute_into)
@@ -260,33 +247,7 @@ impl Encoder {
     /// A value that is not finite, in the input or the output, is an error, and so is a model of
     /// several networks: [`encode_each`](Self::encode_each).
     pub fn encode(&self, mels: &[f32], n: usize) -> Result<Array2<f32>, EncoderError> {
-        self.encode_each(&[mels], n)
-    }
-
-    /// Embeds `n` windows and returns their tag logits, too; an error for a model without tags, and
-    /// as for [`encode`](Self::encode).
-    #[doc(hidden)]
-    pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
-        self.encode_each_with_tags(&[mels], n)
-    }
-
-    /// As [`encode`](Self::encode), with the spectrograms of each network, in the order of
-    /// [`front_ends`](Self::front_ends).
-    ///
-    /// A network that takes one window of [`every`](Self::every) needs `n` / `every` spectrograms,
-    /// rounded up, and its output is repeated in the rows of the windows up to the next.
-    pub fn encode_each(&self, mels: &[&[f32]], n: usize) -> Result<Array2<f32>, EncoderError> {
-        Ok(self.passes(mels, n)?.0)
-    }
-
-    /// As [`encode_each`](Self::encode_each), with the concatenated tag logits of the networks.
-    #[doc(hidden)]
-    pub fn encode_each_with_tags(&self, mels: &[&[f32]], n: usize) -> Result<Tagged, EncoderError> {
-        if self.tags() == 0 {
-            return Err(EncoderError::NoTags(self.manifest.name.clone()));
-        }
-        let (embeddings, logits) = self.passes(mels, n)?;
-        Ok(Tagged { embeddings, logits })
+        Ok(self.encode_each(&[mels], n)?.embeddings)
     }
 
     /// Number of tag logits; 0 for a model without tags.
@@ -294,12 +255,12 @@ impl Encoder {
         self.networks.iter().map(|network| network.tags).sum()
     }
 
-    /// Concatenated embeddings and logits of all networks.
-    fn passes(
-        &self,
-        mels: &[&[f32]],
-        n: usize,
-    ) -> Result<(Array2<f32>, Array2<f32>), EncoderError> {
+    /// As [`encode`](Self::encode), with the spectrograms of each network, in the order of
+    /// [`front_ends`](Self::front_ends), and with tag logits; those of all networks are concatenated.
+    ///
+    /// A network that takes one window of [`every`](Self::every) needs `n` / `every` spectrograms,
+    /// rounded up, and its output is repeated in the rows of the windows up to the next.
+    pub fn encode_each(&self, mels: &[&[f32]], n: usize) -> Result<Tagged, EncoderError> {
         if mels.len() != self.networks.len() {
             return Err(EncoderError::SeveralNetworks {
                 name: self.manifest.name.clone(),
@@ -325,7 +286,10 @@ impl Encoder {
                 concatenate(Axis(1), &views).expect("all have a row for each window")
             }
         };
-        Ok((joined(embeddings), joined(logits)))
+        Ok(Tagged {
+            embeddings: joined(embeddings),
+            logits: joined(logits),
+        })
     }
 }
 
@@ -453,7 +417,7 @@ impl Network {
 }
 
 /// Most numbers of a tensor on a GPU: Candle counts them in 32 bits, and loops forever beyond.
-pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
+const LARGEST_ON_GPU: usize = 1 << 31;
 
 /// Numbers of a network's largest tensor per window: the im2col rows of a convolution.
 fn columns(architecture: Architecture) -> usize {

@@ -1,73 +1,26 @@
-//! Optional linear layers after a network.
+//! Optional affine layers after a network.
 
 use super::backend::Pass;
-use super::{EncoderError, Weights};
+use super::{EncoderError, WeightTensor, Weights};
 
 /// `projection.{weight, bias}`, dimension × the network's, turns an embedding into the search
-/// vector, which may be shorter.
+/// vector, which may be shorter; `standardise.{mean, scale}` then brings each number to mean 0 and
+/// variance 1 over the music that it was fitted on: `(x - mean) * scale`. Both are one layer here.
 ///
-/// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1
-/// over the music that it was fitted on: `(x - mean) * scale`. `told.{weight, bias}`, logits ×
-/// dimension, gives logits from the result, so that they can be computed from the stored vector,
-/// too. Each may be missing, and all are affine, so they commute with the mean over a track's
-/// windows.
+/// `told.{weight, bias}`, logits × dimension, gives logits from the result, so that they can be
+/// computed from the stored vector, too. Each may be missing, and all are affine, so they commute
+/// with the mean over a track's windows.
 #[derive(Debug, Default)]
 pub(super) struct Projection {
-    vector: Option<Linear>,
-    standardise: Option<Standardise>,
-    vector_tags: Option<Linear>,
+    vector: Option<Affine>,
+    vector_tags: Option<Affine>,
 }
 
 /// Name of the layer that computes logits from a stored vector.
 const VECTOR_TAGS: &str = "told";
 
 #[derive(Debug)]
-struct Standardise {
-    mean: Vec<f32>,
-    scale: Vec<f32>,
-}
-
-impl Standardise {
-    fn read(weights: &Weights, dimension: usize) -> Result<Option<Self>, EncoderError> {
-        let (mean, scale) = match (
-            weights.tensor("standardise.mean"),
-            weights.tensor("standardise.scale"),
-        ) {
-            (None, None) => return Ok(None),
-            (Some(mean), Some(scale)) => (mean, scale),
-            _ => {
-                return Err(bad(
-                    weights,
-                    "standardise has a mean or a scale, expected both or none",
-                ));
-            }
-        };
-        for tensor in [mean, scale] {
-            if tensor.shape != [dimension] {
-                let reason = format!("standardise is {:?}, expected [{dimension}]", tensor.shape);
-                return Err(bad(weights, &reason));
-            }
-            if tensor.values.iter().any(|x| !x.is_finite()) {
-                return Err(bad(weights, "standardise has values that are not finite"));
-            }
-        }
-        Ok(Some(Self {
-            mean: mean.values.clone(),
-            scale: scale.values.clone(),
-        }))
-    }
-
-    fn apply(&self, embeddings: &mut [f32]) {
-        for row in embeddings.chunks_exact_mut(self.mean.len()) {
-            for ((value, mean), scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
-                *value = (*value - mean) * scale;
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Linear {
+struct Affine {
     inputs: usize,
     /// `[outputs][inputs]`
     weight: Vec<f32>,
@@ -84,20 +37,28 @@ impl Projection {
         network: usize,
         dimension: usize,
     ) -> Result<Self, EncoderError> {
-        let vector = Linear::read(weights, "projection", network)?;
+        let mut vector = Affine::read(weights, "projection", network)?;
         // Without a layer the network's own vector is the search vector.
-        let outputs = vector.as_ref().map_or(network, |linear| linear.bias.len());
+        let outputs = vector.as_ref().map_or(network, |layer| layer.bias.len());
         if outputs != dimension {
-            return Err(bad(
-                weights,
-                &format!("projection has {outputs} outputs, expected {dimension}"),
-            ));
+            let reason = format!("projection has {outputs} outputs, expected {dimension}");
+            return Err(weights.bad(reason));
         }
-        let further = Linear::read(weights, VECTOR_TAGS, dimension)?;
+        if let Some((mean, scale)) = standardisation(weights, dimension)? {
+            let mut layer = vector.unwrap_or_else(|| Affine::identity(dimension));
+            for (row, ((bias, mean), scale)) in layer
+                .weight
+                .chunks_exact_mut(network)
+                .zip(layer.bias.iter_mut().zip(mean).zip(scale))
+            {
+                row.iter_mut().for_each(|weight| *weight *= scale);
+                *bias = (*bias - mean) * scale;
+            }
+            vector = Some(layer);
+        }
         Ok(Self {
             vector,
-            standardise: Standardise::read(weights, dimension)?,
-            vector_tags: further,
+            vector_tags: Affine::read(weights, VECTOR_TAGS, dimension)?,
         })
     }
 
@@ -105,7 +66,7 @@ impl Projection {
     pub(super) fn vector_tags(&self) -> usize {
         self.vector_tags
             .as_ref()
-            .map_or(0, |linear| linear.bias.len())
+            .map_or(0, |layer| layer.bias.len())
     }
 
     /// Adds logits, and converts embeddings into search vectors.
@@ -113,64 +74,82 @@ impl Projection {
         if let Some(vector) = &self.vector {
             pass.embeddings = vector.forward(&pass.embeddings);
         }
-        if let Some(standardise) = &self.standardise {
-            standardise.apply(&mut pass.embeddings);
-        }
         if let Some(layer) = &self.vector_tags {
             let further = layer.forward(&pass.embeddings);
-            // Logits are stored by window, so the further ones are inserted after each window's
-            // tags.
-            let windows = further.len() / layer.bias.len();
-            let tags = pass.logits.len() / windows.max(1);
-            pass.logits = (0..windows)
-                .flat_map(|i| {
-                    let further = &further[i * layer.bias.len()..(i + 1) * layer.bias.len()];
-                    pass.logits[i * tags..(i + 1) * tags]
-                        .iter()
-                        .chain(further)
-                        .copied()
-                })
-                .collect();
+            // Logits are stored by window, so the further ones follow each window's tags.
+            let further = further.chunks_exact(layer.bias.len());
+            let tags = pass.logits.len() / further.len().max(1);
+            let logits = further.enumerate().flat_map(|(i, further)| {
+                let own = &pass.logits[i * tags..(i + 1) * tags];
+                own.iter().chain(further).copied()
+            });
+            pass.logits = logits.collect();
         }
     }
 }
 
-impl Linear {
+/// Mean and scale, `dimension` numbers each.
+fn standardisation(
+    weights: &Weights,
+    dimension: usize,
+) -> Result<Option<(&[f32], &[f32])>, EncoderError> {
+    let Some((mean, scale)) = pair(weights, ["standardise.mean", "standardise.scale"])? else {
+        return Ok(None);
+    };
+    for tensor in [mean, scale] {
+        if tensor.shape != [dimension] {
+            let reason = format!("standardise is {:?}, expected [{dimension}]", tensor.shape);
+            return Err(weights.bad(reason));
+        }
+    }
+    Ok(Some((&mean.values, &scale.values)))
+}
+
+/// Two tensors of finite numbers; `None` if neither is there.
+fn pair<'a>(
+    weights: &'a Weights,
+    names: [&str; 2],
+) -> Result<Option<(&'a WeightTensor, &'a WeightTensor)>, EncoderError> {
+    let [a, b] = names.map(|name| weights.tensor(name));
+    if let (None, None) = (a, b) {
+        return Ok(None);
+    }
+    let [first, second] = names;
+    let (Some(a), Some(b)) = (a, b) else {
+        let reason = format!("{first} or {second} is missing, expected both or none");
+        return Err(weights.bad(reason));
+    };
+    if a.values.iter().chain(&b.values).any(|x| !x.is_finite()) {
+        let reason = format!("{first} or {second} has values that are not finite");
+        return Err(weights.bad(reason));
+    }
+    Ok(Some((a, b)))
+}
+
+impl Affine {
+    fn identity(dimension: usize) -> Self {
+        let mut weight = vec![0.0; dimension * dimension];
+        weight
+            .iter_mut()
+            .step_by(dimension + 1)
+            .for_each(|x| *x = 1.0);
+        Self {
+            inputs: dimension,
+            weight,
+            bias: vec![0.0; dimension],
+        }
+    }
+
     fn read(weights: &Weights, name: &str, inputs: usize) -> Result<Option<Self>, EncoderError> {
-        let tensors = (
-            weights.tensor(&format!("{name}.weight")),
-            weights.tensor(&format!("{name}.bias")),
-        );
-        let (weight, bias) = match tensors {
-            (None, None) => return Ok(None),
-            (Some(weight), Some(bias)) => (weight, bias),
-            _ => {
-                return Err(bad(
-                    weights,
-                    &format!("{name} has a weight or a bias, expected both or none"),
-                ));
-            }
+        let names = [format!("{name}.weight"), format!("{name}.bias")];
+        let Some((weight, bias)) = pair(weights, names.each_ref().map(String::as_str))? else {
+            return Ok(None);
         };
         let outputs = bias.values.len();
         if outputs == 0 || weight.shape != [outputs, inputs] || bias.shape != [outputs] {
-            return Err(bad(
-                weights,
-                &format!(
-                    "{name}.weight is {:?}, expected [{outputs}, {inputs}]",
-                    weight.shape
-                ),
-            ));
-        }
-        if weight
-            .values
-            .iter()
-            .chain(&bias.values)
-            .any(|x| !x.is_finite())
-        {
-            return Err(bad(
-                weights,
-                &format!("{name} has values that are not finite"),
-            ));
+            let found = &weight.shape;
+            let reason = format!("{name}.weight is {found:?}, expected [{outputs}, {inputs}]");
+            return Err(weights.bad(reason));
         }
         Ok(Some(Self {
             inputs,
@@ -201,45 +180,38 @@ impl Linear {
     }
 }
 
-fn bad(weights: &Weights, reason: &str) -> EncoderError {
-    EncoderError::BadWeights {
-        origin: weights.origin().to_owned(),
-        reason: reason.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::WeightTensor;
     use super::*;
 
-    fn weights(tensors: &[(&str, &[usize], Vec<f32>)]) -> Weights {
+    fn weights(tensors: &[(&str, &[usize], &[f32])]) -> Weights {
         let tensors = tensors.iter().map(|(name, shape, values)| {
-            (
-                (*name).to_owned(),
-                WeightTensor {
-                    shape: shape.to_vec(),
-                    values: values.clone(),
-                },
-            )
+            let tensor = WeightTensor {
+                shape: shape.to_vec(),
+                values: values.to_vec(),
+            };
+            ((*name).to_owned(), tensor)
         });
-        Weights::new("test", tensors.collect::<BTreeMap<_, _>>())
+        Weights::new("test", tensors.collect())
     }
+
+    const PROJECTION: [(&str, &[usize], &[f32]); 2] = [
+        ("projection.weight", &[2, 2], &[0.0, 1.0, 2.0, 0.0]),
+        ("projection.bias", &[2], &[10.0, 20.0]),
+    ];
+    const STANDARDISE: [(&str, &[usize], &[f32]); 2] = [
+        ("standardise.mean", &[2], &[12.0, 20.0]),
+        ("standardise.scale", &[2], &[3.0, 0.5]),
+    ];
+    const TOLD: [(&str, &[usize], &[f32]); 2] = [
+        ("told.weight", &[2, 2], &[1.0, 0.0, 0.0, 2.0]),
+        ("told.bias", &[2], &[0.0, -1.0]),
+    ];
 
     #[test]
     fn vector_tags_read_the_vector_as_it_is_stored() {
-        let file = weights(&[
-            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
-            ("projection.bias", &[2], vec![10.0, 20.0]),
-            ("standardise.mean", &[2], vec![12.0, 20.0]),
-            ("standardise.scale", &[2], vec![3.0, 0.5]),
-            ("told.weight", &[2, 2], vec![1.0, 0.0, 0.0, 2.0]),
-            ("told.bias", &[2], vec![0.0, -1.0]),
-        ]);
+        let file = weights(&[PROJECTION, STANDARDISE, TOLD].concat());
         let projection = Projection::read(&file, 2, 2).unwrap();
-        assert_eq!(projection.vector_tags(), 2);
         // After the network's own logits, by window.
         let mut pass = Pass {
             embeddings: vec![1.0, 2.0, 3.0, 5.0],
@@ -248,112 +220,56 @@ mod tests {
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
         assert_eq!(pass.logits, [7.0, 0.0, 1.0, 8.0, 9.0, 5.0]);
+        let standardised = Projection::read(&weights(&STANDARDISE), 2, 2).unwrap();
+        let mut pass = Pass {
+            embeddings: vec![13.0, 24.0],
+            logits: Vec::new(),
+        };
+        standardised.apply(&mut pass);
+        assert_eq!(pass.embeddings, [3.0, 2.0]);
     }
 
     #[test]
     fn a_projection_of_its_own_takes_the_place_of_the_layers() {
-        let network = weights(&[
-            ("conv.weight", &[1], vec![4.0]),
-            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
-            ("projection.bias", &[2], vec![10.0, 20.0]),
-        ]);
+        let conv = [("conv.weight", &[1][..], &[4.0][..])];
+        let network = weights(&[&conv[..], &PROJECTION, &STANDARDISE].concat());
         let short = weights(&[
-            ("projection.weight", &[1, 2], vec![1.0, 3.0]),
-            ("projection.bias", &[1], vec![0.5]),
-            ("told.weight", &[1, 1], vec![-2.0]),
-            ("told.bias", &[1], vec![1.0]),
-            ("conv.weight", &[1], vec![5.0]),
+            ("projection.weight", &[1, 2], &[1.0, 3.0]),
+            ("projection.bias", &[1], &[0.5]),
+            ("conv.weight", &[1], &[5.0]),
         ]);
         let joined = network.with_projection(short);
-        assert_eq!(
-            joined.tensor("conv.weight").unwrap().values,
-            [4.0],
-            "the network stays"
-        );
+        let kept = joined.tensor("conv.weight").unwrap();
+        assert_eq!(kept.values, [4.0], "the network stays");
+        let mut pass = Pass {
+            embeddings: vec![1.0, 2.0, 3.0, 5.0],
+            logits: vec![1.0],
+        };
         let projection = Projection::read(&joined, 2, 1).unwrap();
-        assert_eq!(projection.vector_tags(), 1);
-        let mut pass = Pass {
-            embeddings: vec![1.0, 2.0, 3.0, 5.0],
-            logits: Vec::new(),
-        };
         projection.apply(&mut pass);
-        assert_eq!(
-            (pass.embeddings, pass.logits),
-            (vec![7.5, 18.5], vec![-14.0, -36.0])
-        );
-        assert!(
-            Projection::read(&joined, 2, 2)
-                .unwrap_err()
-                .to_string()
-                .contains("expected 2")
-        );
-        assert!(
-            Projection::read(&weights(&[]), 2, 1).is_err(),
-            "nothing shortens the vector"
-        );
+        assert_eq!((pass.embeddings, pass.logits), (vec![7.5, 18.5], vec![1.0]));
     }
 
     #[test]
-    fn standardising_comes_last() {
-        let file = weights(&[
-            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
-            ("projection.bias", &[2], vec![10.0, 20.0]),
-            ("standardise.mean", &[2], vec![12.0, 20.0]),
-            ("standardise.scale", &[2], vec![3.0, 0.5]),
-        ]);
-        let mut pass = Pass {
-            embeddings: vec![1.0, 2.0, 3.0, 5.0],
-            logits: Vec::new(),
+    fn wrong_layers_are_named() {
+        let reason = |tensors: &[(&str, &[usize], &[f32])], dimension| {
+            let found = Projection::read(&weights(tensors), 2, dimension);
+            found.unwrap_err().to_string()
         };
-        Projection::read(&file, 2, 2).unwrap().apply(&mut pass);
-        assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
-        let half = weights(&[("standardise.mean", &[2], vec![0.0; 2])]);
-        assert!(
-            Projection::read(&half, 2, 2)
-                .unwrap_err()
-                .to_string()
-                .contains("both or none")
-        );
-        let long = weights(&[
-            ("standardise.mean", &[3], vec![0.0; 3]),
-            ("standardise.scale", &[3], vec![0.0; 3]),
-        ]);
-        assert!(
-            Projection::read(&long, 2, 2)
-                .unwrap_err()
-                .to_string()
-                .contains("expected [2]")
-        );
-    }
-
-    #[test]
-    fn nothing_there_changes_nothing_and_wrong_shapes_are_named() {
-        let none = Projection::read(&weights(&[]), 2, 2).unwrap();
-        let mut pass = Pass {
-            embeddings: vec![1.0, 2.0],
-            logits: vec![3.0],
-        };
-        none.apply(&mut pass);
-        assert_eq!((pass.embeddings, pass.logits), (vec![1.0, 2.0], vec![3.0]));
-        let reason = |tensors: &[(&str, &[usize], Vec<f32>)]| {
-            Projection::read(&weights(tensors), 2, 2)
-                .unwrap_err()
-                .to_string()
-        };
-        let bias: (&str, &[usize], Vec<f32>) = ("projection.bias", &[2], vec![0.0; 2]);
-        assert!(reason(std::slice::from_ref(&bias)).contains("both or none"));
-        assert!(
-            reason(&[("projection.weight", &[2, 3], vec![0.0; 6]), bias.clone()])
-                .contains("[2, 3]")
-        );
-        assert!(
-            reason(&[("projection.weight", &[2, 2], vec![f32::NAN; 4]), bias])
-                .contains("not finite")
-        );
-        let too_short: [(&str, &[usize], Vec<f32>); 2] = [
-            ("projection.weight", &[1, 2], vec![0.0; 2]),
-            ("projection.bias", &[1], vec![0.0]),
+        for half in [PROJECTION[1], STANDARDISE[0]] {
+            assert!(reason(&[half], 2).contains("both or none"));
+        }
+        let [_, bias] = PROJECTION;
+        let wide = ("projection.weight", &[2, 3][..], &[0.0; 6][..]);
+        assert!(reason(&[wide, bias], 2).contains("[2, 3]"));
+        let nan = ("projection.weight", &[2, 2][..], &[f32::NAN; 4][..]);
+        assert!(reason(&[nan, bias], 2).contains("not finite"));
+        assert!(reason(&PROJECTION, 1).contains("expected 1"));
+        assert!(reason(&[], 1).contains("expected 1"), "nothing shortens it");
+        let long = [
+            ("standardise.mean", &[3][..], &[0.0; 3][..]),
+            ("standardise.scale", &[3][..], &[0.0; 3][..]),
         ];
-        assert!(reason(&too_short).contains("expected 2"));
+        assert!(reason(&long, 2).contains("expected [2]"));
     }
 }

@@ -32,11 +32,7 @@ impl Weights {
 
     /// Parses a safetensors file (f16, bf16, f32 or f64; tensors of other types are left out).
     pub fn from_safetensors(bytes: &[u8], origin: &str) -> Result<Self, EncoderError> {
-        let bad = |reason: String| EncoderError::BadWeights {
-            origin: origin.to_owned(),
-            reason,
-        };
-        let tensors = read_safetensors(bytes).map_err(bad)?;
+        let tensors = read_safetensors(bytes).map_err(EncoderError::bad(origin))?;
         Ok(Self::new(origin, tensors))
     }
 
@@ -47,9 +43,8 @@ impl Weights {
             .values()
             .map(|t| t.values.iter().flat_map(|x| x.to_le_bytes()).collect())
             .collect();
-        let bad = |error: safetensors::SafeTensorError| EncoderError::BadWeights {
-            origin: path.display().to_string(),
-            reason: error.to_string(),
+        let bad = |error: safetensors::SafeTensorError| {
+            EncoderError::bad(path.display())(error.to_string())
         };
         // Tensors are held in f32, so that is the type to write.
         let views = self
@@ -64,6 +59,11 @@ impl Weights {
             .map_err(bad)?;
         let file = safetensors::serialize(views, None).map_err(bad)?;
         atomic_file::write(path, file).map_err(EncoderError::io(path))
+    }
+
+    /// An error in these weights.
+    pub(crate) fn bad(&self, reason: String) -> EncoderError {
+        EncoderError::bad(&self.origin)(reason)
     }
 
     /// The file or model that the tensors come from.
@@ -104,21 +104,16 @@ impl Weights {
         shape: &[usize],
         architecture: Architecture,
     ) -> Result<&[f32], EncoderError> {
-        let tensor = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| EncoderError::MissingTensor {
-                origin: self.origin.clone(),
-                tensor: name.to_owned(),
-                architecture: architecture.to_string(),
-            })?;
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(self.bad(format!(
+                "tensor \"{name}\" is missing: the weights are not of architecture {architecture}"
+            )));
+        };
         if tensor.shape != shape {
-            return Err(EncoderError::WrongShape {
-                origin: self.origin.clone(),
-                tensor: name.to_owned(),
-                expected: shape.to_vec(),
-                found: tensor.shape.clone(),
-            });
+            let found = &tensor.shape;
+            return Err(self.bad(format!(
+                "tensor \"{name}\" has shape {found:?}, expected {shape:?}"
+            )));
         }
         Ok(&tensor.values)
     }
@@ -133,9 +128,9 @@ impl Weights {
         {
             Ok(Architecture::Musicnn)
         } else {
-            Err(EncoderError::UnknownArchitecture {
-                origin: self.origin.clone(),
-            })
+            Err(self.bad(
+                "the tensors fit no architecture voisin knows (OpenL3 mel128/512, MusiCNN)".into(),
+            ))
         }
     }
 
@@ -148,10 +143,7 @@ impl Weights {
                 .iter()
                 .any(|x| !x.is_finite())
             {
-                return Err(EncoderError::BadWeights {
-                    origin: self.origin.clone(),
-                    reason: format!("tensor \"{name}\" has values that are not finite"),
-                });
+                return Err(self.bad(format!("tensor \"{name}\" has values that are not finite")));
             }
         }
         Ok(())
@@ -214,7 +206,7 @@ impl Weights {
 
 /// Whether the tensor is one of the layers of [`super::projection`].
 fn is_linear_layer(name: &str) -> bool {
-    ["projection.", "tags.", "standardise.", "told."]
+    ["projection.", "standardise.", "told."]
         .iter()
         .any(|layer| name.starts_with(layer))
 }

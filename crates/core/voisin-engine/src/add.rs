@@ -65,7 +65,6 @@ pub enum Outcome {
     Retagged(TrackId),
     /// Known audio whose file was elsewhere before.
     Moved {
-        /// The track.
         track: TrackId,
         /// Where it was.
         from: PathBuf,
@@ -94,14 +93,10 @@ pub enum AddEvent<'a> {
     Done {
         /// The file.
         path: &'a Path,
-        /// Its outcome.
         outcome: &'a Outcome,
     },
     /// A run was killed while it processed files, which are now read first, one by one.
-    CutOff {
-        /// Number of files.
-        files: usize,
-    },
+    CutOff { files: usize },
     /// A file that crashes the decoder is left out.
     SetAside {
         /// The file.
@@ -544,7 +539,7 @@ impl Writer<'_> {
             }
             // Concerns this file alone, unlike all other errors of the library: a vector that is not
             // finite or not of length 1.
-            Err(error @ LibraryError::BadVector { .. }) => {
+            Err(error @ LibraryError::Refused(_)) => {
                 self.fail(&new.file, error.into(), Some(new.audio.content))?;
             }
             Err(error) => return Err(error.into()),

@@ -48,7 +48,6 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// The row of a track.
     pub fn row(&self, track: TrackId) -> Option<usize> {
         row_of(&self.ids, track)
     }
@@ -58,7 +57,6 @@ impl Collection {
         self.guests + self.library_size
     }
 
-    /// The rows of the tracks of a set.
     pub fn rows_of(&self, tracks: &TrackSet) -> Vec<usize> {
         (0..self.ids.len())
             .filter(|&row| tracks.contains(self.ids[row]))

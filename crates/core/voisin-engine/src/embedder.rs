@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use super::EngineError;
 use super::descriptors;
 use voisin_audio::{self, AudioInfo, DecodeReport, WindowResampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
 use voisin_features::{MelConfig, MelFrontEnd, Scratch, SpectralChange, windows};
-use voisin_genre::is_steady;
+use voisin_genre::unit_rows;
 use voisin_library::Descriptors;
 
 /// Fewest spectrograms per batch of a long file; bounds its memory.
@@ -157,7 +157,7 @@ impl Embedder {
     /// # Errors
     /// A front end has invalid settings.
     pub fn new(encoder: Encoder) -> Result<Self, EngineError> {
-        let rates = || encoder.front_ends().map(MelConfig::sample_rate);
+        let rates = || encoder.front_ends().map(|config| config.sample_rate);
         let rate = rates().max().unwrap_or(1);
         let is_one_rate = rates().all(|other| other == rate);
         let mut inputs = Vec::new();
@@ -179,8 +179,7 @@ impl Embedder {
 
     /// Length of the model's window, in seconds.
     pub fn window_seconds(&self) -> f32 {
-        let seconds =
-            |config: &MelConfig| config.window_samples() as f32 / config.sample_rate() as f32;
+        let seconds = |config: &MelConfig| config.window_samples as f32 / config.sample_rate as f32;
         self.encoder.front_ends().map(seconds).fold(0.0, f32::max)
     }
 
@@ -215,8 +214,8 @@ impl Embedder {
     fn reading_at(&self, rate: u32) -> Result<Reading, EngineError> {
         let mut found = Vec::new();
         for config in self.encoder.front_ends() {
-            let window_samples = config.window_samples() as u64;
-            let to = config.sample_rate();
+            let window_samples = config.window_samples as u64;
+            let to = config.sample_rate;
             let resampler = if to == rate {
                 None
             } else {
@@ -329,11 +328,7 @@ impl Embedder {
         };
         let (starts, report, mut descriptors) =
             self.each_batch(sound, info, plan, besides, stop, |mels, n| {
-                if logits.is_empty() {
-                    rows.extend(self.encoder.encode_each(mels, n)?.iter());
-                    return Ok(());
-                }
-                let tagged = self.encoder.encode_each_with_tags(mels, n)?;
+                let tagged = self.encoder.encode_each(mels, n)?;
                 rows.extend(tagged.embeddings.iter());
                 for row in tagged.logits.rows() {
                     for (sum, &x) in logits.iter_mut().zip(row) {
@@ -544,7 +539,7 @@ impl<'a> MelBatch<'a> {
                 window: vec![
                     0.0;
                     if resampler.is_some() {
-                        input.front_end.config().window_samples()
+                        input.front_end.config().window_samples
                     } else {
                         0
                     }
@@ -572,10 +567,10 @@ impl<'a> MelBatch<'a> {
             let window: &[f32] = match &mut buffer.resampler {
                 // A front end that repeats short sounds must not repeat the padding as well.
                 None if config.repeated => {
-                    let end = sounding.clamp(buffer.from, buffer.from + config.window_samples());
+                    let end = sounding.clamp(buffer.from, buffer.from + config.window_samples);
                     &block[buffer.from..end]
                 }
-                None => &block[buffer.from..buffer.from + config.window_samples()],
+                None => &block[buffer.from..buffer.from + config.window_samples],
                 Some(resampler) => {
                     resampler.run(&block[buffer.from..], &mut buffer.window);
                     &buffer.window
@@ -596,6 +591,23 @@ impl<'a> MelBatch<'a> {
             .for_each(|buffer| buffer.mels.clear());
         self.windows = 0;
     }
+}
+
+/// Whether the sound hardly changes from window to window, as in a tone or noise.
+///
+/// - `windows`: `[windows, dimension]`
+fn is_steady(windows: ArrayView2<'_, f32>) -> bool {
+    /// Mean distance (1 - cosine) between windows of a tone or noise: half of the minimum in the demo's music.
+    const BELOW: f64 = 0.024;
+    /// Windows of a few seconds of music overlap too much to differ.
+    const FEWEST: usize = 6;
+    let n = windows.nrows() as f64;
+    let sum = unit_rows(windows.to_owned())
+        .mapv(f64::from)
+        .sum_axis(ndarray::Axis(0));
+    // The mean over all pairs, from the square of the sum.
+    let mean_cosine = (sum.dot(&sum) - n) / (n * (n - 1.0));
+    windows.nrows() >= FEWEST && 1.0 - mean_cosine < BELOW
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use voisin_library::LibraryError;
 /// A hint on how to search by sentences.
 pub(super) const HOW_TO_READ: &str = "whole sentences need a library made with a CLAP model: voisin model import, voisin add --model";
 
-/// How to name a track.
 const NAME_TRACK: &str = "give a path, id:NUMBER, or words of artist and title";
 
 /// A failure of the engine, or of one of the parts it joins.
@@ -34,7 +33,6 @@ pub enum EngineError {
     /// The catalogue.
     #[error(transparent)]
     Library(#[from] LibraryError),
-    /// The index.
     #[error(transparent)]
     Index(#[from] IndexError),
     /// Labels and votes.
@@ -110,7 +108,6 @@ pub enum EngineError {
         text: String,
         /// Number of tracks that it matches.
         count: usize,
-        /// The artist of all of them, if it is one.
         artist: Option<String>,
         /// The candidates, one per line.
         candidates: Vec<String>,
@@ -151,17 +148,13 @@ pub enum EngineError {
     NoSeeds,
     /// A track without a vector.
     #[error("track {id} has no vector: analyse the file again with \"voisin add\"")]
-    NoVector {
-        /// The track.
-        id: voisin_base::track::TrackId,
-    },
+    NoVector { id: voisin_base::track::TrackId },
     /// Nothing to search.
     #[error("the library in {} holds no tracks yet: run \"voisin add FOLDER\" first", dir.display())]
     EmptyLibrary {
         /// The library's folder.
         dir: PathBuf,
     },
-    /// No track of the library has a genre.
     #[error(
         "no track of this library has a genre: add tagged music, or set the source of genres with --label-from folder or a CSV file"
     )]

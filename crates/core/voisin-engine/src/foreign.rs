@@ -69,7 +69,6 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
     })
 }
 
-/// Whether a model is external.
 #[doc(hidden)]
 pub fn is_external(model: &StoredModel) -> bool {
     serde_json::from_str::<ExternalManifest>(&model.manifest_json).is_ok()

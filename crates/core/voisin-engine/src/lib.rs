@@ -51,8 +51,8 @@ pub use export::{EXPORT_FILES, ExportSummary, export, spreadsheet_safe, table_pa
 pub use foreign::{check_model, external_model, foreign_audio, foreign_track, is_external};
 pub use foreign_vectors::{VectorTrack, read_directions, read_vector_tracks};
 pub use genre::{
-    Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
-    LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
+    AnswerSource, Classifier, ClassifyOptions, Evidence, FirstGuess, GenreAnswer, GenreHead,
+    GenreNews, LabelSource, Labelled, LabelledTracks, TrackDisplay,
 };
 pub use genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
 pub use list::{TrackPage, TrackQuery};

@@ -11,7 +11,6 @@ use voisin_library::{Descriptors, SortBy, Track, TrackFilter, TrackSet};
 pub struct TrackQuery {
     /// Words that artist, title, album or file name must contain; empty: all tracks.
     pub words: String,
-    /// The tracks to list.
     pub filter: TrackFilter,
     /// Their order.
     pub sort: SortBy,
@@ -23,7 +22,6 @@ pub struct TrackQuery {
     pub after: Option<TrackId>,
 }
 
-/// A page of tracks.
 #[derive(Debug, Clone, Default)]
 pub struct TrackPage {
     /// The tracks, in order; their genres are those of the library's label source.

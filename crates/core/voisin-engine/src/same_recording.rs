@@ -9,7 +9,7 @@ use voisin_audio::{self, AudioInfo};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::audio_match::{Outline, Rest};
-use voisin_features::{Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
+use voisin_features::{Compression, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
 use voisin_library::{Library, LibraryError, OpenMode};
 
 /// Hz: enough for bands that every codec keeps.
@@ -177,20 +177,19 @@ fn band_levels(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option
         hop: HOP,
         n_frames: PART,
         pad_left: 0,
-        hann: Hann::Periodic,
         spectrum: Spectrum::Power,
         n_mels: 24,
         f_min: 150.0,
         f_max: 3400.0,
         mel_scale: MelScale::Htk,
         mel_norm: MelNorm::Peak,
-        compression: Compression::AbsoluteDecibel { amin: 1e-10 },
+        compression: Compression::AbsoluteDecibel,
         ..MelConfig::musicnn()
     })
     .ok()?;
     let mut parts = Vec::with_capacity(starts.len());
     voisin_audio::read_windows(path, info, RATE, &starts, window, &mut |_, samples| {
-        parts.push(front_end.compute(samples).values);
+        parts.push(front_end.compute(samples));
     })
     .ok()?;
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();

@@ -8,13 +8,11 @@ use voisin_library::{ScaleName, ScaleValue, Scales};
 /// A scale that `add` measures.
 #[derive(Debug)]
 pub struct MeasuredScale {
-    /// Its name.
     pub name: &'static str,
     /// Largest deviation of two of three pieces of a track from its median piece, in points (BENCHMARKS.md).
     pub error: f64,
 }
 
-/// All measured scales.
 pub const MEASURED_SCALES: [MeasuredScale; 7] = [
     MeasuredScale {
         name: "energy",

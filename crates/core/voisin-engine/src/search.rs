@@ -45,7 +45,6 @@ impl Default for SimilarOptions {
 /// A neighbour with its facts.
 #[derive(Debug, Clone)]
 pub struct SimilarTrack {
-    /// The track.
     pub track: Track,
     /// Its genres, from the library's label source.
     pub genres: Vec<Genre>,

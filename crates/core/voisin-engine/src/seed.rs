@@ -306,7 +306,6 @@ impl LibrarySpace {
         Ok((seeds, Embedding::new(away)?))
     }
 
-    /// Centred seeds.
     pub(super) fn centre_seeds(&self, seeds: &[Seed]) -> Vec<Seed> {
         let centred = |seed: &Seed| Seed {
             path: seed.path.clone(),

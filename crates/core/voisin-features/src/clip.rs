@@ -9,10 +9,8 @@ use std::borrow::Cow;
 use ndarray::{Array2, Axis, concatenate, s};
 use realfft::RealFftPlanner;
 
-use super::compress::{Work, vectorised};
 use super::constant_q::{CHROMA, around, pitch_classes};
 use super::{MelConfig, filter_bank};
-use voisin_kernels::{Isa, isa};
 
 const FRAME: usize = 2048;
 pub(super) const HOP: usize = 512;
@@ -23,8 +21,6 @@ pub(super) const RANGE_DB: f64 = 80.0;
 /// Octave bands of the spectral contrast, and the lowest one's upper edge, Hz.
 pub(super) const CONTRAST_BANDS: usize = 7;
 const CONTRAST_FROM: f64 = 200.0;
-/// Bins per block in the search for the largest.
-const BLOCK: usize = 16;
 
 /// Samples with values that are not finite replaced by silence.
 pub(super) fn audible(samples: &[f32]) -> Cow<'_, [f32]> {
@@ -176,43 +172,38 @@ impl<'a> Clip<'a> {
         let bands = contrast_bands(self.bin_hz());
         let hz: Vec<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
         let crossings = self.crossings();
-        let isa = isa().unwrap_or(Isa::PORTABLE);
-        let mut magnitude = vec![0.0; BINS];
-        let mut kept = Vec::new();
         for (frame, power) in self.spectra().enumerate() {
-            let sums = vectorised(
-                isa,
-                FrameSums {
-                    power,
-                    hz: &hz,
-                    magnitude: &mut magnitude,
-                },
-            );
+            let magnitude: Vec<f64> = power.iter().map(|p| f64::from(*p).sqrt()).collect();
+            let total = summed(&magnitude, &hz, |m, _| m);
+            // As in librosa, a silent frame is divided by 1 and has a centroid of 0.
+            let unit = if total < f64::from(f32::MIN_POSITIVE) {
+                1.0
+            } else {
+                total
+            };
+            let centroid = summed(&magnitude, &hz, |m, hz| m * hz) / unit;
+            let off = |m: f64, hz: f64| m * (hz - centroid) * (hz - centroid);
             let mut below = magnitude[0];
             let mut under = 0;
-            while below < 0.85 * sums.magnitude && under + 1 < BINS {
+            while below < 0.85 * total && under + 1 < BINS {
                 under += 1;
                 // librosa's roll-off: the lowest bin below which 85 % of the magnitude is.
                 below += magnitude[under];
             }
-            rows[[0, frame]] = sums.centroid;
-            rows[[1, frame]] = sums.spread.sqrt();
+            rows[[0, frame]] = centroid;
+            rows[[1, frame]] = (summed(&magnitude, &hz, off) / unit).sqrt();
             rows[[2, frame]] = hz[under];
             // By Parseval's theorem; all bins except the first and the last count twice.
+            let squares = summed(&magnitude, &hz, |m, _| m * m);
             let ends = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
-            rows[[3 + CONTRAST_BANDS, frame]] = (2.0 * sums.squares - ends).sqrt() / FRAME as f64;
+            rows[[3 + CONTRAST_BANDS, frame]] = (2.0 * squares - ends).sqrt() / FRAME as f64;
             rows[[4 + CONTRAST_BANDS, frame]] = crossings[frame];
             for (band, (range, quantile)) in bands.iter().enumerate() {
-                let cells = &power[range.clone()];
-                let mean = |kept: &[f32]| {
-                    kept.iter().map(|v| f64::from(v.abs()).sqrt()).sum::<f64>() / kept.len() as f64
-                };
-                // Low frequencies are louder in music, so that few later cells are among the
-                // largest.
-                largest(cells.chunks(BLOCK), 1.0, *quantile, &mut kept);
-                peaks[[band, frame]] = mean(&kept);
-                largest(cells.rchunks(BLOCK), -1.0, *quantile, &mut kept);
-                valleys[[band, frame]] = mean(&kept);
+                let mut cells = magnitude[range.clone()].to_vec();
+                cells.sort_unstable_by(f64::total_cmp);
+                let mean = |cells: &[f64]| cells.iter().sum::<f64>() / cells.len() as f64;
+                valleys[[band, frame]] = mean(&cells[..*quantile]);
+                peaks[[band, frame]] = mean(&cells[cells.len() - quantile..]);
             }
         }
         rows.slice_mut(s![3..3 + CONTRAST_BANDS, ..])
@@ -257,9 +248,8 @@ impl<'a> Clip<'a> {
         let mut peaks: Vec<(f64, f64)> = Vec::new();
         let is_audible = |bin: &usize| (150.0..4000.0).contains(&(*bin as f64 * self.bin_hz()));
         let bins: Vec<usize> = (1..BINS - 1).filter(is_audible).collect();
-        let isa = isa().unwrap_or(Isa::PORTABLE);
         for power in self.spectra() {
-            let most = size(vectorised(isa, Loudest { power }));
+            let most = size(power.iter().copied().fold(0.0, f32::max));
             for &bin in &bins {
                 let [before, here, after] = [power[bin - 1], power[bin], power[bin + 1]];
                 // librosa's local maximum: strictly above the bin before, not below the one after.
@@ -298,9 +288,7 @@ impl<'a> Clip<'a> {
     }
 }
 
-/// The sum of a term of each pair, in eight partial sums: vectorisable, with the same result on every
-/// instruction set.
-#[inline(always)]
+/// The sum of a term of each pair, in eight partial sums, which the compiler vectorises.
 fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
     let mut parts = [0.0; 8];
     let a = a.chunks_exact(8);
@@ -317,112 +305,6 @@ fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
         }
     }
     parts.iter().sum::<f64>() + rest
-}
-
-/// Sums over the bins of a spectrum.
-struct ShapeSums {
-    magnitude: f64,
-    squares: f64,
-    /// Hz; 0 in silence.
-    centroid: f64,
-    /// Mean square distance from the centroid.
-    spread: f64,
-}
-
-/// Computes [`ShapeSums`] and leaves the magnitudes in the buffer.
-struct FrameSums<'a> {
-    power: &'a [f32],
-    hz: &'a [f64],
-    magnitude: &'a mut [f64],
-}
-
-impl Work for FrameSums<'_> {
-    type Output = ShapeSums;
-
-    #[inline(always)]
-    fn run(self) -> ShapeSums {
-        self.magnitude
-            .iter_mut()
-            .zip(self.power)
-            .for_each(|(m, p)| *m = f64::from(*p).sqrt());
-        let magnitude = summed(self.magnitude, self.hz, |m, _| m);
-        // As in librosa, a silent frame is divided by 1 and has a centroid of 0.
-        let unit = if magnitude < f64::from(f32::MIN_POSITIVE) {
-            1.0
-        } else {
-            magnitude
-        };
-        let centroid = summed(self.magnitude, self.hz, |m, hz| m * hz) / unit;
-        let off = |m: f64, hz: f64| m * (hz - centroid) * (hz - centroid);
-        ShapeSums {
-            magnitude,
-            squares: summed(self.magnitude, self.hz, |m, _| m * m),
-            centroid,
-            spread: summed(self.magnitude, self.hz, off) / unit,
-        }
-    }
-}
-
-/// The largest power of a frame.
-struct Loudest<'a> {
-    power: &'a [f32],
-}
-
-impl Work for Loudest<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run(self) -> f32 {
-        // Sixteen independent maxima, which the compiler vectorises; one would be a chain of
-        // comparisons.
-        let mut most = [0.0f32; 16];
-        let blocks = self.power.chunks_exact(16);
-        let rest = blocks
-            .remainder()
-            .iter()
-            .fold(0.0, |most: f32, v| most.max(*v));
-        for block in blocks {
-            most.iter_mut()
-                .zip(block)
-                .for_each(|(most, v)| *most = if *v > *most { *v } else { *most });
-        }
-        most.into_iter().fold(rest, f32::max)
-    }
-}
-
-/// Keeps the `count` largest of the cells times `sign`, in order. Blocks without any of them are
-/// skipped.
-fn largest<'a>(
-    blocks: impl Iterator<Item = &'a [f32]>,
-    sign: f32,
-    count: usize,
-    kept: &mut Vec<f32>,
-) {
-    kept.clear();
-    for block in blocks {
-        let above = |least: f32| {
-            block
-                .iter()
-                .map(|cell| u32::from(sign * cell > least))
-                .sum::<u32>()
-        };
-        // One pass without branches over a block without any, as most are.
-        if kept.len() == count && above(kept[0]) == 0 {
-            continue;
-        }
-        for cell in block.iter().map(|cell| sign * cell) {
-            if kept.len() < count {
-                kept.insert(kept.partition_point(|other| *other < cell), cell);
-            } else if cell > kept[0] {
-                let mut at = 1;
-                while at < count && kept[at] < cell {
-                    kept[at - 1] = kept[at];
-                    at += 1;
-                }
-                kept[at - 1] = cell;
-            }
-        }
-    }
 }
 
 /// 10 log10 of every cell, at most [`RANGE_DB`] below the largest.

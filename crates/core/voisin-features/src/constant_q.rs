@@ -8,9 +8,6 @@
 
 use ndarray::Array2;
 use realfft::{RealFftPlanner, num_complex::Complex};
-use voisin_kernels::{Isa, isa};
-
-use super::compress::{Work, vectorised};
 
 /// Pitch classes, and bins of an octave.
 pub(super) const CHROMA: usize = 12;
@@ -25,16 +22,10 @@ const FASTEST: f64 = 30_000.0;
 /// thousandth.
 const REACH: usize = 10;
 
-/// Length of a filter: its bins, padded with zeros to whole registers.
-const TAPS: usize = (2 * REACH + 1).next_multiple_of(LANES);
-/// Number of partial sums.
-const LANES: usize = 4;
-
 /// A pitch's filter over the bins of a spectrum.
 struct Filter {
     first: usize,
-    /// Real and imaginary parts of its weights.
-    weights: [[f64; TAPS]; 2],
+    weights: Vec<Complex<f64>>,
     /// Weight by the filter's length.
     scale: f64,
 }
@@ -62,52 +53,20 @@ impl Filter {
             };
             (0..n).map(term).sum()
         };
-        let mut weights = [[0.0; TAPS]; 2];
-        for (at, bin) in (first..=(centre + REACH).min(FRAME / 2)).enumerate() {
-            let weight = weight(bin);
-            (weights[0][at], weights[1][at]) = (weight.re, weight.im);
-        }
         Self {
             first,
-            weights,
+            weights: (first..=(centre + REACH).min(FRAME / 2))
+                .map(weight)
+                .collect(),
             scale: length.sqrt(),
         }
     }
-}
 
-/// Adds the magnitude of each filter's output for a spectrum.
-struct Strengths<'a> {
-    filters: &'a [Filter],
-    /// Real and imaginary parts, padded with as many zeros as a filter is long.
-    spectrum: &'a [[f64; FRAME / 2 + 1 + TAPS]; 2],
-    longer: f64,
-    sums: &'a mut [f64; CHROMA],
-}
-
-impl Work for Strengths<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    // Four lanes and taps padded to a multiple of them, so that there is no remainder and sums are the
-    // same on every instruction set.
-    fn run(self) {
-        for (filter, sum) in self.filters.iter().zip(self.sums) {
-            let [w_re, w_im] = &filter.weights;
-            let [re, im] = self
-                .spectrum
-                .each_ref()
-                .map(|part| &part[filter.first..filter.first + TAPS]);
-            let mut parts = [[0.0; LANES]; 2];
-            for at in (0..TAPS).step_by(LANES) {
-                for lane in 0..LANES {
-                    let k = at + lane;
-                    parts[0][lane] += w_re[k] * re[k] - w_im[k] * im[k];
-                    parts[1][lane] += w_re[k] * im[k] + w_im[k] * re[k];
-                }
-            }
-            let [re, im] = parts.map(|part| part.iter().sum::<f64>());
-            *sum += self.longer * filter.scale * (re * re + im * im).sqrt();
-        }
+    /// Magnitude of its output for a spectrum.
+    fn strength(&self, spectrum: &[Complex<f64>]) -> f64 {
+        let bins = self.weights.iter().zip(&spectrum[self.first..]);
+        let sum: Complex<f64> = bins.map(|(weight, bin)| weight * bin).sum();
+        self.scale * sum.norm_sqr().sqrt()
     }
 }
 
@@ -145,8 +104,6 @@ where
             Filter::new(hz, rate, q * rate / hz)
         })
         .collect();
-    let isa = isa().unwrap_or(Isa::PORTABLE);
-    let mut parts = [[0.0; FRAME / 2 + 1 + TAPS]; 2];
     let mut slower: Vec<f64> = Vec::new();
     for octave in 0..OCTAVES {
         let octave_hop = hop >> octave;
@@ -159,18 +116,9 @@ where
             }
             // Fails only for buffers of other lengths.
             let _ = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
-            for (at, bin) in spectrum.iter().enumerate() {
-                (parts[0][at], parts[1][at]) = (bin.re, bin.im);
+            for (filter, sum) in filters.iter().zip(sums) {
+                *sum += longer * filter.strength(&spectrum);
             }
-            vectorised(
-                isa,
-                Strengths {
-                    filters: &filters,
-                    spectrum: &parts,
-                    longer,
-                    sums,
-                },
-            );
         }
         // At half the rate the next octave's filters are the same.
         slower = if octave == 0 {

@@ -1,17 +1,16 @@
 //! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel and Bark bands, and the
 //! eleven kinds of the Free Music Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson,
-//! "FMA: A Dataset for Music Analysis", 2017). Also tempo and key by [`tempo`] and
-//! [`KeyFinder`].
+//! "FMA: A Dataset for Music Analysis", 2017).
 //!
 //! Each row of numbers over time becomes seven statistics.
 
 use std::str::FromStr;
 
-use ndarray::{Array1, Array2, ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1};
 
-use super::clip::{CONTRAST_BANDS, Clip, HOP, MELS, audible, cepstrum, median};
+use super::clip::{CONTRAST_BANDS, Clip, HOP, MELS, cepstrum, median};
 use super::constant_q::CHROMA;
-use super::{KeyFinder, MelConfig, MelScale, tempo};
+use super::{MelConfig, MelScale};
 
 /// Sample rate of most descriptors in Hz.
 pub const DESCRIPTOR_RATE: u32 = 22_050;
@@ -19,8 +18,6 @@ pub const DESCRIPTOR_RATE: u32 = 22_050;
 pub const DESCRIPTOR_HOP: usize = HOP;
 
 const BARKS: usize = 24;
-/// Length in seconds of the middle of a clip from which its tempo is estimated.
-const TEMPO_SECONDS: usize = 30;
 
 /// A set of descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,32 +28,21 @@ pub enum DescriptorSet {
     Bark,
     /// Seven statistics of 20 mel-frequency cepstral coefficients: 140.
     Mfcc,
-    /// The same at the file's own rate.
-    MfccNative,
     /// Means of 40 of them.
     Mfcc40Mean,
     /// Seven statistics of eleven kinds: pitch classes by three ways, MFCC, level, the spectrum's
     /// bandwidth, centroid, contrast and roll-off, tonal centroids, zero crossings: 518.
     Fma,
-    /// Beats per minute, 0 if no beat is found: one number.
-    Tempo,
-    /// Position of the key on the circle of fifths, as cosine and sine of its
-    /// [hour](voisin_base::musical_key::MusicalKey::hour), which relative keys share, and whether it is minor
-    /// (1) or major (-1); zeros without notes: 3.
-    Key,
 }
 
 impl DescriptorSet {
     /// All sets with their names.
-    pub const ALL: [(&str, Self); 8] = [
+    pub const ALL: [(&str, Self); 5] = [
         ("mel", Self::Mel),
         ("bark", Self::Bark),
         ("mfcc", Self::Mfcc),
-        ("mfcc-native", Self::MfccNative),
         ("mfcc40-mean", Self::Mfcc40Mean),
         ("fma", Self::Fma),
-        ("tempo", Self::Tempo),
-        ("key", Self::Key),
     ];
 
     /// Its name.
@@ -72,7 +58,7 @@ impl DescriptorSet {
         match self {
             Self::Mel => &[("mel", MELS)],
             Self::Bark => &[("bark", BARKS)],
-            Self::Mfcc | Self::MfccNative => &[("mfcc", 20)],
+            Self::Mfcc => &[("mfcc", 20)],
             Self::Mfcc40Mean => &[("mfcc", 40)],
             Self::Fma => &[
                 ("chroma_cens", CHROMA),
@@ -87,15 +73,12 @@ impl DescriptorSet {
                 ("tonnetz", 6),
                 ("zcr", 1),
             ],
-            Self::Tempo => &[("tempo", 1)],
-            Self::Key => &[("key", 3)],
         }
     }
 
-    /// Its statistics; none for sets that are not over time.
+    /// Its statistics.
     fn statistics(self) -> &'static [&'static str] {
         match self {
-            Self::Tempo | Self::Key => &[],
             Self::Mel | Self::Bark => &["mean", "std"],
             Self::Mfcc40Mean => &["mean"],
             _ => &["mean", "std", "skew", "kurtosis", "median", "min", "max"],
@@ -107,16 +90,15 @@ impl DescriptorSet {
     pub fn rate(self, native: u32) -> u32 {
         // A frame has 2048 samples at any rate; far from 22 kHz its numbers would not be
         // comparable.
-        let keeps =
-            matches!(self, Self::Fma | Self::MfccNative) && (16_000..=48_000).contains(&native);
-        if keeps { native } else { DESCRIPTOR_RATE }
+        if self == Self::Fma && (16_000..=48_000).contains(&native) {
+            native
+        } else {
+            DESCRIPTOR_RATE
+        }
     }
 
     /// Names of the numbers, in order: `mfcc_mean_01` …
     pub fn columns(self) -> Vec<String> {
-        if self.statistics().is_empty() {
-            return self.rows_over_time();
-        }
         let mut names = Vec::new();
         for (row, count) in self.rows() {
             for statistic in self.statistics() {
@@ -140,9 +122,6 @@ impl DescriptorSet {
     /// - `samples`: mono, at `rate`; those that are not finite count as silence
     pub fn of(self, samples: &[f32], rate: u32) -> Vec<f32> {
         let all = self.over_time(samples, rate);
-        if self.statistics().is_empty() {
-            return all.iter().map(|number| *number as f32).collect();
-        }
         let mut first = 0;
         let mut numbers = Vec::new();
         for (_, count) in self.rows() {
@@ -157,33 +136,19 @@ impl DescriptorSet {
         numbers
     }
 
-    /// The rows, `[rows, frames]`; tempo and key have a single frame.
+    /// The rows, `[rows, frames]`.
     pub fn over_time(self, samples: &[f32], rate: u32) -> Array2<f64> {
-        let clip = || Clip::new(samples, rate);
+        let clip = Clip::new(samples, rate);
         match self {
-            Self::Mel => clip().mel_decibels(),
-            Self::Bark => {
-                let clip = clip();
-                clip.band_decibels(&MelConfig {
-                    n_mels: BARKS,
-                    mel_scale: MelScale::Bark,
-                    ..clip.mel_config()
-                })
-            }
-            Self::Mfcc | Self::MfccNative => cepstrum(&clip().mel_decibels(), 20),
-            Self::Mfcc40Mean => cepstrum(&clip().mel_decibels(), 40),
-            Self::Fma => clip().fma(),
-            Self::Tempo => {
-                // The middle, because beginnings and ends may have few beats.
-                let samples = audible(samples);
-                let length = samples.len().min(TEMPO_SECONDS * rate as usize);
-                let start = (samples.len() - length) / 2;
-                Array2::from_elem(
-                    (1, 1),
-                    tempo(&samples[start..start + length], rate).unwrap_or(0.0),
-                )
-            }
-            Self::Key => key_numbers(&audible(samples), rate).insert_axis(Axis(1)),
+            Self::Mel => clip.mel_decibels(),
+            Self::Bark => clip.band_decibels(&MelConfig {
+                n_mels: BARKS,
+                mel_scale: MelScale::Bark,
+                ..clip.mel_config()
+            }),
+            Self::Mfcc => cepstrum(&clip.mel_decibels(), 20),
+            Self::Mfcc40Mean => cepstrum(&clip.mel_decibels(), 40),
+            Self::Fma => clip.fma(),
         }
     }
 }
@@ -204,18 +169,6 @@ impl FromStr for DescriptorSet {
                 )
             })
     }
-}
-
-/// The numbers of [`DescriptorSet::Key`].
-fn key_numbers(samples: &[f32], rate: u32) -> Array1<f64> {
-    let mut finder = KeyFinder::new(rate);
-    finder.push(samples);
-    // An angle, so that neighbouring keys are near each other everywhere on the circle.
-    let numbers = finder.key().map_or([0.0; 3], |key| {
-        let (sin, cos) = (std::f64::consts::TAU * f64::from(key.hour()) / 12.0).sin_cos();
-        [cos, sin, if key.is_minor() { 1.0 } else { -1.0 }]
-    });
-    Array1::from_iter(numbers)
 }
 
 /// Mean, deviation (population), skewness, kurtosis (Fisher's), median, minimum, maximum. Skewness and
@@ -266,67 +219,14 @@ mod tests {
                 assert_eq!(numbers.len(), set.columns().len());
                 assert!(numbers.iter().all(|v| v.is_finite()), "{name}: {numbers:?}");
             }
-        }
-        for (_, set) in DescriptorSet::ALL {
             let all = set.over_time(&odd, DESCRIPTOR_RATE);
             assert_eq!(all.nrows(), set.rows_over_time().len());
+            assert_eq!(set.rate(44_100) == 44_100, set == DescriptorSet::Fma);
         }
         let names = DescriptorSet::Fma.columns();
-        assert_eq!(
-            (names.len(), names[251].as_str()),
-            (518, "chroma_stft_max_12")
-        );
-        assert_eq!(
-            DescriptorSet::ALL.map(|(_, set)| set.rate(44_100) == 44_100),
-            [false, false, false, true, false, true, false, false]
-        );
+        assert_eq!(names.len(), 518);
+        assert_eq!(names[251], "chroma_stft_max_12");
         let row = ndarray::array![2.0, 2.0, 2.0, 2.0];
         assert_eq!(statistics(row.view()), [2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0]);
-    }
-    #[test]
-    fn tempo_and_key_are_estimated() {
-        // A triad every four beats at 100 beats per minute.
-        let piece = |triads: [[f64; 3]; 4]| -> Vec<f32> {
-            let rate = f64::from(DESCRIPTOR_RATE);
-            let beat = 0.6 * rate;
-            let sample = |i: usize| {
-                let at = i as f64;
-                let semitones = triads[(at / beat / 4.0) as usize % 4];
-                let hz = |semitone: f64| 220.0 * 2f64.powf(semitone / 12.0);
-                let tone =
-                    |semitone: &f64| (std::f64::consts::TAU * hz(*semitone) * at / rate).sin();
-                let decay = (-4.0 * (at % beat) / beat).exp();
-                (0.2 * decay * semitones.iter().map(tone).sum::<f64>()) as f32
-            };
-            (0..(40.0 * rate) as usize).map(sample).collect()
-        };
-        let detect = |triads: [[f64; 3]; 4]| {
-            let samples = piece(triads);
-            let tempo = DescriptorSet::Tempo.of(&samples, DESCRIPTOR_RATE)[0];
-            assert!((tempo - 100.0).abs() < 1.0, "{tempo}");
-            DescriptorSet::Key.of(&samples, DESCRIPTOR_RATE)
-        };
-        let cadence = |tonic: f64, third: f64| {
-            [0.0, 5.0, 7.0, 0.0]
-                .map(|root| [root, root + third, root + 7.0].map(|tone| tonic + tone))
-        };
-        let a_minor = detect(cadence(0.0, 3.0));
-        let c_major = detect(cadence(3.0, 4.0));
-        let g_major = detect(cadence(10.0, 4.0));
-        // 8 o'clock for both, then 9.
-        let near = |found: &[f32], hour: f64, mode: f32| {
-            let (sin, cos) = (std::f64::consts::TAU * hour / 12.0).sin_cos();
-            found
-                .iter()
-                .zip([cos as f32, sin as f32, mode])
-                .all(|(a, b)| (a - b).abs() < 1e-6)
-        };
-        assert!(near(&a_minor, 8.0, 1.0), "{a_minor:?}");
-        assert!(near(&c_major, 8.0, -1.0), "{c_major:?}");
-        assert!(near(&g_major, 9.0, -1.0), "{g_major:?}");
-        assert_eq!(DescriptorSet::Key.columns(), ["key_01", "key_02", "key_03"]);
-        let silence = vec![0.0; 200_000];
-        assert_eq!(DescriptorSet::Tempo.of(&silence, DESCRIPTOR_RATE), [0.0]);
-        assert_eq!(DescriptorSet::Key.of(&silence, DESCRIPTOR_RATE), [0.0; 3]);
     }
 }

@@ -4,14 +4,13 @@
 //! Not for: decoding and resampling (`audio`), or anything that has weights (`encoder`).
 //!
 //! ```
-//! use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
+//! use voisin_features::{MelConfig, MelFrontEnd, windows};
 //!
-//! let config = MelConfig::openl3(OpenL3Variant::Original);
-//! let front_end = MelFrontEnd::new(config)?;
+//! let front_end = MelFrontEnd::new(MelConfig::openl3())?;
 //! let track: Vec<f32> = (0..96_000).map(|i| (i as f32 * 0.05).sin()).collect(); // 2 s at 48 kHz
-//! for start in windows::spread(track.len() as u64, front_end.config().window_samples(), 2, 48_000) {
+//! for start in windows::spread(track.len() as u64, front_end.config().window_samples, 2, 48_000) {
 //!     let mel = front_end.compute(&track[start as usize..]);
-//!     assert_eq!(mel.values.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
+//!     assert_eq!(mel.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
 //! }
 //! # Ok::<(), voisin_features::FeaturesError>(())
 //! ```
@@ -40,12 +39,12 @@ mod views;
 pub mod windows;
 
 pub use change::SpectralChange;
-pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
+pub use config::{Compression, MelConfig, MelNorm, MelScale, Spectrum};
 pub use descriptors::{DESCRIPTOR_HOP, DESCRIPTOR_RATE, DescriptorSet};
-pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
+pub use front_end::{MelFrontEnd, Scratch};
 pub use key::KeyFinder;
 pub use measures::Measures;
-pub use mel::{centres as band_centres, filter_bank};
+pub use mel::filter_bank;
 pub use tempo::{Onsets, tempo};
 pub use views::ClipViews;
 
@@ -63,9 +62,6 @@ pub enum FeaturesError {
         /// The allowed values.
         expected: String,
     },
-    /// An unknown variant name.
-    #[error("unknown OpenL3 spectrogram variant {0:?}: expected original or essentia")]
-    Variant(String),
     /// The requested instruction set is not available.
     #[error(transparent)]
     Isa(#[from] voisin_kernels::IsaError),

@@ -53,7 +53,7 @@ fn edges(config: &MelConfig) -> Vec<f64> {
 }
 
 /// Centre frequencies of the bands of a configuration, Hz.
-pub fn centres(config: &MelConfig) -> Vec<f64> {
+pub(super) fn centres(config: &MelConfig) -> Vec<f64> {
     edges(config)[1..=config.n_mels].to_vec()
 }
 
@@ -71,7 +71,7 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
         let centre = edges[m + 1];
         let upper = edges[m + 2];
         let height = match config.mel_norm {
-            MelNorm::Slaney | MelNorm::UnitTri => 2.0 / (upper - lower),
+            MelNorm::Slaney => 2.0 / (upper - lower),
             MelNorm::Peak => 1.0,
         };
         for (k, weight) in row.iter_mut().enumerate() {

@@ -12,8 +12,7 @@ use realfft::{RealFftPlanner, RealToComplex};
 use super::MelConfig;
 use super::config::Spectrum;
 use super::mel::Triangles;
-use voisin_kernels::Isa;
-pub use voisin_networks::simd::{Work, vectorised};
+use voisin_kernels::{Isa, Work, vectorised};
 
 /// Frames per group.
 const GROUP: usize = 8;

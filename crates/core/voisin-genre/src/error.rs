@@ -37,16 +37,6 @@ pub enum GenreError {
         /// The fault.
         reason: String,
     },
-    /// A setting outside its range.
-    #[error("{name} is {value}: expected {expected}")]
-    Setting {
-        /// The setting.
-        name: &'static str,
-        /// The given value.
-        value: f64,
-        /// The values that are accepted.
-        expected: &'static str,
-    },
     /// Inputs with different numbers of rows.
     #[error("{what}: expected {expected} rows, found {found}")]
     Rows {

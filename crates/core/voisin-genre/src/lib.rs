@@ -1,54 +1,52 @@
-//! Genre: labels, neighbours that vote, the trained head, their fusion and calibration.
+//! Genre: labels, neighbours that vote, the trained head, and both together.
 //!
 //! Works on vectors, labels and groups, without audio or the database.
-//! Not for: reading tags (`audio`), measuring quality (`eval`).
+//! Not for: reading tags (`audio`), judging a library (`lab`).
 
-mod choose;
-mod data;
 mod default;
 mod error;
+mod examples;
 mod familiarity;
-mod fitted;
-mod fitting;
-mod fusion;
-mod held_out;
+mod folds;
+mod head;
 mod id3;
 mod kinship;
 mod label_count;
+mod logistic;
+pub mod metrics;
 mod model;
 mod name;
 mod nearest;
-mod novelty;
+mod optimise;
 mod parallel;
 mod prediction;
 mod provenance;
-mod settings;
-mod space;
+mod quality;
+mod standardise;
 mod store;
 mod suspects;
 mod taxonomy;
-mod unknown;
+mod validation;
 mod vote;
-mod voters;
 
-pub use data::{LabelledRows, LabelledVectors, QueryVectors, thinned};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::{GIVE_GENRES, GenreError};
-pub use familiarity::{Familiar, Familiarity, MeasuredFamiliarity, is_steady};
-pub use fusion::Fusion;
+pub use examples::{LabelledRows, LabelledVectors, thinned, unit_rows};
+pub use familiarity::{Familiar, Familiarity, MEASURED};
+pub use folds::{Fold, grouped_folds, split_folds};
 pub use kinship::{GenreKinship, Kin, Kinship, kinship};
 pub use label_count::{LEAST_GENRES, LEAST_TRACKS, LabelCount, WELL_KNOWN};
-pub use model::{
-    FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality,
-};
+pub use logistic::{Logistic, Regression, log_softmax};
+pub use model::{FitOptions, GenreModel, PredictOptions};
 pub use name::Genre;
-pub use nearest::{Near, nearest};
-pub use novelty::Novelty;
-pub use prediction::{Confidence, GenrePrediction};
+pub use prediction::{GenrePrediction, UnknownReason, kin};
 pub use provenance::{Provenance, Recipe};
-pub use settings::{FusionPart, Settings, VoteSettings};
-pub use space::{Space, Transform, unit_rows};
-pub use suspects::{Suspect, rank as rank_suspects, suspects};
+pub use quality::Quality;
+pub use standardise::Standardiser;
+pub use suspects::{Suspect, suspects};
 pub use taxonomy::{Spellings, Taxonomy};
-pub use unknown::UnknownReason;
-pub use vote::{GenreShare, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};
+pub use validation::{OutOfFold, votes_for};
+pub use vote::{GenreShare, LabelledNeighbor, Priors, VOTERS, Voter, Votes, vote};
+
+use nearest::Near;
+use optimise::best_scale;

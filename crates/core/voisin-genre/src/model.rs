@@ -1,15 +1,16 @@
-//! The genre model: head, vote, their fusion, and its quality on held-out tracks.
+//! The genre model: the head, how it is joined with the votes, and its quality on held-out tracks.
 
-use ndarray::Array2;
-use rayon::prelude::*;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use super::{
-    Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, QueryVectors, Settings,
-    UnknownReason, Voter, Votes, WELL_KNOWN,
-    fitted::{AnswerSources, Core},
-    held_out::HeldOut,
+    Familiarity, Genre, GenreError, GenrePrediction, GenreShare, LabelledVectors, OutOfFold,
+    Quality, UnknownReason, Votes, WELL_KNOWN,
+    examples::{Examples, check_finite, same_rows},
+    head::{Head, complete},
+    quality::{PrecisionStep, lower_bound, precision_steps},
+    validation::{joined, max},
 };
 use voisin_base::track::TrackId;
 
@@ -37,74 +38,25 @@ impl Default for FitOptions {
     }
 }
 
-/// Out-of-fold predictions for the training tracks.
-#[derive(Debug, Clone)]
-pub struct OutOfFold {
-    /// Row in the training set, for each row here.
-    pub rows: Vec<usize>,
-    /// Their tracks.
-    pub ids: Vec<TrackId>,
-    /// The genres of the columns.
-    pub genres: Vec<Genre>,
-    /// Labels of each track, as columns.
-    pub classes: Vec<Vec<usize>>,
-    /// Combined probabilities, `[rows, genres]`.
-    pub fused: Array2<f32>,
-    /// The head's.
-    pub head: Array2<f32>,
-    /// The vote's.
-    pub vote: Array2<f32>,
-    /// Novelty scores, larger is more unusual.
-    pub novelty: Vec<f64>,
-}
-
-/// Figures of a model on held-out tracks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Quality {
-    /// Held-out tracks.
-    pub tracks: usize,
-    /// Their groups (artists). As many as tracks if no artists are known; then copies of a recording
-    /// on both sides of a fold make all these figures too good.
-    pub groups: usize,
-    /// Share of them whose best genre is among their labels, for the part that is used.
-    pub accuracy: f64,
-    /// The same for the head alone.
-    pub head_accuracy: f64,
-    /// The same for the vote alone.
-    pub vote_accuracy: f64,
-    /// The same for head and vote combined.
-    pub fused_accuracy: f64,
-    /// Mean recall over genres.
-    pub balanced_accuracy: f64,
-    /// Expected calibration error of the combined probability, ten bins.
-    pub calibration_error: f64,
-}
-
 /// A fitted genre model.
 #[derive(Debug, Clone)]
 pub struct GenreModel {
-    pub(super) core: Core,
     pub(super) genres: Vec<Genre>,
-    pub(super) ids: Vec<TrackId>,
-    pub(super) groups: Vec<usize>,
-    pub(super) fusion: Fusion,
+    /// `None` unless two genres have enough tracks.
+    pub(super) head: Option<Head>,
+    /// The head's penalty.
+    pub(super) penalty: f64,
+    pub(super) scale: f64,
+    pub(super) familiarity: Familiarity,
     pub(super) precision: Vec<PrecisionStep>,
     pub(super) quality: Quality,
     pub(super) digest: String,
-    /// Out-of-fold predictions for the training tracks.
-    pub(super) held: HeldOut,
-    pub(super) min_tracks: usize,
-}
-
-/// A step of the risk–coverage curve on held-out tracks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PrecisionStep {
-    /// Least probability.
-    pub threshold: f32,
-    /// Precision of the predictions with at least this probability.
-    pub precision: f32,
-    /// Their share of all predictions.
-    pub coverage: f32,
+    pub(super) dimension: usize,
+    /// The training tracks.
+    pub(super) ids: Vec<TrackId>,
+    /// Log probabilities of heads without their artists, `[tracks, head classes]`.
+    pub(super) held: Array2<f32>,
+    pub(super) row_of: HashMap<TrackId, usize>,
 }
 
 /// Options of predictions.
@@ -112,10 +64,6 @@ pub struct PrecisionStep {
 pub struct PredictOptions {
     /// Precision of known genres; less certain ones become unknown.
     pub precision: Option<f32>,
-    /// Tracks more novel than this share of the training tracks are unknown; above 1: never.
-    pub novelty: f32,
-    /// Most voters to return, those with the greatest weights.
-    pub voters: usize,
     /// Most genres in each list of shares.
     pub genres: usize,
 }
@@ -124,14 +72,39 @@ impl Default for PredictOptions {
     fn default() -> Self {
         Self {
             precision: None,
-            novelty: 0.99,
-            voters: 10,
             genres: 10,
         }
     }
 }
 
 impl GenreModel {
+    /// Chooses the penalty by validation on held-out groups, fits the head, and calibrates head and
+    /// vote. Deterministic for a seed, regardless of the number of threads. Above 4000 tracks there
+    /// are at most three folds.
+    pub fn fit(
+        set: &LabelledVectors,
+        options: &FitOptions,
+    ) -> Result<(Self, OutOfFold), GenreError> {
+        let examples = Examples::new(set)?.sampled(options.max_tracks, options.seed);
+        let oof = OutOfFold::trusting(&examples, |_| true, options);
+        let all: Vec<usize> = (0..examples.len()).collect();
+        let model = Self {
+            head: Head::fit(&examples, &all, &oof.settings),
+            penalty: oof.settings.penalty,
+            scale: oof.scale,
+            familiarity: oof.familiarity.clone(),
+            precision: precision_steps(&oof),
+            quality: Quality::of(&oof, &examples.groups),
+            digest: digest(&examples),
+            dimension: examples.x.ncols(),
+            row_of: rows_of(&examples.ids),
+            ids: examples.ids,
+            genres: examples.genres,
+            held: oof.head_logs.clone(),
+        };
+        Ok((model, oof))
+    }
+
     /// Its genres.
     pub fn genres(&self) -> &[Genre] {
         &self.genres
@@ -139,38 +112,36 @@ impl GenreModel {
 
     /// Genres with too few tracks for the head, which only neighbours can predict.
     pub fn genres_without_head(&self) -> Vec<&Genre> {
-        let with = &self.core.settings.head_classes;
-        self.genres
-            .iter()
-            .enumerate()
-            .filter(|(c, _)| with.binary_search(c).is_err())
-            .map(|(_, g)| g)
+        let with: &[usize] = self.head.as_ref().map_or(&[], |head| &head.classes);
+        let all = self.genres.iter().enumerate();
+        all.filter(|(class, _)| with.binary_search(class).is_err())
+            .map(|(_, genre)| genre)
             .collect()
+    }
+
+    /// Whether it has a head.
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// The penalty of the head that validation chose.
+    pub fn penalty(&self) -> f64 {
+        self.penalty
     }
 
     /// Dimension of its input vectors.
     pub fn dimension(&self) -> usize {
-        self.core.raw.ncols()
+        self.dimension
     }
 
     /// Number of training tracks.
     pub fn tracks(&self) -> usize {
-        self.core.raw.nrows()
+        self.ids.len()
     }
 
     /// Its figures on held-out tracks.
     pub fn quality(&self) -> &Quality {
         &self.quality
-    }
-
-    /// The settings that validation chose.
-    pub fn settings(&self) -> &Settings {
-        &self.core.settings
-    }
-
-    /// How head and vote are combined.
-    pub fn fusion(&self) -> &Fusion {
-        &self.fusion
     }
 
     /// BLAKE3 of its training data (ids, labels, vectors), in hexadecimal.
@@ -198,246 +169,113 @@ impl GenreModel {
     }
 
     /// Predicts the genres of many tracks.
+    ///
+    /// - `vectors`: raw; `votes`: of the labelled neighbours of each
+    /// - `ids`: of the tracks, or of tracks that they are copies of: a training track is predicted
+    ///   by a head without its artist
     pub fn predict(
         &self,
-        queries: &QueryVectors,
+        vectors: ArrayView2<f32>,
+        ids: &[Option<TrackId>],
+        votes: &[Votes],
         options: &PredictOptions,
     ) -> Result<Vec<GenrePrediction>, GenreError> {
-        queries.check(self.dimension())?;
-        let mut sources = self.sources(queries);
-        let (mut fused, mut scores) = self.fusion.apply(&sources);
-        // Probabilities from here on, as in the stored predictions of the folds.
-        sources.head.mapv_inplace(f32::exp);
-        let held: Vec<Option<usize>> = (0..scores.len())
-            .map(|q| self.held_row(queries, q))
-            .collect();
-        let reference = self
-            .ids
-            .iter()
-            .enumerate()
-            .map(|(row, id)| (*id, row))
-            .collect();
-        for (to, row) in held
-            .iter()
-            .enumerate()
-            .filter_map(|(to, row)| Some((to, (*row)?)))
-        {
-            let answer = (&mut fused, &mut scores[to], &mut sources);
-            // A training track gets its out-of-fold prediction.
-            self.held.answer(row, to, &self.genres, &reference, answer);
+        if vectors.ncols() != self.dimension {
+            return Err(GenreError::Dimension {
+                what: "vectors",
+                expected: self.dimension,
+                found: vectors.ncols(),
+            });
         }
+        check_finite("vectors", vectors)?;
+        same_rows("ids", vectors.nrows(), ids.len())?;
+        same_rows("votes", vectors.nrows(), votes.len())?;
+        let logs = self.head.as_ref().map_or_else(
+            || Array2::zeros((vectors.nrows(), 0)),
+            |head| head.log_probabilities(vectors),
+        );
         let threshold = options.precision.map_or(0.0, |p| self.threshold(p));
-        Ok((0..queries.vectors.nrows())
-            .into_par_iter()
-            .map(|i| {
-                let mut answer =
-                    self.answer(queries, &sources, &fused, scores[i], threshold, i, options);
-                answer.held_out = held[i].is_some();
-                answer
-            })
-            .collect())
+        let tracks = logs.outer_iter().zip(ids).zip(votes);
+        let predict = |((log, id), votes): ((ArrayView1<f32>, &Option<TrackId>), &Votes)| {
+            let held = id.and_then(|id| self.row_of.get(&id));
+            let log = held.map_or(log, |&row| self.held.row(row));
+            let mut prediction = self.prediction(log, votes, threshold, options.genres);
+            prediction.held_out = held.is_some();
+            prediction
+        };
+        Ok(tracks.map(predict).collect())
     }
 
-    /// Combined, head's and vote's probabilities, `[queries, genres]` each, and novelty scores.
-    pub fn probabilities(&self, queries: &QueryVectors) -> Result<Probabilities, GenreError> {
-        queries.check(self.dimension())?;
-        let sources = self.sources(queries);
-        let (fused, novelty) = self.fusion.apply(&sources);
-        Ok(Probabilities {
-            fused,
-            head: sources.head.mapv(f32::exp),
-            vote: sources.whole,
-            novelty,
-        })
-    }
-
-    fn sources(&self, queries: &QueryVectors) -> AnswerSources {
-        self.core.sources(queries.vectors, |q, r| {
-            let same_track = queries
-                .ids
-                .get(q)
-                .copied()
-                .flatten()
-                .is_some_and(|id| id == self.ids[r]);
-            // For evaluations, which leave out the query's artist.
-            let same_group = queries
-                .exclude_groups
-                .get(q)
-                .copied()
-                .flatten()
-                .is_some_and(|g| g == self.groups[r]);
-            !same_track
-                && !same_group
-                && !queries
-                    .same_recording
-                    .is_some_and(|least| self.cosine(queries, q, r) >= least)
-        })
-    }
-
-    /// The row of the out-of-fold prediction for a query, if it or a copy of it is a training track.
-    fn held_row(&self, queries: &QueryVectors, q: usize) -> Option<usize> {
-        let id = queries.ids.get(q).copied().flatten();
-        id.and_then(|id| self.held.row(id)).or_else(|| {
-            let least = queries.same_recording?;
-            // A copy of a training track counts as one.
-            let copy = (0..self.ids.len()).find(|&r| self.cosine(queries, q, r) >= least)?;
-            self.held.row(self.ids[copy])
-        })
-    }
-
-    /// Cosine similarity of the raw vectors of a query and a reference track; 0 if either is
-    /// zero.
-    fn cosine(&self, queries: &QueryVectors, q: usize, r: usize) -> f32 {
-        let query = queries.vectors.row(q);
-        let row = self.core.raw.row(r);
-        let lengths = (query.dot(&query) * row.dot(&row)).sqrt();
-        if lengths > 0.0 {
-            query.dot(&row) / lengths
-        } else {
-            0.0
-        }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "one call, in the line above")]
-    fn answer(
+    fn prediction(
         &self,
-        queries: &QueryVectors,
-        sources: &AnswerSources,
-        fused: &Array2<f32>,
-        score: f64,
+        log: ArrayView1<f32>,
+        votes: &Votes,
         threshold: f32,
-        i: usize,
-        options: &PredictOptions,
+        most: usize,
     ) -> GenrePrediction {
-        let list = |row: ndarray::ArrayView1<f32>| self.ranked(row, options.genres);
-        let first = |row: ndarray::ArrayView1<f32>| self.order(row).first().copied().unwrap_or(0);
-        let best = first(fused.row(i));
-        let probability = fused[[i, best]];
+        let classes: &[usize] = self.head.as_ref().map_or(&[], |head| &head.classes);
+        let shares = votes.spread(&self.genres);
+        let head = complete(&log.to_vec(), classes, &shares);
+        let both = joined(&head, &shares, self.scale);
+        let familiar = self.familiarity.assess(votes.nearness, max(both.view()));
+        let probabilities = if familiar.is_voted() {
+            self.ranked(&shares, most)
+        } else {
+            self.ranked(&both.to_vec(), most)
+        };
+        let (best, probability) = (probabilities[0].genre.clone(), probabilities[0].share);
         // Novelty first, because the probability of a known genre means nothing for a track of an
         // unknown one.
-        let novelty = self.fusion.novelty.percentile(score) as f32;
-        let unknown = if novelty > options.novelty {
+        let unknown = if familiar.is_unknown() {
             Some(UnknownReason::Novel)
-        } else if probability < threshold {
-            Some(UnknownReason::Unsure)
         } else {
-            None
+            (probability < threshold).then_some(UnknownReason::Unsure)
         };
-        let temperature = self.core.settings.vote.temperature;
-        let near = &sources.neighbours[i];
-        // Relative to the nearest and corrected for the frequency of genres, as in the vote.
-        let top = near.first().map_or(0.0, |n| n.similarity);
-        let power = self.core.settings.vote.prior_correction;
-        let weights: Vec<f32> = near
-            .iter()
-            .map(|n| {
-                let commonest = self.core.classes[n.row]
-                    .iter()
-                    .map(|&class| self.core.priors[class])
-                    .fold(0.0, f32::max);
-                ((n.similarity - top) / temperature).exp() * commonest.powf(-power)
-            })
-            .collect();
-        let total: f32 = weights.iter().sum();
-        let mut voters: Vec<Voter> = near
-            .iter()
-            .zip(&weights)
-            .take(options.voters)
-            .map(|(n, w)| Voter {
-                track: self.ids[n.row],
-                genres: self.core.classes[n.row]
-                    .iter()
-                    .map(|&c| self.genres[c].clone())
-                    .collect(),
-                similarity: self.cosine(queries, i, n.row),
-                weight: w / total,
-            })
-            .collect();
-        // By cosine of raw vectors, which is shown to the user.
-        voters.sort_by(|a, b| {
-            b.similarity
-                .total_cmp(&a.similarity)
-                .then(a.track.cmp(&b.track))
-        });
-        let head = if self.core.settings.head_classes.is_empty() {
-            Vec::new()
-        } else {
-            list(sources.head.row(i))
-        };
+        let head: Vec<f32> = head.iter().map(|log| log.exp()).collect();
         GenrePrediction {
-            genre: unknown.is_none().then(|| self.genres[best].clone()),
-            best: self.genres[best].clone(),
+            best,
             probability,
-            answers_by: self.fusion.part,
-            held_out: false,
             unknown,
-            novelty,
-            novelty_score: score as f32,
-            confidence: Confidence::of(probability),
-            probabilities: list(fused.row(i)),
-            head,
-            votes: Votes {
-                shares: list(sources.whole.row(i)),
-                voters,
-                count: near.len(),
-                collection: 0.0,
+            held_out: false,
+            familiar: familiar.share,
+            probabilities,
+            head: if self.has_head() {
+                self.ranked(&head, most)
+            } else {
+                Vec::new()
             },
         }
     }
 
-    /// Classes with a share, largest first, of equals the more common first.
-    fn order(&self, row: ndarray::ArrayView1<f32>) -> Vec<usize> {
-        let priors = &self.core.priors;
-        let mut order: Vec<usize> = (0..row.len()).filter(|&c| row[c] > 0.0).collect();
-        order.sort_by(|&a, &b| {
-            row[b]
-                .total_cmp(&row[a])
-                .then(priors[b].total_cmp(&priors[a]))
-                .then(a.cmp(&b))
-        });
-        order
-    }
-
-    /// The largest shares.
-    fn ranked(&self, row: ndarray::ArrayView1<f32>, most: usize) -> Vec<GenreShare> {
-        self.order(row)
-            .iter()
-            .take(most)
-            .map(|&c| GenreShare {
-                genre: self.genres[c].clone(),
-                share: row[c],
-            })
-            .collect()
+    /// The largest shares, the largest first, of equals the first by key.
+    fn ranked(&self, row: &[f32], most: usize) -> Vec<GenreShare> {
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
+        let share = |&class: &usize| GenreShare {
+            genre: self.genres[class].clone(),
+            share: row[class],
+        };
+        order.iter().take(most.max(1)).map(share).collect()
     }
 }
 
-/// Probabilities of many tracks.
-#[derive(Debug, Clone)]
-pub struct Probabilities {
-    /// Combined probability of each genre, `[queries, genres]`; rows sum to 1.
-    pub fused: Array2<f32>,
-    /// The head's.
-    pub head: Array2<f32>,
-    /// The vote's.
-    pub vote: Array2<f32>,
-    /// Novelty scores, larger is more unusual.
-    pub novelty: Vec<f64>,
+pub(super) fn rows_of(ids: &[TrackId]) -> HashMap<TrackId, usize> {
+    ids.iter().enumerate().map(|(row, id)| (*id, row)).collect()
 }
 
-/// Lower end of Wilson's interval of one standard error around a share `p` of `n`.
-fn lower_bound(p: f64, n: f64) -> f64 {
-    (p + 0.5 / n - (p * (1.0 - p) / n + 0.25 / (n * n)).sqrt()) / (1.0 + 1.0 / n)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lower_bound_is_lower_for_few_predictions() {
-        // Nineteen of nineteen give at most 95 %.
-        assert!((lower_bound(1.0, 19.0) - 0.95).abs() < 1e-12);
-        assert!((lower_bound(0.9, 1e9) - 0.9).abs() < 1e-4);
-        assert!((lower_bound(0.9, 236.0) - 0.8787).abs() < 1e-3);
+/// BLAKE3 over ids, labels and vectors in row order.
+fn digest(examples: &Examples) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (i, id) in examples.ids.iter().enumerate() {
+        hasher.update(&id.0.to_le_bytes());
+        for &class in &examples.classes[i] {
+            hasher.update(examples.genres[class].key().as_bytes());
+            // A separator, without which different lists of names could have the same digest.
+            hasher.update(&[0]);
+        }
+        for v in examples.x.row(i) {
+            hasher.update(&v.to_le_bytes());
+        }
     }
+    hasher.finalize().to_hex().to_string()
 }

@@ -5,9 +5,6 @@ use std::cmp::Ordering;
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
-use voisin_kernels::{Isa, isa};
-use voisin_networks::rows::Panels;
-
 /// A row of the reference and its cosine similarity to the query, higher is nearer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Near {
@@ -35,42 +32,10 @@ pub fn nearest(
     k: usize,
     allowed: impl Fn(usize, usize) -> bool + Sync,
 ) -> Vec<Vec<Near>> {
-    with_products(
-        queries,
-        reference,
-        |query| (query, NearestRows::new(k)),
-        |(query, list), first, products| {
-            for (row, &similarity) in (first..).zip(products) {
-                list.offer(Near { row, similarity }, |row| allowed(*query, row));
-            }
-        },
-        |(_, list)| list.finish(),
-    )
-}
-
-/// Computes the products of each query with all rows of the reference in blocks, in the order of the
-/// rows.
-///
-/// - `begin(query)`: the state of a query
-/// - `take(kept, row, products)`: its products with the rows from `row` on
-/// - `end(kept)`: the result of a query
-pub(super) fn with_products<K: Send, T: Send>(
-    queries: ArrayView2<f32>,
-    reference: ArrayView2<f32>,
-    begin: impl Fn(usize) -> K + Sync,
-    take: impl Fn(&mut K, usize, &[f32]) + Sync,
-    end: impl Fn(K) -> T + Sync,
-) -> Vec<T> {
     // The products of such a block fit into a core's cache.
     const QUERIES: usize = 48;
     const REFERENCES: usize = 1024;
-    let isa = isa().unwrap_or(Isa::PORTABLE);
-    let d = reference.ncols();
     let parts: Vec<ArrayView2<f32>> = reference.axis_chunks_iter(Axis(0), REFERENCES).collect();
-    // Packed once for all queries, in the order of the kernel.
-    let pack =
-        |part: &ArrayView2<f32>| Panels::new(isa, d, part.nrows(), |from, to| part[[to, from]]);
-    let packed: Vec<Panels> = parts.par_iter().map(pack).collect();
     let blocks: Vec<(usize, ArrayView2<f32>)> = queries
         .axis_chunks_iter(Axis(0), QUERIES)
         .enumerate()
@@ -79,18 +44,17 @@ pub(super) fn with_products<K: Send, T: Send>(
     blocks
         .into_par_iter()
         .flat_map_iter(|(first, block)| {
-            let query_rows = block.as_standard_layout();
-            let query_rows = query_rows.as_slice().unwrap_or_default();
-            let mut kept: Vec<K> = (first..first + block.nrows()).map(&begin).collect();
-            let mut products = Vec::new();
-            for (at, (part, packed)) in parts.iter().zip(&packed).enumerate() {
-                products.resize(block.nrows() * packed.width(), 0.0);
-                packed.multiply(query_rows, d, &mut products);
-                for (kept, products) in kept.iter_mut().zip(products.chunks_exact(packed.width())) {
-                    take(kept, at * REFERENCES, &products[..part.nrows()]);
+            let mut lists: Vec<NearestRows> =
+                (0..block.nrows()).map(|_| NearestRows::new(k)).collect();
+            for (at, part) in parts.iter().enumerate() {
+                let products = block.dot(&part.t());
+                for (query, list) in lists.iter_mut().enumerate() {
+                    for (row, &similarity) in (at * REFERENCES..).zip(products.row(query)) {
+                        list.offer(Near { row, similarity }, |row| allowed(first + query, row));
+                    }
                 }
             }
-            kept.into_iter().map(&end).collect::<Vec<T>>()
+            lists.into_iter().map(NearestRows::finish)
         })
         .collect()
 }
@@ -148,7 +112,7 @@ mod tests {
         #[test]
         fn same_as_sorting_everything(values in prop::collection::vec(-1.0f32..1.0, 3 * 4..60 * 4), k in 1usize..12) {
             let n = values.len() / 4;
-            let x = super::super::space::unit_rows(
+            let x = super::super::unit_rows(
                 Array2::from_shape_vec((n, 4), values[..n * 4].to_vec()).unwrap());
             let found = nearest(x.view(), x.view(), k, |q, r| q != r && r % 3 != 1);
             for (q, list) in found.iter().enumerate() {

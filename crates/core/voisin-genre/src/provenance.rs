@@ -28,16 +28,21 @@ pub struct Provenance {
     pub labels: String,
     /// When it was trained, in seconds since 1970 UTC.
     pub trained_at: u64,
-    /// The options it was fitted with; early models of voisin 0.1 lack them.
-    #[serde(default)]
-    pub recipe: Option<Recipe>,
+    /// The options it was fitted with.
+    pub recipe: Recipe,
     /// The labelled tracks then, each with a digest of its labels.
     labelled: Vec<(TrackId, u64)>,
 }
 
 impl Provenance {
     /// - `ids`, `labels`: of all tracks, labelled or not
-    pub fn new(fingerprint: &str, source: &str, ids: &[TrackId], labels: &[Vec<Genre>]) -> Self {
+    pub fn new(
+        fingerprint: &str,
+        source: &str,
+        recipe: Recipe,
+        ids: &[TrackId],
+        labels: &[Vec<Genre>],
+    ) -> Self {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
@@ -46,7 +51,7 @@ impl Provenance {
             labels: source.to_owned(),
             // A clock before 1970 gives 0.
             trained_at: now,
-            recipe: None,
+            recipe,
             labelled: digests(ids, labels).collect(),
         }
     }
@@ -100,7 +105,12 @@ mod tests {
         let mut labels: Vec<Vec<Genre>> = (0..10)
             .map(|i| genres(if i < 8 { &["Rock", "Pop"] } else { &[] }))
             .collect();
-        let then = Provenance::new("abc", "tags", &ids, &labels);
+        let recipe = Recipe {
+            min_tracks: 8,
+            folds: 5,
+            seed: 1,
+        };
+        let then = Provenance::new("abc", "tags", recipe, &ids, &labels);
         assert_eq!(then.changed_share(&ids, &labels), 0.0);
         labels[0] = genres(&["pop", "ROCK"]);
         assert_eq!(

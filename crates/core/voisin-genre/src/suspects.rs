@@ -1,10 +1,10 @@
 //! Tracks whose label disagrees with out-of-fold predictions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FitOptions, Genre, GenreError, GenreModel, LabelledVectors, OutOfFold, QueryVectors};
+use super::{FitOptions, Genre, GenreError, LabelledVectors, OutOfFold, examples::Examples};
 use voisin_base::track::TrackId;
 
 /// A track whose label looks wrong.
@@ -60,9 +60,10 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         folds: if labelled > HALVED { 2 } else { options.folds },
         ..options.clone()
     };
-    let first = OutOfFold::of(set, options)?;
+    let examples = Examples::new(set)?.sampled(options.max_tracks, options.seed);
+    let first = OutOfFold::trusting(&examples, |_| true, options);
     let suspects = without_unlearnt(rank(&first, set.labels), set);
-    let doubtful: Vec<usize> = suspects
+    let doubtful: HashSet<usize> = suspects
         .iter()
         .filter(|s| s.confident)
         .map(|s| s.row)
@@ -71,52 +72,15 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         return Ok(suspects);
     }
     // Without the doubtful labels, so that two wrong ones cannot support each other.
-    let mut labels = set.labels.to_vec();
-    for &row in &doubtful {
-        labels[row].clear();
-    }
-    let cleaned = LabelledVectors {
-        ids: set.ids,
-        vectors: set.vectors.reborrow(),
-        labels: &labels,
-        groups: set.groups,
-    };
-    let Ok((model, mut second)) = GenreModel::fit(&cleaned, options) else {
-        return Ok(suspects);
-    };
-    if second
-        .genres
-        .iter()
-        .map(Genre::key)
-        .ne(first.genres.iter().map(Genre::key))
-    {
-        // A genre lost all its tracks, so that the rounds have different classes.
+    let trusted = |row: usize| !doubtful.contains(&examples.origin[row]);
+    let has_all = (0..examples.n_classes()).all(|class| {
+        (0..examples.len()).any(|row| trusted(row) && examples.classes[row].contains(&class))
+    });
+    // A genre may have lost all its tracks, so that nothing could be learnt of it.
+    if !has_all {
         return Ok(suspects);
     }
-    // The doubtful ones were not trained on; their groups do not vote.
-    let vectors = set.vectors.select(ndarray::Axis(0), &doubtful);
-    let groups: Vec<Option<usize>> = doubtful.iter().map(|&r| Some(set.groups[r])).collect();
-    let answers = model.probabilities(&QueryVectors {
-        exclude_groups: &groups,
-        ..QueryVectors::of(vectors.view())
-    })?;
-    for (i, &row) in doubtful.iter().enumerate() {
-        let Some(at) = first.rows.iter().position(|r| *r == row) else {
-            continue;
-        };
-        second.rows.push(row);
-        second.ids.push(first.ids[at]);
-        second.classes.push(first.classes[at].clone());
-        second.novelty.push(answers.novelty[i]);
-        for (probabilities, row) in [
-            (&mut second.fused, answers.fused.row(i)),
-            (&mut second.head, answers.head.row(i)),
-            (&mut second.vote, answers.vote.row(i)),
-        ] {
-            // Cannot fail: the classes were compared above.
-            let _ = probabilities.push_row(row);
-        }
-    }
+    let second = OutOfFold::trusting(&examples, trusted, options);
     Ok(without_unlearnt(rank(&second, set.labels), set))
 }
 
@@ -148,13 +112,13 @@ fn without_unlearnt(mut found: Vec<Suspect>, set: &LabelledVectors) -> Vec<Suspe
 /// Ranks tracks by out-of-fold predictions alone, worst first.
 ///
 /// `labels`: of every row of the training set.
-pub fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
+fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
     let k = oof.genres.len();
     // The mean probability of each genre for tracks with that label.
     let mut usual = vec![(0.0f64, 0usize); k];
     for (i, classes) in oof.classes.iter().enumerate() {
         for &class in classes {
-            usual[class].0 += f64::from(oof.fused[[i, class]]);
+            usual[class].0 += f64::from(oof.probabilities[[i, class]]);
             usual[class].1 += 1;
         }
     }
@@ -164,7 +128,7 @@ pub fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
         .collect();
     let mut all: Vec<Suspect> = Vec::with_capacity(oof.rows.len());
     for (i, classes) in oof.classes.iter().enumerate() {
-        let p = oof.fused.row(i);
+        let p = oof.probabilities.row(i);
         // Any of its labels may be right, so the most likely of them counts.
         let label_probability = classes.iter().map(|&c| p[c]).fold(0.0, f32::max);
         let others = (0..k).filter(|c| !classes.contains(c));

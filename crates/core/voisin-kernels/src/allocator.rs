@@ -37,36 +37,35 @@ pub fn give_back() {
 mod tests {
     use super::*;
 
+    /// In bytes.
+    fn resident() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        1024 * line
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse::<usize>()
+            .unwrap()
+    }
+
     #[test]
     fn free_memory_goes_back() {
-        // In bytes.
-        let resident = || {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("VmRSS:"))
-                .unwrap();
-            1024 * line
-                .trim()
-                .trim_end_matches(" kB")
-                .parse::<usize>()
-                .unwrap()
-        };
         // Set before any allocation: the threshold only applies to new blocks.
         give_back_large_blocks();
-        let kept: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 1 << 20]).collect();
+        let large: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 1 << 20]).collect();
         let small: Vec<Vec<u8>> = (0..100_000).map(|_| vec![1; 1 << 10]).collect();
         // One block in a hundred is kept, so that the heap cannot shrink from its end.
         let small: Vec<Vec<u8>> = small.into_iter().step_by(100).collect();
         let full = resident();
-        drop(kept);
+        drop(large);
         let without_large = resident();
         assert!(without_large + (100 << 20) < full, "{full} {without_large}");
         give_back();
+        let after = resident();
         assert!(
-            resident() + (30 << 20) < without_large,
-            "{without_large} {}",
-            resident()
+            after + (30 << 20) < without_large,
+            "{without_large} {after}"
         );
         assert_eq!(small.len(), 1000);
     }

@@ -76,7 +76,6 @@ impl Buffer {
         }
     }
 
-    #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
     /// All of it.
     pub fn as_slice(&self) -> &[f32] {
         let (start, len) = match &self.0 {
@@ -90,7 +89,6 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts(start, len) }
     }
 
-    #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
     /// All of it, to be written.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         let (start, len) = match &mut self.0 {

@@ -2,8 +2,8 @@
 //! files, and the dot products of a vector index.
 //!
 //! Kernels are compiled for every instruction set and chosen at run time ([`Isa`]). All of voisin's
-//! unsafe code is here and in `voisin-networks`, except the CUDA launches of `voisin-encoder`. Not
-//! here: layers of networks (`voisin-networks`), and the meaning of vectors (`voisin-index`).
+//! unsafe code is here and in the networks' kernels of `voisin-encoder`. Not here: those, and the
+//! meaning of vectors (`voisin-index`).
 
 #![allow(
     unsafe_code,
@@ -18,5 +18,7 @@ pub mod allocator;
 pub mod buffer;
 pub mod dot;
 pub mod isa;
+mod work;
 
 pub use isa::{Isa, IsaError, isa};
+pub use work::{Work, vectorised};

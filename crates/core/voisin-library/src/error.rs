@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use voisin_base::text::{did_you_mean, grouped};
+use voisin_base::text::did_you_mean;
 use voisin_base::track::TrackId;
 
 use crate::SCHEMA_VERSION;
@@ -19,15 +19,6 @@ pub enum LibraryError {
     NotFound {
         /// The folder.
         dir: PathBuf,
-    },
-    /// The database holds nothing, although other files of a library lie beside it.
-    #[error(
-        "{} is empty, but the files beside it show that there was a library (an interrupted copy, or a full disk?): restore a copy of it, or run \"voisin add FOLDER\" to analyse again",
-        path.display()
-    )]
-    Emptied {
-        /// The database file.
-        path: PathBuf,
     },
     /// The file is not a SQLite database, or one of another program.
     #[error("{} is not a voisin library ({found}): name another folder with --library", path.display())]
@@ -113,35 +104,10 @@ pub enum LibraryError {
         /// Dimension found.
         found: usize,
     },
-    /// An invalid vector: not finite, not of unit norm, or with windows of the wrong shape.
-    #[error("vector refused: {reason}: analyse the file again with \"voisin add\"")]
-    BadVector {
-        /// Why it is invalid.
-        reason: String,
-    },
-    /// A text longer than any in a file's tags.
-    #[error(
-        "a text of its tags has {} bytes, expected at most {}: analyse the file again with \"voisin add\"",
-        grouped(*found as u64), grouped(*most as u64)
-    )]
-    TooLong {
-        /// Its bytes.
-        found: usize,
-        /// Bytes that one may have.
-        most: usize,
-    },
-    /// A number out of range, in a record from another library.
-    #[error(
-        "its {what} is {found}, expected {expected}: analyse the file again with \"voisin add\""
-    )]
-    BadNumber {
-        /// The fact or the scale.
-        what: String,
-        /// The valid range.
-        expected: &'static str,
-        /// The number found.
-        found: f64,
-    },
+    /// A track that cannot be stored: a vector that is not finite or not of unit norm, a text that is too long, a number
+    /// out of range, an invalid path.
+    #[error("{0}")]
+    Refused(String),
     /// The library has this audio already: attach the file to its track instead.
     #[error("this audio is in the library already, as track {track}")]
     DuplicateContent {
@@ -151,12 +117,6 @@ pub enum LibraryError {
     /// No track has this id.
     #[error("no track has the id {0}")]
     UnknownTrack(TrackId),
-    /// A file that was expected to be missing is on the disk.
-    #[error("{}: expected a file that is gone, found it", path.display())]
-    StillThere {
-        /// The file.
-        path: PathBuf,
-    },
     /// No artist, album or folder has this name.
     #[error("no {what} \"{name}\": {}{next}", did_you_mean(suggestions))]
     UnknownName {
@@ -168,20 +128,6 @@ pub enum LibraryError {
         suggestions: Vec<String>,
         /// Where to look.
         next: &'static str,
-    },
-    /// An invalid path, in a record from another library.
-    #[error(
-        "path {shown:?}: expected an absolute one without \"..\" and NUL: run \"voisin add\" on it first"
-    )]
-    NoPath {
-        /// Its beginning.
-        shown: String,
-    },
-    /// A path that this system cannot store as bytes (outside Unix: not Unicode).
-    #[error("path {} is not valid Unicode", path.display())]
-    PathEncoding {
-        /// The path.
-        path: PathBuf,
     },
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]

@@ -71,7 +71,6 @@ pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;
 pub use paths::to_bytes as path_to_bytes;
 pub use paths::{default_dir, stored_path};
-pub use query::{FilterDialect, FilterSql, FilterValue};
 pub use read::Snapshot;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};

@@ -110,7 +110,12 @@ impl Library {
             // an empty database beside other files of a library was lost and is not new
             if mode != OpenMode::Create {
                 return Err(if has_other_files(dir) {
-                    LibraryError::Emptied { path: library.path }
+                    LibraryError::Damaged {
+                        path: library.path,
+                        detail:
+                            "it is empty, but the files beside it show that there was a library"
+                                .into(),
+                    }
                 } else {
                     LibraryError::NotFound {
                         dir: dir.to_path_buf(),

@@ -35,11 +35,9 @@ pub fn to_bytes(path: &Path) -> Result<&[u8], LibraryError> {
     }
     #[cfg(not(unix))]
     {
-        path.to_str()
-            .map(str::as_bytes)
-            .ok_or_else(|| LibraryError::PathEncoding {
-                path: path.to_path_buf(),
-            })
+        path.to_str().map(str::as_bytes).ok_or_else(|| {
+            LibraryError::Refused(format!("path {} is not valid Unicode", path.display()))
+        })
     }
 }
 
@@ -94,8 +92,10 @@ pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
         return Ok(());
     }
     // Cut, because the path is untrusted and ends up on a terminal.
-    let shown = path.to_string_lossy().chars().take(100).collect();
-    Err(LibraryError::NoPath { shown })
+    let shown: String = path.to_string_lossy().chars().take(100).collect();
+    Err(LibraryError::Refused(format!(
+        "path {shown:?}: expected an absolute one without \"..\" and NUL: run \"voisin add\" on it first"
+    )))
 }
 
 /// Resolves `.` and `..` without reading the disk.

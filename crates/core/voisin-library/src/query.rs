@@ -1,76 +1,24 @@
-//! Filters over tags as SQL conditions: the one place that maps a filter's fields to a database's
-//! columns.
+//! Filters over tags as SQL conditions.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use rusqlite::ToSql;
-use rusqlite::types::ToSqlOutput;
+use rusqlite::types::Value;
 
 use super::licence::licence_fits;
-use super::{
-    Library, Result, ScaleBound, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path,
-};
+use super::{Library, Result, ScaleBound, TrackFilter, TrackSet, fold, store};
 use voisin_base::track::TrackId;
 
-/// A value that a condition refers to by number.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FilterValue {
-    /// A year.
-    Year(i32),
-    /// Seconds, beats a minute, LUFS.
-    Real(f64),
-    /// A name.
-    Text(String),
-    /// Names, any of which matches.
-    Texts(Vec<String>),
-    /// A path.
-    Path(Vec<u8>),
-    /// Keys of names and paths, any of which matches.
-    Keys(Vec<i64>),
-}
-
-impl ToSql for FilterValue {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        match self {
-            Self::Year(year) => year.to_sql(),
-            Self::Real(number) => number.to_sql(),
-            Self::Text(text) => text.to_sql(),
-            Self::Path(bytes) => bytes.to_sql(),
-            // Never bound: for SQLite each text of a list becomes a value of its own (see `texts`).
-            Self::Texts(_) | Self::Keys(_) => Err(rusqlite::Error::ToSqlConversionFailure(
-                "SQLite has no lists".into(),
-            )),
-        }
-    }
-}
-
-/// The layout of a database's tables of tracks.
-#[derive(Debug, Clone, Copy)]
-pub enum FilterDialect {
-    /// A library: a row for each file `f`, its audio `a`, tags `t` and descriptors `d`, with folded names.
-    Sqlite,
-    /// One table with lists of keys of names and paths.
-    Postgres {
-        /// The key of a folded name, or of a path.
-        key: fn(&[u8]) -> i64,
-    },
-}
-
 /// Conditions joined by "and", and the values that they refer to by number. The text contains no value of a filter.
-#[derive(Debug)]
-pub struct FilterSql {
-    dialect: FilterDialect,
-    /// The condition.
-    pub sql: String,
-    /// The values.
-    pub values: Vec<FilterValue>,
-    first: usize,
-    /// The tables of a library that conditions read beside its files.
+#[derive(Debug, Default)]
+struct FilterSql {
+    sql: String,
+    values: Vec<Value>,
+    /// The tables that conditions read beside the files.
     joins: BTreeSet<Join>,
 }
 
-/// A table that is joined to a library's files `f`, in the order of the joins.
+/// A table that is joined to the files `f`, in the order of the joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Join {
     /// `a`.
@@ -92,24 +40,29 @@ impl Join {
 }
 
 impl FilterSql {
-    /// A condition that always holds.
+    /// The conditions of a filter, except words, which have no column.
     ///
-    /// - `first`: the number of the first value
-    pub fn new(dialect: FilterDialect, first: usize) -> Self {
-        Self {
-            dialect,
-            // So that every condition can be appended with "and".
+    /// - `licences`: those that the filter allows, as spelt in files
+    fn new(filter: &TrackFilter, licences: Vec<String>) -> Result<Self> {
+        // So that every condition can be appended with "and".
+        let mut conditions = Self {
             sql: "true".to_owned(),
-            values: Vec::new(),
-            first,
-            joins: BTreeSet::new(),
+            ..Self::default()
+        };
+        conditions.add_names(filter);
+        if !filter.licences.is_empty() {
+            conditions.joins.insert(Join::Tags);
+            // Spellings were matched with licences before; SQL compares whole texts.
+            conditions.texts(licences, "t.licence in ({})");
         }
-    }
-
-    /// Adds a condition, with the value in place of each `{}`.
-    pub fn and(&mut self, condition: &str, value: FilterValue) {
-        let named = self.bind(value);
-        self.also(&condition.replace("{}", &named));
+        conditions.add_numbers(filter);
+        conditions.folders(&filter.folders, "", "")?;
+        conditions.folders(
+            &filter.exclude_folders,
+            "f.track not in (select f.track from files f where ",
+            ")",
+        )?;
+        Ok(conditions)
     }
 
     fn also(&mut self, condition: &str) {
@@ -117,191 +70,98 @@ impl FilterSql {
         self.sql.push_str(condition);
     }
 
-    fn bind(&mut self, value: FilterValue) -> String {
-        let sign = if matches!(self.dialect, FilterDialect::Sqlite) {
-            '?'
-        } else {
-            '$'
-        };
-        self.values.push(value);
-        format!("{sign}{}", self.first + self.values.len() - 1)
+    /// Adds a value; returns its number as SQLite writes it.
+    fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
     }
 
-    /// One of these names.
-    fn names(&mut self, names: &[String], sqlite: &str, postgres: &str) {
-        let folded = names.iter().map(|name| fold(name));
-        match self.dialect {
-            // "in ()" would hold for no track, and an empty filter holds for all.
-            _ if names.is_empty() => {}
-            FilterDialect::Sqlite => self.texts(folded.collect(), sqlite),
-            FilterDialect::Postgres { key } => {
-                self.and(
-                    postgres,
-                    FilterValue::Keys(folded.map(|name| key(name.as_bytes())).collect()),
-                );
-            }
-        }
-    }
-
+    /// One of these texts.
     fn texts(&mut self, texts: Vec<String>, condition: &str) {
-        let named: Vec<String> = texts
-            .into_iter()
-            // Bound once each, even if a condition uses the list twice: its numbers can be
-            // repeated.
-            .map(|text| self.bind(FilterValue::Text(text)))
-            .collect();
-        self.also(&condition.replace("{}", &named.join(", ")));
+        // Bound once each, even if a condition uses the list twice: its numbers can be repeated.
+        let bound: Vec<String> = texts.into_iter().map(|text| self.bind(text)).collect();
+        self.also(&condition.replace("{}", &bound.join(", ")));
     }
 
-    /// Adds a filter's conditions, except words, which have no column.
-    ///
-    /// - `licences`: those that the filter allows, as spelt in files
-    pub fn add(&mut self, filter: &TrackFilter, licences: Vec<String>) -> Result<()> {
-        self.names(
-            &filter.genres,
-            "exists (select 1 from genres g where g.file = f.id and g.genre_key in ({}))",
-            "genre_keys && {}",
-        );
-        self.names(
-            &filter.exclude_genres,
-            // Of any file of the track: a copy with other tags must not bring back an excluded
-            // track.
-            "f.track not in (select x.track from genres y join files x on x.id = y.file where y.genre_key in ({}))",
-            "not genre_keys && {}",
-        );
-        self.names(
-            &filter.artists,
-            // A subquery, so that artists alone need no join.
-            "f.id in (select y.file from tags y where y.artist_key in ({}) or y.album_artist_key in ({}))",
-            "artist_keys && {}",
-        );
-        self.names(
-            &filter.exclude_artists,
-            "f.track not in (select x.track from tags y join files x on x.id = y.file
-             where y.artist_key in ({}) or y.album_artist_key in ({}))",
-            "not artist_keys && {}",
-        );
-        let is_sqlite = matches!(self.dialect, FilterDialect::Sqlite);
-        // Spellings were matched with licences in Rust before; SQL compares whole texts.
-        match (filter.licences.is_empty(), is_sqlite) {
-            (true, _) => {}
-            (_, true) => {
-                self.joins.insert(Join::Tags);
-                self.texts(licences, "t.licence in ({})");
+    fn add_names(&mut self, filter: &TrackFilter) {
+        for (names, condition) in [
+            (
+                &filter.genres,
+                "exists (select 1 from genres g where g.file = f.id and g.genre_key in ({}))",
+            ),
+            (
+                &filter.exclude_genres,
+                // Of any file of the track: a copy with other tags must not bring back an excluded track.
+                "f.track not in (select x.track from genres y join files x on x.id = y.file where y.genre_key in ({}))",
+            ),
+            (
+                &filter.artists,
+                // A subquery, so that artists alone need no join.
+                "f.id in (select y.file from tags y where y.artist_key in ({}) or y.album_artist_key in ({}))",
+            ),
+            (
+                &filter.exclude_artists,
+                "f.track not in (select x.track from tags y join files x on x.id = y.file
+                 where y.artist_key in ({}) or y.album_artist_key in ({}))",
+            ),
+        ] {
+            // "in ()" would hold for no track, and an empty filter holds for all.
+            if !names.is_empty() {
+                self.texts(names.iter().map(|name| fold(name)).collect(), condition);
             }
-            (_, false) => self.and("licences && {}", FilterValue::Texts(licences)),
         }
-        let column = |sqlite: &'static str, postgres: &'static str| {
-            if is_sqlite { sqlite } else { postgres }
-        };
-        let seconds = column("a.seconds", "seconds");
-        let tempo = column("d.tempo", "tempo");
-        let key = column("d.key", "key");
-        // A server has one row per track, whose files may have different years: the latest of them
-        // is compared with the first year of the filter, the earliest with the last.
-        let year_least = column("t.year", "year_max");
-        let year_most = column("t.year", "year_min");
-        let years = [filter.year_from, filter.year_to].map(|year| year.map(FilterValue::Year));
-        let [year_from, year_to] = years;
-        let lengths = [filter.seconds_from, filter.seconds_to];
-        let [seconds_from, seconds_to] = lengths.map(|number| number.map(FilterValue::Real));
-        for (join, column, comparison, bound) in [
-            (Join::Tags, year_least, ">=", year_from),
-            (Join::Tags, year_most, "<=", year_to),
-            (Join::Audio, seconds, ">=", seconds_from),
-            (Join::Audio, seconds, "<=", seconds_to),
+    }
+
+    fn add_numbers(&mut self, filter: &TrackFilter) {
+        let year = |year: Option<i32>| year.map(f64::from);
+        for (join, condition, bound) in [
+            (Join::Tags, "t.year >=", year(filter.year_from)),
+            (Join::Tags, "t.year <=", year(filter.year_to)),
+            (Join::Audio, "a.seconds >=", filter.seconds_from),
+            (Join::Audio, "a.seconds <=", filter.seconds_to),
+            (Join::Descriptors, "d.tempo >=", filter.tempo_from),
+            (Join::Descriptors, "d.tempo <=", filter.tempo_to),
         ] {
             if let Some(bound) = bound {
                 self.joins.insert(join);
-                self.and(&format!("{column} {comparison} {{}}"), bound);
+                let bound = self.bind(bound);
+                self.also(&format!("{condition} {bound}"));
             }
         }
         for ScaleBound { scale, from, to } in &filter.scales {
-            let value = if is_sqlite {
-                self.joins.insert(Join::Audio);
-                // a name has no quotes
-                format!(
-                    "(select s.value from scales s where s.content = a.content and s.scale = '{scale}')"
-                )
-            } else {
-                format!("(facts->'descriptors'->'scales'->'{scale}'->>'value')::float8")
-            };
-            // "between" is null, and so false, for a track without a value.
-            let [from, to] = [from.unwrap_or(0.0), to.unwrap_or(100.0)]
-                .map(|bound| self.bind(FilterValue::Real(bound)));
-            self.also(&format!("{value} between {from} and {to}"));
-        }
-        if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
-            self.joins.insert(Join::Descriptors);
-            let from = filter.tempo_from.unwrap_or(0.0);
-            let to = filter.tempo_to.unwrap_or(f64::MAX);
-            let [from, to] = [from, to].map(|bound| self.bind(FilterValue::Real(bound)));
-            self.also(&format!("{tempo} between {from} and {to}"));
+            self.joins.insert(Join::Audio);
+            let from = self.bind(from.unwrap_or(0.0));
+            let to = self.bind(to.unwrap_or(100.0));
+            // A name has no quotes. "between" is null, and so false, for a track without a value.
+            self.also(&format!(
+                "(select s.value from scales s where s.content = a.content and s.scale = '{scale}')
+                 between {from} and {to}"
+            ));
         }
         if !filter.keys.is_empty() {
             self.joins.insert(Join::Descriptors);
-            let keys: Vec<String> = filter
-                .keys
-                .iter()
-                // Numbers from 0 to 23, which are safe in the text.
-                .map(|key| key.number().to_string())
-                .collect();
-            self.also(&format!("{key} in ({})", keys.join(", ")));
+            // Numbers from 0 to 23, which are safe in the text.
+            let keys = filter.keys.iter().map(|key| key.number().to_string());
+            let keys: Vec<String> = keys.collect();
+            self.also(&format!("d.key in ({})", keys.join(", ")));
         }
-        let below = "(f.path = {} or (f.path >= {} and f.path < {}))";
-        // One value, used twice.
-        let paths = "(folders && {} or paths && {})";
-        self.folders(&filter.folders, ("", below, ""), paths)?;
-        self.folders(
-            &filter.exclude_folders,
-            (
-                "f.track not in (select f.track from files f where ",
-                below,
-                ")",
-            ),
-            &format!("not {paths}"),
-        )
     }
 
     /// One of these folders.
     ///
-    /// - `sqlite`: text before the folders, for each of them, and after them
-    fn folders(
-        &mut self,
-        folders: &[PathBuf],
-        sqlite: (&str, &str, &str),
-        postgres: &str,
-    ) -> Result<()> {
+    /// - `before`, `after`: text around the condition
+    fn folders(&mut self, folders: &[PathBuf], before: &str, after: &str) -> Result<()> {
         let mut ranges = Vec::new();
-        let mut keys = Vec::new();
         for folder in folders {
-            match self.dialect {
-                FilterDialect::Sqlite => {
-                    // A range of bytes can use the index of paths; LIKE, which folds ASCII case,
-                    // could not.
-                    let (exact, from, to) = store::below(folder)?;
-                    let bound = [exact, from, to].map(|path| self.bind(FilterValue::Path(path)));
-                    let each = bound.iter().fold(sqlite.1.to_owned(), |text, name| {
-                        text.replacen("{}", name, 1)
-                    });
-                    ranges.push(each);
-                }
-                FilterDialect::Postgres { key } => {
-                    keys.push(key(path_to_bytes(&stored_path(folder))?));
-                }
-            }
-        }
-        if !ranges.is_empty() {
-            self.also(&format!(
-                "{}({}){}",
-                sqlite.0,
-                ranges.join(" or "),
-                sqlite.2
+            // A range of bytes can use the index of paths; LIKE, which folds ASCII case, could not.
+            let (exact, from, to) = store::below(folder)?;
+            let [exact, from, to] = [exact, from, to].map(|path| self.bind(path));
+            ranges.push(format!(
+                "(f.path = {exact} or (f.path >= {from} and f.path < {to}))"
             ));
         }
-        if !keys.is_empty() {
-            // a folder given by the user may also be the path of a file
-            self.and(postgres, FilterValue::Keys(keys));
+        if !ranges.is_empty() {
+            self.also(&format!("{before}({}){after}", ranges.join(" or ")));
         }
         Ok(())
     }
@@ -358,13 +218,12 @@ impl Library {
 
     /// The tracks that fit a filter.
     pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
-        // SQLite numbers values from 1.
-        let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
-        fitting.add(filter, self.licences_like(&filter.licences)?)?;
+        let FilterSql { sql, values, joins } =
+            FilterSql::new(filter, self.licences_like(&filter.licences)?)?;
         // A table that no condition reads is not joined.
-        let joined: String = fitting.joins.iter().map(|join| join.sql()).collect();
-        let sql = format!("SELECT f.track FROM files f{joined} WHERE {}", fitting.sql);
-        let values = rusqlite::params_from_iter(fitting.values);
+        let joined: String = joins.iter().map(|join| join.sql()).collect();
+        let sql = format!("SELECT f.track FROM files f{joined} WHERE {sql}");
+        let values = rusqlite::params_from_iter(values);
         self.query_all(&sql, values, |row| row.get(0).map(TrackId))
     }
 }
@@ -376,9 +235,7 @@ mod tests {
     #[test]
     fn a_filter_joins_the_tables_that_it_reads() {
         let joins = |filter: TrackFilter| -> Vec<Join> {
-            let mut sql = FilterSql::new(FilterDialect::Sqlite, 1);
-            let licences = filter.licences.clone();
-            sql.add(&filter, licences).unwrap();
+            let sql = FilterSql::new(&filter, filter.licences.clone()).unwrap();
             for (join, table) in [
                 (Join::Audio, " a."),
                 (Join::Tags, " t."),
@@ -423,59 +280,5 @@ mod tests {
             ..filter()
         };
         assert_eq!(joins(by_sound), [Join::Tags, Join::Descriptors]);
-    }
-
-    #[test]
-    fn a_filter_is_the_same_in_both_dialects() {
-        let names = |names: &[&str]| {
-            names
-                .iter()
-                .map(|&name| name.to_owned())
-                .collect::<Vec<_>>()
-        };
-        let filter = TrackFilter {
-            genres: names(&["Trip-Hop", "JAZZ"]),
-            exclude_artists: names(&["Björk"]),
-            year_from: Some(1990),
-            year_to: Some(1999),
-            tempo_to: Some(90.0),
-            ..TrackFilter::default()
-        };
-        let sql_for = |dialect, first| {
-            let mut sql = FilterSql::new(dialect, first);
-            sql.add(&filter, Vec::new()).unwrap();
-            (sql.sql, sql.values)
-        };
-        let (sql, values) = sql_for(FilterDialect::Sqlite, 1);
-        assert!(
-            sql.contains("g.genre_key in (?1, ?2))") && sql.contains("y.album_artist_key in (?3)"),
-            "{sql}"
-        );
-        assert!(
-            sql.ends_with(" and t.year >= ?4 and t.year <= ?5 and d.tempo between ?6 and ?7"),
-            "{sql}"
-        );
-        assert_eq!(
-            values[..3],
-            ["trip hop", "jazz", "bjork"].map(|name| FilterValue::Text(name.to_owned()))
-        );
-        let key = |bytes: &[u8]| bytes.len() as i64;
-        let (sql, values) = sql_for(FilterDialect::Postgres { key }, 2);
-        assert_eq!(
-            sql,
-            "true and genre_keys && $2 and not artist_keys && $3 and year_max >= $4 and year_min <= $5 \
-             and tempo between $6 and $7"
-        );
-        let bounds = [
-            FilterValue::Year(1990),
-            FilterValue::Year(1999),
-            FilterValue::Real(0.0),
-        ];
-        assert_eq!(
-            values[..2],
-            [FilterValue::Keys(vec![8, 4]), FilterValue::Keys(vec![5])]
-        );
-        assert_eq!(values[2..5], bounds);
-        assert_eq!(values[5..], [FilterValue::Real(90.0)]);
     }
 }

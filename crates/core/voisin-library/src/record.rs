@@ -7,10 +7,10 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
-    WorkError, descriptors, paths, read, scales, store,
+    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, ScaleValue, Track,
+    TrackTags, WorkError, descriptors, paths, read, scales, store,
 };
-use voisin_base::text::LONGEST_TEXT;
+use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::TrackId;
 
 /// A recording with its files, tags, vector, measurements and label.
@@ -49,7 +49,7 @@ pub struct TaggedFile {
 }
 
 /// The outcome of importing records.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MergeOutcome {
     /// Recordings that are new.
     pub added: u64,
@@ -63,6 +63,7 @@ pub struct MergeOutcome {
     /// their files become failures.
     pub refused: u64,
     /// Why the first of those was refused.
+    #[serde(skip)]
     pub refusal: Option<String>,
 }
 
@@ -120,25 +121,15 @@ pub(super) mod path_form {
 impl Library {
     /// The id of this library, which identifies it to others; a copy has the same.
     pub fn identity(&self) -> Result<String> {
-        self.sql(
-            self.connection
-                .query_row("SELECT library_id FROM state", [], |row| row.get(0)),
-        )
+        self.query_one("SELECT library_id FROM state", [], |row| row.get(0))
     }
 
     /// All data of a track but its vector.
     pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
         let track = self.track(id)?;
         let descriptors = self.descriptors(&[id])?.remove(&id);
-        let label = self
-            .connection
-            .prepare_cached("SELECT genre FROM labels WHERE content = ?1")
-            .and_then(|mut select| {
-                select
-                    .query_row([track.audio.content.0], |row| row.get(0))
-                    .optional()
-            });
-        let label = self.sql(label)?;
+        let sql = "SELECT genre FROM labels WHERE content = ?1";
+        let label = self.query_opt(sql, [track.audio.content.0], |row| row.get(0))?;
         let Track {
             audio,
             added_at,
@@ -284,45 +275,48 @@ impl TrackRecord {
     /// Refuses texts longer than any in tags, invalid paths, and numbers that the schema refuses, which would roll back
     /// the transaction of all records.
     fn check(&self) -> Result<()> {
+        let refused = |problem: String| {
+            Err(LibraryError::Refused(format!(
+                "{problem}: analyse the file again with \"voisin add\""
+            )))
+        };
         let facts = &self.facts;
         facts
             .files
             .iter()
             .try_for_each(|file| paths::check(&file.record.path))?;
-        let of_files = facts.files.iter().flat_map(TaggedFile::texts);
-        let of_audio = [&facts.audio.container, &facts.audio.codec].map(String::len);
-        match of_files
-            .chain(of_audio)
+        let longest = facts
+            .files
+            .iter()
+            .flat_map(TaggedFile::texts)
+            .chain([&facts.audio.container, &facts.audio.codec].map(String::len))
             .chain(facts.label.as_ref().map(String::len))
-            .max()
-        {
-            Some(found) if found > LONGEST_TEXT => Err(LibraryError::TooLong {
-                found,
-                most: LONGEST_TEXT,
-            }),
-            _ => self.check_numbers(),
+            .max();
+        if let Some(found) = longest.filter(|found| *found > LONGEST_TEXT) {
+            return refused(format!(
+                "a text of its tags has {} bytes, expected at most {}",
+                grouped(found as u64),
+                grouped(LONGEST_TEXT as u64)
+            ));
         }
-    }
-
-    fn check_numbers(&self) -> Result<()> {
-        let bad = |what: String, expected: &'static str, found: f64| {
-            Err(LibraryError::BadNumber {
-                what,
-                expected,
-                found,
-            })
-        };
-        let seconds = self.facts.audio.seconds;
+        let seconds = facts.audio.seconds;
         if !seconds.is_finite() {
-            return bad("length in seconds".to_owned(), "a number", seconds);
+            return refused(format!(
+                "its length in seconds is {seconds}, expected a number"
+            ));
         }
-        let measured = self.facts.descriptors.iter();
+        let measured = facts.descriptors.iter();
         for (scale, value) in measured.flat_map(|measured| &measured.scales) {
-            if !(0.0..=100.0).contains(&value.value) {
-                return bad(format!("value of {scale}"), "0 to 100", value.value);
+            let ScaleValue { value, error } = *value;
+            if !(0.0..=100.0).contains(&value) {
+                return refused(format!(
+                    "its value of {scale} is {value}, expected 0 to 100"
+                ));
             }
-            if let Some(error) = value.error.filter(|error| *error < 0.0) {
-                return bad(format!("error of {scale}"), "0 or more", error);
+            if let Some(error) = error.filter(|error| *error < 0.0) {
+                return refused(format!(
+                    "its error of {scale} is {error}, expected 0 or more"
+                ));
             }
         }
         Ok(())
@@ -597,7 +591,7 @@ fn take_in(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NewTrack, ScaleValue, Scales, testing};
+    use crate::{NewTrack, Scales, testing};
 
     fn record(seed: u64, seconds: f64, scale: Option<(f64, f64)>) -> TrackRecord {
         let NewTrack {

@@ -619,7 +619,12 @@ pub(super) fn check_vector(
         .query_row([], |row| row.get(0))
         .optional()?;
     let expected = dimension.ok_or(LibraryError::NoModel)? as usize;
-    let refused = |reason: String| Err(LibraryError::BadVector { reason }.into());
+    let refused = |reason: &str| {
+        Err(LibraryError::Refused(format!(
+            "vector refused: {reason}: analyse the file again with \"voisin add\""
+        ))
+        .into())
+    };
     if vector.len() != expected {
         let found = vector.len();
         return Err(LibraryError::Dimension { expected, found }.into());
@@ -627,10 +632,10 @@ pub(super) fn check_vector(
     let norm = norm(vector);
     // NaN compares false with everything and would pass the first test.
     if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
-        return refused(format!("norm {norm}, expected 1"));
+        return refused(&format!("norm {norm}, expected 1"));
     }
     if !logits.iter().all(|value| value.is_finite()) {
-        return refused("a logit is not finite".into());
+        return refused("a logit is not finite");
     }
     Ok(())
 }

@@ -128,7 +128,6 @@ impl Classify {
             // `tag` sets it.
             or_share: false,
             exact: self.exact,
-            all: false,
         }
     }
 

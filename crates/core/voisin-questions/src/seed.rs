@@ -112,14 +112,13 @@ impl JsonSchema for NamedSeed {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "id:NUMBER, a path in the library, or words that match one track",
-            "type": "string",
+            "description": "Its number, id:NUMBER, a path in the library, or words that match one track",
+            "type": ["integer", "string"],
         })
     }
 }
 
 impl NamedSeed {
-    /// As written on a command line.
     pub fn written(&self) -> OsString {
         match self {
             Self::Written(text) => text.clone(),

@@ -144,7 +144,6 @@ pub(crate) trait Measure {
     fn read(text: &str) -> Option<f64>;
 }
 
-/// Years.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Years;
 /// Lengths of tracks.
@@ -153,7 +152,6 @@ pub(crate) struct Lengths;
 /// Beats a minute.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tempos;
-/// Energy, 0 to 100.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Energy;
 

@@ -42,10 +42,8 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         // Errors of the arguments; the library's other errors, below, are about its state.
         EngineError::Library(
             LibraryError::Dimension { .. }
-            | LibraryError::BadVector { .. }
-            | LibraryError::OtherModel { .. }
-            | LibraryError::NoPath { .. }
-            | LibraryError::PathEncoding { .. },
+            | LibraryError::Refused(_)
+            | LibraryError::OtherModel { .. },
         ) => PyValueError::new_err(text),
         // The call is valid: it may succeed later or on another
         // machine.

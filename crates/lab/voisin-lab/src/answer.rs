@@ -14,7 +14,7 @@ use super::{LabError, csv_bytes};
 use crate::dataset::Fault;
 use voisin_audio::tags::read_tags;
 use voisin_base::output::OutputTarget;
-use voisin_learn::metrics::argmax;
+use voisin_genre::metrics::argmax;
 
 #[derive(Debug, Clone)]
 pub struct RunPredictions {

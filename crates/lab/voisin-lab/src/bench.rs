@@ -13,8 +13,8 @@ use super::report::{Answers, Importance, Method, intervals};
 use super::split::{Split, at_random, hold_out, split_rows};
 use crate::dataset::{Part, class_names};
 use voisin_base::random::Random;
-use voisin_learn::metrics::{Spread, argmax};
-use voisin_learn::{Fold, grouped_folds, split_folds};
+use voisin_genre::metrics::{Spread, argmax};
+use voisin_genre::{Fold, grouped_folds, split_folds};
 
 /// In place of the number of settings tried: this run is one of the trials of a search.
 pub const TRIAL: usize = usize::MAX;

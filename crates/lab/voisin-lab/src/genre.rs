@@ -12,11 +12,11 @@ use super::document::Document;
 use super::pages;
 use super::report::{Answers, ClassFigures, FEW, Figures, by_class};
 use voisin_base::text::count;
+use voisin_genre::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
 use voisin_genre::{
-    FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings,
+    FitOptions, Fold, Genre, GenreModel, GenreShare, LabelledRows, LabelledVectors, PredictOptions,
+    Spellings, Standardiser, split_folds, votes_for,
 };
-use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
-use voisin_learn::{Fold, Standardiser, split_folds};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalOptions {
@@ -29,8 +29,6 @@ pub struct EvalOptions {
     pub rivals: bool,
     /// The kind of group, in the singular: artist, album …; track: each is its own group.
     pub group: String,
-    /// Tracks without a known group: each is its own group, or grouped by album.
-    pub nameless: usize,
 }
 
 impl Default for EvalOptions {
@@ -44,17 +42,13 @@ impl Default for EvalOptions {
             fit,
             rivals: true,
             group,
-            nameless: 0,
         }
     }
 }
 
 /// The methods evaluated, with their descriptions: the engine first, then its halves, then the baselines.
 const METHODS: [(&str, &str); 6] = [
-    (
-        "fused",
-        "voisin's prediction: head, neighbours or both combined",
-    ),
+    ("fused", "voisin's prediction: head and neighbours together"),
     ("head", "the trained head alone"),
     ("vote", "the vote of neighbours alone"),
     ("rbf svm", "baseline: support vector machine"),
@@ -80,9 +74,6 @@ pub struct GenreReport {
     pub groups: usize,
     /// The kind of group: artist, album …; track: each is its own group.
     pub group: String,
-    /// Tracks without a known group.
-    #[serde(skip)]
-    pub nameless: usize,
     pub folds: usize,
     pub repeats: usize,
     /// Fused first, then its halves, then the baselines; no head if no fold had enough tracks for one.
@@ -157,7 +148,6 @@ pub fn evaluate_genre(
         tracks: labelled.len(),
         groups,
         group: options.group.clone(),
-        nameless: options.nameless,
         folds,
         repeats,
         methods: found.filter(|m| has_head || m.method != "head").collect(),
@@ -219,18 +209,17 @@ impl<'a> Evaluation<'a> {
         let test_vectors = data.vectors.select(Axis(0), &fold.test);
         // Inside this fit the engine chooses its settings, on training tracks only.
         let (model, _) = GenreModel::fit(&training.set(), &self.options.fit)?;
-        let predictions = model.probabilities(&QueryVectors::of(test_vectors.view()))?;
-        // A training part may lack a genre, so its model's columns are mapped to those of all genres.
-        let wide = |p: Array2<f32>| {
-            let mut wide = Array2::zeros((p.nrows(), self.genres.len()));
-            for (genre, column) in model.genres().iter().zip(p.columns()) {
-                if let Ok(to) = self.genres.binary_search(genre) {
-                    wide.column_mut(to).assign(&column);
-                }
-            }
-            wide
+        let votes = votes_for(&training.set(), test_vectors.view())?;
+        let all = PredictOptions {
+            genres: self.genres.len(),
+            ..PredictOptions::default()
         };
-        let [fused, head, vote] = [predictions.fused, predictions.head, predictions.vote].map(wide);
+        let ids = vec![None; votes.len()];
+        let predictions = model.predict(test_vectors.view(), &ids, &votes, &all)?;
+        let answered = predictions.iter();
+        let fused = self.by_genre(answered.clone().map(|p| &p.probabilities[..]));
+        let head = self.by_genre(answered.map(|p| &p.head[..]));
+        let vote = self.by_genre(votes.iter().map(|votes| &votes.shares[..]));
         let best = |p: &Array2<f32>| p.outer_iter().map(argmax).collect();
         let mut answers: Vec<Vec<usize>> = [&fused, &head, &vote].map(best).into();
         if self.options.rivals {
@@ -246,6 +235,19 @@ impl<'a> Evaluation<'a> {
             fused,
             without_head,
         })
+    }
+
+    /// Shares as columns of all genres, of which a training part may lack some.
+    fn by_genre<'b>(&self, rows: impl ExactSizeIterator<Item = &'b [GenreShare]>) -> Array2<f32> {
+        let mut table = Array2::zeros((rows.len(), self.genres.len()));
+        for (mut row, shares) in table.outer_iter_mut().zip(rows) {
+            for share in shares {
+                if let Ok(column) = self.genres.binary_search(&share.genre) {
+                    row[column] = share.share;
+                }
+            }
+        }
+        table
     }
 
     /// Accuracy, balanced accuracy and macro F1 of a method's answers.
@@ -420,13 +422,10 @@ impl GenreReport {
     fn summarise(&self, page: &mut Document) {
         let group = &self.group;
         let is_alone = group == "track";
-        let grouped = match self.nameless {
-            _ if is_alone => String::new(),
-            0 => format!(" of {} {group}s", self.groups),
-            nameless => format!(
-                " in {} groups by {group} ({nameless} without one are grouped by album or single)",
-                self.groups
-            ),
+        let grouped = if is_alone {
+            String::new()
+        } else {
+            format!(" of {} {group}s", self.groups)
         };
         page.text(format!(
             "{} tracks{grouped}, {} genres; {} folds by {group}, {}; mean ± spread over folds, %",

@@ -14,7 +14,7 @@ use super::classifiers::{
 };
 use super::config::in_range;
 use voisin_base::regular_file;
-use voisin_learn::Logistic;
+use voisin_genre::Logistic;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -330,7 +330,7 @@ const KEY: &str = "voisin-run";
 mod tests {
     use super::*;
     use voisin_base::random::Random;
-    use voisin_learn::metrics::argmax;
+    use voisin_genre::metrics::argmax;
 
     /// Three classes of 30 rows that overlap a little.
     fn blobs(seed: u64) -> (Array2<f32>, Vec<usize>) {

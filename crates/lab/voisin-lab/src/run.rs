@@ -19,8 +19,8 @@ use super::report::{DataCard, Figures, Importance, Method, Report};
 use super::{LabError, csv_bytes, pages, write};
 use crate::dataset::{Dataset, Part};
 use voisin_base::output::{OutputTarget, check_folder};
-use voisin_learn::Fold;
-use voisin_learn::metrics::argmax;
+use voisin_genre::Fold;
+use voisin_genre::metrics::argmax;
 
 const FIRST_FAILURES: usize = 20;
 

@@ -8,7 +8,7 @@ use super::matrix::MatrixRow;
 use crate::dataset::{Part, read_cells};
 use voisin_base::text::{count, fold};
 use voisin_base::track::ContentId;
-use voisin_learn::grouped_folds;
+use voisin_genre::grouped_folds;
 
 /// Each held-out part is one of ten folds: one for testing, one for validation.
 const TENTH: usize = 10;

@@ -92,8 +92,10 @@ fn clip(seconds: f64) -> Vec<f32> {
 
 fn mel(seconds: f64, htk: bool) -> Vec<f32> {
     let front_end = MelFrontEnd::new(MelConfig::clap(htk, [50.0, 14_000.0])).unwrap();
-    let mel = front_end.compute(&clip(seconds)).values;
-    mel.into_raw_vec_and_offset().0
+    front_end
+        .compute(&clip(seconds))
+        .into_raw_vec_and_offset()
+        .0
 }
 
 /// Largest difference relative to the largest expected number; for the real sizes the script stores a regular sample

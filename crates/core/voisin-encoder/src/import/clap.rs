@@ -1,6 +1,6 @@
 //! CLAP models in the hub's layout: a folder with configuration, preprocessor, weights and tokenizer.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -26,71 +26,6 @@ const LARGEST_TEXT: u64 = 32 << 20;
 /// Captions whose smallest cosine is above this are indistinguishable to a model.
 // A text encoder that ignores its input gives 1; the margin also catches one that nearly does.
 const ALIKE: f32 = 0.99;
-
-/// Why a folder is not imported as a CLAP model.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClapError {
-    /// A file is missing.
-    #[error(
-        "{folder}: expected config.json, preprocessor_config.json, model.safetensors and tokenizer.json, as the hub \
-         has them, found no {missing}{instead}: download it from the model's page into this folder",
-        folder = folder.display()
-    )]
-    Missing {
-        /// The folder.
-        folder: PathBuf,
-        /// The files that are missing.
-        missing: String,
-        /// A file in place of one of them.
-        instead: &'static str,
-    },
-    /// A file cannot be read.
-    #[error("{path}: {reason}", path = path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// A field of another kind of model.
-    #[error("{path}: {field} is {found}, expected {expected} of a CLAP model (clap-htsat-unfused, \
-             larger_clap_music_and_speech)", path = path.display())]
-    Field {
-        /// The file.
-        path: PathBuf,
-        /// The field.
-        field: String,
-        /// Its value.
-        found: String,
-        /// The value in supported models.
-        expected: String,
-    },
-    /// A model that takes several crops of a track at once.
-    #[error(
-        "{path}: enable_fusion is true: a fused model picks crops of a track at random, so that no two runs agree; \
-         expected an unfused one: take clap-htsat-unfused in place of clap-htsat-fused",
-        path = path.display()
-    )]
-    Fused {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A broken text encoder.
-    #[error(
-        "{path}: the text encoder is broken: its vectors of {texts} captions are all alike (least cosine {least:.3}, expected below \
-         {ALIKE}), a known fault of larger_clap_music: take larger_clap_music_and_speech or clap-htsat-unfused",
-        path = path.display()
-    )]
-    Alike {
-        /// The weights.
-        path: PathBuf,
-        /// Number of captions compared.
-        texts: usize,
-        /// Their least cosine with the first.
-        least: f32,
-    },
-}
 
 /// Whether a folder has any of the files of a CLAP model.
 pub fn is_clap_folder(folder: &Path) -> bool {
@@ -156,18 +91,13 @@ pub fn import_clap(
     };
     let card = models.join(file("json"));
     let text = serde_json::to_string_pretty(&manifest)
-        .map_err(|error| unreadable(&card)(error.to_string()))?;
+        .map_err(|error| EncoderError::bad(card.display())(error.to_string()))?;
     // The manifest last, so that a model without its files is never listed.
     atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
     Ok(manifest)
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(String) -> ClapError {
-    let path = path.to_owned();
-    move |reason| ClapError::Unreadable { path, reason }
-}
-
-fn check_files(folder: &Path) -> Result<(), ClapError> {
+fn check_files(folder: &Path) -> Result<(), EncoderError> {
     let missing: Vec<&str> = FILES
         .into_iter()
         .filter(|name| !folder.join(name).is_file())
@@ -177,15 +107,16 @@ fn check_files(folder: &Path) -> Result<(), ClapError> {
     }
     // Many models on the hub have both files; the message names the one that is needed.
     let is_pickled = missing.contains(&WEIGHTS) && folder.join("pytorch_model.bin").is_file();
-    Err(ClapError::Missing {
-        folder: folder.to_owned(),
-        missing: missing.join(", "),
-        instead: if is_pickled {
-            " (but pytorch_model.bin, a pickle, which can execute code)"
-        } else {
-            ""
-        },
-    })
+    let instead = if is_pickled {
+        " (but pytorch_model.bin, a pickle, which can execute code)"
+    } else {
+        ""
+    };
+    Err(EncoderError::bad(folder.display())(format!(
+        "expected {}, as the hub has them, found no {}{instead}: download it from the model's page into this folder",
+        FILES.join(", "),
+        missing.join(", ")
+    )))
 }
 
 /// A JSON file whose fields have defaults.
@@ -196,13 +127,15 @@ struct JsonFields<'a> {
 }
 
 impl<'a> JsonFields<'a> {
-    fn read(path: &'a Path) -> Result<Self, ClapError> {
+    fn read(path: &'a Path) -> Result<Self, EncoderError> {
         let text = regular_file::read_text(path, LARGEST_TEXT)
-            .map_err(|error| unreadable(path)(error.to_string()))?;
+            .map_err(|error| EncoderError::bad(path.display())(error.to_string()))?;
         let values: Value = serde_json::from_str(&text)
-            .map_err(|error| unreadable(path)(format!("not JSON: {error}")))?;
+            .map_err(|error| EncoderError::bad(path.display())(format!("not JSON: {error}")))?;
         if !values.is_object() {
-            return Err(unreadable(path)("expected an object of JSON".to_owned()));
+            return Err(EncoderError::bad(path.display())(
+                "expected an object of JSON".to_owned(),
+            ));
         }
         Ok(Self {
             path,
@@ -219,16 +152,16 @@ impl<'a> JsonFields<'a> {
         }
     }
 
-    fn wrong(&self, field: &str, found: &Value, expected: impl ToString) -> ClapError {
+    fn wrong(&self, field: &str, found: &Value, expected: impl ToString) -> EncoderError {
         /// Characters of a value in a message.
         const SHOWN: usize = 60;
         let dot = if self.place.is_empty() { "" } else { "." };
-        ClapError::Field {
-            path: self.path.to_owned(),
-            field: format!("{}{dot}{field}", self.place),
-            found: found.to_string().chars().take(SHOWN).collect(),
-            expected: expected.to_string(),
-        }
+        let found: String = found.to_string().chars().take(SHOWN).collect();
+        EncoderError::bad(self.path.display())(format!(
+            "{}{dot}{field} is {found}, expected {} of a CLAP model (clap-htsat-unfused, larger_clap_music_and_speech)",
+            self.place,
+            expected.to_string()
+        ))
     }
 
     /// The value of a field, or the default of the transformers library.
@@ -237,19 +170,19 @@ impl<'a> JsonFields<'a> {
         field: &str,
         default: T,
         kind: &str,
-    ) -> Result<T, ClapError> {
+    ) -> Result<T, EncoderError> {
         match self.values.get(field) {
             None | Some(Value::Null) => Ok(default),
             Some(value) => T::deserialize(value).map_err(|_| self.wrong(field, value, kind)),
         }
     }
 
-    fn size(&self, field: &str, default: usize) -> Result<usize, ClapError> {
+    fn size(&self, field: &str, default: usize) -> Result<usize, EncoderError> {
         self.get(field, default, "a whole number")
     }
 
     /// Checks a field that has the same value in all supported models.
-    fn expect(&self, field: &str, expected: Value) -> Result<(), ClapError> {
+    fn expect(&self, field: &str, expected: Value) -> Result<(), EncoderError> {
         match self.values.get(field) {
             None | Some(Value::Null) => Ok(()),
             // 4 and 4.0 are one number.
@@ -264,20 +197,9 @@ impl<'a> JsonFields<'a> {
     }
 }
 
-fn read_towers(path: &Path) -> Result<ClapTowers, ClapError> {
-    let all = JsonFields::read(path)?;
-    if all.values.get("model_type") != Some(&Value::from("clap")) {
-        let found = all.values.get("model_type").cloned().unwrap_or_default();
-        return Err(all.wrong("model_type", &found, "\"clap\""));
-    }
-    all.expect("projection_hidden_act", "relu".into())?;
-    let audio = all.part("audio_config");
-    if audio.get("enable_fusion", false, "true or false")? {
-        return Err(ClapError::Fused {
-            path: path.to_owned(),
-        });
-    }
-    // The network is written for these values; with others it would load, and compute wrong vectors.
+/// Checks the fields for whose values alone the networks are written: with others they would load, and
+/// compute wrong vectors.
+fn check_fixed(audio: &JsonFields<'_>, text: &JsonFields<'_>) -> Result<(), EncoderError> {
     for (field, expected) in [
         ("window_size", Value::from(8)),
         ("num_mel_bins", 64.into()),
@@ -292,7 +214,6 @@ fn read_towers(path: &Path) -> Result<ClapTowers, ClapError> {
     ] {
         audio.expect(field, expected)?;
     }
-    let text = all.part("text_config");
     for (field, expected) in [
         ("hidden_act", Value::from("gelu")),
         ("position_embedding_type", "absolute".into()),
@@ -300,6 +221,26 @@ fn read_towers(path: &Path) -> Result<ClapTowers, ClapError> {
     ] {
         text.expect(field, expected)?;
     }
+    Ok(())
+}
+
+fn read_towers(path: &Path) -> Result<ClapTowers, EncoderError> {
+    let all = JsonFields::read(path)?;
+    if all.values.get("model_type") != Some(&Value::from("clap")) {
+        let found = all.values.get("model_type").cloned().unwrap_or_default();
+        return Err(all.wrong("model_type", &found, "\"clap\""));
+    }
+    all.expect("projection_hidden_act", "relu".into())?;
+    let audio = all.part("audio_config");
+    if audio.get("enable_fusion", false, "true or false")? {
+        return Err(EncoderError::bad(path.display())(
+            "enable_fusion is true: a fused model picks crops of a track at random, so that no two runs agree; \
+             expected an unfused one: take clap-htsat-unfused in place of clap-htsat-fused"
+                .to_owned(),
+        ));
+    }
+    let text = all.part("text_config");
+    check_fixed(&audio, &text)?;
     let four = "four whole numbers";
     let ratio: f64 = audio.get("mlp_ratio", 4.0, "a number")?;
     Ok(ClapTowers {
@@ -346,9 +287,7 @@ fn read_front_end(path: &Path) -> Result<MelConfig, EncoderError> {
         "fusion" => true,
         "rand_trunc" => false,
         other => {
-            return Err(all
-                .wrong("truncation", &other.into(), "\"rand_trunc\" or \"fusion\"")
-                .into());
+            return Err(all.wrong("truncation", &other.into(), "\"rand_trunc\" or \"fusion\""));
         }
     };
     let low = all.get("frequency_min", 0.0, "a number")?;
@@ -356,7 +295,7 @@ fn read_front_end(path: &Path) -> Result<MelConfig, EncoderError> {
     let front_end = MelConfig::clap(htk, [low, high]);
     front_end
         .validate()
-        .map_err(|error| unreadable(path)(error.to_string()))?;
+        .map_err(|error| EncoderError::bad(path.display())(error.to_string()))?;
     Ok(front_end)
 }
 
@@ -377,12 +316,11 @@ pub(crate) fn read_captions(
             let cosine = |other: &Vec<f32>| voisin_base::vector::dot(&vectors[0], other);
             let least = vectors.iter().map(cosine).fold(1.0, f32::min);
             if least > ALIKE {
-                return Err(ClapError::Alike {
-                    path: weights.to_owned(),
-                    texts: ENOUGH,
-                    least,
-                }
-                .into());
+                return Err(EncoderError::bad(weights.display())(format!(
+                    "the text encoder is broken: its vectors of {ENOUGH} captions are all alike (least cosine \
+                     {least:.3}, expected below {ALIKE}), a known fault of larger_clap_music: take \
+                     larger_clap_music_and_speech or clap-htsat-unfused"
+                )));
             }
         }
     }

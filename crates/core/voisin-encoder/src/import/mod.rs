@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::models::{check_model_name, keep_model};
 use crate::{EncoderError, ModelManifest, ModelRef};
 
-pub use clap::{ClapError, import_clap, is_clap_folder};
+pub use clap::{import_clap, is_clap_folder};
 
 /// Imports weights into a folder of models: `NAME.safetensors` and `NAME.json`.
 ///

@@ -62,36 +62,32 @@ fn an_error_names_missing_files_and_other_kinds() {
     let pickled = folder(Some((WEIGHTS, &|_| None)));
     std::fs::write(pickled.path().join("pytorch_model.bin"), "x").unwrap();
     assert!(message(pickled.path()).contains("but pytorch_model.bin"));
+    let fused = "\"audio_config\": { \"enable_fusion\": true,";
+    let window = "\"audio_config\": { \"window_size\": 7,";
     for (file, from, to, expected) in [
         (
             CONFIG,
             "\"model_type\": \"clap\"",
-            "\"model_type\": \"clip\"",
-            "model_type is \"clip\", expected \"clap\"",
+            "\"model_type\": 1",
+            "model_type is 1",
         ),
         (
             CONFIG,
             "\"audio_config\": {",
-            "\"audio_config\": { \"enable_fusion\": true,",
+            fused,
             "take clap-htsat-unfused",
         ),
         (
             CONFIG,
             "\"audio_config\": {",
-            "\"audio_config\": { \"window_size\": 7,",
-            "audio_config.window_size is 7, expected 8",
+            window,
+            "window_size is 7, expected 8",
         ),
         (
             CONFIG,
             "\"depths\": [",
             "\"depths\": [ 9,",
             "expected four whole numbers",
-        ),
-        (
-            CONFIG,
-            "\"hidden_size\": 32,\n    \"inter",
-            "\"hidden_size\": 1e99,\n    \"inter",
-            "text_config.hidden_size",
         ),
         (
             PREPROCESSOR,
@@ -133,15 +129,10 @@ fn broken_files_are_errors() {
         message(folder(Some((file, &cut))).path());
     }
     // Sizes beyond those of the weights, and beyond all memory.
-    for size in ["64", "65536", "99999999999", "18446744073709551615"] {
-        for field in [
-            "\"vocab_size\": 400",
-            "\"num_hidden_layers\": 2",
-            "\"hidden_size\": 32,\n    \"inter",
-        ] {
-            let (name, rest) = field.split_once(": ").unwrap();
-            let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-            let text = replaced(CONFIG, field, &format!("{name}: {size}{rest}"));
+    for size in ["65536", "18446744073709551615"] {
+        for (name, old) in [("vocab_size", "400"), ("num_hidden_layers", "2")] {
+            let from = format!("\"{name}\": {old}");
+            let text = replaced(CONFIG, &from, &format!("\"{name}\": {size}"));
             assert!(text.len() < 2000, "{text}");
         }
     }
@@ -251,22 +242,17 @@ fn weights_are_imported_with_their_manifest_or_without() {
     let folder = tempfile::tempdir().unwrap();
     let models = folder.path().join("models");
     let file = folder.path().join("openl3.safetensors");
-    Weights::random(Architecture::OpenL3, 3)
-        .to_safetensors(&file)
-        .unwrap();
+    let weights = Weights::random(Architecture::OpenL3, 3);
+    weights.to_safetensors(&file).unwrap();
     let plain = import_model(&file, "plain", &models).unwrap();
     assert_eq!(plain.front_end, Architecture::OpenL3.front_end());
     assert_eq!((plain.name.as_str(), plain.dimension), ("plain", 512));
     let mut manifest = ModelRef::from(file.as_path()).manifest().unwrap();
     manifest.front_end.pad_left = 0;
-    manifest.licence = "CC BY 4.0".to_owned();
     let card = serde_json::to_string(&manifest).unwrap();
     std::fs::write(file.with_extension("json"), card).unwrap();
     let described = import_model(&file, "described", &models).unwrap();
-    assert_eq!(
-        (described.front_end.pad_left, described.licence.as_str()),
-        (0, "CC BY 4.0")
-    );
+    assert_eq!(described.front_end.pad_left, 0);
     assert_ne!(described.fingerprint(), plain.fingerprint());
     // A network of several, whose files only its manifest names.
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/voisin-equal.json");
@@ -280,7 +266,7 @@ fn damaged_archives_are_errors() {
     let path = folder.path().join("cut.pth");
     for name in ["torchopenl3.pth.tar", "checkpoint_half.pth"] {
         let bytes = std::fs::read(importers(name)).unwrap();
-        for share in [0, 1, 5, 20, 50, 80, 95] {
+        for share in [0, 5, 50, 95] {
             std::fs::write(&path, &bytes[..bytes.len() * share / 100]).unwrap();
             let error = torch::read(&path).unwrap_err();
             assert!((1..500).contains(&error.len()), "{error}");
@@ -310,7 +296,7 @@ fn other_files_are_refused_with_what_is_expected() {
             .unwrap_err()
             .to_string();
         assert!(
-            text.contains("not a weights file") && text.len() < 1000,
+            text.contains("not a model voisin reads") && text.len() < 1000,
             "{text}"
         );
     }

@@ -9,6 +9,13 @@ impl ModelManifest {
     /// Checks that all fields are valid and consistent.
     pub(super) fn check(&self) -> Result<(), String> {
         let architecture = self.architecture;
+        if self.format != Self::FORMAT {
+            return Err(format!(
+                "its format is {}, expected {}",
+                self.format,
+                Self::FORMAT
+            ));
+        }
         // A name becomes a file name in the models folder.
         if self.name.is_empty() || self.name.contains(['/', '\\']) {
             return Err(format!(
@@ -42,46 +49,7 @@ impl ModelManifest {
                 return Err("an output has no name or no labels".to_owned());
             }
         }
-        for network in &self.networks {
-            if !Architecture::ALL.contains(&network.architecture) {
-                return Err(format!(
-                    "a further network is of \"{}\": expected openl3 or musicnn",
-                    network.architecture
-                ));
-            }
-            check_network(
-                network.architecture.input_shape(),
-                network.architecture,
-                &network.front_end,
-                &network.weights,
-                &network.weights_sha256,
-            )?;
-            // A weight of 0 would leave a part without direction, and NaN none at all.
-            if !(network.weight.is_finite() && network.weight > 0.0) {
-                return Err(format!(
-                    "\"weight\" is {}: expected a number above 0",
-                    network.weight
-                ));
-            }
-            let most = ModelNetwork::MOST_EVERY;
-            if !(1..=most).contains(&network.every) {
-                return Err(format!(
-                    "\"every\" is {}: expected 1 to {most}",
-                    network.every
-                ));
-            }
-            if let Some(projection) = &network.projection {
-                check_file(&projection.weights, &projection.weights_sha256)?;
-                let found = projection.dimension;
-                let most = network.architecture.dimension();
-                if !(1..=most).contains(&found) {
-                    return Err(format!(
-                        "a projection's \"dimension\" is {found}: expected 1 to {most}"
-                    ));
-                }
-            }
-        }
-        Ok(())
+        self.networks.iter().try_for_each(ModelNetwork::check)
     }
 
     /// Checks that a CLAP model, and no other, has its sizes.
@@ -109,6 +77,45 @@ impl ModelManifest {
     }
 }
 
+impl ModelNetwork {
+    fn check(&self) -> Result<(), String> {
+        let architecture = self.architecture;
+        if !Architecture::ALL.contains(&architecture) {
+            return Err(format!(
+                "a further network is of \"{architecture}\": expected openl3 or musicnn"
+            ));
+        }
+        check_network(
+            architecture.input_shape(),
+            architecture,
+            &self.front_end,
+            &self.weights,
+            &self.weights_sha256,
+        )?;
+        // A weight of 0 would leave a part without direction, and NaN none at all.
+        if !(self.weight.is_finite() && self.weight > 0.0) {
+            let found = self.weight;
+            return Err(format!("\"weight\" is {found}: expected a number above 0"));
+        }
+        let most = Self::MOST_EVERY;
+        if !(1..=most).contains(&self.every) {
+            return Err(format!("\"every\" is {}: expected 1 to {most}", self.every));
+        }
+        let Some(projection) = &self.projection else {
+            return Ok(());
+        };
+        check_file(&projection.weights, &projection.weights_sha256)?;
+        let found = projection.dimension;
+        let most = architecture.dimension();
+        if !(1..=most).contains(&found) {
+            return Err(format!(
+                "a projection's \"dimension\" is {found}: expected 1 to {most}"
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Checks that hold for every network of a model.
 ///
 /// - `shape`: mel bands and frames that it takes
@@ -120,7 +127,7 @@ fn check_network(
     digest: &str,
 ) -> Result<(), String> {
     front_end.validate().map_err(|error| error.to_string())?;
-    let found = [front_end.n_mels(), front_end.n_frames()];
+    let found = [front_end.n_mels, front_end.n_frames];
     if found != shape {
         return Err(format!(
             "\"front_end\" makes windows of {found:?} mel bands and frames, but {architecture} takes {shape:?}"

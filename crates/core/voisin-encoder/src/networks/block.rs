@@ -77,35 +77,23 @@ impl Block {
             .pad_with_zeros(3, columns[0], columns[1])?
             .conv2d(&self.weight, 0, 1, 1, 1)
     }
+}
 
+impl Module for Block {
     /// `[n, inputs, height, width]` to `[n, outputs, height, width]` of what padding and pool leave.
-    pub(crate) fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let bias = self.bias.reshape((1, (), 1, 1))?;
-        // A following norm cancels the bias and leaves only rounding errors of its gradient, but the running mean must
-        // include it.
-        let bias = if train && self.norm.is_some() && !self.relu_first {
-            bias.detach()
-        } else {
-            bias
-        };
-        let y = self.convolve(x)?.broadcast_add(&bias)?;
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.convolve(x)?;
+        let y = y.broadcast_add(&self.bias.reshape((1, (), 1, 1))?)?;
         let y = match &self.norm {
             None => y,
-            Some(norm) if self.relu_first => norm.forward_t(&y.relu()?, train)?,
-            Some(norm) => norm.forward_t(&y, train)?.relu()?,
+            Some(norm) if self.relu_first => norm.forward_t(&y.relu()?, false)?,
+            Some(norm) => norm.forward_t(&y, false)?.relu()?,
         };
         largest(&y, self.pool)
     }
 }
 
-impl Module for Block {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_t(x, false)
-    }
-}
-
-/// Max pooling, or a global maximum; incomplete pools are dropped. Not by Candle's `max_pool2d`, whose gradient is
-/// a quarter of the right one.
+/// Max pooling, or a global maximum; incomplete pools are dropped.
 fn largest(x: &Tensor, pool: Option<Size>) -> Result<Tensor> {
     let (n, c, height, width) = x.dims4()?;
     let [rows, columns] = pool.unwrap_or([height, width]);

@@ -4,8 +4,8 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor, 
 use candle_nn::BatchNorm;
 
 use super::block::{Block, Size};
+use crate::cpu::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, NormNumbers, affine};
 use voisin_kernels::Isa;
-use voisin_networks::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, affine};
 
 /// Consecutive blocks.
 pub(crate) struct BlockRun<'a> {
@@ -19,48 +19,33 @@ pub(crate) struct BlockRun<'a> {
 pub(crate) struct CompiledChain(pub(crate) FastChain);
 
 /// A block's tensors on the host.
-pub(crate) struct HostBlock {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    norm: Option<[Vec<f32>; 4]>,
+pub(crate) fn on_host(block: &Block) -> Result<BlockTensors> {
+    Ok(BlockTensors {
+        weight: block.weight.flatten_all()?.to_vec1()?,
+        bias: block.bias.to_vec1()?,
+        norm: block.norm.as_ref().map(numbers).transpose()?,
+    })
 }
 
-impl HostBlock {
-    pub(crate) fn new(block: &Block) -> Result<Self> {
-        Ok(Self {
-            weight: block.weight.flatten_all()?.to_vec1()?,
-            bias: block.bias.to_vec1()?,
-            norm: block.norm.as_ref().map(numbers).transpose()?,
-        })
-    }
-
-    pub(crate) fn tensors(&self) -> BlockTensors<'_> {
-        BlockTensors {
-            weight: &self.weight,
-            bias: &self.bias,
-            norm: self.norm.as_ref().map(slices),
-        }
-    }
-
-    /// With its batch norm folded into its convolution.
-    fn folded(mut self, norm: &BatchNorm) -> Result<Self> {
-        let (scale, shift) = scales(norm)?;
-        // Numbers of one output's filter, all of which get its scale.
-        let filter = self.weight.len() / self.bias.len();
-        for (weight, scale) in self.weight.chunks_exact_mut(filter).zip(&scale) {
-            weight.iter_mut().for_each(|weight| *weight *= scale);
-        }
+/// A block's tensors with its batch norm folded into its convolution: everything before ReLU is one affine map.
+fn folded(block: &Block) -> Result<BlockTensors> {
+    let mut tensors = on_host(block)?;
+    let (Some(numbers), Some(norm)) = (tensors.norm.take(), &block.norm) else {
+        return Ok(tensors);
+    };
+    // Numbers of one output's filter, all of which get its scale.
+    let filter = tensors.weight.len() / tensors.bias.len();
+    let filters = tensors.weight.chunks_exact_mut(filter);
+    let scales = affine(&numbers, norm.eps()).into_iter();
+    for ((filter, bias), (scale, shift)) in filters.zip(&mut tensors.bias).zip(scales) {
+        filter.iter_mut().for_each(|weight| *weight *= scale as f32);
         // From before the batch norm to after it.
-        for (bias, (scale, shift)) in self.bias.iter_mut().zip(scale.iter().zip(&shift)) {
-            *bias = *bias * scale + shift;
-        }
-        self.norm = None;
-        Ok(self)
+        *bias = *bias * scale as f32 + shift as f32;
     }
+    Ok(tensors)
 }
 
-/// γ, β, running mean and running variance.
-pub(crate) fn numbers(norm: &BatchNorm) -> Result<[Vec<f32>; 4]> {
+pub(crate) fn numbers(norm: &BatchNorm) -> Result<NormNumbers> {
     let Some((weight, bias)) = norm.weight_and_bias() else {
         bail!("a batch norm without weights")
     };
@@ -72,30 +57,12 @@ pub(crate) fn numbers(norm: &BatchNorm) -> Result<[Vec<f32>; 4]> {
     ])
 }
 
-pub(crate) fn slices(numbers: &[Vec<f32>; 4]) -> [&[f32]; 4] {
-    numbers.each_ref().map(Vec::as_slice)
-}
-
-/// Scale and shift of a batch norm in inference.
-fn scales(norm: &BatchNorm) -> Result<(Vec<f32>, Vec<f32>)> {
-    Ok(affine(slices(&numbers(norm)?), norm.eps()))
-}
-
 impl BlockRun<'_> {
     /// For a CPU, with batch norms folded; each pool is of 2 × 2 places, the last one of all.
     ///
     /// - `size`: of the image
     /// - `together`: examples per pass of each block
     pub(crate) fn fast(&self, size: Size, together: &[usize], isa: Isa) -> Result<FastChain> {
-        let mut host = Vec::with_capacity(self.blocks.len());
-        for block in self.blocks {
-            let packed = HostBlock::new(block)?;
-            host.push(match &block.norm {
-                // Everything before ReLU is one affine map.
-                Some(norm) => packed.folded(norm)?,
-                None => packed,
-            });
-        }
         let blocks = self.blocks.iter().zip(together);
         let plan = ChainPlan {
             input: size,
@@ -107,12 +74,14 @@ impl BlockRun<'_> {
                 })
                 .collect(),
         };
-        let tensors: Vec<BlockTensors> = host.iter().map(HostBlock::tensors).collect();
-        let (scale, shift) = self
-            .input
-            .map_or_else(|| Ok((vec![1.0], vec![0.0])), scales)?;
-        // An image has one channel.
-        let input = (scale[0], shift[0]);
+        let tensors = self.blocks.iter().map(folded);
+        let tensors = tensors.collect::<Result<Vec<BlockTensors>>>()?;
+        let input = match self.input {
+            // An image has one channel.
+            Some(norm) => affine(&numbers(norm)?, norm.eps())[0],
+            None => (1.0, 0.0),
+        };
+        let input = (input.0 as f32, input.1 as f32);
         Ok(FastChain::new(plan, input, &tensors, isa))
     }
 }

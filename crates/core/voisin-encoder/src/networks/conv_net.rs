@@ -8,7 +8,6 @@ use super::chain::{BlockRun, CompiledChain};
 use super::{Computing, Definition};
 use crate::weights::Weights;
 use voisin_kernels::Isa;
-use voisin_networks::conv::FastChain;
 
 /// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may
 /// be narrower.
@@ -62,52 +61,35 @@ impl ConvNet {
             chain: None,
         })
     }
-
-    /// Batch norms, that of the image first.
-    pub(crate) fn norms(&self) -> impl Iterator<Item = &BatchNorm> {
-        let blocks = self.blocks.iter().filter_map(|block| block.norm.as_ref());
-        std::iter::once(&self.input).chain(blocks)
-    }
-
-    /// Its convolutions for a CPU, from an image of `size` on.
-    pub(crate) fn fast(&self, size: [usize; 2], isa: Isa) -> Result<FastChain> {
-        let run = BlockRun {
-            input: Some(&self.input),
-            blocks: &self.blocks,
-        };
-        run.fast(size, &OPENL3_TOGETHER, isa)
-    }
 }
 
 impl Definition for ConvNet {
     fn in_kernels(mut self: Box<Self>, size: [usize; 2], isa: Isa) -> Result<Computing> {
-        self.chain = Some(CompiledChain(self.fast(size, isa)?));
+        let run = BlockRun {
+            input: Some(&self.input),
+            blocks: &self.blocks,
+        };
+        self.chain = Some(CompiledChain(run.fast(size, &OPENL3_TOGETHER, isa)?));
         // Their weights are in the chain now, in the kernels' order.
         self.blocks = Vec::new();
         Ok(self)
     }
 }
 
-impl ConvNet {
+impl Module for ConvNet {
     /// - `mels`: `[n, 1, mels, frames]`
     /// - returns: embeddings
-    pub(crate) fn forward_t(&self, mels: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, mels: &Tensor) -> Result<Tensor> {
         let x = if let Some(chain) = &self.chain {
             chain.forward(mels)?
         } else {
-            let mut x = self.input.forward_t(mels, train)?;
+            let mut x = self.input.forward_t(mels, false)?;
             for block in &self.blocks {
-                x = block.forward_t(&x, train)?;
+                x = block.forward(&x)?;
             }
             x
         };
         x.flatten_from(1)
-    }
-}
-
-impl Module for ConvNet {
-    fn forward(&self, mels: &Tensor) -> Result<Tensor> {
-        self.forward_t(mels, false)
     }
 }
 

@@ -24,7 +24,8 @@ use conv_net::openl3_channels;
 use voisin_kernels::{Isa, isa};
 
 pub(crate) use chain::whole;
-pub(crate) use conv_net::{ConvNet, OPENL3_CHANNELS, openl3_layer};
+use conv_net::ConvNet;
+pub(crate) use conv_net::{OPENL3_CHANNELS, openl3_layer};
 use musicnn::Musicnn;
 
 /// Implementations of a network.
@@ -78,7 +79,9 @@ fn define(
         Architecture::Musicnn => Box::new(Musicnn::new(vb)?),
         Architecture::Clap => {
             let origin = weights.map_or_else(String::new, |weights| weights.origin().to_owned());
-            return Err(EncoderError::UnknownArchitecture { origin });
+            return Err(EncoderError::bad(origin)(
+                "expected OpenL3 or MusiCNN".to_owned(),
+            ));
         }
     })
 }

@@ -8,12 +8,12 @@ use candle_core::{CpuStorage, CustomOp1, D, Layout, Module, ModuleT, Result, Sha
 use candle_nn::{BatchNorm, Linear, VarBuilder, batch_norm, linear};
 
 use super::block::{Block, EPSILON};
-use super::chain::{HostBlock, numbers, slices, whole};
+use super::chain::{numbers, on_host, whole};
 use super::{Computing, Definition};
-use voisin_kernels::Isa;
-use voisin_networks::musicnn::{
+use crate::cpu::musicnn::{
     BANDS, FRONT, FastMusicnn, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, TAGS,
 };
+use voisin_kernels::Isa;
 
 /// The network.
 pub(crate) struct Musicnn {
@@ -69,27 +69,19 @@ impl Musicnn {
 
 impl Definition for Musicnn {
     fn in_kernels(self: Box<Self>, _: [usize; 2], isa: Isa) -> Result<Computing> {
-        let mut convolutions = Vec::with_capacity(8);
-        for block in self.front.iter().chain(&self.middle) {
-            convolutions.push(HostBlock::new(block)?);
-        }
         let layer = |layer: &Linear| {
             let bias = layer.bias().map(Tensor::to_vec1).transpose()?;
             let weight: Vec<f32> = layer.weight().flatten_all()?.to_vec1()?;
             Ok::<(Vec<f32>, Vec<f32>), candle_core::Error>((weight, bias.unwrap_or_default()))
         };
-        let input = numbers(&self.input)?;
-        let pools = numbers(&self.pools)?;
-        let penultimate = numbers(&self.penultimate)?;
-        let dense = layer(&self.dense)?;
-        let tags = layer(&self.tags)?;
+        let convolutions = self.front.iter().chain(&self.middle).map(on_host);
         let tensors = MusicnnTensors {
-            input: slices(&input),
-            convolutions: convolutions.iter().map(HostBlock::tensors).collect(),
-            pools: slices(&pools),
-            dense: (&dense.0, &dense.1),
-            penultimate: slices(&penultimate),
-            tags: (&tags.0, &tags.1),
+            input: numbers(&self.input)?,
+            convolutions: convolutions.collect::<Result<_>>()?,
+            pools: numbers(&self.pools)?,
+            dense: layer(&self.dense)?,
+            penultimate: numbers(&self.penultimate)?,
+            tags: layer(&self.tags)?,
         };
         Ok(Box::new(WholeMusicnn(FastMusicnn::new(&tensors, isa))))
     }

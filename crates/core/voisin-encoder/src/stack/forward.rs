@@ -1,9 +1,9 @@
 //! The layers in Candle. Operations of Candle with a wrong gradient or none are replaced: see
-//! `tests/parts/conv/traps.rs`.
+//! `tests/parts/traps.rs`.
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Module, Result, Tensor};
+use candle_core::{D, DType, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
@@ -14,8 +14,6 @@ use super::list::Stack;
 use super::pool::pool;
 use voisin_base::random::Random;
 
-/// Added to a variance before its root.
-const EPSILON: f64 = 1e-5;
 /// Numbers of a dropout mask that are drawn from one stream.
 const DRAWN_TOGETHER: usize = 1 << 14;
 
@@ -119,7 +117,9 @@ impl CandleLayer {
                 let (weight, bias) = (layer_tensor("weight"), layer_tensor("bias"));
                 convolve(&x.unsqueeze(2)?, &weight, &bias, zeros)?.squeeze(2)?
             }
-            StackLayer::BatchNorm => batch_norm(at, &x, &layer_tensor, pass, observed)?,
+            StackLayer::BatchNorm(epsilon) => {
+                batch_norm(at, epsilon, &x, &layer_tensor, pass, observed)?
+            }
             // Candle's relu has a slope of 1 at 0.
             StackLayer::Relu => (&x * x.gt(0.0)?.to_dtype(DType::F32)?.detach())?,
             StackLayer::Elu => x.elu(1.0)?,
@@ -141,6 +141,12 @@ impl CandleLayer {
                 let n = x.dim(0)?;
                 let c = x.dim(1)?;
                 x.contiguous()?.reshape((n, c, ()))?.mean(2)?
+            }
+            // Of equally large numbers the first has the gradient.
+            StackLayer::Max => {
+                let x = x.contiguous()?.flatten_from(2)?;
+                let first = x.argmax_keepdim(D::Minus1)?;
+                x.gather(&first, D::Minus1)?.squeeze(D::Minus1)?
             }
             StackLayer::Flatten => x.flatten_from(1)?,
             StackLayer::Linear(_) => x
@@ -184,6 +190,7 @@ fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize) -> Vec<boo
 
 fn batch_norm(
     layer: usize,
+    epsilon: f64,
     x: &Tensor,
     tensor: &dyn Fn(&str) -> Tensor,
     pass: PassMode,
@@ -210,7 +217,7 @@ fn batch_norm(
     };
     let y = x
         .broadcast_sub(&mean)?
-        .broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
+        .broadcast_div(&(variance + epsilon)?.sqrt()?)?;
     y.broadcast_mul(&wide(tensor("weight"))?)?
         .broadcast_add(&wide(tensor("bias"))?)?
         .reshape(dims)

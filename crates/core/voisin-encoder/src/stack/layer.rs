@@ -63,8 +63,8 @@ pub enum StackLayer {
         same: bool,
     },
     /// Normalises every channel to mean 0 and deviation 1 over the batch, then scales and shifts
-    /// it.
-    BatchNorm,
+    /// it; with this added to the variance.
+    BatchNorm(f64),
     /// Negative numbers become 0.
     Relu,
     /// Negative numbers become `exp(x) - 1`.
@@ -90,11 +90,16 @@ pub enum StackLayer {
     },
     /// The mean of each channel.
     Gap,
+    /// The maximum of each channel.
+    Max,
     /// All axes become one.
     Flatten,
     /// A matrix and a bias; `None`: an output for each class.
     Linear(Option<usize>),
 }
+
+/// Added to a variance before its root.
+const EPSILON: f64 = 1e-5;
 
 /// A parameter or a running statistic: the last part of its name, its shape, and the largest value
 /// that it begins with.
@@ -138,7 +143,10 @@ impl StackLayer {
                 kernel: words.next()?.parse().ok()?,
                 same: is_same(&mut words),
             },
-            "batch-norm" => Self::BatchNorm,
+            "batch-norm" => Self::BatchNorm(match words.next() {
+                Some(epsilon) => epsilon.parse().ok()?,
+                None => EPSILON,
+            }),
             "relu" => Self::Relu,
             "elu" => Self::Elu,
             "pool" => Self::Pool(sides(words.next()?)?),
@@ -158,6 +166,7 @@ impl StackLayer {
                 }
             }
             "gap" => Self::Gap,
+            "max" => Self::Max,
             "flatten" => Self::Flatten,
             "linear" if words.next_if_eq(&"classes").is_some() => Self::Linear(None),
             "linear" => Self::Linear(Some(words.next()?.parse().ok()?)),
@@ -203,10 +212,10 @@ impl StackLayer {
                     Vector(units)
                 }
             }
-            (Self::Gap, Image(c, ..) | Signal(c, _)) => Vector(c),
+            (Self::Gap | Self::Max, Image(c, ..) | Signal(c, _)) => Vector(c),
             (Self::Flatten, from) => Vector(from.cells()),
             (Self::Linear(out), Vector(_)) => Vector(out.unwrap_or(classes)),
-            (Self::BatchNorm | Self::Relu | Self::Elu | Self::Dropout(_), from) => from,
+            (Self::BatchNorm(_) | Self::Relu | Self::Elu | Self::Dropout(_), from) => from,
             _ => return None,
         };
         (shape.cells() > 0).then_some(shape)
@@ -239,7 +248,7 @@ impl StackLayer {
             // Weights files have an axis of one row here, which the forward pass squeezes away.
             Self::Convolution1 { out, kernel, .. } => with_bias(&[out, channels, 1, kernel]),
             Self::Linear(out) => with_bias(&[out.unwrap_or(classes), channels]),
-            Self::BatchNorm => [
+            Self::BatchNorm(_) => [
                 ("weight", 1.0),
                 ("bias", 0.0),
                 ("running_mean", 0.0),

@@ -4,21 +4,20 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::RETRAIN_SHARE;
-use super::answer::{Finding, GenreAnswer};
-use super::evidence::Evidence;
+use super::answer::GenreAnswer;
 use super::first_guess::FirstGuess;
 use super::head::GenreHead;
-use super::kept_labels::NearLabels;
+use super::kept_labels::LabelSummary;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
-use super::vote::{Voters, vote_options};
+use super::vote::{MetLabels, Voted};
 use crate::parts::EngineGenres;
 use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, PredictOptions, Priors,
-    UnknownReason, VoteOptions, Votes,
+    Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, MEASURED, PredictOptions, Priors,
+    Taxonomy, UnknownReason, thinned,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -31,137 +30,34 @@ pub struct ClassifyOptions {
     pub precision: Option<f32>,
     /// Without a head, take the precision as the least share of the votes instead of failing.
     pub or_share: bool,
-    /// Without a head, compare with every track.
+    /// Compare with every track.
     pub exact: bool,
-    /// All tracks will be classified, so that all labels are read at once.
-    pub all: bool,
 }
 
-impl ClassifyOptions {
-    /// Whether the vote has default settings.
-    fn is_usual_vote(&self, source: &LabelSource) -> bool {
-        // The stored summary is for tags and the default vote. Other settings need the labels
-        // themselves.
-        *source == LabelSource::Tags && self.precision.is_none() && !self.exact
-    }
-}
-
-/// Events of the classifier.
-#[derive(Debug)]
-pub enum GenreNews {
-    /// There is no trained head. With the requested source of labels, if any.
-    NoHead(Option<LabelSource>),
-    /// There is no head for this precision, which is taken as the least share of the votes.
-    ShareForPrecision(f32),
-    /// The trained head cannot be used.
-    UnusableHead(EngineError),
-    /// The head was trained on other labels than requested.
-    OtherLabels {
-        /// The requested labels.
-        requested: LabelSource,
-        /// The labels that the head was trained on.
-        trained: LabelSource,
-    },
-    /// Labels changed since the head was trained.
-    LabelsChanged {
-        /// Share of the labels that changed.
-        share: f64,
-        /// Whether the head was trained again.
-        outcome: Retraining,
-    },
-    /// Too few tracks are labelled, so that only a first guess is made.
-    FirstGuess(LabelCount),
-    /// Too few tracks are labelled, and no first guess can be made.
-    NoMethod {
-        /// The number of labelled tracks.
-        labelled: LabelCount,
-        /// Why the model cannot be used; `None`: it lacks the tags.
-        problem: Option<EngineError>,
-    },
-}
-
-/// The result for a head whose labels changed.
-#[derive(Debug)]
-pub enum Retraining {
-    /// It was trained again.
-    Done,
-    /// It was not trained again, because the library is read-only.
-    ReadOnly,
-    /// Training failed.
-    Failed(EngineError),
+/// What the classifier tells its user: how it answers, and why.
+#[derive(Debug, Clone)]
+pub struct GenreNews {
+    /// In words.
+    pub text: String,
+    /// Whether it is a problem that the user can fix.
+    pub is_warning: bool,
 }
 
 impl GenreNews {
-    /// Whether it is a problem that the user can fix.
-    pub fn is_warning(&self) -> bool {
-        matches!(
-            self,
-            Self::UnusableHead(_)
-                | Self::LabelsChanged {
-                    outcome: Retraining::Failed(_),
-                    ..
-                }
-        )
+    fn note(text: String) -> Self {
+        let is_warning = false;
+        Self { text, is_warning }
+    }
+
+    fn warning(text: String) -> Self {
+        let is_warning = true;
+        Self { text, is_warning }
     }
 }
 
 impl std::fmt::Display for GenreNews {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoHead(labels) => write!(
-                f,
-                "no trained head yet: the neighbours vote alone; {}",
-                train_on(labels.as_ref())
-            ),
-            Self::ShareForPrecision(share) => write!(
-                f,
-                "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
-                100.0 * share
-            ),
-            Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
-            Self::OtherLabels { requested, trained } => write!(
-                f,
-                "the head was trained on labels from {trained}, not from {requested}: the neighbours vote alone; {}",
-                train_on(Some(requested))
-            ),
-            Self::LabelsChanged { share, outcome } => {
-                write!(
-                    f,
-                    "{:.0} % of the labels changed since the head was trained",
-                    100.0 * share
-                )?;
-                match outcome {
-                    Retraining::Done => f.write_str(": it was trained again"),
-                    Retraining::ReadOnly => {
-                        f.write_str(": it is used unchanged, since the library is read-only")
-                    }
-                    Retraining::Failed(error) => {
-                        write!(
-                            f,
-                            ", and it cannot be trained again ({error}): it is used unchanged"
-                        )
-                    }
-                }
-            }
-            Self::FirstGuess(labelled) => {
-                write!(
-                    f,
-                    "a first guess from the model's tags, not your own genres: {}; {GIVE_GENRES}",
-                    labelled.shortage()
-                )
-            }
-            Self::NoMethod { labelled, problem } => {
-                let problem = problem.as_ref().map_or_else(
-                    || "it needs a model with the 50 tags of the Million Song Dataset".to_owned(),
-                    |error| with_causes(error),
-                );
-                write!(
-                    f,
-                    "no genre can be predicted: {}; no first guess: {problem}; {GIVE_GENRES}",
-                    labelled.shortage()
-                )
-            }
-        }
+        f.write_str(&self.text)
     }
 }
 
@@ -175,18 +71,17 @@ pub enum Classifier {
 
 /// A classifier based on labelled tracks.
 pub struct Labelled {
-    voters: Voters,
+    taxonomy: Taxonomy,
+    source: LabelSource,
     count: LabelCount,
+    priors: Priors,
+    exact: bool,
     method: GenreMethod,
-    /// `None` until it is measured.
-    familiarity: Option<Box<Familiarity>>,
 }
 
 enum GenreMethod {
     Vote {
-        priors: Priors,
-        options: VoteOptions,
-        exact: bool,
+        familiarity: Familiarity,
         least_share: f32,
     },
     Head {
@@ -256,10 +151,19 @@ impl Classifier {
             Err(error) => return Err(error),
         };
         let guess = FirstGuess::new(engine, embedder, labelled)?;
+        let shortage = labelled.shortage();
         if guess.is_possible() {
-            tell(GenreNews::FirstGuess(labelled));
+            tell(GenreNews::note(format!(
+                "a first guess from the model's tags, not your own genres: {shortage}; {GIVE_GENRES}"
+            )));
         } else if engine.is_some() {
-            tell(GenreNews::NoMethod { labelled, problem });
+            let problem = problem.as_ref().map_or_else(
+                || "it needs a model with the 50 tags of the Million Song Dataset".to_owned(),
+                |error| with_causes(error),
+            );
+            tell(GenreNews::note(format!(
+                "no genre can be predicted: {shortage}; no first guess: {problem}; {GIVE_GENRES}"
+            )));
         } else {
             return Err(EngineError::NoLabels);
         }
@@ -299,147 +203,152 @@ impl Labelled {
             // vote.
             Err(error @ EngineError::EmptyLibrary { .. }) => return Err(error),
             Err(error) => {
-                tell(GenreNews::UnusableHead(error));
+                tell(GenreNews::warning(format!(
+                    "{error}; until then the neighbours vote alone"
+                )));
                 None
             }
         };
-        let trained = head.as_ref().map(GenreHead::source);
         let source = options
             .labels
             .clone()
             .unwrap_or_else(|| engine.genres().label_source());
+        let head = head.filter(|head| {
+            let trained = head.source();
+            let is_of_these = same_source(&source, &trained);
+            if !is_of_these {
+                tell(GenreNews::note(format!(
+                    "the head was trained on labels from {trained}, not from {source}: the neighbours vote alone; {}",
+                    train_on(Some(&source))
+                )));
+            }
+            is_of_these
+        });
         if head.is_none()
-            && !options.all
-            && options.is_usual_vote(&source)
-            && let Some(near) = engine.near_labels()?
+            && options.precision.is_none()
+            && source == LabelSource::Tags
+            && let Some(kept) = engine.kept_labels()?
         {
-            tell(GenreNews::NoHead(options.labels.clone()));
-            return Ok(Ok(Self::near(near, options)));
+            tell(no_head_yet(options));
+            return Self::voting(engine, source, options, kept).map(Ok);
         }
         let tracks = match engine.genres().labelled_tracks(&source, GroupBy::Artist) {
             Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
-        let labelled = tracks.label_count();
-        if !labelled.is_enough() {
-            return Ok(Err(labelled));
+        let count = tracks.label_count();
+        if !count.is_enough() {
+            return Ok(Err(count));
         }
-        let head = match (head, trained) {
-            (Some(_), Some(trained)) if !same_source(&source, &trained) => {
-                tell(GenreNews::OtherLabels {
-                    requested: source.clone(),
-                    trained,
-                });
-                None
-            }
-            (Some(head), _) => Some(head),
-            (None, _) => {
-                tell(GenreNews::NoHead(options.labels.clone()));
-                None
-            }
+        let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
+        if let Some(head) = head {
+            let model = up_to_date(engine, head, &tracks, tell).model;
+            return Ok(Ok(Self {
+                taxonomy: engine.genres().taxonomy()?,
+                source,
+                count,
+                priors,
+                exact: options.exact,
+                method: GenreMethod::Head {
+                    model: Box::new(model),
+                    options: PredictOptions {
+                        precision: options.precision,
+                        ..PredictOptions::default()
+                    },
+                },
+            }));
+        }
+        match options.precision {
+            Some(_) if !options.or_share => return Err(no_head(options)),
+            Some(share) => tell(GenreNews::note(format!(
+                "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
+                100.0 * share
+            ))),
+            None => tell(no_head_yet(options)),
+        }
+        let summary = LabelSummary {
+            count,
+            priors,
+            familiarity: Familiarity::default(),
         };
-        let is_kept = head.is_none() && options.is_usual_vote(&source);
-        let labelled = Self::new(engine, head, tracks, options, tell)?;
-        if is_kept
-            && let (Voters::All(tracks), Some(familiarity)) =
-                (&labelled.voters, &labelled.familiarity)
-        {
-            engine.keep_labels(tracks, labelled.count, familiarity)?;
-        }
+        let mut labelled = Self::voting(engine, source, options, summary)?;
+        labelled.measure(engine, &tracks)?;
         Ok(Ok(labelled))
     }
 
-    /// A vote based on the stored summary of the labels.
-    fn near(mut near: NearLabels, options: &ClassifyOptions) -> Self {
-        let familiarity = near.familiarity.take();
-        let method = GenreMethod::Vote {
-            priors: std::mem::take(&mut near.priors),
-            options: vote_options(),
-            exact: options.exact,
-            least_share: 0.0,
-        };
-        let count = near.count;
-        Self {
-            voters: Voters::Near(Box::new(near)),
-            count,
-            method,
-            familiarity,
-        }
-    }
-
-    fn new(
-        engine: &mut Engine,
-        head: Option<GenreHead>,
-        tracks: LabelledTracks,
+    /// The vote of neighbours alone.
+    fn voting(
+        engine: &Engine,
+        source: LabelSource,
         options: &ClassifyOptions,
-        mut tell: impl FnMut(GenreNews),
+        labels: LabelSummary,
     ) -> Result<Self, EngineError> {
-        let count = tracks.label_count();
-        let method = if let Some(head) = head {
-            let model = up_to_date(engine, head, &tracks, tell)
-                .model
-                // The head may be older than some labels; the voters are current.
-                .with_voters(&tracks.set())?;
-            let options = PredictOptions {
-                precision: options.precision,
-                ..PredictOptions::default()
-            };
-            GenreMethod::Head {
-                model: Box::new(model),
-                options,
-            }
-        } else {
-            if let Some(precision) = options.precision {
-                if !options.or_share {
-                    return Err(no_head(options));
-                }
-                tell(GenreNews::ShareForPrecision(precision));
-            }
-            let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
-            GenreMethod::Vote {
-                priors,
-                options: vote_options(),
-                exact: options.exact,
+        Ok(Self {
+            taxonomy: engine.genres().taxonomy()?,
+            source,
+            count: labels.count,
+            priors: labels.priors,
+            exact: options.exact,
+            method: GenreMethod::Vote {
+                familiarity: labels.familiarity,
                 least_share: options.precision.unwrap_or(0.0),
-            }
-        };
-        let voters = Voters::All(tracks);
-        let mut labelled = Self {
-            voters,
-            count,
-            method,
-            familiarity: None,
-        };
-        // Last, because the finished classifier predicts labelled tracks.
-        if let Voters::All(tracks) = &labelled.voters {
-            let probabilities = |rows: &[usize]| -> Result<Vec<f32>, EngineError> {
-                let seeds = rows.iter().map(|&row| tracks.seed(row)).collect();
-                Ok(labelled
-                    .predict(engine, seeds)?
-                    .iter()
-                    .map(GenreAnswer::probability)
-                    .collect())
-            };
-            let familiarity = Familiarity::of(&tracks.set(), probabilities)?;
-            labelled.familiarity = Some(Box::new(familiarity));
-        }
-        Ok(labelled)
+            },
+        })
     }
 
-    #[cfg(test)]
-    pub(super) fn voters(&self) -> &Voters {
-        &self.voters
+    /// Measures how familiar labelled tracks are to those by other artists, and stores it in a large library.
+    fn measure(&mut self, engine: &mut Engine, tracks: &LabelledTracks) -> Result<(), EngineError> {
+        let labelled: Vec<usize> = (0..tracks.ids.len())
+            .filter(|&row| !tracks.labels[row].is_empty())
+            .collect();
+        let sample = thinned(labelled.len(), MEASURED);
+        let seeds: Vec<Seed> = sample.iter().map(|&at| tracks.seed(labelled[at])).collect();
+        let voted = self.votes(engine, &seeds, true)?;
+        let measured = voted.iter().map(|(voted, _)| {
+            let share = voted.votes.winner().map_or(0.0, |winner| winner.share);
+            (voted.votes.nearness, share)
+        });
+        let summary = LabelSummary {
+            count: self.count,
+            priors: self.priors.clone(),
+            familiarity: Familiarity::of(measured),
+        };
+        if self.source == LabelSource::Tags {
+            engine.keep_labels(&summary)?;
+        }
+        if let GenreMethod::Vote { familiarity, .. } = &mut self.method {
+            *familiarity = summary.familiarity;
+        }
+        Ok(())
     }
 
     /// Every track of the library as a seed.
     pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
-        match &self.voters {
-            Voters::All(tracks) => Ok(tracks.seeds()),
-            Voters::Near(_) => Ok(engine
-                .genres()
-                .labelled_tracks(&LabelSource::Tags, GroupBy::Track)?
-                .seeds()),
-        }
+        let tracks = engine
+            .genres()
+            .labelled_tracks(&self.source, GroupBy::Track)?;
+        Ok(tracks.seeds())
+    }
+
+    /// The vote for each seed, and its own labels.
+    fn votes(
+        &self,
+        engine: &mut Engine,
+        seeds: &[Seed],
+        by_others: bool,
+    ) -> Result<Vec<(Voted, Vec<voisin_genre::Genre>)>, EngineError> {
+        engine.space()?;
+        let mut labels = MetLabels::new(engine, &self.taxonomy, &self.source, &self.priors)?;
+        let voted = engine.vote(seeds, &mut labels, &self.priors, self.exact, by_others)?;
+        let own = |seed: &Seed| {
+            let met = seed.track.and_then(|track| labels.of(track));
+            met.map_or_else(Vec::new, |met| met.genres.clone())
+        };
+        Ok(voted
+            .into_iter()
+            .zip(seeds)
+            .map(|(voted, seed)| (voted, own(seed)))
+            .collect())
     }
 
     /// Classifies seeds, in their order. Neither a track nor its copies vote for itself.
@@ -450,75 +359,69 @@ impl Labelled {
         engine: &mut Engine,
         seeds: Vec<Seed>,
     ) -> Result<Vec<GenreAnswer>, EngineError> {
-        let mut ballots = self.voters.ballots(engine)?;
-        ballots.read(engine, seeds.iter().filter_map(|seed| seed.track))?;
-        let group = |seed: &Seed| {
-            // A labelled track is compared without those by the same artist, as in the measurement of
-            // familiarity.
-            let ballot = ballots.of(seed.track?)?;
-            (!ballot.genres.is_empty()).then_some(ballot.group)
-        };
-        let groups: Vec<Option<usize>> = seeds.iter().map(group).collect();
-        // Before `predict`, which consumes the seeds.
-        let vectors = stacked(&seeds, self.voters.dimension())?;
+        let voted = self.votes(engine, &seeds, false)?;
         // A labelled track is music, even if it never changes.
-        let steady = |(seed, group): (&Seed, &Option<usize>)| {
-            Ok(group.is_none() && engine.genres().is_steady(seed)?)
+        let steady = |(seed, (_, own)): (&Seed, &(Voted, Vec<_>))| {
+            Ok(own.is_empty() && engine.genres().is_steady(seed)?)
         };
         let steady: Vec<bool> = seeds
             .iter()
-            .zip(&groups)
+            .zip(&voted)
             .map(steady)
             .collect::<Result<_, EngineError>>()?;
-        let threshold = match &self.method {
-            GenreMethod::Head { model, options } => {
-                options.precision.map_or(0.0, |p| model.threshold(p))
-            }
-            GenreMethod::Vote { .. } => 0.0,
-        };
-        let mut answers = self.predict(engine, seeds)?;
-        if let Some(familiarity) = &self.familiarity {
-            let probabilities: Vec<f32> = answers.iter().map(GenreAnswer::probability).collect();
-            let familiar = familiarity.assess(vectors.view(), &groups, &probabilities);
-            for ((answer, familiar), is_steady) in answers.iter_mut().zip(familiar).zip(steady) {
-                answer.apply_familiarity(familiar, threshold);
-                if is_steady {
-                    answer.reject(UnknownReason::Steady);
-                }
+        let (voted, own): (Vec<Voted>, Vec<_>) = voted.into_iter().unzip();
+        let mut answers = self.answers(seeds, voted)?;
+        for ((answer, own), is_steady) in answers.iter_mut().zip(own).zip(steady) {
+            answer.labels = own;
+            if is_steady {
+                answer.reject(UnknownReason::Steady);
             }
         }
         Ok(answers)
     }
 
-    fn predict(
+    fn answers(
         &self,
-        engine: &mut Engine,
         seeds: Vec<Seed>,
+        voted: Vec<Voted>,
     ) -> Result<Vec<GenreAnswer>, EngineError> {
-        match &self.method {
-            GenreMethod::Head { model, options } => {
-                engine.predict_by_head(model, &self.voters, self.count, seeds, options)
-            }
+        let evidence: Vec<_> = voted.iter().map(|voted| voted.evidence.clone()).collect();
+        let mut answers: Vec<GenreAnswer> = match &self.method {
             GenreMethod::Vote {
-                priors,
-                options,
-                exact,
+                familiarity,
                 least_share,
             } => {
-                engine.space()?;
-                let votes = engine.vote(&seeds, &self.voters, priors, options, *exact)?;
-                let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
-                    let finding = Finding::Vote {
-                        votes,
-                        evidence,
-                        least_share: *least_share,
-                    };
-                    GenreAnswer::new(seed, self.count, finding)
+                let answer = |(seed, voted): (Seed, Voted)| {
+                    let share = voted.votes.winner().map_or(0.0, |winner| winner.share);
+                    let familiar = familiarity.assess(voted.votes.nearness, share);
+                    GenreAnswer::voted(seed, self.count, voted.votes, familiar, *least_share)
                 };
-                Ok(seeds.into_iter().zip(votes).map(answer).collect())
+                seeds.into_iter().zip(voted).map(answer).collect()
             }
+            GenreMethod::Head { model, options } => {
+                let vectors = stacked(&seeds, model.dimension())?;
+                let ids: Vec<Option<TrackId>> = voted.iter().map(|voted| voted.same).collect();
+                let votes: Vec<_> = voted.into_iter().map(|voted| voted.votes).collect();
+                let predicted = model.predict(vectors.view(), &ids, &votes, options)?;
+                let all = seeds.into_iter().zip(predicted).zip(votes);
+                all.map(|((seed, prediction), votes)| {
+                    GenreAnswer::predicted(seed, self.count, prediction, votes)
+                })
+                .collect()
+            }
+        };
+        for (answer, evidence) in answers.iter_mut().zip(evidence) {
+            answer.evidence = evidence;
         }
+        Ok(answers)
     }
+}
+
+fn no_head_yet(options: &ClassifyOptions) -> GenreNews {
+    GenreNews::note(format!(
+        "no trained head yet: the neighbours vote alone; {}",
+        train_on(options.labels.as_ref())
+    ))
 }
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
@@ -558,14 +461,26 @@ fn up_to_date(
     if share < RETRAIN_SHARE {
         return head;
     }
-    let (head, outcome) = if engine.library().mode() == OpenMode::ReadOnly {
-        (head, Retraining::ReadOnly)
-    } else {
-        match engine.retrain_genre(&head, tracks) {
-            Ok(renewed) => (renewed, Retraining::Done),
-            Err(error) => (head, Retraining::Failed(error)),
+    let changed = format!(
+        "{:.0} % of the labels changed since the head was trained",
+        100.0 * share
+    );
+    if engine.library().mode() == OpenMode::ReadOnly {
+        tell(GenreNews::note(format!(
+            "{changed}: it is used unchanged, since the library is read-only"
+        )));
+        return head;
+    }
+    match engine.retrain_genre(&head, tracks) {
+        Ok(renewed) => {
+            tell(GenreNews::note(format!("{changed}: it was trained again")));
+            renewed
         }
-    };
-    tell(GenreNews::LabelsChanged { share, outcome });
-    head
+        Err(error) => {
+            tell(GenreNews::warning(format!(
+                "{changed}, and it cannot be trained again ({error}): it is used unchanged"
+            )));
+            head
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::answer::{Finding, GenreAnswer};
-use crate::{Embedder, Engine, EngineError, WindowPlan};
+use super::answer::GenreAnswer;
+use crate::{Embedder, Engine, EngineError, Seed, WindowPlan};
 use voisin_genre::{DefaultGenres, Guess, LabelCount, Taxonomy, UnknownReason};
 use voisin_library::stored_path;
 
@@ -45,26 +45,21 @@ impl FirstGuess {
 
     /// Analyses a file and guesses its genre.
     pub fn classify(&self, path: &Path) -> Result<GenreAnswer, EngineError> {
-        let (finding, rejected) = match &self.guesser {
-            Some(guesser) => {
-                let (guess, is_steady) = guesser.guess(path)?;
-                (
-                    Finding::FirstGuess(guess),
-                    is_steady.then_some(UnknownReason::Steady),
-                )
-            }
-            None => (Finding::NoMethod, None),
+        let guessed = match &self.guesser {
+            Some(guesser) => Some(guesser.guess(path)?),
+            None => None,
         };
-        Ok(GenreAnswer {
-            before_doubt: None,
-            track: None,
+        let (guess, is_steady) = guessed.unzip();
+        let seed = Seed {
             path: stored_path(path),
             is_named_file: true,
-            labelled: self.labelled,
-            familiar: None,
-            rejected,
-            finding,
-        })
+            ..Seed::of_vector(Vec::new())
+        };
+        let mut answer = GenreAnswer::guessed(guess, seed, self.labelled);
+        if is_steady == Some(true) {
+            answer.reject(UnknownReason::Steady);
+        }
+        Ok(answer)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use ndarray::Array2;
 
-use super::evidence::Evidence;
+use super::answer::Evidence;
 use super::path_table::PathTable;
 use crate::parts::EngineGenres;
 use crate::{Engine, EngineError, Seed};

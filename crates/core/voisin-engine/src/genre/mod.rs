@@ -8,7 +8,6 @@
 
 mod answer;
 mod classifier;
-mod evidence;
 mod first_guess;
 mod head;
 mod kept_labels;
@@ -18,9 +17,8 @@ mod matching;
 mod path_table;
 mod vote;
 
-pub use answer::{Finding, GenreAnswer};
-pub use classifier::{Classifier, ClassifyOptions, GenreNews, Labelled, Retraining};
-pub use evidence::Evidence;
+pub use answer::{AnswerSource, Evidence, GenreAnswer};
+pub use classifier::{Classifier, ClassifyOptions, GenreNews, Labelled};
 pub use first_guess::FirstGuess;
 pub use head::{GENRE_MODEL_FILE, GenreHead, RETRAIN_SHARE};
 pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackDisplay};

@@ -1,100 +1,89 @@
 //! The vote of labelled neighbours, found by the index or on a graph of all tracks.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::evidence::Evidence;
-use super::kept_labels::{Ballot, MetTracks, NearLabels};
-use super::labels::LabelledTracks;
+use super::answer::Evidence;
+use super::labels::{LabelSource, Labeller, TrackDisplay, artist_group, spell};
 use crate::parts::EngineGenres;
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_explore::KnnGraph;
-use voisin_genre::{LabelCount, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};
+use voisin_genre::{
+    Genre, LabelCount, LabelledNeighbor, Priors, Taxonomy, VOTERS, Voter, Votes, vote,
+};
 use voisin_index::{IndexError, Neighbor};
 
-/// Default number of voters.
-const VOTERS: usize = 15;
-
-/// Options of a vote without a head.
-pub(super) fn vote_options() -> VoteOptions {
-    VoteOptions {
-        k: VOTERS,
-        ..VoteOptions::default()
-    }
+/// Labels of the tracks that were met so far, which are read only for tracks that may vote.
+pub(super) struct MetLabels<'a> {
+    labeller: Labeller<'a>,
+    /// One spelling for each genre, ascending.
+    spellings: Vec<Genre>,
+    met: HashMap<TrackId, Met>,
 }
 
-/// The tracks that may vote.
-pub(super) enum Voters {
-    /// All tracks, with labels in memory.
-    All(LabelledTracks),
-    /// Tracks near the query, whose labels are read on demand.
-    Near(Box<NearLabels>),
+/// A track's labels and facts.
+pub(super) struct Met {
+    pub(super) genres: Vec<Genre>,
+    group: String,
+    display: TrackDisplay,
 }
 
-/// The votes of tracks.
-pub(super) enum Ballots<'a> {
-    All(&'a LabelledTracks),
-    Met(Box<MetTracks<'a>>),
+/// A track's vote.
+pub(super) struct Voted {
+    pub(super) votes: Votes,
+    pub(super) evidence: Vec<Evidence>,
+    /// The track itself, or another that is the same recording.
+    pub(super) same: Option<TrackId>,
 }
 
-impl Voters {
-    pub(super) fn dimension(&self) -> usize {
-        match self {
-            Self::All(tracks) => tracks.vectors.ncols(),
-            Self::Near(near) => near.dimension,
-        }
-    }
-
-    pub(super) fn ballots(&self, engine: &Engine) -> Result<Ballots<'_>, EngineError> {
-        Ok(match self {
-            Self::All(tracks) => Ballots::All(tracks),
-            Self::Near(near) => Ballots::Met(Box::new(MetTracks::new(engine, near)?)),
+impl<'a> MetLabels<'a> {
+    pub(super) fn new(
+        engine: &Engine,
+        taxonomy: &'a Taxonomy,
+        source: &'a LabelSource,
+        priors: &Priors,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            labeller: Labeller::new(taxonomy, source, engine.library())?,
+            spellings: priors.counts().map(|(genre, _)| genre.clone()).collect(),
+            met: HashMap::new(),
         })
     }
-}
 
-impl Ballots<'_> {
-    /// Reads the votes of these tracks.
     pub(super) fn read(
         &mut self,
         engine: &Engine,
         tracks: impl Iterator<Item = TrackId>,
     ) -> Result<(), EngineError> {
-        match self {
-            Self::All(_) => Ok(()),
-            Self::Met(met) => met.read(engine, tracks),
+        let new: Vec<TrackId> = tracks
+            .filter(|track| !self.met.contains_key(track))
+            .collect();
+        for track in engine.library().tracks_by_id(&new)? {
+            let mut genres = self.labeller.genres(&track);
+            spell(&self.spellings, genres.iter_mut());
+            let met = Met {
+                genres,
+                group: artist_group(&track),
+                display: TrackDisplay::of(&track),
+            };
+            self.met.insert(track.id, met);
         }
+        Ok(())
+    }
+
+    /// `None` for a track that was not read.
+    pub(super) fn of(&self, track: TrackId) -> Option<&Met> {
+        self.met.get(&track)
     }
 
     /// The voters with their facts to show, in the same order.
-    pub(super) fn evidence(
-        &mut self,
-        engine: &Engine,
-        voters: &[Voter],
-    ) -> Result<Vec<Evidence>, EngineError> {
-        self.read(engine, voters.iter().map(|voter| voter.track))?;
+    fn evidence(&self, voters: &[Voter]) -> Vec<Evidence> {
         let shown = |voter: &Voter| Some(self.of(voter.track)?.display.evidence(voter));
-        Ok(voters.iter().filter_map(shown).collect())
-    }
-
-    /// `None` for an unknown track.
-    pub(super) fn of(&self, track: TrackId) -> Option<Ballot<'_>> {
-        match self {
-            Self::All(tracks) => {
-                let row = tracks.row(track)?;
-                let genres = tracks.labels[row].as_slice();
-                let display = &tracks.facts[row];
-                Some(Ballot {
-                    genres,
-                    group: tracks.groups[row],
-                    display,
-                })
-            }
-            Self::Met(met) => met.ballot(track),
-        }
+        voters.iter().filter_map(shown).collect()
     }
 }
 
@@ -104,14 +93,15 @@ impl Engine {
     /// Neither a track nor its copies vote for itself. The index must have been opened.
     ///
     /// - `priors`: of the labels of all tracks
+    /// - `by_others`: without tracks by its own artist
     pub(super) fn vote(
         &self,
         seeds: &[Seed],
-        voters: &Voters,
+        labels: &mut MetLabels,
         priors: &Priors,
-        options: &VoteOptions,
         exact: bool,
-    ) -> Result<Vec<(Votes, Vec<Evidence>)>, EngineError> {
+        by_others: bool,
+    ) -> Result<Vec<Voted>, EngineError> {
         let dimension = seeds.first().map_or(0, |seed| seed.vector.len());
         let vectors = seeds
             .iter()
@@ -123,50 +113,56 @@ impl Engine {
                 actual: dimension,
             }
         })?;
-        let mut ballots = voters.ballots(self)?;
-        let votes_here = |ballots: &Ballots, seed: &Seed, neighbor: &Neighbor| {
-            let Some(ballot) = ballots.of(neighbor.id) else {
-                return false;
-            };
-            let itself = seed.track == Some(neighbor.id) || is_same_recording(neighbor.similarity);
-            !ballot.genres.is_empty() && !itself
-        };
+        labels.read(self, seeds.iter().filter_map(|seed| seed.track))?;
+        let mut same: Vec<Option<TrackId>> = seeds.iter().map(|seed| seed.track).collect();
         // The search continues until enough labelled neighbours are found.
         let found =
-            self.search_until_all(vectors.view(), options.k, exact, None, |at, mut found| {
-                ballots.read(self, found.iter().map(|neighbor| neighbor.id))?;
-                found.retain(|neighbor| votes_here(&ballots, &seeds[at], neighbor));
+            self.search_until_all(vectors.view(), VOTERS, exact, None, |at, mut found| {
+                labels.read(self, found.iter().map(|neighbor| neighbor.id))?;
+                let own = seeds[at].track.and_then(|track| labels.of(track));
+                found.retain(|neighbor| {
+                    let Some(met) = labels.of(neighbor.id) else {
+                        return false;
+                    };
+                    let is_itself = seeds[at].track == Some(neighbor.id)
+                        || is_same_recording(neighbor.similarity);
+                    if is_itself {
+                        same[at] = same[at].or(Some(neighbor.id));
+                    }
+                    let is_own = by_others && own.is_some_and(|own| own.group == met.group);
+                    !met.genres.is_empty() && !is_itself && !is_own
+                });
                 Ok(found)
             })?;
-        let mut vote_of = |found: Vec<Neighbor>| {
-            let neighbours: Vec<LabelledNeighbor> = found
-                .iter()
-                .filter_map(|neighbor| {
-                    let genres = ballots.of(neighbor.id)?.genres.to_vec();
-                    Some(LabelledNeighbor {
-                        track: neighbor.id,
-                        similarity: neighbor.similarity,
-                        genres,
-                    })
+        let voted = |(found, same): (Vec<Neighbor>, Option<TrackId>)| {
+            let neighbour = |neighbor: &Neighbor| {
+                Some(LabelledNeighbor {
+                    track: neighbor.id,
+                    similarity: neighbor.similarity,
+                    genres: labels.of(neighbor.id)?.genres.clone(),
                 })
-                .collect();
-            let votes = vote(&neighbours, priors, options)?;
-            let evidence = ballots.evidence(self, &votes.voters)?;
-            Ok((votes, evidence))
+            };
+            let neighbours: Vec<LabelledNeighbor> = found.iter().filter_map(neighbour).collect();
+            let votes = vote(&neighbours, priors);
+            Voted {
+                evidence: labels.evidence(&votes.voters),
+                votes,
+                same,
+            }
         };
-        found.into_iter().map(&mut vote_of).collect()
+        Ok(found.into_iter().zip(same).map(voted).collect())
     }
 }
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
-    /// [`Collection::predict_genres`], without predictions for tones and noise that have no genre, which `classify` calls
-    /// unknown as well.
+    /// Sets each track's predicted genre by the vote of its neighbours in the graph. Tones and noise without a genre get
+    /// none, as `classify` calls them unknown.
     pub fn predict(
         &self,
         collection: &mut Collection,
         graph: &KnnGraph,
     ) -> Result<LabelCount, EngineError> {
-        let labelled = collection.predict_genres(graph)?;
+        let labelled = collection.predict_genres(graph);
         for (row, track) in collection.meta.iter_mut().enumerate() {
             if collection.genres[row].is_empty()
                 && track.predicted_genre.is_some()
@@ -188,14 +184,13 @@ impl Collection {
     ///   few tracks are labelled
     ///
     /// Returns the number of labelled tracks.
-    pub fn predict_genres(&mut self, graph: &KnnGraph) -> Result<LabelCount, EngineError> {
+    fn predict_genres(&mut self, graph: &KnnGraph) -> LabelCount {
         let genres = &self.genres;
         let labelled = LabelCount::of(genres);
         if !labelled.is_enough() {
-            return Ok(labelled);
+            return labelled;
         }
         let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
-        let options = vote_options();
         let winners: Vec<Option<(String, f32)>> = (0..graph.len().min(genres.len()))
             .into_par_iter()
             .map(|row| {
@@ -209,16 +204,15 @@ impl Collection {
                         genres: genres[other].clone(),
                     })
                     .collect();
-                let votes = vote(&voters, &priors, &options)?;
-                Ok(votes
+                vote(&voters, &priors)
                     .winner()
-                    .map(|winner| (winner.genre.to_string(), winner.share)))
+                    .map(|winner| (winner.genre.to_string(), winner.share))
             })
-            .collect::<Result<_, EngineError>>()?;
+            .collect();
         for (track, winner) in self.meta.iter_mut().zip(winners) {
             (track.predicted_genre, track.predicted_probability) = winner.unzip();
         }
-        Ok(labelled)
+        labelled
     }
 }
 
@@ -228,6 +222,59 @@ mod tests {
     use crate::GraphUse;
     use voisin_library::Descriptors;
     use voisin_library::testing::{library, track};
+
+    #[test]
+    fn a_track_never_votes_for_itself_nor_its_artist_when_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for i in 0..40_u8 {
+            // Two recordings twice each, by the same artist; three more by each artist.
+            let angle = f32::from(i / 2) * 0.05;
+            let mut new = track(i.into(), vec![angle.cos(), angle.sin()]);
+            new.tags.genres = vec![if i < 20 { "Rock" } else { "Jazz" }.to_owned()];
+            new.tags.artist = Some(format!("artist {}", i / 5));
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let seeds: Vec<Seed> = engine
+            .library()
+            .track_ids()
+            .unwrap()
+            .into_iter()
+            .map(|id| engine.seed_of(id).unwrap())
+            .collect();
+        engine.space().unwrap();
+        let taxonomy = Taxonomy::default();
+        let priors = Priors::default();
+        for by_others in [false, true] {
+            let mut labels =
+                MetLabels::new(&engine, &taxonomy, &LabelSource::Tags, &priors).unwrap();
+            let voted = engine
+                .vote(&seeds, &mut labels, &priors, false, by_others)
+                .unwrap();
+            for (at, voted) in voted.iter().enumerate() {
+                assert_eq!(voted.votes.voters.len(), VOTERS);
+                for (voter, evidence) in voted.votes.voters.iter().zip(&voted.evidence) {
+                    assert_ne!(Some(voter.track), seeds[at].track);
+                    assert!(!is_same_recording(voter.similarity), "a copy");
+                    let artist = format!("artist {}", at / 5);
+                    assert!(!by_others || evidence.artist != Some(artist));
+                }
+                // The same similarity as `similar` shows.
+                let nearest = engine
+                    .similar(&seeds[at..=at], &crate::SimilarOptions::default())
+                    .unwrap();
+                let shown = nearest
+                    .iter()
+                    .find(|near| near.track.id == voted.votes.voters[0].track);
+                let similarity = voted.votes.voters[0].similarity;
+                assert!(
+                    shown.is_none_or(|near| (near.similarity - similarity).abs() < 1e-6),
+                    "{at}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn noise_without_a_genre_gets_no_prediction() {

@@ -2,10 +2,6 @@
 
 use std::fmt;
 
-use crate::Isa;
-#[cfg(target_arch = "x86_64")]
-use crate::isa::Set;
-
 /// A vector's name with its score: better ones are smaller, by [`f32::total_cmp`] and then the
 /// lower name.
 ///
@@ -58,151 +54,23 @@ impl fmt::Debug for Scored {
     }
 }
 
-impl Isa {
-    /// Keeps at least the `least` best of `found`, in no order, and up to `most` if that is faster;
-    /// returns a bound: none of the kept is worse than it, none of the others better. `spare` is
-    /// scratch memory.
-    ///
-    /// Panics if `least` is 0 or more than `most`.
-    #[inline]
-    pub fn keep_best(
-        self,
-        found: &mut Vec<Scored>,
-        wanted: (usize, usize),
-        spare: &mut Vec<Scored>,
-    ) -> Option<Scored> {
-        let (least, most) = wanted;
-        assert!(0 < least && least <= most, "the best of none");
-        if found.len() <= most {
-            return None;
-        }
-        let (kept, bound) = match self.set() {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: an `Isa` is only made for what the processor has.
-            Set::Avx512 { .. } => unsafe { avx512::best_to_front(found, wanted, spare) },
-            _ => (least, *found.select_nth_unstable(least - 1).1),
-        };
-        found.truncate(kept);
-        Some(bound)
+/// Keeps the `most` best of `found`, in no order; returns the worst of them, or `None` if there are
+/// no more than that.
+///
+/// Panics if `most` is 0.
+pub fn keep_best(found: &mut Vec<Scored>, most: usize) -> Option<Scored> {
+    assert!(0 < most, "the best of none");
+    if found.len() <= most {
+        return None;
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use std::arch::x86_64::{
-        _mm512_cmplt_epu64_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi64,
-        _mm512_set1_epi64, _mm512_storeu_si512,
-    };
-
-    use super::Scored;
-
-    /// Scores in a register.
-    const LANES: usize = 8;
-    /// Most that are sorted by comparing each with all.
-    const FEW: usize = 8;
-    /// Most rounds, each of which usually halves the rest, before another algorithm takes over.
-    const TURNS: usize = 64;
-
-    #[target_feature(enable = "avx512f,popcnt")]
-    pub(super) fn best_to_front(
-        found: &mut [Scored],
-        (least, most): (usize, usize),
-        spare: &mut Vec<Scored>,
-    ) -> (usize, Scored) {
-        // Those before `kept` are among the best, those from `end` on are not.
-        let mut kept = 0;
-        let mut end = found.len();
-        for _ in 0..TURNS {
-            let open = &mut found[kept..end];
-            if open.len() <= FEW {
-                break;
-            }
-            let a = open[0];
-            let b = open[open.len() / 2];
-            let c = open[open.len() - 1];
-            // The median of three avoids bad splits of sorted input, which is common.
-            let pivot = a.min(b).max(a.max(b).min(c));
-            // By whole registers, without branches, which would be unpredictable.
-            let better = partition(open, pivot, spare);
-            if kept + better < least {
-                open[better..].copy_from_slice(spare);
-            }
-            // Too many are better: the bound lies among them, and the others are done.
-            if kept + better > most {
-                end = kept + better;
-                continue;
-            }
-            kept += better;
-            if kept >= least {
-                return (kept, pivot);
-            }
-            if better == 0 {
-                // If many are equal, which needs equal names.
-                break;
-            }
-        }
-        // After `TURNS` rounds, or with few left, the standard library's selection is fast and
-        // never quadratic.
-        (
-            least,
-            *found[kept..end].select_nth_unstable(least - 1 - kept).1,
-        )
-    }
-
-    /// Moves those of `all` that are better than `pivot` to the front and the others into `rest`;
-    /// returns how many are better.
-    #[inline]
-    #[target_feature(enable = "avx512f,popcnt")]
-    fn partition(all: &mut [Scored], pivot: Scored, rest: &mut Vec<Scored>) -> usize {
-        let n = all.len();
-        rest.clear();
-        // Both sides are written in full registers, so `rest` needs room for all.
-        rest.reserve(n);
-        let limit = _mm512_set1_epi64(pivot.key() as i64);
-        let from = all.as_mut_ptr();
-        let to = rest.as_mut_ptr();
-        let mut better = 0;
-        let mut worse = 0;
-        let whole = n / LANES * LANES;
-        for at in (0..whole).step_by(LANES) {
-            // SAFETY: a `Scored` is a `u64`, and `at + 8 ≤ n`. `better + worse = at`, so that both
-            // stores end by `at + 8`, inside the slice and what is reserved; what they overwrite of
-            // the slice has been read.
-            unsafe {
-                let some = _mm512_loadu_si512(from.add(at).cast());
-                let mask = _mm512_cmplt_epu64_mask(some, limit);
-                _mm512_storeu_si512(
-                    from.add(better).cast(),
-                    _mm512_maskz_compress_epi64(mask, some),
-                );
-                _mm512_storeu_si512(
-                    to.add(worse).cast(),
-                    _mm512_maskz_compress_epi64(!mask, some),
-                );
-                let count = mask.count_ones() as usize;
-                better += count;
-                worse += LANES - count;
-            }
-        }
-        // SAFETY: this many were written.
-        unsafe { rest.set_len(worse) };
-        for at in whole..n {
-            let candidate = all[at];
-            if candidate < pivot {
-                all[better] = candidate;
-                better += 1;
-            } else {
-                rest.push(candidate);
-            }
-        }
-        better
-    }
+    let bound = *found.select_nth_unstable(most - 1).1;
+    found.truncate(most);
+    Some(bound)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::{Rng, SeedableRng, rngs::StdRng};
 
     #[test]
     fn orders_are_those_of_scores_and_then_names() {
@@ -234,49 +102,19 @@ mod tests {
     }
 
     #[test]
-    fn every_instruction_set_keeps_the_best() {
-        let mut rng = StdRng::seed_from_u64(6);
-        let mut spare = Vec::new();
-        for n in [1, 2, 17, 21, 40, 63, 64, 200, 1000, 5000] {
-            for (kind, most) in [1, 2, n / 3, n / 2, n - 1, n, n + 1]
-                .into_iter()
-                .filter(|&m| m > 0)
-                .enumerate()
-            {
-                let score = |rng: &mut StdRng, i: usize| match kind % 4 {
-                    0 => i as f32,
-                    1 => -(i as f32),
-                    // Few values, so many equals, and the same names again.
-                    2 => rng.random_range(-2..3) as f32,
-                    _ => rng.random::<f32>() - 0.5,
-                };
-                let all: Vec<Scored> = (0..n)
-                    .map(|i| Scored::new(score(&mut rng, i), (i % 700) as u32))
-                    .collect();
-                let mut want = all.clone();
-                want.sort_unstable();
-                for (isa, more) in Isa::available()
-                    .into_iter()
-                    .flat_map(|isa| [0, 1, most / 2].map(|more| (isa, more)))
-                {
-                    let mut got = all.clone();
-                    let bound = isa.keep_best(&mut got, (most, most + more), &mut spare);
-                    got.sort_unstable();
-                    let kept = got.len();
-                    assert_eq!(got, want[..kept], "{isa:?} {most} of {n}");
-                    assert_eq!(bound.is_some(), most + more < n);
-                    if let Some(bound) = bound {
-                        assert!(
-                            (most..=most + more).contains(&kept),
-                            "{isa:?} {kept}, {most} of {n}"
-                        );
-                        assert!(
-                            want[kept - 1] <= bound && bound <= want[kept],
-                            "{isa:?} {most} of {n}"
-                        );
-                    }
-                }
-            }
+    fn the_best_are_kept() {
+        // Equal scores, of which the lower name is better.
+        let all: Vec<Scored> = (0..100)
+            .map(|i| Scored::new((i * 37 % 50) as f32, i))
+            .collect();
+        let mut want = all.clone();
+        want.sort_unstable();
+        for most in [1, 2, 33, 99, 100, 101] {
+            let mut got = all.clone();
+            let bound = keep_best(&mut got, most);
+            got.sort_unstable();
+            assert_eq!(got, want[..most.min(100)]);
+            assert_eq!(bound, (most < 100).then(|| want[most - 1]));
         }
     }
 }

@@ -15,21 +15,6 @@ pub struct AddAnswer {
     out_of_reach: usize,
 }
 
-/// The documented JSON of `add --from-parquet` and `pull`.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct TakenInJson {
-    /// New tracks.
-    pub added: u64,
-    /// Tracks that changed.
-    pub updated: u64,
-    /// Unchanged tracks.
-    pub unchanged: u64,
-    /// Tracks left out because this library has other audio under the same paths.
-    pub conflicts: u64,
-    /// Tracks left out because their vectors or texts are damaged; `failed` has the files.
-    pub refused: u64,
-}
-
 impl AddAnswer {
     /// As programs read it.
     pub fn new(report: &AddReport) -> Self {

@@ -142,7 +142,7 @@ impl<'a> CardJson<'a> {
             container: &track.audio.container,
             predicted: PredictedJson {
                 genre: predicted.genre(),
-                probability: predicted.probability(),
+                probability: predicted.probability,
                 labelled_tracks: predicted.labelled.tracks,
                 labelled_genres: predicted.labelled.genres,
                 summary: predicted.summary(),

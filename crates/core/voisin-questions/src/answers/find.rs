@@ -32,14 +32,11 @@ pub(crate) struct TermJson<'a> {
 /// All known words.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct WordsJson<'a> {
-    /// The words.
     pub words: Vec<KnownWordJson<'a>>,
 }
 
-/// A known word.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct KnownWordJson<'a> {
-    /// The word.
     pub word: &'a str,
     /// The model's tags that it means.
     pub tags: Vec<String>,
@@ -50,7 +47,6 @@ pub struct KnownWordJson<'a> {
 pub struct FittingJson {
     /// Its place, from 1.
     pub rank: usize,
-    /// The track.
     #[serde(flatten)]
     pub track: TrackJson,
     /// 0 to 1.

@@ -7,10 +7,8 @@ use serde::Serialize;
 
 use super::lossy;
 use voisin_base::track::TrackId;
-use voisin_engine::{Finding, GenreAnswer};
-use voisin_genre::{
-    Basis, Confidence, FusionPart, Genre, GenreShare, Quality, Settings, UnknownReason,
-};
+use voisin_engine::{AnswerSource, GenreAnswer};
+use voisin_genre::{Basis, Genre, GenreShare, Quality, UnknownReason};
 
 /// The documented JSON of `classify`: a list of these. Fields that a method does not have are null or empty.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -18,8 +16,7 @@ pub struct AnswerJson<'a> {
     /// Null if it is not in the library.
     id: Option<TrackId>,
     path: String,
-    /// `first_guess`, `neighbours`, `head` or `nobody`.
-    source: &'static str,
+    source: AnswerSource,
     /// Null if the answer is unknown.
     genre: Option<&'a Genre>,
     /// The likeliest genre, also if the answer is unknown.
@@ -31,15 +28,12 @@ pub struct AnswerJson<'a> {
     kin: Vec<&'a Genre>,
     /// Share of the labelled tracks that are more familiar.
     novelty: Option<f32>,
-    /// The probability before it was lowered for a track unlike the labelled ones; null if it was not.
-    probability_before_doubt: Option<f32>,
+    /// Its own labels.
+    labels: &'a [Genre],
     /// The weight of the collection's genres in the votes, beside those of `evidence`; null without votes.
     collection_weight: Option<f32>,
-    /// `vote`, `head` or `fused`: the part of a trained head that answers.
-    answers_by: Option<FusionPart>,
     /// Whether the head was trained on it: then a head trained without its artist answers.
     held_out: bool,
-    confidence: Option<Confidence>,
     summary: String,
     probabilities: Option<BTreeMap<&'a str, f32>>,
     /// Of a first guess: the basis of each genre.
@@ -49,7 +43,7 @@ pub struct AnswerJson<'a> {
     /// Number of labelled tracks.
     labelled_tracks: usize,
     labelled_genres: usize,
-    /// Number of labelled tracks that voted; `evidence` has those of most weight.
+    /// Number of labelled tracks that voted.
     voters: usize,
     evidence: Vec<EvidenceJson>,
 }
@@ -83,45 +77,26 @@ impl<'a> AnswerJson<'a> {
                 .map(|share| (share.genre.name(), share.share))
                 .collect()
         }
-        // The method decides which fields are filled; the others stay null or empty.
-        let mut source = "neighbours";
-        let mut prediction = None;
-        let mut guess = None;
-        let mut votes = None;
-        match &answer.finding {
-            Finding::NoMethod => source = "nobody",
-            Finding::FirstGuess(finding) => (source, guess) = ("first_guess", Some(finding)),
-            Finding::Vote { votes: finding, .. } => votes = Some(finding),
-            Finding::Head {
-                prediction: finding,
-                ..
-            } => {
-                // A head is fused with a vote, whose shares are shown as well.
-                (source, prediction, votes) = ("head", Some(finding), Some(&finding.votes));
-            }
-        }
+        let is_voted = matches!(answer.source, AnswerSource::Neighbours | AnswerSource::Head);
+        let guess = answer.guess.as_ref();
         Self {
             id: answer.track,
             path: lossy(&answer.path),
-            source,
+            source: answer.source,
             genre: answer.genre(),
-            best: answer.best(),
-            probability: answer.probability(),
-            unknown: answer.unknown(),
+            best: answer.best.as_ref(),
+            probability: answer.probability,
+            unknown: answer.unknown,
             kin: answer.kin(),
-            novelty: prediction
-                .map(|p| p.novelty)
-                // The share of less familiar tracks converted to that of more familiar ones.
-                .or(answer.familiar.map(|share| 1.0 - share)),
-            probability_before_doubt: answer.before_doubt,
-            collection_weight: votes.map(|votes| votes.collection),
-            answers_by: prediction.map(|p| p.answers_by),
-            held_out: prediction.is_some_and(|p| p.held_out),
-            confidence: prediction.map(|p| p.confidence),
+            // The share of less familiar tracks converted to that of more familiar ones.
+            novelty: answer.familiar.map(|share| 1.0 - share),
+            labels: &answer.labels,
+            collection_weight: is_voted.then_some(answer.votes.collection),
+            held_out: answer.held_out,
             summary: answer.summary(),
-            probabilities: match (prediction, guess) {
-                (Some(prediction), _) => Some(map(&prediction.probabilities)),
-                (None, guess) => guess.map(|g| {
+            probabilities: match (answer.source, guess) {
+                (AnswerSource::Head, _) => Some(map(&answer.probabilities)),
+                (_, guess) => guess.map(|g| {
                     g.shares
                         .iter()
                         .map(|s| (s.genre.name(), s.probability))
@@ -135,13 +110,13 @@ impl<'a> AnswerJson<'a> {
                     .map(|s| (s.genre.name(), s.basis))
                     .collect()
             }),
-            head: prediction.map(|p| map(&p.head)),
-            votes: votes.map(|votes| map(&votes.shares)).unwrap_or_default(),
+            head: (!answer.head.is_empty()).then(|| map(&answer.head)),
+            votes: map(&answer.votes.shares),
             labelled_tracks: answer.labelled.tracks,
             labelled_genres: answer.labelled.genres,
-            voters: votes.map_or(0, |votes| votes.count),
+            voters: answer.votes.voters.len(),
             evidence: answer
-                .evidence()
+                .evidence
                 .iter()
                 .map(|voter| EvidenceJson {
                     id: voter.track,
@@ -181,11 +156,8 @@ pub struct TrainedJson<'a> {
     pub without_head: Vec<SmallGenre>,
     /// Figures on held-out tracks.
     pub quality: &'a Quality,
-    /// The settings that cross-validation chose.
-    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
-    pub settings: &'a Settings,
-    /// The part of it that answers.
-    pub answers_by: FusionPart,
+    /// The penalty of its weights, which cross-validation chose.
+    pub penalty: f64,
     /// Duration in seconds.
     pub seconds: f64,
 }

@@ -11,7 +11,6 @@ use voisin_genre::{Genre, GenreKinship, Kin, Kinship};
 /// The documented JSON of `genres`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct GenresJson {
-    /// The genres.
     pub genres: Vec<GenreJson>,
     /// Distances between the genres, in their order: 0 near, 1 far.
     pub distance: Vec<Vec<f64>>,

@@ -17,10 +17,8 @@ pub struct HandLabelsJson {
 /// A track and its label given by hand.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HandLabelJson {
-    /// The track.
     #[serde(flatten)]
     pub track: TrackRef,
-    /// Its genre.
     pub genre: String,
 }
 
@@ -41,11 +39,9 @@ pub struct LabelSourceJson {
     pub genres: Vec<GenreCountJson>,
 }
 
-/// A genre.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct GenreCountJson {
     /// Its name.
     pub genre: String,
-    /// Its tracks.
     pub tracks: u64,
 }

@@ -35,11 +35,9 @@ pub struct TrackJson {
     /// Its album; null also for a placeholder such as `Unknown Album`.
     pub album: Option<String>,
     pub(crate) album_artist: Option<String>,
-    /// Its composer.
     pub composer: Option<String>,
     /// Its genres by the library's label source.
     pub genres: Vec<String>,
-    /// Its year.
     pub year: Option<i32>,
     /// Its length in seconds.
     pub seconds: f64,
@@ -49,7 +47,6 @@ pub struct TrackJson {
     pub licence: Option<String>,
     /// Its recording's MBID.
     pub mbid: Option<String>,
-    /// Its ISRC.
     pub isrc: Option<String>,
     /// Track gain in dB, from its tags.
     pub(crate) replay_gain: Option<f64>,
@@ -76,7 +73,6 @@ pub struct TrackJson {
 /// A word that fits a track.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct WordJson {
-    /// The word.
     pub word: String,
     /// Percentile in the library, 0 to 1.
     percentile: f32,

@@ -69,7 +69,6 @@ pub(crate) struct SeedJson {
 pub struct NeighbourJson {
     /// Its place, from 1.
     pub rank: usize,
-    /// The track.
     #[serde(flatten)]
     pub track: TrackJson,
     /// Cosine to the seeds' mean, -1 to 1.

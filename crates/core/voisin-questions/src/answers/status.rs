@@ -36,9 +36,7 @@ pub struct SearchJson {
 pub struct StatusJson {
     /// Where the library is.
     pub library: String,
-    /// Number of tracks.
     pub tracks: u64,
-    /// Number of files.
     pub files: u64,
     /// Number of files that could not be added.
     pub failed: u64,
@@ -83,7 +81,6 @@ pub struct HeadJson {
     pub trained_at: u64,
     /// Number of training tracks.
     pub tracks: usize,
-    /// Number of genres.
     pub genres: usize,
     /// Accuracy on held-out tracks.
     pub accuracy: f64,

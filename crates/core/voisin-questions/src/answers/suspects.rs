@@ -15,11 +15,9 @@ use voisin_genre::{Genre, Suspect};
 pub struct SuspectJson {
     /// Its place, from 1.
     pub rank: usize,
-    /// The track's number.
     pub id: TrackId,
     /// Where its file is.
     pub path: String,
-    /// Its artist.
     pub artist: Option<String>,
     /// Its own genres.
     pub labels: Vec<Genre>,
@@ -31,7 +29,6 @@ pub struct SuspectJson {
     pub confident: bool,
     /// Probability of its own label.
     pub label_probability: f32,
-    /// Probability of the suggestion.
     pub suggested_probability: f32,
     /// The reason, in words.
     pub reason: String,

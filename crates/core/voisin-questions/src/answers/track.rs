@@ -13,7 +13,6 @@ use voisin_library::Track;
 /// A reference to a track in JSON answers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TrackRef {
-    /// The track's number.
     pub id: TrackId,
     path: String,
     artist: Option<String>,
@@ -42,7 +41,6 @@ impl TrackRef {
         }
     }
 
-    /// A track of a collection.
     pub(crate) fn of(collection: &Collection, track: TrackId) -> Option<Self> {
         collection
             .row(track)
@@ -55,7 +53,6 @@ impl TrackRef {
 pub struct ListedJson {
     /// Its place, from 1.
     pub rank: usize,
-    /// The track.
     #[serde(flatten)]
     pub track: TrackJson,
 }

@@ -19,7 +19,6 @@ pub struct WalkJson {
 /// A track of the path.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StepJson {
-    /// The track.
     #[serde(flatten)]
     pub track: TrackJson,
     /// Distance (1 - cosine) from the previous track.

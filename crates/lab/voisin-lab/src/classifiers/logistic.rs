@@ -1,7 +1,7 @@
 //! Logistic regression as an algorithm of the laboratory.
 
 use ndarray::{Array2, ArrayView2};
-use voisin_learn::Logistic;
+use voisin_genre::Logistic;
 
 use super::{FittedClassifier, Tensors, softmax};
 

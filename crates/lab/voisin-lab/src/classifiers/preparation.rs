@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use voisin_learn::Standardiser;
+use voisin_genre::Standardiser;
 
 use super::Tensors;
 

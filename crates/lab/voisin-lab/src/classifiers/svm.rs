@@ -8,7 +8,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use voisin_learn::Standardiser;
+use voisin_genre::Standardiser;
 
 use super::Tensors;
 

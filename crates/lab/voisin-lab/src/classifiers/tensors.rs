@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::Array2;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use voisin_learn::Standardiser;
+use voisin_genre::Standardiser;
 
 /// Named arrays with their types and shapes, as bytes.
 #[derive(Debug, Clone, Default)]

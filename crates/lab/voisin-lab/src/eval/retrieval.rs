@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::LabError;
 use voisin_base::random::Random;
+use voisin_genre::Standardiser;
 use voisin_genre::unit_rows;
-use voisin_learn::Standardiser;
 
 const REDRAWS: usize = 1000;
 

@@ -289,16 +289,12 @@ mod tests {
         };
         let reader = ClipReader::new(recipe, &settings).unwrap();
         let front_end = reader.front_end.as_ref().unwrap();
-        let samples: Vec<f32> = (0..front_end.config().window_samples())
+        let samples: Vec<f32> = (0..front_end.config().window_samples)
             .map(|i| {
                 (i as f32 * 0.05).sin() * (i as f32 * 1e-4).cos() + 0.01 * (i as f32 * 1.7).sin()
             })
             .collect();
-        let mel = front_end
-            .compute(&samples)
-            .values
-            .into_raw_vec_and_offset()
-            .0;
+        let mel = front_end.compute(&samples).into_raw_vec_and_offset().0;
         let decibels = DescriptorSet::Mel.over_time(&samples, 22_050);
         let n = decibels.len() as f64;
         let mean = decibels.iter().sum::<f64>() / n;

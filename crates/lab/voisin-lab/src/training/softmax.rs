@@ -1,6 +1,6 @@
 //! Softmax and its cross-entropy.
 
-use voisin_learn::metrics::argmax;
+use voisin_genre::metrics::argmax;
 
 /// Cross-entropy of softmax, mean over rows, and its gradient (overwritten).
 ///
