@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
         ..SimilarOptions::default()
     };
     let found = engine.similar(&seed, &options)?;
-    let standing = engine.standing(&seed, &options)?;
+    let standing = engine.standing(&seed)?;
     let answer = SimilarAnswer::new(&engine, found, standing)?;
     let output = ListOutput::new(ListFormat::Table);
     print_neighbours(&seed, &answer, Vec::new(), &output)?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::subsonic::{Supysonic, subsonic};
 use crate::common::server::{Server, small_library};
@@ -117,55 +117,4 @@ fn continuations_differ_and_limit_the_tracks_of_one_artist() {
         let evenings: std::collections::HashSet<Vec<String>> = (0..8).map(|_| songs()).collect();
         assert!(evenings.len() > 1, "{evenings:?}");
     }
-}
-
-#[test]
-fn a_radio_is_fresh_and_can_be_had_again() {
-    let sandbox = Sandbox::new();
-    let music = library_of_one_artist(&sandbox);
-    let seed = music.join("noise/ann-1.wav");
-    let server = Server::start(&sandbox, &[]);
-    let radio = |more: Value| {
-        let mut request = json!({
-            "seeds": [{"path": seed}], "exclude": [{"path": seed}], "limit": 5, "variety": 1,
-        });
-        let more = more.as_object().unwrap().clone();
-        request.as_object_mut().unwrap().extend(more);
-        paths(&server.good("/api/v1/playlist", &request), "items")
-    };
-    assert_eq!(
-        radio(json!({"random_seed": 7})),
-        radio(json!({"random_seed": 7}))
-    );
-    let evenings: std::collections::HashSet<Vec<String>> =
-        (0..8).map(|_| radio(json!({}))).collect();
-    assert!(evenings.len() > 1, "{evenings:?}");
-    // Neither played tracks nor the seed are in it.
-    let six = music.join("noise/ann-6.wav");
-    let rest = radio(json!({
-        "exclude": [{"path": seed}, {"path": six}], "limit": 50, "max_per_artist": 0, "variety": 0,
-    }));
-    assert!(
-        rest.len() > 8
-            && !rest
-                .iter()
-                .any(|path| path.contains("-6.") || path.contains("ann-1.")),
-        "{rest:?}"
-    );
-    let list = [
-        "playlist",
-        seed.to_str().unwrap(),
-        "--exclude",
-        seed.to_str().unwrap(),
-        "--limit",
-        "5",
-        "--variety",
-        "1",
-        "--random-seed",
-        "7",
-        "--format",
-        "paths",
-    ];
-    let printed: Vec<String> = fine(sandbox.run(list)).lines().map(str::to_owned).collect();
-    assert_eq!(printed, radio(json!({"random_seed": 7})));
 }

@@ -111,63 +111,6 @@ fn an_index_that_another_program_cuts_ends_no_server() {
     }
 }
 
-#[test]
-fn requests_beyond_the_threads_wait_a_little() {
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    let server = Server::start(&sandbox, &["--threads", "1"]);
-    // Each takes a while to analyse.
-    let file = fs::read(music.join("ambient/maxstack-nebula.ogg")).unwrap();
-    let mut request = format!(
-        "POST /api/v1/files/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: audio/ogg\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        server.address,
-        server.token,
-        file.len()
-    )
-    .into_bytes();
-    request.extend(file);
-    let start = Instant::now();
-    let mut connections: Vec<TcpStream> = (0..320).map(|_| server.connect()).collect();
-    for stream in &mut connections {
-        stream.write_all(&request).unwrap();
-    }
-    std::thread::sleep(Duration::from_millis(300));
-    // Audio is served meanwhile.
-    let whole = server.send("GET", "/api/v1/tracks/1/audio", "", b"");
-    assert!(
-        whole.0 == 200 && start.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        start.elapsed()
-    );
-    let mut counts = std::collections::BTreeMap::new();
-    for stream in &mut connections {
-        let (status, head, body) = read_answer(stream);
-        *counts.entry(status).or_insert(0) += 1;
-        if status == 503 {
-            assert!(head.contains("retry-after: "), "{head}");
-            assert!(
-                ["too many requests", "too many files", "took too long"]
-                    .iter()
-                    .any(|why| text(&body).contains(why))
-            );
-        }
-    }
-    assert!(
-        counts.keys().all(|status| [200, 503].contains(status)),
-        "{counts:?}"
-    );
-    assert!(counts[&200] >= 1, "{counts:?}");
-    assert!(
-        start.elapsed() < Duration::from_secs(30),
-        "none waits too long: {:?}",
-        start.elapsed()
-    );
-    assert_eq!(
-        server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"],
-        1
-    );
-}
-
 /// A library of synthetic tracks in 40 genres, with clusters of uneven sizes.
 fn made_library(sandbox: &Sandbox, tracks: usize) {
     use rand::rngs::StdRng;

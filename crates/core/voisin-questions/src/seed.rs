@@ -112,8 +112,8 @@ impl JsonSchema for NamedSeed {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "id:NUMBER, a path in the library, or words that match one track",
-            "type": "string",
+            "description": "Its number, id:NUMBER, a path in the library, or words that match one track",
+            "type": ["integer", "string"],
         })
     }
 }

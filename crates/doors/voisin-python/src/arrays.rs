@@ -2,9 +2,9 @@
 
 use numpy::ndarray::{ArrayView2, ArrayViewD, Axis, Ix2};
 use numpy::{AllowTypeChange, PyArrayLikeDyn};
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 
 /// The NumPy array of a value, of one of these kinds of elements.
 fn array_of<'py>(
@@ -59,33 +59,6 @@ pub(super) fn ids(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
     let flat = array.call_method0("ravel")?.call_method0("tolist")?;
     flat.extract()
         .map_err(|_| PyValueError::new_err(format!("{what}: expected whole numbers of 64 bits")))
-}
-
-/// A single id.
-pub(super) fn id(value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    // As a list of one, for the same messages and limits as of several.
-    let several = ids(PyList::new(value.py(), [value])?.as_any(), "id")?;
-    several
-        .first()
-        .copied()
-        .ok_or_else(|| PyValueError::new_err("id: expected one"))
-}
-
-/// A number of results or candidates.
-pub(super) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    value.extract().map_err(|error: PyErr| {
-        // PyO3's message for -1 is about an unsigned type, which Python does not have.
-        if error.is_instance_of::<PyOverflowError>(value.py()) {
-            PyValueError::new_err(format!("expected a number from 0 on, found {value}"))
-        } else {
-            error
-        }
-    })
-}
-
-/// As [`count`]; `None` for the default.
-pub(super) fn optional_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-    (!value.is_none()).then(|| count(value)).transpose()
 }
 
 /// One row or several as rows, and whether it was a single one.

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::arrays::{count, id as id_of, ids as ids_of, matrix, numbers, optional_count, rows};
+use super::arrays::{ids as ids_of, matrix, numbers, rows};
 use super::errors::{no_such_track, raised};
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_index::{
@@ -217,9 +217,9 @@ impl PyVectorIndex {
         &self,
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
-        #[pyo3(from_py_with = count)] k: usize,
+        k: usize,
         exact: bool,
-        #[pyo3(from_py_with = optional_count)] width: Option<usize>,
+        width: Option<usize>,
         ids: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         self.check_process()?;
@@ -257,7 +257,7 @@ impl PyVectorIndex {
     }
 
     /// Removes a vector; raises KeyError if there is none of this id.
-    fn remove(&self, py: Python<'_>, #[pyo3(from_py_with = id_of)] id: i64) -> PyResult<()> {
+    fn remove(&self, py: Python<'_>, id: i64) -> PyResult<()> {
         if self.change(py, |index| Ok(index.remove(Id(id))))? {
             return Ok(());
         }

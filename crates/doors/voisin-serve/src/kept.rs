@@ -98,6 +98,11 @@ impl Kept {
         Ok((answer, Some(sender)))
     }
 
+    /// Drops an answer, so that the next who asks has it computed again.
+    pub(crate) fn forget(&self, key: &str) {
+        lock(&self.entries).remove(key);
+    }
+
     /// Moves answers about one version of the library to another one, between which only cached data was written.
     fn carry(&self, from: Version, to: Version) {
         lock(&self.entries)

@@ -262,8 +262,10 @@ impl State {
             Ok(())
         };
         self.kept("index", patience, |state| state.compute(false, build))
-            .await
-            .map(drop)
+            .await?;
+        // Its file may be lost again while the library stays as it is.
+        self.kept.forget("index");
+        Ok(())
     }
 
     /// Builds the index if it must be built.

@@ -11,7 +11,6 @@ use super::labels::{LabelSource, Labeller, TrackDisplay, artist_group, spell};
 use crate::parts::EngineGenres;
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
-use voisin_base::vector::dot;
 use voisin_explore::KnnGraph;
 use voisin_genre::{
     Genre, LabelCount, LabelledNeighbor, Priors, Taxonomy, VOTERS, Voter, Votes, vote,
@@ -135,13 +134,11 @@ impl Engine {
                 });
                 Ok(found)
             })?;
-        let voted = |((seed, found), same): ((&Seed, Vec<Neighbor>), Option<TrackId>)| {
+        let voted = |(found, same): (Vec<Neighbor>, Option<TrackId>)| {
             let neighbour = |neighbor: &Neighbor| {
-                let vector = self.loaded_index().vector(neighbor.id)?;
                 Some(LabelledNeighbor {
                     track: neighbor.id,
                     similarity: neighbor.similarity,
-                    raw: dot(&seed.vector, &self.space.restore(&vector)),
                     genres: labels.of(neighbor.id)?.genres.clone(),
                 })
             };
@@ -153,7 +150,7 @@ impl Engine {
                 same,
             }
         };
-        Ok(seeds.iter().zip(found).zip(same).map(voted).collect())
+        Ok(found.into_iter().zip(same).map(voted).collect())
     }
 }
 
@@ -204,7 +201,6 @@ impl Collection {
                     .map(|(other, similarity)| LabelledNeighbor {
                         track: self.ids[other],
                         similarity,
-                        raw: similarity,
                         genres: genres[other].clone(),
                     })
                     .collect();

@@ -3,8 +3,6 @@
 //! The files need no token, since they have no data of the library. The page loads nothing from other servers, has no inline
 //! scripts or styles, and never treats text as markup; the policy below makes browsers enforce this.
 
-use std::sync::LazyLock;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
@@ -64,49 +62,11 @@ const FILES: [(&str, &str, &[u8]); 24] = [
     ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
 
-/// The page's files, prepared once.
-struct Served {
-    /// A digest of all files, in their addresses, which browsers may therefore cache forever.
-    version: String,
-    index: Vec<u8>,
-}
-
-static SERVED: LazyLock<Served> = LazyLock::new(|| {
-    let mut hasher = blake3::Hasher::new();
-    FILES.iter().for_each(|(_, _, contents)| {
-        hasher.update(contents);
-    });
-    let version = hasher.finalize().to_hex()[..16].to_owned();
-    let folder = format!("\"page/{version}/");
-    let mut index = INDEX.to_owned();
-    for name in ["page.css", "app.js"] {
-        // With the quotation mark, so that no other text of the page is replaced.
-        index = index.replace(&format!("\"page/{name}"), &format!("{folder}{name}"));
-    }
-    // All modules are preloaded at once, instead of one import after the other.
-    let preloads: String = FILES
-        .iter()
-        .filter(|(name, kind, _)| {
-            // Not those that the page itself names.
-            *kind == SCRIPT && !INDEX.contains(&format!("page/{name}"))
-        })
-        .map(|(name, ..)| format!("<link rel=\"modulepreload\" href={folder}{name}\">\n"))
-        .collect();
-    let index = index
-        .replace("</head>", &format!("{preloads}</head>"))
-        .into_bytes();
-    Served { version, index }
-});
-
 /// The page below a base path (empty, or `/voisin`).
 pub(super) fn router(base: &str) -> Router<Shared> {
     let mut router = Router::new()
         .route(&format!("{base}/"), get(index))
-        .route(&format!("{base}/page/{{name}}"), get(named))
-        .route(
-            &format!("{base}/page/{{version}}/{{name}}"),
-            get(of_version),
-        );
+        .route(&format!("{base}/page/{{name}}"), get(named));
     if !base.is_empty() {
         // The page's own addresses are relative to this folder.
         let folder = format!("{base}/");
@@ -116,46 +76,26 @@ pub(super) fn router(base: &str) -> Router<Shared> {
 }
 
 async fn index(sent: HeaderMap) -> Response<Body> {
-    file(HTML, &SERVED.index, NO_CACHE, &sent)
+    file(HTML, INDEX.as_bytes(), &sent)
 }
 
 async fn named(Path(name): Path<String>, sent: HeaderMap) -> Response<Body> {
-    known(&name, NO_CACHE, &sent)
-}
-
-async fn of_version(
-    Path((version, name)): Path<(String, String)>,
-    sent: HeaderMap,
-) -> Response<Body> {
-    // A page of another version gets the current file.
-    let is_this = version == SERVED.version;
-    known(&name, if is_this { FOR_EVER } else { NO_CACHE }, &sent)
-}
-
-fn known(name: &str, control: &'static str, sent: &HeaderMap) -> Response<Body> {
     match FILES.iter().find(|(known, ..)| *known == name) {
-        Some((_, kind, contents)) => file(kind, contents, control, sent),
+        Some((_, kind, contents)) => file(kind, contents, &sent),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-/// For files without a version in their address, which are revalidated each time.
-const NO_CACHE: &str = "no-cache";
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
-
-fn file(
-    kind: &'static str,
-    contents: &'static [u8],
-    control: &'static str,
-    sent: &HeaderMap,
-) -> Response<Body> {
+fn file(kind: &'static str, contents: &'static [u8], sent: &HeaderMap) -> Response<Body> {
+    /// Browsers keep a file, but ask each time whether it is the same.
+    const CONTROL: &str = "no-cache";
     let state = Validator::of_bytes(contents);
     let mut answer = if state.is_known(sent) {
-        state.unchanged(control)
+        state.unchanged(CONTROL)
     } else {
         ([(header::CONTENT_TYPE, kind)], contents).into_response()
     };
-    state.put(&mut answer, control);
+    state.put(&mut answer, CONTROL);
     // Also for 304: the client keeps the headers of its last answer.
     answer.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
