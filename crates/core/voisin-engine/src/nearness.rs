@@ -155,7 +155,7 @@ impl Engine {
         let points = self.nearness()?.nearest;
         // Several seeds are searched for by their mean, which is not the sound of any of them.
         let is_steady = match seeds {
-            [seed] => self.genres().is_steady(seed)?,
+            [seed] => self.is_steady(seed)?,
             _ => false,
         };
         Ok((!points.is_empty() || is_steady).then_some(Standing {

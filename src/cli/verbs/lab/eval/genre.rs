@@ -14,9 +14,7 @@ use voisin_lab::genre::{EvalOptions, evaluate_genre};
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let place = page_place(context, args.report.as_deref())?;
     let engine = context.open_engine()?;
-    let mut tracks = engine
-        .genres()
-        .labelled_tracks(&args.labels_from.source(&engine), args.group_by)?;
+    let mut tracks = engine.labelled_tracks(&args.labels_from.source(&engine), args.group_by)?;
     if tracks.unmatched > 0 {
         context.console.warn(&format!(
             "{} of the label file named no track of this library",
@@ -24,7 +22,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         ));
     }
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
-    let joined = super::joins(&engine.genres().taxonomy()?, &known, &args.join)?;
+    let joined = super::joins(&engine.taxonomy()?, &known, &args.join)?;
     for genres_of_track in &mut tracks.labels {
         for genre in genres_of_track.iter_mut() {
             if let Some(whole) = joined.get(genre.key()) {
