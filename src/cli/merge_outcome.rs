@@ -25,7 +25,7 @@ pub(crate) fn finish(
     // Data that `add` derives from vectors is computed here for the new ones: index, moods.
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
-        engine.scales_mut().fill_moods()?;
+        engine.fill_moods()?;
     }
     if conflicts > 0 {
         context.console.warn(&format!(

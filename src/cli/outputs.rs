@@ -114,7 +114,7 @@ fn names(word: &OsStr, target: &Path) -> bool {
 /// The table that the library's labels come from.
 fn label_table(library: &Path) -> Option<PathBuf> {
     let library = Library::open(library, OpenMode::ReadOnly).ok()?;
-    match Engine::from_library(library).genres().label_source() {
+    match Engine::from_library(library).label_source() {
         LabelSource::File(table) => Some(table),
         LabelSource::Tags | LabelSource::Folder => None,
     }

@@ -143,7 +143,7 @@ pub(crate) fn warn_of_lost_labels(context: &Context, engine: &Engine) {
 
 /// The library's table of labels, if it is set and no longer there.
 pub(crate) fn lost_labels(engine: &Engine) -> Option<PathBuf> {
-    match engine.genres().label_source() {
+    match engine.label_source() {
         LabelSource::File(table) if !table.is_file() => Some(table),
         _ => None,
     }

@@ -87,21 +87,4 @@ mod tests {
         }
         assert!((10..35).contains(&exact), "{exact}");
     }
-
-    #[test]
-    fn coloured_spectrograms_keep_their_range() {
-        let flat: Vec<f32> = (0..MELS * FRAMES)
-            .map(|i| -((i % 83) as f32))
-            .map(|x| x.max(-80.0))
-            .collect();
-        let mut changed = 0;
-        for seed in 0..40 {
-            let mut mel = flat.clone();
-            colour(&mut mel, &mut Random::stream(seed, 1));
-            let loudest = mel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            assert!(loudest.abs() < 1e-9 && mel.iter().all(|x| (-80.0..=0.0).contains(x)));
-            changed += usize::from(mel != flat);
-        }
-        assert!((15..40).contains(&changed), "{changed} of 40");
-    }
 }

@@ -88,9 +88,7 @@ struct Mapped {
 
 impl TrainingSet {
     /// Opens every prepared file of `cache`, sorted by name.
-    ///
-    /// - `only`: names of the teachers, in their order; empty for those of the files
-    pub fn open(cache: &Path, only: &[String]) -> anyhow::Result<Self> {
+    pub fn open(cache: &Path) -> anyhow::Result<Self> {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(cache).with_context(|| cache.display().to_string())? {
             let path = entry?.path();
@@ -109,7 +107,7 @@ impl TrainingSet {
         };
         let mut by_name = HashMap::new();
         for path in &paths {
-            set.add(path, only, &mut by_name)
+            set.add(path, &mut by_name)
                 .with_context(|| format!("{}: delete it and prepare it again", path.display()))?;
         }
         ensure!(
@@ -120,25 +118,13 @@ impl TrainingSet {
         Ok(set)
     }
 
-    fn add(
-        &mut self,
-        path: &Path,
-        only: &[String],
-        by_name: &mut HashMap<String, u32>,
-    ) -> anyhow::Result<()> {
+    fn add(&mut self, path: &Path, by_name: &mut HashMap<String, u32>) -> anyhow::Result<()> {
         let map = map_file(&File::open(path)?)?;
         let (_, header) = SafeTensors::read_metadata(&map)?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let get = |key: &str| metadata.get(key).with_context(|| format!("no {key}"));
         let track = (get("group")?.clone(), get("track")?.clone());
-        let mut teachers: Vec<Teacher> = serde_json::from_str(get("teachers")?)?;
-        if !only.is_empty() {
-            let named = |name: &String| teachers.iter().find(|known| known.name == *name).cloned();
-            teachers = only
-                .iter()
-                .map(|name| named(name).with_context(|| format!("no outputs of {name}")))
-                .collect::<Result<_, _>>()?;
-        }
+        let teachers: Vec<Teacher> = serde_json::from_str(get("teachers")?)?;
         if self.files.is_empty() {
             self.teachers.clone_from(&teachers);
         }

@@ -30,8 +30,6 @@ pub struct Run {
     pub seed: u64,
     /// Teachers, in the order of the head's outputs.
     pub teachers: Vec<Teacher>,
-    /// Weight of each teacher.
-    pub weights: Vec<f32>,
     /// Tracks that were trained on.
     pub tracks: usize,
 }

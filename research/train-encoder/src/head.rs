@@ -2,6 +2,7 @@
 
 use voisin_base::random::Random;
 use voisin_base::vector::dot;
+use voisin_lab::training::Block;
 
 /// `predictions = W · embedding + b`, on top of the network in training.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,14 @@ impl TeacherHead {
             outputs,
             parameters,
         }
+    }
+
+    /// The matrix, which decays, and the bias, with their gradients.
+    pub fn blocks<'a>(&'a mut self, gradients: &'a [f32]) -> [Block<'a>; 2] {
+        let matrix = self.inputs * self.outputs;
+        let (weight, bias) = self.parameters.split_at_mut(matrix);
+        let (d_weight, d_bias) = gradients.split_at(matrix);
+        [(weight, d_weight, true), (bias, d_bias, false)]
     }
 
     /// Predictions, `[n][outputs]`, for embeddings `[n][inputs]`.

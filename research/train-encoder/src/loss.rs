@@ -20,25 +20,21 @@ impl Losses {
 
 /// The losses of predictions, and their gradient (overwritten).
 ///
-/// - `weights`: of each teacher
 /// - `targets`: z-scored outputs of the teachers, `[n][outputs]`, as predictions and gradient
 pub fn evaluate(
     teachers: &[Teacher],
-    weights: &[f32],
     targets: &[f32],
     predictions: &[f32],
     gradient: &mut [f32],
 ) -> Losses {
     let width = outputs(teachers);
     let n = targets.len() / width;
-    let all: f32 = weights.iter().sum();
+    // A mean over windows and teachers: neither the batch nor the number of teachers changes the size of the loss.
+    let each = 1.0 / (n * teachers.len()) as f32;
     gradient.fill(0.0);
     let mut sums = [0.0f64; 2];
     for row in 0..n {
-        for ((teacher, at), weight) in spans(teachers).zip(weights) {
-            // A mean over windows and a weighted mean over teachers: neither the batch nor the
-            // number of teachers changes the size of the loss.
-            let each = weight / (n as f32 * all);
+        for (teacher, at) in spans(teachers) {
             let start = row * width + at;
             let middle = start + teacher.penultimate;
             let parts = [start..middle, middle..start + teacher.outputs()];
@@ -86,9 +82,8 @@ mod tests {
         let n = 3 * outputs(&teachers);
         let targets: Vec<f32> = (0..n).map(|i| (i as f32 * 0.7).sin()).collect();
         let predictions: Vec<f32> = (0..n).map(|i| (i as f32 * 1.3).cos()).collect();
-        let weights = [1.0, 0.5];
         let mut gradient = vec![1.0; n];
-        let loss = evaluate(&teachers, &weights, &targets, &predictions, &mut gradient).total();
+        let loss = evaluate(&teachers, &targets, &predictions, &mut gradient).total();
         let square: f32 = gradient.iter().map(|g| g * g).sum();
         let step = 1e-2 / square.sqrt();
         let moved: Vec<f32> = predictions
@@ -97,9 +92,9 @@ mod tests {
             .map(|(p, g)| p - step * g)
             .collect();
         let mut unused = gradient.clone();
-        let less = evaluate(&teachers, &weights, &targets, &moved, &mut unused).total();
+        let less = evaluate(&teachers, &targets, &moved, &mut unused).total();
         assert!(((loss - less) / step / square - 1.0).abs() < 0.02);
-        let perfect = evaluate(&teachers, &weights, &targets, &targets, &mut unused);
+        let perfect = evaluate(&teachers, &targets, &targets, &mut unused);
         assert_eq!(perfect, Losses::default());
     }
 }

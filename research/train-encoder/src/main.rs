@@ -100,9 +100,6 @@ struct RunArgs {
     cache: PathBuf,
     /// Folder of the run
     run: PathBuf,
-    /// Share of OpenL3's width: 1, 2 (half) or 4 (quarter)
-    #[arg(long, default_value_t = 4)]
-    width: usize,
     /// Windows to train on in all; the schedule ends here
     #[arg(long, default_value_t = 200_000)]
     windows: u64,
@@ -118,12 +115,6 @@ struct RunArgs {
     /// Start with the averaged weights of another run
     #[arg(long, value_name = "CHECKPOINT")]
     from: Option<PathBuf>,
-    /// A teacher to learn from and its weight; may be repeated [default: all in the prepared music]
-    #[arg(long, value_name = "NAME[:WEIGHT]")]
-    teacher: Vec<Weighted>,
-    /// Share of the moving average of the weights that each step keeps
-    #[arg(long, default_value_t = 0.999)]
-    average: f32,
     /// Share of tracks in held-out groups
     #[arg(long, default_value_t = 0.12)]
     holdout: f64,

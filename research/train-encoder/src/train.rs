@@ -10,9 +10,10 @@ use rayon::prelude::*;
 use voisin_base::random::Random;
 use voisin_encoder::openl3::{OPENL3_WIDTHS, WINDOW};
 use voisin_encoder::{DeviceChoice, StackTensor, StackTrain};
-use voisin_lab::training::session::{BlockVisitor, CHECKPOINT, Optimiser};
-use voisin_lab::training::{AdamWOptions, cosine};
+use voisin_lab::training::session::CHECKPOINT;
+use voisin_lab::training::{Optimiser, cosine};
 
+use crate::RunArgs;
 use crate::augment;
 use crate::cache::TrainingSet;
 use crate::checkpoint::{Checkpoint, Run, flatten, layers, unflatten};
@@ -20,7 +21,6 @@ use crate::head::TeacherHead;
 use crate::layout::{outputs, standardise};
 use crate::loss::{self, Losses};
 use crate::validate::{self, GROOVES};
-use crate::{RunArgs, Weighted};
 
 /// Share of the run in which the rate rises.
 const WARM_UP: f64 = 0.02;
@@ -32,15 +32,16 @@ const CLIP: f64 = 5.0;
 const LOG_EVERY: u64 = 10;
 /// Held-out windows that are evaluated.
 const VALIDATED: usize = 600;
+/// Share of the moving average of the weights that each step keeps.
+const AVERAGE: f32 = 0.999;
 /// Time between checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_mins(3);
 
-/// Channels of the eight convolutions at a share of OpenL3's width; the embedding keeps its 512 dimensions.
-fn widths(divisor: usize) -> anyhow::Result<[usize; 8]> {
-    ensure!([1, 2, 4].contains(&divisor), "--width: expected 1, 2 or 4");
-    let mut widths = OPENL3_WIDTHS.map(|width| width / divisor);
+/// Channels of the eight convolutions: a quarter of OpenL3's, but for the embedding's 512 dimensions.
+fn widths() -> [usize; 8] {
+    let mut widths = OPENL3_WIDTHS.map(|width| width / 4);
     widths[7] = OPENL3_WIDTHS[7];
-    Ok(widths)
+    widths
 }
 
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
@@ -57,8 +58,7 @@ pub fn train(
     ensure!(args.batch >= 2, "--batch: expected 2 or more");
     let path = args.run.join(CHECKPOINT);
     let resumed = path.exists().then(|| Checkpoint::load(&path)).transpose()?;
-    let names: Vec<String> = args.teacher.iter().map(|one| one.0.clone()).collect();
-    let data = TrainingSet::open(&args.cache, &names)?;
+    let data = TrainingSet::open(&args.cache)?;
     std::fs::create_dir_all(&args.run)?;
     let (held, crops) = validate::split(&data, args.holdout);
     ensure!(!crops.is_empty(), "every group is held out");
@@ -103,7 +103,7 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
     let from = args.from.as_deref().map(Checkpoint::load).transpose()?;
     let widths = match &from {
         Some(from) => from.run.widths,
-        None => widths(args.width)?,
+        None => widths(),
     };
     let (network, head, mean, deviation) = match &from {
         // With their target statistics: with other means and deviations the head's predictions would change.
@@ -123,12 +123,6 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
     let mut tracks: Vec<usize> = crops.iter().map(|&crop| data.track(crop)).collect();
     tracks.sort_unstable();
     tracks.dedup();
-    let mut weights: Vec<f32> = args
-        .teacher
-        .iter()
-        .map(|Weighted(_, weight)| *weight)
-        .collect();
-    weights.resize(data.teachers.len(), 1.0);
     // Adam starts anew in any case.
     let all = flatten(&network).0.len() + head.parameters.len();
     Ok(Checkpoint {
@@ -139,7 +133,6 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
             widths,
             seed: args.random_seed,
             teachers: data.teachers.clone(),
-            weights,
             tracks: tracks.len(),
         },
         adam: (vec![0.0; all], vec![0.0; all]),
@@ -206,20 +199,18 @@ impl<'a> Trainer<'a> {
     ) -> Self {
         let mut head = state.head;
         let head_gradients = vec![0.0; head.parameters.len()];
+        let blocks = student.blocks().chain(head.blocks(&head_gradients));
         let mut optimiser = Optimiser {
             decay: DECAY,
             clip: CLIP,
-            ..Optimiser::new(AdamWOptions::default(), &mut |visit| {
-                show(&mut student, visit);
-                show_head(&mut head, &head_gradients, visit);
-            })
+            ..Optimiser::new(blocks)
         };
+        optimiser.steps = state.run.step;
         let (mut mean, mut square) = state.adam;
-        for adam in &mut optimiser.adam {
-            let n = adam.mean.len();
-            adam.mean = mean.drain(..n).collect();
-            adam.square = square.drain(..n).collect();
-            adam.steps = state.run.step;
+        for block in &mut optimiser.moments {
+            let n = block.mean.len();
+            block.mean = mean.drain(..n).collect();
+            block.square = square.drain(..n).collect();
         }
         let values = args.batch * state.mean.len();
         Self {
@@ -293,7 +284,6 @@ impl<'a> Trainer<'a> {
         let predictions = self.head.forward(&embeddings);
         let losses = loss::evaluate(
             &self.run.teachers,
-            &self.run.weights,
             &self.targets,
             &predictions,
             &mut self.gradient,
@@ -301,11 +291,10 @@ impl<'a> Trainer<'a> {
         let gradients = &mut self.head_gradients;
         let gradient = self.head.backward(&embeddings, &self.gradient, gradients);
         self.student.backward(&gradient)?;
-        let at = (self.run.step, losses.total());
-        self.optimiser.step(rate as f32, at, &mut |visit| {
-            show(&mut self.student, visit);
-            show_head(&mut self.head, &self.head_gradients, visit);
-        })?;
+        let head = self.head.blocks(&self.head_gradients);
+        let mut blocks: Vec<_> = self.student.blocks().chain(head).collect();
+        self.optimiser
+            .step(rate as f32, losses.total(), &mut blocks)?;
         self.move_averages();
         self.run.step += 1;
         let before = self.run.windows / self.args.validate_every;
@@ -339,7 +328,7 @@ impl<'a> Trainer<'a> {
     /// averaged too, since they belong to the averaged weights.
     fn move_averages(&mut self) {
         let step = self.run.step as f32;
-        let keep = self.args.average.min((1.0 + step) / (10.0 + step));
+        let keep = AVERAGE.min((1.0 + step) / (10.0 + step));
         let (parameters, statistics) = flatten(self.student.tensors());
         for (average, values) in [
             (&mut self.average.0, &parameters),
@@ -372,6 +361,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn checkpoint(&self) -> anyhow::Result<Checkpoint> {
+        let moments = || self.optimiser.moments.iter();
         Ok(Checkpoint {
             run: self.run.clone(),
             network: self.student.tensors().to_vec(),
@@ -381,33 +371,11 @@ impl<'a> Trainer<'a> {
             mean: self.mean.clone(),
             deviation: self.deviation.clone(),
             adam: (
-                self.optimiser
-                    .adam
-                    .iter()
-                    .flat_map(|one| one.mean.clone())
-                    .collect(),
-                self.optimiser
-                    .adam
-                    .iter()
-                    .flat_map(|one| one.square.clone())
-                    .collect(),
+                moments().flat_map(|block| block.mean.clone()).collect(),
+                moments().flat_map(|block| block.square.clone()).collect(),
             ),
         })
     }
-}
-
-/// Shows parameters and gradients of the network to an optimiser.
-fn show(network: &mut StackTrain, visit: &mut BlockVisitor<'_>) {
-    for (parameters, gradients, decays) in network.blocks() {
-        visit(parameters, gradients, &vec![decays; gradients.len()]);
-    }
-}
-
-/// The same of the head, of which the matrix decays, the bias does not.
-fn show_head(head: &mut TeacherHead, gradients: &[f32], visit: &mut BlockVisitor<'_>) {
-    let matrix = head.inputs * head.outputs;
-    let decays: Vec<bool> = (0..gradients.len()).map(|at| at < matrix).collect();
-    visit(&mut head.parameters, gradients, &decays);
 }
 
 /// Adds a line to a table, whose header is written with the first.

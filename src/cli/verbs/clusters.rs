@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
             return Ok(Ending::Partial);
         }
         let graph = neighbour_graph(&mut engine, &collection)?;
-        engine.genres().predict(&mut collection, &graph)?;
+        engine.predict_genres(&mut collection, &graph)?;
         args.question
             .run(&mut engine, &collection, &graph, Some(&rows), seed)?
     } else {
@@ -99,7 +99,7 @@ fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
         .map(|cluster| cluster.medoid)
         .collect();
     let medoids = engine.library().tracks_by_id(&medoids)?;
-    let taxonomy = engine.genres().taxonomy()?;
+    let taxonomy = engine.taxonomy()?;
     let clusters = count(found.clusters.len() as u64, "cluster");
     let noise = count(found.noise.len() as u64, "track");
     render::print_line(&format!("{clusters}, {noise} in no group"))?;

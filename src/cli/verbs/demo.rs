@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
         ..SimilarOptions::default()
     };
     let found = engine.similar(&seed, &options)?;
-    let standing = engine.standing(&seed, &options)?;
+    let standing = engine.standing(&seed)?;
     let answer = SimilarAnswer::new(&engine, found, standing)?;
     let output = ListOutput::new(ListFormat::Table);
     print_neighbours(&seed, &answer, Vec::new(), &output)?;
@@ -68,8 +68,8 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
 
     print_text("\nHow far is punk, which no label names, from the labelled genres (0 to 1)?")?;
     let folders = LabelSource::Folder;
-    let kinship = engine.genres().kinship(&folders)?;
-    let punk = engine.genres().taxonomy()?.genre("punk");
+    let kinship = engine.kinship(&folders)?;
+    let punk = engine.taxonomy()?.genre("punk");
     for kin in punk
         .map(|punk| kinship.of(&punk))
         .transpose()?

@@ -17,12 +17,12 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
             ListFormat::Json => true,
             _ => bail!("--words lists no tracks, expected with it --format table or json"),
         };
-        print_words(&engine.words().predicted_tags()?, is_json)?;
+        print_words(&engine.predicted_tags()?, is_json)?;
         return Ok(Ending::Fine);
     }
     args.question.filters.check_folders(&engine)?;
     args.question.filters.check_licences(engine.library())?;
-    let predicted = engine.words().predicted_tags()?;
+    let predicted = engine.predicted_tags()?;
     let answer = args.question.run(&engine, &predicted)?;
     warn_of_lost_labels(context, &engine);
     let unknown = &answer.phrase.unknown;

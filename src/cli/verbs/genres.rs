@@ -23,7 +23,6 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
         },
         Some(name) => {
             let wanted = engine
-                .genres()
                 .taxonomy()?
                 .genre(name)
                 // A name outside the taxonomy is looked up as it is, for the error that suggests

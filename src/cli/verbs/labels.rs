@@ -19,7 +19,7 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
     match &args.command {
         None => source(context, &mut engine, args),
         Some(LabelsCommand::Set(args)) => {
-            if engine.genres().taxonomy()?.parse(&[&args.genre]).is_empty() {
+            if engine.taxonomy()?.parse(&[&args.genre]).is_empty() {
                 anyhow::bail!("expected the name of a genre, found \"{}\"", args.genre);
             }
             // Without a genre the last track would be taken for one.
@@ -43,20 +43,17 @@ fn is_track(genre: &str) -> bool {
 
 /// Sets the source, if one was named, and shows it.
 fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::Result<Ending> {
-    let source = args
-        .source
-        .clone()
-        .unwrap_or_else(|| engine.genres().label_source());
+    let source = args.source.clone().unwrap_or_else(|| engine.label_source());
     // Read from the new source before it is set, so that a table that cannot be read changes
     // nothing.
-    let (labels, unmatched) = match engine.genres().labelled_tracks(&source, GroupBy::Track) {
+    let (labels, unmatched) = match engine.labelled_tracks(&source, GroupBy::Track) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
         // The source is shown even without labels.
         Err(EngineError::NoLabels) => (Vec::new(), 0),
         Err(error) => return Err(error.into()),
     };
     if args.source.is_some() {
-        engine.genres_mut().set_label_source(&source)?;
+        engine.set_label_source(&source)?;
     }
     let mut sizes: BTreeMap<&Genre, u64> = BTreeMap::new();
     for genre in labels.iter().flatten() {
@@ -70,7 +67,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         })
         .collect();
     genres.sort_by_key(|genre| std::cmp::Reverse(genre.tracks));
-    let source = engine.genres().label_source();
+    let source = engine.label_source();
     let json = LabelSourceJson {
         source: source.to_string(),
         tracks: engine.library().status()?.tracks,
@@ -89,7 +86,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         ));
     }
     // A head that cannot be read is reported by the commands that need it.
-    if let Ok(Some(head)) = engine.genres().genre_head()
+    if let Ok(Some(head)) = engine.genre_head()
         && head.source() != source
     {
         context.console.note(&format!(

@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)
         || args.output.format == ListFormat::Table && !query.filter.words.is_empty();
     let tags = if wants_words && !page.tracks.is_empty() {
-        engine.words().predicted_tags_if_any()?
+        engine.predicted_tags_if_any()?
     } else {
         None
     };

@@ -32,11 +32,11 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     if n < 3 {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
-    engine.genres().predict(&mut collection, &graph)?;
+    engine.predict_genres(&mut collection, &graph)?;
     let positions = layout(collection.vectors.view(), &graph, 0);
     let clustering = clustered(&mut engine, &collection, &graph, None, 0)?;
     // After the clustering, whose names must not change with these tags.
-    if let Some(predicted) = engine.words().predicted_tags_if_any()? {
+    if let Some(predicted) = engine.predicted_tags_if_any()? {
         let words = predicted.strongest(&collection.ids, WORDS);
         for track in &mut collection.meta {
             let strong = words.get(&track.id).into_iter().flatten();

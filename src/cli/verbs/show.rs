@@ -6,7 +6,6 @@ use crate::cli::context::Context;
 use crate::cli::render::list::print_cards;
 use crate::cli::seeds::{expand_names, library_seeds};
 use crate::cli::source::Source;
-use voisin_engine::SimilarOptions;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
     let named = expand_names(&args.tracks)?;
@@ -18,8 +17,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     if args.format == ReportFormat::Table && source.is_local() {
         for seed in &seeds {
             let seed = std::slice::from_ref(seed);
-            let options = SimilarOptions::default();
-            standings.push(source.engine().standing(seed, &options)?);
+            standings.push(source.engine().standing(seed)?);
         }
     }
     let cards = source.cards(context, seeds, |news| {

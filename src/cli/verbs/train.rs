@@ -21,16 +21,16 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending>
         ..FitOptions::default()
     };
     let start = Instant::now();
-    let before = engine.genres().label_source();
+    let before = engine.label_source();
     let source = args.label_from.clone().unwrap_or_else(|| before.clone());
     let busy = context
         .console
         .busy("training and validating the genre head");
-    let (head, tracks) = engine.genres().train_genre(&source, &options)?;
+    let (head, tracks) = engine.train_genre(&source, &options)?;
     drop(busy);
     // The head's labels and the library's must have the same source.
-    engine.genres_mut().set_label_source(&source)?;
-    let now = engine.genres().label_source();
+    engine.set_label_source(&source)?;
+    let now = engine.label_source();
     if now != before {
         context.console.note(&format!(
             "from now on this library's labels come from {now}, not from {before} (\"voisin labels {before}\" restores that)"
@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending>
                 .count(),
         })
         .collect();
-    let path = lossy(&engine.genres().genre_model_path());
+    let path = lossy(&engine.genre_model_path());
     if args.format == ReportFormat::Json {
         render::print_json(&TrainedJson {
             path,

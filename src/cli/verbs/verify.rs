@@ -120,7 +120,7 @@ fn check(mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<CheckRow>, u64)>
             Err(error) => return Err(error.into()),
         }
     }
-    if let Err(EngineError::Genre(error)) = engine.genres().genre_head() {
+    if let Err(EngineError::Genre(error)) = engine.genre_head() {
         rows.push(("genre head", false, with_causes(&error)));
     }
     rows.extend(left_behind(&engine.library().leftovers()));

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin::TrackTags;
 use voisin_audio::tags::read_tags;
 use voisin_audio::{AudioError, DecodePath, WindowRequest};
 
@@ -36,7 +35,10 @@ fn probing_reports_why_a_file_is_not_audio() {
     let error = |name: &str, bytes: &[u8]| {
         voisin_audio::probe(&written(&folder, name, bytes)).expect_err(name)
     };
-    assert!(matches!(error("empty.mp3", b""), AudioError::Empty { .. }));
+    assert!(matches!(
+        error("empty.mp3", b""),
+        AudioError::NotAudio { .. }
+    ));
     let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![0x55; 10_000]].concat();
     let found = error("picture.flac", &png);
     assert!(
@@ -51,23 +53,6 @@ fn probing_reports_why_a_file_is_not_audio() {
         error("half.flac", b"fLaC\0\0\0"),
         AudioError::NotAudio { .. }
     ));
-    let mut state = 88_172_645_463_325_252u64;
-    let random: Vec<u8> = (0..1_000_000)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        })
-        .collect();
-    let found = error("random.mp3", &random);
-    assert!(
-        matches!(
-            found,
-            AudioError::NotAudio { .. } | AudioError::MostlyDamaged { .. }
-        ),
-        "{found}"
-    );
     assert!(matches!(
         voisin_audio::probe(&folder.path().join("gone.mp3")),
         Err(AudioError::NotFound { .. })
@@ -77,20 +62,7 @@ fn probing_reports_why_a_file_is_not_audio() {
         Err(AudioError::NotAFile { .. })
     ));
     let silent = error("frameless.wav", &wav(44_100, &[]));
-    assert!(matches!(silent, AudioError::NoFrames { .. }), "{silent}");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_name_that_is_no_unicode_is_read_all_the_same() {
-    use std::os::unix::ffi::OsStrExt;
-    let (folder, path) = copy_of("s16.wav");
-    let odd = folder
-        .path()
-        .join(std::ffi::OsStr::from_bytes(b"caf\xe9.wav"));
-    std::fs::rename(&path, &odd).expect("renamed");
-    assert_eq!(voisin_audio::probe(&odd).expect("readable").n_frames, 1_200);
-    assert_eq!(read_tags(&odd).expect("readable"), TrackTags::default());
+    assert!(matches!(silent, AudioError::NotAudio { .. }), "{silent}");
 }
 
 #[test]
@@ -250,9 +222,8 @@ fn a_truncated_file_gives_what_is_there() {
         let cut = match voisin_audio::probe(&path) {
             Ok(cut) => cut,
             // FFmpeg puts an MP4's tables at its end, and the audio of these short Ogg files is one page.
+            // In high.flac the cut goes through the only frame.
             Err(AudioError::NotAudio { .. }) if !name.contains("mp3") => continue,
-            // This short file has one frame of audio, and the cut goes through it.
-            Err(AudioError::NoFrames { .. }) if name == "high.flac" => continue,
             Err(error) => panic!("{error}"),
         };
         assert!(cut.n_frames <= info.n_frames, "{name}");
@@ -354,59 +325,39 @@ fn metadata_that_is_odd_costs_no_sound() {
     }
 }
 
+/// A second track whose table of sizes is damaged, as of pictures of chapters.
 #[test]
-fn a_file_of_two_tracks_is_not_the_first_alone() {
+fn a_fault_in_a_track_that_is_not_heard_costs_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (alone, samples) = native(&data().join("aac.m4a"));
     let file = std::fs::read(data().join("aac.m4a")).expect("readable");
     let movie = place(&file, b"moov") - 4;
     let tags = place(&file, b"udta") - 4;
-    let mut contents = vec![alone.content.0];
-    // Its sound begins at that of the first, and elsewhere.
-    for begins in [44_u32, 60] {
-        let mut second = file[place(&file, b"trak") - 4..tags].to_vec();
-        let number = place(&second, b"tkhd") + 16;
-        second[number..number + 4].copy_from_slice(&2_u32.to_be_bytes());
-        let chunk = place(&second, b"stco") + 12;
-        second[chunk..chunk + 4].copy_from_slice(&begins.to_be_bytes());
-        let mut bytes = [&file[..tags], &second, &file[tags..]].concat();
-        let size = (bytes.len() - movie) as u32;
-        bytes[movie..movie + 4].copy_from_slice(&size.to_be_bytes());
-        let (info, found) = native(&written(&folder, "two.m4a", &bytes));
-        assert!(found == samples, "the first track is decoded");
-        assert!(!contents.contains(&info.content.0), "{begins}");
-        contents.push(info.content.0);
-    }
+    let mut second = file[place(&file, b"trak") - 4..tags].to_vec();
+    let sizes = place(&second, b"stsz") + 12;
+    second[sizes..sizes + 4].fill(0xff);
+    let mut bytes = [&file[..tags], &second, &file[tags..]].concat();
+    let size = (bytes.len() - movie) as u32;
+    bytes[movie..movie + 4].copy_from_slice(&size.to_be_bytes());
+    let (info, found) = native(&written(&folder, "two.m4a", &bytes));
+    assert!(info == alone && found == samples);
 }
 
 #[test]
-fn tags_of_a_movie_that_is_cut_behind_them_are_read() {
+fn float_samples_of_the_size_of_integers_are_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = std::fs::read(data().join("aac.m4a")).expect("readable");
-    let boxed = |kind: &[u8; 4], body: &[u8]| {
-        [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+    let file = |scale: f32| {
+        let samples = (0..22_050).map(|i| scale * (i as f32 * 0.05).sin());
+        let samples: Vec<u8> = samples.flat_map(f32::to_le_bytes).collect();
+        let mut bytes = wav(22_050, &[]);
+        bytes[20] = 3;
+        bytes[28..36].copy_from_slice(b"\x88\x58\x01\0\x04\0\x20\0");
+        bytes[40..44].copy_from_slice(&(samples.len() as u32).to_le_bytes());
+        written(&folder, "float.wav", &[bytes, samples].concat())
     };
-    let title = boxed(b"data", b"\0\0\0\x01\0\0\0\0A title");
-    let list = boxed(b"ilst", &boxed(b"\xa9nam", &title));
-    let space = boxed(b"free", &[0; 99]);
-    let meta = boxed(b"meta", &[&[0; 4][..], &list, &space].concat());
-    let tags = boxed(b"udta", &meta);
-    let movie = place(&file, b"moov") - 4;
-    let tracks = &file[movie + 8..place(&file, b"udta") - 4];
-    let tagged = [
-        &file[..movie],
-        &boxed(b"moov", &[tracks, &tags[..]].concat()),
-    ]
-    .concat();
-    for (lost, title) in [
-        (1, Some("A title")),
-        (space.len() - 1, Some("A title")),
-        (tags.len() - 1, None),
-    ] {
-        let path = written(&folder, "cut.m4a", &tagged[..tagged.len() - lost]);
-        let tags = read_tags(&path).expect("readable");
-        assert_eq!(tags.title.as_deref(), title, "{lost} bytes less");
-    }
+    voisin_audio::read_all(&file(2.0), 22_050).expect("a little too loud");
+    let refused = voisin_audio::read_all(&file(9000.0), 22_050).expect_err("integers");
+    assert!(refused.to_string().contains("integers"), "{refused}");
 }
 
 /// Joined files: what has the first one's sample rate is decoded, and the rest is silence.
@@ -626,65 +577,4 @@ fn compressed_frames_inflate_within_a_bound() {
             "{name}"
         );
     }
-}
-
-/// An Ogg comment as large as the file: a parser would load it several times over.
-#[test]
-fn a_comment_larger_than_the_bound_counts_as_none() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let large = |bytes: usize| {
-        let comment = [
-            b"\x07\0\0\0encoder\x01\0\0\0",
-            &(bytes as u32).to_le_bytes()[..],
-        ]
-        .concat();
-        let body = [
-            &b"\x03vorbis"[..],
-            &comment,
-            b"TITLE=",
-            &vec![b'a'; bytes - 6],
-            b"\x01",
-        ]
-        .concat();
-        let head = std::fs::read(data().join("vorbis.ogg")).expect("readable");
-        // The first page is the identification header's; this packet spans as many pages as it needs.
-        let mut file = head[..58].to_vec();
-        for (number, piece) in body.chunks(255 * 255).enumerate() {
-            let last = piece.len() < 255 * 255;
-            let lacing = if last {
-                [
-                    vec![255; piece.len() / 255],
-                    vec![(piece.len() % 255) as u8],
-                ]
-                .concat()
-            } else {
-                vec![255; 255]
-            };
-            let continued = u8::from(number > 0);
-            file.extend(
-                [
-                    b"OggS\0",
-                    &[continued][..],
-                    &[0; 8],
-                    &head[14..18],
-                    &(number as u32 + 1).to_le_bytes(),
-                    &[0; 4],
-                    &[lacing.len() as u8],
-                    &lacing,
-                    piece,
-                ]
-                .concat(),
-            );
-        }
-        file.extend(&head[58..]);
-        written(&folder, "comment.ogg", &file)
-    };
-    assert_eq!(
-        read_tags(&large(1000))
-            .expect("readable")
-            .title
-            .map(|title| title.len()),
-        Some(994)
-    );
-    assert_eq!(read_tags(&large(70 << 20)).expect("readable").title, None);
 }

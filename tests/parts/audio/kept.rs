@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use voisin::TrackTags;
 use voisin_audio::AudioError;
-use voisin_audio::tags::{ReversePatch, WriteOptions, WriteOutcome, prepare, read_tags, restore};
+use voisin_audio::tags::{ReversePatch, WriteOptions, prepare, read_tags, restore};
 
 use super::data;
 use odd_tags::Outcome;
@@ -111,57 +110,13 @@ fn keeps_frames(version: u8, frames: &[(&str, &[u8])]) {
 }
 
 #[test]
-fn dates_that_are_none_stay_in_id3v2() {
-    for text in ["2011-05-06", "1998-1999", "ca. 1970", "0", "1998\x002004"] {
-        let body = [b"\0", text.as_bytes()].concat();
-        keeps_frames(3, &[("TIT2", b"\0A"), ("TYER", &body), ("TPE1", b"\0B")]);
-    }
-    keeps_frames(
-        3,
-        &[
-            ("TYER", b"\x002011"),
-            ("TDAT", b"\0no date"),
-            ("RVA2", b"track\0\x01\x02\0\x10\xff\xff"),
-        ],
-    );
-    for id in ["TDRC", "TDOR", "TDEN"] {
-        for text in [
-            "\u{a9}2008",
-            "31.05.2004",
-            "2008/05/06",
-            "ca. 1969",
-            "1998\x002004",
-        ] {
-            let body = [b"\x03", text.as_bytes()].concat();
-            keeps_frames(4, &[("TIT2", b"\x03A"), (id, &body), ("TPE1", b"\x03B")]);
-        }
-    }
-}
-
-#[test]
 fn several_frames_of_one_kind_are_kept() {
     for version in [3, 4] {
         keeps_frames(version, &[("TPE1", b"\0A One"), ("TPE1", b"\0B Two")]);
-        keeps_frames(
-            version,
-            &[("WOAR", b"http://a.example"), ("WOAR", b"http://b.example")],
-        );
-        keeps_frames(
-            version,
-            &[("WCOM", b"http://a.example"), ("WCOM", b"http://b.example")],
-        );
         keeps_frames(version, &[("COMM", b"\0eng\0one"), ("COMM", b"\0eng\0two")]);
         keeps_frames(
             version,
-            &[("TXXX", b"\0MOOD\0one"), ("TXXX", b"\0MOOD\0two")],
-        );
-        keeps_frames(
-            version,
-            &[
-                ("WFED", b"\0http://x.example/feed"),
-                ("TIT2", b"\0A"),
-                ("TALB", b"\0Podcast"),
-            ],
+            &[("WOAR", b"http://a.example"), ("TYER", b"\0ca. 1970")],
         );
     }
     // Several genres become one.
@@ -255,11 +210,13 @@ fn comments_of_several_pages_move_the_pages_behind() {
         };
         let found = numbers(&path);
         assert_eq!(found, (0..found.len() as u32).collect::<Vec<_>>(), "{name}");
+        let longer = std::fs::read(&path).unwrap();
         let second = write(&path, "Dub").unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(read_tags(&path).unwrap().genres, ["Dub"]);
-        let both = first.followed_by(&second).unwrap();
-        assert!(restore(&path, &both, OVERWRITE, &mut |_| {}).unwrap());
-        assert!(std::fs::read(&path).unwrap() == bytes, "{name}");
+        for (patch, former) in [(second, longer), (first, bytes)] {
+            assert!(restore(&path, &patch, OVERWRITE, &mut |_| {}).unwrap());
+            assert!(std::fs::read(&path).unwrap() == former, "{name}");
+        }
     }
 }
 
@@ -287,15 +244,10 @@ fn texts_of_m4a_files_stay_whatever_their_encoding() {
     ]
     .concat();
     let other = boxed(b"Xtra", b"of another program");
-    for is_first in [true, false] {
-        for padding in [None, Some(0), Some(1), Some(2), Some(3), Some(200)] {
-            let (bytes, sound) = odd_tags::m4a(Some((&items, &other)), padding, is_first);
-            let after = written("a.m4a", &bytes, &[&latin, &wide, &named, &other]);
-            assert!(after.windows(sound.len()).any(|part| part == sound));
-            if padding == Some(200) && is_first {
-                assert_eq!(after.len(), bytes.len(), "padding is used up");
-            }
-        }
+    for (is_first, padding) in [(true, None), (true, Some(200)), (false, Some(1))] {
+        let (bytes, sound) = odd_tags::m4a(Some((&items, &other)), padding, is_first);
+        let after = written("a.m4a", &bytes, &[&latin, &wide, &named, &other]);
+        assert!(after.windows(sound.len()).any(|part| part == sound));
     }
     let (bytes, sound) = odd_tags::m4a(None, None, true);
     written("a.m4a", &bytes, &[&sound]);
@@ -303,16 +255,15 @@ fn texts_of_m4a_files_stay_whatever_their_encoding() {
 
 /// A player that reads only the richer kind of tags would show a file without a title.
 #[test]
-fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
+fn a_new_id3v2_tag_has_what_the_oldest_kind_has() {
     let mut v1 = b"TAG".to_vec();
     for (text, size) in [
-        (&b"A title"[..], 30),
-        (b"An artist", 30),
-        (b"An album", 30),
-        (b"1987", 4),
-        (b"Don\x92t \x96 stop", 28),
+        ("A title", 30),
+        ("An artist", 30),
+        ("An album", 30),
+        ("1987", 32),
     ] {
-        v1.extend(text);
+        v1.extend(text.as_bytes());
         v1.resize(v1.len() + size - text.len(), 0);
     }
     v1.extend([0, 7, 17]);
@@ -323,61 +274,10 @@ fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
         frame(4, "TALB", b"\x03An album"),
         frame(4, "TDRC", b"\x031987"),
         frame(4, "TRCK", b"\x037"),
-        frame(4, "COMM", "\x03XXX\0Don’t – stop".as_bytes()),
         frame(4, "TCON", b"\x03Zydeco"),
     ];
     let after = written("a.mp3", &bytes, &[&id3(4, &meant), &bytes]);
     assert!(after.ends_with(&v1));
-}
-
-/// Other programs read the richer kind alone.
-#[test]
-fn a_new_tag_has_the_whole_values_of_older_ones() {
-    let item = |(key, value): (&str, &str)| {
-        let size = (value.len() as u32).to_le_bytes();
-        [&size[..], &[0; 4], key.as_bytes(), &[0], value.as_bytes()].concat()
-    };
-    let items = [
-        ("Title", "T"),
-        ("Artist", "A\0B"),
-        ("Year", "2009-03-04"),
-        ("Originaldate", "1969"),
-        ("Track", "3/12"),
-        ("Comment", "c"),
-    ];
-    let items = items.map(item).concat();
-    let numbers = [2000, items.len() as u32 + 32, 6, 0].map(u32::to_le_bytes);
-    let ape = [&items[..], b"APETAGEX", &numbers.concat(), &[0; 8]].concat();
-    let new = [
-        frame(4, "TIT2", b"\x03T"),
-        frame(4, "TPE1", b"\x03A\0B"),
-        frame(4, "TDRC", b"\x032009-03-04"),
-        frame(4, "TDOR", b"\x031969"),
-        frame(4, "TRCK", b"\x033/12"),
-        frame(4, "COMM", b"\x03XXX\0c"),
-        frame(4, "TCON", b"\x03Zydeco"),
-    ];
-    let bytes = [mp3(), ape].concat();
-    written("a.mp3", &bytes, &[&id3(4, &new), &mp3()]);
-}
-
-/// Writes a file of these bytes, in which a genre cannot be replaced; returns its tags and the reason.
-fn refused(name: &str, bytes: &[u8]) -> (TrackTags, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    let tags = read_tags(&path).unwrap();
-    let kept = prepare(
-        &path,
-        &["Zydeco".to_owned()],
-        WriteOptions::default(),
-        &mut |_| {},
-    );
-    let kept = kept.unwrap().outcome().clone();
-    assert_eq!(kept, WriteOutcome::KeptExisting(tags.genres.clone()));
-    let reason = write(&path, "Zydeco").unwrap_err().to_string();
-    assert!(std::fs::read(&path).unwrap() == bytes);
-    (tags, reason)
 }
 
 /// The genre is the only evidence for the encoding of the artist, which would be read as 桌稍.
@@ -388,8 +288,13 @@ fn a_genre_that_shows_the_encoding_is_not_replaced() {
         frame(3, "TPE1", b"\0\xd7\xc0\xc9\xd4"),
         frame(3, "TCON", b"\0\xd0\xee\xea"),
     ];
-    let (tags, reason) = refused("a.mp3", &[id3(3, &frames), mp3()].concat());
-    assert_eq!(tags.artist.as_deref(), Some("ЧАЙФ"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp3");
+    let bytes = [id3(3, &frames), mp3()].concat();
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(read_tags(&path).unwrap().artist.as_deref(), Some("ЧАЙФ"));
+    let reason = write(&path, "Zydeco").unwrap_err().to_string();
+    assert!(std::fs::read(&path).unwrap() == bytes);
     assert!(
         reason.contains("its artist \"ЧАЙФ\" would then be read as"),
         "{reason}"
@@ -407,55 +312,6 @@ fn tags_within_a_flac_block_are_not_those_of_the_file() {
         &bytes,
         &[&block, b"TITLE=Real", b"GENRE=Zydeco", &sound],
     );
-}
-
-#[test]
-fn texts_of_quicktime_are_read_and_kept() {
-    let item = |number: u8, text: &[u8]| {
-        let data = [b"\0\0\0\x01\0\0\0\0", text].concat();
-        boxed(&[0, 0, 0, number], &boxed(b"data", &data))
-    };
-    let items = [item(1, b"T"), item(2, b"Rock")];
-    let keys = |second: &[u8]| {
-        let second = boxed(b"mdta", second);
-        [&[0; 8], &boxed(b"mdta", b"title")[..], &second].concat()
-    };
-    let by_key = |keys: &[u8]| {
-        let padding = Some(keys.len());
-        let (mut bytes, _) = odd_tags::m4a(Some((&items.concat(), b"")), padding, false);
-        let padding = [&b"free"[..], &vec![0; keys.len()]].concat();
-        for (old, new) in [
-            (&b"mdir"[..], &b"mdta"[..]),
-            (&padding[..], &[b"keys", keys].concat()[..]),
-        ] {
-            let at = bytes.windows(old.len()).rposition(|part| part == old);
-            bytes[at.unwrap()..][..new.len()].copy_from_slice(new);
-        }
-        bytes
-    };
-    let strings = [
-        boxed(b"\xa9nam", b"\0\x01\x55\xc4T"),
-        boxed(b"\xa9gen", b"\0\x04\x55\xc4Rock"),
-    ];
-    let (strings, _) = odd_tags::m4a(Some((b"", &strings.concat())), None, false);
-    let by_genre = by_key(&keys(b"com.apple.quicktime.genre"));
-    for bytes in [by_genre, strings] {
-        let (tags, reason) = refused("a.mov", &bytes);
-        assert_eq!(tags.title.as_deref(), Some("T"));
-        assert_eq!(tags.genres, ["Rock"]);
-        assert!(reason.contains("QuickTime"), "{reason}");
-    }
-    // Other programs look for items in the first of their boxes.
-    let other = by_key(&keys(b"com.apple.quicktime.software"));
-    written("a.mov", &other, &[b"mdir", b"Zydeco", b"mdta", &items[1]]);
-}
-
-#[test]
-fn letters_of_a_text_are_no_table_of_positions() {
-    let text = [&[0, 0, 0, 1, 0, 0, 0, 0], &b"Kilocycles"[..]].concat();
-    let album = boxed(b"\xa9alb", &boxed(b"data", &text));
-    let (bytes, sound) = odd_tags::m4a(Some((&album, b"")), None, true);
-    written("a.m4a", &bytes, &[&album, &sound]);
 }
 
 /// An APE tag's magic begins 131 bytes before the end; its letters at +3 look like `ID3v1`.

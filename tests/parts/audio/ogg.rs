@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin_audio::tags::{WriteOptions, read_tags, write_genres};
-
 use super::{data, decoded, native, windows_equal_a_full_decode};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -183,19 +181,4 @@ fn granules_that_jump_back_within_a_link_lose_no_audio() {
         );
         assert!(found == samples && still_damaged == damaged, "{name}");
     }
-}
-
-#[test]
-fn tags_of_a_chain_are_those_of_its_first_link() {
-    let tagged = |name: &str, genre: &str| {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join(name);
-        std::fs::copy(data().join(name), &path).expect("copied");
-        write_genres(&path, &[genre.to_owned()], WriteOptions::default()).expect("writable");
-        std::fs::read(&path).expect("readable")
-    };
-    let first = tagged("vorbis.ogg", "Polka");
-    let second = tagged("vorbis.ogg", "Waltz");
-    let (_folder, path) = joined(&[&first, &second]);
-    assert_eq!(read_tags(&path).expect("readable").genres, ["Polka"]);
 }

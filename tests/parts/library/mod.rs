@@ -636,121 +636,55 @@ fn filters_pick_the_tracks_they_describe() {
         Some(1959),
     );
     let d = add(&mut library, 4, "/m/d.mp3", "o'; --", &[], None);
-    let pick = |filter: TrackFilter| library.matching(&filter).unwrap().to_vec();
-    let all = TrackFilter::default();
-    assert!(all.is_empty());
-    assert_eq!(pick(all.clone()), vec![a, b, c, d]);
-    let names = |names: &[&str]| {
-        names
-            .iter()
-            .map(|&name| name.to_owned())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        pick(TrackFilter {
-            genres: names(&["TRIP HOP"]),
-            ..all.clone()
-        }),
-        vec![a, b]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            genres: names(&["jazz", "electronic"]),
-            ..all.clone()
-        }),
-        vec![a, c]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            artists: names(&["bjork", "O'; --"]),
-            ..all.clone()
-        }),
-        vec![a, d]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            exclude_artists: names(&["BJÖRK"]),
-            ..all.clone()
-        }),
-        vec![b, c, d]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            year_from: Some(1995),
-            year_to: Some(1995),
-            ..all.clone()
-        }),
-        vec![a]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            year_to: Some(1995),
-            ..all.clone()
-        }),
-        vec![a, c]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            folders: vec![rooted("/m/one")],
-            ..all.clone()
-        }),
-        vec![a, b]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            folders: vec![rooted("/m/one/"), rooted("/m/d.mp3")],
-            ..all.clone()
-        }),
-        vec![a, b, d]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            folders: vec![rooted("/")],
-            ..all.clone()
-        })
-        .len(),
-        4
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            exclude_folders: vec![rooted("/m/one")],
-            ..all.clone()
-        }),
-        vec![c, d]
-    );
-    let folders = vec![rooted("/m")];
-    let exclude_folders = vec![rooted("/m/one/b.mp3"), rooted("/m/onetwo")];
-    assert_eq!(
-        pick(TrackFilter {
-            folders,
-            exclude_folders,
-            ..all.clone()
-        }),
-        vec![a, d]
-    );
-    assert_eq!(
-        pick(TrackFilter {
-            seconds_from: Some(103.0),
-            seconds_to: Some(103.5),
-            ..all.clone()
-        }),
-        vec![c]
-    );
-    let both = TrackFilter {
-        genres: names(&["trip-hop"]),
-        exclude_artists: names(&["Tricky"]),
-        ..all
-    };
-    let set = library.matching(&both).unwrap();
-    assert_eq!(
+    let all = TrackFilter::default;
+    assert!(all().is_empty());
+    let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&n| n.to_owned()).collect() };
+    let folders = |folders: &[&str]| -> Vec<PathBuf> { folders.iter().map(rooted).collect() };
+    type Change<'a> = &'a dyn Fn(&mut TrackFilter);
+    let cases: [(Change<'_>, &[TrackId]); 14] = [
+        (&|_| {}, &[a, b, c, d]),
+        (&|f| f.genres = names(&["TRIP HOP"]), &[a, b]),
+        (&|f| f.genres = names(&["jazz", "electronic"]), &[a, c]),
+        (&|f| f.artists = names(&["bjork", "O'; --"]), &[a, d]),
+        (&|f| f.exclude_artists = names(&["BJÖRK"]), &[b, c, d]),
         (
-            set.len(),
-            set.contains(a),
-            set.contains(b),
-            set.contains(TrackId(-1))
+            &|f| (f.year_from, f.year_to) = (Some(1995), Some(1995)),
+            &[a],
         ),
-        (1, true, false, false)
-    );
+        (&|f| f.year_to = Some(1995), &[a, c]),
+        (&|f| f.folders = folders(&["/m/one"]), &[a, b]),
+        (
+            &|f| f.folders = folders(&["/m/one/", "/m/d.mp3"]),
+            &[a, b, d],
+        ),
+        (&|f| f.folders = folders(&["/"]), &[a, b, c, d]),
+        (&|f| f.exclude_folders = folders(&["/m/one"]), &[c, d]),
+        (
+            &|f| {
+                f.folders = folders(&["/m"]);
+                f.exclude_folders = folders(&["/m/one/b.mp3", "/m/onetwo"]);
+            },
+            &[a, d],
+        ),
+        (
+            &|f| (f.seconds_from, f.seconds_to) = (Some(103.0), Some(103.5)),
+            &[c],
+        ),
+        (
+            &|f| {
+                f.genres = names(&["trip-hop"]);
+                f.exclude_artists = names(&["Tricky"]);
+            },
+            &[a],
+        ),
+    ];
+    for (change, expected) in cases {
+        let mut filter = all();
+        change(&mut filter);
+        let found = library.matching(&filter).unwrap();
+        assert_eq!(found.to_vec(), expected, "{filter:?}");
+        assert!(!found.contains(TrackId(-1)));
+    }
     let both_in_order = library.tracks_by_id(&[b, a, b]).unwrap();
     assert_eq!(
         both_in_order,

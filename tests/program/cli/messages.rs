@@ -7,40 +7,6 @@ use std::path::Path;
 use crate::common::at_a_terminal;
 use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text};
 
-#[cfg(unix)]
-#[test]
-fn a_name_with_a_line_end_is_printed_on_one_line() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    let wav = crate::common::tone_wav(16_000, 4.0, 440.0, 0.5);
-    for name in ["plain.wav", "new\nline.wav"] {
-        fs::write(music.join(name), &wav).unwrap();
-    }
-    fs::write(music.join("no\nmusic.mp3"), "no music").unwrap();
-    for arguments in [
-        &["add", "--dry-run"][..],
-        &["-v", "add"],
-        &["-v", "add", "--force"],
-    ] {
-        let output = sandbox.run([arguments, &[music.to_str().unwrap()]].concat());
-        let stderr = text(&output.stderr);
-        assert!(
-            stderr.contains("new line.wav") && stderr.contains("no music.mp3"),
-            "{arguments:?}: {stderr}"
-        );
-        assert!(
-            stderr.lines().all(|line| !line.starts_with("line.wav")),
-            "{arguments:?}: {stderr}"
-        );
-    }
-    let copies = fine(sandbox.run(["duplicates"]));
-    assert!(
-        copies.contains("new line.wav") && copies.lines().count() == 3,
-        "{copies}"
-    );
-}
-
 #[test]
 fn words_that_change_tracks_name_one_of_them() {
     let sandbox = Sandbox::new();

@@ -303,35 +303,3 @@ fn the_demo_leaves_libraries_alone() {
     );
     assert_eq!(tracks(), 6);
 }
-
-// Windows has no limit that ends a process in the middle of a file.
-#[cfg(unix)]
-#[test]
-fn an_export_that_is_cut_off_is_made_by_the_next() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    fine(sandbox.run([Path::new("add"), &music]));
-    let whole = sandbox.path("whole");
-    fine(sandbox.run([Path::new("export"), &whole]));
-    let kilobytes = fs::metadata(whole.join("vectors.npy")).unwrap().len() / 1024;
-    let cut = sandbox.path("cut");
-    let ended = std::process::Command::new("bash")
-        .args(["-c", &format!("ulimit -f {} && exec \"$@\"", kilobytes - 1)])
-        .args(["bash", env!("CARGO_BIN_EXE_voisin"), "--library"])
-        .args([&sandbox.path("library"), Path::new("export"), &cut])
-        .output()
-        .unwrap();
-    assert!(!ended.status.success());
-    let names = |folder: &Path| {
-        let mut names: Vec<String> = fs::read_dir(folder)
-            .unwrap()
-            .map(|file| file.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.starts_with('.'))
-            .collect();
-        names.sort();
-        names
-    };
-    assert_eq!(names(&cut), [""; 0]);
-    fine(sandbox.run([Path::new("export"), &cut]));
-    assert_eq!(names(&cut), names(&whole));
-}

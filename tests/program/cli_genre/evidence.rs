@@ -283,7 +283,7 @@ fn the_fewest_labels_answer_and_report_their_number() {
         trained["summary"]
             .as_str()
             .unwrap()
-            .ends_with("; from 4 labelled tracks of 2 genres"),
+            .ends_with("% likely, from 4 labelled tracks of 2 genres)"),
         "{trained}"
     );
     music.refuses_to_write("found 4 labelled tracks of 2 genres");

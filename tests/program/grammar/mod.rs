@@ -487,29 +487,6 @@ fn a_folder_is_classified_file_by_file() {
 }
 
 #[test]
-fn words_that_are_an_artists_name_mean_its_tracks() {
-    let ids = |seed: &str| {
-        let answer = fine(demo().run(["similar", seed, "--limit", "5", "--format", "paths"]));
-        answer.lines().map(str::to_owned).collect::<Vec<String>>()
-    };
-    assert_eq!(ids("MULDJORD"), ids("artist:muldjord"));
-    let output = demo().run(["similar", "muldjord", "--limit", "1"]);
-    assert!(
-        text(&output.stderr).contains("taken for artist:muldjord, "),
-        "{}",
-        text(&output.stderr)
-    );
-    // A path needs one track at each end: matches are listed.
-    let path = demo().run(["path", "muldjord", "id:1"]);
-    let shown = text(&path.stderr);
-    assert!(
-        code(&path) == 1 && shown.contains("\"muldjord\" fits ") && shown.contains("Chaos God"),
-        "{}",
-        text(&path.stderr)
-    );
-}
-
-#[test]
 fn trying_an_add_out_needs_no_library() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(["add", "--dry-run", &format!("{DEMO}/metal")]);

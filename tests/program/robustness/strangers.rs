@@ -84,34 +84,6 @@ fn pipes_and_devices_are_no_models_and_no_vectors() {
 }
 
 #[test]
-fn synonyms_of_a_user_may_be_in_utf_16() {
-    let sandbox = Sandbox::new();
-    let music = noises(&sandbox, 1);
-    fine(&sandbox, &["add", &string(&music)]);
-    fs::write(
-        sandbox.path("library").join("genre-synonyms.tsv"),
-        b"\xff\xfeR\0o\0c\0k\0\n\0",
-    )
-    .unwrap();
-    refused(
-        &sandbox,
-        &["labels", "folder"],
-        "genre-synonyms.tsv, line 1: expected a spelling, a tab and a genre, found 1 column",
-    );
-}
-
-/// The file is narrower than any network here: that message needs a successful parse.
-#[test]
-fn an_archive_of_torch_is_read_without_a_manifest() {
-    let sandbox = Sandbox::new();
-    let weights = string(&repository("tests/data/importers/torchopenl3.pth.tar"));
-    let reason = "has shape";
-    refused(&sandbox, &["model", "check", &weights], reason);
-    let music = string(&repository("data/demo/held-out"));
-    refused(&sandbox, &["--model", &weights, "add", &music], reason);
-}
-
-#[test]
 fn an_import_names_a_file_that_is_none_of_weights() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("")).unwrap();

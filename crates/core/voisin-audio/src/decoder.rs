@@ -351,15 +351,6 @@ mod tests {
     }
 
     #[test]
-    fn mono_passes_and_stereo_averages() {
-        assert_eq!(
-            mixed(Channels::Positioned(Position::FRONT_LEFT), &[0.3]).to_bits(),
-            0.3f32.to_bits()
-        );
-        assert_eq!(mixed(Channels::Discrete(2), &[0.5, -0.25]), 0.125);
-    }
-
-    #[test]
     fn packets_longer_than_any_are_refused() {
         use symphonia::core::codecs::audio::well_known::CODEC_ID_PCM_S16BE;
         let mut params = AudioCodecParameters::new();
@@ -392,19 +383,6 @@ mod tests {
             ChannelLabel::Discrete(2),
         ]));
         assert_eq!(mixed(custom, &[9.0, 0.5, 0.25]), 0.375);
-    }
-
-    #[test]
-    fn seventy_channels_are_averaged() {
-        assert_eq!(mixed(Channels::Discrete(70), &[0.5; 70]), 0.5);
-        assert_eq!(kinds(&Channels::Discrete(70)), vec![Channel::Left; 70]);
-    }
-
-    #[test]
-    fn bass_channels_of_one_or_two_are_heard() {
-        assert_eq!(mixed(Channels::Positioned(Position::LFE1), &[0.5]), 0.5);
-        let centre = Position::FRONT_CENTER | Position::LFE1;
-        assert_eq!(mixed(Channels::Positioned(centre), &[0.0, 0.5]), 0.25);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track};
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackFlags};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
@@ -20,7 +20,7 @@ use super::codecs::{codec_name, pcm_bytes};
 use super::decoder::{Decoder, PacketFormat, plain};
 use super::guard::guard;
 use super::opus;
-use super::source::{MediaBytes, foreign_format};
+use super::source::MediaBytes;
 
 /// Packets tried until one decodes and shows the true rate and channels, or searched for a timestamp: more than an Ogg
 /// page holds.
@@ -84,9 +84,6 @@ pub(super) struct Demuxer {
     path: PathBuf,
     format: Box<dyn FormatReader>,
     track: u32,
-    /// The other audio tracks, and the digest of their packets so far.
-    others: Vec<u32>,
-    others_digest: blake3::Hasher,
     params: AudioCodecParameters,
     counting: Counting,
     /// Whether timestamps are exact enough to compare with the count.
@@ -106,21 +103,7 @@ pub(super) struct Demuxer {
 
 impl Demuxer {
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
-        let mut source = MediaBytes::open(path)?;
-        let head = source
-            .head()
-            .map_err(|error| AudioError::from_io(path, error))?;
-        // Before the probe, which scans for a frame's sync word: a picture or an archive has some
-        // by chance.
-        if let Some(what) = foreign_format(&head) {
-            return Err(AudioError::NotAudio {
-                path: path.to_owned(),
-                reason: what,
-            });
-        }
-        source
-            .hide_metadata()
-            .map_err(|error| AudioError::from_io(path, error))?;
+        let source = MediaBytes::open(path)?;
         let bytes_in_source = source.len();
         let format = guard(path, || {
             let stream =
@@ -134,11 +117,6 @@ impl Demuxer {
         })?
         .map_err(|error| unreadable(path, error))?;
         let (track, params) = choose(path, format.as_ref())?;
-        let is_audio =
-            |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
-        let others = format.tracks().iter().filter(is_audio);
-        let others = others.map(|track| track.id).filter(|&id| id != track);
-        let others = others.collect();
         // As in the header, until `look_ahead` has decoded a packet.
         let actual = PacketFormat {
             rate: params.sample_rate.unwrap_or(0),
@@ -148,8 +126,6 @@ impl Demuxer {
             path: path.to_owned(),
             format,
             track,
-            others,
-            others_digest: blake3::Hasher::new(),
             params,
             counting: Counting::Decoding,
             timed: false,
@@ -189,19 +165,14 @@ impl Demuxer {
             if let Ok(format) = decoded {
                 if !RATES.contains(&format.rate) {
                     let reason = format!("a sample rate of {} Hz", format.rate);
-                    return Err(AudioError::NotAudio {
-                        path: self.path.clone(),
-                        reason,
-                    });
+                    return Err(AudioError::not_audio(&self.path, reason));
                 }
                 self.actual = format;
                 return Ok(());
             }
         }
         if self.ahead.is_empty() {
-            return Err(AudioError::NoFrames {
-                path: self.path.clone(),
-            });
+            return Err(AudioError::not_audio(&self.path, NO_FRAMES));
         }
         Err(AudioError::MostlyDamaged {
             path: self.path.clone(),
@@ -237,12 +208,8 @@ impl Demuxer {
 
     /// A decoder for this track.
     pub(super) fn decoder(&self) -> Result<Decoder, AudioError> {
-        guard(&self.path, || Decoder::new(&self.params))?.map_err(|codec| {
-            AudioError::UnsupportedCodec {
-                path: self.path.clone(),
-                codec,
-            }
-        })
+        guard(&self.path, || Decoder::new(&self.params))?
+            .map_err(|reason| AudioError::not_audio(&self.path, reason))
     }
 
     pub(super) fn container(&self) -> &'static str {
@@ -255,11 +222,6 @@ impl Demuxer {
 
     pub(super) fn params(&self) -> &AudioCodecParameters {
         &self.params
-    }
-
-    /// The digest of the packets of other audio tracks up to here; `None` without such tracks.
-    pub(super) fn other_tracks(&self) -> Option<blake3::Hash> {
-        (!self.others.is_empty()).then(|| self.others_digest.finalize())
     }
 
     /// Rate and channels of decoded packets.
@@ -483,11 +445,7 @@ impl Demuxer {
         while !self.ended {
             let format = &mut self.format;
             match guard(&self.path, || format.next_packet())? {
-                Ok(Some(packet)) if packet.track_id != self.track => {
-                    if self.others.contains(&packet.track_id) {
-                        self.others_digest.update(&packet.data);
-                    }
-                }
+                Ok(Some(packet)) if packet.track_id != self.track => {}
                 // Bounded, as an empty packet need not advance the reader.
                 Ok(Some(packet)) if packet.data.is_empty() => {
                     empty += 1;
@@ -516,13 +474,19 @@ impl Demuxer {
     }
 }
 
-/// The first audio track with a decoder.
+/// Why a file without a packet is refused.
+pub(super) const NO_FRAMES: &str = "it holds no audio frames";
+
+/// The first audio track with a decoder, one that is marked as the default before others.
 fn choose(
     path: &Path,
     format: &dyn FormatReader,
 ) -> Result<(u32, AudioCodecParameters), AudioError> {
+    let mut tracks: Vec<&Track> = format.tracks().iter().collect();
+    // Stable, so that of several the first counts.
+    tracks.sort_by_key(|track| !track.flags.contains(TrackFlags::DEFAULT));
     let mut refused = None;
-    for track in format.tracks() {
+    for track in tracks {
         let Some(CodecParameters::Audio(params)) = &track.codec_params else {
             continue;
         };
@@ -539,35 +503,23 @@ fn choose(
             }
         }
     }
-    let path = path.to_owned();
-    Err(match refused {
-        Some(codec) => AudioError::UnsupportedCodec { path, codec },
-        None => AudioError::NotAudio {
-            path,
-            reason: "it has no audio track of a known codec".to_owned(),
-        },
-    })
+    let reason = match refused {
+        Some(codec) => format!("unsupported audio codec: {codec}"),
+        None => "it has no audio track of a known codec".to_owned(),
+    };
+    Err(AudioError::not_audio(path, reason))
 }
 
 fn unreadable(path: &Path, error: Error) -> AudioError {
-    match error {
-        Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => AudioError::NotAudio {
-            path: path.to_owned(),
-            reason: "it ends within its header".to_owned(),
-        },
-        // A fault of the content, not the disk: trying again does not help.
-        Error::IoError(error) if error.kind() == ErrorKind::InvalidData => AudioError::NotAudio {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        },
-        Error::IoError(error) => AudioError::from_io(path, error),
-        Error::Unsupported(what) if what.contains("no suitable format") => AudioError::NotAudio {
-            path: path.to_owned(),
-            reason: "no known format in its contents".to_owned(),
-        },
-        error => AudioError::NotAudio {
-            path: path.to_owned(),
-            reason: plain(&error),
-        },
-    }
+    let reason = match error {
+        Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            "it ends within its header".to_owned()
+        }
+        Error::IoError(error) => return AudioError::from_io(path, error),
+        Error::Unsupported(what) if what.contains("no suitable format") => {
+            "no known format in its contents".to_owned()
+        }
+        error => plain(&error),
+    };
+    AudioError::not_audio(path, reason)
 }

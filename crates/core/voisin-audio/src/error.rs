@@ -1,5 +1,6 @@
 //! Errors of decoding files and of writing tags.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Why a file could not be decoded, or its tags not be written.
@@ -26,12 +27,6 @@ pub enum AudioError {
         /// The path.
         path: PathBuf,
     },
-    /// The file has no bytes.
-    #[error("{}: the file is empty", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
     /// The content is no audio that voisin can read, whatever the file's name.
     #[error("{}: not an audio file voisin can read ({reason})", path.display())]
     NotAudio {
@@ -39,20 +34,6 @@ pub enum AudioError {
         path: PathBuf,
         /// Why, in lower case.
         reason: String,
-    },
-    /// The container is understood, its audio codec is not.
-    #[error("{}: unsupported audio codec ({codec})", path.display())]
-    UnsupportedCodec {
-        /// The file.
-        path: PathBuf,
-        /// The codec or the variant of it.
-        codec: String,
-    },
-    /// The container holds an audio track without a single frame of audio.
-    #[error("{}: holds no audio frames", path.display())]
-    NoFrames {
-        /// The file.
-        path: PathBuf,
     },
     /// Less than half of the requested audio could be decoded.
     #[error("{}: damaged: only {:.0} % of the audio decodes", path.display(), 100.0 * share)]
@@ -73,14 +54,6 @@ pub enum AudioError {
     OtherRecording {
         /// The file.
         path: PathBuf,
-    },
-    /// A decoder panicked; the panic was caught.
-    #[error("{}: the decoder failed ({message})", path.display())]
-    Panicked {
-        /// The file.
-        path: PathBuf,
-        /// The panic's own message.
-        message: String,
     },
     /// A sample rate that cannot be converted.
     #[error("cannot resample from {from} Hz to {to} Hz")]
@@ -104,7 +77,7 @@ pub enum AudioError {
         /// The file.
         path: PathBuf,
         /// The operating system's error.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -115,40 +88,34 @@ impl AudioError {
             Self::NotFound { path }
             | Self::PermissionDenied { path }
             | Self::NotAFile { path }
-            | Self::Empty { path }
             | Self::NotAudio { path, .. }
-            | Self::UnsupportedCodec { path, .. }
-            | Self::NoFrames { path }
             | Self::MostlyDamaged { path, .. }
             | Self::Changed { path }
             | Self::OtherRecording { path }
-            | Self::Panicked { path, .. }
             | Self::TagsUnwritable { path, .. }
             | Self::Io { path, .. } => Some(path),
             Self::Rate { .. } => None,
         }
     }
 
-    /// Whether the file's content is at fault and not the file system, so that trying again does not help.
-    pub(crate) fn is_of_contents(&self) -> bool {
-        matches!(
-            self,
-            Self::Empty { .. }
-                | Self::NotAudio { .. }
-                | Self::UnsupportedCodec { .. }
-                | Self::NoFrames { .. }
-                | Self::MostlyDamaged { .. }
-                | Self::Panicked { .. }
-        )
+    pub(crate) fn not_audio(path: &Path, reason: impl Into<String>) -> Self {
+        Self::NotAudio {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
     }
 
     /// The variant for an operating system's error.
-    pub(crate) fn from_io(path: &Path, source: std::io::Error) -> Self {
+    pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
+        // A fault of the content, not the disk: trying again does not help.
+        if source.kind() == ErrorKind::InvalidData {
+            return Self::not_audio(path, source.to_string());
+        }
         let path = path.to_owned();
         match source.kind() {
-            std::io::ErrorKind::NotFound => Self::NotFound { path },
-            std::io::ErrorKind::PermissionDenied => Self::PermissionDenied { path },
-            std::io::ErrorKind::IsADirectory => Self::NotAFile { path },
+            ErrorKind::NotFound => Self::NotFound { path },
+            ErrorKind::PermissionDenied => Self::PermissionDenied { path },
+            ErrorKind::IsADirectory => Self::NotAFile { path },
             _ => Self::Io { path, source },
         }
     }

@@ -10,7 +10,7 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs third-party code on a file; a panic in it becomes [`AudioError::Panicked`].
+/// Runs third-party code on a file; a panic in it becomes [`AudioError::NotAudio`].
 ///
 /// Values that `work` changed must not be used after a panic: callers abandon the file.
 pub fn guard<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, AudioError> {
@@ -18,14 +18,12 @@ pub fn guard<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, AudioError> 
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
-    result.map_err(|payload| AudioError::Panicked {
-        path: path.to_owned(),
-        message: payload
-            .downcast_ref::<&str>()
-            .map(|message| (*message).to_owned())
-            // `panic!` with a literal carries a `&str`, with arguments a `String`.
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "panic without a message".to_owned()),
+    result.map_err(|payload| {
+        // `panic!` with a literal carries a `&str`, with arguments a `String`.
+        let literal = payload.downcast_ref::<&str>().copied();
+        let message = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("panic without a message");
+        AudioError::not_audio(path, format!("the decoder failed: {message}"))
     })
 }
 
@@ -46,7 +44,7 @@ mod tests {
             guard(Path::new("x.mp3"), || panic!("index {} out of range", 7)).expect_err("panics");
         assert_eq!(
             error.to_string(),
-            "x.mp3: the decoder failed (index 7 out of range)"
+            "x.mp3: not an audio file voisin can read (the decoder failed: index 7 out of range)"
         );
         assert!(!is_guarded());
         assert!(guard(Path::new("x"), is_guarded).expect("does not panic"));

@@ -17,19 +17,18 @@
 #![forbid(unsafe_code)]
 
 mod analysed;
+mod bytes;
 mod cancelled_channels;
 mod codecs;
 mod decoder;
 mod demux;
 mod error;
-mod fill;
 mod guard;
-mod hidden;
+mod iff;
 mod loudness;
 mod mkv;
 mod opus;
 mod probe;
-mod repair;
 mod resample;
 mod source;
 mod stream;
@@ -70,7 +69,7 @@ impl Waveform {
 /// The result of [`probe`]: a file's format and length, without decoding it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioInfo {
-    /// BLAKE3 of the compressed packets of all audio tracks: the same after retagging, renaming or moving.
+    /// BLAKE3 of the compressed packets of the track that is heard: the same after retagging, renaming or moving.
     pub content: ContentId,
     /// Container, in lower case: `mp3`, `flac`, `ogg`, `isomp4`, `wave`, `aiff`, `caf`, `mkv`, `aac` (ADTS).
     pub container: String,

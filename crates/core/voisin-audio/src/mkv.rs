@@ -3,42 +3,36 @@
 //! RFC 9559 for the elements; matroska.org's "Matroska Tag Specifications" for the tags.
 
 use std::collections::HashSet;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 
-use super::fill::{big, read_up_to};
+use super::bytes::{MAX_ITEMS, MAX_TAG_BYTES, Patches, big, bytes_at};
 
 const SEGMENT: u32 = 0x1853_8067;
-pub(super) const CLUSTER: u32 = 0x1f43_b675;
+const CLUSTER: u32 = 0x1f43_b675;
+const CHAPTERS: u32 = 0x1043_a770;
 const INFO: u32 = 0x1549_a966;
 const SEGMENT_TITLE: u32 = 0x7ba9;
 const TAGS: u32 = 0x1254_c367;
 const TAG: u32 = 0x7373;
 const TARGETS: u32 = 0x63c0;
 const TARGET_TYPE_VALUE: u32 = 0x68ca;
-const TARGET_TYPE: u32 = 0x63ca;
 /// Editions, chapters and attachments, whose tags are not about the whole track.
 const OTHER_TARGETS: [u32; 3] = [0x63c9, 0x63c4, 0x63c6];
 const SIMPLE_TAG: u32 = 0x67c8;
 const TAG_NAME: u32 = 0x45a3;
 const TAG_STRING: u32 = 0x4487;
-/// A value of `TargetTypeValue`: it and greater ones are about more than a track.
+/// A value of `TargetTypeValue`: greater ones are about more than an album, lower ones about less.
 const ALBUM: u64 = 50;
-const PART: u64 = 40;
-const TRACK: u64 = 30;
-
-/// Most elements of a segment that are read; a three-hour file has some thousand clusters.
-const MAX_ELEMENTS: usize = 100_000;
-/// Most bytes of an element that is read.
-const MAX_BYTES: u64 = 16 << 20;
+const DISC: u64 = 40;
 
 /// An element of a segment.
-pub(super) struct Element {
-    pub(super) id: u32,
+struct Element {
+    id: u32,
     /// Where its header begins, and the bytes of id and size in it.
-    pub(super) at: u64,
-    pub(super) id_width: usize,
-    pub(super) size_width: usize,
-    pub(super) size: u64,
+    at: u64,
+    id_width: usize,
+    size_width: usize,
+    size: u64,
 }
 
 impl Element {
@@ -47,7 +41,7 @@ impl Element {
     }
 
     /// The header that turns the element into one without content.
-    pub(super) fn void(&self) -> Vec<u8> {
+    fn void(&self) -> Vec<u8> {
         const VOID: u8 = 0xec;
         // A void's id has one byte, and its size takes up what is left of the header, of eight bytes at most.
         let left = self.id_width + self.size_width - 1;
@@ -55,6 +49,14 @@ impl Element {
         let size = (self.size + (left - width) as u64) | 1 << (7 * width);
         [&[VOID], &size.to_be_bytes()[8 - width..]].concat()
     }
+}
+
+/// What a reader of a file must be shown: no chapters, which FFmpeg writes without numbers (RFC 9559, section 5.1).
+pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
+    let mut elements = elements(file, length, Some(CLUSTER))?;
+    elements.retain(|element| element.id == CHAPTERS);
+    let hidden = elements.iter();
+    Ok(hidden.map(|element| (element.at, element.void())).collect())
 }
 
 /// Id and size, with the bytes of each, at the start of an element; no size if it is unknown.
@@ -74,18 +76,15 @@ fn head(bytes: &[u8]) -> Option<(u32, usize, Option<u64>, usize)> {
 }
 
 /// The elements of a file's segment up to one that is truncated or of unknown size, or to one of this id.
-pub(super) fn elements(
+fn elements(
     file: &mut (impl Read + Seek),
     length: u64,
     until: Option<u32>,
 ) -> io::Result<Vec<Element>> {
     let mut found = Vec::new();
     let mut at = 0;
-    while found.len() < MAX_ELEMENTS {
-        let mut bytes = [0; 12];
-        file.seek(SeekFrom::Start(at))?;
-        let n = read_up_to(file, &mut bytes)?;
-        let Some((id, id_width, size, size_width)) = head(&bytes[..n]) else {
+    while found.len() < MAX_ITEMS {
+        let Some((id, id_width, size, size_width)) = head(&bytes_at(file, at, 12)?) else {
             break;
         };
         let body = at + (id_width + size_width) as u64;
@@ -121,9 +120,8 @@ fn children(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     })
 }
 
-/// A name with its value and target.
+/// A name with its value and `TargetTypeValue`, which many programs do not write for a track.
 struct MkvTag {
-    /// `TargetTypeValue`, else that of `TargetType`; many programs write neither, for the track.
     level: Option<u64>,
     name: String,
     text: Vec<u8>,
@@ -137,12 +135,10 @@ pub(super) fn texts(
     let mut tags = Vec::new();
     let mut title = Vec::new();
     for element in elements(file, length, None)? {
-        if !matches!(element.id, INFO | TAGS) || element.size > MAX_BYTES {
+        if !matches!(element.id, INFO | TAGS) || element.size > MAX_TAG_BYTES as u64 {
             continue;
         }
-        let mut bytes = vec![0; element.size as usize];
-        file.seek(SeekFrom::Start(element.body()))?;
-        file.read_exact(&mut bytes)?;
+        let bytes = bytes_at(file, element.body(), element.size)?;
         for (id, content) in children(&bytes) {
             match id {
                 SEGMENT_TITLE => title = content.to_vec(),
@@ -161,9 +157,8 @@ fn tags_of(tag: &[u8]) -> Vec<MkvTag> {
     if targets.iter().any(is_of_part) {
         return Vec::new();
     }
-    let of = |wanted: u32| targets.iter().find(move |(id, _)| *id == wanted);
-    let level = of(TARGET_TYPE_VALUE).map(|(_, value)| big(value));
-    let level = level.or_else(|| level_of(of(TARGET_TYPE)?.1));
+    let level = targets.iter().find(|(id, _)| *id == TARGET_TYPE_VALUE);
+    let level = level.map(|(_, value)| big(value));
     let simple = children(tag).filter(|(id, _)| *id == SIMPLE_TAG);
     let named = simple.map(|(_, simple)| {
         let of = |wanted: u32| children(simple).find(|(id, _)| *id == wanted);
@@ -178,44 +173,27 @@ fn tags_of(tag: &[u8]) -> Vec<MkvTag> {
     named.collect()
 }
 
-/// The `TargetTypeValue` of a `TargetType` for music.
-fn level_of(kind: &[u8]) -> Option<u64> {
-    let kind = String::from_utf8_lossy(kind).to_uppercase();
-    match kind.trim_end_matches('\0') {
-        "COLLECTION" => Some(70),
-        "EDITION" | "ISSUE" | "VOLUME" | "OPUS" => Some(60),
-        "ALBUM" | "OPERA" | "CONCERT" => Some(ALBUM),
-        "PART" | "SESSION" | "DISC" => Some(PART),
-        "TRACK" | "SONG" => Some(TRACK),
-        _ => None,
-    }
-}
-
 /// The tags, each once, under their names in Vorbis comments.
 fn named(tags: &[MkvTag], title: Vec<u8>) -> Vec<(String, Vec<u8>)> {
-    let is_about_album = |tag: &MkvTag| tag.level.is_some_and(|level| level >= ALBUM);
-    let is_about_part = |tag: &MkvTag| tag.level == Some(PART);
-    let has_album = tags.iter().any(|tag| tag.name == "ALBUM");
-    let is_title = |tag: &MkvTag| tag.name == "TITLE" && tag.level.is_none_or(|level| level < PART);
-    let has_title = tags.iter().any(is_title);
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
     let mut known = HashSet::new();
+    let has_album = tags.iter().any(|tag| tag.name == "ALBUM");
     for tag in tags {
-        // At the level of an album, TITLE is the album's name by the specification, unless ALBUM is
-        // there.
+        // At the level of an album, TITLE is its name by the specification; between it and a track are discs.
+        let is_about_album = tag.level.is_some_and(|level| level >= ALBUM);
+        let is_about_disc = tag
+            .level
+            .is_some_and(|level| (DISC..ALBUM).contains(&level));
         let name = match tag.name.as_str() {
-            "TITLE" if is_about_album(tag) && has_album => continue,
-            "TITLE" if is_about_album(tag) => "ALBUM",
-            "ARTIST" if is_about_album(tag) => "ALBUMARTIST",
+            "TITLE" if is_about_album && has_album => continue,
+            "TITLE" if is_about_album => "ALBUM",
+            "ARTIST" if is_about_album => "ALBUMARTIST",
             "ALBUM_ARTIST" | "ALBUM ARTIST" => "ALBUMARTIST",
-            "PART_NUMBER" | "REPLAYGAIN_GAIN" if is_about_album(tag) => continue,
-            // A disc may have a title besides those of its tracks.
-            "TITLE" if is_about_part(tag) && has_title => continue,
-            "PART_NUMBER" if is_about_part(tag) => "DISCNUMBER",
-            "PART_NUMBER" | "TRACK" => "TRACKNUMBER",
-            "DISC" => "DISCNUMBER",
+            "PART_NUMBER" | "REPLAYGAIN_GAIN" if is_about_album => continue,
+            "PART_NUMBER" if is_about_disc => "DISCNUMBER",
+            "TITLE" if is_about_disc => continue,
+            "PART_NUMBER" => "TRACKNUMBER",
             "DATE_RECORDED" | "DATE_RELEASED" | "DATE_RELEASE" => "DATE",
-            "INITIAL_KEY" => "INITIALKEY",
             "REPLAYGAIN_GAIN" => "REPLAYGAIN_TRACK_GAIN",
             "MUSICBRAINZ_RECORDINGID" => "MUSICBRAINZ_TRACKID",
             name => name,
@@ -252,78 +230,62 @@ mod tests {
         [id, &size, body].concat()
     }
 
-    /// A target, its value, and names with texts.
-    type Tag<'a> = (u32, &'a [u8], &'a [(&'a str, &'a str)]);
-
-    fn tagged(title: &str, tags: &[Tag<'_>]) -> Vec<u8> {
-        let tag = |(target, value, texts): &Tag<'_>| {
-            let targets = element(TARGETS, &element(*target, value));
-            let texts = texts.iter().flat_map(|(name, text)| {
-                let name = element(TAG_NAME, name.as_bytes());
-                let text = element(TAG_STRING, text.as_bytes());
-                element(SIMPLE_TAG, &[name, text].concat())
-            });
-            element(TAG, &[targets, texts.collect()].concat())
-        };
-        let tags: Vec<u8> = tags.iter().flat_map(tag).collect();
-        let info = element(INFO, &element(SEGMENT_TITLE, title.as_bytes()));
-        element(SEGMENT, &[info, element(TAGS, &tags)].concat())
+    /// A tag of this level with names and texts.
+    fn tag(level: &[u8], texts: &[(&str, &str)]) -> Vec<u8> {
+        let targets = element(TARGETS, &element(TARGET_TYPE_VALUE, level));
+        let texts = texts.iter().flat_map(|(name, text)| {
+            let name = element(TAG_NAME, name.as_bytes());
+            let text = element(TAG_STRING, text.as_bytes());
+            element(SIMPLE_TAG, &[name, text].concat())
+        });
+        element(TAG, &[targets, texts.collect()].concat())
     }
 
-    fn read(file: &[u8]) -> Vec<(String, Vec<u8>)> {
-        texts(&mut Cursor::new(file), file.len() as u64).unwrap()
+    fn file(title: &str, tags: &[Vec<u8>]) -> Vec<u8> {
+        let info = element(INFO, &element(SEGMENT_TITLE, title.as_bytes()));
+        element(SEGMENT, &[info, element(TAGS, &tags.concat())].concat())
     }
 
     #[test]
     fn tags_are_about_a_track_an_album_or_a_disc() {
         let value = |file: &[u8], wanted: &str| {
-            let all = read(file);
-            let mut named = all.iter().filter(|(name, _)| name == wanted);
-            let text = named.next().map(|(_, text)| text.clone());
-            text.map(|text| String::from_utf8(text).unwrap())
+            let all = texts(&mut Cursor::new(file), file.len() as u64).unwrap();
+            let mut named = all.into_iter().filter(|(name, _)| name == wanted);
+            named
+                .next()
+                .map(|(_, text)| String::from_utf8(text).unwrap())
         };
-        let level = TARGET_TYPE_VALUE;
-        let flat: &[(&str, &str)] = &[("ARTIST", "One"), ("ALBUM", "Album"), ("PART_NUMBER", "3")];
-        let file = tagged("Title", &[(level, &[], flat)]);
+        let flat = tag(&[], &[("ARTIST", "One"), ("PART_NUMBER", "3")]);
+        let flat = file("Title", &[flat]);
+        assert_eq!(value(&flat, "TITLE").as_deref(), Some("Title"));
+        assert_eq!(value(&flat, "TRACKNUMBER").as_deref(), Some("3"));
+        assert_eq!(value(&flat, "ALBUMARTIST"), None);
+        let album = tag(&[50], &[("TITLE", "Album"), ("ARTIST", "Everybody")]);
+        let disc = tag(&[40], &[("TITLE", "Disc"), ("PART_NUMBER", "2")]);
+        let track = tag(&[30], &[("TITLE", "Title")]);
+        let file = file("", &[album, disc, track]);
         assert_eq!(value(&file, "TITLE").as_deref(), Some("Title"));
-        assert_eq!(value(&file, "TRACKNUMBER").as_deref(), Some("3"));
-        assert_eq!(value(&file, "ALBUMARTIST"), None);
-        let album: &[(&str, &str)] = &[("TITLE", "Album"), ("ARTIST", "Everybody")];
-        let disc: &[(&str, &str)] = &[("TITLE", "Disc"), ("PART_NUMBER", "2")];
-        let track: &[(&str, &str)] = &[("TITLE", "Title")];
-        for file in [
-            tagged(
-                "",
-                &[
-                    (level, &[50], album),
-                    (level, &[40], disc),
-                    (level, &[30], track),
-                ],
-            ),
-            tagged(
-                "",
-                &[
-                    (TARGET_TYPE, b"ALBUM", album),
-                    (TARGET_TYPE, b"DISC", disc),
-                    (TARGET_TYPE, b"TRACK", track),
-                ],
-            ),
-        ] {
-            assert_eq!(value(&file, "TITLE").as_deref(), Some("Title"));
-            assert_eq!(value(&file, "ALBUM").as_deref(), Some("Album"));
-            assert_eq!(value(&file, "ARTIST").as_deref(), Some("Everybody"));
-            assert_eq!(value(&file, "DISCNUMBER").as_deref(), Some("2"));
+        assert_eq!(value(&file, "ALBUM").as_deref(), Some("Album"));
+        assert_eq!(value(&file, "ARTIST").as_deref(), Some("Everybody"));
+        assert_eq!(value(&file, "DISCNUMBER").as_deref(), Some("2"));
+        for length in 0..file.len() {
+            let _ = value(&file[..length], "");
         }
     }
 
     #[test]
-    fn every_truncation_is_survived() {
-        let file = tagged(
-            "Title",
-            &[(TARGET_TYPE_VALUE, &[50], &[("TITLE", "Album")])],
-        );
-        for length in 0..file.len() {
-            let _ = read(&file[..length]);
+    fn chapters_are_hidden_and_sound_is_not() {
+        let matroska = |chapters: &[u8]| {
+            let start = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff";
+            let cluster = b"\x1f\x43\xb6\x75\x80\x10\x43\xa7\x70\x80";
+            [&start[..], chapters, &[9; 2], cluster].concat()
+        };
+        let whole = matroska(b"\x10\x43\xa7\x70\x01\0\0\0\0\0\0\x02");
+        let mut seen = whole.clone();
+        for (at, bytes) in repairs(&mut Cursor::new(&whole), whole.len() as u64).unwrap() {
+            seen[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
         }
+        // A void's header is at least three bytes shorter, which its body gains.
+        assert_eq!(seen, matroska(b"\xec\x01\0\0\0\0\0\0\x05\0\0\x02"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use symphonia::core::codecs::audio::well_known as codec;
 
 use super::codecs::codec_name;
-use super::demux::Demuxer;
+use super::demux::{Demuxer, NO_FRAMES};
 use super::stream::Stream;
 use super::{AudioError, AudioInfo, Timeline, cancelled_channels, opus};
 use voisin_base::track::ContentId;
@@ -42,9 +42,6 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     }
     // The rest, shorter than `DIGESTED`.
     hasher.update(&pending);
-    if let Some(others) = demuxer.other_tracks() {
-        hasher.update(others.as_bytes());
-    }
     let totals = demuxer.totals();
     let container = demuxer.container();
     let share = totals.bytes as f64 / demuxer.bytes_in_source().max(1) as f64;
@@ -54,10 +51,7 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
             100.0 * share,
             100.0 * LEAST_SHARE
         );
-        return Err(AudioError::NotAudio {
-            path: path.to_owned(),
-            reason,
-        });
+        return Err(AudioError::not_audio(path, reason));
     }
     // Packets have no length: the track is decoded once to count frames.
     let (decoded, first) = if demuxer.countable() {
@@ -67,9 +61,7 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     };
     let (skip, n_frames) = audible(&demuxer, decoded, first);
     if n_frames == 0 {
-        return Err(AudioError::NoFrames {
-            path: path.to_owned(),
-        });
+        return Err(AudioError::not_audio(path, NO_FRAMES));
     }
     let container = if container == "matroska" {
         "mkv"

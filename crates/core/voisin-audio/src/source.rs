@@ -1,4 +1,5 @@
-//! The bytes of a file for Symphonia: without tags around raw streams, and with corrected WAV headers.
+//! The bytes of a file for Symphonia: without tags around raw streams, and with what its readers refuse hidden or
+//! corrected.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,11 +7,12 @@ use std::path::Path;
 
 use symphonia::core::io::MediaSource;
 
-use super::fill::read_up_to;
 use voisin_base::regular_file;
 
-use super::tags::ape;
-use super::{AudioError, hidden, repair};
+use super::bytes::{Patches, bytes_at, damaged};
+use super::iff::Iff;
+use super::tags::{ape, flac, id3, mp4};
+use super::{AudioError, mkv};
 
 /// Opens a regular file.
 pub fn open(path: &Path) -> Result<File, AudioError> {
@@ -25,7 +27,8 @@ pub fn open(path: &Path) -> Result<File, AudioError> {
 /// A range of a file, with some header bytes replaced.
 ///
 /// Tags before and after a raw MP3 or AAC stream are left out, so that cover art is neither loaded nor
-/// mistaken for audio, and retagging cannot change the packets.
+/// mistaken for audio, and retagging cannot change the packets. Other metadata are hidden, because Symphonia refuses a
+/// whole file for a damaged tag or a chapter without a number; voisin reads tags itself.
 #[derive(Debug)]
 pub(super) struct MediaBytes {
     file: File,
@@ -38,21 +41,18 @@ pub(super) struct MediaBytes {
     /// Position within the range.
     position: u64,
     /// `(position within the range, bytes)`.
-    patches: Vec<(u64, Vec<u8>)>,
+    patches: Patches,
 }
 
 impl MediaBytes {
-    /// Opens a regular, non-empty file.
+    /// Opens a regular, non-empty file of a format that voisin may read.
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
         let error = |source| AudioError::from_io(path, source);
         let mut file = open(path)?;
-        let length = file.metadata().map_err(error)?.len();
-        if length == 0 {
-            return Err(AudioError::Empty {
-                path: path.to_owned(),
-            });
+        if file.metadata().map_err(error)?.len() == 0 {
+            return Err(AudioError::not_audio(path, "the file is empty"));
         }
-        let start = leading_tags(&mut file, length).map_err(error)?;
+        let (_, start) = id3::leading(&mut file).map_err(error)?;
         let end = ape::find(&mut file, start).map_err(error)?.audio;
         let mut source = Self {
             file,
@@ -62,12 +62,12 @@ impl MediaBytes {
             position: 0,
             patches: Vec::new(),
         };
-        // WAV first: `repair` ignores it, and its end must be known before reading further.
-        source.repair_riff().map_err(error)?;
-        let length = source.length;
-        let repairs = repair::repairs(&mut source, length).map_err(error)?;
-        source.patches.extend(repairs.patches);
-        source.length = repairs.end.unwrap_or(length);
+        let head = bytes_at(&mut source, 0, 64).map_err(error)?;
+        // Before the probe, which scans for a frame's sync word: a picture or an archive has some by chance.
+        if let Some(what) = foreign_format(&head) {
+            return Err(AudioError::not_audio(path, what));
+        }
+        source.repair(&head).map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
         Ok(source)
     }
@@ -77,128 +77,32 @@ impl MediaBytes {
         self.length
     }
 
-    /// Hides metadata in these bytes from Symphonia.
-    pub(super) fn hide_metadata(&mut self) -> io::Result<()> {
+    /// - `head`: the first bytes
+    fn repair(&mut self, head: &[u8]) -> io::Result<()> {
         let length = self.length;
-        let patches = hidden::patches(self, length)?;
-        self.patches.extend(patches);
-        self.seek(SeekFrom::Start(0))?;
-        Ok(())
-    }
-
-    /// The first bytes, up to 64.
-    pub(super) fn head(&mut self) -> io::Result<Vec<u8>> {
-        let mut head = vec![0; 64];
-        self.seek(SeekFrom::Start(0))?;
-        let n = read_up_to(self, &mut head)?;
-        head.truncate(n);
-        self.seek(SeekFrom::Start(0))?;
-        Ok(head)
-    }
-
-    /// Makes a WAVE header agree with the file's bytes.
-    ///
-    /// Streaming writers leave sizes at 0 or 2^32 - 1, hostile files have any, RF64 has its sizes
-    /// elsewhere. The outer size always counts as unknown; the data chunk, and with it the visible file,
-    /// ends at its own size or at the file's, whichever is less.
-    fn repair_riff(&mut self) -> io::Result<()> {
-        let mut head = [0; 12];
-        self.seek(SeekFrom::Start(0))?;
-        if read_up_to(self, &mut head)? < 12 || &head[8..12] != b"WAVE" {
-            return Ok(());
-        }
-        let long = matches!(&head[0..4], b"RF64" | b"BW64");
-        if !long && &head[0..4] != b"RIFF" {
-            return Ok(());
-        }
-        // RF64 becomes RIFF of unknown size, which Symphonia reads to the visible end.
-        let mut patches = vec![(0, b"RIFF".to_vec()), (4, vec![0xff; 4])];
-        let mut data64 = None;
-        let mut odd_format = None;
-        let mut position = 12;
-        // A real file has a handful of chunks before its data; the bound is for hostile ones.
-        for _ in 0..1024 {
-            let mut chunk = [0; 8];
-            self.seek(SeekFrom::Start(position))?;
-            if read_up_to(self, &mut chunk)? < 8 {
-                return Ok(());
+        if let Some(kind) = Iff::of(head) {
+            let repairs = kind.repairs(self, length)?;
+            self.patches = repairs.patches;
+            self.length = repairs.end.unwrap_or(length);
+            if let Some((body, header)) = repairs.header {
+                self.patches.clear();
+                self.start += body;
+                self.length = self.length - body + header.len() as u64;
+                self.head = header;
             }
-            let size = u64::from(u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]));
-            if long && &chunk[0..4] == b"ds64" {
-                let mut sizes = [0; 16];
-                if read_up_to(self, &mut sizes)? == 16 {
-                    // The size of the file comes first, that of the data second.
-                    data64 = sizes[8..16].try_into().ok().map(u64::from_le_bytes);
-                }
-            }
-            if &chunk[0..4] == b"fmt " && size >= 16 {
-                let mut format = [0; 16];
-                if read_up_to(self, &mut format)? == 16
-                    && !is_format_read(format[0], format[1], size)
-                {
-                    odd_format = Some(format);
-                }
-            }
-            if &chunk[0..4] == b"data" {
-                let body = position + 8;
-                let available = self.length.saturating_sub(body);
-                let claimed = match data64 {
-                    Some(data) if size == u64::from(u32::MAX) => data,
-                    _ if size == 0 || size == u64::from(u32::MAX) => available,
-                    _ => size,
-                };
-                let length = claimed.min(available);
-                self.length = body + length;
-                let stated = u32::try_from(length).unwrap_or(u32::MAX);
-                if let Some(format) = odd_format {
-                    self.start += body;
-                    self.head = plain_header(format, stated);
-                    self.length = self.head.len() as u64 + length;
-                    return Ok(());
-                }
-                patches.push((position + 4, stated.to_le_bytes().to_vec()));
-                self.patches = patches;
-                return Ok(());
-            }
-            // Chunks begin at even positions.
-            position += 8 + size + (size & 1);
+        } else if head.starts_with(b"fLaC") {
+            self.patches = flac::repairs(self, length)?;
+        } else if head.starts_with(b"\x1a\x45\xdf\xa3") {
+            self.patches = mkv::repairs(self, length)?;
+        } else if mp4::is_movie(head) {
+            self.patches = mp4::repairs(self, length)?;
         }
         Ok(())
     }
-}
 
-/// Whether Symphonia reads a format chunk of this tag and size, or the tag needs more than the first 16 bytes.
-fn is_format_read(tag: u8, high: u8, size: u64) -> bool {
-    match (tag, high) {
-        // Integers and floats.
-        (1 | 3, 0) => matches!(size, 16 | 18 | 40),
-        // A-law and mu-law, for which early writers used 16 bytes.
-        (6 | 7, 0) => size == 18,
-        _ => true,
-    }
-}
-
-/// The header of a WAV file with the 16 bytes of every format chunk and the two more that Symphonia expects for A-law
-/// and mu-law: the length of an extension, which is zero.
-fn plain_header(format: [u8; 16], data: u32) -> Vec<u8> {
-    [
-        b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0",
-        &format[..],
-        &[0, 0],
-        b"data",
-        &data.to_le_bytes(),
-    ]
-    .concat()
-}
-
-impl MediaBytes {
     /// The error for a file that refers to an impossible position.
     fn nowhere(&self, found: &str) -> io::Error {
-        let length = self.length;
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("damaged: expected a place among its {length} bytes, found {found}"),
-        )
+        damaged(&format!("a place among its {} bytes", self.length), found)
     }
 }
 
@@ -268,35 +172,9 @@ impl MediaSource for MediaBytes {
     }
 }
 
-/// Where the audio begins after any `ID3v2` tags.
-fn leading_tags(file: &mut File, length: u64) -> io::Result<u64> {
-    let mut start = 0;
-    loop {
-        let mut header = [0; 10];
-        file.seek(SeekFrom::Start(start))?;
-        if read_up_to(file, &mut header)? < 10 || &header[0..3] != b"ID3" || header[3] == 0xff {
-            return Ok(start);
-        }
-        // 28 bits in four bytes; a set top bit means that this is no tag.
-        if header[6..10].iter().any(|&byte| byte & 0x80 != 0) {
-            return Ok(start);
-        }
-        let size = header[6..10]
-            .iter()
-            .fold(0, |size, &byte| size << 7 | u64::from(byte));
-        let footer = if header[5] & 0x10 != 0 { 10 } else { 0 };
-        let end = start + 10 + size + footer;
-        // A tag as long as the file or longer counts as audio: nothing else would be left.
-        if end >= length {
-            return Ok(start);
-        }
-        start = end;
-    }
-}
-
 /// Why a file is refused, by its first bytes: Symphonia's probe would search it for a frame's sync word and find some by
 /// chance.
-pub(super) fn foreign_format(head: &[u8]) -> Option<String> {
+fn foreign_format(head: &[u8]) -> Option<String> {
     /// The first bytes, a name, and whether it is music that voisin cannot decode.
     const FOREIGN: [(&[u8], &str, bool); 20] = [
         (b"\x89PNG\r\n\x1a\n", "a PNG picture", false),

@@ -80,6 +80,7 @@ pub fn read_request(
     let mut report = DecodeReport::default();
     let mut lost = 0;
     let mut good = 0;
+    let (mut loud, mut all) = (0, 0);
     let mut first = 0;
     // Ascending runs, each in one pass; usually there is one.
     for run in request.starts.chunk_by(|a, b| a <= b) {
@@ -93,10 +94,16 @@ pub fn read_request(
         report.packets += part.counts.packets;
         report.damaged_packets += part.counts.damaged;
         report.peak = report.peak.max(part.peak);
+        loud += part.loud;
+        all += (run.len() * request.length) as u64;
         report.path = part.how;
         report.loudness = part.loudness;
         good += part.counts.good_frames;
         lost += part.counts.lost_frames;
+    }
+    if loud * LOUD_ONE_IN > all {
+        let reason = "its floats have the values of integers: convert a copy to FLAC";
+        return Err(AudioError::not_audio(path, reason));
     }
     // All windows lie outside the track: nothing was decoded, so nothing failed.
     report.decoded_share = if good + lost == 0 {
@@ -115,6 +122,11 @@ pub fn read_request(
 
 /// Least share that must decode, else the file is refused.
 const LEAST_DECODED: f64 = 0.5;
+
+/// A sample that no music has: 24 dB above full scale.
+const LOUD: f32 = 16.0;
+/// One of how many samples may be loud.
+const LOUD_ONE_IN: u64 = 10;
 
 /// Consecutive blocks `first..end` of the resampler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +150,8 @@ struct FilePass<'a> {
 struct Passed {
     counts: DecodeCounts,
     peak: f32,
+    /// Samples that no music has.
+    loud: u64,
     how: DecodePath,
     loudness: Option<Loudness>,
 }
@@ -199,6 +213,7 @@ impl<'a> FilePass<'a> {
         Ok(Passed {
             counts,
             peak: self.cutter.peak,
+            loud: self.cutter.loud,
             how: self.how,
             loudness,
         })
@@ -274,6 +289,7 @@ struct Cutter<'a> {
     start: i64,
     window: Vec<f32>,
     peak: f32,
+    loud: u64,
 }
 
 impl<'a> Cutter<'a> {
@@ -287,6 +303,7 @@ impl<'a> Cutter<'a> {
             start: 0,
             window,
             peak: 0.0,
+            loud: 0,
         }
     }
 
@@ -343,9 +360,14 @@ impl<'a> Cutter<'a> {
                 &self.window
             }
         };
-        self.peak = window
+        let peak = window
             .iter()
-            .fold(self.peak, |peak, sample| peak.max(sample.abs()));
+            .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+        self.peak = self.peak.max(peak);
+        if peak > LOUD {
+            let loud = window.iter().filter(|sample| sample.abs() > LOUD);
+            self.loud += loud.count() as u64;
+        }
         sink(self.next, window);
         self.next += 1;
     }

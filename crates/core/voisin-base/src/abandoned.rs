@@ -79,9 +79,5 @@ mod tests {
             .unwrap();
         drop(file);
         assert_eq!(files_in(folder.path(), PREFIX), [path]);
-        assert_eq!(
-            files_in(&folder.path().join("none"), PREFIX),
-            Vec::<PathBuf>::new()
-        );
     }
 }

@@ -176,7 +176,7 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use encoding_rs::{EUC_KR, GBK, KOI8_U, SHIFT_JIS, WINDOWS_1250, WINDOWS_1253};
+    use encoding_rs::{GBK, SHIFT_JIS, WINDOWS_1250, WINDOWS_1253};
     use proptest::prelude::*;
 
     use super::*;
@@ -192,16 +192,12 @@ mod tests {
 
     #[test]
     fn old_texts_are_read_in_the_encoding_they_were_written_in() {
-        let cases: [(&'static Encoding, &[&str]); 10] = [
+        let cases: [(&'static Encoding, &[&str]); 6] = [
             (WINDOWS_1251, &["Кино", "Рок"]),
-            (WINDOWS_1251, &["Первая песня", "Вторая", "Исполнитель"]),
-            (KOI8_U, &["Кино", "Группа крови на рукаве"]),
             (SHIFT_JIS, &["久石譲", "となりのトトロ"]),
             (GBK, &["邓丽君", "月亮代表我的心"]),
-            (EUC_KR, &["서태지", "난 알아요"]),
             (WINDOWS_1253, &["Μίκης Θεοδωράκης", "Ζορμπάς"]),
-            (WINDOWS_1252, &["Don’t – stop", "Café"]),
-            (WINDOWS_1252, &["Sigur Rós", "Ágætis byrjun"]),
+            (WINDOWS_1252, &["Don’t – stop", "Sigur Rós"]),
             (
                 WINDOWS_1250,
                 &["Příliš žluťoučký kůň úpěl ďábelské ódy", "Měsíčku na nebi"],

@@ -8,7 +8,6 @@
 
 pub mod abandoned;
 pub mod atomic_file;
-mod parts;
 pub mod random;
 pub mod track;
 pub mod vector;

@@ -198,18 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn the_wheel_is_camelots() {
-        let hour = |text: &str| text.parse::<MusicalKey>().map(MusicalKey::camelot);
-        assert_eq!(hour("C"), Ok("8B".into()));
-        assert_eq!(hour("G"), Ok("9B".into()));
-        assert_eq!(hour("F"), Ok("7B".into()));
-        assert_eq!(hour("Ebm"), Ok("2A".into()));
-        assert_eq!(hour("Db"), Ok("3B".into()));
-        let mut names: Vec<String> = MusicalKey::new(9, true)
-            .compatible()
-            .iter()
-            .map(|key| key.camelot())
-            .collect();
+    fn neighbours_on_the_wheel_and_the_relative_key_are_compatible() {
+        let key: MusicalKey = "Am".parse().unwrap();
+        assert_eq!(key.to_string(), "Am (8A)");
+        let mut names = key.compatible().map(MusicalKey::camelot);
         names.sort();
         assert_eq!(names, ["7A", "8A", "8B", "9A"]);
     }

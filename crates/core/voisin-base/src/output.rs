@@ -6,7 +6,7 @@
 //!
 //! Which files must not be replaced (music, inputs) is the command line's rule.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -62,14 +62,6 @@ impl OutputError {
     }
 }
 
-/// The kind of file at a path, links followed.
-enum Place {
-    StandardOutput,
-    Stream,
-    /// A regular file, with its permissions, or a free name.
-    File(PathBuf, Option<Permissions>),
-}
-
 /// An output file or stream.
 #[derive(Debug, Clone)]
 pub struct OutputTarget {
@@ -92,7 +84,7 @@ impl OutputTarget {
         let path = path.to_owned();
         let output = Self { path, is_whole };
         // Checked before the work, which may take hours, and again when it is written.
-        output.place()?;
+        output.target()?;
         Ok(output)
     }
 
@@ -106,23 +98,23 @@ impl OutputTarget {
         is_standard(&self.path)
     }
 
-    fn place(&self) -> Result<Place, OutputError> {
+    /// The regular file it refers to, existing or not, for writers that open files themselves; a stream itself.
+    pub fn target(&self) -> Result<PathBuf, OutputError> {
         let path = &self.path;
         if is_stream(path) {
             return if self.is_whole {
                 Err(OutputError::Stream(path.clone()))
-            } else if self.is_standard() {
-                Ok(Place::StandardOutput)
             } else {
-                Ok(Place::Stream)
+                Ok(path.clone())
             };
         }
-        let permissions = match std::fs::metadata(path) {
+        match std::fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(OutputError::Folder(path.clone())),
-            Ok(found) => Some(found.permissions()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(OutputError::io(path)(error)),
-        };
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OutputError::io(path)(error));
+            }
+            _ => {}
+        }
         // The link's target, or the rename would replace the link.
         let target = behind_links(path);
         // `out/` means a folder, so it must not become a file.
@@ -132,35 +124,26 @@ impl OutputTarget {
         if !folder_of(&target).is_dir() {
             return Err(OutputError::NoFolder(target));
         }
-        Ok(Place::File(target, permissions))
-    }
-
-    /// The regular file it refers to, existing or not, for writers that open files themselves.
-    pub fn target(&self) -> Result<PathBuf, OutputError> {
-        match self.place()? {
-            Place::File(target, _) => Ok(target),
-            Place::StandardOutput | Place::Stream => Ok(self.path.clone()),
-        }
+        Ok(target)
     }
 
     /// Opens it for writing; a regular file is renamed to its name by [`OutputFile::commit`].
     pub fn open(&self) -> Result<OutputFile, OutputError> {
         let failed = OutputError::io(&self.path);
-        match self.place()? {
-            Place::StandardOutput => Ok(OutputFile::StandardOutput),
-            Place::Stream => {
-                let opened = File::options().write(true).open(&self.path);
-                opened.map(OutputFile::Stream).map_err(failed)
-            }
-            Place::File(target, permissions) => {
-                let mut file = AtomicFile::create(&target).map_err(failed)?;
-                if let Some(permissions) = permissions {
-                    // Some file systems have none.
-                    let _ = file.file().set_permissions(permissions);
-                }
-                Ok(OutputFile::Whole(file))
-            }
+        let target = self.target()?;
+        if self.is_standard() {
+            return Ok(OutputFile::StandardOutput);
         }
+        if is_stream(&target) {
+            let opened = File::options().write(true).open(&target);
+            return opened.map(OutputFile::Stream).map_err(failed);
+        }
+        let mut file = AtomicFile::create(&target).map_err(failed)?;
+        if let Ok(former) = std::fs::metadata(&target) {
+            // Some file systems have none.
+            let _ = file.file().set_permissions(former.permissions());
+        }
+        Ok(OutputFile::Whole(file))
     }
 
     /// Writes all of it.
@@ -261,7 +244,7 @@ fn behind_links(path: &Path) -> PathBuf {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -272,7 +255,8 @@ mod tests {
         symlink("x.csv", at("link.csv")).unwrap();
         let output = OutputTarget::new(&at("link.csv")).unwrap();
         output.write("1").unwrap();
-        std::fs::set_permissions(at("x.csv"), Permissions::from_mode(0o600)).unwrap();
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(at("x.csv"), private).unwrap();
         output.write("2").unwrap();
         assert!(at("link.csv").is_symlink());
         assert_eq!(std::fs::read(at("x.csv")).unwrap(), b"2");
@@ -289,26 +273,17 @@ mod tests {
     #[test]
     fn streams_and_folders_are_no_whole_files() {
         let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe.svg");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-        assert!(made.unwrap().success());
-        let reader = std::thread::spawn({
-            let pipe = pipe.clone();
-            move || std::fs::read_to_string(pipe).unwrap()
-        });
-        OutputTarget::new(&pipe).unwrap().write("through").unwrap();
-        assert_eq!(reader.join().unwrap(), "through");
-        assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
-        for name in [&pipe, Path::new("-"), Path::new("/dev/null")] {
-            assert!(matches!(
-                OutputTarget::whole(name),
-                Err(OutputError::Stream(_))
-            ));
+        OutputTarget::new(Path::new("/dev/null"))
+            .unwrap()
+            .write("through")
+            .unwrap();
+        for name in ["-", "/dev/null"].map(Path::new) {
+            let refused = OutputTarget::whole(name);
+            assert!(matches!(refused, Err(OutputError::Stream(_))));
             assert!(check_folder(name).is_err());
         }
         let refused = |path: &Path| OutputTarget::new(path).unwrap_err().to_string();
         assert!(refused(folder.path()).contains("is a folder"));
-        assert!(refused(&folder.path().join("none/")).contains("is a folder"));
         assert!(refused(&folder.path().join("none/x.csv")).contains("there is no folder"));
         assert!(check_folder(&folder.path().join("none")).is_ok());
     }

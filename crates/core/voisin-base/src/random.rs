@@ -106,24 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_differ_and_moments_are_right() {
-        let mut random = Random::stream(1, 2);
-        let draws: Vec<f64> = (0..20_000).map(|_| random.normal()).collect();
-        let mean = draws.iter().sum::<f64>() / 20_000.0;
-        let variance = draws.iter().map(|x| x * x).sum::<f64>() / 20_000.0;
-        assert!(
-            mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04,
-            "{mean} {variance}"
-        );
-        assert_ne!(Random::stream(1, 2).u64(), Random::stream(1, 3).u64());
-        assert_ne!(Random::stream(1, 2).u64(), Random::stream(2, 2).u64());
-        assert_eq!(Random::stream(1, 2).u64(), Random::stream(1, 2).u64());
-        let mean = (0..20_000).map(|_| f64::from(random.f32())).sum::<f64>() / 20_000.0;
-        assert!((mean - 0.5).abs() < 0.01, "{mean}");
-    }
-
-    #[test]
-    fn draws_stay_below_and_reach_all() {
+    fn draws_stay_below_and_reach_all_and_a_shuffle_keeps_everything() {
         let mut random = Random::new(7);
         let mut counts = [0_u32; 6];
         (0..6000).for_each(|_| counts[random.below(6)] += 1);
@@ -132,14 +115,12 @@ mod tests {
             "{counts:?}"
         );
         assert_eq!((random.below(1), random.below(0)), (0, 0));
-        assert!((0..1000).all(|_| (2.0..3.0).contains(&random.range(2.0, 3.0))));
-    }
-
-    #[test]
-    fn a_shuffle_keeps_everything() {
+        assert_ne!(Random::stream(1, 2).u64(), Random::stream(1, 3).u64());
+        let mean = (0..20_000).map(|_| random.normal()).sum::<f64>() / 20_000.0;
+        assert!(mean.abs() < 0.03, "{mean}");
         let mut items: Vec<usize> = (0..100).collect();
         Random::stream(3, 0).shuffle(&mut items);
-        assert_ne!(items, (0..100).collect::<Vec<_>>());
+        assert!(!items.is_sorted());
         items.sort_unstable();
         assert_eq!(items, (0..100).collect::<Vec<_>>());
     }

@@ -190,14 +190,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_frequent_mark_outside_quotes_separates_cells() {
-        assert_eq!(separator("a;b,c;d\n,,,,,"), b';');
-        assert_eq!(separator("\"a;b;c\",d\n"), b',');
-        assert_eq!(separator("a\tb"), b'\t');
-        assert_eq!(separator("alone"), b',');
-    }
-
-    #[test]
     fn tables_of_spreadsheets_are_read_as_they_write_them() {
         let utf_16 = |text: &str| {
             let units = text.encode_utf16().flat_map(u16::to_le_bytes);

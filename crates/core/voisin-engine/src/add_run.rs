@@ -259,7 +259,7 @@ fn index(engine: &mut Engine, summary: &AddSummary) -> Result<(), EngineError> {
     }
     // Moods are derived from the tags, and are updated after the index.
     if changed && !summary.interrupted {
-        engine.scales_mut().fill_moods()?;
+        engine.fill_moods()?;
     }
     Ok(())
 }

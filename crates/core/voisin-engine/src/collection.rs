@@ -141,12 +141,12 @@ impl Engine {
         ids: Vec<TrackId>,
         space: LibrarySpace,
     ) -> Result<Collection, EngineError> {
-        let taxonomy = self.genres().taxonomy()?;
+        let taxonomy = self.taxonomy()?;
         let unknown = |id: &TrackId| TrackMeta::new(*id, String::new());
         let mut facts = Vec::with_capacity(ids.len());
         let mut genres = vec![Vec::new(); ids.len()];
         // Both are in ascending order.
-        self.for_each_labelled(&self.genres().label_source(), |track, genres_of_track| {
+        self.for_each_labelled(&self.label_source(), |track, genres_of_track| {
             // `row >= facts.len()` drops a repeated track, so that each row has one entry.
             if let Some(row) = row_of(&ids, track.id)
                 && row >= facts.len()
@@ -193,10 +193,10 @@ impl Engine {
             .chain(seeds.iter().filter_map(|seed| seed.track))
             .collect();
         let ids = Vec::from_iter(ids);
-        let taxonomy = self.genres().taxonomy()?;
+        let taxonomy = self.taxonomy()?;
         let _snapshot = self.library.snapshot()?;
         let tracks = self.library.tracks_by_id(&ids)?;
-        let mut genres = self.genres().genres_of(&tracks)?;
+        let mut genres = self.genres_of(&tracks)?;
         let mut meta: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
         spell_alike(&mut meta, &mut genres);
         let mut vectors = Array2::zeros((ids.len(), dimension));

@@ -145,7 +145,7 @@ impl Engine {
 
     /// Replaces the genres of the tags by those of the library's label source.
     pub fn label(&self, tracks: &mut [Track]) -> Result<(), EngineError> {
-        let genres = self.genres().genres_of(tracks)?;
+        let genres = self.genres_of(tracks)?;
         for (track, names) in tracks.iter_mut().zip(genres) {
             track.tags.genres = names.iter().map(ToString::to_string).collect();
         }

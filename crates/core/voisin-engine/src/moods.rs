@@ -1,11 +1,9 @@
 //! Predefined moods: scales computed by fixed rules from the model's tags and from measurements.
 
 use std::collections::BTreeMap;
-use std::ops::DerefMut;
 
 use serde::Deserialize;
 
-use super::parts::EngineScales;
 use super::scales::{MEASURED_SCALES, MeasuredScale};
 use super::{Engine, EngineError};
 use voisin_base::track::{ContentId, TrackId};
@@ -133,7 +131,7 @@ impl MoodTags {
     }
 }
 
-impl<L: DerefMut<Target = Engine>> EngineScales<L> {
+impl Engine {
     /// Computes missing moods of all tracks with energy and tags. Returns the number of stored values, 0 if the model has no such tags.
     ///
     /// # Errors

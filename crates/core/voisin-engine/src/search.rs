@@ -92,7 +92,7 @@ impl Engine {
     pub(super) fn answered(&self, found: Vec<Neighbor>) -> Result<Vec<SimilarTrack>, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
-        let genres = self.genres().genres_of(&tracks)?;
+        let genres = self.genres_of(&tracks)?;
         let answers = tracks.into_iter().zip(genres).zip(found);
         Ok(answers
             .map(|((track, genres), neighbor)| SimilarTrack {

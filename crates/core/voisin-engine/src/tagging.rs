@@ -126,26 +126,21 @@ fn one(
         Ok(prepared) => prepared,
         Err(error) => return Ok(failed(file, &error)),
     };
-    let patch = prepared.reverse_patch();
     let record = WrittenTags {
         path,
         before: present.genres,
         after: wish.genres.clone(),
-        patch: patch.map(ReversePatch::to_bytes),
+        patch: prepared.reverse_patch().map(ReversePatch::to_bytes),
     };
-    let earlier = library.written_into(run, &record.path)?;
     let writes = !options.dry_run && *prepared.outcome() == WriteOutcome::Written;
     // Recorded first, so that the old tags are known whatever happens next.
     if writes {
-        library.record_written(run, &together(earlier.as_ref(), &record, patch))?;
+        library.record_written(run, &record)?;
     }
     let outcome = prepared.commit();
     // If nothing was written, the record is removed again.
     if writes && outcome.is_err() {
-        match &earlier {
-            Some(earlier) => library.record_written(run, earlier)?,
-            None => library.forget_written(run, &record.path)?,
-        }
+        library.forget_written(run, &record.path)?;
     }
     match outcome {
         Ok(WriteOutcome::Written) => {
@@ -161,24 +156,4 @@ fn one(
         Err(error) => return Ok(failed(file, &error)),
     }
     Ok(file)
-}
-
-/// Joins a run's change with an earlier one of the same file: the state before both, and the patch that reverts both.
-fn together(
-    earlier: Option<&WrittenTags>,
-    record: &WrittenTags,
-    patch: Option<&ReversePatch>,
-) -> WrittenTags {
-    let Some(earlier) = earlier else {
-        return record.clone();
-    };
-    let mut both = record.clone();
-    // Undoing restores the state before the first change.
-    both.before.clone_from(&earlier.before);
-    let first = earlier.patch.as_deref().and_then(ReversePatch::from_bytes);
-    // Without a patch for both, undoing restores the genres instead of the bytes.
-    both.patch = first
-        .zip(patch)
-        .and_then(|(first, later)| Some(first.followed_by(later)?.to_bytes()));
-    both
 }

@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2};
 
 use super::error::HOW_TO_READ;
-use super::parts::EngineWords;
 use super::search::AnsweredTracks;
 use super::sentences::{ReadingSide, Sentence};
 use super::{Engine, EngineError, LibrarySpace};
@@ -93,7 +91,7 @@ pub struct PhraseAnswer {
     pub notes: Vec<String>,
 }
 
-impl<L: Deref<Target = Engine>> EngineWords<L> {
+impl Engine {
     /// The model's tags of each track.
     ///
     /// # Errors
@@ -168,7 +166,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         })
     }
 
-    /// As [`predicted_tags`](crate::EngineWords::predicted_tags); `None` for a model without tags.
+    /// As [`predicted_tags`](crate::Engine::predicted_tags); `None` for a model without tags.
     #[doc(hidden)]
     pub fn predicted_tags_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
         if self.library().model()?.is_some() && self.reads()? {
@@ -177,7 +175,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         self.words_if_any()
     }
 
-    /// As [`predicted_tags_if_any`](crate::EngineWords::predicted_tags_if_any); also for a model that reads sentences
+    /// As [`predicted_tags_if_any`](crate::Engine::predicted_tags_if_any); also for a model that reads sentences
     /// and has no tags.
     #[doc(hidden)]
     pub fn words_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
@@ -189,7 +187,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
 
     /// The tracks that best fit a phrase such as `calm guitar, no voice`.
     ///
-    /// - `tags`: [`predicted_tags`](crate::EngineWords::predicted_tags)
+    /// - `tags`: [`predicted_tags`](crate::Engine::predicted_tags)
     ///
     /// # Errors
     /// No word of the phrase is known.
@@ -365,7 +363,7 @@ impl Engine {
         if bounds.is_empty() {
             return Ok(fitting);
         }
-        let tags = self.words().predicted_tags()?;
+        let tags = self.predicted_tags()?;
         let mut fits = vec![true; tags.ids.len()];
         for bound in bounds {
             let WordBound {

@@ -1,11 +1,9 @@
 //! Familiarity: how much a track is like the labelled ones, so that music of genres that the
 //! library lacks is called unknown.
 //!
-//! One number: the mean cosine of a track's raw vector to those of its voters, times the
-//! probability of its genre. It is compared with the same number of labelled tracks that are
-//! answered without their artist. Raw vectors, because centring would hide foreign music: it keeps
-//! only directions in which the library's own tracks differ. The number and its bounds were chosen
-//! on music left out with its kin (BENCHMARKS.md).
+//! One number: the mean similarity of a track's voters times the square root of the probability of
+//! its genre. It is compared with the same number of labelled tracks that are answered without their
+//! artist. The number and its bounds were chosen on music left out with its kin (BENCHMARKS.md).
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +15,7 @@ pub const MEASURED: usize = 1000;
 const UNKNOWN_BELOW: f32 = 0.05;
 /// Below this share the neighbours alone answer: the head has seen nothing like it, and they lead to
 /// the genre's kin (metal, left out, to rock).
-const VOTED_BELOW: f32 = 0.2;
+const VOTED_BELOW: f32 = 0.1;
 
 /// The familiarity of labelled tracks among each other, ascending.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,7 +41,7 @@ impl Familiar {
 }
 
 impl Familiarity {
-    /// - `tracks`: mean cosine to the voters, and probability of the genre, of labelled tracks
+    /// - `tracks`: mean similarity of the voters, and probability of the genre, of labelled tracks
     ///   that are answered without their artist
     pub fn of(tracks: impl IntoIterator<Item = (f32, f32)>) -> Self {
         let all: Vec<f32> = tracks.into_iter().map(product).collect();
@@ -57,7 +55,7 @@ impl Familiarity {
 
     /// How familiar a track is.
     ///
-    /// - `nearness`: mean cosine to its voters; `probability`: of its genre
+    /// - `nearness`: mean similarity of its voters; `probability`: of its genre
     pub fn assess(&self, nearness: f32, probability: f32) -> Familiar {
         let value = product((nearness, probability));
         let no_greater = self.0.partition_point(|other| *other <= value);
@@ -69,7 +67,7 @@ impl Familiarity {
 }
 
 fn product((nearness, probability): (f32, f32)) -> f32 {
-    nearness.max(0.0) * probability
+    nearness.max(0.0) * probability.sqrt()
 }
 
 #[cfg(test)]
@@ -79,8 +77,8 @@ mod tests {
     #[test]
     fn what_few_labelled_tracks_are_as_foreign_as_is_unknown() {
         let known = Familiarity::of((1..=100).map(|i| (i as f32 / 100.0, 1.0)));
-        assert!(known.assess(0.03, 1.0).is_unknown() && known.assess(0.9, 0.03).is_unknown());
-        assert!(!known.assess(0.06, 1.0).is_unknown() && known.assess(0.15, 1.0).is_voted());
+        assert!(known.assess(0.03, 1.0).is_unknown() && known.assess(0.9, 0.001).is_unknown());
+        assert!(!known.assess(0.06, 1.0).is_unknown() && known.assess(0.08, 1.0).is_voted());
         assert!(!known.assess(0.9, 0.9).is_voted());
         assert!(known.assess(-1.0, 1.0).share > 0.0);
         // Four tracks are too few to call a track foreign.

@@ -195,15 +195,18 @@ fn shares_of_votes(examples: &Examples, unit: &Array2<f32>, members: &[Vec<usize
         let voter = |near: &Near| LabelledNeighbor {
             track: examples.ids[near.row],
             similarity: near.similarity,
-            raw: near.similarity,
             genres: genres[near.row].clone(),
         };
-        let shares = vote(&near.iter().map(voter).collect::<Vec<_>>(), &priors).shares;
+        let voters = vote(&near.iter().map(voter).collect::<Vec<_>>(), &priors).voters;
+        // Without the collection's part, which is the same for all.
+        let all: f32 = voters.iter().map(|voter| voter.weight).sum();
         for &genre in &examples.classes[row] {
             let mut sum = votes.row_mut(genre);
-            for share in &shares {
-                if let Ok(other) = examples.genres.binary_search(&share.genre) {
-                    sum[other] += f64::from(share.share);
+            for voter in &voters {
+                for other in &voter.genres {
+                    if let Ok(other) = examples.genres.binary_search(other) {
+                        sum[other] += f64::from(voter.weight / all);
+                    }
                 }
             }
             // A track with both genres votes for either.

@@ -146,8 +146,8 @@ impl Taxonomy {
 
     /// The genres of a tag's strings, in order, without repetitions.
     ///
-    /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/`, `,`, `>` and `: ` unless the
-    /// whole is a known name; parses `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is
+    /// Splits at `;`, `|`, `>`, NUL, backslashes, line ends, and at `/`, `,` and `: ` unless the whole is a known name; other
+    /// marks between genres count as one of these; parses `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is
     /// both, the text first). Strings that are no genre (`Unknown`, `(12)` = Other, `255`) are left
     /// out.
     pub fn parse<S: AsRef<str>>(&self, tags: &[S]) -> Vec<Genre> {
@@ -160,11 +160,10 @@ impl Taxonomy {
             }
         };
         for tag in tags {
+            let plain = |text: String, (mark, meant): &(&str, &str)| text.replace(mark, meant);
+            let tag = MARKS.iter().fold(tag.as_ref().to_owned(), plain);
             // Separators that programs write between genres; NUL is that of ID3v2.4.
-            for part in tag
-                .as_ref()
-                .split(['\0', ';', '|', '\\', '\n', '\r', '\u{1f}'])
-            {
+            for part in tag.split(['\0', ';', '|', '>', '\\', '\n', '\r', '\u{1f}']) {
                 let (numbers, text) = id3_references(part.trim());
                 if !text.is_empty() {
                     // A known name may contain a separator, such as `Rap/Hip-Hop`, and is one
@@ -172,7 +171,7 @@ impl Taxonomy {
                     if self.synonyms.contains_key(&text::key(text)) {
                         push(self.genre(text));
                     } else {
-                        for list in text.replace(": ", ">").split([',', '>']) {
+                        for list in text.replace(": ", ",").split(',') {
                             for piece in list.split('/') {
                                 push(self.genre(numbered(piece).unwrap_or(piece)));
                             }
@@ -187,6 +186,19 @@ impl Taxonomy {
         genres
     }
 }
+
+/// Marks that stores and players write between genres, and the usual ones.
+const MARKS: [(&str, &str); 9] = [
+    ("---", ">"),
+    ("；", ";"),
+    ("／", "/"),
+    ("，", ","),
+    ("、", ","),
+    (" • ", ";"),
+    (" · ", ";"),
+    (" » ", ";"),
+    (" → ", ";"),
+];
 
 /// Chooses one spelling per genre: the most common, then the alphabetically first.
 #[derive(Debug, Clone, Default)]

@@ -204,14 +204,11 @@ fn votes_among(
         .map(|row| reference.genres_of(row))
         .collect();
     let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
-    let [queries, raw] = [vectors.to_owned(), reference.x.clone()].map(unit_rows);
     near.iter()
-        .enumerate()
-        .map(|(query, near)| {
+        .map(|near| {
             let neighbour = |near: &Near| LabelledNeighbor {
                 track: reference.ids[near.row],
                 similarity: near.similarity,
-                raw: queries.row(query).dot(&raw.row(near.row)),
                 genres: genres[near.row].clone(),
             };
             vote(&near.iter().map(neighbour).collect::<Vec<_>>(), &priors)

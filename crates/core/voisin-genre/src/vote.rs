@@ -44,8 +44,6 @@ pub struct LabelledNeighbor {
     pub track: TrackId,
     /// Cosine similarity to the query, higher is nearer.
     pub similarity: f32,
-    /// The same of vectors from which no mean was subtracted: only it tells how foreign a query is.
-    pub raw: f32,
     /// Its genres; a neighbour without any does not vote.
     pub genres: Vec<Genre>,
 }
@@ -151,7 +149,7 @@ pub struct Votes {
     pub shares: Vec<GenreShare>,
     /// The voters, nearest first.
     pub voters: Vec<Voter>,
-    /// Mean cosine of the raw vectors of the voters to that of the query.
+    /// Mean cosine similarity of the voters to the query.
     pub nearness: f32,
     /// The collection's share of all votes, divided among genres by their frequency.
     pub collection: f32,
@@ -263,7 +261,7 @@ pub fn vote(neighbours: &[LabelledNeighbor], priors: &Priors) -> Votes {
         .collect();
     Votes {
         shares,
-        nearness: order.iter().map(|n| n.raw).sum::<f32>() / order.len() as f32,
+        nearness: order.iter().map(|n| n.similarity).sum::<f32>() / order.len() as f32,
         collection: (1.0 - of_voters / all) as f32,
         voters,
     }
@@ -279,7 +277,6 @@ mod tests {
         LabelledNeighbor {
             track: TrackId(track),
             similarity,
-            raw: similarity,
             genres: genres.iter().map(|g| Genre::plain(g)).collect(),
         }
     }

@@ -121,25 +121,15 @@ pub(super) mod path_form {
 impl Library {
     /// The id of this library, which identifies it to others; a copy has the same.
     pub fn identity(&self) -> Result<String> {
-        self.sql(
-            self.connection
-                .query_row("SELECT library_id FROM state", [], |row| row.get(0)),
-        )
+        self.query_one("SELECT library_id FROM state", [], |row| row.get(0))
     }
 
     /// All data of a track but its vector.
     pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
         let track = self.track(id)?;
         let descriptors = self.descriptors(&[id])?.remove(&id);
-        let label = self
-            .connection
-            .prepare_cached("SELECT genre FROM labels WHERE content = ?1")
-            .and_then(|mut select| {
-                select
-                    .query_row([track.audio.content.0], |row| row.get(0))
-                    .optional()
-            });
-        let label = self.sql(label)?;
+        let sql = "SELECT genre FROM labels WHERE content = ?1";
+        let label = self.query_opt(sql, [track.audio.content.0], |row| row.get(0))?;
         let Track {
             audio,
             added_at,

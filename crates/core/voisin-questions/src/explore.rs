@@ -48,7 +48,7 @@ impl Clusters {
     /// [`run`](Self::run) on the whole library.
     pub fn all(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
         let (mut collection, graph) = collection_and_graph(engine)?;
-        engine.genres().predict(&mut collection, &graph)?;
+        engine.predict_genres(&mut collection, &graph)?;
         self.run(engine, &collection, &graph, None, seed)
     }
 }

@@ -33,7 +33,7 @@ impl LabelArgs {
     pub fn source(&self, engine: &Engine) -> LabelSource {
         self.label_from
             .clone()
-            .unwrap_or_else(|| engine.genres().label_source())
+            .unwrap_or_else(|| engine.label_source())
     }
 }
 
@@ -167,7 +167,7 @@ impl GenreRelations {
     /// The relations.
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = self.label_from.source(engine);
-        engine.genres().kinship(&source)
+        engine.kinship(&source)
     }
 }
 
@@ -196,7 +196,7 @@ impl Suspects {
     /// The labels that look wrong.
     pub fn run(&self, engine: &mut Engine) -> Result<FoundSuspects, EngineError> {
         let source = self.label_from.source(engine);
-        let mut suspects = engine.genres().suspects(&source, &FitOptions::default())?;
+        let mut suspects = engine.suspects(&source, &FitOptions::default())?;
         let judged = suspects.len();
         suspects.retain(|suspect| self.all || suspect.confident);
         Ok(FoundSuspects { suspects, judged })

@@ -96,7 +96,7 @@ impl Find {
         let filter = self.filters.filter(engine, &[])?;
         let limit = self.limit.of(usize::MAX);
         let words = self.query.join(" ");
-        Ok(engine.words().find(tags, &words, &filter, limit)?)
+        Ok(engine.find(tags, &words, &filter, limit)?)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::answers::graph::{clustered, neighbour_graph, stored_clusters};
 use crate::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
-use voisin_engine::{Collection, Engine, EngineError, Seed, SimilarOptions};
+use voisin_engine::{Collection, Engine, EngineError, Seed};
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
 
@@ -244,11 +244,7 @@ impl Playlist {
         let standing = if seeds.is_empty() {
             None
         } else {
-            let options = SimilarOptions {
-                filter,
-                ..SimilarOptions::default()
-            };
-            engine.standing(&seeds, &options)?
+            engine.standing(&seeds)?
         };
         let excluded = self.excluded(engine)?;
         let options = self.list_options(collection.total(), opening(named, &excluded));

@@ -173,7 +173,7 @@ impl Asked<'_> {
     /// Reads what the query needs and the caller has not given.
     pub fn prepare(&mut self, needs: Needs) -> Result<(), EngineError> {
         if needs.tags && self.tags.is_none() {
-            self.tags = Some(Arc::new(self.engine.words().words_if_any()?));
+            self.tags = Some(Arc::new(self.engine.words_if_any()?));
         }
         if needs.neighbours && self.explored.is_none() {
             self.explored = Some(Arc::new(Explored::read(self.engine)?));
@@ -289,7 +289,7 @@ impl Question for Find {
         let tags = asked.tags.clone();
         let Some(tags) = tags.as_deref().and_then(Option::as_ref) else {
             // The reason why there are none.
-            asked.engine.words().predicted_tags()?;
+            asked.engine.predicted_tags()?;
             return Err(EngineError::Interrupted.into());
         };
         let found = self.run(asked.engine, tags)?;
@@ -492,7 +492,7 @@ impl Question for HandLabels {
             genre,
         });
         asked.written(HandLabelsJson {
-            source: asked.engine.genres().label_source().to_string(),
+            source: asked.engine.label_source().to_string(),
             by_hand: labels.collect(),
         })
     }
@@ -525,7 +525,7 @@ impl Question for Clusters {
         let graph = &explored.graph;
         // A copy, since the collection is shared and predicted genres are of this answer only.
         let mut collection = explored.collection.clone();
-        asked.engine.genres().predict(&mut collection, graph)?;
+        asked.engine.predict_genres(&mut collection, graph)?;
         let found = self.run(asked.engine, &collection, graph, None, None)?;
         let members = members(&collection, &found);
         asked.written(ClustersJson::new(&found, &members))
@@ -559,7 +559,7 @@ impl Question for MapOfTracks {
             };
             return Err(error.into());
         }
-        asked.engine.genres().predict(&mut collection, graph)?;
+        asked.engine.predict_genres(&mut collection, graph)?;
         let positions = layout(collection.vectors.view(), graph, 0);
         let map = MapJson::new(asked.engine, &collection, graph, positions.view())?;
         asked.written(map)

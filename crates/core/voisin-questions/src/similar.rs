@@ -127,7 +127,7 @@ impl Similar {
         let tracks = engine.library().status()?.vectors as usize;
         let options = self.options(engine, seeds, unlike, tracks)?;
         let found = engine.similar(seeds, &options)?;
-        let standing = engine.standing(seeds, &options)?;
+        let standing = engine.standing(seeds)?;
         Ok(SimilarAnswer::new(engine, found, standing)?)
     }
 

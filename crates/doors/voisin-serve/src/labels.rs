@@ -55,7 +55,6 @@ pub(super) async fn give(
                     // command.
                     || context
                         .engine
-                        .genres()
                         .taxonomy()?
                         .parse(&[genre])
                         .is_empty())

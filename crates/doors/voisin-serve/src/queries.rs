@@ -118,9 +118,8 @@ impl State {
     async fn needed(self: &Arc<Self>, needs: Needs, patience: Duration) -> Result<Needed, Problem> {
         let mut needed = (None, None);
         if needs.tags {
-            let work = |_: &Self, context: &mut RequestContext| {
-                Ok(context.engine.words().words_if_any()?)
-            };
+            let work =
+                |_: &Self, context: &mut RequestContext| Ok(context.engine.words_if_any()?);
             let tags = self.kept("tags", patience, |state| state.compute(false, work));
             needed.0 = Some(tags.await?);
         }

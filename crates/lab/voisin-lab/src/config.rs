@@ -296,24 +296,4 @@ mod tests {
         let training = changed(&network).unwrap().network.unwrap().training;
         assert_eq!((training.patience, training.rate), (3, 0.5));
     }
-
-    #[test]
-    fn a_key_or_value_that_does_not_exist_is_refused() {
-        for (key, value, expected) in [
-            ("data.splt", "x", "unknown field `splt`"),
-            ("forrest.trees", "9", "there is no table forrest"),
-            ("network.copies", "3", "there is no table network"),
-            (
-                "settings.svm.c",
-                "-1",
-                "settings.svm.c: expected 0.000000001 to",
-            ),
-            ("settings.svm.c", "x", "expected f64"),
-            ("data.repeats", "3", "data.folds: expected 2 to 100"),
-            ("recipe", "x", "there is no recipe \"x\""),
-        ] {
-            let message = changed(&[(key, value)]).unwrap_err().to_string();
-            assert!(message.contains(expected), "{key}={value}: {message}");
-        }
-    }
 }

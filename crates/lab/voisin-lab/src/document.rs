@@ -135,27 +135,3 @@ fn table(header: &[String], rows: &[Vec<String>], best: Option<usize>) -> String
         .collect();
     format!("<div class=\"wide\"><table><tr>{header}</tr>{rows}</table></div>")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::eval::plots::bars;
-
-    #[test]
-    fn names_stay_text() {
-        let mut page = Document::new("r & b");
-        page.text("a|b <x>\u{7}[c](d)");
-        let rows = vec![vec!["r|b".to_owned(), "1".to_owned()]];
-        page.table(&["genre", "share"], rows, Some(0));
-        page.picture(bars("T", &[]));
-        let html = page.html();
-        assert!(
-            html.contains("<h1>r &amp; b</h1><p>a|b &lt;x&gt;[c](d)</p>"),
-            "{html}"
-        );
-        assert!(
-            html.contains("<tr class=\"best\"><td>r|b</td><td>1</td></tr>"),
-            "{html}"
-        );
-    }
-}

@@ -29,8 +29,6 @@ pub struct EvalOptions {
     pub rivals: bool,
     /// The kind of group, in the singular: artist, album …; track: each is its own group.
     pub group: String,
-    /// Tracks without a known group: each is its own group, or grouped by album.
-    pub nameless: usize,
 }
 
 impl Default for EvalOptions {
@@ -44,7 +42,6 @@ impl Default for EvalOptions {
             fit,
             rivals: true,
             group,
-            nameless: 0,
         }
     }
 }
@@ -77,9 +74,6 @@ pub struct GenreReport {
     pub groups: usize,
     /// The kind of group: artist, album …; track: each is its own group.
     pub group: String,
-    /// Tracks without a known group.
-    #[serde(skip)]
-    pub nameless: usize,
     pub folds: usize,
     pub repeats: usize,
     /// Fused first, then its halves, then the baselines; no head if no fold had enough tracks for one.
@@ -154,7 +148,6 @@ pub fn evaluate_genre(
         tracks: labelled.len(),
         groups,
         group: options.group.clone(),
-        nameless: options.nameless,
         folds,
         repeats,
         methods: found.filter(|m| has_head || m.method != "head").collect(),
@@ -429,13 +422,10 @@ impl GenreReport {
     fn summarise(&self, page: &mut Document) {
         let group = &self.group;
         let is_alone = group == "track";
-        let grouped = match self.nameless {
-            _ if is_alone => String::new(),
-            0 => format!(" of {} {group}s", self.groups),
-            nameless => format!(
-                " in {} groups by {group} ({nameless} without one are grouped by album or single)",
-                self.groups
-            ),
+        let grouped = if is_alone {
+            String::new()
+        } else {
+            format!(" of {} {group}s", self.groups)
         };
         page.text(format!(
             "{} tracks{grouped}, {} genres; {} folds by {group}, {}; mean ± spread over folds, %",

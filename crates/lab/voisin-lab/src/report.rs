@@ -370,22 +370,4 @@ mod tests {
             "{wide:?} {narrow:?}"
         );
     }
-
-    #[test]
-    fn attractors_are_named() {
-        let classes = ["a", "b", "c"].map(str::to_owned);
-        let truth: Vec<Vec<usize>> = (0..30).map(|i| vec![i / 10]).collect();
-        // b is always predicted as c
-        let answer = |t: usize| if t == 1 { 2 } else { t };
-        let p = |(i, c): (usize, usize)| if c == answer(truth[i][0]) { 0.8 } else { 0.1 };
-        let answers = Answers {
-            classes: &classes,
-            probabilities: Array2::from_shape_fn((30, 3), p),
-            truth: truth.clone(),
-            groups: (0..30).collect(),
-        };
-        let figures = Figures::of("test", &answers, |_| true);
-        assert_eq!(figures.attractors(), [("c", 20, 10, vec!["b"])]);
-        assert!((figures.accuracy.value - 2.0 / 3.0).abs() < 1e-12);
-    }
 }

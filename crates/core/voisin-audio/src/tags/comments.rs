@@ -3,33 +3,33 @@
 //! Follows the Vorbis I specification, 5, and RFC 7845, 5.2. Comments that are no UTF-8 or have no "=", and bytes after
 //! the list, are kept.
 
-use super::ape::little;
 use super::patch::{Splice, TagItem, replace};
-use super::values::MOST_TEXTS;
+use super::texts::NamedTexts;
+use crate::bytes::{MAX_ITEMS, little};
 
 /// A parsed list of comments.
-pub(super) struct Comments {
-    pub(super) items: Vec<TagItem>,
+struct Comments {
+    items: Vec<TagItem>,
     /// Bytes before the number of comments.
     count_at: usize,
     /// Bytes up to the end of the last comment.
-    pub(super) end: usize,
+    end: usize,
 }
 
 /// Parses a list of comments, which begins with the vendor's name.
 ///
 /// # Errors
 /// A message if the list is truncated.
-pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
+fn parse(list: &[u8]) -> Result<Comments, String> {
     let found = follow(list).filter(|(_, is_whole)| *is_whole);
     found.map(|(comments, _)| comments).ok_or_else(|| {
         format!(
-            "its list of comments is cut off or has more than {MOST_TEXTS}: mend it with a tag editor first"
+            "its list of comments is cut off or has more than {MAX_ITEMS}: mend it with a tag editor first"
         )
     })
 }
 
-/// The comments up to a truncated one, at most [`MOST_TEXTS`], and whether the list is complete.
+/// The comments up to a truncated one, at most [`MAX_ITEMS`], and whether the list is complete.
 fn follow(list: &[u8]) -> Option<(Comments, bool)> {
     let sized = |at: usize| -> Option<usize> {
         let size = list.get(at..at + 4)?;
@@ -41,7 +41,7 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
     let mut end = count_at + 4;
     let mut items = Vec::new();
     // The number is not trusted: nothing is allocated by it, and the list's end ends the loop.
-    for _ in 0..count.min(MOST_TEXTS as u32) {
+    for _ in 0..count.min(MAX_ITEMS as u32) {
         let start = end;
         let Some(next) = sized(start) else { break };
         end = next;
@@ -56,7 +56,6 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
             start,
             end,
             is_genre,
-            name: format!("comment {}", name.escape_ascii()),
         });
     }
     let is_whole = items.len() == count as usize;
@@ -69,13 +68,13 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
 }
 
 /// The readable comments with their names.
-pub(super) fn texts(list: &[u8]) -> Vec<(String, &[u8])> {
+pub(super) fn texts(list: &[u8]) -> NamedTexts {
     let items = follow(list).map_or(Vec::new(), |(comments, _)| comments.items);
     let comments = items.iter().map(|item| &list[item.start + 4..item.end]);
     let named = comments.filter_map(|comment| {
         let at = comment.iter().position(|&byte| byte == b'=')?;
         let name = String::from_utf8_lossy(&comment[..at]).into_owned();
-        Some((name, &comment[at + 1..]))
+        Some((name, comment[at + 1..].to_vec()))
     });
     named.collect()
 }
@@ -109,11 +108,11 @@ pub(super) fn edit(list: &[u8], genres: &[String]) -> Result<Vec<Splice>, String
     Ok(splices)
 }
 
-/// A list of these genres, and of other fields by name.
-pub(super) fn new_list(genres: &[String], others: &[(&str, String)]) -> Vec<u8> {
+/// A list of these genres, and of other fields, as [`carried`](super::carried) has them.
+pub(super) fn new_list(genres: &[String], others: &[(&str, &str, String)]) -> Vec<u8> {
     let mut all: Vec<u8> = others
         .iter()
-        .flat_map(|(name, value)| sized(&format!("{name}={value}")))
+        .flat_map(|(_, name, value)| sized(&format!("{name}={value}")))
         .collect();
     all.extend(made(genres));
     let count = others.len() + genres.len();

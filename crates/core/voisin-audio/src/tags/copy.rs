@@ -2,7 +2,7 @@
 //! one.
 
 use std::fs::{File, FileTimes, Metadata};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use voisin_base::atomic_file::AtomicFile;
@@ -45,11 +45,6 @@ impl Copy {
             copy.set_permissions(before.permissions())
                 .map_err(|error| error.to_string())
         }
-    }
-
-    pub(super) fn fill(&mut self, contents: &mut impl Read) -> io::Result<()> {
-        io::copy(contents, self.file())?;
-        self.file().flush()
     }
 
     /// Replaces the file by the copy, if the file was not changed meanwhile.
@@ -143,19 +138,17 @@ mod unix {
 
     /// The extended attributes of a file, including access control lists on Linux; none if the file system has none.
     fn attributes(file: &File) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
-        let is_none = |error: &io::Error| error.kind() == io::ErrorKind::Unsupported;
         let names = match file.list_xattr() {
             Ok(names) => names,
-            Err(error) if is_none(&error) => return Ok(BTreeMap::new()),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return Ok(BTreeMap::new());
+            }
             Err(error) => return Err(error),
         };
         let mut attributes = BTreeMap::new();
         for name in names.filter(|name| !OF_THE_SYSTEM.iter().any(|of_it| *name == **of_it)) {
-            match file.get_xattr(&name) {
-                Ok(Some(value)) => drop(attributes.insert(name, value)),
-                Ok(None) => {}
-                Err(error) if is_none(&error) => {}
-                Err(error) => return Err(error),
+            if let Some(value) = file.get_xattr(&name)? {
+                attributes.insert(name, value);
             }
         }
         Ok(attributes)
@@ -164,27 +157,16 @@ mod unix {
     /// Copies extended attributes, and removes those that the copy inherited from its folder, such as a
     /// default access control list.
     pub(super) fn keep_attributes(copy: &File, original: &File) -> Result<(), String> {
-        let failed = |error: io::Error| format!("its extended attributes cannot be read: {error}");
+        let failed = |error: io::Error| format!("its extended attributes cannot be kept: {error}");
         let wanted = attributes(original).map_err(failed)?;
-        let there = attributes(copy).map_err(failed)?;
-        for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
-            copy.remove_xattr(name).map_err(|error| {
-                format!(
-                    "{}, which its folder gives to new files, cannot be taken away: {error}",
-                    name.display()
-                )
-            })?;
+        let present = attributes(copy).map_err(failed)?;
+        for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
+            copy.remove_xattr(name).map_err(failed)?;
         }
-        for (name, value) in wanted
-            .iter()
-            .filter(|(name, value)| there.get(*name) != Some(*value))
-        {
-            copy.set_xattr(name, value).map_err(|error| {
-                format!(
-                    "its extended attribute {} cannot be kept: {error}",
-                    name.display()
-                )
-            })?;
+        for (name, value) in &wanted {
+            if present.get(name) != Some(value) {
+                copy.set_xattr(name, value).map_err(failed)?;
+            }
         }
         Ok(())
     }

@@ -1,28 +1,28 @@
 //! Metadata blocks of FLAC files (RFC 9639, 8).
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek};
 
 use super::patch::{Splice, growth};
 use super::{TrackTags, carried, comments};
-use crate::fill::{big, read_up_to};
+use crate::bytes::{MAX_ITEMS, Patches, big, bytes_at};
 
-pub(super) const STREAMINFO: u8 = 0;
-pub(super) const PADDING: u8 = 1;
+const STREAMINFO: u8 = 0;
+const PADDING: u8 = 1;
+const SEEK_TABLE: u8 = 3;
 pub(super) const COMMENTS: u8 = 4;
+pub(super) const PICTURE: u8 = 6;
 /// No type: a reader would take the block for the start of a frame.
 const INVALID: u8 = 127;
 /// In the byte of the type: no block follows.
 const LAST: u8 = 0x80;
-/// Most blocks that are read; files have a handful, and an empty one takes four bytes.
-pub(super) const BLOCKS: usize = 1 << 10;
 /// Bytes before a block's content.
-pub(super) const HEADER: u64 = 4;
+const HEADER: u64 = 4;
 
 /// A metadata block.
 pub(super) struct MetadataBlock {
     /// Where its header begins.
-    pub(super) at: u64,
+    at: u64,
     pub(super) kind: u8,
     is_last: bool,
     /// Bytes after the header.
@@ -30,80 +30,68 @@ pub(super) struct MetadataBlock {
 }
 
 impl MetadataBlock {
-    pub(super) fn end(&self) -> u64 {
+    fn end(&self) -> u64 {
         self.at + HEADER + self.size
     }
 
     /// Reads the block's content.
-    pub(super) fn read(&self, file: &mut File) -> Result<Vec<u8>, String> {
-        let mut content = Vec::new();
-        file.seek(SeekFrom::Start(self.at + HEADER))
-            .map_err(|error| error.to_string())?;
-        file.take(self.size)
-            .read_to_end(&mut content)
-            .map_err(|error| error.to_string())?;
-        Ok(content)
+    pub(super) fn read(&self, file: &mut File) -> io::Result<Vec<u8>> {
+        bytes_at(file, self.at + HEADER, self.size)
     }
 }
 
-/// The blocks of a file.
+/// The blocks of a file up to an invalid one or the limit [`MAX_ITEMS`], and where that begins; none if there is no FLAC
+/// stream.
 ///
 /// - `start`: position of `fLaC`, after any `ID3v2` tags
-///
-/// # Errors
-/// A message if they cannot be read to the last.
-pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, String> {
-    let (blocks, damaged) = follow(file, start)?;
-    if let Some(at) = damaged {
-        return Err(format!(
-            "its FLAC metadata block at byte {at} is damaged, cut off, or behind {BLOCKS} others"
-        ));
-    }
-    if blocks.first().is_none_or(|block| block.kind != STREAMINFO) {
-        return Err("its first FLAC metadata block is not STREAMINFO".to_owned());
-    }
-    Ok(blocks)
-}
-
-/// The blocks up to an invalid one or the limit [`BLOCKS`], and their end.
-///
-/// # Errors
-/// A message if there is no FLAC stream.
 pub(super) fn follow(
-    file: &mut File,
+    file: &mut (impl Read + Seek),
     start: u64,
-) -> Result<(Vec<MetadataBlock>, Option<u64>), String> {
-    let text = |error: std::io::Error| error.to_string();
-    let length = file.metadata().map_err(text)?.len();
-    let mut mark = [0; 4];
-    file.seek(SeekFrom::Start(start)).map_err(text)?;
-    read_up_to(file, &mut mark).map_err(text)?;
-    if mark != *b"fLaC" {
-        return Err(format!(
-            "its FLAC stream does not begin at byte {start}, behind its ID3v2 tag"
-        ));
-    }
+    length: u64,
+) -> io::Result<(Vec<MetadataBlock>, Option<u64>)> {
     let mut blocks: Vec<MetadataBlock> = Vec::new();
+    if bytes_at(file, start, 4)? != b"fLaC" {
+        return Ok((blocks, Some(start)));
+    }
     let mut at = start + 4;
     while blocks.last().is_none_or(|block| !block.is_last) {
-        let mut header = [0; HEADER as usize];
-        file.seek(SeekFrom::Start(at)).map_err(text)?;
-        let n = read_up_to(file, &mut header).map_err(text)?;
-        let [kind, size @ ..] = header;
+        let header = bytes_at(file, at, HEADER)?;
+        let [kind, ref size @ ..] = header[..] else {
+            return Ok((blocks, Some(at)));
+        };
         let block = MetadataBlock {
             at,
             kind: kind & !LAST,
             is_last: kind & LAST != 0,
-            size: big(&size),
+            size: big(size),
         };
-        let is_cut = n < header.len() || block.end() > length;
-        if is_cut || block.kind == INVALID || blocks.len() == BLOCKS {
+        let is_cut = size.len() < 3 || block.end() > length;
+        if is_cut || block.kind == INVALID || blocks.len() == MAX_ITEMS {
             return Ok((blocks, Some(at)));
         }
         at = block.end();
         blocks.push(block);
     }
     Ok((blocks, None))
+}
+
+/// What a reader of a file must be shown: of the blocks STREAMINFO and the seek table alone, the others as padding.
+pub(crate) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
+    const SEEK_POINT: u64 = 18;
+    let (blocks, _) = follow(file, 0, length)?;
+    let mut patches = Vec::new();
+    let mut kept = Vec::new();
+    for block in blocks.iter().filter(|block| block.kind != PADDING) {
+        let is_table = block.kind == SEEK_TABLE && block.size.is_multiple_of(SEEK_POINT);
+        // Of each kind the first counts.
+        if (is_table || block.kind == STREAMINFO) && !kept.contains(&block.kind) {
+            kept.push(block.kind);
+        } else {
+            let last = if block.is_last { LAST } else { 0 };
+            patches.push((block.at, vec![last | PADDING]));
+        }
+    }
+    Ok(patches)
 }
 
 /// The splices that write the genres into a file's comments and keep everything else; into each block of
@@ -117,45 +105,34 @@ pub(super) fn edit(
     genres: &[String],
     present: &TrackTags,
 ) -> Result<Vec<Splice>, String> {
-    let blocks = blocks(file, start)?;
-    let mut splices = Vec::new();
-    let mut has_comments = false;
-    for block in blocks.iter().filter(|block| block.kind == COMMENTS) {
-        has_comments = true;
-        let changes = comments::edit(&block.read(file)?, genres)?;
-        let size = size(block.size.saturating_add_signed(growth(&changes)))?;
-        splices.push(Splice {
-            // The three bytes of the size, after the type.
-            at: block.at + 1,
-            removed: 3,
-            put: size,
-        });
-        splices.extend(
-            changes
-                .into_iter()
-                .map(|change| change.moved(block.at + HEADER)),
-        );
+    let text = |error: io::Error| error.to_string();
+    let length = file.metadata().map_err(text)?.len();
+    let (blocks, damaged_at) = follow(file, start, length).map_err(text)?;
+    if let Some(at) = damaged_at {
+        return Err(format!(
+            "its FLAC metadata block at byte {at} is damaged, cut off, or behind too many others"
+        ));
     }
-    let first = &blocks[0];
-    if !has_comments {
-        let others: Vec<_> = carried(present)
-            .into_iter()
-            .map(|(_, name, value)| (name, value))
-            .collect();
-        let list = comments::new_list(genres, &others);
+    let Some(first) = blocks.first().filter(|block| block.kind == STREAMINFO) else {
+        return Err("its first FLAC metadata block is not STREAMINFO".to_owned());
+    };
+    let mut splices = Vec::new();
+    for block in blocks.iter().filter(|block| block.kind == COMMENTS) {
+        let changes = comments::edit(&block.read(file).map_err(text)?, genres)?;
+        let size = size(block.size.saturating_add_signed(growth(&changes)))?;
+        // The three bytes of the size come after the type.
+        splices.push(Splice::new(block.at as usize + 1, 3, size));
+        let changes = changes.into_iter();
+        splices.extend(changes.map(|change| change.moved(block.at + HEADER)));
+    }
+    if splices.is_empty() {
+        let list = comments::new_list(genres, &carried(present));
         // After STREAMINFO, which must stay first and is no longer last.
         let last = if first.is_last { LAST } else { 0 };
         let header = [vec![COMMENTS | last], size(list.len() as u64)?].concat();
-        splices.push(Splice {
-            at: first.at,
-            removed: 1,
-            put: vec![STREAMINFO],
-        });
-        splices.push(Splice {
-            at: first.end(),
-            removed: 0,
-            put: [header, list].concat(),
-        });
+        splices.push(Splice::new(first.at as usize, 1, vec![STREAMINFO]));
+        let end = first.end() as usize;
+        splices.push(Splice::new(end, 0, [header, list].concat()));
     }
     Ok(splices)
 }
@@ -164,4 +141,32 @@ fn size(size: u64) -> Result<Vec<u8>, String> {
     let fits = u32::try_from(size).ok().filter(|size| *size < 1 << 24);
     let size = fits.ok_or("its FLAC comments would be larger than a block may be")?;
     Ok(size.to_be_bytes()[1..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn all_blocks_but_the_first_of_sound_become_padding() {
+        let file = |kinds: [u8; 6]| {
+            let block = |kind: u8, body: &[u8]| [&[kind, 0, 0, body.len() as u8], body].concat();
+            let blocks = kinds.map(|kind| block(kind, &[7; 18]));
+            [b"fLaC", &blocks.concat()[..]].concat()
+        };
+        let seen = |file: &[u8]| {
+            let mut seen = file.to_vec();
+            for (at, bytes) in repairs(&mut Cursor::new(file), file.len() as u64).unwrap() {
+                seen[at as usize] = bytes[0];
+            }
+            seen
+        };
+        let whole = file([0, 3, 4, 6, 0, 0x84]);
+        assert_eq!(seen(&whole), file([0, 3, 1, 1, 1, 0x81]));
+        for length in 0..whole.len() {
+            let _ = seen(&whole[..length]);
+        }
+    }
 }

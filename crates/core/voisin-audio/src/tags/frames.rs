@@ -4,6 +4,7 @@
 
 use super::id3::{self, Frame, HEADER};
 use super::patch::{Splice, TagItem, growth, replace};
+use crate::bytes::big;
 
 /// A flag of the header.
 const UNSYNCHRONISED: u8 = 0x80;
@@ -14,12 +15,7 @@ const FOOTER: u8 = 0x10;
 ///
 /// # Errors
 /// A message if the tag is damaged, as the bytes after the damage may be frames.
-pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
-    let damaged = |at: usize, found: &str| {
-        format!(
-            "its ID3v2 tag is damaged: expected a frame or zeros at byte {at} of the tag, found {found}: mend it with a tag editor first"
-        )
-    };
+fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let size = id3::body_size(tag).ok_or("its ID3v2 tag has no header that makes sense")?;
     let body = tag
         .get(HEADER..HEADER + size)
@@ -53,55 +49,60 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
         let start = end;
         // Frames are split in the decoded body, but edited at their position in the file.
         end = places.raw_of(plain.len() - rest.len());
-        let id = &frame.header[..if version == 2 { 3 } else { 4 }];
-        // Names of version 2.2 in a tag of 2.3 are followed by a zero or a space.
-        let is_name = |(i, byte): (usize, &u8)| {
-            byte.is_ascii_uppercase() || byte.is_ascii_digit() || i == 3 && matches!(byte, 0 | b' ')
-        };
-        if !id.iter().enumerate().all(is_name) {
-            return Err(damaged(
-                HEADER + start,
-                &format!("\"{}\"", id.escape_ascii()),
-            ));
-        }
-        let name = String::from_utf8_lossy(id)
-            .trim_end_matches(['\0', ' '])
-            .to_owned();
-        if frame.is_in_eight_bits
-            || version == 4 && frame.header[4..8].iter().any(|byte| byte & 0x80 != 0)
-        {
-            return Err(damaged(
-                HEADER + start,
-                &format!("a {name} whose size is not in seven bits a byte"),
-            ));
-        }
-        if frame.is_cut {
-            return Err(damaged(
-                HEADER + start,
-                &format!("a {name} that is longer than the tag"),
-            ));
-        }
+        let is_genre =
+            is_genre(version, &frame).map_err(|found| damaged(HEADER + start, &found))?;
         items.push(TagItem {
             start: HEADER + start,
             end: HEADER + end,
-            is_genre: matches!(&*name, "TCON" | "TCO"),
-            name: format!("frame {name}"),
+            is_genre,
         });
     }
     // Only padding may follow: other bytes could be parsed differently after the change.
-    if let Some(odd) = rest.iter().position(|&byte| byte != 0) {
-        return Err(damaged(
+    match rest.iter().position(|&byte| byte != 0) {
+        Some(odd) => Err(damaged(
             HEADER + end,
             &format!("{odd} zeros and then others"),
-        ));
+        )),
+        None => Ok((items, HEADER + end)),
     }
-    Ok((items, HEADER + end))
+}
+
+fn damaged(at: usize, found: &str) -> String {
+    format!(
+        "its ID3v2 tag is damaged: expected a frame or zeros at byte {at} of the tag, found {found}: mend it with a tag editor first"
+    )
+}
+
+/// Whether a frame holds a genre.
+///
+/// # Errors
+/// What was found in place of a frame that can be followed.
+fn is_genre(version: u8, frame: &Frame<'_>) -> Result<bool, String> {
+    let id = &frame.header[..if version == 2 { 3 } else { 4 }];
+    // Names of version 2.2 in a tag of 2.3 are followed by a zero or a space.
+    let is_name = |(i, byte): (usize, &u8)| {
+        byte.is_ascii_uppercase() || byte.is_ascii_digit() || i == 3 && matches!(byte, 0 | b' ')
+    };
+    if !id.iter().enumerate().all(is_name) {
+        return Err(format!("\"{}\"", id.escape_ascii()));
+    }
+    let name = String::from_utf8_lossy(id);
+    let name = name.trim_end_matches(['\0', ' ']);
+    if frame.is_in_eight_bits
+        || version == 4 && frame.header[4..8].iter().any(|byte| byte & 0x80 != 0)
+    {
+        return Err(format!("a {name} whose size is not in seven bits a byte"));
+    }
+    if frame.is_cut {
+        return Err(format!("a {name} that is longer than the tag"));
+    }
+    Ok(matches!(name, "TCON" | "TCO"))
 }
 
 /// Bytes of an extended header.
 fn extended(version: u8, plain: &[u8]) -> Result<usize, String> {
     let size = plain.get(..4).map_or(usize::MAX, |size| match version {
-        3 => 4 + id3::eight_bits(size),
+        3 => 4 + big(size) as usize,
         _ => id3::seven_bits(size),
     });
     let has_checksum = match version {
@@ -171,8 +172,20 @@ pub(super) fn edit(tag: &[u8], behind: &[u8], genres: &[String]) -> Result<Vec<S
     Ok(splices)
 }
 
+/// A new tag with these genres and other fields, as [`carried`](super::carried) has them.
+pub(super) fn new_tag(genres: &[String], others: &[(&str, &str, String)]) -> Vec<u8> {
+    const VERSION: u8 = 4;
+    let others = others.iter();
+    let mut frames: Vec<u8> = others
+        .flat_map(|(id, _, value)| framed(VERSION, id, &text(VERSION, value)))
+        .collect();
+    frames.extend(frame(VERSION, 0, genres));
+    let size = id3::in_seven_bits(frames.len() as u32);
+    [b"ID3\x04\0\0", &size[..], &frames].concat()
+}
+
 /// Whether a tag has a footer, which repeats the header.
-pub(super) fn has_footer(tag: &[u8]) -> bool {
+fn has_footer(tag: &[u8]) -> bool {
     tag.get(5).is_some_and(|flags| flags & FOOTER != 0)
 }
 
@@ -188,12 +201,23 @@ fn frame(version: u8, flags: u8, genres: &[String]) -> Vec<u8> {
         return Vec::new();
     }
     let id = if version == 2 { "TCO" } else { "TCON" };
-    let whole = framed(version, id, &id3::text(version, &genres.join("\0")));
+    let whole = framed(version, id, &text(version, &genres.join("\0")));
     if version < 4 && flags & UNSYNCHRONISED != 0 {
         stuffed(&whole)
     } else {
         whole
     }
+}
+
+/// A text with its encoding's number: UTF-8 in version 2.4, UTF-16 before.
+fn text(version: u8, text: &str) -> Vec<u8> {
+    if version == 4 {
+        return [&[3], text.as_bytes()].concat();
+    }
+    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+    std::iter::once(1)
+        .chain(units.flat_map(u16::to_le_bytes))
+        .collect()
 }
 
 fn framed(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
@@ -246,8 +270,8 @@ mod tests {
             b"PRIV\0\0\0\x04\0\0\xff\0\xe0\xff\x01TCON\0\0\0\x02\0\0\0QTIT2\0\0\0\x03\0\0\0\xff\0\xff\0\0\0";
         let old = tag(3, UNSYNCHRONISED, body);
         let (items, end) = parse(&old).unwrap();
-        let names: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
-        assert_eq!(names, ["frame PRIV", "frame TCON", "frame TIT2"]);
+        let genres: Vec<bool> = items.iter().map(|item| item.is_genre).collect();
+        assert_eq!(genres, [false, true, false]);
         assert_eq!(end, old.len() - 2);
         let new = spliced(&old, edit(&old, b"", &genre(&["A"])).unwrap()).unwrap();
         let written = b"TCON\0\0\0\x05\0\0\x01\xff\0\xfeA\0";
@@ -285,40 +309,5 @@ mod tests {
         let new = spliced(&[old, footer].concat(), splices).unwrap();
         assert_eq!(new[6..10], new[new.len() - 4..]);
         assert_eq!(new[9], 12 + 14);
-    }
-
-    #[test]
-    fn bytes_that_are_no_frames_are_refused() {
-        let refused = |version: u8, body: &[u8]| {
-            edit(&tag(version, 0, body), b"", &genre(&["B"])).unwrap_err()
-        };
-        let picture = [
-            b"APIC\0\0\x2e\xe0\0\0".as_slice(),
-            &[7; 12_000],
-            b"TPE1\0\0\0\x02\0\0\0A",
-        ]
-        .concat();
-        assert!(refused(4, &picture).contains("not in seven bits a byte"));
-        assert!(refused(3, b"TIT2\0\0\0\x09\0\0\0A").contains("longer than the tag"));
-        assert!(refused(3, b"TIT2\0\0\0\x01\0\0\0\0\0x").contains("2 zeros and then others"));
-        assert!(refused(3, b"tit2\0\0\0\x01\0\0\0").contains("\"tit2\""));
-    }
-
-    #[test]
-    fn old_versions_keep_their_version() {
-        let old = tag(
-            2,
-            0,
-            b"TT2\0\0\x02\0ATXX\0\0\x19\0replaygain_track_gain\0-1TCO\0\0\x02\0B",
-        );
-        let new = spliced(&old, edit(&old, b"", &genre(&["C", "D"])).unwrap()).unwrap();
-        let (items, _) = parse(&new).unwrap();
-        let genres: Vec<bool> = items.iter().map(|item| item.is_genre).collect();
-        assert_eq!(genres, [false, false, true]);
-        assert!(new.ends_with(b"TCO\0\0\x09\x01\xff\xfeC\0\0\0D\0"));
-        assert_eq!(
-            new[..18],
-            [&old[..9], &[new.len() as u8 - 10], &old[10..18]].concat()
-        );
     }
 }

@@ -1,28 +1,24 @@
-//! `ID3v2` tags in a file: their positions and frames.
+//! `ID3v2` tags in a file: their places, frames and texts.
 //!
-//! Chapters may be nested so deep that a recursive parser overflows its stack, which ends the
-//! process, and compressed frames inflate to any size. So no other parser reads a file's own tag:
-//! frames are read one by one, or those of pictures in a tag [`assembled`] of them, within
-//! [`MOST`].
+//! Chapters may be nested so deep that a recursive parser overflows its stack, which ends the process. So no other parser
+//! reads a file's own tag: frames are read one by one, within [`MAX_TAG_BYTES`], and compressed ones are left out.
 //!
-//! For: finding, splitting and assembling tags. Not for: the meaning of their frames (`id3_texts`,
-//! `cover`), or editing (`frames`).
+//! For: finding and splitting tags, and texts in any encoding under names of any version. Not for: the meaning of texts
+//! (`read`), pictures (`cover`), or editing (`frames`).
 //!
 //! Follows the structure documents of ID3 2.2, 2.3 and 2.4 (id3.org).
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 
-use super::texts::{chunks, little_size};
-use super::values::MOST_TEXTS;
-use crate::fill::{big, read_up_to};
+use lofty::id3::v2::{upgrade_v2, upgrade_v3};
+use voisin_base::encoding::{self, Utf16};
+use voisin_base::text::LONGEST_TEXT;
 
-/// Most bytes of all tags of a file together, raw and inflated.
-pub(super) const MOST: usize = 64 << 20;
-/// Most tags of one kind that are read; a file has one, or two if a program missed the first.
-pub(super) const TAGS: usize = 64;
-/// Bytes at the start of a file that are searched for a tag.
-const JUNK: u64 = 1024;
+use super::texts::NamedTexts;
+use crate::bytes::{MAX_ITEMS, MAX_TAG_BYTES, big, bytes_at};
+use crate::iff::Iff;
+
 /// Bytes of a tag's header, of its footer, and of a frame's header (6 in `ID3v2.2`).
 pub(super) const HEADER: usize = 10;
 
@@ -43,175 +39,131 @@ pub(super) fn seven_bits(bytes: &[u8]) -> usize {
         .fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f))
 }
 
-pub(super) fn eight_bits(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .fold(0, |size, &byte| size << 8 | usize::from(byte))
+pub(super) fn in_seven_bits(size: u32) -> [u8; 4] {
+    [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
 }
 
 /// The tags of a file at the standard places: its start, or a chunk of a WAV or AIFF file.
 #[derive(Default)]
 pub(super) struct Id3Tags {
-    /// Each tag with its header, without the frames of the next.
-    pub(super) tags: Vec<Vec<u8>>,
-    /// Where each of them begins.
-    pub(super) starts: Vec<u64>,
-    /// Whether a tag was skipped, because it was too large or there were too many.
+    /// Where each of them begins, and its bytes with the header.
+    pub(super) tags: Vec<(u64, Vec<u8>)>,
+    /// Whether a tag was skipped, because there are too many bytes of them.
     pub(super) is_too_large: bool,
     /// Where the audio begins after the tags at the start of the file.
     pub(super) audio: u64,
-    /// Positions of the chunks with tags.
-    pub(super) chunks: Vec<u64>,
 }
 
-/// Finds and reads a file's tags, up to [`MOST`] bytes and [`TAGS`] tags; the rest is ignored.
+/// Finds and reads a file's tags, up to [`MAX_TAG_BYTES`] and [`MAX_ITEMS`] tags; the rest is ignored.
 pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
-    let length = file.metadata()?.len();
     let mut found = Id3Tags::default();
-    let mut room = MOST;
-    let mut head = [0; 12];
-    file.seek(SeekFrom::Start(0))?;
-    let n = read_up_to(file, &mut head)?;
-    match (&head[..4], &head[8..]) {
-        (b"RIFF", b"WAVE") | (b"FORM", b"AIFF" | b"AIFC") if n == 12 => {
-            let number = if head[0] == b'R' { little_size } else { big };
-            for (name, at, size) in chunks(file, 12, 4, number)? {
-                // Programs write the name either way.
-                if matches!(&name, b"ID3 " | b"id3 ") {
-                    found.chunks.push(at - 8);
-                    read_tag(file, at, length.min(at + size), &mut room, &mut found)?;
-                }
+    let head = bytes_at(file, 0, 12)?;
+    let places = if let Some(kind) = Iff::of(&head) {
+        let mut chunks = kind.chunks(file)?;
+        // Programs write the name either way.
+        chunks.retain(|chunk| matches!(&chunk.name, b"ID3 " | b"id3 "));
+        let places = chunks.iter().map(|chunk| (chunk.body(), chunk.size));
+        places.collect()
+    } else {
+        let (starts, audio) = leading(file)?;
+        found.audio = audio;
+        starts
+            .iter()
+            .map(|&start| (start, u64::MAX))
+            .collect::<Vec<_>>()
+    };
+    let mut room = MAX_TAG_BYTES as u64;
+    for (start, most) in places {
+        let header = bytes_at(file, start, most.min(HEADER as u64))?;
+        let Some(body) = body_size(&header) else {
+            continue;
+        };
+        let size = (HEADER + body) as u64;
+        match room.checked_sub(size) {
+            Some(rest) if found.tags.len() < MAX_ITEMS => {
+                room = rest;
+                found
+                    .tags
+                    .push((start, bytes_at(file, start, size.min(most))?));
             }
-        }
-        _ => {
-            let mut at = first_tag(file)?;
-            // Tags may follow each other; all are read, and the audio begins after the last.
-            while let Some(start) = at {
-                let Some(end) = read_tag(file, start, length, &mut room, &mut found)? else {
-                    break;
-                };
-                found.audio = end;
-                at = Some(end);
-            }
+            _ => found.is_too_large = true,
         }
     }
     Ok(found)
 }
 
-/// Position of the first tag: at the start, after zeros, or after a little junk.
-fn first_tag(file: &mut File) -> io::Result<Option<u64>> {
+/// Where the tags before a file's audio begin, and where the audio does.
+pub(crate) fn leading(file: &mut File) -> io::Result<(Vec<u64>, u64)> {
+    let length = file.metadata()?.len();
+    let mut starts = Vec::new();
+    let mut audio = 0;
+    while starts.len() < MAX_ITEMS
+        && let Some((start, end)) = next_tag(file, audio)?
+    {
+        starts.push(start);
+        // A tag as long as the file or longer counts as audio, too: nothing else would be left.
+        if end >= length {
+            break;
+        }
+        audio = end;
+    }
+    Ok((starts, audio))
+}
+
+/// The start and the end of the next tag at or soon after a position, unless audio begins there: programs leave line ends,
+/// marks, and padding that no tag counts before a tag.
+fn next_tag(file: &mut File, at: u64) -> io::Result<Option<(u64, u64)>> {
+    const JUNK: u64 = 8 << 10;
     const OTHERS: [&[u8]; 5] = [b"fLaC", b"OggS", b"RIFF", b"FORM", b"\x1a\x45\xdf\xa3"];
-    let mut start = vec![0; JUNK as usize];
-    file.seek(SeekFrom::Start(0))?;
-    let n = read_up_to(file, &mut start)?;
+    let header = bytes_at(file, at, HEADER as u64)?;
+    let is_frame = matches!(header[..], [0xff, 0xe0..=0xff, ..]);
     // Blocks and boxes of other formats may hold a tag of another file.
-    if OTHERS.iter().any(|mark| start.starts_with(mark))
-        || matches!(&start[4..8], b"ftyp" | b"moov")
+    if is_frame
+        || OTHERS.iter().any(|mark| header.starts_with(mark))
+        || matches!(header.get(4..8), Some(b"ftyp" | b"moov"))
     {
         return Ok(None);
     }
-    let place = start[..n]
-        .windows(HEADER)
-        .position(|bytes| body_size(bytes).is_some());
-    Ok(place.map(|place| place as u64))
+    let bytes = if body_size(&header).is_some() {
+        header
+    } else {
+        bytes_at(file, at, JUNK)?
+    };
+    let mut places = bytes.windows(HEADER).enumerate();
+    let found = places.find_map(|(place, bytes)| Some((place, bytes, body_size(bytes)?)));
+    Ok(found.map(|(place, header, body)| {
+        let footer = if header[5] & 0x10 != 0 { HEADER } else { 0 };
+        let start = at + place as u64;
+        (start, start + (HEADER + body + footer) as u64)
+    }))
 }
 
-/// Reads the tag at `start`, if there is one; returns its end.
-pub(super) fn read_tag(
-    file: &mut File,
-    start: u64,
-    length: u64,
-    room: &mut usize,
-    found: &mut Id3Tags,
-) -> io::Result<Option<u64>> {
-    let mut header = [0; HEADER];
-    file.seek(SeekFrom::Start(start))?;
-    if read_up_to(file, &mut header)? < HEADER {
-        return Ok(None);
-    }
-    let Some(body) = body_size(&header) else {
-        return Ok(None);
-    };
-    let footer = if header[5] & 0x10 != 0 {
-        HEADER as u64
-    } else {
-        0
-    };
-    let end = start + (HEADER + body) as u64 + footer;
-    let there = length
-        .saturating_sub(start + HEADER as u64)
-        .min(body as u64) as usize;
-    // Empty tags count, too: a file could hold millions of them.
-    if HEADER + there <= *room && found.tags.len() < TAGS {
-        *room -= HEADER + there;
-        let mut tag = header.to_vec();
-        file.take(there as u64).read_to_end(&mut tag)?;
-        found.tags.push(tag);
-        found.starts.push(start);
-    } else {
-        found.is_too_large = true;
-    }
-    // No audio follows a tag that reaches the end of the file.
-    Ok((end < length).then_some(end))
-}
-
-/// The tag's version, and the content of the frames for whose name `wanted` returns a size limit (bytes), at most
-/// [`MOST_TEXTS`].
-#[expect(clippy::type_complexity, reason = "a name and a content, twice")]
+/// The tag's version, and the names and contents of the frames for whose name `wanted` returns a size limit (bytes).
 pub(super) fn contents(
     tag: &[u8],
-    room: &mut usize,
     wanted: impl Fn(&[u8]) -> Option<usize>,
-) -> Option<(u8, Vec<(Vec<u8>, Vec<u8>)>)> {
+) -> Option<(u8, NamedTexts)> {
     let body = body_size(tag)?;
     let version = tag[3];
     let flags = tag[5];
     let body = frames_of(version, flags, &tag[HEADER..tag.len().min(HEADER + body)]);
     let mut rest = &body[..];
     let mut frames = Vec::new();
-    while let Some(frame) = Frame::split(version, &mut rest) {
+    while frames.len() < MAX_ITEMS
+        && let Some(frame) = Frame::split(version, &mut rest)
+    {
         let id = &frame.header[..if version == 2 { 3 } else { 4 }];
         let is_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
         // `wanted` need not check all letters, so invalid names are skipped here.
-        let Some(longest) = wanted(id).filter(|_| id.iter().all(is_name)) else {
-            continue;
-        };
-        if frames.len() == MOST_TEXTS {
-            break;
+        let most = wanted(id).filter(|_| id.iter().all(is_name));
+        if most.is_some_and(|most| frame.body.len() <= most)
+            && let Some(content) = frame.content(version, flags & 0x80 != 0)
+            && !content.is_empty()
+        {
+            frames.push((String::from_utf8_lossy(id).into_owned(), content));
         }
-        let most = longest.min(*room);
-        let content = frame.content(version, flags & 0x80 != 0, most);
-        let content = content.filter(|content| content.len() <= most);
-        let Some(content) = content.filter(|content| !content.is_empty()) else {
-            continue;
-        };
-        // Of the inflated content: compressed frames could take any amount of memory.
-        *room -= content.len();
-        frames.push((id.to_vec(), content));
     }
     Some((version, frames))
-}
-
-/// A tag of these frames.
-pub(super) fn assembled(version: u8, frames: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (id, content) in frames {
-        body.extend(id);
-        let size = content.len() as u32;
-        match version {
-            2 => body.extend(&size.to_be_bytes()[1..]),
-            3 => body.extend(size.to_be_bytes()),
-            _ => body.extend(in_seven_bits(size)),
-        }
-        if version > 2 {
-            body.extend([0, 0]);
-        }
-        body.extend(content);
-    }
-    let mut tag = vec![b'I', b'D', b'3', version, 0, 0];
-    tag.extend(in_seven_bits(body.len() as u32));
-    tag.extend(body);
-    tag
 }
 
 /// The frames of a tag's body, without an extended header; before version 2.4 unsynchronisation is undone (in 2.4
@@ -225,16 +177,12 @@ fn frames_of(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     if flags & 0x40 != 0 && version > 2 {
         let extended = body.get(..4).map_or(0, |size| match version {
             // In 2.3 the size excludes its own four bytes, in 2.4 it includes them.
-            3 => 4 + eight_bits(size),
+            3 => 4 + big(size) as usize,
             _ => seven_bits(size),
         });
         body.drain(..extended.min(body.len()));
     }
     body
-}
-
-pub(super) fn in_seven_bits(size: u32) -> [u8; 4] {
-    [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
 }
 
 /// Removes the zero after each byte 0xff.
@@ -252,7 +200,7 @@ pub(super) fn resynchronised(bytes: &[u8]) -> Vec<u8> {
 
 pub(super) struct Frame<'a> {
     pub(super) header: &'a [u8],
-    pub(super) body: &'a [u8],
+    body: &'a [u8],
     /// Whether the tag ends before the frame.
     pub(super) is_cut: bool,
     /// Whether its size has eight bits a byte, although its version has seven.
@@ -273,7 +221,7 @@ fn is_in_eight_bits(rest: &[u8]) -> bool {
     };
     let size = &rest[4..8];
     let seven = seven_bits(size);
-    let eight = eight_bits(size);
+    let eight = big(size) as usize;
     seven != eight
         && follows(eight)
         && (size.iter().any(|byte| byte & 0x80 != 0) || !follows(seven))
@@ -289,9 +237,9 @@ impl<'a> Frame<'a> {
         }
         let is_in_eight_bits = version > 3 && is_in_eight_bits(rest);
         let size = match version {
-            2 => eight_bits(&header[3..6]),
-            3 => eight_bits(&header[4..8]),
-            _ if is_in_eight_bits => eight_bits(&header[4..8]),
+            2 => big(&header[3..6]) as usize,
+            3 => big(&header[4..8]) as usize,
+            _ if is_in_eight_bits => big(&header[4..8]) as usize,
             _ => seven_bits(&header[4..8]),
         };
         let stated = length.saturating_add(size);
@@ -306,76 +254,100 @@ impl<'a> Frame<'a> {
         })
     }
 
-    fn flags(&self) -> u8 {
-        self.header.get(9).copied().unwrap_or(0)
-    }
-
-    fn is_compressed(&self, version: u8) -> bool {
-        match version {
-            2 => false,
-            3 => self.flags() & 0x80 != 0,
-            _ => self.flags() & 0x08 != 0,
-        }
-    }
-
-    /// The frame's content, its flags undone; `None` where it is encrypted, damaged or larger than `most`.
-    pub(super) fn content(
-        &self,
-        version: u8,
-        unsynchronised: bool,
-        most: usize,
-    ) -> Option<Vec<u8>> {
-        let flags = self.flags();
-        let (encrypted, grouped, length, unsynchronised) = match version {
+    /// The frame's content, its flags undone; `None` where it is encrypted, compressed or damaged.
+    fn content(&self, version: u8, unsynchronised: bool) -> Option<Vec<u8>> {
+        let flags = self.header.get(9).copied().unwrap_or(0);
+        let (hidden, grouped, length, unsynchronised) = match version {
             2 => (false, false, false, false),
-            3 => (
-                flags & 0x40 != 0,
-                flags & 0x20 != 0,
-                flags & 0x80 != 0,
-                false,
-            ),
+            3 => (flags & 0xc0 != 0, flags & 0x20 != 0, false, false),
             _ => (
-                flags & 0x04 != 0,
+                flags & 0x0c != 0,
                 flags & 0x40 != 0,
-                // The length may be given (0x01) without compression (0x08), which requires it.
-                flags & 0x09 != 0,
+                flags & 0x01 != 0,
                 unsynchronised || flags & 0x02 != 0,
             ),
         };
-        if encrypted {
-            return None;
-        }
-        let mut body = self.body;
-        // A byte for the group and four for the inflated length, in either order.
-        for before in [grouped.then_some(1), length.then_some(4)]
-            .into_iter()
-            .flatten()
-        {
-            body = body.get(before..)?;
-        }
-        let body = if unsynchronised {
+        // A byte for the group and four for the length, in either order.
+        let before = usize::from(grouped) + if length { 4 } else { 0 };
+        let body = self.body.get(before..).filter(|_| !hidden)?;
+        Some(if unsynchronised {
             resynchronised(body)
         } else {
             body.to_vec()
-        };
-        if !self.is_compressed(version) {
-            return Some(body);
-        }
-        let mut inflated = Vec::new();
-        // One byte more than allowed, to detect a longer text.
-        let mut reader = flate2::read::ZlibDecoder::new(&body[..]).take(most as u64 + 1);
-        reader.read_to_end(&mut inflated).ok()?;
-        (inflated.len() <= most).then_some(inflated)
+        })
     }
 }
 
-/// A text with its encoding's number: UTF-8 in version 2.4, UTF-16 before.
-pub(super) fn text(version: u8, text: &str) -> Vec<u8> {
-    if version == 4 {
-        return [&[3], text.as_bytes()].concat();
+/// The texts of a tag that voisin reads, by their frames' names in version 2.4 or their own; as bytes whose encoding is
+/// not certain, or UTF-8.
+pub(super) fn texts(tag: &[u8]) -> NamedTexts {
+    let is_read = |id: &[u8]| id[0] == b'T' || matches!(id, b"WCOP" | b"WCP" | b"UFID" | b"UFI");
+    let wanted = |id: &[u8]| is_read(id).then_some(LONGEST_TEXT);
+    let frames = contents(tag, wanted).map_or(Vec::new(), |(_, frames)| frames);
+    let texts = frames
+        .iter()
+        .filter_map(|(id, content)| text_of(id, content));
+    texts.collect()
+}
+
+/// A frame's name and text; `None` if it is invalid.
+fn text_of(id: &str, content: &[u8]) -> Option<(String, Vec<u8>)> {
+    // Frames of 2.3 are found in tags of 2.4, too.
+    let id = if id.len() == 3 {
+        upgrade_v2(id)?
+    } else {
+        upgrade_v3(id).unwrap_or(id)
+    };
+    match id {
+        "WCOP" => {
+            let text = content.split(|&byte| byte == 0).next()?;
+            return text.is_ascii().then(|| (id.to_owned(), text.to_vec()));
+        }
+        "UFID" => {
+            let text = content.strip_prefix(b"http://musicbrainz.org\0")?;
+            return Some((id.to_owned(), text.to_vec()));
+        }
+        _ => {}
     }
-    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
-    std::iter::once(1)
-        .chain(units.flat_map(u16::to_le_bytes))
-        .collect()
+    let (&encoding, text) = content.split_first()?;
+    let is_wide = matches!(encoding, 1 | 2);
+    let decode = |bytes: &[u8]| match encoding {
+        1 => encoding::utf16(bytes, Utf16::Little).into_bytes(),
+        2 => encoding::utf16(bytes, Utf16::Big).into_bytes(),
+        // 0 is Latin-1 and 3 is UTF-8 by the standard, but programs write other encodings under both.
+        _ => bytes.to_vec(),
+    };
+    if encoding > 3 {
+        return None;
+    }
+    if id == "TXXX" {
+        let (name, value) = split_at_nul(text, is_wide)?;
+        let name = String::from_utf8_lossy(&decode(name)).into_owned();
+        return Some((name, decode(value)));
+    }
+    Some((id.to_owned(), decode(text)))
+}
+
+/// The text before and after the first NUL, which has two bytes in UTF-16.
+pub(super) fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])> {
+    let width = if is_wide { 2 } else { 1 };
+    let mut units = text.chunks_exact(width);
+    let at = units.position(|unit| unit.iter().all(|&byte| byte == 0))? * width;
+    Some((&text[..at], &text[at + width..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_a_tag(version in 2_u8..5, flags: u8, body in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let head = [b'I', b'D', b'3', version, 0, flags];
+            let size = in_seven_bits(body.len() as u32);
+            let _ = texts(&[&head[..], &size, &body].concat());
+        }
+    }
 }

@@ -1,21 +1,17 @@
-//! Boxes of MP4 files, and their tags (items).
-//!
-//! For: finding and reading them. Not for: editing (`mp4_edit`).
+//! Boxes of MP4 files: finding them, hiding what strict readers refuse, and reading tags (items).
 //!
 //! ISO/IEC 14496-12 for the boxes; Apple's "`QuickTime` File Format" for the items.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek};
 use std::ops::Range;
 
 use lofty::id3::v1::GENRES;
 use voisin_base::encoding::{self, Utf16};
-use voisin_base::text::LONGEST_TEXT;
 
-use super::id3;
 use super::patch::TagItem;
-use super::values::MOST_TEXTS;
-use crate::fill::big;
+use super::texts::NamedTexts;
+use crate::bytes::{MAX_ITEMS, MAX_TAG_BYTES, Patches, big, bytes_at};
 
 /// A box of a file or of another box.
 #[derive(Debug, Clone)]
@@ -29,53 +25,41 @@ pub(super) struct Atom {
 }
 
 impl Atom {
+    /// The box with the header `head` at position `at` of a range that ends at `end`.
+    fn parse(head: &[u8], at: u64, end: u64) -> Option<Self> {
+        let kind = head.get(4..8)?.try_into().ok()?;
+        let (header, size) = match big(&head[..4]) {
+            0 => (8, end - at),
+            1 => (16, big(head.get(8..16)?)),
+            size => (8, size),
+        };
+        let last = at.checked_add(size);
+        Some(Self {
+            kind,
+            start: at,
+            body: at + header,
+            end: last.filter(|last| size >= header && *last <= end)?,
+        })
+    }
+
     pub(super) fn within(&self) -> Range<usize> {
         self.body as usize..self.end as usize
     }
 
-    /// The box with its header.
-    pub(super) fn whole(&self) -> Range<usize> {
-        self.start as usize..self.end as usize
+    /// The replacement that makes it free space.
+    fn freed(&self) -> (u64, Vec<u8>) {
+        (self.start + 4, b"free".to_vec())
     }
 }
 
-/// The box with the header `head` at position `at` of a range that ends at `end`.
-fn atom(head: &[u8], at: u64, end: u64) -> Option<Atom> {
-    let size = head.get(..4)?;
-    let kind = head.get(4..8)?;
-    let (header, size) = match big(size) {
-        0 => (8, end - at),
-        1 => (16, big(head.get(8..16)?)),
-        size => (8, size),
-    };
-    let last = at
-        .checked_add(size)
-        .filter(|last| size >= header && *last <= end)?;
-    Some(Atom {
-        kind: kind.try_into().ok()?,
-        start: at,
-        body: at + header,
-        end: last,
-    })
-}
-
-/// The consecutive boxes of a range; fewer than eight bytes, or zeros, may be left over.
-///
-/// # Errors
-/// A message if they do not fill the range.
-pub(super) fn atoms(bytes: &[u8], range: Range<usize>) -> Result<Vec<Atom>, String> {
-    match follow(bytes, range) {
-        (atoms, None) => Ok(atoms),
-        (_, Some(at)) => Err(format!("a box within its moov is damaged at byte {at}")),
-    }
-}
-
-/// The boxes up to an invalid one, and its position.
+/// The consecutive boxes of a range up to an invalid one, and its position; fewer than eight bytes, or zeros, may be left
+/// over.
 fn follow(bytes: &[u8], range: Range<usize>) -> (Vec<Atom>, Option<usize>) {
     let mut found = Vec::new();
     let mut at = range.start;
     while at + 8 <= range.end && !bytes[at..range.end].iter().all(|&byte| byte == 0) {
-        let Some(atom) = atom(&bytes[at..range.end], at as u64, range.end as u64) else {
+        let atom = Atom::parse(&bytes[at..range.end], at as u64, range.end as u64);
+        let Some(atom) = atom.filter(|_| found.len() < MAX_ITEMS) else {
             return (found, Some(at));
         };
         at = atom.end as usize;
@@ -84,39 +68,22 @@ fn follow(bytes: &[u8], range: Range<usize>) -> (Vec<Atom>, Option<usize>) {
     (found, None)
 }
 
-/// The outermost boxes of a file.
-///
-/// # Errors
-/// A message if one is truncated.
-pub(super) fn atoms_of_file(file: &mut File) -> Result<Vec<Atom>, String> {
-    match follow_file(file) {
-        Ok((atoms, None)) => Ok(atoms),
-        Ok((_, Some(at))) => Err(format!("its box at byte {at} is damaged or cut off")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The boxes up to an invalid one, and its position.
-fn follow_file(file: &mut File) -> io::Result<(Vec<Atom>, Option<u64>)> {
-    let length = file.metadata()?.len();
+/// The outermost boxes of a file up to an invalid one, and its position. Sound that is cut off reaches to the end.
+fn follow_file(file: &mut (impl Read + Seek), length: u64) -> io::Result<(Vec<Atom>, Option<u64>)> {
     let mut found = Vec::new();
     let mut at = 0;
     while at + 8 <= length {
-        let mut head = Vec::new();
-        file.seek(SeekFrom::Start(at))?;
-        file.take(16).read_to_end(&mut head)?;
-        let cut = |kind: &[u8; 4]| {
-            (head.get(4..8) == Some(&kind[..])).then_some(Atom {
-                kind: *kind,
-                start: at,
-                body: at + 8,
-                end: length,
-            })
-        };
-        // Truncated sound plays up to the end.
-        let Some(atom) = atom(&head, at, length).or_else(|| cut(b"mdat")) else {
-            // Tags of a truncated movie are read as far as they go, and not written.
-            found.extend(cut(b"moov"));
+        let head = bytes_at(file, at, 16)?;
+        let atom = Atom::parse(&head, at, length).filter(|_| found.len() < MAX_ITEMS);
+        let Some(atom) = atom else {
+            if let Some(b"mdat") = head.get(4..8) {
+                found.push(Atom {
+                    kind: *b"mdat",
+                    start: at,
+                    body: at + 8,
+                    end: length,
+                });
+            }
             return Ok((found, Some(at)));
         };
         at = atom.end;
@@ -125,26 +92,62 @@ fn follow_file(file: &mut File) -> io::Result<(Vec<Atom>, Option<u64>)> {
     Ok((found, None))
 }
 
-/// The readable items of a file by name: texts as bytes, numbers as decimal text.
-pub(super) fn texts(file: &mut File) -> Vec<(String, Vec<u8>)> {
-    let all = follow_file(file).map_or(Vec::new(), |(atoms, _)| atoms);
-    let first = all.into_iter().find(|atom| atom.kind == *b"moov");
-    let Some(movie) = first.and_then(|atom| movie(file, &[atom]).ok()) else {
-        return Vec::new();
-    };
-    let mut texts = Vec::new();
-    for udta in movie.readable(&movie.root, b"udta") {
-        for meta in movie.readable(&udta, b"meta") {
-            if !movie.is_itunes(&meta).unwrap_or(true) {
-                continue;
+/// The outermost boxes of a file, the last of which may be sound that is cut off.
+///
+/// # Errors
+/// A message if another one is.
+pub(super) fn atoms_of_file(file: &mut File) -> Result<Vec<Atom>, String> {
+    let text = |error: io::Error| error.to_string();
+    let length = file.metadata().map_err(text)?.len();
+    let (atoms, damaged_at) = follow_file(file, length).map_err(text)?;
+    match damaged_at {
+        Some(at) if atoms.last().is_none_or(|last| last.start != at) => {
+            Err(format!("its box at byte {at} is damaged or cut off"))
+        }
+        _ => Ok(atoms),
+    }
+}
+
+/// Whether a file begins with a box of MP4.
+pub(crate) fn is_movie(head: &[u8]) -> bool {
+    matches!(
+        head.get(4..8),
+        Some(b"ftyp" | b"moov" | b"styp" | b"mdat" | b"wide" | b"free" | b"skip")
+    )
+}
+
+/// What a reader of a file of `length` bytes must be shown: no tags, no track but the one that is heard, no bytes that are
+/// no boxes, and no sound beyond the end.
+pub(crate) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
+    let (all, damaged_at) = follow_file(file, length)?;
+    let mut patches = Vec::new();
+    for atom in &all {
+        match &atom.kind {
+            b"udta" | b"meta" => patches.push(atom.freed()),
+            b"mdat" if damaged_at == Some(atom.start) => {
+                let there = length - atom.start;
+                // The header's size, or 1 and a longer one behind the name.
+                patches.push(if big(&bytes_at(file, atom.start, 4)?) == 1 {
+                    (atom.start + 8, there.to_be_bytes().to_vec())
+                } else {
+                    let there = u32::try_from(there).unwrap_or(0);
+                    (atom.start, there.to_be_bytes().to_vec())
+                });
             }
-            for list in movie.readable(&meta, b"ilst") {
-                let (items, _) = follow(&movie.bytes, list.within());
-                let found = items.iter().flat_map(|item| movie.texts_of(item));
-                texts.extend(found.take(MOST_TEXTS.saturating_sub(texts.len())));
+            b"moov" if atom.end - atom.start <= MAX_TAG_BYTES as u64 => {
+                let movie = Movie::read(file, atom)?;
+                let within = movie.repairs().into_iter();
+                patches.extend(within.map(|(at, bytes)| (movie.at + at, bytes)));
             }
+            _ => {}
         }
     }
+    Ok(patches)
+}
+
+/// The readable items of a file by name, but for pictures: texts as bytes, numbers as decimal text.
+pub(super) fn texts(file: &mut File) -> io::Result<NamedTexts> {
+    let mut texts = values(file, |kind| kind != b"covr")?;
     // A freeform item for genres beside the standard one is a copy, maybe outdated.
     if !texts.iter().any(|(name, _)| name == GENRE) {
         for (name, _) in &mut texts {
@@ -153,49 +156,40 @@ pub(super) fn texts(file: &mut File) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
-    // QuickTime's texts fill the gaps.
-    for (name, text) in movie.other_texts() {
-        if !texts.iter().any(|(known, _)| *known == name) {
-            texts.push((name, text));
+    Ok(texts)
+}
+
+/// The pictures of a file.
+pub(super) fn pictures(file: &mut File) -> io::Result<Vec<Vec<u8>>> {
+    let found = values(file, |kind| kind == b"covr")?.into_iter();
+    Ok(found.map(|(_, picture)| picture).collect())
+}
+
+/// The values of the items of these kinds, with their names.
+fn values(file: &mut File, is_wanted: fn(&[u8; 4]) -> bool) -> io::Result<NamedTexts> {
+    let length = file.metadata()?.len();
+    let (all, _) = follow_file(file, length)?;
+    let is_read =
+        |atom: &&Atom| atom.kind == *b"moov" && atom.end - atom.start <= MAX_TAG_BYTES as u64;
+    let Some(first) = all.iter().find(is_read) else {
+        return Ok(Vec::new());
+    };
+    let movie = Movie::read(file, first)?;
+    let mut found = Vec::new();
+    for udta in movie.readable(&movie.root, b"udta") {
+        for meta in movie.readable(&udta, b"meta") {
+            if !movie.is_itunes(&meta) {
+                continue;
+            }
+            for list in movie.readable(&meta, b"ilst") {
+                let (items, _) = follow(&movie.bytes, list.within());
+                let items = items.iter().filter(|item| is_wanted(&item.kind));
+                let values = items.flat_map(|item| movie.values_of(item));
+                found.extend(values.take(MAX_ITEMS.saturating_sub(found.len())));
+            }
         }
     }
-    texts
-}
-
-/// iTunes' item for a key of `QuickTime`, as Apple and ffmpeg name them.
-fn item_of(key: &str) -> Option<&'static str> {
-    let key = key.to_ascii_lowercase();
-    let prefix = "com.apple.quicktime.";
-    Some(match key.strip_prefix(prefix).unwrap_or(&key) {
-        "title" => "\u{a9}nam",
-        "artist" => "\u{a9}ART",
-        "album" => "\u{a9}alb",
-        "album_artist" => "aART",
-        "composer" => "\u{a9}wrt",
-        "genre" => GENRE,
-        "date" | "year" | "creationdate" => "\u{a9}day",
-        "track" => "trkn",
-        "disc" => "disk",
-        _ => return None,
-    })
-}
-
-/// A box with its header, in memory.
-pub(super) fn read_box(file: &mut File, atom: &Atom) -> Result<Vec<u8>, String> {
-    let size = atom.end - atom.start;
-    if size > id3::MOST as u64 {
-        return Err(format!(
-            "its box {} is larger than any that is read",
-            atom.kind.escape_ascii()
-        ));
-    }
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(atom.start))
-        .map_err(|error| error.to_string())?;
-    file.take(size)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
-    Ok(bytes)
+    Ok(found)
 }
 
 /// The `moov` box, which holds everything but the sound, in memory.
@@ -216,23 +210,83 @@ pub(super) fn movie(file: &mut File, all: &[Atom]) -> Result<Movie, String> {
     let (Some(found), None) = (movies.next(), movies.next()) else {
         return Err("it has not exactly one box moov".to_owned());
     };
-    let bytes = read_box(file, found)?;
-    let root = Atom {
-        kind: found.kind,
-        start: 0,
-        body: found.body - found.start,
-        end: bytes.len() as u64,
-    };
-    Ok(Movie {
-        bytes,
-        root,
-        at: found.start,
-    })
+    if found.end - found.start > MAX_TAG_BYTES as u64 {
+        return Err("its box moov is larger than any that is read".to_owned());
+    }
+    Movie::read(file, found).map_err(|error| error.to_string())
 }
 
 impl Movie {
+    fn read(file: &mut (impl Read + Seek), found: &Atom) -> io::Result<Self> {
+        let bytes = bytes_at(file, found.start, found.end - found.start)?;
+        let root = Atom {
+            kind: found.kind,
+            start: 0,
+            body: (found.body - found.start).min(bytes.len() as u64),
+            end: bytes.len() as u64,
+        };
+        Ok(Self {
+            bytes,
+            root,
+            at: found.start,
+        })
+    }
+
+    fn repairs(&self) -> Patches {
+        let (children, _) = follow(&self.bytes, self.root.within());
+        let is_tags = |child: &&Atom| matches!(&child.kind, b"udta" | b"meta");
+        let tags = children.iter().filter(is_tags);
+        let others = self.other_tracks(&children).into_iter();
+        let mut patches: Patches = tags.chain(others).map(Atom::freed).collect();
+        let end = children.last().map_or(self.root.body, |last| last.end);
+        let left = self.root.end - end;
+        if left >= 8 {
+            let size = (left as u32).to_be_bytes();
+            patches.push((end, [&size[..], b"free"].concat()));
+        }
+        patches
+    }
+
+    /// The tracks beside the one that is heard: the first of sound, one that is enabled before others.
+    fn other_tracks<'a>(&self, children: &'a [Atom]) -> Vec<&'a Atom> {
+        const UNDECODED: [&[u8]; 8] = [
+            b"ac-3", b"ec-3", b"ac-4", b"dtsc", b"dtsh", b"dtsl", b"samr", b"enca",
+        ];
+        let content = |track: &Atom, path: &[&[u8; 4]], range: Range<usize>| {
+            let mut atom = Some(track.clone());
+            for kind in path {
+                atom = self.readable(&atom?, kind).into_iter().next();
+            }
+            self.bytes[atom?.within()].get(range)
+        };
+        let tracks = children.iter().filter(|child| child.kind == *b"trak");
+        let is_sound =
+            |track: &&Atom| content(track, &[b"mdia", b"hdlr"], 8..12) == Some(&b"soun"[..]);
+        let rank = |track: &&Atom| {
+            let codec = content(track, &[b"mdia", b"minf", b"stbl", b"stsd"], 12..16);
+            let flags = content(track, &[b"tkhd"], 3..4);
+            let is_enabled = flags.is_some_and(|flags| flags[0] & 1 != 0);
+            (
+                codec.is_none_or(|codec| UNDECODED.contains(&codec)),
+                !is_enabled,
+            )
+        };
+        let heard = tracks.clone().filter(is_sound).min_by_key(rank);
+        // The parts of a fragmented file name their tracks.
+        let is_whole = !children.iter().any(|child| child.kind == *b"mvex");
+        match heard.filter(|_| is_whole) {
+            Some(heard) => tracks.filter(|track| track.start != heard.start).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// # Errors
+    /// A message if the boxes within another do not fill it.
     pub(super) fn children(&self, atom: &Atom) -> Result<Vec<Atom>, String> {
-        atoms(&self.bytes, self.content(atom))
+        match follow(&self.bytes, self.content(atom)) {
+            (atoms, None) => Ok(atoms),
+            (_, Some(at)) => Err(format!("a box within its moov is damaged at byte {at}")),
+        }
     }
 
     /// The range of the boxes within another.
@@ -250,79 +304,21 @@ impl Movie {
     pub(super) fn all(&self, atoms: &[Atom], kind: &[u8; 4]) -> Result<Vec<Atom>, String> {
         let mut found = Vec::new();
         for atom in atoms {
-            found.extend(
-                self.children(atom)?
-                    .into_iter()
-                    .filter(|child| child.kind == *kind),
-            );
+            let children = self.children(atom)?.into_iter();
+            found.extend(children.filter(|child| child.kind == *kind));
         }
         Ok(found)
     }
 
     /// Boxes within another up to an invalid one.
     fn readable(&self, atom: &Atom, kind: &[u8; 4]) -> Vec<Atom> {
-        let content = self.content(atom);
-        let (mut found, odd) = follow(&self.bytes, content.clone());
-        // A list that is truncated with the movie holds the rest.
-        if let Some(at) = odd
-            && matches!(kind, b"udta" | b"meta" | b"ilst")
-            && self.bytes[at + 4..at + 8] == *kind
-            && content.end == self.bytes.len()
-            && big(&self.bytes[at..at + 4]) > (content.end - at) as u64
-        {
-            found.push(Atom {
-                kind: *kind,
-                start: at as u64,
-                body: at as u64 + 8,
-                end: content.end as u64,
-            });
-        }
+        let (mut found, _) = follow(&self.bytes, self.content(atom));
+        found.retain(|atom| atom.kind == *kind);
         found
-            .into_iter()
-            .filter(|atom| atom.kind == *kind)
-            .collect()
-    }
-
-    /// `QuickTime`'s texts by the names of iTunes' items: the first with each key, and those of its user data.
-    fn other_texts(&self) -> Vec<(String, Vec<u8>)> {
-        let mut texts = Vec::new();
-        let mut metas = self.readable(&self.root, b"meta");
-        for udta in self.readable(&self.root, b"udta") {
-            metas.extend(self.readable(&udta, b"meta"));
-            let (items, _) = follow(&self.bytes, udta.within());
-            let items = items.iter().filter(|item| item.kind[0] == 0xa9);
-            texts.extend(items.take(MOST_TEXTS).filter_map(|item| {
-                let content = &self.bytes[item.within()];
-                // The text's length, and its language.
-                let size = big(content.get(..2)?) as usize;
-                let text = content.get(4..4 + size).filter(|text| !text.is_empty())?;
-                let name = item.kind.iter().map(|&byte| char::from(byte)).collect();
-                Some((name, text.to_vec()))
-            }));
-        }
-        for meta in metas {
-            let keys = self.readable(&meta, b"keys").into_iter();
-            // After version, flags and their number, keys have the form of boxes.
-            let keys = keys.map(|keys| keys.body as usize + 8..keys.end as usize);
-            let keys = keys.flat_map(|keys| follow(&self.bytes, keys).0);
-            let key = |key: Atom| String::from_utf8_lossy(&self.bytes[key.within()]).into_owned();
-            let names = keys.take(MOST_TEXTS).map(|atom| item_of(&key(atom)));
-            let names: Vec<_> = names.collect();
-            let lists = self.readable(&meta, b"ilst").into_iter();
-            let items = lists.flat_map(|list| follow(&self.bytes, list.within()).0);
-            for item in items.take(MOST_TEXTS) {
-                let number = u32::from_be_bytes(item.kind) as usize;
-                if let Some(name) = number.checked_sub(1).and_then(|at| *names.get(at)?) {
-                    let value = self.texts_of(&item).into_iter().next();
-                    texts.extend(value.map(|(_, value)| (name.to_owned(), value)));
-                }
-            }
-        }
-        texts
     }
 
     /// The values of an item, each with its name.
-    fn texts_of(&self, item: &Atom) -> Vec<(String, Vec<u8>)> {
+    fn values_of(&self, item: &Atom) -> NamedTexts {
         const UTF_16: u64 = 2;
         let names: String = item.kind.iter().map(|&byte| char::from(byte)).collect();
         let name = names + &self.name(item);
@@ -337,27 +333,21 @@ impl Movie {
                 }
                 b"trkn" | b"disk" => big(value.get(2..4)?).to_string().into_bytes(),
                 b"tmpo" if value.len() <= 8 => big(value).to_string().into_bytes(),
+                b"covr" => value.to_vec(),
                 _ if kind == UTF_16 => encoding::utf16(value, Utf16::Big).into_bytes(),
                 _ => value.to_vec(),
             };
-            (text.len() <= LONGEST_TEXT).then(|| (name.clone(), text))
+            Some((name.clone(), text))
         };
         let data = self.readable(item, b"data");
-        data.into_iter()
-            .filter_map(value)
-            .take(MOST_TEXTS)
-            .collect()
+        data.into_iter().filter_map(value).collect()
     }
 
-    /// Whether a `meta` box holds items in the format of iTunes.
-    pub(super) fn is_itunes(&self, meta: &Atom) -> Result<bool, String> {
-        let handler = self
-            .children(meta)?
-            .into_iter()
-            .find(|child| child.kind == *b"hdlr");
+    /// Whether a `meta` box holds items in the format of iTunes, not `QuickTime`'s by number and key.
+    pub(super) fn is_itunes(&self, meta: &Atom) -> bool {
+        let handler = self.readable(meta, b"hdlr").into_iter().next();
         let kind = handler.and_then(|handler| self.bytes[handler.within()].get(8..12));
-        // Not QuickTime's items by number and key, nor an ID3v2 tag in a box.
-        Ok(!kind.is_some_and(|kind| kind == b"mdta" || kind == b"ID32"))
+        !matches!(kind, Some(b"mdta" | b"ID32"))
     }
 
     /// The lists of items, each with its enclosing boxes, outermost first.
@@ -365,7 +355,7 @@ impl Movie {
         let mut found = Vec::new();
         for udta in self.all(std::slice::from_ref(&self.root), b"udta")? {
             for meta in self.all(std::slice::from_ref(&udta), b"meta")? {
-                if !self.is_itunes(&meta)? {
+                if !self.is_itunes(&meta) {
                     continue;
                 }
                 for list in self.all(std::slice::from_ref(&meta), b"ilst")? {
@@ -378,55 +368,100 @@ impl Movie {
 
     /// The items of a list.
     pub(super) fn items(&self, list: &Atom) -> Result<Vec<TagItem>, String> {
-        let item = |atom: Atom| {
-            let name = self.name(&atom);
-            let is_genre = is_genre(atom.kind, &name);
-            let name = format!("item {}{name}", atom.kind.escape_ascii());
-            TagItem {
-                start: atom.start as usize,
-                end: atom.end as usize,
-                is_genre,
-                name,
-            }
+        let item = |atom: Atom| TagItem {
+            start: atom.start as usize,
+            end: atom.end as usize,
+            is_genre: match &atom.kind {
+                b"\xa9gen" | b"gnre" => true,
+                _ => (self.name(&atom)).eq_ignore_ascii_case(":com.apple.iTunes:GENRE"),
+            },
         };
         Ok(self.children(list)?.into_iter().map(item).collect())
     }
 
-    /// The name of a freeform item: `:com.apple.iTunes:BPM`.
+    /// The name of a freeform item: `:com.apple.iTunes:BPM`; empty for another.
     fn name(&self, item: &Atom) -> String {
-        let Ok(parts) = (if item.kind == *b"----" {
-            self.children(item)
-        } else {
-            Ok(Vec::new())
-        }) else {
-            return String::new();
-        };
-        let part = |kind: &[u8; 4]| parts.iter().find(|part| part.kind == *kind);
-        let text = |part: &Atom| {
-            self.bytes[part.within()]
-                .get(4..)
-                .map(String::from_utf8_lossy)
-        };
-        let texts = [b"mean", b"name"].map(|kind| part(kind).and_then(text));
-        texts
-            .iter()
-            .flatten()
-            .map(|text| format!(":{text}"))
-            .collect()
+        let mut name = String::new();
+        if item.kind == *b"----" {
+            for kind in [b"mean", b"name"] {
+                let part = self.readable(item, kind).into_iter().next();
+                let text = part.and_then(|part| self.bytes[part.within()].get(4..));
+                name.extend(text.map(|text| format!(":{}", String::from_utf8_lossy(text))));
+            }
+        }
+        name
     }
 }
 
-const APPLE: &str = "com.apple.iTunes";
 /// The item for genres, by its name.
-pub(super) const GENRE: &str = "\u{a9}gen";
+const GENRE: &str = "\u{a9}gen";
 
-fn is_genre(kind: [u8; 4], name: &str) -> bool {
-    let of_apple = name
-        .strip_prefix(':')
-        .and_then(|name| name.strip_prefix(APPLE));
-    match &kind {
-        b"\xa9gen" | b"gnre" => true,
-        b"----" => of_apple.is_some_and(|name| name.eq_ignore_ascii_case(":GENRE")),
-        _ => false,
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
+    }
+
+    fn seen(file: &[u8]) -> Vec<u8> {
+        let mut seen = file.to_vec();
+        for (at, bytes) in repairs(&mut Cursor::new(file), file.len() as u64).unwrap() {
+            seen[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
+        }
+        seen
+    }
+
+    /// A file of a movie with these boxes.
+    fn movie(boxes: &[Vec<u8>]) -> Vec<u8> {
+        let movie = boxed(b"moov", &boxes.concat());
+        [boxed(b"ftyp", b""), movie, boxed(b"mdat", b"7")].concat()
+    }
+
+    #[test]
+    fn tags_and_bytes_that_are_no_boxes_are_hidden() {
+        let track = boxed(b"trak", b"");
+        let whole = [boxed(b"udta", b"text"), track.clone()];
+        let hidden = [boxed(b"free", b"text"), track.clone()];
+        assert_eq!(seen(&movie(&whole)), movie(&hidden));
+        // Zeros are no box up to the end of the file.
+        let whole = [boxed(b"meta", b""), track.clone(), vec![0; 12]];
+        let hidden = [boxed(b"free", b""), track, boxed(b"free", &[0; 4])];
+        assert_eq!(seen(&movie(&whole)), movie(&hidden));
+        let cut = movie(&whole);
+        let cut = [&cut[..cut.len() - 9], b"\0\0\0\x63mdat7"].concat();
+        assert_eq!(seen(&cut)[cut.len() - 9..], *b"\0\0\0\x09mdat7");
+    }
+
+    #[test]
+    fn the_track_that_is_heard_is_the_first_enabled_one_of_sound() {
+        let track = |handler: &[u8; 4], is_enabled: bool, codec: &[u8; 4]| {
+            let header = boxed(b"tkhd", &[0, 0, 0, u8::from(is_enabled)]);
+            let handler = boxed(b"hdlr", &[&[0; 8], &handler[..]].concat());
+            let entry = boxed(b"stsd", &[&[0; 12], &codec[..]].concat());
+            let tables = boxed(b"minf", &boxed(b"stbl", &entry));
+            let media = boxed(b"mdia", &[handler, tables].concat());
+            boxed(b"trak", &[header, media].concat())
+        };
+        let tracks = [
+            track(b"vide", true, b"jpeg"),
+            track(b"soun", true, b"ac-3"),
+            track(b"soun", false, b"mp4a"),
+            track(b"soun", true, b"mp4a"),
+            track(b"soun", true, b"alac"),
+        ];
+        let shown = seen(&movie(&tracks));
+        let mut expected = tracks.clone();
+        for i in [0, 1, 2, 4] {
+            expected[i][4..8].copy_from_slice(b"free");
+        }
+        assert_eq!(shown, movie(&expected));
+        let fragmented = movie(&[&tracks[..], &[boxed(b"mvex", b"")]].concat());
+        assert_eq!(seen(&fragmented), fragmented);
+        for length in 0..shown.len() {
+            let _ = seen(&movie(&tracks)[..length]);
+        }
     }
 }

@@ -6,9 +6,9 @@
 
 use std::fs::File;
 
-use super::mp4::{Atom, GENRE, Movie, atoms_of_file, movie, read_box, texts};
+use super::mp4::{Atom, Movie, atoms_of_file, movie};
 use super::patch::{Splice, growth, replace};
-use crate::fill::big;
+use crate::bytes::big;
 
 impl Atom {
     /// The splice that changes its size.
@@ -47,8 +47,8 @@ fn item(genres: &[String]) -> Vec<u8> {
     boxed(b"\xa9gen", &values)
 }
 
-/// The splices that write the genres into a file and keep everything else. If sound follows the items, padding
-/// is used, or the positions in the file's tables are moved.
+/// The splices that write the genres into a file and keep everything else. If sound follows the items, the
+/// positions in the file's tables are moved.
 ///
 /// # Errors
 /// A message if the boxes cannot be parsed, or have positions in a form that voisin does not support.
@@ -56,13 +56,6 @@ pub(super) fn edit(file: &mut File, genres: &[String]) -> Result<Vec<Splice>, St
     let all = atoms_of_file(file)?;
     let movie = movie(file, &all)?;
     let lists = movie.lists()?;
-    let mut is_other = texts(file).iter().any(|(name, _)| name == GENRE);
-    for [.., list] in &lists {
-        is_other &= !movie.items(list)?.iter().any(|item| item.is_genre);
-    }
-    if is_other {
-        return Err("its genre is one of QuickTime's texts, which voisin does not write: change it with the program that made the file".to_owned());
-    }
     let mut changes = MovieChanges {
         movie: &movie,
         splices: Vec::new(),
@@ -86,8 +79,8 @@ pub(super) fn edit(file: &mut File, genres: &[String]) -> Result<Vec<Splice>, St
         .iter()
         .any(|atom| atom.start >= movie_end && atom.kind != *b"free");
     let mut shift = Vec::new();
-    if grown != 0 && is_followed && !changes.use_padding(grown)? {
-        shift = moved(file, &all, &movie, grown)?;
+    if grown != 0 && is_followed {
+        shift = moved(&all, &movie, grown)?;
     }
     let mut splices = changes.finish()?;
     splices = splices
@@ -145,7 +138,7 @@ impl MovieChanges<'_> {
         if let Some(udta) = others.next() {
             let metas = self.movie.all(std::slice::from_ref(&udta), b"meta")?;
             match metas.first() {
-                Some(meta) if self.movie.is_itunes(meta)? => {
+                Some(meta) if self.movie.is_itunes(meta) => {
                     let put = Splice::new(behind(meta)?, 0, list);
                     self.make(&[root, udta.clone(), meta.clone()], vec![put]);
                     return Ok(());
@@ -168,40 +161,6 @@ impl MovieChanges<'_> {
         Ok(())
     }
 
-    /// Shrinks the padding after the items by their growth, or enlarges it; returns whether there is enough.
-    fn use_padding(&mut self, by: i64) -> Result<bool, String> {
-        let parents: Vec<Atom> = self.growths.iter().map(|(atom, _)| atom.clone()).collect();
-        if parents.windows(2).any(|pair| pair[1].end > pair[0].end) {
-            return Ok(false);
-        }
-        // Innermost first, so that the fewest boxes change their sizes.
-        for (depth, parent) in parents.iter().enumerate().rev() {
-            // Padding would be an item here.
-            if parent.kind == *b"ilst" {
-                continue;
-            }
-            for padding in self.movie.children(parent)? {
-                let room = &self.movie.bytes[padding.within()];
-                let needed = usize::try_from(by).unwrap_or(0);
-                if !matches!(&padding.kind, b"free" | b"skip")
-                    || room.len() < needed
-                    || room[room.len() - needed..].iter().any(|&byte| byte != 0)
-                {
-                    continue;
-                }
-                let zeros = vec![0; usize::try_from(-by).unwrap_or(0)];
-                self.growths.push((padding.clone(), -by));
-                let end = padding.end as usize;
-                self.splices.push(Splice::new(end - needed, needed, zeros));
-                for (_, growth) in &mut self.growths[..=depth] {
-                    *growth -= by;
-                }
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn finish(self) -> Result<Vec<Splice>, String> {
         let mut splices = self.splices;
         for (atom, growth) in &self.growths {
@@ -221,116 +180,58 @@ fn meta_of(list: &[u8]) -> Vec<u8> {
 /// Moves the positions in a file's tables that are after its movie.
 ///
 /// # Errors
-/// A message if there are positions in a form that voisin does not support.
-fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Splice>, String> {
-    let behind = movie.at + movie.bytes.len() as u64;
-    let unknown = |kind: &[u8; 4]| {
-        format!(
-            "new tags would move its sound, and its box {} knows where that lies: write them with the program that made the file",
-            kind.escape_ascii()
-        )
-    };
-    let mut splices = Vec::new();
-    if all
+/// A message if there may be positions in a form that voisin does not write: those of fragments and of encrypted sound.
+fn moved(all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Splice>, String> {
+    let others = [b"sidx", b"moof", b"mfra", b"meta"];
+    let other = others
         .iter()
-        .any(|atom| atom.kind == *b"sidx" && atom.start < movie.at)
-    {
-        return Err(unknown(b"sidx"));
-    }
-    let mut place = |bytes: &[u8], at: usize, width: usize, from: u64| -> Result<(), String> {
-        let field = bytes
-            .get(at..at + width)
-            .ok_or("a table of places in it is cut off")?;
-        let old = big(field);
-        if old >= behind {
-            let new = old.saturating_add_signed(by);
-            if width == 4 && new > u64::from(u32::MAX) {
-                return Err("it is too long for the places that it states".to_owned());
-            }
-            splices.push(Splice {
-                at: from + at as u64,
-                removed: width as u64,
-                put: new.to_be_bytes()[8 - width..].to_vec(),
-            });
-        }
-        Ok(())
-    };
-    let within = |bytes: Vec<u8>, at: u64| -> Movie {
-        let root = Atom {
-            kind: *b"moov",
-            start: 0,
-            body: 8,
-            end: bytes.len() as u64,
-        };
-        Movie { bytes, root, at }
-    };
-    let mut tables = movie.all(std::slice::from_ref(&movie.root), b"trak")?;
-    for kind in [b"mdia", b"minf", b"stbl"] {
-        tables = movie.all(&tables, kind)?;
-    }
-    for (kind, width) in [(b"stco", 4), (b"co64", 8)] {
-        for table in movie.all(&tables, kind)? {
-            let body = table.body as usize;
-            let count = movie.bytes.get(body + 4..body + 8).map_or(0, big) as usize;
-            for i in 0..count.min(movie.bytes.len()) {
-                place(&movie.bytes, body + 8 + i * width, width, movie.at)?;
-            }
-        }
-    }
-    // These letters anywhere but in items: a false alarm refuses a write, an overlooked table would
-    // destroy the sound.
+        .find(|kind| all.iter().any(|atom| atom.kind == ***kind));
+    // These letters anywhere but in items: a false alarm refuses a write, an overlooked table would destroy the sound.
     let mut bytes = movie.bytes.clone();
     for [.., list] in movie.lists()? {
         bytes[list.within()].fill(0);
     }
-    for kind in [b"saio", b"iloc", b"cmov"] {
-        if bytes.windows(4).any(|four| four == kind) {
-            return Err(unknown(kind));
-        }
+    let hidden = [b"saio", b"iloc", b"cmov"];
+    let hidden = hidden
+        .iter()
+        .find(|kind| bytes.windows(4).any(|four| four == **kind));
+    if let Some(kind) = other.or(hidden) {
+        return Err(format!(
+            "new tags would move its sound, and its box {} knows where that lies: write them with the program that made the file",
+            kind.escape_ascii()
+        ));
     }
-    for atom in all {
-        match &atom.kind {
-            b"meta" => return Err(unknown(b"meta")),
-            b"moof" => {
-                let fragment = within(read_box(file, atom)?, atom.start);
-                let tracks = fragment.all(std::slice::from_ref(&fragment.root), b"traf")?;
-                if !fragment.all(&tracks, b"saio")?.is_empty() {
-                    return Err(unknown(b"saio"));
-                }
-                for header in fragment.all(&tracks, b"tfhd")? {
-                    let body = header.body as usize;
-                    // Positions in a fragment are relative to this one, or to the fragment.
-                    if fragment
-                        .bytes
-                        .get(body + 3)
-                        .is_some_and(|flags| flags & 1 != 0)
-                    {
-                        place(&fragment.bytes, body + 8, 8, fragment.at)?;
-                    }
-                }
+    let behind = movie.at + movie.bytes.len() as u64;
+    let mut tables = movie.all(std::slice::from_ref(&movie.root), b"trak")?;
+    for kind in [b"mdia", b"minf", b"stbl"] {
+        tables = movie.all(&tables, kind)?;
+    }
+    let mut splices = Vec::new();
+    for (kind, width) in [(b"stco", 4), (b"co64", 8)] {
+        for table in movie.all(&tables, kind)? {
+            // A version, flags, and the number of positions come first.
+            let content = &movie.bytes[table.within()];
+            let count = content.get(4..8).map_or(0, big) as usize;
+            let places = content.get(8..).unwrap_or_default().chunks_exact(width);
+            if places.len() < count {
+                return Err("a table of places in it is cut off".to_owned());
             }
-            b"mfra" => {
-                let index = within(read_box(file, atom)?, atom.start);
-                for table in index.all(std::slice::from_ref(&index.root), b"tfra")? {
-                    let body = table.body as usize;
-                    let head = index
-                        .bytes
-                        .get(body..body + 16)
-                        .ok_or("its box tfra is cut off")?;
-                    let wide = if head[0] == 1 { 8 } else { 4 };
-                    let sizes = usize::from(head[11]);
-                    // Time and position, then three numbers of one to four bytes, by the header.
-                    let entry = 2 * wide
-                        + [4, 2, 0]
-                            .map(|bit| (sizes >> bit & 3) + 1)
-                            .iter()
-                            .sum::<usize>();
-                    for i in 0..(big(&head[12..]) as usize).min(index.bytes.len()) {
-                        place(&index.bytes, body + 16 + i * entry + wide, wide, index.at)?;
-                    }
+            for (i, place) in places.take(count).enumerate() {
+                let old = big(place);
+                if old < behind {
+                    continue;
                 }
+                let new = old.saturating_add_signed(by);
+                if width == 4 && new > u64::from(u32::MAX) {
+                    return Err("it is too long for the places that it states".to_owned());
+                }
+                let at = (movie.at + table.body) as usize + 8 + i * width;
+                splices.push(Splice::new(
+                    at,
+                    width,
+                    new.to_be_bytes()[8 - width..].to_vec(),
+                ));
             }
-            _ => {}
         }
     }
     Ok(splices)

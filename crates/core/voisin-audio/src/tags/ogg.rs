@@ -8,9 +8,9 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use symphonia::core::checksum::Crc32;
 use symphonia::core::io::Monitor as _;
 
+use super::comments;
 use super::patch::{Splice, spliced};
-use super::{comments, id3};
-use crate::fill::read_up_to;
+use crate::bytes::{MAX_TAG_BYTES, little, read_up_to};
 
 /// Bytes of a page before its table of segments.
 const HEADER: usize = 27;
@@ -30,9 +30,9 @@ const SEGMENTS: usize = 255;
 const SEGMENT: usize = 255;
 
 /// A page of a file.
-pub(super) struct OggPage {
-    pub(super) at: u64,
-    pub(super) bytes: Vec<u8>,
+struct OggPage {
+    at: u64,
+    bytes: Vec<u8>,
     is_whole: bool,
 }
 
@@ -62,15 +62,6 @@ impl OggPage {
     fn body(&self) -> &[u8] {
         &self.bytes[HEADER + self.segments().len()..]
     }
-
-    fn number(&self) -> u32 {
-        super::ape::little(&self.bytes[NUMBER])
-    }
-
-    /// All but its number and checksum, which change if pages before it are added or removed.
-    pub(super) fn without_number(&self) -> [&[u8]; 2] {
-        [&self.bytes[..NUMBER.start], &self.bytes[CHECKSUM.end..]]
-    }
 }
 
 /// The checksum of a page, computed with zeros in its place (RFC 3533, section 6).
@@ -87,17 +78,17 @@ fn read_more(file: &mut impl Read, page: &mut Vec<u8>, wanted: usize) -> io::Res
     Ok(file.take(wanted as u64).read_to_end(page)? == wanted)
 }
 
-/// The pages from the start of a file up to anything else.
-pub(super) struct OggPages<R> {
+/// The pages of a file up to anything else.
+struct OggPages<R> {
     file: BufReader<R>,
     /// Position of the next page.
-    pub(super) at: u64,
+    at: u64,
 }
 
 impl<R: Read + Seek> OggPages<R> {
-    pub(super) fn new(file: R) -> io::Result<Self> {
+    fn new(file: R, start: u64) -> io::Result<Self> {
         let mut file = BufReader::new(file);
-        let at = file.seek(SeekFrom::Start(0))?;
+        let at = file.seek(SeekFrom::Start(start))?;
         Ok(Self { file, at })
     }
 
@@ -108,19 +99,11 @@ impl<R: Read + Seek> OggPages<R> {
     }
 }
 
-impl<R: Read + Seek> Iterator for OggPages<R> {
-    type Item = io::Result<OggPage>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.read().transpose()
-    }
-}
-
-/// Position (bytes) of the first page with a wrong checksum; `None` if all are valid or the file is no Ogg file. Pages
-/// are read from the start of the file up to anything else.
-pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
-    for page in OggPages::new(file)? {
-        let page = page?;
+/// Position (bytes) of the first page with a wrong checksum; `None` if all are valid, from the start of the file up to
+/// anything else.
+fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
+    let mut pages = OggPages::new(file, 0)?;
+    while let Some(page) = pages.read()? {
         if !page.is_whole || checksum(&page.bytes) != page.bytes[CHECKSUM] {
             return Ok(Some(page.at));
         }
@@ -129,11 +112,11 @@ pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
 }
 
 /// The pages of a file that hold the packets before its sound.
-pub(super) struct OggHead {
+struct OggHead {
     /// Without the first packet's: it names the codec and has its own pages.
-    pub(super) pages: Vec<OggPage>,
+    pages: Vec<OggPage>,
     /// The packets after the first, beginning with the comments.
-    pub(super) packets: Vec<Vec<u8>>,
+    packets: Vec<Vec<u8>>,
 }
 
 /// The first bytes of the packet of comments, before the list.
@@ -145,12 +128,12 @@ pub(super) fn mark(opus: bool) -> &'static [u8] {
 ///
 /// # Errors
 /// A message if they are not in the expected place.
-pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
+fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
     let text = |error: io::Error| error.to_string();
     let odd = |what: &str| format!("the packets at the start of its Ogg stream are odd: {what}");
     // The comments, and for Vorbis the setup packet, which may begin on their last page.
     let wanted = if opus { 1 } else { 2 };
-    let mut pages = OggPages::new(&mut *file).map_err(text)?;
+    let mut pages = OggPages::new(&mut *file, 0).map_err(text)?;
     let first = pages
         .read()
         .map_err(text)?
@@ -161,7 +144,7 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
         packets: Vec::new(),
     };
     let mut packet = Vec::new();
-    let mut room = id3::MOST;
+    let mut room = MAX_TAG_BYTES;
     while head.packets.len() < wanted {
         let page = pages
             .read()
@@ -209,8 +192,7 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
 /// - `start`: position of the first page
 pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8>, bool)> {
     const CODECS: [&[u8]; 3] = [b"OpusHead", b"\x01vorbis", b"\x7fFLAC"];
-    let mut pages = OggPages::new(file)?;
-    pages.at = pages.file.seek(SeekFrom::Start(start))?;
+    let mut pages = OggPages::new(file, start)?;
     let mut serial = None;
     let mut is_opus = false;
     let mut packet = Vec::new();
@@ -228,7 +210,7 @@ pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8
             let size = usize::from(size);
             packet.extend(body.split_off(..size.min(body.len())).unwrap_or_default());
             // A segment that is not full ends the packet (RFC 3533, section 5).
-            if size < SEGMENT || packet.len() > id3::MOST {
+            if size < SEGMENT || packet.len() > MAX_TAG_BYTES {
                 return Ok((packet, is_opus));
             }
         }
@@ -243,53 +225,60 @@ pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8
 /// A message why the file's pages cannot be read.
 pub(super) fn edit(file: &mut File, genres: &[String], opus: bool) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
+    if let Some(at) = damaged_page(&mut *file).map_err(text)? {
+        return Err(format!(
+            "its Ogg page at byte {at} is damaged (its checksum differs) or cut off, and new tags would hide that: get a sound copy first"
+        ));
+    }
     let OggHead {
         pages: old,
         mut packets,
     } = head(file, opus)?;
     let prefix = mark(opus).len();
-    let mut changes = comments::edit(&packets[0][prefix..], genres)?;
-    changes = changes
-        .into_iter()
-        .map(|change| change.moved(prefix as u64))
-        .collect();
+    let changes = comments::edit(&packets[0][prefix..], genres)?.into_iter();
+    let changes = changes.map(|change| change.moved(prefix as u64)).collect();
     packets[0] = spliced(&packets[0], changes).map_err(text)?;
     let new = paged(&old[0], old.len(), &packets);
     let last = &old[old.len() - 1];
     let end = last.at + last.bytes.len() as u64;
-    let put = new.concat();
     let mut splices = vec![Splice {
         at: old[0].at,
         removed: end - old[0].at,
-        put,
+        put: new.concat(),
     }];
-    // As many pages as before: those of the sound keep their numbers and stay unchanged.
-    if new.len() == old.len() {
-        return Ok(splices);
+    // With as many pages as before, those of the sound keep their numbers and stay unchanged.
+    if new.len() != old.len() {
+        // Numbers wrap, so fewer pages are a shift, too.
+        let shift = (new.len() as u32).wrapping_sub(old.len() as u32);
+        splices.extend(renumbered(file, end, &old[0].bytes[SERIAL], shift)?);
     }
-    let shift = new.len() as u32;
-    // Numbers wrap, so fewer pages are a shift, too.
-    let shift = shift.wrapping_sub(old.len() as u32);
+    Ok(splices)
+}
+
+/// The splices that change the numbers of a stream's pages.
+///
+/// - `start`: position of the first of them
+fn renumbered(
+    file: &mut File,
+    start: u64,
+    serial: &[u8],
+    shift: u32,
+) -> Result<Vec<Splice>, String> {
+    let text = |error: io::Error| error.to_string();
     let length = file.metadata().map_err(text)?.len();
-    let mut pages = OggPages::new(&mut *file).map_err(text)?;
+    let mut pages = OggPages::new(&mut *file, start).map_err(text)?;
+    let mut splices = Vec::new();
     let mut is_over = false;
     while let Some(mut page) = pages.read().map_err(text)? {
-        if page.at < end || page.bytes[SERIAL] != old[0].bytes[SERIAL] || is_over {
+        // Another chained stream may have the same serial number by chance.
+        is_over |= page.bytes[SERIAL] == *serial && page.bytes[FLAGS] & FIRST != 0;
+        if page.bytes[SERIAL] != *serial || is_over {
             continue;
         }
-        if page.bytes[FLAGS] & FIRST != 0 {
-            // Another chained stream with the same serial number by chance.
-            is_over = true;
-            continue;
-        }
-        let number = page.number().wrapping_add(shift);
+        let number = little(&page.bytes[NUMBER]).wrapping_add(shift);
         page.bytes[NUMBER].copy_from_slice(&number.to_le_bytes());
         let put = [number.to_le_bytes(), checksum(&page.bytes)].concat();
-        splices.push(Splice {
-            at: page.at + NUMBER.start as u64,
-            removed: 8,
-            put,
-        });
+        splices.push(Splice::new(page.at as usize + NUMBER.start, 8, put));
     }
     if pages.at != length {
         return Err(format!(
@@ -320,6 +309,7 @@ fn paged(model: &OggPage, wanted: usize, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut rest = &body[..];
     let mut left = &segments[..];
     let mut is_continued = false;
+    let number = little(&model.bytes[NUMBER]);
     let mut pages = Vec::new();
     for i in 0..count {
         // As full as the remaining pages allow.
@@ -332,7 +322,7 @@ fn paged(model: &OggPage, wanted: usize, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
         page[FLAGS] = if is_continued { CONTINUED } else { 0 };
         let is_ending = table.iter().any(|&size| usize::from(size) < SEGMENT);
         page[6..14].copy_from_slice(if is_ending { &[0; 8] } else { &NO_TIME });
-        page[NUMBER].copy_from_slice(&model.number().wrapping_add(i as u32).to_le_bytes());
+        page[NUMBER].copy_from_slice(&number.wrapping_add(i as u32).to_le_bytes());
         page[HEADER - 1] = n as u8;
         page.extend(table);
         page.extend(content);

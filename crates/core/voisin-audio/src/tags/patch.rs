@@ -1,8 +1,8 @@
 //! Edits of a file as splices of the few bytes that differ, and their reverse.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::fill::read_up_to;
+use crate::bytes::bytes_at;
 
 /// A replacement of bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,11 @@ impl Splice {
             removed: removed as u64,
             put,
         }
+    }
+
+    /// An insertion before a byte comes before that byte's replacement.
+    fn order(&self) -> (u64, bool) {
+        (self.at, self.removed > 0)
     }
 
     /// Number of bytes that the file gains.
@@ -50,8 +55,6 @@ pub(super) struct TagItem {
     pub(super) end: usize,
     /// Whether it holds a genre, the field that voisin writes.
     pub(super) is_genre: bool,
-    /// Its name, for messages.
-    pub(super) name: String,
 }
 
 /// Replaces the items of the genre: the new ones are inserted at the first of them, else at `end`.
@@ -79,110 +82,38 @@ pub(super) fn replace(items: &[TagItem], end: usize, new: Vec<u8>) -> Vec<Splice
 /// The splices overlap or reach beyond the bytes.
 pub(super) fn spliced(bytes: &[u8], splices: Vec<Splice>) -> io::Result<Vec<u8>> {
     let mut all = Vec::with_capacity(bytes.len());
-    Patched::new(bytes, splices)?.read_to_end(&mut all)?;
+    splice(&mut io::Cursor::new(bytes), splices, &mut all)?;
     Ok(all)
 }
 
-/// A reader of a file with splices applied.
-pub(super) struct Patched<R> {
-    inner: R,
-    splices: std::vec::IntoIter<Splice>,
-    /// The reader's position in the file.
-    at: u64,
-    /// Bytes of the file before the next splice; without one, all that are left.
-    before: u64,
-    next: Option<Splice>,
-    /// The rest of the inserted bytes.
-    put: io::Cursor<Vec<u8>>,
-}
-
-impl<R: Read> Patched<R> {
-    /// - `inner`: at its first byte
-    ///
-    /// # Errors
-    /// Splices overlap.
-    pub(super) fn new(inner: R, mut splices: Vec<Splice>) -> io::Result<Self> {
-        // An insertion before a byte comes before that byte's replacement.
-        splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
-        if splices
-            .windows(2)
-            .any(|pair| pair[0].at + pair[0].removed > pair[1].at)
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "changes to a file overlap",
-            ));
-        }
-        let mut patched = Self {
-            inner,
-            splices: splices.into_iter(),
-            at: 0,
-            before: 0,
-            next: None,
-            put: io::Cursor::default(),
-        };
-        patched.advance();
-        Ok(patched)
+/// Writes a file with splices applied; returns its length.
+///
+/// # Errors
+/// The splices overlap or reach beyond the file.
+pub(super) fn splice(
+    file: &mut (impl Read + Seek),
+    mut splices: Vec<Splice>,
+    output: &mut impl Write,
+) -> io::Result<u64> {
+    splices.sort_by_key(Splice::order);
+    let end = file.seek(SeekFrom::End(0))?;
+    let mut written = 0;
+    let mut at = 0;
+    let last = Splice {
+        at: end,
+        removed: 0,
+        put: Vec::new(),
+    };
+    for splice in splices.iter().chain([&last]) {
+        let before = splice.at.checked_sub(at).filter(|_| splice.at <= end);
+        let before = before.ok_or_else(|| io::Error::other("changes to a file overlap"))?;
+        file.seek(SeekFrom::Start(at))?;
+        written += io::copy(&mut file.by_ref().take(before), output)?;
+        output.write_all(&splice.put)?;
+        written += splice.put.len() as u64;
+        at = splice.at + splice.removed;
     }
-
-    fn advance(&mut self) {
-        self.next = self.splices.next();
-        self.before = self
-            .next
-            .as_ref()
-            .map_or(u64::MAX, |splice| splice.at - self.at);
-    }
-}
-
-impl<R: Read> Read for Patched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let is_cut = || {
-            io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file ends before its tags do",
-            )
-        };
-        while !buffer.is_empty() {
-            let n = self.put.read(buffer)?;
-            if n > 0 {
-                return Ok(n);
-            }
-            if self.before > 0 {
-                let most = buffer
-                    .len()
-                    .min(usize::try_from(self.before).unwrap_or(usize::MAX));
-                let n = self.inner.read(&mut buffer[..most])?;
-                if n == 0 && self.next.is_some() {
-                    return Err(is_cut());
-                }
-                // After the last splice `before` stays at its maximum: the rest is passed on.
-                if self.next.is_some() {
-                    self.before -= n as u64;
-                }
-                self.at += n as u64;
-                return Ok(n);
-            }
-            let Some(splice) = self.next.take() else {
-                return Ok(0);
-            };
-            let mut left = splice.removed;
-            while left > 0 {
-                let most = buffer
-                    .len()
-                    .min(usize::try_from(left).unwrap_or(usize::MAX));
-                // Reads into the caller's buffer: `io::copy` takes 8 KB of stack, and readers are
-                // nested.
-                if read_up_to(&mut self.inner, &mut buffer[..most])? < most {
-                    return Err(is_cut());
-                }
-                left -= most as u64;
-            }
-            self.at += splice.removed;
-            self.put = io::Cursor::new(splice.put);
-            self.advance();
-        }
-        Ok(0)
-    }
+    Ok(written)
 }
 
 /// A file's length and digest.
@@ -193,10 +124,10 @@ pub(super) struct FileDigest {
 }
 
 impl FileDigest {
-    /// Reads to the end.
-    pub(super) fn read(reader: &mut impl Read) -> io::Result<Self> {
+    /// Of a file with splices applied.
+    pub(super) fn of(file: &mut (impl Read + Seek), splices: Vec<Splice>) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
-        let length = io::copy(reader, &mut hasher)?;
+        let length = splice(file, splices, &mut hasher)?;
         Ok(Self {
             length,
             digest: hasher.finalize(),
@@ -210,155 +141,100 @@ impl FileDigest {
 pub struct ReversePatch {
     pub(super) after: FileDigest,
     pub(super) before: FileDigest,
-    /// One per write, the latest first.
-    layers: Vec<Vec<Splice>>,
+    splices: Vec<Splice>,
 }
 
 impl ReversePatch {
     /// Most bytes of a stored patch: tags of a common size fit a hundred times, and a thousand files take no more
     /// space than one long recording.
     pub const MOST: usize = 1 << 20;
-    /// Most layers of a patch: each is a nested reader and takes some stack.
-    const LAYERS: usize = 256;
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     /// The reverse of `splices`; `None` where that is more than [`MOST`](Self::MOST).
     ///
     /// - `file`: before the splices
+    /// - `new`: after them
     pub(super) fn new(
-        mut file: impl Read + io::Seek,
-        splices: &[Splice],
-        before: FileDigest,
-        after: FileDigest,
+        file: &mut (impl Read + Seek),
+        mut splices: Vec<Splice>,
+        new: &mut (impl Read + Seek),
     ) -> io::Result<Option<Self>> {
-        let mut splices = splices.to_vec();
-        // In the order in which `Patched` applies them, or the shifts would be wrong.
-        splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
+        // In the order in which they are applied, or the shifts would be wrong.
+        splices.sort_by_key(Splice::order);
         if splices.iter().map(|splice| splice.removed).sum::<u64>() > Self::MOST as u64 {
             return Ok(None);
         }
         let mut shift = 0_i64;
         let mut reverse = Vec::new();
         for splice in splices {
-            let mut put = vec![0; splice.removed as usize];
-            file.seek(io::SeekFrom::Start(splice.at))?;
-            file.read_exact(&mut put)?;
-            let at = splice.at.saturating_add_signed(shift);
-            shift += splice.growth();
             reverse.push(Splice {
-                at,
+                at: splice.at.saturating_add_signed(shift),
                 removed: splice.put.len() as u64,
-                put,
+                put: bytes_at(file, splice.at, splice.removed)?,
             });
+            shift += splice.growth();
         }
         let patch = Self {
-            after,
-            before,
-            layers: vec![reverse],
+            after: FileDigest::of(new, Vec::new())?,
+            before: FileDigest::of(file, Vec::new())?,
+            splices: reverse,
         };
         Ok((patch.to_bytes().len() <= Self::MOST).then_some(patch))
     }
 
-    /// The reverse of this write and a later one; `None` if the file changed between the two, or the patch exceeds
-    /// [`MOST`](Self::MOST) or 256 writes.
-    pub fn followed_by(&self, later: &Self) -> Option<Self> {
-        let layers = later.layers.iter().chain(&self.layers).cloned().collect();
-        let both = Self {
-            after: later.after,
-            before: self.before,
-            layers,
-        };
-        let is_kept = both.layers.len() <= Self::LAYERS && both.to_bytes().len() <= Self::MOST;
-        (self.after == later.before && is_kept).then_some(both)
-    }
-
-    /// A reader of the former file.
+    /// Writes the former file; returns whether it is that.
     ///
-    /// - `file`: as written, at its first byte
-    pub(super) fn undone<'a>(&self, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-        let mut reader: Box<dyn Read + 'a> = Box::new(file);
-        for layer in &self.layers {
-            reader = Box::new(Patched::new(reader, layer.clone())?);
-        }
-        Ok(reader)
+    /// - `file`: as written
+    pub(super) fn undo(
+        &self,
+        file: &mut (impl Read + Seek),
+        output: &mut impl Write,
+    ) -> io::Result<bool> {
+        splice(file, self.splices.clone(), output)?;
+        Ok(FileDigest::of(file, self.splices.clone())? == self.before)
     }
 
-    /// A version (1), length and BLAKE3 digest of the state after and of the one before, the number of layers, and for
-    /// each the number of splices, with the distance from the previous one, removed and new bytes. Numbers are LEB128.
+    /// A version (1), length and BLAKE3 digest of the state after and of the one before, and for each splice its position,
+    /// and the numbers of removed and of new bytes before these. Numbers have eight bytes, the lowest first.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![Self::VERSION];
         for state in [&self.after, &self.before] {
-            put_number(&mut bytes, state.length);
+            bytes.extend(state.length.to_le_bytes());
             bytes.extend(state.digest.as_bytes());
         }
-        put_number(&mut bytes, self.layers.len() as u64);
-        for layer in &self.layers {
-            put_number(&mut bytes, layer.len() as u64);
-            let mut at = 0;
-            for splice in layer {
-                put_number(&mut bytes, splice.at - at);
-                put_number(&mut bytes, splice.removed);
-                put_number(&mut bytes, splice.put.len() as u64);
-                bytes.extend(&splice.put);
-                at = splice.at;
-            }
+        for splice in &self.splices {
+            let numbers = [splice.at, splice.removed, splice.put.len() as u64];
+            bytes.extend(numbers.map(u64::to_le_bytes).concat());
+            bytes.extend(&splice.put);
         }
         bytes
     }
 
     /// Reads the bytes of [`to_bytes`](Self::to_bytes); `None` for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (&version, mut rest) = bytes.split_first()?;
-        if version != Self::VERSION {
-            return None;
+        let mut rest = bytes.strip_prefix(&[Self::VERSION])?;
+        let [after, before] = [take_state(&mut rest)?, take_state(&mut rest)?];
+        let mut splices = Vec::new();
+        while !rest.is_empty() {
+            let at = take_number(&mut rest)?;
+            let removed = take_number(&mut rest)?;
+            let length = usize::try_from(take_number(&mut rest)?).ok()?;
+            // A length beyond the available bytes ends here, before anything is allocated.
+            let put = rest.split_off(..length)?.to_vec();
+            at.checked_add(removed)?;
+            splices.push(Splice { at, removed, put });
         }
-        let after = take_state(&mut rest)?;
-        let before = take_state(&mut rest)?;
-        let mut layers = Vec::new();
-        let count = take_number(&mut rest)?;
-        if count > Self::LAYERS as u64 {
-            return None;
-        }
-        for _ in 0..count {
-            let mut layer = Vec::new();
-            let mut at = 0_u64;
-            for _ in 0..take_number(&mut rest)? {
-                at = at.checked_add(take_number(&mut rest)?)?;
-                let removed = take_number(&mut rest)?;
-                let length = usize::try_from(take_number(&mut rest)?).ok()?;
-                // A length beyond the available bytes ends here, before anything is allocated.
-                let put = rest.split_off(..length)?.to_vec();
-                at.checked_add(removed)?;
-                layer.push(Splice { at, removed, put });
-            }
-            layers.push(layer);
-        }
-        rest.is_empty().then_some(Self {
+        Some(Self {
             after,
             before,
-            layers,
+            splices,
         })
     }
 }
 
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
 fn take_number(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *rest.split_off_first()?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
+    let number = rest.split_off(..8)?.try_into().ok()?;
+    Some(u64::from_le_bytes(number))
 }
 
 fn take_state(rest: &mut &[u8]) -> Option<FileDigest> {
@@ -373,20 +249,11 @@ mod tests {
 
     use super::*;
 
-    fn state(bytes: &[u8]) -> FileDigest {
-        FileDigest::read(&mut &bytes[..]).unwrap()
-    }
-
-    fn reverse(bytes: &[u8], splices: &[Splice]) -> (Vec<u8>, ReversePatch) {
-        let after = spliced(bytes, splices.to_vec()).unwrap();
-        let patch = ReversePatch::new(io::Cursor::new(bytes), splices, state(bytes), state(&after));
-        (after, patch.unwrap().unwrap())
-    }
-
-    fn undone(patch: &ReversePatch, bytes: &[u8]) -> Vec<u8> {
-        let mut all = Vec::new();
-        patch.undone(bytes).unwrap().read_to_end(&mut all).unwrap();
-        all
+    fn reverse(bytes: &[u8], splices: Vec<Splice>) -> (Vec<u8>, Option<ReversePatch>) {
+        let after = spliced(bytes, splices.clone()).unwrap();
+        let (mut old, mut new) = (io::Cursor::new(bytes), io::Cursor::new(&after));
+        let patch = ReversePatch::new(&mut old, splices, &mut new).unwrap();
+        (after, patch)
     }
 
     #[test]
@@ -411,44 +278,10 @@ mod tests {
     }
 
     #[test]
-    fn two_writings_are_taken_back_together() {
-        let (second, first_patch) =
-            reverse(b"one two three", &[Splice::new(4, 3, b"zwei und".to_vec())]);
-        let (third, later_patch) = reverse(
-            &second,
-            &[
-                Splice::new(0, 3, Vec::new()),
-                Splice::new(5, 1, b"!".to_vec()),
-            ],
-        );
-        let both = first_patch.followed_by(&later_patch).unwrap();
-        assert_eq!(undone(&both, &third), b"one two three");
-        assert_eq!(ReversePatch::from_bytes(&both.to_bytes()), Some(both));
-        assert_eq!(later_patch.followed_by(&first_patch), None);
-    }
-
-    #[test]
     fn a_patch_of_more_than_its_bound_is_not_kept() {
         let long = vec![7; ReversePatch::MOST + 1];
-        let splices = [Splice::new(0, long.len(), Vec::new())];
-        let patch =
-            ReversePatch::new(io::Cursor::new(&long), &splices, state(&long), state(b"")).unwrap();
-        assert_eq!(patch, None);
-    }
-
-    #[test]
-    fn a_patch_of_more_layers_than_its_bound_is_refused() {
-        let (_, one) = reverse(b"abc", &[Splice::new(0, 1, b"a".to_vec())]);
-        let mut many = one.clone();
-        many.layers = vec![one.layers[0].clone(); ReversePatch::LAYERS];
-        assert_eq!(undone(&many, b"abc"), b"abc");
-        assert_eq!(
-            ReversePatch::from_bytes(&many.to_bytes()),
-            Some(many.clone())
-        );
-        assert_eq!(many.followed_by(&one), None);
-        many.layers.push(Vec::new());
-        assert_eq!(ReversePatch::from_bytes(&many.to_bytes()), None);
+        let splices = vec![Splice::new(0, long.len(), Vec::new())];
+        assert_eq!(reverse(&long, splices).1, None);
     }
 
     proptest! {
@@ -467,15 +300,19 @@ mod tests {
                 splices.push(Splice::new(at, removed, put));
                 at += removed;
             }
-            let (after, patch) = reverse(&bytes, &splices);
-            prop_assert_eq!(after.len() as i64, bytes.len() as i64 + growth(&splices));
-            prop_assert_eq!(undone(&patch, &after), bytes);
+            let length = bytes.len() as i64 + growth(&splices);
+            let (after, patch) = reverse(&bytes, splices);
+            let patch = patch.unwrap();
+            prop_assert_eq!(after.len() as i64, length);
+            let mut undone = Vec::new();
+            prop_assert!(patch.undo(&mut io::Cursor::new(&after), &mut undone).unwrap());
+            prop_assert_eq!(undone, bytes);
             prop_assert_eq!(ReversePatch::from_bytes(&patch.to_bytes()), Some(patch));
         }
 
         #[test]
         fn any_bytes_are_a_patch_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = ReversePatch::from_bytes(&[&[1], &bytes[..]].concat());
+            let _ = ReversePatch::from_bytes(&[&[2], &bytes[..]].concat());
         }
     }
 }

@@ -1,18 +1,17 @@
 //! Merges a file's tags of all kinds, the richest first, into one set of fields.
 //!
-//! For: which text is which field. Not for: raw texts of a file (`texts`, `id3_texts`), parsing one
-//! text (`values`), pictures (`cover`).
+//! For: which text is which field. Not for: raw texts of a file (`texts`), parsing one text (`values`), pictures
+//! (`cover`).
 
 use std::collections::HashSet;
-use std::io;
 use std::path::Path;
 
-use lofty::tag::{ItemKey, Tag, TagType};
+use lofty::tag::{ItemKey, Tag};
 
 use super::values::{
     decibels, gain_of_opus, isrc, leading_number, mbid, names_licence, values, within, year,
 };
-use super::{TrackTags, ape, id3, id3_texts, texts};
+use super::{TrackTags, texts};
 use crate::AudioError;
 use crate::guard::guard;
 use crate::source::open;
@@ -23,39 +22,14 @@ use crate::source::open;
 /// system only. If a file has several kinds of tags (`ID3v2`, APE and `ID3v1` in an MP3), the richer kind
 /// counts and the others fill its gaps; genres all come from one kind.
 pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
-    let io = |error| AudioError::from_io(path, error);
     let mut file = open(path)?;
-    let found = ape::find_id3(&mut file).map_err(io)?;
-    // A panic or an error in damaged tags leaves the file without tags, not the run without the file.
+    // A panic in damaged tags leaves the file without tags, not the run without the file.
     let read = guard(path, || {
-        let texts::FileTexts {
-            tags: mut all,
-            is_opus,
-            itunes_gain,
-        } = texts::read(&mut file, found.audio)?;
-        // The richest first, since the first that has a value counts: the format's own, ID3v2, all
-        // others.
-        let rest = all.split_off(rank_of_id3(&all));
-        let mut room = id3::MOST;
-        let id3 = found.tags.iter();
-        all.extend(id3.map(|tag| id3_texts::tag(tag, &mut room)));
-        all.extend(rest);
-        let mut read = from_all(&all, is_opus);
-        if read.replay_gain.is_none() {
-            let mut tags = found.tags.iter();
-            let other = tags.find_map(|tag| id3_texts::other_gain(tag));
-            read.replay_gain = other.or(itunes_gain);
-        }
-        Ok::<_, io::Error>(read)
+        let (all, is_opus) = texts::read(&mut file)?;
+        Ok::<_, std::io::Error>(from_all(&all, is_opus))
     });
     read.unwrap_or_else(|_| Ok(TrackTags::default()))
-        .map_err(io)
-}
-
-/// How many of a file's other tags are richer than its `ID3v2` tags, because the format has no `ID3v2`.
-fn rank_of_id3(others: &[Tag]) -> usize {
-    let is_own = |tag: &&Tag| matches!(tag.tag_type(), TagType::VorbisComments | TagType::Mp4Ilst);
-    others.iter().take_while(is_own).count()
+        .map_err(|error| AudioError::from_io(path, error))
 }
 
 /// Merges the tags of a file, which fill each other's gaps.

@@ -1,176 +1,151 @@
-//! The texts of all kinds of tags but `ID3v2`, one at a time: an invalid or truncated one hides no other.
+//! The texts of all tags of a file by their fields, one at a time: an invalid or truncated one hides no other.
 //!
 //! For: names and values, whatever their encoding. Not for: what they mean (`read`).
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 
+use lofty::id3::v1::GENRES;
 use lofty::tag::{ItemKey, ItemValue, Tag, TagItem, TagType};
 use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
-use super::values::{MOST_TEXTS, gain_of_itunes, is_original_date};
+use super::values::is_original_date;
 use super::{ape, comments, flac, id3, mp4, ogg};
-use crate::fill::{big, read_up_to};
+use crate::bytes::{MAX_ITEMS, MAX_TAG_BYTES, big, bytes_at, little};
+use crate::iff::{Chunk, Iff};
 use crate::mkv;
 
-/// Raw names and values of a file.
+/// Raw names and values of a tag.
 pub(super) type NamedTexts = Vec<(String, Vec<u8>)>;
 
-/// The tags of a file besides its `ID3v2` tags.
-#[derive(Default)]
-pub(super) struct FileTexts {
-    /// The richest first.
-    pub(super) tags: Vec<Tag>,
-    /// Whether the file is an Opus stream.
-    pub(super) is_opus: bool,
-    /// The gain of iTunes (dB).
-    pub(super) itunes_gain: Option<f64>,
-}
-
-/// Reads all tags but `ID3v2`.
-///
-/// - `start`: start of the file after `ID3v2` tags
-pub(super) fn read(file: &mut File, start: u64) -> io::Result<FileTexts> {
-    let (all, is_opus) = raw(file, start)?;
-    let tags = all.iter().map(|(kind, texts)| tag(*kind, texts));
-    let tags = tags.collect();
-    let gains = all.iter().flat_map(|(_, texts)| texts);
-    let mut gains = gains.filter(|(name, _)| last_part(name).eq_ignore_ascii_case(ITUNES_GAIN));
-    Ok(FileTexts {
-        tags,
-        is_opus,
-        itunes_gain: gains.find_map(|(_, text)| gain_of_itunes(&String::from_utf8_lossy(text))),
-    })
-}
-
-/// All texts, by kind.
-fn raw(file: &mut File, start: u64) -> io::Result<(Vec<(TagType, NamedTexts)>, bool)> {
-    let mut head = [0; 12];
-    file.seek(SeekFrom::Start(start))?;
-    let n = read_up_to(file, &mut head)?;
-    let one = |kind: TagType, texts: NamedTexts| Ok((vec![(kind, texts)], false));
-    match &head[..n] {
-        [b'f', b'L', b'a', b'C', ..] => one(TagType::VorbisComments, of_flac(file, start)),
+/// Reads all tags, the richest first: the format's own, `ID3v2`, all others; and whether the file is an Opus stream.
+pub(super) fn read(file: &mut File) -> io::Result<(Vec<Tag>, bool)> {
+    let found = id3::find(file)?;
+    let id3 = found.tags.iter().map(|(_, tag)| id3::texts(tag));
+    let id3 = id3.map(|texts| (TagType::Id3v2, texts));
+    let start = found.audio;
+    let length = file.metadata()?.len();
+    let head = bytes_at(file, start, 12)?;
+    let mut is_opus = false;
+    let own = match &head[..] {
+        [b'f', b'L', b'a', b'C', ..] => of_flac(file, start, length)?,
         [b'O', b'g', b'g', b'S', ..] => {
-            let (packet, is_opus) = ogg::comments_packet(file, start)?;
-            let texts = of_ogg(&packet);
-            Ok((vec![(TagType::VorbisComments, texts)], is_opus))
+            let packet;
+            (packet, is_opus) = ogg::comments_packet(file, start)?;
+            of_ogg(&packet)
         }
-        [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] => {
-            one(TagType::RiffInfo, of_riff(file)?)
-        }
-        [b'F', b'O', b'R', b'M', ..] => one(TagType::AiffText, of_aiff(file)?),
         // Readers convert the names in CAF and Matroska to those of Vorbis comments.
-        [b'c', b'a', b'f', b'f', ..] => one(TagType::VorbisComments, of_caf(file)?),
-        [0x1a, 0x45, 0xdf, 0xa3, ..] => {
-            let length = file.metadata()?.len();
-            one(TagType::VorbisComments, mkv::texts(file, length)?)
-        }
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'v', ..] => {
-            one(TagType::Mp4Ilst, mp4::texts(file))
-        }
-        _ => {
-            let trailing = ape::find(file, start)?;
-            let ape = trailing
-                .ape
-                .iter()
-                .map(|(_, bytes)| owned(ape::texts(bytes)));
-            let v1 = trailing.v1.as_ref().map(|v1| ape::v1_texts(v1));
-            let all = ape.chain(v1).map(|texts| (TagType::Ape, texts));
-            Ok((all.collect(), false))
-        }
+        [b'c', b'a', b'f', b'f', ..] => of_caf(file, length)?,
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => mkv::texts(file, length)?,
+        _ => Vec::new(),
+    };
+    let mut all = vec![(TagType::VorbisComments, own)];
+    if let Some(kind) = Iff::of(&head) {
+        all.extend(id3);
+        all.push(of_chunks(file, kind)?);
+    } else if mp4::is_movie(&head) {
+        all.push((TagType::Mp4Ilst, mp4::texts(file)?));
+        all.extend(id3);
+    } else {
+        all.extend(id3);
+        let trailing = ape::find(file, start)?;
+        let ape = trailing.ape.iter().map(|(_, bytes)| ape::texts(bytes));
+        let old = trailing.v1.as_ref().map(|tag| ape::v1_texts(tag));
+        all.extend(ape.chain(old).map(|texts| (TagType::Ape, texts)));
     }
+    let tags = all.iter().map(|(kind, texts)| tag(*kind, texts));
+    Ok((tags.collect(), is_opus))
 }
 
-/// A tag of these texts, each in UTF-8 or in the most likely encoding of all of them together.
-fn tag(kind: TagType, texts: &[(String, Vec<u8>)]) -> Tag {
+/// A tag of these texts, each in UTF-8 or in the most likely encoding of all of them together, as one title is too short
+/// to detect it.
+fn tag(kind: TagType, texts: &NamedTexts) -> Tag {
     let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
     let mut tag = Tag::new(kind);
-    let mut others = Vec::new();
-    for (name, text) in texts {
-        let usual = key(name).or_else(|| ItemKey::from_key(kind, name));
-        if let Some(key) = usual.or_else(|| other_key(name)) {
-            if text.len() > LONGEST_TEXT {
-                continue;
-            }
-            let item = TagItem::new(key, ItemValue::Text(old.decode(text)));
-            if usual.is_some() {
-                tag.push_unchecked(item);
-            } else {
-                others.push(item);
-            }
+    for (name, text) in texts.iter().filter(|(_, text)| text.len() <= LONGEST_TEXT) {
+        let Some(key) = item_key(kind, name) else {
+            continue;
+        };
+        let mut text = old.decode(text);
+        if (kind, key) == (TagType::Id3v2, ItemKey::Genre) {
+            text = genres(&text);
         }
-    }
-    // After those with the usual names, the first of which counts.
-    for item in others {
-        tag.push_unchecked(item);
+        tag.push_unchecked(TagItem::new(key, ItemValue::Text(text)));
     }
     tag
 }
 
-/// The name of iTunes' gain.
-pub(super) const ITUNES_GAIN: &str = "iTunNORM";
-
-/// The name without the program's prefix: `----:com.apple.iTunes:NAME`.
-fn last_part(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or_default()
-}
-
-/// The field that only some programs write under this name, which lofty does not map.
-pub(super) fn other_key(name: &str) -> Option<ItemKey> {
-    match last_part(name).to_ascii_lowercase().as_str() {
-        "initialkey" | "initial_key" | "initial key" | "key" => Some(ItemKey::InitialKey),
-        "bpm" | "tempo" => Some(ItemKey::IntegerBpm),
-        _ => None,
-    }
-}
-
-/// Fields that lofty maps wrongly: a text with track number and total counts as the total in some kinds of tags; a
-/// recording's date has two names, in any case, and a prefix in movies.
-pub(super) fn key(name: &str) -> Option<ItemKey> {
-    if is_original_date(name.rsplit(':').next().unwrap_or_default()) {
+/// The field of a name: as lofty maps it, but where it has none or, for a text with track number and total, another one.
+fn item_key(kind: TagType, name: &str) -> Option<ItemKey> {
+    // Without the program's prefix: `----:com.apple.iTunes:NAME`.
+    let last = name.rsplit(':').next().unwrap_or_default();
+    if is_original_date(last) {
         return Some(ItemKey::OriginalReleaseDate);
     }
-    match name.to_ascii_lowercase().as_str() {
-        "trkn" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
-        "disk" | "disc" | "discnumber" => Some(ItemKey::DiscNumber),
-        _ => None,
+    match last.to_ascii_lowercase().as_str() {
+        "trkn" | "trck" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
+        "disk" | "tpos" | "disc" | "discnumber" => Some(ItemKey::DiscNumber),
+        "initialkey" | "initial_key" | "initial key" | "key" => Some(ItemKey::InitialKey),
+        "tempo" | "tbpm" | "tmpo" => Some(ItemKey::IntegerBpm),
+        "bpm" => Some(ItemKey::Bpm),
+        "ufid" => Some(ItemKey::MusicBrainzRecordingId),
+        "wcop" => Some(ItemKey::CopyrightUrl),
+        _ => ItemKey::from_key(kind, name),
     }
 }
 
-fn owned(texts: Vec<(String, &[u8])>) -> NamedTexts {
-    let owned = |(name, text): (String, &[u8])| (name, text.to_vec());
-    texts.into_iter().map(owned).collect()
+/// Genres with names in place of `ID3v1`'s numbers: `17`, and `(17)` before other text.
+fn genres(text: &str) -> String {
+    let named = |number: &str| match number {
+        "RX" => Some("Remix"),
+        "CR" => Some("Cover"),
+        number => GENRES.get(number.parse::<usize>().ok()?).copied(),
+    };
+    let mut found: Vec<&str> = Vec::new();
+    for mut rest in text.split('\0').map(|text| text.trim_matches('\u{feff}')) {
+        while let Some((number, behind)) =
+            rest.strip_prefix('(').and_then(|rest| rest.split_once(')'))
+            && let Some(name) = named(number)
+        {
+            found.push(name);
+            rest = behind;
+        }
+        // Two brackets are one in a text.
+        rest = rest
+            .strip_prefix('(')
+            .filter(|rest| rest.starts_with('('))
+            .unwrap_or(rest);
+        found.push(named(rest).unwrap_or(rest));
+    }
+    found.join("\0")
 }
 
-fn of_flac(file: &mut File, start: u64) -> NamedTexts {
-    // If the blocks cannot be read to the last, those before are still valid.
-    let blocks = flac::follow(file, start).map_or(Vec::new(), |(blocks, _)| blocks);
-    let comments = blocks.iter().filter(|block| block.kind == flac::COMMENTS);
-    let mut all: NamedTexts = Vec::new();
+/// The texts of all blocks of comments; if the blocks cannot be read to the last, those before are still valid.
+fn of_flac(file: &mut File, start: u64, length: u64) -> io::Result<NamedTexts> {
+    let (blocks, _) = flac::follow(file, start, length)?;
+    let mut all = Vec::new();
     let mut earlier = HashSet::new();
-    let mut left = id3::MOST as u64;
-    for block in comments {
-        let Some(rest) = left.checked_sub(block.size) else {
+    let mut left = MAX_TAG_BYTES as u64;
+    for block in blocks.iter().filter(|block| block.kind == flac::COMMENTS) {
+        let Some(rest) = left
+            .checked_sub(block.size)
+            .filter(|_| all.len() < MAX_ITEMS)
+        else {
             continue;
         };
-        if all.len() >= MOST_TEXTS {
-            break;
-        }
         left = rest;
-        let Ok(list) = block.read(file) else { continue };
-        let mut texts = owned(comments::texts(&list));
+        let mut texts = comments::texts(&block.read(file)?);
         // Programs write the same comment into each of several lists.
         texts.retain(|text| !earlier.contains(text));
         earlier.extend(texts.iter().cloned());
         all.extend(texts);
     }
-    all
+    Ok(all)
 }
 
-fn of_ogg(packet: &[u8]) -> NamedTexts {
+pub(super) fn of_ogg(packet: &[u8]) -> NamedTexts {
     let list = [ogg::mark(true), ogg::mark(false)]
         .iter()
         .find_map(|mark| packet.strip_prefix(*mark));
@@ -179,32 +154,39 @@ fn of_ogg(packet: &[u8]) -> NamedTexts {
         [kind, _, _, _, list @ ..] if kind & 0x7f == flac::COMMENTS => Some(list),
         _ => None,
     });
-    owned(comments::texts(list.unwrap_or_default()))
+    comments::texts(list.unwrap_or_default())
 }
 
-fn of_riff(file: &mut File) -> io::Result<NamedTexts> {
+/// The texts of a WAV or AIFF file.
+fn of_chunks(file: &mut File, kind: Iff) -> io::Result<(TagType, NamedTexts)> {
+    let chunks = kind.chunks(file)?;
     let mut texts = Vec::new();
-    let mut left = id3::MOST as u64;
-    for (name, at, size) in chunks(file, 12, 4, little_size)? {
-        // Within the limits of all tags together.
-        if name != *b"LIST" || size > left || texts.len() >= MOST_TEXTS {
-            continue;
-        }
+    let mut left = MAX_TAG_BYTES as u64;
+    let mut content = |chunk: &Chunk| {
+        let size = chunk.size.min(left);
         left -= size;
-        texts.extend(info_texts(&bytes(file, at, size)?));
+        bytes_at(file, chunk.body(), size)
+    };
+    if kind == Iff::Aiff {
+        for chunk in &chunks {
+            if let b"NAME" | b"AUTH" | b"(c) " | b"ANNO" = &chunk.name {
+                let name = String::from_utf8_lossy(&chunk.name).into_owned();
+                texts.push((name, until_nul(&content(chunk)?)));
+            }
+        }
+        return Ok((TagType::AiffText, texts));
     }
-    Ok(texts)
-}
-
-pub(super) fn little_size(bytes: &[u8]) -> u64 {
-    ape::little(bytes).into()
+    for chunk in chunks.iter().filter(|chunk| chunk.name == *b"LIST") {
+        texts.extend(info_texts(&content(chunk)?));
+    }
+    Ok((TagType::RiffInfo, texts))
 }
 
 /// The texts of a list up to an invalid one ("Multimedia Programming Interface and Data Specifications 1.0", IBM and
 /// Microsoft, 1991).
 fn info_texts(list: &[u8]) -> NamedTexts {
     let end_of = |at: usize| {
-        let end = at + 8 + ape::little(list.get(at + 4..at + 8)?) as usize;
+        let end = at + 8 + little(list.get(at + 4..at + 8)?) as usize;
         (end <= list.len()).then_some(end)
     };
     let is_text =
@@ -215,7 +197,7 @@ fn info_texts(list: &[u8]) -> NamedTexts {
     } else {
         list.len()
     };
-    while texts.len() < MOST_TEXTS
+    while texts.len() < MAX_ITEMS
         && let Some(end) = end_of(at)
     {
         let name = String::from_utf8_lossy(&list[at..at + 4]).into_owned();
@@ -236,87 +218,60 @@ fn until_nul(bytes: &[u8]) -> Vec<u8> {
     text.unwrap_or_default().to_vec()
 }
 
-fn of_aiff(file: &mut File) -> io::Result<NamedTexts> {
-    const TEXTS: [&[u8; 4]; 4] = [b"NAME", b"AUTH", b"(c) ", b"ANNO"];
-    let chunks = chunks(file, 12, 4, big)?;
-    let mut texts = Vec::new();
-    for (name, at, size) in chunks {
-        if TEXTS.contains(&&name) {
-            // One byte more than is used, to detect a text that is too long.
-            let text = bytes(file, at, size.min(LONGEST_TEXT as u64 + 1))?;
-            texts.push((
-                String::from_utf8_lossy(&name).into_owned(),
-                until_nul(&text),
-            ));
-        }
-    }
-    Ok(texts)
-}
-
 /// NUL-terminated names and values (Apple's Core Audio Format, "Information Chunk").
-fn of_caf(file: &mut File) -> io::Result<NamedTexts> {
-    let mut texts = Vec::new();
-    for (name, at, size) in chunks(file, 8, 8, big)? {
-        if &name != b"info" {
-            continue;
+fn of_caf(file: &mut File, length: u64) -> io::Result<NamedTexts> {
+    const HEADER: u64 = 12;
+    let mut at = 8;
+    for _ in 0..MAX_ITEMS {
+        let head = bytes_at(file, at, HEADER)?;
+        let size = head.get(4..12).map_or(u64::MAX, big);
+        let body = at + HEADER;
+        if head.starts_with(b"info") {
+            let info = bytes_at(file, body, size.min(MAX_TAG_BYTES as u64))?;
+            return Ok(info_pairs(&info));
         }
-        let info = bytes(file, at, size)?;
-        // After the number of pairs, which is not needed, as they end with the chunk.
-        let mut words = info.get(4..).unwrap_or_default().split(|&byte| byte == 0);
-        while texts.len() < MOST_TEXTS
-            && let (Some(name), Some(value)) = (words.next(), words.next())
-        {
-            let name = String::from_utf8_lossy(name).to_lowercase();
-            let name = match name.as_str() {
-                "recorded date" | "date" | "year" => "DATE",
-                "album artist" | "album_artist" => "ALBUMARTIST",
-                "track number" | "track" => "TRACKNUMBER",
-                "disc" | "disc number" => "DISCNUMBER",
-                "key signature" => "INITIALKEY",
-                "tempo" => "BPM",
-                name => name,
-            };
-            texts.push((name.to_owned(), value.to_vec()));
-        }
-    }
-    Ok(texts)
-}
-
-/// Names of a file's chunks, with start and length of their content.
-///
-/// - `start`: position of the first one
-/// - `width`: bytes of a size; chunks with sizes of four bytes begin at even positions
-/// - `number`: reads a size
-pub(super) fn chunks(
-    file: &mut File,
-    start: u64,
-    width: usize,
-    number: fn(&[u8]) -> u64,
-) -> io::Result<Vec<([u8; 4], u64, u64)>> {
-    const MOST: usize = 1024;
-    let length = file.metadata()?.len();
-    let mut found = Vec::new();
-    let mut at = start;
-    while at < length && found.len() < MOST {
-        let head = bytes(file, at, 4 + width as u64)?;
-        let Some((name, size)) = head.split_first_chunk() else {
+        // A size of -1, up to the end of the file, is read as the largest number.
+        at = body.saturating_add(size);
+        if at >= length {
             break;
-        };
-        let size = number(size);
-        let body = at + head.len() as u64;
-        found.push((*name, body, size));
-        let padding = if width == 4 { size & 1 } else { 0 };
-        // A CAF size of -1, up to the end of the file, is read as the largest number and ends the
-        // loop.
-        at = body.saturating_add(size).saturating_add(padding);
+        }
     }
-    Ok(found)
+    Ok(Vec::new())
 }
 
-fn bytes(file: &mut File, at: u64, size: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(at))?;
-    file.take(size.min(id3::MOST as u64))
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn info_pairs(info: &[u8]) -> NamedTexts {
+    // After the number of pairs, which is not needed, as they end with the chunk.
+    let mut words = info.get(4..).unwrap_or_default().split(|&byte| byte == 0);
+    let pairs = std::iter::from_fn(|| Some((words.next()?, words.next()?)));
+    let named = pairs.take(MAX_ITEMS).map(|(name, value)| {
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        let name = match name.as_str() {
+            "recorded date" | "date" | "year" => "DATE",
+            "album artist" | "album_artist" => "ALBUMARTIST",
+            "track number" => "TRACKNUMBER",
+            "disc number" => "DISCNUMBER",
+            "key signature" => "INITIALKEY",
+            name => name,
+        };
+        (name.to_owned(), value.to_vec())
+    });
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_genres_have_names() {
+        for (text, read) in [
+            ("(17)Indie", "Rock\0Indie"),
+            ("17\0(8)(9)", "Rock\0Jazz\0Metal\0"),
+            ("(RX)", "Remix\0"),
+            ("((Live) (17)", "(Live) (17)"),
+            ("(no number)", "(no number)"),
+        ] {
+            assert_eq!(genres(text), read);
+        }
+    }
 }

@@ -1,10 +1,7 @@
 //! Parses values in texts of tags: years, gains and other numbers, codes, licences.
 
+use unicode_normalization::char::compose;
 use voisin_base::encoding::without_controls;
-
-/// Most texts that are read of one tag, which has dozens, or with chapters some thousand. An empty one takes a few
-/// bytes of a file and a hundred of memory, and lofty compares each with all before it.
-pub(super) const MOST_TEXTS: usize = 1 << 12;
 
 /// A number between two bounds. Programs write 0 for an unknown tempo.
 pub(super) fn within(text: &str, least: f64, most: f64) -> Option<f64> {
@@ -19,20 +16,6 @@ pub(super) fn within(text: &str, least: f64, most: f64) -> Option<f64> {
 pub(super) fn decibels(text: &str) -> Option<f64> {
     let text = text.trim_matches(['\0', ' ']).to_ascii_lowercase();
     within(text.strip_suffix("db").unwrap_or(&text).trim(), -60.0, 60.0)
-}
-
-/// The gain (dB) of iTunes, ` 00000A8C 00000B2A …`: ten numbers, of which the first two are the power of the left and
-/// the right channel, 1000 for no gain.
-pub(super) fn gain_of_itunes(text: &str) -> Option<f64> {
-    let words = text.split(|c: char| c.is_whitespace() || c == '\0');
-    let words = words.filter(|word| !word.is_empty());
-    let numbers: Option<Vec<u32>> = words
-        .take(10)
-        .map(|word| u32::from_str_radix(word, 16).ok())
-        .collect();
-    let numbers = numbers.filter(|numbers| numbers.len() == 10)?;
-    let loudest = f64::from(numbers[0].max(numbers[1]));
-    Some(-10.0 * (loudest / 1000.0).log10()).filter(|gain| gain.abs() <= 60.0)
 }
 
 /// Difference (dB) between gains to -23 LUFS and to `ReplayGain`'s -18 LUFS.
@@ -88,10 +71,62 @@ pub(super) fn is_original_date(name: &str) -> bool {
 
 /// Splits at the NULs between values in `ID3v2`; empty ones, from padding, are dropped.
 pub(super) fn values(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split('\0').map(without_controls).filter_map(|value| {
+    text.split('\0').filter_map(|value| {
+        let value = without_references(&without_controls(value));
         let value = value.trim_matches(|c: char| c.is_whitespace() || is_mark(c));
         let is_unseen = |c: char| c.is_control() || c.is_whitespace() || is_mark(c);
         (!value.chars().all(is_unseen)).then(|| value.to_owned())
+    })
+}
+
+/// A text with characters in place of HTML's references to them: `&amp;`, `&#39;`, `&eacute;`.
+fn without_references(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('&') {
+        plain.push_str(before);
+        let reference = behind.split_once(';');
+        let found = reference.and_then(|(name, behind)| Some((referenced(name)?, behind)));
+        let (c, after) = found.unwrap_or(('&', behind));
+        plain.push(c);
+        rest = after;
+    }
+    plain + rest
+}
+
+/// The character that a reference of this name means.
+fn referenced(name: &str) -> Option<char> {
+    if let Some(number) = name.strip_prefix('#') {
+        let code = match number.strip_prefix(['x', 'X']) {
+            Some(digits) => u32::from_str_radix(digits, 16),
+            None => number.parse(),
+        };
+        return char::from_u32(code.ok()?).filter(|c| *c != '\0');
+    }
+    Some(match name {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" => '"',
+        "apos" => '\'',
+        "nbsp" => ' ',
+        "szlig" => 'ß',
+        "aelig" => 'æ',
+        "oslash" => 'ø',
+        _ => {
+            let (letter, accent) = name.split_at_checked(1)?;
+            let mark = match accent {
+                "grave" => '\u{300}',
+                "acute" => '\u{301}',
+                "circ" => '\u{302}',
+                "tilde" => '\u{303}',
+                "uml" => '\u{308}',
+                "ring" => '\u{30a}',
+                "cedil" => '\u{327}',
+                _ => return None,
+            };
+            compose(letter.chars().next()?, mark)?
+        }
     })
 }
 
@@ -217,22 +252,6 @@ mod tests {
             (decibels("-7.03 dB"), decibels("+1.5"), decibels("nan dB")),
             (Some(-7.03), Some(1.5), None)
         );
-        let itunes =
-            |loudest: &str| gain_of_itunes(&format!(" {loudest}{}", " 00000001".repeat(9)));
-        assert_eq!(itunes("00002710"), Some(-10.0));
-        assert_eq!(
-            (itunes("0000271g"), gain_of_itunes(" 00002710")),
-            (None, None)
-        );
-        assert_eq!(gain_of_itunes(&" 00000000".repeat(10)), None);
-    }
-
-    #[test]
-    fn numbers_end_at_the_first_other_character() {
-        assert_eq!(leading_number("03/12"), Some(3));
-        assert_eq!(leading_number("A1"), None);
-        assert_eq!(leading_number("0"), None);
-        assert_eq!(leading_number("99999999999"), None);
     }
 
     #[test]
@@ -242,5 +261,18 @@ mod tests {
             ["Rock/Pop", "(17)"]
         );
         assert_eq!(values("Wait\u{85}").collect::<Vec<_>>(), ["Wait…"]);
+    }
+
+    #[test]
+    fn references_are_read_as_what_they_mean() {
+        for (text, meant) in [
+            ("Simon &amp; Garfunkel", "Simon & Garfunkel"),
+            ("Guns N&#39; Roses", "Guns N' Roses"),
+            ("Beyonc&eacute; &#xe9;", "Beyoncé é"),
+            ("R&B; A & B;C", "R&B; A & B;C"),
+            ("&;&#0;&#x110000;", "&;&#0;&#x110000;"),
+        ] {
+            assert_eq!(values(text).collect::<Vec<_>>(), [meant]);
+        }
     }
 }

@@ -197,6 +197,33 @@ impl<'a> JsonFields<'a> {
     }
 }
 
+/// Checks the fields for whose values alone the networks are written: with others they would load, and
+/// compute wrong vectors.
+fn check_fixed(audio: &JsonFields<'_>, text: &JsonFields<'_>) -> Result<(), EncoderError> {
+    for (field, expected) in [
+        ("window_size", Value::from(8)),
+        ("num_mel_bins", 64.into()),
+        ("spec_size", 256.into()),
+        ("patch_size", 4.into()),
+        ("patch_stride", vec![4, 4].into()),
+        ("patch_embed_input_channels", 1.into()),
+        ("enable_patch_layer_norm", true.into()),
+        ("qkv_bias", true.into()),
+        ("hidden_act", "gelu".into()),
+        ("layer_norm_eps", 1e-5.into()),
+    ] {
+        audio.expect(field, expected)?;
+    }
+    for (field, expected) in [
+        ("hidden_act", Value::from("gelu")),
+        ("position_embedding_type", "absolute".into()),
+        ("layer_norm_eps", 1e-12.into()),
+    ] {
+        text.expect(field, expected)?;
+    }
+    Ok(())
+}
+
 fn read_towers(path: &Path) -> Result<ClapTowers, EncoderError> {
     let all = JsonFields::read(path)?;
     if all.values.get("model_type") != Some(&Value::from("clap")) {
@@ -212,29 +239,8 @@ fn read_towers(path: &Path) -> Result<ClapTowers, EncoderError> {
                 .to_owned(),
         ));
     }
-    // The network is written for these values; with others it would load, and compute wrong vectors.
-    for (field, expected) in [
-        ("window_size", Value::from(8)),
-        ("num_mel_bins", 64.into()),
-        ("spec_size", 256.into()),
-        ("patch_size", 4.into()),
-        ("patch_stride", vec![4, 4].into()),
-        ("patch_embed_input_channels", 1.into()),
-        ("enable_patch_layer_norm", true.into()),
-        ("qkv_bias", true.into()),
-        ("hidden_act", "gelu".into()),
-        ("layer_norm_eps", 1e-5.into()),
-    ] {
-        audio.expect(field, expected)?;
-    }
     let text = all.part("text_config");
-    for (field, expected) in [
-        ("hidden_act", Value::from("gelu")),
-        ("position_embedding_type", "absolute".into()),
-        ("layer_norm_eps", 1e-12.into()),
-    ] {
-        text.expect(field, expected)?;
-    }
+    check_fixed(&audio, &text)?;
     let four = "four whole numbers";
     let ratio: f64 = audio.get("mlp_ratio", 4.0, "a number")?;
     Ok(ClapTowers {

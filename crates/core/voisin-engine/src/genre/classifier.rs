@@ -1,6 +1,5 @@
 //! Chooses the method of classification once per run, and classifies tracks with it.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use super::RETRAIN_SHARE;
@@ -10,7 +9,6 @@ use super::head::GenreHead;
 use super::kept_labels::LabelSummary;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::vote::{MetLabels, Voted};
-use crate::parts::EngineGenres;
 use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::text::with_causes;
@@ -24,7 +22,7 @@ use voisin_library::{Library, OpenMode};
 /// How tracks are classified.
 #[derive(Debug, Clone, Default)]
 pub struct ClassifyOptions {
-    /// Where labels come from; `None`: [`EngineGenres::label_source`](crate::EngineGenres::label_source).
+    /// Where labels come from; `None`: [`Engine::label_source`].
     pub labels: Option<LabelSource>,
     /// The precision of answers; less certain ones become unknown. Needs a trained head.
     pub precision: Option<f32>,
@@ -197,7 +195,7 @@ impl Labelled {
         options: &ClassifyOptions,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Result<Self, LabelCount>, EngineError> {
-        let head = match engine.genres().genre_head() {
+        let head = match engine.genre_head() {
             Ok(head) => head,
             // An empty library has no labels either. After any other error of the head the neighbours
             // vote.
@@ -212,7 +210,7 @@ impl Labelled {
         let source = options
             .labels
             .clone()
-            .unwrap_or_else(|| engine.genres().label_source());
+            .unwrap_or_else(|| engine.label_source());
         let head = head.filter(|head| {
             let trained = head.source();
             let is_of_these = same_source(&source, &trained);
@@ -232,7 +230,7 @@ impl Labelled {
             tell(no_head_yet(options));
             return Self::voting(engine, source, options, kept).map(Ok);
         }
-        let tracks = match engine.genres().labelled_tracks(&source, GroupBy::Artist) {
+        let tracks = match engine.labelled_tracks(&source, GroupBy::Artist) {
             Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
@@ -244,7 +242,7 @@ impl Labelled {
         if let Some(head) = head {
             let model = up_to_date(engine, head, &tracks, tell).model;
             return Ok(Ok(Self {
-                taxonomy: engine.genres().taxonomy()?,
+                taxonomy: engine.taxonomy()?,
                 source,
                 count,
                 priors,
@@ -284,7 +282,7 @@ impl Labelled {
         labels: LabelSummary,
     ) -> Result<Self, EngineError> {
         Ok(Self {
-            taxonomy: engine.genres().taxonomy()?,
+            taxonomy: engine.taxonomy()?,
             source,
             count: labels.count,
             priors: labels.priors,
@@ -324,9 +322,7 @@ impl Labelled {
 
     /// Every track of the library as a seed.
     pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
-        let tracks = engine
-            .genres()
-            .labelled_tracks(&self.source, GroupBy::Track)?;
+        let tracks = engine.labelled_tracks(&self.source, GroupBy::Track)?;
         Ok(tracks.seeds())
     }
 
@@ -362,7 +358,7 @@ impl Labelled {
         let voted = self.votes(engine, &seeds, false)?;
         // A labelled track is music, even if it never changes.
         let steady = |(seed, (_, own)): (&Seed, &(Voted, Vec<_>))| {
-            Ok(own.is_empty() && engine.genres().is_steady(seed)?)
+            Ok(own.is_empty() && engine.is_steady(seed)?)
         };
         let steady: Vec<bool> = seeds
             .iter()
@@ -424,7 +420,7 @@ fn no_head_yet(options: &ClassifyOptions) -> GenreNews {
     ))
 }
 
-impl<L: Deref<Target = Engine>> EngineGenres<L> {
+impl Engine {
     /// Whether a track never changes, as a tone or noise.
     pub fn is_steady(&self, seed: &Seed) -> Result<bool, EngineError> {
         match (seed.is_steady, seed.track) {

@@ -1,10 +1,8 @@
 //! The trained genre head of a library: trains, stores, renews and applies it.
 
-use std::ops::Deref;
 use std::path::PathBuf;
 
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
-use crate::parts::EngineGenres;
 use crate::{Engine, EngineError};
 use voisin_genre::{FitOptions, GenreModel, Provenance, Recipe};
 
@@ -34,7 +32,7 @@ impl GenreHead {
     }
 }
 
-impl<L: Deref<Target = Engine>> EngineGenres<L> {
+impl Engine {
     /// The path of the trained head.
     pub fn genre_model_path(&self) -> PathBuf {
         self.library().dir().join(GENRE_MODEL_FILE)
@@ -84,7 +82,7 @@ impl Engine {
             &tracks.ids,
             &tracks.labels,
         );
-        model.save(&self.genres().genre_model_path(), &provenance)?;
+        model.save(&self.genre_model_path(), &provenance)?;
         Ok(GenreHead { model, provenance })
     }
 

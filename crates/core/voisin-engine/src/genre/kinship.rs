@@ -1,12 +1,10 @@
 //! Kinship of the library's genres, and tracks whose labels look wrong.
 
 use super::{GroupBy, LabelSource};
-use crate::parts::EngineGenres;
 use crate::{Engine, EngineError};
-use std::ops::Deref;
 use voisin_genre::{FitOptions, Kinship, Suspect, kinship, suspects};
 
-impl<L: Deref<Target = Engine>> EngineGenres<L> {
+impl Engine {
     /// Measures how near the library's genres are to each other, by the vectors of their tracks.
     ///
     /// Tracks of one artist never count as each other's neighbours.

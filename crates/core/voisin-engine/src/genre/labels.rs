@@ -1,7 +1,6 @@
 //! Labelled tracks of a library: genres from tags, folders or a file, and groups of tracks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,7 +8,6 @@ use ndarray::Array2;
 
 use super::answer::Evidence;
 use super::path_table::PathTable;
-use crate::parts::EngineGenres;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_explore::TrackMeta;
@@ -296,7 +294,7 @@ fn paths(track: &Track) -> impl Iterator<Item = &Path> {
     files.chain(track.files.is_empty().then_some(track.path.as_path()))
 }
 
-impl<L: Deref<Target = Engine>> EngineGenres<L> {
+impl Engine {
     /// Spellings of genres: voisin's own, and the synonyms in the library's folder, if any.
     pub fn taxonomy(&self) -> Result<Taxonomy, EngineError> {
         let synonyms = self.library.dir().join(SYNONYMS_FILE);
@@ -396,7 +394,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
     }
 }
 
-impl<L: DerefMut<Target = Engine>> EngineGenres<L> {
+impl Engine {
     /// Sets where this library's labels come from.
     pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
         let source = source.absolute();
@@ -424,7 +422,7 @@ impl Engine {
         source: &LabelSource,
         mut visit: impl FnMut(Track, Vec<Genre>) -> Result<(), LibraryError>,
     ) -> Result<usize, EngineError> {
-        let taxonomy = self.genres().taxonomy()?;
+        let taxonomy = self.taxonomy()?;
         let mut labeller = Labeller::new(&taxonomy, source, &self.library)?;
         self.library.for_each_track(|track| {
             let genres = labeller.genres(&track);

@@ -43,7 +43,7 @@ impl Engine {
 
     /// The state that a filter's result depends on; `None` if that includes other files or a model.
     fn filter_state(&self, filter: &TrackFilter) -> Result<Option<FilterState>, EngineError> {
-        let source = self.genres().label_source();
+        let source = self.label_source();
         if !filter.words.is_empty() || matches!(source, LabelSource::File(_)) {
             return Ok(None);
         }
@@ -78,10 +78,10 @@ impl Engine {
         if filter.genres.is_empty() && filter.exclude_genres.is_empty() {
             return Ok(fitting);
         }
-        let taxonomy = self.genres().taxonomy()?;
+        let taxonomy = self.taxonomy()?;
         let [wanted, unwanted] =
             [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
-        let source = self.genres().label_source();
+        let source = self.label_source();
         let tagged = match source {
             LabelSource::Tags => self.tagged(&taxonomy, &wanted, &unwanted)?,
             _ => None,
@@ -268,7 +268,7 @@ mod tests {
             .set_labels(&[track(6, vec![0.6, 0.8]).audio.content], Some("Techno"))
             .unwrap();
         let engine = Engine::from_library(library);
-        let taxonomy = engine.genres().taxonomy().unwrap();
+        let taxonomy = engine.taxonomy().unwrap();
         let named = |names: &[&str]| {
             taxonomy.named(
                 &names

@@ -1,17 +1,14 @@
 //! The vote of labelled neighbours, found by the index or on a graph of all tracks.
 
 use std::collections::HashMap;
-use std::ops::Deref;
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::answer::Evidence;
 use super::labels::{LabelSource, Labeller, TrackDisplay, artist_group, spell};
-use crate::parts::EngineGenres;
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
-use voisin_base::vector::dot;
 use voisin_explore::KnnGraph;
 use voisin_genre::{
     Genre, LabelCount, LabelledNeighbor, Priors, Taxonomy, VOTERS, Voter, Votes, vote,
@@ -135,13 +132,11 @@ impl Engine {
                 });
                 Ok(found)
             })?;
-        let voted = |((seed, found), same): ((&Seed, Vec<Neighbor>), Option<TrackId>)| {
+        let voted = |(found, same): (Vec<Neighbor>, Option<TrackId>)| {
             let neighbour = |neighbor: &Neighbor| {
-                let vector = self.loaded_index().vector(neighbor.id)?;
                 Some(LabelledNeighbor {
                     track: neighbor.id,
                     similarity: neighbor.similarity,
-                    raw: dot(&seed.vector, &self.space.restore(&vector)),
                     genres: labels.of(neighbor.id)?.genres.clone(),
                 })
             };
@@ -153,19 +148,19 @@ impl Engine {
                 same,
             }
         };
-        Ok(seeds.iter().zip(found).zip(same).map(voted).collect())
+        Ok(found.into_iter().zip(same).map(voted).collect())
     }
 }
 
-impl<L: Deref<Target = Engine>> EngineGenres<L> {
+impl Engine {
     /// Sets each track's predicted genre by the vote of its neighbours in the graph. Tones and noise without a genre get
     /// none, as `classify` calls them unknown.
-    pub fn predict(
+    pub fn predict_genres(
         &self,
         collection: &mut Collection,
         graph: &KnnGraph,
     ) -> Result<LabelCount, EngineError> {
-        let labelled = collection.predict_genres(graph);
+        let labelled = collection.vote_genres(graph);
         for (row, track) in collection.meta.iter_mut().enumerate() {
             if collection.genres[row].is_empty()
                 && track.predicted_genre.is_some()
@@ -187,7 +182,7 @@ impl Collection {
     ///   few tracks are labelled
     ///
     /// Returns the number of labelled tracks.
-    fn predict_genres(&mut self, graph: &KnnGraph) -> LabelCount {
+    fn vote_genres(&mut self, graph: &KnnGraph) -> LabelCount {
         let genres = &self.genres;
         let labelled = LabelCount::of(genres);
         if !labelled.is_enough() {
@@ -204,7 +199,6 @@ impl Collection {
                     .map(|(other, similarity)| LabelledNeighbor {
                         track: self.ids[other],
                         similarity,
-                        raw: similarity,
                         genres: genres[other].clone(),
                     })
                     .collect();
@@ -306,7 +300,7 @@ mod tests {
         let (mut collection, graph) = engine
             .collection_and_graph(20, GraphUse::Exploring)
             .unwrap();
-        let labelled = engine.genres().predict(&mut collection, &graph).unwrap();
+        let labelled = engine.predict_genres(&mut collection, &graph).unwrap();
         assert_eq!((labelled.tracks, labelled.genres), (25, 2));
         let predicted = collection.meta[24..].iter();
         let predicted: Vec<Option<&str>> = predicted

@@ -27,7 +27,7 @@ impl FoundArtists {
             Self::All(all) => all.iter().map(|one| one.medoid).collect(),
             Self::Near(_) => Vec::new(),
         };
-        let taxonomy = engine.genres().taxonomy()?;
+        let taxonomy = engine.taxonomy()?;
         let tracks = engine.library().tracks_by_id(&ids)?;
         Ok(tracks
             .iter()

@@ -240,7 +240,7 @@ pub fn cards_beside(
         CardWords::LeftOut => None,
         CardWords::Known(tags) => tags,
         CardWords::Computed => {
-            computed = engine.words().predicted_tags_if_any()?;
+            computed = engine.predicted_tags_if_any()?;
             computed.as_ref()
         }
     };
@@ -286,7 +286,7 @@ fn predictions(
     };
     let guess = |track| tags.and_then(|tags| tags.first_guess(track?));
     let answer = |seed: Seed| {
-        let is_steady = engine.genres().is_steady(&seed)?;
+        let is_steady = engine.is_steady(&seed)?;
         let mut answer = GenreAnswer::guessed(guess(seed.track), seed, too_few);
         // A tone or noise has no genre, whatever tags the model predicts.
         if is_steady {

@@ -67,7 +67,7 @@ impl MapJson {
     ) -> Result<Self, EngineError> {
         let found = clustered(engine, collection, graph, None, 0)?;
         let measured = engine.library().descriptors(&collection.ids)?;
-        let tags = engine.words().predicted_tags_if_any()?;
+        let tags = engine.predicted_tags_if_any()?;
         let mut words = tags
             .map(|tags| tags.strongest(&collection.ids, 1))
             .unwrap_or_default();

@@ -95,10 +95,9 @@ pub struct HeadJson {
 }
 
 fn genre_head(engine: &Engine) -> Option<HeadJson> {
-    match engine.genres().genre_head() {
+    match engine.genre_head() {
         Ok(head) => head.map(|head| {
             let tracks = engine
-                .genres()
                 // Current labels from the source that it was
                 // trained with, not the library's.
                 .labelled_tracks(&head.source(), GroupBy::Track);
@@ -157,7 +156,7 @@ impl StatusJson {
             index_resident_bytes,
             schema: status.schema,
             labels: LabelsJson {
-                source: engine.genres().label_source().to_string(),
+                source: engine.label_source().to_string(),
                 by_hand: engine
                     .library()
                     .tracks_labelled_by_hand()

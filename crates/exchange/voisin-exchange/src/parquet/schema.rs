@@ -5,21 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    FixedSizeListBuilder, Float16Builder, Float32Builder, ListBuilder, StringBuilder,
+    FixedSizeBinaryBuilder, FixedSizeListBuilder, Float16Builder, Float32Builder, ListBuilder,
+    StringBuilder,
 };
 use arrow_array::types::{
-    Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
-use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch,
-    StringArray,
-};
+use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use half::f16;
 
 use voisin_library::{
-    Descriptors, Failure, MusicalKey, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags,
-    path_to_bytes,
+    AudioFacts, Descriptors, Failure, MusicalKey, StoredModel, TaggedFile, TrackFacts, TrackRecord,
+    TrackTags, path_to_bytes,
 };
 
 /// Key of the model in a file's metadata, and of each of its fields.
@@ -52,75 +51,196 @@ pub(super) enum ParquetRow<'a> {
     Failed(&'a Failure),
 }
 
-impl ParquetRow<'_> {
-    fn path(&self) -> &Path {
+impl<'a> ParquetRow<'a> {
+    fn path(&self) -> &'a Path {
         match self {
             Self::Track(_, file) => &file.record.path,
             Self::Failed(failure) => &failure.path,
         }
     }
+
+    /// Size and time of its file.
+    fn file(&self) -> Option<(u64, i64)> {
+        match self {
+            Self::Track(_, file) => Some((file.record.size, file.record.mtime_ns)),
+            Self::Failed(failure) => failure.size.zip(failure.mtime_ns),
+        }
+    }
+
+    fn record(&self) -> Option<&'a TrackRecord> {
+        match self {
+            Self::Track(record, _) => Some(record),
+            Self::Failed(_) => None,
+        }
+    }
+
+    fn facts(&self) -> Option<&'a TrackFacts> {
+        Some(&self.record()?.facts)
+    }
+
+    fn audio(&self) -> Option<&'a AudioFacts> {
+        Some(&self.facts()?.audio)
+    }
+
+    fn measured(&self) -> Option<&'a Descriptors> {
+        let known = self.facts()?.descriptors.as_ref();
+        known.filter(|known| known.version > 0)
+    }
+
+    fn tags(&self) -> Option<&'a TrackTags> {
+        match self {
+            Self::Track(_, file) => Some(&file.tags),
+            Self::Failed(_) => None,
+        }
+    }
+
+    fn failure(&self) -> Option<&'a Failure> {
+        match self {
+            Self::Track(..) => None,
+            Self::Failed(failure) => Some(failure),
+        }
+    }
+}
+
+/// A column, and how rows fill it.
+struct Column {
+    field: Field,
+    fill: Box<dyn Fn(&[ParquetRow<'_>]) -> ArrayRef>,
+}
+
+impl Column {
+    fn new(
+        name: &str,
+        kind: DataType,
+        fill: impl Fn(&[ParquetRow<'_>]) -> ArrayRef + 'static,
+    ) -> Self {
+        Self {
+            field: Field::new(name, kind, true),
+            fill: Box::new(fill),
+        }
+    }
+
+    fn text(name: &str, of: impl Fn(&ParquetRow<'_>) -> Option<String> + 'static) -> Self {
+        Self::new(name, DataType::Utf8, move |rows| {
+            Arc::new(rows.iter().map(&of).collect::<StringArray>())
+        })
+    }
+
+    fn number<T: ArrowPrimitiveType>(
+        name: &str,
+        of: impl Fn(&ParquetRow<'_>) -> Option<T::Native> + 'static,
+    ) -> Self {
+        Self::new(name, T::DATA_TYPE, move |rows| {
+            Arc::new(rows.iter().map(&of).collect::<PrimitiveArray<T>>())
+        })
+    }
+
+    fn boolean(name: &str, of: fn(&ParquetRow<'_>) -> Option<bool>) -> Self {
+        Self::new(name, DataType::Boolean, move |rows| {
+            Arc::new(rows.iter().map(of).collect::<BooleanArray>())
+        })
+    }
+
+    /// Every row needs a value.
+    fn needed(self) -> Self {
+        Self {
+            field: self.field.with_nullable(false),
+            ..self
+        }
+    }
+}
+
+/// The columns. Their order is a part of the format: new ones go to the end.
+///
+/// Only path, fingerprint and dimension are required: tracks and failures share the schema, and columns of one are null in
+/// the other.
+fn columns(model: &StoredModel) -> Vec<Column> {
+    let fingerprint = model.fingerprint.clone();
+    let dimension = model.dimension as i32;
+    let mut all = of_files();
+    all.extend(of_audio());
+    all.extend([
+        Column::text("model_fingerprint", move |_| Some(fingerprint.clone())).needed(),
+        Column::number::<Int32Type>("dimension", move |_| Some(dimension)).needed(),
+        Column::new(
+            "vector",
+            DataType::FixedSizeList(item(DataType::Float16), dimension),
+            move |rows| vectors(dimension, rows),
+        ),
+        Column::new("logits", DataType::List(item(DataType::Float32)), logits),
+        Column::text(FAILURE, |row| Some(row.failure()?.reason.clone())),
+        Column::boolean("transient", |row| Some(row.failure()?.transient)),
+        Column::text("composer", |row| row.tags()?.composer.clone()),
+        Column::text(SCALES, |row| {
+            let scales = &row.facts()?.descriptors.as_ref()?.scales;
+            // A map of names and numbers is always JSON.
+            (!scales.is_empty()).then(|| serde_json::to_string(scales).unwrap_or_default())
+        }),
+    ]);
+    all
+}
+
+fn item(kind: DataType) -> Arc<Field> {
+    Arc::new(Field::new("item", kind, true))
+}
+
+/// Columns of a file and its tags.
+fn of_files() -> Vec<Column> {
+    vec![
+        Column::text("path", |row| {
+            Some(row.path().to_string_lossy().into_owned())
+        })
+        .needed(),
+        Column::new("path_bytes", DataType::Binary, path_bytes),
+        Column::number::<UInt64Type>("size", |row| Some(row.file()?.0)),
+        Column::number::<Int64Type>("mtime_ns", |row| Some(row.file()?.1)),
+        Column::new("content", DataType::FixedSizeBinary(32), contents),
+        Column::text("title", |row| row.tags()?.title.clone()),
+        Column::text("artist", |row| row.tags()?.artist.clone()),
+        Column::text("album", |row| row.tags()?.album.clone()),
+        Column::text("album_artist", |row| row.tags()?.album_artist.clone()),
+        Column::new("genres", DataType::List(item(DataType::Utf8)), genres),
+        Column::number::<Int32Type>("year", |row| row.tags()?.year),
+        Column::number::<UInt32Type>("track_number", |row| row.tags()?.track_number),
+        Column::number::<UInt32Type>("disc_number", |row| row.tags()?.disc_number),
+        Column::text("mbid", |row| row.tags()?.mbid.clone()),
+        Column::text("isrc", |row| row.tags()?.isrc.clone()),
+        Column::text("licence", |row| row.tags()?.licence.clone()),
+        Column::number::<Float64Type>("bpm", |row| row.tags()?.bpm),
+        Column::text("musical_key", |row| row.tags()?.musical_key.clone()),
+        Column::number::<Float64Type>("replay_gain", |row| row.tags()?.replay_gain),
+    ]
+}
+
+/// Columns of a recording and what was measured of it.
+fn of_audio() -> Vec<Column> {
+    vec![
+        Column::number::<Float64Type>("seconds", |row| Some(row.audio()?.seconds)),
+        Column::number::<UInt32Type>("sample_rate", |row| Some(row.audio()?.sample_rate)),
+        Column::number::<UInt16Type>("channels", |row| Some(row.audio()?.channels)),
+        Column::text("container", |row| Some(row.audio()?.container.clone())),
+        Column::text("codec", |row| Some(row.audio()?.codec.clone())),
+        Column::number::<UInt64Type>("packets", |row| Some(row.audio()?.packets)),
+        Column::number::<UInt64Type>("damaged_packets", |row| Some(row.audio()?.damaged_packets)),
+        Column::number::<Int64Type>("added_at", |row| Some(row.facts()?.added_at)),
+        Column::number::<UInt32Type>("descriptors_version", |row| Some(row.measured()?.version)),
+        Column::number::<Float64Type>("tempo", |row| row.measured()?.tempo),
+        Column::number::<UInt8Type>("key", |row| row.measured()?.key.map(MusicalKey::number)),
+        Column::number::<Float64Type>("loudness", |row| row.measured()?.loudness),
+        Column::boolean("loudness_is_exact", |row| {
+            Some(row.measured()?.loudness_is_exact)
+        }),
+        Column::boolean("is_steady", |row| Some(row.measured()?.is_steady)),
+        Column::text("label", |row| row.facts()?.label.clone()),
+    ]
 }
 
 /// The schema of all written files.
 pub(super) fn schema(model: &StoredModel) -> SchemaRef {
-    use DataType::{
-        Binary, Boolean, FixedSizeBinary, FixedSizeList, Float16, Float32, Float64, Int32, Int64,
-        List, UInt8, UInt16, UInt32, UInt64, Utf8,
-    };
-    let item = |kind| Arc::new(Field::new("item", kind, true));
-    let needed = |name: &str, kind| Field::new(name, kind, false);
-    let maybe = |name: &str, kind| Field::new(name, kind, true);
-    // The order is a part of the format: new columns go to the end, and `batch` fills them in this
-    // order.
-    let fields = vec![
-        // Only path, fingerprint and dimension are required: tracks and failures share the schema,
-        // and columns of one are null in the other.
-        needed("path", Utf8),
-        maybe("path_bytes", Binary),
-        maybe("size", UInt64),
-        maybe("mtime_ns", Int64),
-        maybe("content", FixedSizeBinary(32)),
-        maybe("title", Utf8),
-        maybe("artist", Utf8),
-        maybe("album", Utf8),
-        maybe("album_artist", Utf8),
-        maybe("genres", List(item(Utf8))),
-        maybe("year", Int32),
-        maybe("track_number", UInt32),
-        maybe("disc_number", UInt32),
-        maybe("mbid", Utf8),
-        maybe("isrc", Utf8),
-        maybe("licence", Utf8),
-        maybe("bpm", Float64),
-        maybe("musical_key", Utf8),
-        maybe("replay_gain", Float64),
-        maybe("seconds", Float64),
-        maybe("sample_rate", UInt32),
-        maybe("channels", UInt16),
-        maybe("container", Utf8),
-        maybe("codec", Utf8),
-        maybe("packets", UInt64),
-        maybe("damaged_packets", UInt64),
-        maybe("added_at", Int64),
-        maybe("descriptors_version", UInt32),
-        maybe("tempo", Float64),
-        maybe("key", UInt8),
-        maybe("loudness", Float64),
-        maybe("loudness_is_exact", Boolean),
-        maybe("is_steady", Boolean),
-        maybe("label", Utf8),
-        needed("model_fingerprint", Utf8),
-        needed("dimension", Int32),
-        maybe(
-            "vector",
-            FixedSizeList(item(Float16), model.dimension as i32),
-        ),
-        maybe("logits", List(item(Float32))),
-        maybe(FAILURE, Utf8),
-        maybe("transient", Boolean),
-        maybe("composer", Utf8),
-        maybe(SCALES, Utf8),
-    ];
+    let fields: Vec<Field> = columns(model)
+        .into_iter()
+        .map(|column| column.field)
+        .collect();
     let values = [
         &model.name,
         &model.fingerprint,
@@ -142,189 +262,66 @@ pub(super) fn batch(
     model: &StoredModel,
     rows: &[ParquetRow<'_>],
 ) -> Result<RecordBatch, String> {
-    let facts = |row: &ParquetRow<'_>| match row {
-        ParquetRow::Track(record, _) => Some(record.facts.clone()),
-        ParquetRow::Failed(_) => None,
-    };
-    let facts: Vec<Option<TrackFacts>> = rows.iter().map(facts).collect();
-    let tags: Vec<Option<&TrackTags>> = rows
+    let columns = columns(model)
         .iter()
-        .map(|row| {
-            if let ParquetRow::Track(_, file) = row {
-                Some(&file.tags)
-            } else {
-                None
-            }
-        })
+        .map(|column| (column.fill)(rows))
         .collect();
-    let failed: Vec<Option<&Failure>> = rows
-        .iter()
-        .map(|row| {
-            if let ParquetRow::Failed(failure) = row {
-                Some(*failure)
-            } else {
-                None
-            }
-        })
-        .collect();
-    let text = |values: &mut dyn Iterator<Item = Option<String>>| -> ArrayRef {
-        Arc::new(values.collect::<StringArray>())
-    };
-    let of_tags = |tag_of: fn(&TrackTags) -> Option<String>| -> ArrayRef {
-        text(&mut tags.iter().map(|tags| tags.and_then(tag_of)))
-    };
-    macro_rules! numbers {
-        ($kind:ty, $from:expr, $tag_of:expr) => {
-            Arc::new($from.iter().map($tag_of).collect::<PrimitiveArray<$kind>>()) as ArrayRef
-        };
-    }
-    macro_rules! of_facts {
-        ($kind:ty, $tag_of:expr) => {
-            numbers!($kind, facts, |facts| facts.as_ref().and_then($tag_of))
-        };
-    }
-    macro_rules! number_of_tags {
-        ($kind:ty, $tag_of:expr) => {
-            numbers!($kind, tags, |tags| tags.and_then($tag_of))
-        };
-    }
-    let measured = |facts: &TrackFacts| facts.descriptors.clone().filter(|known| known.version > 0);
-    let of_measured = |value_of: fn(&Descriptors) -> bool| -> ArrayRef {
-        let values = facts.iter().map(|facts| {
-            let known = facts.as_ref().and_then(measured)?;
-            Some(value_of(&known))
-        });
-        Arc::new(values.collect::<BooleanArray>())
-    };
-    let scales = |facts: &Option<TrackFacts>| {
-        let scales = &facts.as_ref()?.descriptors.as_ref()?.scales;
-        // A map of names and numbers is always JSON.
-        (!scales.is_empty()).then(|| serde_json::to_string(scales).unwrap_or_default())
-    };
-    let record_of = |row: &ParquetRow<'_>| -> Option<(u64, i64)> {
-        match row {
-            ParquetRow::Track(_, file) => Some((file.record.size, file.record.mtime_ns)),
-            ParquetRow::Failed(failure) => failure.size.zip(failure.mtime_ns),
-        }
-    };
-    let paths: Vec<&Path> = rows.iter().map(ParquetRow::path).collect();
-    let bytes: Vec<Option<&[u8]>> = paths
-        .iter()
-        .map(|path| {
-            // The column `path` has it without loss.
-            if path.to_str().is_some() {
-                None
-            } else {
-                path_to_bytes(path).ok()
-            }
-        })
-        .collect();
-    let contents = rows.iter().map(|row| match row {
-        ParquetRow::Track(record, _) => Some(record.facts.audio.content.0),
-        ParquetRow::Failed(_) => None,
-    });
-    // With a size, since a batch of failures alone has no value to infer it from.
-    let contents = FixedSizeBinaryArray::try_from_sparse_iter_with_size(contents, 32)
-        .map_err(|error| error.to_string())?;
-    let mut genres = ListBuilder::new(StringBuilder::new());
-    for tags in &tags {
-        genres.append_option(tags.map(|tags| tags.genres.iter().map(Some)));
-    }
-    let (vectors, logits) = vector_columns(model.dimension, rows);
-    let columns: Vec<ArrayRef> = vec![
-        text(
-            &mut paths
-                .iter()
-                .map(|path| Some(path.to_string_lossy().into_owned())),
-        ),
-        Arc::new(BinaryArray::from(bytes)),
-        numbers!(UInt64Type, rows, |row| record_of(row)
-            .map(|record| record.0)),
-        numbers!(Int64Type, rows, |row| record_of(row).map(|record| record.1)),
-        Arc::new(contents),
-        of_tags(|tags| tags.title.clone()),
-        of_tags(|tags| tags.artist.clone()),
-        of_tags(|tags| tags.album.clone()),
-        of_tags(|tags| tags.album_artist.clone()),
-        Arc::new(genres.finish()),
-        number_of_tags!(Int32Type, |tags| tags.year),
-        number_of_tags!(UInt32Type, |tags| tags.track_number),
-        number_of_tags!(UInt32Type, |tags| tags.disc_number),
-        of_tags(|tags| tags.mbid.clone()),
-        of_tags(|tags| tags.isrc.clone()),
-        of_tags(|tags| tags.licence.clone()),
-        number_of_tags!(Float64Type, |tags| tags.bpm),
-        of_tags(|tags| tags.musical_key.clone()),
-        number_of_tags!(Float64Type, |tags| tags.replay_gain),
-        of_facts!(Float64Type, |facts| Some(facts.audio.seconds)),
-        of_facts!(UInt32Type, |facts| Some(facts.audio.sample_rate)),
-        of_facts!(UInt16Type, |facts| Some(facts.audio.channels)),
-        text(
-            &mut facts
-                .iter()
-                .map(|facts| facts.as_ref().map(|facts| facts.audio.container.clone())),
-        ),
-        text(
-            &mut facts
-                .iter()
-                .map(|facts| facts.as_ref().map(|facts| facts.audio.codec.clone())),
-        ),
-        of_facts!(UInt64Type, |facts| Some(facts.audio.packets)),
-        of_facts!(UInt64Type, |facts| Some(facts.audio.damaged_packets)),
-        of_facts!(Int64Type, |facts| Some(facts.added_at)),
-        of_facts!(UInt32Type, |facts| measured(facts)
-            .map(|known| known.version)),
-        of_facts!(Float64Type, |facts| measured(facts)?.tempo),
-        of_facts!(UInt8Type, |facts| measured(facts)?
-            .key
-            .map(MusicalKey::number)),
-        of_facts!(Float64Type, |facts| measured(facts)?.loudness),
-        of_measured(|known| known.loudness_is_exact),
-        of_measured(|known| known.is_steady),
-        text(
-            &mut facts
-                .iter()
-                .map(|facts| facts.as_ref().and_then(|facts| facts.label.clone())),
-        ),
-        text(&mut rows.iter().map(|_| Some(model.fingerprint.clone()))),
-        numbers!(Int32Type, rows, |_| Some(model.dimension as i32)),
-        vectors,
-        logits,
-        text(
-            &mut failed
-                .iter()
-                .map(|failed| failed.map(|failure| failure.reason.clone())),
-        ),
-        Arc::new(
-            failed
-                .iter()
-                .map(|failed| failed.map(|failure| failure.transient))
-                .collect::<BooleanArray>(),
-        ),
-        of_tags(|tags| tags.composer.clone()),
-        text(&mut facts.iter().map(scales)),
-    ];
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
 }
 
-/// The columns `vector` and `logits`.
-fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, ArrayRef) {
-    let mut vectors = FixedSizeListBuilder::new(Float16Builder::new(), dimension as i32);
+/// The bytes of paths that are not UTF-8; the column `path` has others without loss.
+fn path_bytes(rows: &[ParquetRow<'_>]) -> ArrayRef {
+    let bytes = rows.iter().map(|row| {
+        let path = row.path();
+        path.to_str().is_none().then(|| path_to_bytes(path).ok())?
+    });
+    Arc::new(BinaryArray::from(bytes.collect::<Vec<Option<&[u8]>>>()))
+}
+
+fn contents(rows: &[ParquetRow<'_>]) -> ArrayRef {
+    let mut contents = FixedSizeBinaryBuilder::new(32);
+    for row in rows {
+        match row.audio() {
+            Some(audio) => contents
+                .append_value(audio.content.0)
+                .expect("content ids have 32 bytes"),
+            None => contents.append_null(),
+        }
+    }
+    Arc::new(contents.finish())
+}
+
+fn genres(rows: &[ParquetRow<'_>]) -> ArrayRef {
+    let mut genres = ListBuilder::new(StringBuilder::new());
+    for row in rows {
+        genres.append_option(row.tags().map(|tags| tags.genres.iter().map(Some)));
+    }
+    Arc::new(genres.finish())
+}
+
+fn vectors(dimension: i32, rows: &[ParquetRow<'_>]) -> ArrayRef {
+    let mut vectors = FixedSizeListBuilder::new(Float16Builder::new(), dimension);
+    for row in rows {
+        match row.record() {
+            Some(record) => {
+                let values = record.vector.iter().map(|value| f16::from_f32(*value));
+                values.for_each(|value| vectors.values().append_value(value));
+            }
+            // A null in a list of fixed width needs the values of a vector.
+            None => vectors.values().append_nulls(dimension as usize),
+        }
+        vectors.append(row.record().is_some());
+    }
+    Arc::new(vectors.finish())
+}
+
+fn logits(rows: &[ParquetRow<'_>]) -> ArrayRef {
     let mut logits = ListBuilder::new(Float32Builder::new());
     for row in rows {
-        // A null in a list of fixed width needs the values of a vector; without them the builder refuses the row.
-        let ParquetRow::Track(record, _) = row else {
-            vectors.values().append_nulls(dimension);
-            vectors.append(false);
-            logits.append(false);
-            continue;
-        };
-        for value in &record.vector {
-            vectors.values().append_value(f16::from_f32(*value));
+        if let Some(record) = row.record() {
+            logits.values().append_slice(&record.logits);
         }
-        vectors.append(true);
-        logits.values().append_slice(&record.logits);
-        logits.append(true);
+        logits.append(row.record().is_some());
     }
-    (Arc::new(vectors.finish()), Arc::new(logits.finish()))
+    Arc::new(logits.finish())
 }

@@ -101,14 +101,14 @@ const TRACK: [(&str, &str, &str); 27] = [
         "digest of facts and vectors: rows with the same one are not sent again",
     ),
     (
-        "changed",
-        "bigint not null",
-        "generation in which this row was stored",
-    ),
-    (
         "embedding",
         "halfvec($N) not null",
         "the searched vector: relative to the mean in voisin_state, of length 1, at 16 bits",
+    ),
+    (
+        "changed",
+        "bigint not null",
+        "generation in which this row was stored",
     ),
 ];
 

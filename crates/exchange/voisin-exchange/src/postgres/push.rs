@@ -107,11 +107,7 @@ pub fn push(
             .map(|track| id_of(&track.audio.content).0)
             .collect();
         let there = stored_digests(to, &names)?;
-        for ((track, genres), id) in tracks
-            .iter()
-            .zip(engine.genres().genres_of(&tracks)?)
-            .zip(names)
-        {
+        for ((track, genres), id) in tracks.iter().zip(engine.genres_of(&tracks)?).zip(names) {
             // A track without a vector is left out, and removed from the database if it was there with one.
             if !library.has_vector(track.id)? {
                 continue;
@@ -252,7 +248,7 @@ fn rows_of(engine: &Engine, ids: &[TrackId], space: &LibrarySpace) -> Result<Vec
     let library = engine.library();
     let tracks: Vec<Track> = library.tracks_by_id(ids)?;
     let mut rows = Vec::with_capacity(ids.len());
-    for (track, genres) in tracks.iter().zip(engine.genres().genres_of(&tracks)?) {
+    for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
         if let Some(record) = library.record(track.id)? {
             rows.push(TrackRow::new(&record, &genres, space)?);
         }

@@ -184,7 +184,7 @@ impl Remote {
 
     /// Fetches a track of each genre, so that the genres of the database are known.
     fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
-        let genres = self.engine.genres().taxonomy()?.named(names);
+        let genres = self.engine.taxonomy()?.named(names);
         for genre in genres {
             let mut conditions = Conditions::none(1);
             conditions.and("genre_keys && {}", vec![hash(genre.key().as_bytes())]);

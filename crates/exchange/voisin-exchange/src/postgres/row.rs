@@ -11,7 +11,7 @@ use super::parameter::SqlParameter;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::LibrarySpace;
 use voisin_library::artists::artists;
-use voisin_library::{TrackFacts, TrackRecord, TrackTags, fold, path_to_bytes};
+use voisin_library::{TaggedFile, TrackFacts, TrackRecord, TrackTags, fold, path_to_bytes};
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
 
@@ -203,31 +203,13 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// A row to be sent: values in the order of [`columns`](super::ddl::columns).
-#[derive(Debug)]
+/// A row to be sent.
 pub(crate) struct TrackRow {
     pub(super) id: i64,
     pub(super) content: Vec<u8>,
-    path: String,
-    texts: [Option<String>; 4],
-    genres: Vec<String>,
-    year: Option<i32>,
-    seconds: f64,
-    tempo: Option<f64>,
-    key: Option<i16>,
-    loudness: Option<f64>,
-    licences: Vec<String>,
-    years: (Option<i32>, Option<i32>),
-    paths: Vec<i64>,
-    folders: Vec<i64>,
-    artist_keys: Vec<i64>,
-    album_keys: Vec<i64>,
-    genre_keys: Vec<i64>,
-    words: String,
-    facts: FactsJson,
-    logits: Vec<f32>,
     pub(super) digest: Vec<u8>,
-    embedding: HalfVector,
+    /// In the order of [`columns`](super::ddl::columns), as binary COPY has no names; all but the last.
+    values: Vec<Box<dyn ToSql + Sync>>,
 }
 
 /// Bytes of each half of a digest: that of the facts and that of the vectors.
@@ -289,24 +271,91 @@ impl TrackRow {
         let facts = &record.facts;
         let first = facts.files.first();
         let tags = || facts.files.iter().map(|file| &file.tags);
-        let first_tags = first.map(|file| file.tags.clone()).unwrap_or_default();
+        let path = first.map(|file| plain(&file.record.path.to_string_lossy()));
+        let first = first.map(|file| file.tags.clone()).unwrap_or_default();
+        let text = |text: &Option<String>| Box::new(text.as_deref().map(plain));
+        let years = || tags().filter_map(|tags| tags.year);
+        let genre_keys = genre_keys(genres);
+        let albums = tags().filter_map(|tags| tags.album.as_deref());
+        let mut licences: Vec<String> = tags()
+            .filter_map(|tags| tags.licence.as_deref())
+            .map(plain)
+            .collect();
+        licences.dedup();
+        let measured = facts.descriptors.clone().unwrap_or_default();
+        let SearchKeys {
+            paths,
+            folders,
+            words,
+        } = SearchKeys::of(facts)?;
+        let id = id_of(&facts.audio.content).0;
+        let content = facts.audio.content.0.to_vec();
+        let digest = digest(record, &genre_keys)?;
+        let names: Vec<String> = genres.iter().map(|genre| plain(genre.name())).collect();
+        let values: Vec<Box<dyn ToSql + Sync>> = vec![
+            Box::new(id),
+            Box::new(content.clone()),
+            Box::new(path.unwrap_or_default()),
+            text(&first.title),
+            text(&first.artist),
+            text(&first.album),
+            text(&first.album_artist),
+            Box::new(names),
+            Box::new(first.year),
+            Box::new(facts.audio.seconds),
+            Box::new(measured.tempo),
+            Box::new(measured.key.map(|key| i16::from(key.number()))),
+            Box::new(measured.loudness),
+            Box::new(licences),
+            Box::new(years().min()),
+            Box::new(years().max()),
+            Box::new(paths),
+            Box::new(folders),
+            Box::new(artist_keys(tags())),
+            Box::new(unique(albums.map(name_hash).collect())),
+            Box::new(genre_keys),
+            Box::new(words),
+            Box::new(FactsJson::new(facts)?),
+            Box::new(record.logits.clone()),
+            Box::new(digest.clone()),
+            Box::new(HalfVector::new(&space.centre(&record.vector))),
+        ];
+        Ok(Self {
+            id,
+            content,
+            digest,
+            values,
+        })
+    }
+
+    /// The values, with the generation in which the row is stored.
+    pub(super) fn values<'a>(&'a self, changed: &'a i64) -> Vec<&'a (dyn ToSql + Sync)> {
+        let values = self.values.iter().map(|value| &**value);
+        values.chain([changed as &(dyn ToSql + Sync)]).collect()
+    }
+}
+
+/// What a search by paths and words compares.
+struct SearchKeys {
+    paths: Vec<i64>,
+    folders: Vec<i64>,
+    words: String,
+}
+
+impl SearchKeys {
+    fn of(facts: &TrackFacts) -> Result<Self> {
         let mut paths = Vec::new();
         let mut folders = Vec::new();
         // A space on both sides of every text, so that whole words are found as " word ".
         let mut words = String::from(" ");
-        for file in &facts.files {
-            let path = &file.record.path;
+        for TaggedFile { record, tags } in &facts.files {
+            let path = &record.path;
             paths.push(hash(path_to_bytes(path)?));
             // All folders up to the root, so that "below this folder" is one key.
             for folder in path.ancestors().skip(1) {
                 folders.push(hash(path_to_bytes(folder)?));
             }
-            let texts = [
-                &file.tags.artist,
-                &file.tags.title,
-                &file.tags.album,
-                &file.tags.album_artist,
-            ];
+            let texts = [&tags.artist, &tags.title, &tags.album, &tags.album_artist];
             let stem = path
                 .file_stem()
                 .map(|stem| stem.to_string_lossy().into_owned());
@@ -315,99 +364,23 @@ impl TrackRow {
                 words.push(' ');
             }
         }
-        let years = || tags().filter_map(|tags| tags.year);
-        let genre_keys = genre_keys(genres);
-        let embedding = HalfVector::new(&space.centre(&record.vector));
-        // In two halves, so that a push can compare the facts without reading the vectors.
-        let mut digest = facts_digest(&facts_bytes(facts)?, &genre_keys).to_vec();
-        let mut hasher = blake3::Hasher::new();
-        for value in record.vector.iter().chain(&record.logits) {
-            hasher.update(&value.to_le_bytes());
-        }
-        digest.extend_from_slice(&hasher.finalize().as_bytes()[..HALF_DIGEST]);
-        let measured = facts.descriptors.clone().unwrap_or_default();
-        let mut licences: Vec<String> = tags()
-            .filter_map(|tags| tags.licence.as_deref())
-            .map(plain)
-            .collect();
-        licences.dedup();
-        let text = |text: &Option<String>| text.as_deref().map(plain);
         Ok(Self {
-            id: id_of(&facts.audio.content).0,
-            content: facts.audio.content.0.to_vec(),
-            path: first
-                .map(|file| plain(&file.record.path.to_string_lossy()))
-                .unwrap_or_default(),
-            texts: [
-                text(&first_tags.title),
-                text(&first_tags.artist),
-                text(&first_tags.album),
-                text(&first_tags.album_artist),
-            ],
-            genres: genres.iter().map(|genre| plain(genre.name())).collect(),
-            year: first_tags.year,
-            seconds: facts.audio.seconds,
-            tempo: measured.tempo,
-            key: measured.key.map(|key| i16::from(key.number())),
-            loudness: measured.loudness,
-            licences,
-            years: (years().min(), years().max()),
             paths: unique(paths),
             folders: unique(folders),
-            artist_keys: artist_keys(tags()),
-            album_keys: unique(
-                tags()
-                    .filter_map(|tags| tags.album.as_ref())
-                    .map(|name| name_hash(name))
-                    .collect(),
-            ),
-            genre_keys,
             words,
-            facts: FactsJson::new(facts)?,
-            logits: record.logits.clone(),
-            digest,
-            embedding,
         })
     }
+}
 
-    /// Calls `write` with the values in the order of the columns.
-    pub(super) fn write<T>(
-        &self,
-        changed: i64,
-        write: impl FnOnce(&[&(dyn ToSql + Sync)]) -> T,
-    ) -> T {
-        let [title, artist, album, album_artist] = &self.texts;
-        // In the order of `ddl::TRACK`: binary COPY has no column names.
-        write(&[
-            &self.id,
-            &self.content,
-            &self.path,
-            title,
-            artist,
-            album,
-            album_artist,
-            &self.genres,
-            &self.year,
-            &self.seconds,
-            &self.tempo,
-            &self.key,
-            &self.loudness,
-            &self.licences,
-            &self.years.0,
-            &self.years.1,
-            &self.paths,
-            &self.folders,
-            &self.artist_keys,
-            &self.album_keys,
-            &self.genre_keys,
-            &self.words,
-            &self.facts,
-            &self.logits,
-            &self.digest,
-            &changed,
-            &self.embedding,
-        ])
+/// In two halves, so that a push can compare the facts without reading the vectors.
+fn digest(record: &TrackRecord, genre_keys: &[i64]) -> Result<Vec<u8>> {
+    let mut digest = facts_digest(&facts_bytes(&record.facts)?, genre_keys).to_vec();
+    let mut hasher = blake3::Hasher::new();
+    for value in record.vector.iter().chain(&record.logits) {
+        hasher.update(&value.to_le_bytes());
     }
+    digest.extend_from_slice(&hasher.finalize().as_bytes()[..HALF_DIGEST]);
+    Ok(digest)
 }
 
 /// Parses a vector.
@@ -431,7 +404,7 @@ pub(super) fn facts_of(jsonb: &str) -> Option<TrackFacts> {
 mod tests {
     use super::*;
     use std::path::PathBuf;
-    use voisin_library::{AudioFacts, Descriptors, FileRecord, TaggedFile};
+    use voisin_library::{AudioFacts, Descriptors, FileRecord};
 
     fn facts(numbers: [f64; 5], path: PathBuf, title: &str) -> TrackFacts {
         let [seconds, tempo, loudness, bpm, replay_gain] = numbers;

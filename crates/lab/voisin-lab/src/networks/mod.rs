@@ -5,9 +5,9 @@
 //! other run. Not for: the networks and the loop, which are in [`training`](super::training).
 
 mod clips;
-mod examples;
 mod run;
 mod settings;
+mod windows;
 
 pub use clips::{ClipReader, KeptSpectrograms};
 pub use run::{NetworkOutput, RunNetwork, layers, train};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
 
-use super::examples::{RunExamples, WindowProbabilities, decisions, joined};
+use super::windows::{WindowProbabilities, decisions, joined};
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
 use crate::LabError;
 use crate::bench::Bench;
@@ -18,7 +18,7 @@ use crate::run::{Progress, RunInputs, among, publish};
 use crate::training::session::read_tensors;
 use crate::training::{
     self, ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, NetworkRecipe, TrackExamples,
-    mean,
+    mean, outputs, predict,
 };
 use voisin_base::track::ContentId;
 use voisin_encoder::{Device, DeviceChoice, FinishedStack, Stack, StackShape, StackTrain};
@@ -108,9 +108,10 @@ pub fn train(
     let windows: Vec<usize> = found.values.iter().map(evaluated).collect();
     let trainer = Trainer {
         bench: &bench,
-        examples: RunExamples {
+        examples: TrackExamples {
             class_of: &bench.class_of,
             windows: &windows,
+            copies: named(config)?.1.copies,
             load: &load,
         },
         input: kept.reader().input(),
@@ -142,7 +143,7 @@ pub fn train(
 
 struct Trainer<'a> {
     bench: &'a Bench<'a>,
-    examples: RunExamples<'a>,
+    examples: TrackExamples<'a>,
     input: StackShape,
     device: Device,
     stop: &'a AtomicBool,
@@ -225,17 +226,14 @@ impl Trainer<'_> {
         let options = ClassNetOptions {
             folder: fit.folder.clone(),
             training: settings.training,
+            tracks: [fit.training.clone(), fit.validation.clone()],
             image: match self.input {
                 StackShape::Image(1, bands, frames) => Some([bands, frames]),
                 _ => None,
             },
             seed: config.seed,
         };
-        let examples = TrackExamples {
-            copies: settings.copies,
-            ..self.examples.of(&fit.training, &fit.validation)
-        };
-        let fitted = training::fit(&mut net, &options, examples, &mut |now| {
+        let fitted = training::fit(&mut net, &options, self.examples, &mut |now| {
             progress(now);
             !self.stop.load(Ordering::Relaxed)
         })?;
@@ -249,7 +247,7 @@ impl Trainer<'_> {
         rows: &[usize],
     ) -> Result<WindowProbabilities, LabError> {
         let (_, settings) = named(self.bench.config)?;
-        self.examples.predict(net, rows, settings.training.batch)
+        predict(net, self.examples, rows, settings.training.batch)
     }
 
     /// Figures of the finished networks, as for other runs, and accuracies by window and by track: of the test part, else
@@ -409,14 +407,15 @@ impl RunNetwork {
             self.reader.cut(&decoded[at..at + cells], window, place, to);
             Ok(())
         };
-        let examples = RunExamples {
+        let examples = TrackExamples {
             class_of: &[],
             windows: &windows,
+            copies: 0,
             load: &load,
         };
         let found = match self.output {
-            NetworkOutput::Probabilities => examples.predict(&self.net, &[0], self.batch),
-            NetworkOutput::InnerLayer => examples.inner(&self.net, &[0], self.batch),
+            NetworkOutput::Probabilities => predict(&self.net, examples, &[0], self.batch),
+            NetworkOutput::InnerLayer => outputs(&self.net, examples, &[0], self.batch),
         };
         found
             .map(|windows| mean(&windows[0]))

@@ -102,7 +102,6 @@ fn symmetric_beta(alpha: f64, random: &mut Random) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::NetworkRecipe;
 
     #[test]
     fn targets_are_smoothed_and_mixed() {
@@ -151,32 +150,5 @@ mod tests {
         }
         // a tenth of the bands and of the frames on average
         assert!((5_000..14_000).contains(&blanked), "{blanked}");
-    }
-
-    #[test]
-    fn beta_numbers_have_their_mean_and_variance() {
-        let mut random = Random::new(5);
-        let drawn: Vec<f64> = (0..4000)
-            .map(|_| symmetric_beta(0.4, &mut random))
-            .collect();
-        let mean = drawn.iter().sum::<f64>() / 4000.0;
-        let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 4000.0;
-        // 1 / 4 / (2 alpha + 1)
-        assert!(
-            (mean - 0.5).abs() < 0.02 && (variance - 0.25 / 1.8).abs() < 0.01,
-            "{mean} {variance}"
-        );
-    }
-
-    #[test]
-    fn default_settings_change_nothing() {
-        let training = NetworkRecipe::named("baseline-cnn").unwrap().training;
-        let mut x = [1.0, 2.0, 3.0, 4.0];
-        let mut batch = ClassBatch::new(&mut x, &[1], 2, training.label_smoothing);
-        batch.vary(&training, Some([2, 2]), &mut Random::new(1));
-        assert_eq!(
-            (batch.x.to_vec(), batch.wanted),
-            (vec![1.0, 2.0, 3.0, 4.0], vec![0.0, 1.0])
-        );
     }
 }

@@ -28,6 +28,8 @@ pub struct ClassNetOptions {
     /// Folder of the training.
     pub folder: PathBuf,
     pub training: ClassTraining,
+    /// Tracks to train on, and tracks by which the best epoch is chosen.
+    pub tracks: [Vec<usize>; 2],
     /// Bands and frames of an example that is a spectrogram.
     pub image: Option<[usize; 2]>,
     /// Seed of the order and of the augmentation.
@@ -47,9 +49,6 @@ pub struct TrackExamples<'a> {
     pub windows: &'a [usize],
     /// Augmented copies of each example, used for training only.
     pub copies: usize,
-    pub training: &'a [usize],
-    /// Tracks by which the best epoch is chosen.
-    pub validation: &'a [usize],
     /// Reads one example of a track.
     pub load: &'a LoadExample<'a>,
 }
@@ -118,15 +117,16 @@ pub fn fit(
     progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
 ) -> Result<Option<Fitted>, LabError> {
     let mut all: Vec<(usize, usize)> = Vec::new();
-    for &track in examples.training {
+    let [training, validation] = &options.tracks;
+    for &track in training {
         let count = examples.windows[track] * (1 + examples.copies);
         all.extend((0..count).map(|window| (track, window)));
     }
-    if all.is_empty() || examples.validation.is_empty() {
+    if all.is_empty() || validation.is_empty() {
         return Err(LabError::Options(format!(
             "expected tracks for training and for validation, found {} and {}",
-            examples.training.len(),
-            examples.validation.len()
+            training.len(),
+            validation.len()
         )));
     }
     let mut training = Loop::new(net, options, examples, all)?;
@@ -369,7 +369,7 @@ impl<'a> Loop<'a> {
 
     /// Evaluates the validation part, and writes the epoch's metrics, weights and checkpoint.
     fn end_epoch(&mut self, train_loss: f64, train_accuracy: f64) -> Result<(), LabError> {
-        let tracks = self.examples.validation;
+        let [_, tracks] = &self.options.tracks;
         let net = self.net.finished()?;
         let windows = predict(&net, self.examples, tracks, self.options.training.batch)?;
         let (mut loss, mut right) = (0.0, 0.0);

@@ -12,8 +12,8 @@ mod softmax;
 mod vary;
 
 pub(crate) use fit::{
-    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, mean,
-    outputs, predict,
+    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, TrackExamples, fit, mean, outputs,
+    predict,
 };
 pub use optimiser::{Block, Optimiser, cosine};
 pub(crate) use recipe::{BANDS, FRAME, HOP, RATE, frames, samples};

@@ -6,18 +6,15 @@ use crate::cli::Ending;
 use crate::cli::args::EvalGenreArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{page_place, show_page};
-use crate::cli::render::{Console, count};
-use voisin_base::output::OutputTarget;
-use voisin_engine::GroupBy;
-use voisin_genre::{FitOptions, Genre, LabelledVectors, Spellings};
+use crate::cli::render::count;
+use voisin_engine::{GroupBy, LabelledTracks};
+use voisin_genre::{FitOptions, Genre, Spellings};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let place = page_place(context, args.report.as_deref())?;
     let engine = context.open_engine()?;
-    let mut tracks = engine
-        .genres()
-        .labelled_tracks(&args.labels_from.source(&engine), args.group_by)?;
+    let mut tracks = engine.labelled_tracks(&args.labels_from.source(&engine), args.group_by)?;
     if tracks.unmatched > 0 {
         context.console.warn(&format!(
             "{} of the label file named no track of this library",
@@ -25,7 +22,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         ));
     }
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
-    let joined = super::joins(&engine.genres().taxonomy()?, &known, &args.join)?;
+    let joined = super::joins(&engine.taxonomy()?, &known, &args.join)?;
     for genres_of_track in &mut tracks.labels {
         for genre in genres_of_track.iter_mut() {
             if let Some(whole) = joined.get(genre.key()) {
@@ -36,56 +33,12 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         let mut seen = BTreeSet::new();
         genres_of_track.retain(|genre| seen.insert(genre.clone()));
     }
-    let mut group = match args.group_by {
-        GroupBy::Artist => "artist",
-        GroupBy::Track => "track",
-    }
-    .to_owned();
-    let mut nameless = 0;
-    if args.group_by == GroupBy::Artist {
-        let rows: Vec<usize> = (0..tracks.labels.len())
-            .filter(|&row| !tracks.labels[row].is_empty())
-            .collect();
-        let is_nameless = |row: &&usize| tracks.facts[**row].artist.is_none();
-        nameless = rows.iter().filter(is_nameless).count();
-        if nameless == rows.len() {
-            // Then tracks are grouped by album, if any is known.
-            let groups: BTreeSet<usize> = rows.iter().map(|&row| tracks.groups[row]).collect();
-            let kind = if groups.len() < rows.len() {
-                "album"
-            } else {
-                "track"
-            };
-            kind.clone_into(&mut group);
-            nameless = 0;
-            context
-                .console
-                .note(&format!("no artist is known: folds are by {group}"));
-        }
-    }
-    let grouping = FoldGrouping { group, nameless };
-    cross_validate(
-        context.console,
-        &tracks.set(),
-        grouping,
-        args,
-        place.as_ref(),
-    )
-}
-
-/// The kind of groups that are never on both sides of a split, and the number of tracks without one.
-struct FoldGrouping {
-    group: String,
-    nameless: usize,
-}
-
-fn cross_validate(
-    console: Console,
-    set: &LabelledVectors,
-    grouping: FoldGrouping,
-    args: &EvalGenreArgs,
-    place: Option<&OutputTarget>,
-) -> anyhow::Result<Ending> {
+    let busy = context.console.busy(&format!(
+        "cross-validating {} in {} folds, {}",
+        count(tracks.labels.len() as u64, "track"),
+        args.folds,
+        count(u64::from(args.repeats), "time")
+    ));
     let options = EvalOptions {
         folds: args.folds as usize,
         repeats: args.repeats as usize,
@@ -95,17 +48,31 @@ fn cross_validate(
             ..FitOptions::default()
         },
         rivals: !args.no_rivals,
-        group: grouping.group,
-        nameless: grouping.nameless,
+        group: group_of(context, &tracks, args.group_by),
     };
-    let busy = console.busy(&format!(
-        "cross-validating {} in {} folds, {}",
-        count(set.labels.len() as u64, "track"),
-        options.folds,
-        count(options.repeats as u64, "time")
-    ));
-    let report = evaluate_genre(set, &options)?;
+    let report = evaluate_genre(&tracks.set(), &options)?;
     drop(busy);
-    show_page(&report.page(), &report.json(), args.format, place)?;
+    show_page(&report.page(), &report.json(), args.format, place.as_ref())?;
     Ok(Ending::Fine)
+}
+
+/// The kind of groups that are never on both sides of a split: artists, or, if none is known, albums or tracks.
+fn group_of(context: &Context, tracks: &LabelledTracks, by: GroupBy) -> String {
+    if by == GroupBy::Track {
+        return "track".to_owned();
+    }
+    let rows = 0..tracks.labels.len();
+    let rows: Vec<usize> = rows.filter(|&row| !tracks.labels[row].is_empty()).collect();
+    if rows.iter().any(|&row| tracks.facts[row].artist.is_some()) {
+        return "artist".to_owned();
+    }
+    let groups: BTreeSet<usize> = rows.iter().map(|&row| tracks.groups[row]).collect();
+    let kind = if groups.len() < rows.len() {
+        "album"
+    } else {
+        "track"
+    };
+    let note = format!("no artist is known: folds are by {kind}");
+    context.console.note(&note);
+    kind.to_owned()
 }

@@ -122,11 +122,9 @@ fn joins(
 
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet> {
-    let tracks = engine
-        .genres()
-        .labelled_tracks(&output.labels.source(engine), GroupBy::Artist)?;
+    let tracks = engine.labelled_tracks(&output.labels.source(engine), GroupBy::Artist)?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
-    let joined = joins(&engine.genres().taxonomy()?, &known, &output.join)?;
+    let joined = joins(&engine.taxonomy()?, &known, &output.join)?;
     let first: Vec<Option<String>> = tracks
         .labels
         .iter()

@@ -234,110 +234,155 @@ pub(super) fn phased(
     n: usize,
     work: &mut Buffer,
 ) {
-    let per_window = plan.tiles.len();
-    let total = per_window * n;
-    let groups = Groups::new(total, filters.isa);
-    let v_stride = stride(total * filters.k);
-    let m_stride = stride(total * filters.group);
-    let channel_groups = filters.groups_of_channels();
-    work.reserve(POS * (v_stride + m_stride * channel_groups));
-    let (v, m) = work.as_mut_slice().split_at_mut(POS * v_stride);
-    let parts = phased_parts(plan);
-    let slots = SharedSlice::new(v);
-    team.run(n * parts, |task| {
-        let window = task / parts;
-        let tiles = part(per_window, parts, task % parts);
-        let input = Input {
-            src: src.window(window, plan.from),
-            row: plan.from.row(),
-            c: plan.from.c,
-            first: window * per_window + tiles.start,
-            tiles: &plan.tiles[tiles],
-            groups,
-            v: slots,
-            v_stride,
-        };
-        // SAFETY: each task writes the V of its own tiles.
-        unsafe { winograd::input(filters.isa, &input) };
-    });
-    let products = SharedSlice::new(m);
-    team.run(POS * channel_groups, |task| {
-        // One window's V stays in cache, so filters are read in their order in memory; several
-        // windows' does not.
-        let (b, position) = if n == 1 {
-            (task / POS, task % POS)
-        } else {
-            (task % channel_groups, task / channel_groups)
-        };
-        let (_, width, u) = filters.channel_group(b);
-        let gemm = Gemm {
-            k: filters.k,
-            n: width,
-            groups,
-            positions: position..position + 1,
-            v,
-            v_stride,
-            u,
-            u_stride: filters.k * width,
-            m: products.skip(POS * m_stride * b),
-            m_stride,
-        };
-        // SAFETY: each task writes its own position and channel group of M.
-        unsafe { winograd::gemm(filters.isa, &gemm) };
-    });
-    let m = &*m;
-    // A closure, because both targets differ only in what the inverse writes to.
-    let output = |b: usize, window: usize, tiles: Range<usize>, dst| {
-        let (channel, width, _) = filters.channel_group(b);
-        Output {
-            m: &m[POS * m_stride * b..],
-            m_stride,
-            n: width,
-            groups,
-            first: window * per_window + tiles.start,
-            tiles: &plan.tiles[tiles],
-            bias: &filters.bias[channel..],
-            dst,
-            row: plan.to.row(),
-            c: plan.to.c,
-            epilogue: plan.epilogue,
-        }
+    let total = plan.tiles.len() * n;
+    let phases = Phases {
+        team,
+        filters,
+        plan,
+        n,
+        groups: Groups::new(total, filters.isa),
+        v_stride: stride(total * filters.k),
+        m_stride: stride(total * filters.group),
     };
-    match target {
-        Target::Act(dst, at) => {
-            let dst = dst.share();
-            team.run(n * parts, |task| {
-                let window = task / parts;
-                let tiles = part(per_window, parts, task % parts);
-                let dst = dst.skip((at + window) * plan.to.len());
-                for b in 0..channel_groups {
-                    let output = output(
-                        b,
-                        window,
-                        tiles.clone(),
-                        dst.skip(filters.channel_group(b).0),
-                    );
-                    // SAFETY: each task writes its own tiles of its window.
-                    unsafe { winograd::output(filters.isa, &output) };
-                }
-            });
+    let of_m = phases.m_stride * filters.groups_of_channels();
+    work.reserve(POS * (phases.v_stride + of_m));
+    let (v, m) = work.as_mut_slice().split_at_mut(POS * phases.v_stride);
+    phases.transform(src, v);
+    phases.multiply(v, m);
+    phases.invert(m, target);
+}
+
+/// The phased form of a convolution of `n` windows.
+struct Phases<'a> {
+    team: &'a Team,
+    filters: &'a WinogradFilters,
+    plan: &'a Plan,
+    n: usize,
+    groups: Groups,
+    v_stride: usize,
+    m_stride: usize,
+}
+
+impl Phases<'_> {
+    fn transform(&self, src: PaddedInput<'_>, v: &mut [f32]) {
+        let per_window = self.plan.tiles.len();
+        let parts = phased_parts(self.plan);
+        let v = SharedSlice::new(v);
+        self.team.run(self.n * parts, |task| {
+            let window = task / parts;
+            let tiles = part(per_window, parts, task % parts);
+            let input = Input {
+                src: src.window(window, self.plan.from),
+                row: self.plan.from.row(),
+                c: self.plan.from.c,
+                first: window * per_window + tiles.start,
+                tiles: &self.plan.tiles[tiles],
+                groups: self.groups,
+                v,
+                v_stride: self.v_stride,
+            };
+            // SAFETY: each task writes the V of its own tiles.
+            unsafe { winograd::input(self.filters.isa, &input) };
+        });
+    }
+
+    fn multiply(&self, v: &[f32], m: &mut [f32]) {
+        let filters = self.filters;
+        let channel_groups = filters.groups_of_channels();
+        let products = SharedSlice::new(m);
+        self.team.run(POS * channel_groups, |task| {
+            // One window's V stays in cache, so filters are read in their order in memory; several
+            // windows' does not.
+            let (b, position) = if self.n == 1 {
+                (task / POS, task % POS)
+            } else {
+                (task % channel_groups, task / channel_groups)
+            };
+            let (_, width, u) = filters.channel_group(b);
+            let gemm = Gemm {
+                k: filters.k,
+                n: width,
+                groups: self.groups,
+                positions: position..position + 1,
+                v,
+                v_stride: self.v_stride,
+                u,
+                u_stride: filters.k * width,
+                m: products.skip(POS * self.m_stride * b),
+                m_stride: self.m_stride,
+            };
+            // SAFETY: each task writes its own position and channel group of M.
+            unsafe { winograd::gemm(filters.isa, &gemm) };
+        });
+    }
+
+    /// The inverse of some tiles of a window, for channel group `b`.
+    fn output<'a>(
+        &'a self,
+        m: &'a [f32],
+        b: usize,
+        window: usize,
+        tiles: Range<usize>,
+        dst: SharedSlice<'a>,
+    ) -> Output<'a> {
+        let (channel, width, _) = self.filters.channel_group(b);
+        Output {
+            m: &m[POS * self.m_stride * b..],
+            m_stride: self.m_stride,
+            n: width,
+            groups: self.groups,
+            first: window * self.plan.tiles.len() + tiles.start,
+            tiles: &self.plan.tiles[tiles],
+            bias: &self.filters.bias[channel..],
+            dst,
+            row: self.plan.to.row(),
+            c: self.plan.to.c,
+            epilogue: self.plan.epilogue,
         }
-        Target::GlobalMax(out) => {
-            let channels = filters.n;
-            assert!(
-                out.len() >= n * channels,
-                "one maximum per window and channel"
-            );
-            let out = SharedSlice::new(out);
-            team.run(n * channel_groups, |task| {
-                let window = task / channel_groups;
-                let b = task % channel_groups;
-                let dst = out.skip(window * channels + filters.channel_group(b).0);
-                // SAFETY: each task writes its own channels of its window.
-                unsafe {
-                    winograd::global_max(filters.isa, &output(b, window, 0..per_window, dst));
-                };
-            });
+    }
+
+    fn invert(&self, m: &[f32], target: Target<'_>) {
+        let Self {
+            team,
+            filters,
+            plan,
+            n,
+            ..
+        } = *self;
+        let per_window = plan.tiles.len();
+        let channel_groups = filters.groups_of_channels();
+        match target {
+            Target::Act(dst, at) => {
+                let dst = dst.share();
+                let parts = phased_parts(plan);
+                team.run(n * parts, |task| {
+                    let window = task / parts;
+                    let tiles = part(per_window, parts, task % parts);
+                    let dst = dst.skip((at + window) * plan.to.len());
+                    for b in 0..channel_groups {
+                        let dst = dst.skip(filters.channel_group(b).0);
+                        let output = self.output(m, b, window, tiles.clone(), dst);
+                        // SAFETY: each task writes its own tiles of its window.
+                        unsafe { winograd::output(filters.isa, &output) };
+                    }
+                });
+            }
+            Target::GlobalMax(out) => {
+                let channels = filters.n;
+                assert!(
+                    out.len() >= n * channels,
+                    "one maximum per window and channel"
+                );
+                let out = SharedSlice::new(out);
+                team.run(n * channel_groups, |task| {
+                    let window = task / channel_groups;
+                    let b = task % channel_groups;
+                    let dst = out.skip(window * channels + filters.channel_group(b).0);
+                    let output = self.output(m, b, window, 0..per_window, dst);
+                    // SAFETY: each task writes its own channels of its window.
+                    unsafe { winograd::global_max(filters.isa, &output) };
+                });
+            }
         }
     }
 }

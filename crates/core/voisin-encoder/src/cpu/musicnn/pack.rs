@@ -118,39 +118,12 @@ impl Packed {
             })
             .collect();
 
-        // The front: columns of computed filters, and constants for the rest.
-        let mut constants = vec![None; JOINED];
-        let mut columns: Vec<Column> = Vec::new();
-        let mut bank = |members: &[usize], first: usize| {
-            let mut list: Vec<(usize, usize, Option<f64>)> = Vec::new();
-            for &i in members {
-                list.extend((0..layers[i].bias.len()).map(|f| (i, f, layers[i].constant(f))));
-            }
-            list.sort_by_key(|(_, _, constant)| constant.is_some());
-            let live = list
-                .iter()
-                .filter(|(_, _, constant)| constant.is_none())
-                .count();
-            let vectors = live.div_ceil(lanes);
-            let channel =
-                |i: usize, f: usize| first + (i - members[0]) * layers[members[0]].bias.len() + f;
-            let column = columns.len();
-            let mut filters = Vec::new();
-            for slot in 0..vectors * lanes {
-                filters.push(
-                    list.get(slot)
-                        .map(|&(i, f, constant)| (i, f, constant.is_some())),
-                );
-                columns.push(list.get(slot).map(|&(i, f, _)| channel(i, f)));
-            }
-            for &(i, f, constant) in list.iter().skip(vectors * lanes) {
-                constants[channel(i, f)] = constant;
-            }
-            (column, filters)
-        };
-        let front = [bank(&[0], 0), bank(&[1], 204), bank(&[2, 3, 4], 408)];
+        let PackedFront {
+            banks,
+            mut columns,
+            mut constants,
+        } = pack_front(&layers, lanes);
         let front_width = columns.len();
-        let banks = front.map(|(column, filters)| pack_bank(&layers, &filters, column, lanes));
 
         // The middle: channels in an order that puts the first layer's computed ones in front.
         let (order, live) = layers[5].live_first();
@@ -184,12 +157,11 @@ impl Packed {
             .collect();
         let second_inputs: Vec<(Column, Option<f64>)> =
             order.iter().map(|&f| (Some(f), None)).collect();
-        let middle = [
+        let mut middle = [
             pack_middle(&layers[5], FRONT, &front_inputs, &computed, lanes),
             pack_middle(&layers[6], MIDDLE, &first_inputs, &order, lanes),
             pack_middle(&layers[7], MIDDLE, &second_inputs, &order, lanes),
         ];
-        let mut middle = middle;
         for (i, &f) in order.iter().enumerate().skip(first_width) {
             // The residual of a channel that is not computed.
             middle[1].shift.as_mut_slice()[i] += constants[FRONT + f].unwrap_or(0.0) as f32;
@@ -210,6 +182,55 @@ impl Packed {
             logits: pack_logits(&tensors.tags, lanes),
             bias_rows: (0..FRAMES).map(bias_row).collect(),
         }
+    }
+}
+
+/// The front's filters.
+struct PackedFront {
+    banks: [Bank; 3],
+    /// Of its rows.
+    columns: Vec<Column>,
+    /// Of the 753 joined channels, those whose value is known.
+    constants: Vec<Option<f64>>,
+}
+
+/// Columns of computed filters, and constants for the rest.
+fn pack_front(layers: &[NormedConvolution], lanes: usize) -> PackedFront {
+    let mut constants = vec![None; JOINED];
+    let mut columns: Vec<Column> = Vec::new();
+    let mut bank = |members: &[usize], first: usize| {
+        let mut list: Vec<(usize, usize, Option<f64>)> = Vec::new();
+        for &i in members {
+            list.extend((0..layers[i].bias.len()).map(|f| (i, f, layers[i].constant(f))));
+        }
+        list.sort_by_key(|(_, _, constant)| constant.is_some());
+        let live = list
+            .iter()
+            .filter(|(_, _, constant)| constant.is_none())
+            .count();
+        let vectors = live.div_ceil(lanes);
+        let channel =
+            |i: usize, f: usize| first + (i - members[0]) * layers[members[0]].bias.len() + f;
+        let column = columns.len();
+        let mut filters = Vec::new();
+        for slot in 0..vectors * lanes {
+            filters.push(
+                list.get(slot)
+                    .map(|&(i, f, constant)| (i, f, constant.is_some())),
+            );
+            columns.push(list.get(slot).map(|&(i, f, _)| channel(i, f)));
+        }
+        for &(i, f, constant) in list.iter().skip(vectors * lanes) {
+            constants[channel(i, f)] = constant;
+        }
+        (column, filters)
+    };
+    let front = [bank(&[0], 0), bank(&[1], 204), bank(&[2, 3, 4], 408)];
+    let banks = front.map(|(column, filters)| pack_bank(layers, &filters, column, lanes));
+    PackedFront {
+        banks,
+        columns,
+        constants,
     }
 }
 

@@ -33,7 +33,7 @@ impl Postgres {
             let sink = tx.copy_in(&format!("copy voisin_staging ({names}) from stdin binary"))?;
             let mut writer = BinaryCopyInWriter::new(sink, &types);
             for row in rows {
-                row.write(changed, |values| writer.write(values))?;
+                writer.write(&row.values(&changed))?;
             }
             writer.finish()?;
             tx.execute(

@@ -26,6 +26,7 @@ fn options(folder: &Path) -> ClassNetOptions {
             mask: 0.5,
             ..NetworkRecipe::named("baseline-cnn").unwrap().training
         },
+        tracks: [Vec::new(), Vec::new()],
         image: Some([2, 3]),
         seed: 4,
     }
@@ -52,12 +53,14 @@ fn trained(folder: &Path, options: &ClassNetOptions, stop_at: usize) -> (usize, 
     let class_of: Vec<usize> = (0..30).map(|track| track % 3).collect();
     let windows: Vec<usize> = (0..30).map(|track| 1 + track % 3).collect();
     let (training, validation): (Vec<usize>, Vec<usize>) = (0..30).partition(|track| track % 5 > 0);
+    let options = &ClassNetOptions {
+        tracks: [training, validation.clone()],
+        ..options.clone()
+    };
     let examples = TrackExamples {
         class_of: &class_of,
         windows: &windows,
         copies: 1,
-        training: &training,
-        validation: &validation,
         load: &example,
     };
     let mut sessions = 0;
@@ -137,13 +140,13 @@ fn checkpoints_of_other_data_and_damaged_ones_are_refused() {
             class_of: &[0, 1, 2],
             windows,
             copies: 0,
-            training: &[0, 1],
-            validation: &[2],
             load: &example,
         };
-        let found = fit(&mut net(3), &options(folder.path()), examples, &mut |_| {
-            true
-        });
+        let options = ClassNetOptions {
+            tracks: [vec![0, 1], vec![2]],
+            ..options(folder.path())
+        };
+        let found = fit(&mut net(3), &options, examples, &mut |_| true);
         found.unwrap_err().to_string()
     };
     assert!(refused(&[1, 1, 1]).contains("expected a training on 2 spectrograms, found one on 96"));

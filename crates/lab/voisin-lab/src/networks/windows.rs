@@ -1,10 +1,9 @@
-//! Examples that a run's networks are trained and evaluated on, and their predictions.
+//! Predictions of a network for windows, and for tracks from them.
 
 use ndarray::Array2;
 
 use crate::LabError;
-use crate::training::{LoadExample, TrackExamples, mean, outputs, predict};
-use voisin_encoder::FinishedStack;
+use crate::training::mean;
 use voisin_genre::metrics::argmax;
 
 /// Outputs of a network, `[track][window][class]`.
@@ -58,48 +57,4 @@ pub(super) fn decisions(windows: &WindowProbabilities, truth: &[usize]) -> Vec<(
     ]
     .map(|(name, share)| (name.to_owned(), share))
     .into()
-}
-
-/// Examples that a run's networks are trained and evaluated on.
-#[derive(Clone, Copy)]
-pub(super) struct RunExamples<'a> {
-    pub(super) class_of: &'a [usize],
-    pub(super) windows: &'a [usize],
-    pub(super) load: &'a LoadExample<'a>,
-}
-
-impl<'a> RunExamples<'a> {
-    pub(super) fn of(self, training: &'a [usize], validation: &'a [usize]) -> TrackExamples<'a> {
-        let Self {
-            class_of,
-            windows,
-            load,
-        } = self;
-        TrackExamples {
-            class_of,
-            windows,
-            copies: 0,
-            training,
-            validation,
-            load,
-        }
-    }
-
-    pub(super) fn predict(
-        self,
-        net: &FinishedStack,
-        tracks: &[usize],
-        batch: usize,
-    ) -> Result<WindowProbabilities, LabError> {
-        predict(net, self.of(&[], &[]), tracks, batch)
-    }
-
-    pub(super) fn inner(
-        self,
-        net: &FinishedStack,
-        tracks: &[usize],
-        batch: usize,
-    ) -> Result<WindowProbabilities, LabError> {
-        outputs(net, self.of(&[], &[]), tracks, batch)
-    }
 }
