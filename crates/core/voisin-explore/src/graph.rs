@@ -241,29 +241,6 @@ mod tests {
     }
 
     #[test]
-    fn a_thinned_graph_is_nearly_the_exact_one() {
-        let (vectors, _) = super::super::testing::grouped(8, 250, 24, 0.8, 4);
-        let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let rows: Vec<usize> = (0..2000).filter(|row| row % 5 == 2).collect();
-        let thinned = graph.thinned(vectors.view(), &rows);
-        let exact =
-            KnnGraph::exact(vectors.select(Axis(0), &rows).view(), 15).expect("unit vectors");
-        let same = |row: usize| {
-            let of_part: Vec<usize> = exact.row(row).map(|(other, _)| other).collect();
-            thinned
-                .row(row)
-                .filter(|(other, _)| of_part.contains(other))
-                .count()
-        };
-        let share = (0..rows.len()).map(same).sum::<usize>() as f64 / (15 * rows.len()) as f64;
-        assert!(share > 0.85, "{share}");
-        let similarity = vectors
-            .row(rows[3])
-            .dot(&vectors.row(rows[thinned.neighbours[[3, 0]] as usize]));
-        assert!((thinned.similarities[[3, 0]] - similarity).abs() < 1e-6);
-    }
-
-    #[test]
     fn vectors_without_unit_norm_are_refused() {
         let error = KnnGraph::exact(ndarray::arr2(&[[1.0, 0.0], [2.0, 0.0]]).view(), 1)
             .expect_err("norm 2");

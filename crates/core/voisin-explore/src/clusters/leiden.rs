@@ -362,14 +362,4 @@ mod tests {
             assert!(reached.iter().all(|&reached| reached));
         }
     }
-
-    #[test]
-    fn rows_without_edges_stay_alone() {
-        assert_eq!(leiden(&graph(3, [].iter()), 1.0, 0), [0, 1, 2]);
-        assert_eq!(
-            leiden(&graph(4, [(1, 2, 1.0)].iter()), 1.0, 0),
-            [0, 1, 1, 2]
-        );
-        assert_eq!(leiden(&graph(0, [].iter()), 1.0, 0), [0; 0]);
-    }
 }

@@ -285,25 +285,4 @@ mod tests {
         assert_eq!(value["titles"][3], hostile.trim());
         assert_eq!(value["n"], 20);
     }
-
-    #[test]
-    fn names_are_in_the_order_of_their_colours() {
-        let names = ["b", "a", " ", "c", "c ", "b", "c"];
-        let listed = column(names.into_iter().map(Some));
-        assert_eq!(listed.names, ["c", "b", "a"]);
-        let index = [1, 2, ABSENT, 0, 0, 1, 0];
-        let expected = pack(index.into_iter().flat_map(u32::to_le_bytes));
-        assert_eq!(listed.index, expected);
-        let meta: Vec<TrackMeta> = [&["Dub", "Acid"][..], &["Folk"], &["Folk", "Dub"]]
-            .iter()
-            .map(|genres| {
-                let mut track = TrackMeta::new(TrackId(1), "a.mp3");
-                track.genres = genres.iter().map(|&genre| genre.to_owned()).collect();
-                track
-            })
-            .collect();
-        let (genres, sets) = genre_columns(&meta);
-        assert_eq!(genres, ["Folk", "Dub", "Acid"]);
-        assert_eq!(sets.names, [vec![1, 2], vec![0], vec![0, 1]]);
-    }
 }
