@@ -17,7 +17,6 @@ pub const NONE: u32 = u32::MAX;
 /// fewer than `k` neighbours end in [`NONE`] with similarity −1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnnGraph {
-    /// Neighbours per row.
     pub k: usize,
     /// `[n, k]` row numbers.
     pub neighbours: Array2<u32>,
@@ -27,7 +26,6 @@ pub struct KnnGraph {
 
 /// Query rows per block: 128 rows of 512 dimensions are 256 KiB, which fit into the second-level cache.
 const QUERY_BLOCK: usize = 128;
-/// Base rows per block.
 const BASE_BLOCK: usize = 2048;
 
 /// Rows that [`KnnGraph::thinned`] compares per neighbour.
@@ -36,7 +34,6 @@ const THINNED_FROM: usize = 4;
 const MET: usize = 4096;
 
 impl KnnGraph {
-    /// Number of rows.
     pub fn len(&self) -> usize {
         self.neighbours.nrows()
     }

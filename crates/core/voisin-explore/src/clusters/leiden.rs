@@ -18,7 +18,6 @@ pub(super) type Edge = (usize, usize, f64);
 const ROUNDS: usize = 10;
 /// Least gain of modularity of a move and of a round.
 const GAIN: f64 = 1e-9;
-/// No group.
 const NONE: u32 = u32::MAX;
 
 /// The graph of `n` rows.

@@ -17,7 +17,6 @@ use super::colour::{genre_order, ranked};
 use super::palette::CORE;
 use voisin_base::text::{base64, xml};
 
-/// Neighbours per track in the page.
 const NEIGHBOURS: usize = 8;
 /// Index of an absent name.
 const ABSENT: u32 = u32::MAX;
@@ -226,7 +225,6 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) 
     )
 }
 
-/// Typed arrays as text.
 fn pack(bytes: impl Iterator<Item = u8>) -> String {
     base64(&bytes.collect::<Vec<u8>>())
 }
