@@ -48,6 +48,27 @@ pub struct Collection {
 }
 
 impl Collection {
+    /// Tracks with their facts, and genres brought to one spelling.
+    fn without_vectors(
+        ids: Vec<TrackId>,
+        mut meta: Vec<TrackMeta>,
+        mut genres: Vec<Vec<Genre>>,
+        taxonomy: Taxonomy,
+        space: LibrarySpace,
+    ) -> Self {
+        spell_alike(&mut meta, &mut genres);
+        Self {
+            vectors: Array2::zeros((0, space.mean().len())),
+            library_size: ids.len(),
+            ids,
+            meta,
+            genres,
+            taxonomy,
+            space,
+            guests: 0,
+        }
+    }
+
     pub fn row(&self, track: TrackId) -> Option<usize> {
         row_of(&self.ids, track)
     }
@@ -159,20 +180,9 @@ impl Engine {
         })?;
         // Tracks without facts, in the middle or at the end, still have a row.
         facts.extend(ids[facts.len()..].iter().map(unknown));
-        let mut meta = facts;
-        spell_alike(&mut meta, &mut genres);
-        let vectors = Array2::zeros((0, space.mean().len()));
-        let total = ids.len();
-        Ok(Collection {
-            ids,
-            vectors,
-            meta,
-            genres,
-            taxonomy,
-            space,
-            library_size: total,
-            guests: 0,
-        })
+        Ok(Collection::without_vectors(
+            ids, facts, genres, taxonomy, space,
+        ))
     }
 
     /// As [`collection`](Self::collection), but only the `most` tracks nearest to each seed, in their own spelling of
@@ -196,9 +206,8 @@ impl Engine {
         let taxonomy = self.taxonomy()?;
         let _snapshot = self.library.snapshot()?;
         let tracks = self.library.tracks_by_id(&ids)?;
-        let mut genres = self.genres_of(&tracks)?;
-        let mut meta: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
-        spell_alike(&mut meta, &mut genres);
+        let genres = self.genres_of(&tracks)?;
+        let meta: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
         let mut vectors = Array2::zeros((ids.len(), dimension));
         // From the library, because the index has only 16 bits per component.
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
@@ -213,17 +222,10 @@ impl Engine {
                     .ok_or(dimensions)?,
             );
         }
-        let vectors = space.centre_rows(vectors);
-        let total = self.library.status()?.vectors as usize;
         Ok(Collection {
-            ids,
-            vectors,
-            meta,
-            genres,
-            taxonomy,
-            space,
-            library_size: total,
-            guests: 0,
+            vectors: space.centre_rows(vectors),
+            library_size: self.library.status()?.vectors as usize,
+            ..Collection::without_vectors(ids, meta, genres, taxonomy, space)
         })
     }
 
