@@ -45,7 +45,6 @@ const OF_TRACK: [&str; 12] = [
     "year",
     "seconds",
     "similarity",
-    "fit",
     "genre",
     "step",
     "words",
