@@ -18,10 +18,7 @@ pub(crate) fn print_found(
 ) -> anyhow::Result<()> {
     let json = FoundJson::new(engine, answer, predicted)?;
     let tracks = &answer.tracks;
-    let mut leads = vec![Column::new("fit", "fit", Align::Right, tracks, |found| {
-        (format!("{:.2}", found.fit), format!("{:.4}", found.fit))
-    })];
-    leads.extend(answer.phrase.terms.iter().enumerate().map(|(i, term)| {
+    let leads = answer.phrase.terms.iter().enumerate().map(|(i, term)| {
         let name = name_and_meaning(term);
         let column = Column::new(&name, "", Align::Right, tracks, |found| {
             let share = rank(found.terms[i]);
@@ -32,11 +29,11 @@ pub(crate) fn print_found(
             (text, String::new())
         });
         column.for_people()
-    }));
+    });
     let listing = Listing {
         tracks: json.tracks.iter().map(|fitting| &fitting.track).collect(),
         is_ranked: true,
-        leads,
+        leads: leads.collect(),
         facts,
     };
     let files = metas(answer.tracks.iter().map(|found| &found.track));

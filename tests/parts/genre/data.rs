@@ -6,7 +6,8 @@ use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    FitOptions, Genre, GenreModel, GenrePrediction, LabelledVectors, PredictOptions, votes_for,
+    FitOptions, Genre, GenreModel, GenrePrediction, LabelledVectors, PredictOptions, unit_rows,
+    votes_for,
 };
 
 /// Ten genres as GTZAN numbers them.
@@ -80,7 +81,8 @@ impl Taggrams {
             })
             .collect();
         Some(Self {
-            vectors,
+            // As a library stores them.
+            vectors: unit_rows(vectors),
             classes,
             groups,
         })

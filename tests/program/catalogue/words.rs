@@ -45,16 +45,6 @@ fn words_find_tracks_by_percentiles_and_unknown_ones_are_named() {
             .contains(&"sung".into()),
         "{answer}"
     );
-    let fits: Vec<f64> = answer["tracks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|t| t["fit"].as_f64().unwrap())
-        .collect();
-    assert!(
-        fits.is_sorted_by(|a, b| a >= b) && fits[0] > fits[3],
-        "{fits:?}"
-    );
     // Four tracks: each of these percentiles once, unless two are equal.
     let mut shares: Vec<f64> = answer["tracks"]
         .as_array()

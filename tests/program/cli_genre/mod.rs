@@ -7,7 +7,6 @@ use crate::common;
 mod evidence;
 mod labels;
 mod remembered;
-mod several;
 pub(crate) mod shelf;
 mod writing;
 

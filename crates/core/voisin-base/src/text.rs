@@ -12,6 +12,11 @@ pub const LONGEST_TEXT: usize = 1 << 20;
 ///
 /// Text without letters and digits is only trimmed and lowered, so that the band `!!!` is found.
 pub fn fold(text: &str) -> String {
+    folded(text, is_combining_mark)
+}
+
+/// - `is_dropped`: whether a mark of a letter is left out
+fn folded(text: &str, is_dropped: fn(char) -> bool) -> String {
     let mut folded = String::with_capacity(text.len());
     let mut add = |c: char| {
         // An apostrophe joins: "don't" and "dont" are one word.
@@ -20,7 +25,7 @@ pub fn fold(text: &str) -> String {
         }
         match plain(c) {
             Some(letters) => folded.push_str(letters),
-            None if c.is_alphanumeric() => folded.push(c),
+            None if c.is_alphanumeric() || is_combining_mark(c) => folded.push(c),
             // Anything else is one blank, however long the run.
             None if !folded.is_empty() && !folded.ends_with(' ') => folded.push(' '),
             None => {}
@@ -30,9 +35,9 @@ pub fn fold(text: &str) -> String {
         // Most names need no decomposition.
         text.chars().for_each(|c| add(c.to_ascii_lowercase()));
     } else {
-        // Decomposes letters and accents, and full-width letters; accents are dropped.
+        // Decomposes letters and accents, and full-width letters.
         text.nfkd()
-            .filter(|&c| !is_combining_mark(c))
+            .filter(|&c| !is_dropped(c))
             .flat_map(char::to_lowercase)
             .for_each(add);
     }
@@ -44,9 +49,12 @@ pub fn fold(text: &str) -> String {
     }
 }
 
-/// The words of [`fold`] without spaces, `&` and `+` read as "and": `Drum & Bass` → `drumandbass`.
+/// The letters and digits of `text` without spaces, `&` and `+` read as "and": `Drum & Bass` → `drumandbass`. Only Latin
+/// letters lose their accents; marks of other scripts distinguish words and stay.
 pub fn key(text: &str) -> String {
-    fold(&text.replace(['&', '+'], " and ")).replace(' ', "")
+    let is_accent = |c: char| matches!(c, '\u{300}'..='\u{36f}');
+    let words = folded(&text.replace(['&', '+'], " and "), is_accent);
+    words.replace(' ', "").nfc().collect()
 }
 
 /// The `names` that are equal to `wanted` without case, accents and punctuation; if there is none, those that contain
@@ -274,6 +282,7 @@ mod tests {
         assert_eq!(key("Drum & Bass"), "drumandbass");
         assert_eq!(key("Hip‐Hop"), key("HIP HOP"));
         assert_eq!(key("Électronique ØRSTED Đỏ"), "electroniqueorsteddo");
+        assert_ne!(key("が"), key("か"));
         assert_eq!(key(" !!!  ? "), "!!!?");
     }
 

@@ -68,8 +68,6 @@ pub type StrongTags = HashMap<TrackId, Vec<(String, f32)>>;
 pub struct FittingTrack {
     /// The track.
     pub track: Track,
-    /// How well it fits, 0 to 1: the geometric mean of the terms.
-    pub fit: f32,
     /// The strength of each term, 0 to 1: its percentile in the library; of a negated term 1 minus the percentile.
     pub terms: Vec<f32>,
     /// For each term that is a sentence, the share of a thousand captions of varied music that the track is less similar
@@ -240,7 +238,6 @@ impl Engine {
         let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
         let tracks = tracks.map(|(track, row)| FittingTrack {
             track,
-            fit: fits[row],
             terms: strengths
                 .iter()
                 .map(|(share, not)| if *not { 1.0 - share[row] } else { share[row] })

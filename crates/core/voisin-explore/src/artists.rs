@@ -15,7 +15,6 @@ use voisin_library::artists;
 /// Artists per block in the comparison of all.
 const TOGETHER: usize = 16;
 
-/// Whether artists or albums are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Makers {
     /// Artists; a track of several counts for each.
@@ -25,7 +24,6 @@ pub enum Makers {
 }
 
 impl Makers {
-    /// The noun for one of them.
     pub fn one(self) -> &'static str {
         match self {
             Self::Artists => "artist",
@@ -48,24 +46,17 @@ pub struct NearArtist {
     pub similarity: f32,
 }
 
-/// An artist of the collection, or an album.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArtistSummary {
-    /// As [`NearArtist::artist`].
     pub artist: String,
-    /// As [`NearArtist::album`].
     pub album: Option<String>,
-    /// Number of tracks.
     pub tracks: usize,
-    /// The most typical track.
     pub medoid: TrackId,
     /// Mean cosine similarity of the tracks to their centre; `None` for a single track.
     pub cohesion: Option<f32>,
-    /// The nearest other, if there is one.
     pub nearest: Option<NearArtist>,
 }
 
-/// One artist's or one album's tracks.
 struct ArtistTracks {
     /// Its name in a query: an artist, or "artist – album".
     name: String,
@@ -88,7 +79,6 @@ fn most<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
         .map_or("", |found| found.0)
 }
 
-/// The artist of an album, and its title.
 fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
     let title = most(tracks.iter().filter_map(|track| track.album.as_deref()));
     let owners = tracks
@@ -174,7 +164,6 @@ impl ArtistTracks {
         }
     }
 
-    /// As one that is near another.
     fn near(&self, other: &Self) -> NearArtist {
         NearArtist {
             album: self.album.clone(),
@@ -205,7 +194,6 @@ fn nearest_of(bodies: &[ArtistTracks], some: &[usize]) -> Vec<Option<usize>> {
     some.par_chunks(TOGETHER).flat_map_iter(nearest).collect()
 }
 
-/// Most names in an error.
 const NAMED: usize = 5;
 
 /// Artists nearest to an artist, or albums nearest to an album, nearest first.

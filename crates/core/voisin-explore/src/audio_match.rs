@@ -33,7 +33,6 @@ pub struct Outline {
     frames_per_second: f32,
 }
 
-/// The best agreement of two outlines.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LagAgreement {
     /// Normalised cross-correlation, −1 to 1.
@@ -79,7 +78,6 @@ impl Outline {
         self.motion.nrows()
     }
 
-    /// Consecutive frames from `start` on.
     fn frames(&self, start: usize, count: usize) -> &[f32] {
         let bands = self.motion.ncols();
         let all = self.motion.as_slice().expect("made in this order");

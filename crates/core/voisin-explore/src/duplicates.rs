@@ -11,7 +11,6 @@ use super::{KnnGraph, TrackMeta};
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 
-/// Neighbours of each track to compare.
 pub const NEIGHBOURS: usize = 8;
 
 /// Least cosine of track vectors of a pair to compare.
@@ -21,16 +20,12 @@ const SAME_LENGTH: f64 = 5.0;
 /// Least cosine of a pair of any lengths: a song followed by five minutes of silence has 0.98.
 const SILENT: f32 = 0.95;
 
-/// Files of one recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DuplicateGroup {
-    /// The file to keep.
     pub best: TrackId,
     /// Why it is better than the second best file.
     pub reason: String,
-    /// The others, better ones first.
     pub others: Vec<TrackId>,
-    /// Bytes freed by deleting the others.
     pub bytes: u64,
 }
 
@@ -164,7 +159,6 @@ fn group(keep: usize, others: &[usize], meta: &[TrackMeta]) -> Option<DuplicateG
     })
 }
 
-/// Whether the codec is lossless.
 fn lossless(track: &TrackMeta) -> bool {
     let codec = track.codec.to_lowercase();
     let is_one_of = |names: &[&str]| names.iter().any(|name| codec.contains(name));
@@ -208,7 +202,6 @@ fn better(a: &TrackMeta, b: &TrackMeta) -> std::cmp::Ordering {
         .then(a.id.cmp(&b.id))
 }
 
-/// Number of tags that are not empty.
 fn tags(t: &TrackMeta) -> usize {
     usize::from(t.artist.is_some())
         + usize::from(t.album.is_some())

@@ -1,6 +1,5 @@
 //! Undirected weighted graphs for layouts and clusters.
 
-/// A symmetric weighted graph in compressed rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Edges {
     /// Start of each row's entries; one more than there are rows.
@@ -46,12 +45,10 @@ impl Edges {
         }
     }
 
-    /// Number of rows.
     pub(crate) fn len(&self) -> usize {
         self.offsets.len() - 1
     }
 
-    /// Entries of row `i`.
     pub(crate) fn row(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
         let range = self.offsets[i]..self.offsets[i + 1];
         self.ends[range.clone()]

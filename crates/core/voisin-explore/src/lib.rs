@@ -44,36 +44,21 @@ pub use graph::KnnGraph;
 pub use meta::TrackMeta;
 pub use name_limit::NameLimit;
 
-/// Errors of exploring.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExploreError {
-    /// Too few tracks for a computation.
     #[error("{what} needs at least {needed} tracks, found {found}: add more music")]
     TooFew {
-        /// The computation.
         what: &'static str,
-        /// The least number of tracks.
         needed: usize,
-        /// The given number.
         found: usize,
     },
-    /// A vector that is not a finite unit vector.
     #[error("vector of row {row} has norm {norm}, expected 1: run \"voisin verify\"")]
-    NotUnit {
-        /// Row in the input.
-        row: usize,
-        /// Its norm.
-        norm: f32,
-    },
-    /// A parameter outside its range.
+    NotUnit { row: usize, norm: f32 },
     #[error("{name}: expected {expected}, found {found}")]
     Parameter {
-        /// Its name.
         name: &'static str,
-        /// Its value as text.
         found: String,
-        /// The expected range.
         expected: &'static str,
     },
     /// A name that matches no artist or album, or several.
@@ -82,20 +67,14 @@ pub enum ExploreError {
         one = makers.one()
     )]
     UnknownArtist {
-        /// Whether an artist or an album was searched for.
         makers: Makers,
-        /// The given name.
         requested: String,
-        /// Suggestions as text.
         hint: String,
     },
-    /// Drawing failed.
     #[error("drawing the map failed: {0}")]
     Draw(String),
-    /// A value could not be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }
 
-/// `Result` with [`ExploreError`].
 pub type Result<T, E = ExploreError> = std::result::Result<T, E>;

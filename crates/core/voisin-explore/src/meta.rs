@@ -11,46 +11,34 @@ use voisin_library::song::song;
 /// Missing facts are empty or `None`; only the id and the path are required.
 #[derive(Debug, Clone)]
 pub struct TrackMeta {
-    /// Key in the library.
     pub id: TrackId,
     /// Path of the (preferred) file, with replacement characters if it is not UTF-8.
     pub path: String,
     /// The exact path if it is not UTF-8, for playlists.
     pub raw_path: Option<std::path::PathBuf>,
-    /// Title from the tags; empty if there is none.
     pub title: String,
-    /// Artist from the tags.
     pub artist: Option<String>,
-    /// Album from the tags.
     pub album: Option<String>,
-    /// Album artist from the tags.
     pub album_artist: Option<String>,
     /// Genres from the tags, normalised.
     pub genres: Vec<String>,
-    /// Best genre of the classifier.
     pub predicted_genre: Option<String>,
     /// Its probability, 0 to 1.
     pub predicted_probability: Option<f32>,
     /// Tags from the encoder's own tagger (mood, instrument …), best first.
     pub tags: Vec<String>,
-    /// Year of release.
     pub year: Option<i32>,
-    /// Length in seconds.
     pub seconds: f64,
-    /// Size of the file in bytes.
     pub bytes: u64,
     /// Codec, as named by the audio module ("mp3", "flac" …).
     pub codec: String,
-    /// Sample rate in Hz, 0 if unknown.
     pub sample_rate: u32,
-    /// Number of channels, 0 if unknown.
     pub channels: u16,
     /// Share of the audio that did not decode, 0 to 1.
     pub damaged: f64,
 }
 
 impl TrackMeta {
-    /// A track with only an id and a path.
     pub fn new(id: TrackId, path: impl Into<String>) -> Self {
         Self {
             id,
@@ -74,7 +62,6 @@ impl TrackMeta {
         }
     }
 
-    /// A track with only an id and a file.
     pub fn of_file(id: TrackId, path: &std::path::Path) -> Self {
         let raw_path = path.to_str().is_none().then(|| path.to_owned());
         Self {
@@ -88,7 +75,6 @@ impl TrackMeta {
         Some(self.id).filter(|id| id.0 > 0)
     }
 
-    /// The exact path.
     pub fn system_path(&self) -> &std::path::Path {
         self.raw_path
             .as_deref()
@@ -137,7 +123,6 @@ impl TrackMeta {
         &self.path[..end]
     }
 
-    /// Its artists.
     pub fn artists(&self) -> Vec<&str> {
         artists(self.artist.as_deref().unwrap_or_default())
     }

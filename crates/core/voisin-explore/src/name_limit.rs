@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-/// Counts items by their names, up to a limit for each.
 pub struct NameLimit {
     most: usize,
     taken: HashMap<String, usize>,

@@ -10,7 +10,6 @@ use voisin_base::track::TrackId;
 /// Tracks between two stops, unless a number is requested.
 const BETWEEN: usize = 8;
 
-/// Conditions of a path.
 #[derive(Debug, Clone, Default)]
 pub struct PathOptions {
     /// Rows to pass, in this order.
@@ -21,16 +20,13 @@ pub struct PathOptions {
     pub max_per_artist: Option<usize>,
 }
 
-/// The result of [`path`].
 #[derive(Debug, Clone)]
 pub struct Walk {
-    /// Its tracks, all different.
     pub tracks: Vec<TrackId>,
     /// The same tracks as rows of the collection.
     pub rows: Vec<usize>,
     /// Distance (1 − cosine) of each step: one fewer than tracks.
     pub steps: Vec<f32>,
-    /// Largest step.
     pub largest_step: f32,
 }
 

@@ -86,7 +86,7 @@ impl GenreModel {
         options: &FitOptions,
     ) -> Result<(Self, OutOfFold), GenreError> {
         let examples = Examples::new(set)?.sampled(options.max_tracks, options.seed);
-        let oof = OutOfFold::trusting(&examples, |_| true, options);
+        let oof = OutOfFold::of_examples(&examples, options);
         let all: Vec<usize> = (0..examples.len()).collect();
         let model = Self {
             head: Head::fit(&examples, &all, &oof.settings),

@@ -1,10 +1,10 @@
 //! Tracks whose label disagrees with out-of-fold predictions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FitOptions, Genre, GenreError, LabelledVectors, OutOfFold, examples::Examples};
+use super::{FitOptions, Genre, GenreError, LabelledVectors, OutOfFold};
 use voisin_base::track::TrackId;
 
 /// A track whose label looks wrong.
@@ -18,8 +18,8 @@ pub struct Suspect {
     pub labels: Vec<Genre>,
     /// The predicted genre.
     pub suggested: Genre,
-    /// Probability of the suggestion minus that of the track's labels, in [-1, 1]; larger is more
-    /// suspicious.
+    /// The difference of the probabilities of the suggestion and of the track's labels, as a share
+    /// of their sum, in [-1, 1]; larger is more suspicious.
     pub score: f32,
     /// Whether it passes the test of confident learning: the suggestion is at least as probable as
     /// its mean for tracks with that label.
@@ -39,14 +39,11 @@ const OTHERS: usize = 5;
 /// Tracks from which two folds find about as many wrong labels as three.
 const HALVED: usize = 15_000;
 
-/// Ranks all tracks by how wrong their labels look, worst first.
+/// Ranks all tracks by how wrong their labels look, worst first, by predictions of models that were
+/// trained without their artist.
 ///
 /// A label that few tracks by other artists have is never confidently contradicted, since models
-/// could not learn it.
-///
-/// Two rounds: out-of-fold predictions; then again without the labels that were confidently
-/// contradicted, so that wrong labels do not support each other. Suspects with
-/// [`Suspect::confident`] are those to act on.
+/// could not learn it. Suspects with [`Suspect::confident`] are those to act on.
 ///
 /// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset
 /// Labels", 2021.
@@ -60,28 +57,8 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         folds: if labelled > HALVED { 2 } else { options.folds },
         ..options.clone()
     };
-    let examples = Examples::new(set)?.sampled(options.max_tracks, options.seed);
-    let first = OutOfFold::trusting(&examples, |_| true, options);
-    let suspects = without_unlearnt(rank(&first, set.labels), set);
-    let doubtful: HashSet<usize> = suspects
-        .iter()
-        .filter(|s| s.confident)
-        .map(|s| s.row)
-        .collect();
-    if doubtful.is_empty() {
-        return Ok(suspects);
-    }
-    // Without the doubtful labels, so that two wrong ones cannot support each other.
-    let trusted = |row: usize| !doubtful.contains(&examples.origin[row]);
-    let has_all = (0..examples.n_classes()).all(|class| {
-        (0..examples.len()).any(|row| trusted(row) && examples.classes[row].contains(&class))
-    });
-    // A genre may have lost all its tracks, so that nothing could be learnt of it.
-    if !has_all {
-        return Ok(suspects);
-    }
-    let second = OutOfFold::trusting(&examples, trusted, options);
-    Ok(without_unlearnt(rank(&second, set.labels), set))
+    let found = rank(&OutOfFold::of(set, options)?, set.labels);
+    Ok(without_unlearnt(found, set))
 }
 
 /// Clears `confident` of suspects without a label that has enough tracks by other artists.
@@ -148,7 +125,8 @@ fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
             track: oof.ids[i],
             row: oof.rows[i],
             labels: labels.get(oof.rows[i]).cloned().unwrap_or_default(),
-            score: p[other] - label_probability,
+            // The ratio of both finds more wrong labels than their difference.
+            score: (p[other] - label_probability) / (p[other] + label_probability).max(1e-9),
             suggested_probability: p[other],
             suggested,
             confident,

@@ -74,21 +74,14 @@ impl OutOfFold {
     /// The out-of-fold predictions of a model that is fitted to the set.
     pub fn of(set: &LabelledVectors, options: &FitOptions) -> Result<Self, GenreError> {
         let examples = Examples::new(set)?.sampled(options.max_tracks, options.seed);
-        Ok(Self::trusting(&examples, |_| true, options))
+        Ok(Self::of_examples(&examples, options))
     }
 
-    /// - `trusted`: whether a row's labels are used; all rows are predicted
-    pub(super) fn trusting(
-        examples: &Examples,
-        trusted: impl Fn(usize) -> bool + Sync,
-        options: &FitOptions,
-    ) -> Self {
-        let all: Vec<usize> = (0..examples.len()).filter(|&row| trusted(row)).collect();
+    pub(super) fn of_examples(examples: &Examples, options: &FitOptions) -> Self {
         let most = if examples.len() > MANY { 3 } else { usize::MAX };
         let folds = options.folds.clamp(2, most);
-        let chosen_on = examples.subset(&all);
-        let settings = HeadSettings::choose(&chosen_on, options.min_tracks, folds, options.seed);
-        let votes = votes_of_others(examples, &all);
+        let settings = HeadSettings::choose(examples, options.min_tracks, folds, options.seed);
+        let votes = votes_of_others(examples);
         let shares: Vec<Vec<f32>> = votes
             .iter()
             .map(|votes| votes.spread(&examples.genres))
@@ -97,9 +90,7 @@ impl OutOfFold {
         // good.
         let folds = examples.folds(folds, options.seed + 1);
         let fold_logs = parallel::map(&folds, |fold| {
-            let mut rows = fold.train.clone();
-            rows.retain(|&row| trusted(row));
-            let head = Head::fit(examples, &rows, &settings)?;
+            let head = Head::fit(examples, &fold.train, &settings)?;
             Some(head.log_probabilities(examples.x.select(Axis(0), &fold.test).view()))
         });
         let flat = -(settings.classes.len().max(1) as f32).ln();
@@ -119,7 +110,6 @@ impl OutOfFold {
             .zip(&shares)
             .map(|(head, shares)| complete(&head.to_vec(), &settings.classes, shares))
             .collect();
-        let judged: Vec<usize> = covered.iter().copied().filter(|&r| trusted(r)).collect();
         let targets = examples.targets();
         let scale = best_scale(|scale| {
             let loss = |&row: &usize| {
@@ -129,7 +119,7 @@ impl OutOfFold {
                     .map(|(p, t)| f64::from(t * p.max(1e-12).ln()))
                     .sum::<f64>()
             };
-            judged.iter().map(loss).sum()
+            covered.iter().map(loss).sum()
         });
         let mut probabilities = Array2::zeros(targets.dim());
         for (row, mut to) in probabilities.outer_iter_mut().enumerate() {
@@ -137,7 +127,7 @@ impl OutOfFold {
         }
         let most = |row: usize| max(probabilities.row(row));
         let familiarity =
-            Familiarity::of(judged.iter().map(|&row| (votes[row].nearness, most(row))));
+            Familiarity::of(covered.iter().map(|&row| (votes[row].nearness, most(row))));
         for (row, mut to) in probabilities.outer_iter_mut().enumerate() {
             let familiar = familiarity.assess(votes[row].nearness, max(to.view()));
             if familiar.is_voted() {
@@ -175,11 +165,10 @@ pub(super) fn max(row: ArrayView1<f32>) -> f32 {
     row.iter().copied().fold(0.0, f32::max)
 }
 
-/// The vote for every row of an example's neighbours by other artists, among the `voters`.
-fn votes_of_others(examples: &Examples, voters: &[usize]) -> Vec<Votes> {
-    let reference = examples.subset(voters);
-    votes_among(&reference, examples.x.view(), |row, voter| {
-        examples.groups[row] != reference.groups[voter]
+/// The vote for every row of its neighbours by other artists.
+fn votes_of_others(examples: &Examples) -> Vec<Votes> {
+    votes_among(examples, examples.x.view(), |row, voter| {
+        examples.groups[row] != examples.groups[voter]
     })
 }
 

@@ -67,7 +67,6 @@ pub use list::SortBy;
 pub use lock::WriterLock;
 pub use mean::StoredMean;
 pub use open::SCHEMA_VERSION;
-pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;
 pub use paths::to_bytes as path_to_bytes;
 pub use paths::{default_dir, stored_path};
@@ -337,14 +336,6 @@ impl Library {
     pub fn generation(&self) -> Result<u64> {
         let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
         let generation = self.query_one("SELECT generation FROM state", [], read);
-        generation.map(i64::unsigned_abs)
-    }
-
-    /// Counter of the changes to files, tags and labels: equal counters of one library have equal
-    /// metadata.
-    pub fn metadata_generation(&self) -> Result<u64> {
-        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-        let generation = self.query_one("SELECT metadata FROM state", [], read);
         generation.map(i64::unsigned_abs)
     }
 

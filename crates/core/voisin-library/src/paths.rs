@@ -13,18 +13,6 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// `path` with `suffix`, or with `suffix-2` and so on where that is taken.
-pub fn free_name(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = with_suffix(path, suffix);
-    let mut n = 1_u64;
-    // Callers hold the writer's lock, so the name stays free.
-    while name.exists() {
-        n += 1;
-        name = with_suffix(path, &format!("{suffix}-{n}"));
-    }
-    name
-}
-
 /// A path as the bytes stored in the database. On Unix any bytes; elsewhere UTF-8.
 #[allow(clippy::unnecessary_wraps)] // It can only fail outside Unix.
 pub fn to_bytes(path: &Path) -> Result<&[u8], LibraryError> {

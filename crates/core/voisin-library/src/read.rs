@@ -52,7 +52,7 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
 macro_rules! tag_columns {
     () => {
         "t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number, t.mbid, t.isrc, t.licence,
-         t.bpm, t.musical_key, t.replay_gain, c.composer"
+         t.bpm, t.musical_key, t.replay_gain, t.composer"
     };
 }
 
@@ -62,8 +62,7 @@ const TRACK_QUERY: &str = concat!(
     "SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
      a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.id, ",
     tag_columns!(),
-    " FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id
-      LEFT JOIN credits c ON c.file = f.id"
+    " FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id"
 );
 
 impl Library {
@@ -336,7 +335,7 @@ pub(super) fn tags_of_path(
     const SQL: &str = concat!(
         "SELECT f.id, ",
         tag_columns!(),
-        " FROM files f JOIN tags t ON t.file = f.id LEFT JOIN credits c ON c.file = f.id WHERE f.path = ?1"
+        " FROM files f JOIN tags t ON t.file = f.id WHERE f.path = ?1"
     );
     let read = |row: &Row<'_>| tags_at(connection, row, row.get(0)?, 1);
     connection

@@ -140,14 +140,6 @@ impl Library {
         Ok(found)
     }
 
-    /// The scales with values in the library, and the number of tracks with one.
-    pub fn scale_names(&self) -> Result<BTreeMap<ScaleName, u64>> {
-        let sql = "SELECT s.scale, count(*) FROM audio a JOIN scales s ON s.content = a.content GROUP BY s.scale";
-        self.query_all(sql, [], |row| {
-            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
-        })
-    }
-
     /// Tracks with a value of the scale `having` and logits of the current model that lack a value of any of
     /// `scales`.
     pub fn tracks_lacking(&self, scales: &[ScaleName], having: ScaleName) -> Result<Vec<TrackId>> {

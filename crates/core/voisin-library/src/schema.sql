@@ -9,8 +9,7 @@ CREATE TABLE model (
     manifest    TEXT    NOT NULL
 ) STRICT;
 
--- One row: who this library is, and counters that triggers keep. generation counts the changes to vectors, metadata those
--- to files, tags and labels.
+-- One row: who this library is, and counters that triggers keep. generation counts the changes to vectors.
 CREATE TABLE state (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
     library_id  TEXT    NOT NULL,
@@ -18,8 +17,7 @@ CREATE TABLE state (
     tracks      INTEGER NOT NULL DEFAULT 0,
     files       INTEGER NOT NULL DEFAULT 0,
     vectors     INTEGER NOT NULL DEFAULT 0,
-    failures    INTEGER NOT NULL DEFAULT 0,
-    metadata    INTEGER NOT NULL DEFAULT 0
+    failures    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO state (id, library_id) VALUES (1, lower(hex(randomblob(16))));
 
@@ -60,6 +58,7 @@ CREATE TABLE tags (
     artist           TEXT,
     album            TEXT,
     album_artist     TEXT,
+    composer         TEXT,
     year             INTEGER,
     track_number     INTEGER,
     disc_number      INTEGER,
@@ -77,13 +76,6 @@ CREATE TABLE tags (
 ) STRICT;
 -- A list by artist reads its first page without the others.
 CREATE INDEX tags_by_artist ON tags (coalesce(artist_key, album_artist_key));
-
-CREATE TABLE credits (
-    file         INTEGER PRIMARY KEY REFERENCES files (id) ON DELETE CASCADE,
-    composer     TEXT,
-    composer_key TEXT
-) STRICT;
-CREATE INDEX credits_by_composer ON credits (composer_key) WHERE composer_key IS NOT NULL;
 
 CREATE TABLE genres (
     file      INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
@@ -210,20 +202,5 @@ CREATE TRIGGER track_discounted AFTER DELETE ON audio BEGIN UPDATE state SET tra
 CREATE TRIGGER failure_counted AFTER INSERT ON failures BEGIN UPDATE state SET failures = failures + 1; END;
 CREATE TRIGGER failure_discounted AFTER DELETE ON failures BEGIN UPDATE state SET failures = failures - 1; END;
 
--- Rows of tags and credits come with their file, which is counted.
-CREATE TRIGGER file_counted AFTER INSERT ON files BEGIN UPDATE state SET files = files + 1, metadata = metadata + 1; END;
-CREATE TRIGGER file_discounted AFTER DELETE ON files BEGIN UPDATE state SET files = files - 1, metadata = metadata + 1; END;
-CREATE TRIGGER file_changed AFTER UPDATE OF track, path, size ON files BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER tags_changed AFTER UPDATE ON tags BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER tags_removed AFTER DELETE ON tags BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER credits_changed AFTER UPDATE ON credits BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER credits_removed AFTER DELETE ON credits BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER genre_added AFTER INSERT ON genres BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER genre_changed AFTER UPDATE ON genres BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER genre_removed AFTER DELETE ON genres BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER label_given AFTER INSERT ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER label_changed AFTER UPDATE OF content, genre ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER label_taken AFTER DELETE ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER scale_given AFTER INSERT ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER scale_changed AFTER UPDATE OF value ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER scale_taken AFTER DELETE ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER file_counted AFTER INSERT ON files BEGIN UPDATE state SET files = files + 1; END;
+CREATE TRIGGER file_discounted AFTER DELETE ON files BEGIN UPDATE state SET files = files - 1; END;

@@ -196,22 +196,6 @@ impl Library {
         })
     }
 
-    /// Removes this one file from the library, and its track if that was its last one; not paths below it, such as its
-    /// parts.
-    pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
-        let path = paths::to_bytes(file)?;
-        self.write(|tx| {
-            let files = tx
-                .prepare_cached("DELETE FROM files WHERE path = ?1")?
-                .execute([path])? as u64;
-            Ok(Removed {
-                files,
-                tracks: delete_orphans(tx)?,
-                failures: 0,
-            })
-        })
-    }
-
     /// Removes the entries of files that are not on disk, and the tracks that have no other.
     ///
     /// `missing` comes from [`Library::missing_files`](Library::missing_files); each is checked on the
@@ -457,7 +441,7 @@ pub(super) fn put_file(
 ) -> rusqlite::Result<()> {
     let id: i64 = tx
         .prepare_cached(
-            // An update keeps the row's id, to which tags, genres and credits refer.
+            // An update keeps the row's id, to which tags and genres refer.
             "INSERT INTO files (track, path, size, mtime_ns) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (path) DO UPDATE SET track = excluded.track, size = excluded.size,
              mtime_ns = excluded.mtime_ns RETURNING id",
@@ -472,37 +456,11 @@ pub(super) fn put_file(
         .execute([path])?;
 
     let key = |text: &Option<String>| text.as_deref().map(fold);
-    let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());
-    // Blanks at both ends and between, so that whole words can be matched.
-    let mut search = String::from(" ");
-    for text in [
-        &tags.artist,
-        &tags.title,
-        &tags.album,
-        &tags.album_artist,
-        &tags.composer,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        search.push_str(&fold(text));
-        search.push(' ');
-    }
-    if let Some(stem) = stem {
-        search.push_str(&fold(&stem));
-        search.push(' ');
-    }
     tx.prepare_cached(
-        "INSERT INTO tags (file, title, artist, album, album_artist, year, track_number, disc_number, artist_key,
-         album_artist_key, title_key, album_key, search, mbid, isrc, licence, bpm, musical_key, replay_gain)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
-         ON CONFLICT (file) DO UPDATE SET title = excluded.title, artist = excluded.artist, album = excluded.album,
-         album_artist = excluded.album_artist, year = excluded.year, track_number = excluded.track_number,
-         disc_number = excluded.disc_number, artist_key = excluded.artist_key,
-         album_artist_key = excluded.album_artist_key, title_key = excluded.title_key,
-         album_key = excluded.album_key, search = excluded.search, mbid = excluded.mbid,
-         isrc = excluded.isrc, licence = excluded.licence, bpm = excluded.bpm,
-         musical_key = excluded.musical_key, replay_gain = excluded.replay_gain",
+        "INSERT OR REPLACE INTO tags (file, title, artist, album, album_artist, composer, year, track_number,
+         disc_number, artist_key, album_artist_key, title_key, album_key, search, mbid, isrc, licence, bpm,
+         musical_key, replay_gain)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     )?
     .execute(params![
         id,
@@ -510,6 +468,7 @@ pub(super) fn put_file(
         tags.artist,
         tags.album,
         tags.album_artist,
+        tags.composer,
         tags.year,
         tags.track_number,
         tags.disc_number,
@@ -517,7 +476,7 @@ pub(super) fn put_file(
         key(&tags.album_artist),
         key(&tags.title),
         key(&tags.album),
-        search,
+        search_text(&file.path, tags),
         tags.mbid,
         tags.isrc,
         tags.licence,
@@ -525,11 +484,6 @@ pub(super) fn put_file(
         tags.musical_key,
         tags.replay_gain
     ])?;
-    tx.prepare_cached(
-        "INSERT INTO credits (file, composer, composer_key) VALUES (?1, ?2, ?3)
-         ON CONFLICT (file) DO UPDATE SET composer = excluded.composer, composer_key = excluded.composer_key",
-    )?
-    .execute((id, &tags.composer, key(&tags.composer)))?;
     // Rewritten, as positions shift if a genre in the middle is removed.
     tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?
         .execute([id])?;
@@ -540,6 +494,21 @@ pub(super) fn put_file(
         insert.execute(params![id, position as i64, genre, fold(genre)])?;
     }
     Ok(())
+}
+
+/// What searches by words compare: blanks at both ends and between, so that whole words can be matched.
+fn search_text(path: &Path, tags: &TrackTags) -> String {
+    let stem = path.file_stem().map(|stem| fold(&stem.to_string_lossy()));
+    let texts = [
+        &tags.artist,
+        &tags.title,
+        &tags.album,
+        &tags.album_artist,
+        &tags.composer,
+    ];
+    let texts = texts.into_iter().flatten().map(|text| fold(text));
+    let words = texts.chain(stem).map(|text| text + " ");
+    format!(" {}", words.collect::<String>())
 }
 
 /// Reads the columns name, fingerprint, dimension and manifest.

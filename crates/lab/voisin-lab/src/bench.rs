@@ -111,7 +111,6 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Rows that the final model is trained on.
     pub(super) fn learnt_rows(&self) -> Vec<usize> {
         let is_learnt = |row: &usize| {
             let part = self.split.parts[*row];
@@ -283,7 +282,6 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Figures of an algorithm over all folds and repeats.
     pub(super) fn method(
         &self,
         name: &str,

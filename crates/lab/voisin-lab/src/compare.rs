@@ -12,7 +12,6 @@ use voisin_base::random::Random;
 
 const DRAWS: usize = 2000;
 
-/// The columns of a table that a run wrote.
 fn columns_of<const N: usize>(
     path: &Path,
     cells: &Cells,
@@ -44,7 +43,6 @@ fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String)>, LabError
         .collect())
 }
 
-/// The group of each track of a run.
 fn groups_of(run: &Path) -> Result<BTreeMap<String, String>, LabError> {
     let path = run.join("data.csv");
     let cells = read_cells(&path)?;
@@ -55,7 +53,6 @@ fn groups_of(run: &Path) -> Result<BTreeMap<String, String>, LabError> {
         .collect())
 }
 
-/// Two runs on the same tracks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     pub first: String,
@@ -161,7 +158,6 @@ fn mcnemar(a: usize, b: usize) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
-/// The score of a submission.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
     pub rows: usize,
@@ -176,7 +172,6 @@ pub struct Score {
     pub unknown: Vec<String>,
 }
 
-/// Titles and labels of a table.
 pub(super) struct Labels {
     pub(super) pairs: Vec<(String, String)>,
     /// The headers of both columns.

@@ -23,7 +23,6 @@ pub struct Config {
     pub seed: u64,
     pub data: Data,
     pub features: Features,
-    /// The algorithms, in the order of fitting.
     pub algorithms: Algorithms,
     pub settings: AlgorithmSettings,
     /// Settings of a network's recipe, which has no features and no algorithms.
@@ -36,7 +35,6 @@ pub struct Config {
 pub struct Data {
     /// `KIND:PATH` with its options.
     pub source: String,
-    /// The column to predict; `genre` for the default one.
     pub label: String,
     /// How the data is split: auto, given, artist, folder, track, or a CSV file.
     pub split: String,

@@ -24,7 +24,6 @@ pub enum DocumentPart {
         /// Names of the columns; the first is left-aligned.
         header: Vec<String>,
         rows: Vec<Vec<String>>,
-        /// The row to highlight.
         best: Option<usize>,
         /// Whether a terminal shows it.
         is_brief: bool,
@@ -64,7 +63,6 @@ impl Document {
         self.put(header, rows, best, true);
     }
 
-    /// Adds a table that a terminal does not show.
     pub fn detail(&mut self, header: &[&str], rows: Vec<Vec<String>>) {
         self.put(header, rows, None, false);
     }

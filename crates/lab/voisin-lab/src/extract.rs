@@ -70,7 +70,6 @@ pub fn track_table(set: &Dataset, rows: &[MatrixRow], files: Option<Vec<String>>
     csv_bytes(&header, b',', rows)
 }
 
-/// Names of columns as a CSV file.
 pub fn column_table(names: &[String]) -> Vec<u8> {
     let rows = names
         .iter()
@@ -127,7 +126,6 @@ pub fn write_arrays(
     each_track(set, |file| Ok(write(file)), progress, stop)
 }
 
-/// Names of the columns of [`frames`].
 pub fn frame_columns() -> Vec<String> {
     std::iter::once("seconds".to_owned())
         .chain(DescriptorSet::Fma.rows_over_time())

@@ -157,22 +157,17 @@ pub fn evaluate_genre(
     })
 }
 
-/// Labelled tracks that are evaluated.
 struct Evaluation<'a> {
     data: &'a LabelledRows,
     options: &'a EvalOptions,
     genres: Vec<Genre>,
     /// The genres of each track, by number.
     classes: Vec<Vec<usize>>,
-    /// Tracks of each genre.
     sizes: Vec<usize>,
 }
 
-/// Predictions for the held-out tracks of a fold.
 struct FoldAnswers {
-    /// Of each method.
     answers: Vec<Vec<usize>>,
-    /// Probabilities of the engine.
     fused: Array2<f32>,
     /// Genres that only neighbours can predict.
     without_head: Vec<Genre>,
@@ -327,7 +322,6 @@ fn rivals(
     ]
 }
 
-/// The class whose mean is nearest to each query.
 fn nearest_centroid(
     vectors: &Array2<f32>,
     class_of: &[usize],
@@ -357,7 +351,6 @@ fn nearest_centroid(
 }
 
 impl GenreReport {
-    /// The documented JSON.
     pub fn json(&self) -> Value {
         let f = &self.figures;
         let genre = |class: &ClassFigures| {
@@ -373,7 +366,6 @@ impl GenreReport {
         json
     }
 
-    /// The report, with explanations of its measures.
     pub fn page(&self) -> Document {
         let mut page = Document::new("Genre recognition");
         let f = &self.figures;
@@ -418,7 +410,6 @@ impl GenreReport {
         page
     }
 
-    /// How the tracks were grouped and held out.
     fn summarise(&self, page: &mut Document) {
         let group = &self.group;
         let is_alone = group == "track";

@@ -21,11 +21,9 @@ const SILENT_DB: f64 = -60.0;
 
 #[derive(Debug)]
 pub struct Inspection {
-    /// Tracks that can be decoded.
     pub rows: Vec<MatrixRow>,
     /// Container, codec and rate of each; none without audio.
     formats: Vec<Option<String>>,
-    /// Rows and files that could not be used.
     pub faults: Vec<Fault>,
 }
 
@@ -113,25 +111,17 @@ pub struct ClassCounts {
 pub struct Overview {
     /// `KIND:PATH` with its options.
     pub data: String,
-    /// Tracks that can be used.
     pub tracks: usize,
-    /// Tracks without a label.
     pub unlabelled: usize,
     pub classes: Vec<ClassCounts>,
-    /// Artists that are known.
     pub artists: usize,
-    /// Seconds of music.
     pub seconds: f64,
-    /// Tracks of each container, codec and rate.
     pub formats: BTreeMap<String, usize>,
-    /// Tracks of each licence.
     pub licences: BTreeMap<String, usize>,
     /// How the data is split; none if labels are missing.
     pub split: Option<String>,
     pub leak: Leak,
-    /// Rows and files that could not be used, with reasons.
     pub failures: Vec<(String, String)>,
-    /// Notes on how it was read.
     pub notes: Vec<String>,
 }
 

@@ -13,9 +13,7 @@ use voisin_base::text::fold;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SharedTracks {
     pub with: Part,
-    /// Artists on both sides.
     pub artists: Vec<String>,
-    /// Albums on both sides.
     pub albums: Vec<String>,
 }
 
@@ -35,7 +33,6 @@ pub struct CopyPair {
     pub same_label: bool,
 }
 
-/// The leakage report of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Leak {
     /// Training against validation; both against test.

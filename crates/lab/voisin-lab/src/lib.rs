@@ -89,7 +89,6 @@ impl LabError {
     }
 }
 
-/// A CSV file in memory.
 fn csv_bytes<R: IntoIterator<Item = String>>(
     header: &[String],
     separator: u8,
@@ -107,7 +106,6 @@ fn csv_bytes<R: IntoIterator<Item = String>>(
     writer.into_inner().unwrap_or_default()
 }
 
-/// Writes a file whole or not at all.
 fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), LabError> {
     voisin_base::atomic_file::write(path, bytes).map_err(LabError::io(path))
 }

@@ -19,7 +19,6 @@ use voisin_features::DescriptorSet;
 
 /// Descriptors are computed from at most this many seconds of a track, in its middle.
 pub(crate) const LONGEST: u64 = 600;
-/// Windows of a track that a model embeds.
 const WINDOWS: usize = 24;
 
 #[derive(Clone, Copy)]
@@ -144,7 +143,6 @@ pub(crate) fn read_whole(path: &Path, longest: u64) -> Option<Vec<u8>> {
     (blake3::hash(numbers).as_bytes() == digest).then_some(bytes)
 }
 
-/// Writes numbers after their digest.
 pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> Result<(), LabError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
@@ -189,13 +187,10 @@ pub(crate) fn artists(rows: &[MatrixRow]) -> usize {
     names.collect::<BTreeSet<String>>().len()
 }
 
-/// What was found out about each track of a data set.
 #[derive(Debug)]
 pub struct PerTrack<T> {
     pub rows: Vec<MatrixRow>,
-    /// One for each row.
     pub values: Vec<T>,
-    /// Tracks without a value.
     pub faults: Vec<Fault>,
 }
 
@@ -262,7 +257,6 @@ pub fn each_track<T: Send>(
 
 #[derive(Debug, Clone)]
 pub struct Matrix {
-    /// One for each row of the values.
     pub rows: Vec<MatrixRow>,
     pub columns: Vec<String>,
     /// The group of each column: the quantity that it measures.
@@ -273,7 +267,6 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A row of numbers for each track.
     pub fn of(found: PerTrack<Vec<f32>>, columns: Vec<String>) -> Result<Self, LabError> {
         let shape = (found.rows.len(), columns.len());
         let values = Array2::from_shape_vec(shape, found.values.concat());

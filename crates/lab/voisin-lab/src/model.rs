@@ -112,7 +112,6 @@ const LARGEST_PAIR: usize = 24_000;
 /// A fitted algorithm in a model, with the scaling of its input.
 struct Member {
     algorithm: Algorithm,
-    /// Weight of its predictions.
     weight: f64,
     preparation: Preparation,
     classifier: Box<dyn FittedClassifier>,
@@ -205,7 +204,6 @@ impl Model {
         all
     }
 
-    /// As a safetensors file.
     pub fn to_bytes(&self, settings: &AlgorithmSettings) -> Result<Vec<u8>, String> {
         let head = Head {
             format: 1,
@@ -321,7 +319,6 @@ fn boxed<C: FittedClassifier + 'static>(found: Option<C>) -> Option<Box<dyn Fitt
     found.map(|classifier| Box::new(classifier) as _)
 }
 
-/// Largest model that is read.
 const LARGEST: u64 = 8 << 30;
 /// Key of the model's description in the header of its file.
 const KEY: &str = "voisin-run";

@@ -37,7 +37,6 @@ fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).into()
 }
 
-/// A run's report.
 pub fn run(report: &Report) -> Document {
     let label = &report.data.label_name;
     let mut page = Document::new(format!("Prediction of {label}"));
@@ -180,7 +179,6 @@ pub fn layer_table(layers: &[(String, String, usize)]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Header of [`layer_table`].
 pub const LAYERS: [&str; 3] = ["layer", "output", "parameters"];
 
 fn methods(page: &mut Document, report: &Report) {

@@ -38,7 +38,6 @@ impl Interval {
     }
 }
 
-/// The evaluation of one algorithm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Method {
     pub name: String,
@@ -49,7 +48,6 @@ pub struct Method {
     pub balanced_accuracy: Interval,
     /// Mean F1 over classes.
     pub macro_f1: Interval,
-    /// Seconds that its fits took.
     pub seconds: f64,
     pub note: Option<String>,
     /// Whether it makes the run's predictions.
@@ -62,14 +60,11 @@ pub struct ClassFigures {
     /// Precision, recall, F1, and number of tracks.
     #[serde(flatten)]
     pub measures: ClassMeasures,
-    /// Number of tracks predicted as this class.
     pub answered: usize,
-    /// Area under its ROC curve.
     pub auc: Option<f64>,
     pub roc: Vec<RocPoint>,
 }
 
-/// All figures of a set of predictions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// test, validation (of a network without a test part), or folds.
@@ -84,30 +79,24 @@ pub struct Figures {
     pub macro_f1: Interval,
     /// Truth (row) against prediction (column).
     pub confusion: Vec<Vec<usize>>,
-    /// In the order of `confusion`.
     pub per_class: Vec<ClassFigures>,
 }
 
 /// How much predictions depend on some columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
-    /// The columns, by the quantity that they measure.
     pub columns: String,
     /// Points of accuracy lost when they are shuffled between tracks, mean of ten shuffles.
     pub drop: f64,
-    /// Deviation between shuffles.
     pub deviation: f64,
 }
 
-/// Statistics of a run's data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataCard {
     /// `KIND:PATH` with its options.
     pub source: String,
-    /// Headers of the columns of keys and labels.
     pub key_name: String,
     pub label_name: String,
-    /// Tracks used, and known artists.
     pub tracks: usize,
     pub artists: usize,
     /// Tracks of each class, in the order of the classes.
@@ -117,14 +106,11 @@ pub struct DataCard {
     /// Tracks that could not be used, and the first of them with reasons.
     pub failed: usize,
     pub first_failures: Vec<(String, String)>,
-    /// Notes on how it was read.
     pub notes: Vec<String>,
 }
 
-/// A finished run: `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this file.
     pub format: u32,
     pub data: DataCard,
     /// How the data was split, in a sentence.
@@ -132,30 +118,23 @@ pub struct Report {
     /// Whether artists may be on both sides.
     pub at_random: bool,
     pub classes: Vec<String>,
-    /// Sets of features, and their columns.
     pub features: Vec<String>,
     pub columns: usize,
-    /// How the algorithms were compared.
     pub judged_by: String,
     pub methods: Vec<Method>,
-    /// Figures of the chosen algorithm's predictions.
     pub figures: Figures,
     /// Most important first. Empty for a network.
     pub importance: Vec<Importance>,
     pub leak: Leak,
-    /// A network's training, epoch by epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning: Option<Learning>,
 }
 
-/// A network's epochs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Learning {
-    /// Notes on the curves.
     pub notes: Vec<String>,
     /// Mean loss of the training and the validation part after each epoch.
     pub loss: [Vec<f64>; 2],
-    /// Accuracy of both.
     pub accuracy: [Vec<f64>; 2],
     /// Each layer, its output, and its number of parameters.
     pub layers: Vec<(String, String, usize)>,
@@ -164,7 +143,6 @@ pub struct Learning {
 }
 
 impl Report {
-    /// Reads the report of a finished run.
     pub fn read(run: &Path) -> Result<Self, LabError> {
         let path = run.join("report.json");
         if !path.is_file() {
@@ -184,7 +162,6 @@ impl Report {
     }
 }
 
-/// Predictions to evaluate, a row each.
 #[derive(Debug, Clone)]
 pub struct Answers<'a> {
     pub classes: &'a [String],
@@ -268,7 +245,6 @@ pub(super) fn intervals(
 }
 
 impl Figures {
-    /// The evaluated tracks, in words.
     pub(super) fn evaluated_on(&self) -> &'static str {
         match self.on.as_str() {
             "test" => "the test part",

@@ -27,7 +27,6 @@ const FIRST_FAILURES: usize = 20;
 #[derive(Debug, Clone)]
 pub struct Progress {
     pub share: f64,
-    /// The current step, in a few words.
     pub doing: String,
     /// Seconds left, estimated from the fits so far.
     pub seconds_left: f64,
@@ -39,7 +38,6 @@ const WORK: &str = "work";
 pub const TRIALS: &str = "trials.csv";
 pub const TRIALS_HEADER: &str = "trial,settings,accuracy,low,high,seconds";
 
-/// Inputs of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct RunInputs<'a> {
     pub config: &'a Config,
@@ -126,9 +124,7 @@ pub fn train(
     Ok(report)
 }
 
-/// The algorithms of a run's model.
 struct Choice {
-    /// Their weights.
     members: Vec<(Algorithm, f64)>,
     /// Their predictions for the rows of each fold.
     p: Vec<Array2<f32>>,
@@ -148,7 +144,6 @@ pub(super) fn publish(run: &Path, report: &Report) -> Result<(), LabError> {
 }
 
 impl Bench<'_> {
-    /// Evaluates each algorithm on held-out rows.
     fn evaluate(
         &self,
         folds: &[Fold],

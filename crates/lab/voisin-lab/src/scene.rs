@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use png::{BitDepth, ColorType, Encoder, EncodingError};
 use voisin_base::text::{base64, xml};
 
-/// Red, green, blue.
 pub(crate) type Rgb = (u8, u8, u8);
 
 /// The point of a text that its position refers to.
@@ -19,7 +18,6 @@ pub(crate) enum Anchor {
 /// A picture: shapes on white, in pixels from the upper left corner.
 #[derive(Debug, Clone)]
 pub struct Scene {
-    /// Its width.
     pub(crate) width: f64,
     /// Its height, which may grow while it is drawn.
     pub(crate) height: f64,
@@ -35,7 +33,6 @@ impl Scene {
         }
     }
 
-    /// A filled rectangle with a tooltip.
     pub(crate) fn rect(&mut self, [x, y, w, h]: [f64; 4], fill: Rgb, title: &str) {
         let fill = hex(fill);
         let title = xml(title);
@@ -46,7 +43,6 @@ impl Scene {
         );
     }
 
-    /// A line through points.
     pub(crate) fn line(&mut self, points: &[(f64, f64)], colour: Rgb, width: f64) {
         let places = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}"));
         let places: Vec<String> = places.collect();
@@ -118,7 +114,6 @@ impl Scene {
         );
     }
 
-    /// Self-contained SVG text.
     pub fn svg(&self) -> String {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" \
@@ -128,7 +123,6 @@ impl Scene {
     }
 }
 
-/// The colour of lines and letters.
 pub(crate) const INK: Rgb = (34, 34, 34);
 
 fn hex((red, green, blue): Rgb) -> String {

@@ -30,7 +30,6 @@ pub(super) fn at_random(rows: &[MatrixRow], how: &str) -> String {
 /// Parts of all rows, and the groups that are kept together.
 #[derive(Debug, Clone)]
 pub struct Split {
-    /// The part of each row; `None`: no part.
     pub parts: Vec<Option<Part>>,
     /// The group of each row; a group is in one part.
     pub groups: Vec<usize>,

@@ -15,6 +15,7 @@ use lofty::id3::v2::{upgrade_v2, upgrade_v3};
 use voisin_base::encoding::{self, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
+use super::mp4;
 use super::texts::NamedTexts;
 use crate::bytes::{MAX_ITEMS, MAX_TAG_BYTES, big, bytes_at};
 use crate::iff::Iff;
@@ -114,14 +115,20 @@ pub(crate) fn leading(file: &mut File) -> io::Result<(Vec<u64>, u64)> {
 /// marks, and padding that no tag counts before a tag.
 fn next_tag(file: &mut File, at: u64) -> io::Result<Option<(u64, u64)>> {
     const JUNK: u64 = 8 << 10;
-    const OTHERS: [&[u8]; 5] = [b"fLaC", b"OggS", b"RIFF", b"FORM", b"\x1a\x45\xdf\xa3"];
+    const OTHERS: [&[u8]; 8] = [
+        b"fLaC",
+        b"OggS",
+        b"RIFF",
+        b"RF64",
+        b"BW64",
+        b"FORM",
+        b"caff",
+        b"\x1a\x45\xdf\xa3",
+    ];
     let header = bytes_at(file, at, HEADER as u64)?;
     let is_frame = matches!(header[..], [0xff, 0xe0..=0xff, ..]);
     // Blocks and boxes of other formats may hold a tag of another file.
-    if is_frame
-        || OTHERS.iter().any(|mark| header.starts_with(mark))
-        || matches!(header.get(4..8), Some(b"ftyp" | b"moov"))
-    {
+    if is_frame || OTHERS.iter().any(|mark| header.starts_with(mark)) || mp4::is_movie(&header) {
         return Ok(None);
     }
     let bytes = if body_size(&header).is_some() {

@@ -211,6 +211,7 @@ impl Labelled {
             .labels
             .clone()
             .unwrap_or_else(|| engine.label_source());
+        let is_untrained = head.is_none();
         let head = head.filter(|head| {
             let trained = head.source();
             let is_of_these = same_source(&source, &trained);
@@ -227,7 +228,9 @@ impl Labelled {
             && source == LabelSource::Tags
             && let Some(kept) = engine.kept_labels()?
         {
-            tell(no_head_yet(options));
+            if is_untrained {
+                tell(no_head_yet(options));
+            }
             return Self::voting(engine, source, options, kept).map(Ok);
         }
         let tracks = match engine.labelled_tracks(&source, GroupBy::Artist) {
@@ -256,13 +259,17 @@ impl Labelled {
                 },
             }));
         }
-        match options.precision {
-            Some(_) if !options.or_share => return Err(no_head(options)),
-            Some(share) => tell(GenreNews::note(format!(
+        if is_untrained {
+            tell(no_head_yet(options));
+        }
+        if let Some(share) = options.precision {
+            if !options.or_share {
+                return Err(no_head(options));
+            }
+            tell(GenreNews::note(format!(
                 "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
                 100.0 * share
-            ))),
-            None => tell(no_head_yet(options)),
+            )));
         }
         let summary = LabelSummary {
             count,

@@ -25,7 +25,6 @@ const FEW: usize = 20_000;
 
 /// Tracks up to which a collection is divided as a whole; of more, only a sample.
 const WHOLE: usize = 200_000;
-/// Tracks in the sample.
 const DIVIDED: usize = 100_000;
 /// Least size of a group in the sample.
 const LEAST_OF_PART: usize = 3;

@@ -18,7 +18,6 @@ pub(super) type Edge = (usize, usize, f64);
 const ROUNDS: usize = 10;
 /// Least gain of modularity of a move and of a round.
 const GAIN: f64 = 1e-9;
-/// No group.
 const NONE: u32 = u32::MAX;
 
 /// The graph of `n` rows.
@@ -362,15 +361,5 @@ mod tests {
             }
             assert!(reached.iter().all(|&reached| reached));
         }
-    }
-
-    #[test]
-    fn rows_without_edges_stay_alone() {
-        assert_eq!(leiden(&graph(3, [].iter()), 1.0, 0), [0, 1, 2]);
-        assert_eq!(
-            leiden(&graph(4, [(1, 2, 1.0)].iter()), 1.0, 0),
-            [0, 1, 1, 2]
-        );
-        assert_eq!(leiden(&graph(0, [].iter()), 1.0, 0), [0; 0]);
     }
 }

@@ -29,7 +29,6 @@ pub const NEIGHBOURS: usize = 15;
 /// Largest part of a collection for which an exact neighbour graph is computed.
 const EXACT_SUBSET: usize = 20_000;
 
-/// A group of tracks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     /// From 1, largest first.
@@ -80,15 +79,12 @@ pub struct NearCluster {
 /// A division of a collection into clusters and noise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clustering {
-    /// Clusters, largest first.
     pub clusters: Vec<Cluster>,
-    /// Tracks in no cluster.
     pub noise: Vec<TrackId>,
     /// Cluster id per input row; 0 for noise and for rows that were not clustered.
     pub assignment: Vec<u32>,
     /// Modularity of the division (at resolution 1, without noise), −0.5 to 1; higher is better separated.
     pub modularity: f64,
-    /// Leiden's resolution.
     pub resolution: f64,
 }
 
@@ -126,7 +122,6 @@ pub fn cluster(
     Ok(clustering)
 }
 
-/// As [`cluster`], on all rows.
 fn cluster_rows(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,

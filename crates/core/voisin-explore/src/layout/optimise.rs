@@ -10,9 +10,7 @@ use super::super::edges::Edges;
 /// The curve 1 / (1 + a x^2b) from distance to closeness for a least distance of 0.1, as umap-learn fits it.
 const A: f32 = 1.576_943_5;
 const B: f32 = 0.895_060_9;
-/// Repelling samples per attracting one.
 const NEGATIVE_SAMPLES: usize = 5;
-/// Largest move per sample and coordinate.
 const CLIP: f32 = 4.0;
 
 /// Moves the movable rows so that strong pairs are close and random pairs apart.

@@ -42,7 +42,6 @@ pub(super) fn ranked<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> Vec<S
     order.into_iter().map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Rows per category name.
 fn counts<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> HashMap<&'a str, usize> {
     let mut counts = HashMap::new();
     for label in labels.flatten() {

@@ -17,7 +17,6 @@ use super::colour::{genre_order, ranked};
 use super::palette::CORE;
 use voisin_base::text::{base64, xml};
 
-/// Neighbours per track in the page.
 const NEIGHBOURS: usize = 8;
 /// Index of an absent name.
 const ABSENT: u32 = u32::MAX;
@@ -226,7 +225,6 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) 
     )
 }
 
-/// Typed arrays as text.
 fn pack(bytes: impl Iterator<Item = u8>) -> String {
     base64(&bytes.collect::<Vec<u8>>())
 }
@@ -286,26 +284,5 @@ mod tests {
                 .expect("valid JSON");
         assert_eq!(value["titles"][3], hostile.trim());
         assert_eq!(value["n"], 20);
-    }
-
-    #[test]
-    fn names_are_in_the_order_of_their_colours() {
-        let names = ["b", "a", " ", "c", "c ", "b", "c"];
-        let listed = column(names.into_iter().map(Some));
-        assert_eq!(listed.names, ["c", "b", "a"]);
-        let index = [1, 2, ABSENT, 0, 0, 1, 0];
-        let expected = pack(index.into_iter().flat_map(u32::to_le_bytes));
-        assert_eq!(listed.index, expected);
-        let meta: Vec<TrackMeta> = [&["Dub", "Acid"][..], &["Folk"], &["Folk", "Dub"]]
-            .iter()
-            .map(|genres| {
-                let mut track = TrackMeta::new(TrackId(1), "a.mp3");
-                track.genres = genres.iter().map(|&genre| genre.to_owned()).collect();
-                track
-            })
-            .collect();
-        let (genres, sets) = genre_columns(&meta);
-        assert_eq!(genres, ["Folk", "Dub", "Acid"]);
-        assert_eq!(sets.names, [vec![1, 2], vec![0], vec![0, 1]]);
     }
 }

@@ -16,16 +16,13 @@ use ndarray::ArrayView2;
 use super::clusters::Clustering;
 use super::{ExploreError, KnnGraph, Result, TrackMeta};
 
-/// Input of a map.
 #[derive(Debug, Clone, Copy)]
 pub struct MapData<'a> {
     /// `[n, 2]` positions.
     pub positions: ArrayView2<'a, f32>,
-    /// Facts of each row.
     pub meta: &'a [TrackMeta],
     /// Same rows; the first eight neighbours are shown.
     pub graph: &'a KnnGraph,
-    /// Clusters to colour by.
     pub clustering: Option<&'a Clustering>,
 }
 

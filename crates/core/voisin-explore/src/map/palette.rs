@@ -113,10 +113,4 @@ mod tests {
         assert_eq!(read("light").colours.len(), read("dark").colours.len());
         assert!(distance((0, 0, 0), (255, 255, 255)) > 0.99);
     }
-
-    #[test]
-    fn the_page_style_has_the_backgrounds_of_the_palette() {
-        let style = include_str!("page/page.css");
-        assert!(style.contains("--back: #ffffff") && style.contains("--back: #121216"));
-    }
 }

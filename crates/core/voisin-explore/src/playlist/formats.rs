@@ -9,7 +9,6 @@ use super::super::{ExploreError, Result, TrackMeta};
 /// File formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Extended M3U, UTF-8.
     M3u8,
     /// One path per line; refuses paths with a line break.
     Paths,
@@ -17,10 +16,8 @@ pub enum Format {
     Paths0,
 }
 
-/// How paths are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathStyle {
-    /// As in the library.
     Absolute,
     /// Relative to this folder, that of the list.
     Relative(PathBuf),
@@ -58,7 +55,6 @@ pub fn write(
 }
 
 struct WrittenEntry<'a> {
-    /// The path as bytes.
     path: Vec<u8>,
     track: &'a TrackMeta,
 }
@@ -99,7 +95,6 @@ pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
     steps.join(&b'/')
 }
 
-/// Control characters and line separators as one space each.
 fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if breaks_lines(c) { ' ' } else { c })

@@ -15,10 +15,8 @@ use ndarray::{ArrayView2, Axis};
 use super::{NameLimit, TrackMeta};
 use voisin_base::random::Random;
 
-/// How long a list is.
 #[derive(Debug, Clone, Copy)]
 pub enum Length {
-    /// Number of tracks.
     Tracks(usize),
     /// Total time in seconds, approximated with whole tracks.
     Seconds(f64),
@@ -36,10 +34,8 @@ impl Length {
     }
 }
 
-/// How the seeds are used.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum SeedUse {
-    /// They are not in the list.
     #[default]
     Leave,
     /// So many of the first ones begin the list; the others may be chosen like any other track, as for a genre, a cluster or
@@ -47,12 +43,9 @@ pub enum SeedUse {
     Open(usize),
 }
 
-/// Settings of a list.
 #[derive(Debug, Clone)]
 pub struct PlaylistOptions {
-    /// Its length.
     pub length: Length,
-    /// Most tracks of one artist.
     pub max_per_artist: Option<usize>,
     /// Most tracks of one album (see [`TrackMeta::album_key`]).
     pub max_per_album: Option<usize>,
@@ -61,11 +54,9 @@ pub struct PlaylistOptions {
     pub diversity: f32,
     /// Each track is drawn from the nearest 1 + 40 × this that the list admits; 0 takes the best, 1 is most.
     pub variety: f32,
-    /// Seed of those random numbers.
     pub random: u64,
     /// Shuffles with this seed; `None` orders by small steps.
     pub shuffle: Option<u64>,
-    /// How the seeds are used.
     pub seeds: SeedUse,
 }
 
@@ -84,14 +75,10 @@ impl Default for PlaylistOptions {
     }
 }
 
-/// One entry of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Its row.
     pub row: usize,
-    /// The row of its seed.
     pub seed: usize,
-    /// Cosine similarity to that seed.
     pub similarity: f32,
 }
 
@@ -273,7 +260,6 @@ impl<'a> Builder<'a> {
             && self.albums.has_room(&self.albums_of(row))
     }
 
-    /// The album of a track, if albums are limited.
     fn albums_of(&self, row: usize) -> Vec<String> {
         let is_counted = self.options.max_per_album.is_some();
         let album = is_counted.then(|| self.meta[row].album_key());
@@ -308,7 +294,6 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Candidates of one seed.
 struct CandidatePool {
     seed: usize,
     /// Row and similarity to the seed, nearest first.
@@ -319,7 +304,6 @@ struct CandidatePool {
     near: Vec<Candidate>,
 }
 
-/// A candidate for the next track.
 struct Candidate {
     row: usize,
     similarity: f32,
@@ -425,7 +409,6 @@ mod tests {
         }
     }
 
-    /// Rows of a list from these seeds.
     fn rows(seeds: &[usize], options: &PlaylistOptions) -> Vec<usize> {
         let (vectors, _, meta) = collection();
         let list = playlist(vectors.view(), &meta, seeds, &|_| false, options);

@@ -49,8 +49,6 @@ pub struct FittingJson {
     pub rank: usize,
     #[serde(flatten)]
     pub track: TrackJson,
-    /// 0 to 1.
-    pub fit: f32,
     /// Strength of each term, 0 to 1.
     pub terms: BTreeMap<String, f32>,
     /// Of each sentence, the share of a thousand captions that the track sounds less like, 0 to 1.
@@ -104,7 +102,6 @@ impl<'a> FoundJson<'a> {
             .map(|(i, found)| FittingJson {
                 rank: i + 1,
                 track: known.track(&meta(&found.track, &Taxonomy::default())),
-                fit: found.fit,
                 terms: names
                     .iter()
                     .cloned()

@@ -187,7 +187,7 @@ function bySound(words, signal) {
         "ul",
         { class: "rows" },
         found.tracks.map((track) =>
-          row({ track }, { share: track.fit, all: () => found.tracks.map((track) => ({ track })) }),
+          row({ track }, { all: () => found.tracks.map((track) => ({ track })) }),
         ),
       ),
     );

@@ -7,7 +7,7 @@ import { mark, playCover } from "./playing_marks.js";
 /**
  * A row: cover with play, title and artist (a link to the card), notes and actions.
  * - `entry`: { track }
- * - `share`: a similarity, or how well it fits words of sound, shown as a bar
+ * - `share`: a similarity, shown as a bar
  * - `nearness`, `percentile`: its meaning in this library, if known
  * - `note`: a few words
  * - `all`: returns the entries of its list: when it is played, those behind it follow

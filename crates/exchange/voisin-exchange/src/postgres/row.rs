@@ -277,10 +277,8 @@ impl TrackRow {
         let years = || tags().filter_map(|tags| tags.year);
         let genre_keys = genre_keys(genres);
         let albums = tags().filter_map(|tags| tags.album.as_deref());
-        let mut licences: Vec<String> = tags()
-            .filter_map(|tags| tags.licence.as_deref())
-            .map(plain)
-            .collect();
+        let licences = tags().filter_map(|tags| tags.licence.as_deref());
+        let mut licences: Vec<String> = licences.map(plain).collect();
         licences.dedup();
         let measured = facts.descriptors.clone().unwrap_or_default();
         let SearchKeys {

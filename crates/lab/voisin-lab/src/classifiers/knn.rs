@@ -42,12 +42,10 @@ impl Default for KnnSettings {
     }
 }
 
-/// The training rows and their classes.
 #[derive(Debug)]
 pub struct Knn {
     settings: KnnSettings,
     rows: Array2<f64>,
-    /// Square of each row's norm.
     squares: Vec<f64>,
     class_of: Vec<usize>,
     classes: usize,
@@ -127,7 +125,6 @@ impl Knn {
         all
     }
 
-    /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
     pub fn load(
         from: &Tensors,
         settings: KnnSettings,

@@ -17,7 +17,6 @@ impl FittedClassifier for Logistic {
     }
 }
 
-/// Reads a saved regression; `None` if a tensor is missing or has another shape.
 pub(crate) fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Logistic> {
     let standard = from.standardiser("logistic", columns)?;
     let weight = from.matrix("logistic.weight")?;

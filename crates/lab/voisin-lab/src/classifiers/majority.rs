@@ -19,7 +19,6 @@ impl Majority {
         Self { shares }
     }
 
-    /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize) -> Option<Self> {
         let shares: Vec<f32> = from.get("majority.shares")?;
         (shares.len() == classes).then_some(Self { shares })

@@ -22,7 +22,6 @@ pub use trees::{Boost, BoostSettings, Forest, ForestSettings};
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-/// Data that an algorithm is fitted on.
 #[derive(Debug, Clone, Copy)]
 pub struct Training<'a> {
     /// `[rows, columns]`, imputed and standardised.
@@ -49,7 +48,6 @@ pub trait FittedClassifier: Send + Sync {
     /// Probability of each class, `[rows, classes]`; rows sum to 1.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32>;
 
-    /// Saves it as named tensors.
     fn save(&self, out: &mut Tensors);
 }
 

@@ -70,7 +70,6 @@ impl SvmProbabilities {
         }
     }
 
-    /// Reads a saved machine; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let svm = Svm::load(from, classes, columns)?;
         let sigmoids: Vec<f64> = from.get("svm.sigmoids")?;

@@ -53,7 +53,6 @@ impl Preparation {
         out.put_standardiser("preparation", &self.standard);
     }
 
-    /// Reads a saved preparation; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors) -> Option<Self> {
         let medians: Vec<f32> = from.get("preparation.medians")?;
         let standard = from.standardiser("preparation", medians.len())?;

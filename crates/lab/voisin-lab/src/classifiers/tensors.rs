@@ -11,7 +11,6 @@ use voisin_genre::Standardiser;
 #[derive(Debug, Clone, Default)]
 pub struct Tensors(BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>);
 
-/// A number of an array.
 pub(crate) trait Number: Copy {
     const DTYPE: Dtype;
     const SIZE: usize;
@@ -137,7 +136,6 @@ impl Tensors {
         Self(of_part.collect())
     }
 
-    /// A safetensors file with metadata in its header.
     pub fn to_bytes(&self, header: HashMap<String, String>) -> Result<Vec<u8>, String> {
         let views = self.0.iter().map(|(name, (dtype, shape, bytes))| {
             let view = TensorView::new(*dtype, shape.clone(), bytes)?;

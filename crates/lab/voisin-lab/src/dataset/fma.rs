@@ -75,7 +75,6 @@ fn rows(
     }))
 }
 
-/// The first three rows of a table.
 fn headers(
     rows: &mut impl Iterator<Item = Result<Vec<String>, LabError>>,
 ) -> Result<[Vec<String>; 3], LabError> {
@@ -217,7 +216,6 @@ pub(super) fn read_features(source: &Source) -> Result<Dataset, LabError> {
     Ok(set)
 }
 
-/// Notes how many rows of a subset have no label.
 fn note_unlabelled(set: &mut Dataset, rows: u64) {
     if rows > 0 {
         let one = "row of the subset has";

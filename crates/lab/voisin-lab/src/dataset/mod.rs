@@ -53,7 +53,6 @@ impl Part {
     }
 }
 
-/// A track of a data set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Item {
     /// Its audio; `None` in a table of features.
@@ -68,7 +67,6 @@ pub struct Item {
     pub part: Option<Part>,
 }
 
-/// A row or file that could not be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub key: String,
@@ -92,7 +90,6 @@ pub struct Dataset {
     /// The key of every row in order, including rows that cannot be used.
     pub keys: Vec<String>,
     pub faults: Vec<Fault>,
-    /// Remarks about how it was read.
     pub notes: Vec<String>,
     pub key_name: String,
     pub label_name: String,

@@ -8,14 +8,11 @@ use std::str::FromStr;
 use crate::LabError;
 use voisin_base::directories;
 
-/// The layout of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `tracks.csv` of the Free Music Archive and its folders of clips.
     Fma,
-    /// A folder for each genre.
     Folder,
-    /// A CSV file.
     Table,
 }
 
@@ -30,7 +27,6 @@ const KINDS: [(&str, Kind, &[&str]); 3] = [
     ),
 ];
 
-/// The place and layout of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     pub kind: Kind,
@@ -45,12 +41,10 @@ impl Source {
         self.options.get(name).map(String::as_str)
     }
 
-    /// An option that names a file or folder.
     pub(crate) fn path_option(&self, name: &str) -> Option<PathBuf> {
         self.option(name).map(at_home)
     }
 
-    /// An error about it.
     pub(super) fn wrong(&self, problem: impl fmt::Display) -> LabError {
         LabError::Options(format!("{self}: {problem}"))
     }

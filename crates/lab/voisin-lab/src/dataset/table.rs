@@ -61,7 +61,6 @@ fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
 }
 
 impl Cells {
-    /// The column of one of these names.
     pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
         let folded: Vec<String> = self.header.iter().map(|name| fold(name)).collect();
         names
@@ -153,7 +152,6 @@ impl Layout {
     }
 }
 
-/// A cell that is not empty.
 fn text(row: &[String], column: Option<usize>) -> Option<String> {
     let cell = column.map(|column| row[column].clone());
     cell.filter(|text| !text.is_empty())
@@ -248,7 +246,6 @@ fn read_numbers(
     Ok(())
 }
 
-/// Rows of equal length as a matrix.
 pub(super) fn matrix_of(
     path: &Path,
     names: Vec<String>,

@@ -6,7 +6,6 @@ pub(crate) use sound::{Panel, Ramp, hertz, sound};
 
 use crate::scene::{Anchor, INK, Rgb, Scene, blend, shorten, unit};
 
-/// Size of titles.
 const TITLE: f64 = 15.0;
 const FAINT: Rgb = (190, 190, 190);
 const GRID: Rgb = (235, 235, 235);

@@ -18,7 +18,6 @@ const REDRAWS: usize = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Figure {
     pub mean: f64,
-    /// Standard deviation of the mean.
     pub spread: f64,
 }
 

@@ -150,7 +150,6 @@ impl ClipReader {
         ArrayD::from_shape_vec(shape, cells).map_err(|error| error.to_string())
     }
 
-    /// Appends the example of some samples.
     fn example_of(&self, samples: &[f32], found: &mut Vec<f32>) {
         let Some(front_end) = &self.front_end else {
             found.extend(DescriptorSet::Mfcc40Mean.of(samples, DESCRIPTOR_RATE));

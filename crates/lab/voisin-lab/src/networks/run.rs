@@ -46,7 +46,6 @@ fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError>
     })
 }
 
-/// The network before its first step.
 fn network(config: &Config, classes: usize, device: Device) -> Result<StackTrain, LabError> {
     let (recipe, settings) = named(config)?;
     let stack = stack(&recipe, settings, classes)?;
@@ -286,7 +285,6 @@ impl Trainer<'_> {
     }
 }
 
-/// The learning curves, with notes on them.
 fn learning(fitted: &Fitted) -> Learning {
     let history = &fitted.history;
     let curve =
@@ -326,7 +324,6 @@ fn learning(fitted: &Fitted) -> Learning {
     }
 }
 
-/// The outputs of a run's network for a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkOutput {
     Probabilities,
@@ -334,7 +331,6 @@ pub enum NetworkOutput {
     InnerLayer,
 }
 
-/// A run's network as a feature set.
 pub struct RunNetwork {
     reader: ClipReader,
     net: FinishedStack,

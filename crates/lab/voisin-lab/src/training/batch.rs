@@ -3,7 +3,6 @@
 use super::ClassTraining;
 use voisin_base::random::Random;
 
-/// Examples with their targets.
 pub(super) struct ClassBatch<'a> {
     /// `[n][cells]`
     pub(super) x: &'a mut [f32],

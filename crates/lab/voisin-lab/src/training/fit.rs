@@ -20,12 +20,10 @@ use voisin_genre::metrics::argmax;
 const KEY: &str = "standing";
 /// Name of the weights that were best on the validation part.
 const BEST: &str = "best.safetensors";
-/// Layout of a checkpoint.
 const FORMAT: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassNetOptions {
-    /// Folder of the training.
     pub folder: PathBuf,
     pub training: ClassTraining,
     /// Tracks to train on, and tracks by which the best epoch is chosen.
@@ -41,7 +39,6 @@ pub struct ClassNetOptions {
 pub type LoadExample<'a> =
     dyn Fn(usize, usize, Option<f64>, &mut [f32]) -> Result<(), LabError> + Sync + 'a;
 
-/// Tracks with their spectrograms.
 #[derive(Clone, Copy)]
 pub struct TrackExamples<'a> {
     pub class_of: &'a [usize],
@@ -49,7 +46,6 @@ pub struct TrackExamples<'a> {
     pub windows: &'a [usize],
     /// Augmented copies of each example, used for training only.
     pub copies: usize,
-    /// Reads one example of a track.
     pub load: &'a LoadExample<'a>,
 }
 
@@ -69,7 +65,6 @@ pub struct EpochFigures {
 /// Progress of a training, reported after every step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassNetProgress {
-    /// The current epoch, from 1.
     pub epoch: usize,
     /// Share of all steps that are done.
     pub share: f64,
@@ -91,7 +86,6 @@ pub struct Fitted {
 #[derive(Serialize, Deserialize)]
 struct Standing {
     format: u32,
-    /// Examples of an epoch.
     examples: usize,
     history: Vec<EpochFigures>,
 }
@@ -217,7 +211,6 @@ struct Loop<'a> {
     net: &'a mut StackTrain,
     options: &'a ClassNetOptions,
     examples: TrackExamples<'a>,
-    /// Track and spectrogram.
     all: Vec<(usize, usize)>,
     optimiser: Optimiser,
     standing: Standing,
@@ -434,7 +427,6 @@ fn misfit(tensor: &str) -> String {
     format!("tensor \"{tensor}\" is missing or does not fit")
 }
 
-/// The mean of windows' numbers.
 pub fn mean(windows: &[Vec<f32>]) -> Vec<f32> {
     let share = 1.0 / windows.len().max(1) as f32;
     let mut joined = vec![0.0; windows.first().map_or(0, Vec::len)];

@@ -16,10 +16,8 @@ const CHUNK: usize = 1 << 14;
 /// Parameters, their gradients, and whether they decay.
 pub type Block<'a> = (&'a mut [f32], &'a [f32], bool);
 
-/// Adam's means of one block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments {
-    /// Mean gradient of each parameter.
     pub mean: Vec<f32>,
     /// Mean square of it.
     pub square: Vec<f32>,
@@ -29,7 +27,6 @@ pub struct Moments {
 pub struct Optimiser {
     /// One per block, in the order of the blocks.
     pub moments: Vec<Moments>,
-    /// Steps so far.
     pub steps: u64,
     /// Added to the root of the mean square.
     pub epsilon: f32,

@@ -9,17 +9,14 @@ pub(crate) const FRAME: usize = 2048;
 pub(crate) const HOP: usize = 512;
 pub(crate) const BANDS: usize = 128;
 
-/// Samples of a clip.
 pub(crate) fn samples(seconds: f64) -> usize {
     (seconds * f64::from(RATE)).round() as usize
 }
 
-/// Frames of a clip's spectrogram.
 pub(crate) fn frames(seconds: f64) -> usize {
     1 + samples(seconds) / HOP
 }
 
-/// A network's input from a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecipeInput {
     /// One clip from the beginning, padded with zeros: mel bands × frames in decibels, of mean 0 and deviation 1.
@@ -28,7 +25,6 @@ pub enum RecipeInput {
     Cepstrum,
 }
 
-/// A network's layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Layers {
     /// Four convolutions that each halve both sides, with or without norms; then the head.
@@ -41,10 +37,8 @@ enum Layers {
     List(&'static str),
 }
 
-/// A network and its default settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NetworkRecipe {
-    /// Its name in configurations.
     pub name: &'static str,
     pub input: RecipeInput,
     layers: Layers,
@@ -70,7 +64,6 @@ const PLAIN: ClassTraining = ClassTraining {
 };
 
 impl NetworkRecipe {
-    /// Every network of the laboratory.
     pub const ALL: [Self; 5] = [
         Self {
             name: "baseline-cnn",
@@ -151,7 +144,6 @@ impl NetworkRecipe {
         Self::ALL.into_iter().find(|recipe| recipe.name == name)
     }
 
-    /// Its layers as a list.
     pub fn layers(&self) -> Vec<String> {
         let (norm, dropout, head) = match self.layers {
             Layers::List(list) => return list.split(", ").map(str::to_owned).collect(),

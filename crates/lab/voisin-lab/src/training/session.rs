@@ -15,13 +15,10 @@ use voisin_encoder::Weights;
 /// Name of the checkpoint in a run's folder.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
-/// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
 
-/// Name, shape and values of a tensor.
 pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
 
-/// Name, type, shape and bytes of a tensor.
 pub type StoredTensor = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// Writes tensors to a file, whole or not at all.

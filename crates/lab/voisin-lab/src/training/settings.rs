@@ -44,7 +44,6 @@ pub struct ClassTraining {
 }
 
 impl ClassTraining {
-    /// Checks that all settings are in range.
     pub fn check(&self) -> Result<(), String> {
         in_range(&[
             ("epochs", self.epochs as f64, 1.0, 1e5),

@@ -40,7 +40,6 @@ impl Default for BoostSettings {
     }
 }
 
-/// Sums of trees.
 #[derive(Debug)]
 pub struct Boost {
     /// In the order of rounds, one for each class.
@@ -176,7 +175,6 @@ impl Boost {
             .expect("a row of sums for each row")
     }
 
-    /// Reads saved trees; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let trees = super::load(from, columns, 1)?;
         let whole = classes > 0 && trees.len().is_multiple_of(classes);
@@ -196,7 +194,6 @@ fn some_columns(all: usize, share: f64, random: &mut Random) -> Vec<usize> {
     columns
 }
 
-/// What a tree grows from.
 struct Growth<'a> {
     binned: &'a Binned,
     /// First and second derivative of the loss of each row.

@@ -13,7 +13,6 @@ pub struct ForestSettings {
     pub trees: usize,
     /// Columns that are sampled for a split; 0: the square root of their number.
     pub columns: usize,
-    /// Fewest rows of a leaf.
     pub leaf: usize,
     /// Largest depth; 0: no limit.
     pub depth: usize,
@@ -54,7 +53,6 @@ impl Forest {
         }
     }
 
-    /// Reads a saved forest; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let trees = super::load(from, columns, classes)?;
         Some(Self { trees, classes })
@@ -62,7 +60,6 @@ impl Forest {
 }
 
 impl FittedClassifier for Forest {
-    /// The mean of the leaves' shares.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let rows: Vec<Vec<f32>> = x.outer_iter().map(|row| row.to_vec()).collect();
         let mean = |row: &Vec<f32>| {
@@ -89,7 +86,6 @@ impl FittedClassifier for Forest {
 struct TreeBuilder<'a, 'd> {
     data: &'a Training<'d>,
     settings: ForestSettings,
-    /// Columns that are sampled for a split.
     most: usize,
     random: Random,
     /// Columns in the order in which they are tried; partially shuffled at each node.

@@ -20,7 +20,6 @@ struct Tree {
     threshold: Vec<f32>,
     /// The left child, which the right one follows. In a leaf: its place among the values.
     left: Vec<u32>,
-    /// The numbers of each leaf.
     values: Vec<f32>,
 }
 
@@ -33,7 +32,6 @@ impl Tree {
         self.column.len() - 1
     }
 
-    /// Fills in a leaf.
     fn fill(&mut self, node: usize, values: impl IntoIterator<Item = f32>) {
         self.left[node] = self.values.len() as u32;
         self.values.extend(values);

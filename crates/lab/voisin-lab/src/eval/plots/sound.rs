@@ -6,7 +6,6 @@ use ndarray::ArrayView2;
 
 use super::{Anchor, FAINT, GRID, INK, Rgb, SERIES, Scene, TITLE, blend, number, shorten, ticks};
 
-/// The colour map of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ramp {
     /// From dark to light, for values from zero.
@@ -41,15 +40,12 @@ impl Ramp {
     }
 }
 
-/// A matrix over time.
 pub(crate) struct Panel<'a> {
     /// Its title, with the unit of its values.
     pub(crate) title: &'a str,
-    /// The quantity on its vertical axis.
     pub(crate) rows: &'a str,
     /// `[rows, frames]`, the lowest row first.
     pub(crate) values: ArrayView2<'a, f64>,
-    /// Values at both ends of the colour map.
     pub(crate) range: (f64, f64),
     pub(crate) ramp: Ramp,
     /// Names of rows with their positions: 0 is the lowest row's middle.
@@ -63,9 +59,7 @@ const RIGHT: f64 = 92.0;
 const HIGH: f64 = 150.0;
 const WAVE: f64 = 100.0;
 const SPECTRUM: f64 = 130.0;
-/// Gap between two pictures.
 const GAP: f64 = 44.0;
-/// Height of the numbers below an axis.
 const NUMBERS: f64 = 24.0;
 /// At most this many cells of a matrix in a unit of the scene.
 const FINENESS: f64 = 2.0;
@@ -125,7 +119,6 @@ fn frame(scene: &mut Scene, top: f64, high: f64) {
     scene.line(&corners, FAINT, 1.0);
 }
 
-/// A tick left of a picture, with its name.
 fn mark(scene: &mut Scene, y: f64, name: &str) {
     scene.line(&[(LEFT - 4.0, y), (LEFT, y)], INK, 1.0);
     scene.text((LEFT - 8.0, y), 11.0, Anchor::End, name);
@@ -206,7 +199,6 @@ fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
     scene.height += NUMBERS;
 }
 
-/// A matrix with its colour scale.
 fn draw_panel(scene: &mut Scene, top: f64, panel: &Panel) {
     const STEPS: usize = 50;
     let cells = |unit: f64, most: usize| ((unit * FINENESS) as usize).min(most).max(1);
@@ -234,7 +226,6 @@ fn draw_panel(scene: &mut Scene, top: f64, panel: &Panel) {
     }
 }
 
-/// A frequency in its shortest clear form.
 pub(crate) fn hertz(hz: f64) -> String {
     if hz >= 1000.0 {
         format!("{} kHz", number(hz / 1000.0))
