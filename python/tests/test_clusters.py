@@ -1,4 +1,4 @@
-"""The recipes of docs/parquet.md for Spark and Dask: all files have rows with
+"""The recipes of docs/scale.md for Spark and Dask: all files have rows with
 vectors or failures.
 """
 
@@ -11,7 +11,7 @@ import wave
 import numpy as np
 import pytest
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/parquet.md"
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/scale.md"
 CHECKS = {
     "Spark": "rows = [row.asDict() for row in spark.read.parquet('embedded').collect()]",
     "Dask": "rows = embedded",

@@ -43,7 +43,7 @@ class Library(_voisin.Library):
     path: its folder; None: the default one. create: create a library in a folder without one.
     Raises FileNotFoundError without a folder.
 
-    Answers are those of the program as dictionaries (docs/json.md); options are its options.
+    Answers are those of the program as dictionaries (docs/serve.md); options are its options.
     """
 
     def similar(

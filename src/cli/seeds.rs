@@ -1,4 +1,4 @@
-//! Seeds of a search, as named on the command line (docs/grammar.md), including `-`.
+//! Seeds of a search, as named on the command line (docs/guide.md), including `-`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

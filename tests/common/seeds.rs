@@ -1,4 +1,4 @@
-//! The forms of a seed that docs/grammar.md lists, each with an example, for the tests of both sources: a library here, and
+//! The forms of a seed that docs/guide.md lists, each with an example, for the tests of both sources: a library here, and
 //! one in a database.
 
 use std::fs;
@@ -12,7 +12,7 @@ use super::{Sandbox, fine, fine_json};
 
 /// A form of a seed, as the table's first column has it, and an example.
 pub(crate) struct SeedExample {
-    /// As docs/grammar.md writes it.
+    /// As docs/guide.md writes it.
     pub(crate) form: &'static str,
     /// What a user types.
     pub(crate) written: String,
@@ -22,9 +22,9 @@ pub(crate) struct SeedExample {
     pub(crate) tracks: usize,
 }
 
-/// The forms in the table of docs/grammar.md.
+/// The forms in the table of docs/guide.md.
 pub(crate) fn documented_forms() -> Vec<String> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grammar.md"))
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md"))
         .expect("a page");
     let table = page.split_once("## Tracks: seeds").expect("its heading").1;
     let rows = table

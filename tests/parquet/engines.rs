@@ -1,4 +1,4 @@
-//! Other programs read voisin's files, voisin reads theirs, and the recipes of docs/parquet.md run.
+//! Other programs read voisin's files, voisin reads theirs, and the recipes of docs/scale.md run.
 
 use std::fs;
 use std::path::Path;
@@ -197,9 +197,9 @@ pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, 
     }
 }
 
-/// A code block of docs/parquet.md, by the heading above it.
+/// A code block of docs/scale.md, by the heading above it.
 fn recipe(name: &str) -> String {
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/parquet.md")).unwrap();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/scale.md")).unwrap();
     let (_, rest) = page.split_once(&format!("### {name}\n")).unwrap();
     rest.split_once("```python\n")
         .unwrap()
@@ -210,7 +210,7 @@ fn recipe(name: &str) -> String {
         .to_owned()
 }
 
-/// The recipes of docs/parquet.md, for the installed programs.
+/// The recipes of docs/scale.md, for the installed programs.
 #[test]
 fn the_recipes_of_the_document_run() {
     let sandbox = Sandbox::new();

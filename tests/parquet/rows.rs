@@ -369,7 +369,7 @@ fn a_file_with_an_impossible_model_or_path_is_refused() {
         (
             "type",
             other_type,
-            "column \"title\": expected the type Utf8 or a compatible one (docs/parquet.md), found Int32"
+            "column \"title\": expected the type Utf8 or a compatible one (docs/scale.md), found Int32"
                 .to_owned(),
         ),
     ] {

@@ -118,7 +118,7 @@ impl std::str::FromStr for WindowCount {
 /// one centred on the start. Folders are mirrored, and existing files are not overwritten.
 ///
 /// --format parquet (in builds with that feature) writes the data that `add` would store into Parquet files, for other
-/// engines and other libraries: see docs/parquet.md.
+/// engines and other libraries: see docs/scale.md.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --format csv --output vectors/"
@@ -222,7 +222,7 @@ pub(crate) struct ExportArgs {
     /// Folder to write into, or a file that ends in .db
     #[arg(value_name = "DIR|FILE.db", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
-    /// Format of the output: arrays and tables, or Parquet files (docs/parquet.md)
+    /// Format of the output: arrays and tables, or Parquet files (docs/scale.md)
     #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
     pub(crate) format: ExportFormat,
 }

@@ -308,7 +308,7 @@ pub(crate) fn print_fitted_path(indent: &str, path: &str) -> anyhow::Result<()> 
     print_line(&format!("{indent}{}", fitted_path(path, indent.len())))
 }
 
-/// Version of the structures in docs/json.md, increased when a key changes its meaning or is removed.
+/// Version of the structures in docs/serve.md, increased when a key changes its meaning or is removed.
 const JSON_VERSION: u32 = 1;
 
 /// An answer that is an object: its own keys, after the version.

@@ -1,4 +1,4 @@
-//! Rules for all verbs (docs/grammar.md): seeds, limits, times, formats, exit codes, errors, tables.
+//! Rules for all verbs (docs/guide.md): seeds, limits, times, formats, exit codes, errors, tables.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -363,7 +363,7 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     );
 }
 
-/// Goes through the table of docs/grammar.md.
+/// Goes through the table of docs/guide.md.
 #[test]
 fn each_form_of_a_seed_is_understood_by_each_verb() {
     use common::seeds::{QUESTIONS, documented_forms, library_of_examples, run_with_seed};

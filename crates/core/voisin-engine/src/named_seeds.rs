@@ -1,4 +1,4 @@
-//! Seeds by the names of docs/grammar.md, for callers that take names as a user writes them: the command line and Python.
+//! Seeds by the names of docs/guide.md, for callers that take names as a user writes them: the command line and Python.
 //!
 //! Not for: `-`, which the command line replaces by the lines of standard input before.
 

@@ -21,7 +21,7 @@ pub(super) const NAME_PREFIXES: [(&str, NameOf); 2] =
 /// Most tracks that an error lists.
 const MOST_CANDIDATES: usize = 10;
 
-/// A seed as a user writes it; docs/grammar.md is its grammar.
+/// A seed as a user writes it; docs/guide.md is its grammar.
 ///
 /// All code that accepts seeds matches on this, so that each form is handled or refused everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,7 +29,7 @@ pub enum NamedSeed {
     Path(String),
     /// By words that name it.
     Words(String),
-    /// In the command line's grammar (docs/grammar.md); of a client a path in the library, or words.
+    /// In the command line's grammar (docs/guide.md); of a client a path in the library, or words.
     #[serde(skip)]
     Written(OsString),
 }

@@ -1,4 +1,4 @@
-//! Times, spans, keys and words in queries, with one grammar everywhere (docs/grammar.md).
+//! Times, spans, keys and words in queries, with one grammar everywhere (docs/guide.md).
 
 use std::borrow::Cow;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! Numbers, limits and orders of queries, with one grammar everywhere (docs/grammar.md): [`FromStr`] on the command line,
+//! Numbers, limits and orders of queries, with one grammar everywhere (docs/guide.md): [`FromStr`] on the command line,
 //! serde over a network, where a server bounds the work of one request.
 
 use std::borrow::Cow;

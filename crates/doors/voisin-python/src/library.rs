@@ -238,10 +238,10 @@ impl PyLibrary {
         error.map_or_else(|| dictionaries(py, &added), Err)
     }
 
-    /// The answer of a query, the JSON of the program's command of this name as a dictionary (docs/json.md).
+    /// The answer of a query, the JSON of the program's command of this name as a dictionary (docs/serve.md).
     ///
     /// name: similar, find, playlist, path, list, show, classify, genres, labels, suspects, clusters, map, duplicates, failed,
-    /// status. seeds, unlike: one, or a list of several: an id, a name (a path, words, "artist:NAME"; docs/grammar.md lists all
+    /// status. seeds, unlike: one, or a list of several: an id, a name (a path, words, "artist:NAME"; docs/guide.md lists all
     /// forms), or a vector, float32 [dimension]. Of a path: both ends, then the tracks to pass. A file that is not in the
     /// library is analysed by `embedder`. limit: how many; 0: all; None: as the program. options: those of the command:
     /// genre="Jazz", year="1970-1979", max_per_artist=1. Notes on the answer are logged by the logger "voisin". Raises KeyError

@@ -54,7 +54,7 @@ impl SeedArgument {
         matches!(self, Self::Vector(_))
     }
 
-    /// Resolves names by docs/grammar.md to tracks and vectors.
+    /// Resolves names by docs/guide.md to tracks and vectors.
     ///
     /// - `one_each`: each value is one track
     /// - `news`: receives notes on how names were resolved

@@ -1,4 +1,4 @@
-//! The documented JSON of answers (docs/json.md), the same on the command line and from the server.
+//! The documented JSON of answers (docs/serve.md), the same on the command line and from the server.
 //!
 //! For: structures that serde writes, and their conversion from the engine's results. Not for: tables, playlists and other
 //! text (`cli`), nor the parsing of queries.

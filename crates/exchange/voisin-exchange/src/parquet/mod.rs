@@ -1,4 +1,4 @@
-//! Recordings in Parquet files, for other engines and from other machines, by the schema of docs/parquet.md.
+//! Recordings in Parquet files, for other engines and from other machines, by the schema of docs/scale.md.
 
 mod read;
 mod rows;

@@ -191,7 +191,7 @@ impl ParquetInput {
                 return Err(wrong(
                     &self.path,
                     format!(
-                        "column \"{}\": expected {expected} (docs/parquet.md), found {found}",
+                        "column \"{}\": expected {expected} (docs/scale.md), found {found}",
                         field.name(),
                     ),
                 ));

@@ -133,7 +133,7 @@ impl Remote {
         Ok(fitting)
     }
 
-    /// Fetches the tracks that a seed of docs/grammar.md may mean; `-` names nothing.
+    /// Fetches the tracks that a seed of docs/guide.md may mean; `-` names nothing.
     pub fn fetch(&mut self, name: &OsStr) -> Result<()> {
         match SeedName::parse(name) {
             SeedName::StandardInput => Ok(()),
