@@ -110,6 +110,18 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     if args.output.format == ListFormat::Json {
         render::print_json(&done)?;
     }
+    let left = report(context, &done, args.dry_run);
+    Ok(if is_interrupted {
+        Ending::Interrupted
+    } else if left > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
+}
+
+/// Reports how many files are as before; returns the number of those left alone.
+fn report(context: &Context, done: &[UndoneJson], dry_run: bool) -> u64 {
     let number = |outcomes: &[UndoOutcome]| {
         done.iter()
             .filter(|one| outcomes.contains(&one.outcome))
@@ -122,7 +134,7 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
         UndoOutcome::WouldRestoreTags,
         UndoOutcome::AsItWas,
     ]);
-    let would = if args.dry_run { " would be" } else { "" };
+    let would = if dry_run { " would be" } else { "" };
     let mut parts = vec![format!("{}{would} as before", count(whole, "file"))];
     if tags > 0 {
         parts.push(format!(
@@ -138,13 +150,7 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
             .console
             .note("run \"voisin add\" on their folders to update the library's tags");
     }
-    Ok(if is_interrupted {
-        Ending::Interrupted
-    } else if left > 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    left
 }
 
 /// Restores the bytes of a file that did not change since the write; else its genres, if the written ones did not change.

@@ -15,7 +15,6 @@ use voisin_library::{Track, TrackSet};
 /// Tracks up to which neighbours are found by comparing all pairs.
 const EXACT_UP_TO: usize = 10_000;
 
-/// The purpose of a neighbour graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphUse {
     /// Clusters, maps and votes: as exact as a search for each track.
@@ -26,10 +25,8 @@ pub enum GraphUse {
     Copies,
 }
 
-/// All tracks of a library that have a vector.
 #[derive(Debug, Clone)]
 pub struct Collection {
-    /// The tracks, ascending.
     pub ids: Vec<TrackId>,
     /// `[tracks, dimension]`, in the library's space, unit rows.
     pub vectors: Array2<f32>,
@@ -37,11 +34,8 @@ pub struct Collection {
     pub meta: Vec<TrackMeta>,
     /// Genres from the library's label source, in the same order, each in its most common spelling.
     pub genres: Vec<Vec<Genre>>,
-    /// How genres are parsed: voisin's table and the library's own synonyms.
     pub taxonomy: Taxonomy,
-    /// The space that the vectors are in.
     space: LibrarySpace,
-    /// Number of tracks in the whole library.
     library_size: usize,
     /// Number of first rows that are not tracks of the library, see [`Collection::take_in`].
     guests: usize,
@@ -136,7 +130,6 @@ impl Collection {
 }
 
 impl Engine {
-    /// Reads the whole library: vectors, tags and labels.
     pub fn collection(&self) -> Result<Collection, EngineError> {
         // One state for vectors, tags and labels, even if an `add` commits meanwhile.
         let _snapshot = self.library().snapshot()?;
@@ -166,7 +159,6 @@ impl Engine {
         let unknown = |id: &TrackId| TrackMeta::new(*id, String::new());
         let mut facts = Vec::with_capacity(ids.len());
         let mut genres = vec![Vec::new(); ids.len()];
-        // Both are in ascending order.
         self.for_each_labelled(&self.label_source(), |track, genres_of_track| {
             // `row >= facts.len()` drops a repeated track, so that each row has one entry.
             if let Some(row) = row_of(&ids, track.id)
@@ -212,15 +204,13 @@ impl Engine {
         // From the library, because the index has only 16 bits per component.
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
             let vector = self.vector(id)?;
-            let dimensions = IndexError::Dimension {
-                expected: dimension,
-                actual: vector.len(),
-            };
-            row.assign(
-                &(vector.len() == dimension)
-                    .then(|| aview1(&vector))
-                    .ok_or(dimensions)?,
-            );
+            if vector.len() != dimension {
+                return Err(EngineError::from(IndexError::Dimension {
+                    expected: dimension,
+                    actual: vector.len(),
+                }));
+            }
+            row.assign(&aview1(&vector));
         }
         Ok(Collection {
             vectors: space.centre_rows(vectors),
@@ -354,7 +344,6 @@ fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
     let mut similarities = Array2::zeros((n, k));
     neighbours
         .slice_mut(s![guests.., ..])
-        // The tracks' rows shift by the number of guests, and so do the rows that they refer to.
         .assign(&(tracks.neighbours + guests as u32));
     similarities
         .slice_mut(s![guests.., ..])
@@ -399,7 +388,6 @@ fn spell_alike(meta: &mut [TrackMeta], genres: &mut [Vec<Genre>]) {
     }
 }
 
-/// Facts of a file that is not in the library.
 fn guest(id: TrackId, seed: &Seed) -> TrackMeta {
     let tags = voisin_audio::tags::read_tags(&seed.path).unwrap_or_default();
     TrackMeta {
@@ -411,7 +399,6 @@ fn guest(id: TrackId, seed: &Seed) -> TrackMeta {
     }
 }
 
-/// The facts of a track that playlists and maps show.
 pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
     let genres = taxonomy
         .parse(&track.tags.genres)
@@ -448,15 +435,10 @@ mod tests {
     #[test]
     fn tracks_near_seeds_equal_those_of_the_whole_collection() {
         let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 16);
+        let mut library = library(dir.path(), 8);
         let mut rng = Random::new(5);
-        let mut unit = || {
-            let mut vector: Vec<f32> = (0..16).map(|_| rng.f32() - 0.3).collect();
-            make_unit(&mut vector);
-            vector
-        };
         for seed in 0..300 {
-            let mut new = track(seed, unit());
+            let mut new = track(seed, unit(&mut rng));
             new.tags.year = Some(1900 + seed as i32 % 100);
             library.insert_track(&new).unwrap();
         }
@@ -464,7 +446,7 @@ mod tests {
         let whole = engine.collection().unwrap();
         let seeds = [
             engine.seed_of(whole.ids[7]).unwrap(),
-            Seed::of_vector(unit()),
+            Seed::of_vector(unit(&mut rng)),
         ];
         for filter in [
             TrackFilter::default(),
@@ -513,7 +495,6 @@ mod tests {
     fn a_collection_from_the_index_equals_that_from_the_database() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = filled(dir.path(), EXACT_UP_TO + 2);
-        // A gap among the ids.
         library.remove_tracks(&[TrackId(77)]).unwrap();
         let mut engine = Engine::from_library(library);
         let whole = engine.collection().unwrap();

@@ -128,6 +128,9 @@ fn put_seeds(name: &str, seeds: &[SeedArgument], fields: &mut Map<String, Value>
     if required.len() == 2 && seeds.len() < 2 {
         return Err(PyValueError::new_err("seeds: expected two tracks or more"));
     }
+    if name == "show" && seeds.len() != 1 {
+        return Err(PyValueError::new_err("seeds: expected one track"));
+    }
     for field in required {
         fields.insert((*field).to_owned(), Value::from("a seed"));
     }

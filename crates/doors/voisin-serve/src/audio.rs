@@ -135,6 +135,17 @@ fn gone(error: AudioError) -> Problem {
     )
 }
 
+/// The answer to a range outside of a file.
+fn beyond(length: u64) -> Response<Body> {
+    let expected = format!("a range inside the file's {length} bytes");
+    let status = StatusCode::RANGE_NOT_SATISFIABLE;
+    let mut answer = Problem::request(status, expected, "one outside of it").into_response();
+    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
+        answer.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    answer
+}
+
 /// Sends the file of a track.
 pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Response<Body>, Problem> {
     let kind = song.kind;
@@ -163,19 +174,7 @@ pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Respon
     let (status, from, to) = match wanted {
         Range::Whole => (StatusCode::OK, 0, length),
         Range::Part(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),
-        Range::Beyond => {
-            let expected = format!("a range inside the file's {length} bytes");
-            let mut answer = Problem::request(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                expected,
-                "one outside of it",
-            )
-            .into_response();
-            if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
-                answer.headers_mut().insert(header::CONTENT_RANGE, value);
-            }
-            return Ok(answer);
-        }
+        Range::Beyond => return Ok(beyond(length)),
     };
     file.seek(SeekFrom::Start(from)).await.map_err(gone)?;
     let pieces = stream::unfold((file, to - from), |(mut file, left)| async move {

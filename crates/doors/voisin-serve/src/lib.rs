@@ -88,7 +88,7 @@ pub struct Options {
 /// - `listener`: receives log messages
 /// - `ready`: receives the addresses when they accept connections
 pub fn serve(
-    options: Options,
+    mut options: Options,
     stop: &Arc<AtomicBool>,
     listener: impl Fn(&str) + Send + Sync + 'static,
     ready: impl FnOnce(&[String]),
@@ -98,13 +98,7 @@ pub fn serve(
     allocator::give_back_large_blocks();
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
-    let own_hosts = options.lan.as_deref().map(own_names).unwrap_or_default();
-    let hosts = options.hosts.iter().flat_map(|host| allowed_names(host));
-    let mut guard = Guard::default();
-    guard.secrets = options.secrets;
-    guard.hosts = own_hosts.into_iter().chain(hosts).collect();
-    guard.base_path = options.base_path;
-    guard.proxies = options.proxies;
+    let guard = guard_of(&mut options);
     let scans = options.add.is_some();
     let state_options = StateOptions {
         dir: options.dir,
@@ -156,6 +150,17 @@ pub fn serve(
     // Running computations have no client any more.
     runtime.shutdown_background();
     result
+}
+
+fn guard_of(options: &mut Options) -> Guard {
+    let own_hosts = options.lan.as_deref().map(own_names).unwrap_or_default();
+    let hosts = options.hosts.iter().flat_map(|host| allowed_names(host));
+    let mut guard = Guard::default();
+    guard.secrets = options.secrets.take();
+    guard.hosts = own_hosts.into_iter().chain(hosts).collect();
+    guard.base_path = std::mem::take(&mut options.base_path);
+    guard.proxies = std::mem::take(&mut options.proxies);
+    guard
 }
 
 /// The address that a listener is reached by: of the listener, not of the option, as port 0 means any free port.

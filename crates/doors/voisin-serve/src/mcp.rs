@@ -36,7 +36,7 @@ const NO_METHOD: i64 = -32_601;
 const PARAMETERS: i64 = -32_602;
 
 /// What is named of a track in a list.
-const OF_TRACK: [&str; 12] = [
+const OF_TRACK: [&str; 11] = [
     "id",
     "title",
     "artist",
@@ -47,8 +47,7 @@ const OF_TRACK: [&str; 12] = [
     "similarity",
     "genre",
     "step",
-    "tempo",
-    "key",
+    "words",
 ];
 
 /// Serves an assistant until it closes the input.

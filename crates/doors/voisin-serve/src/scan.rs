@@ -2,7 +2,7 @@
 //! end the server. One at a time.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -119,61 +119,7 @@ impl ScanProcess {
         self.progress.send_replace(running.clone());
         let progress = self.progress.clone();
         let child = Arc::clone(&self.child);
-        std::thread::spawn(move || {
-            // Read in parallel to standard error: a summary longer than a pipe's buffer (64 KiB) would otherwise block
-            // both processes.
-            let summary = std::thread::spawn(move || {
-                let mut output = Vec::new();
-                if let Some(mut stdout) = stdout {
-                    let _ = stdout.by_ref().take(1 << 20).read_to_end(&mut output);
-                    // The rest of a summary that is too long.
-                    let _ = std::io::copy(&mut stdout, &mut std::io::sink());
-                }
-                output
-            });
-            let mut last = String::new();
-            let mut first = None;
-            for line in stderr
-                .into_iter()
-                .flat_map(|stderr| BufReader::new(stderr).lines())
-                .map_while(Result::ok)
-            {
-                if let Some((done, total)) = counted(&line) {
-                    let seconds = first
-                        .get_or_insert_with(Instant::now)
-                        .elapsed()
-                        .as_secs_f64();
-                    progress.send_modify(|progress| {
-                        (progress.done, progress.total, progress.seconds) = (done, total, seconds);
-                    });
-                } else {
-                    last = line;
-                }
-            }
-            let output = summary.join().unwrap_or_default();
-            let ended = child
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-                .map(|mut child| child.wait());
-            let summary: Option<Value> = serde_json::from_slice(&output).ok();
-            let status = ended.and_then(Result::ok);
-            let code = status.and_then(|status| status.code());
-            progress.send_modify(|progress| {
-                progress.state = match (code, &summary) {
-                    // 1: some files failed; all others were added.
-                    (Some(0 | 1), Some(_)) => ScanState::Done,
-                    // 128 + SIGINT, as shells count.
-                    (Some(130), _) => ScanState::Stopped,
-                    _ if progress.state == ScanState::Stopped => ScanState::Stopped,
-                    _ => ScanState::Failed,
-                };
-                if progress.state == ScanState::Failed {
-                    progress.message = Some(reason(last, status));
-                }
-                progress.summary = summary;
-            });
-        });
+        std::thread::spawn(move || watched(stdout, stderr, &child, &progress));
         Ok(running)
     }
 
@@ -199,6 +145,74 @@ impl ScanProcess {
         }
         true
     }
+}
+
+/// Follows a scan to its end.
+fn watched(
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    child: &Mutex<Option<Child>>,
+    progress: &watch::Sender<ScanProgress>,
+) {
+    // Read in parallel to standard error: a summary longer than a pipe's buffer (64 KiB) would otherwise block
+    // both processes.
+    let summary = std::thread::spawn(move || {
+        let mut output = Vec::new();
+        if let Some(mut stdout) = stdout {
+            let _ = stdout.by_ref().take(1 << 20).read_to_end(&mut output);
+            // The rest of a summary that is too long.
+            let _ = std::io::copy(&mut stdout, &mut std::io::sink());
+        }
+        output
+    });
+    let last = counted_lines(stderr, progress);
+    let output = summary.join().unwrap_or_default();
+    let ended = child
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+        .map(|mut child| child.wait());
+    let summary: Option<Value> = serde_json::from_slice(&output).ok();
+    let status = ended.and_then(Result::ok);
+    let code = status.and_then(|status| status.code());
+    progress.send_modify(|progress| {
+        progress.state = match (code, &summary) {
+            // 1: some files failed; all others were added.
+            (Some(0 | 1), Some(_)) => ScanState::Done,
+            // 128 + SIGINT, as shells count.
+            (Some(130), _) => ScanState::Stopped,
+            _ if progress.state == ScanState::Stopped => ScanState::Stopped,
+            _ => ScanState::Failed,
+        };
+        if progress.state == ScanState::Failed {
+            progress.message = Some(reason(last, status));
+        }
+        progress.summary = summary;
+    });
+}
+
+/// Reports the counts of a scan's messages; returns its last message that is no count.
+fn counted_lines(stderr: Option<ChildStderr>, progress: &watch::Sender<ScanProgress>) -> String {
+    let mut last = String::new();
+    let mut first = None;
+    for line in stderr
+        .into_iter()
+        .flat_map(|stderr| BufReader::new(stderr).lines())
+        .map_while(Result::ok)
+    {
+        if let Some((done, total)) = counted(&line) {
+            let seconds = first
+                .get_or_insert_with(Instant::now)
+                .elapsed()
+                .as_secs_f64();
+            progress.send_modify(|progress| {
+                (progress.done, progress.total, progress.seconds) = (done, total, seconds);
+            });
+        } else {
+            last = line;
+        }
+    }
+    last
 }
 
 /// Why a scan failed: its last message, if it had any.

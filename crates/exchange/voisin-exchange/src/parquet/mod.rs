@@ -94,8 +94,8 @@ pub struct EmbedOptions {
 /// Analyses files and writes the results, as [`add`] would store them, into new Parquet files of a
 /// folder: `tracks-*.parquet`, and `failures-*.parquet` for files that failed.
 ///
-/// Files that a Parquet file of the folder has with the same size and time are skipped. So a killed run is continued by the next, and several processes may write
-/// into one folder. Each Parquet file is written whole or not at all.
+/// Files that a Parquet file of the folder has with the same size and time are skipped. So a killed run is continued by the
+/// next, and several processes may write into one folder. Each Parquet file is written whole or not at all.
 pub fn embed_to_parquet(
     embedder: &Embedder,
     files: &[FileRecord],
@@ -135,28 +135,16 @@ pub fn embed_to_parquet(
                 .path
                 .cmp(&b.facts.files[0].record.path)
         });
-        let failures = library.failures()?;
         let tracks = RowSet {
             records,
             ..RowSet::default()
         };
         let failures = RowSet {
-            failures,
+            failures: library.failures()?,
             ..RowSet::default()
         };
-        for (kind, rows) in [("tracks", tracks), ("failures", failures)] {
-            let Some(name) = file_name(kind, &model, &rows) else {
-                continue;
-            };
-            let mut rows = Some(rows);
-            let written =
-                ParquetOutput::create(dir.join(name), &model)?.fill(|| Ok(rows.take()))?;
-            *(if kind == "tracks" {
-                &mut summary.tracks
-            } else {
-                &mut summary.failures
-            }) += written;
-        }
+        summary.tracks += write_rows(dir, "tracks", &model, tracks)?;
+        summary.failures += write_rows(dir, "failures", &model, failures)?;
         // Checked after writing, so that files analysed so far are kept.
         if added.interrupted {
             summary.interrupted = true;
@@ -164,6 +152,20 @@ pub fn embed_to_parquet(
         }
     }
     Ok(summary)
+}
+
+/// Writes rows into a file of their own; returns their number.
+fn write_rows(
+    dir: &Path,
+    kind: &str,
+    model: &StoredModel,
+    rows: RowSet,
+) -> Result<u64, EngineError> {
+    let Some(name) = file_name(kind, model, &rows) else {
+        return Ok(0);
+    };
+    let mut rows = Some(rows);
+    ParquetOutput::create(dir.join(name), model)?.fill(|| Ok(rows.take()))
 }
 
 /// A name that is unique to a set of files; `None` if there is nothing to write.
