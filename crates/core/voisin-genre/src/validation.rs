@@ -5,8 +5,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use super::best_scale;
 use super::metrics::argmax;
 use super::{
-    Familiarity, FitOptions, Genre, GenreError, LabelledNeighbor, LabelledVectors, Near, Priors,
-    Votes,
+    Familiarity, FitOptions, Fold, Genre, GenreError, LabelledNeighbor, LabelledVectors, Near,
+    Priors, Votes,
     examples::{Examples, unit_rows},
     head::{Head, HeadSettings, complete},
     nearest::nearest,
@@ -89,38 +89,14 @@ impl OutOfFold {
         // Another split than that of the choice, on whose folds the chosen penalty would look too
         // good.
         let folds = examples.folds(folds, options.seed + 1);
-        let fold_logs = parallel::map(&folds, |fold| {
-            let head = Head::fit(examples, &fold.train, &settings)?;
-            Some(head.log_probabilities(examples.x.select(Axis(0), &fold.test).view()))
-        });
-        let flat = -(settings.classes.len().max(1) as f32).ln();
-        let mut head_logs = Array2::from_elem((examples.len(), settings.classes.len()), flat);
-        let mut covered = Vec::new();
-        for (fold, logs) in folds.iter().zip(fold_logs) {
-            for (at, &row) in fold.test.iter().enumerate() {
-                if let Some(logs) = &logs {
-                    head_logs.row_mut(row).assign(&logs.row(at));
-                }
-                covered.push(row);
-            }
-        }
-        covered.sort_unstable();
+        let (head_logs, covered) = held_out_heads(examples, &folds, &settings);
         let heads: Vec<Vec<f32>> = head_logs
             .outer_iter()
             .zip(&shares)
             .map(|(head, shares)| complete(&head.to_vec(), &settings.classes, shares))
             .collect();
         let targets = examples.targets();
-        let scale = best_scale(|scale| {
-            let loss = |&row: &usize| {
-                let p = joined(&heads[row], &shares[row], scale);
-                let logs = p.iter().zip(targets.row(row));
-                -logs
-                    .map(|(p, t)| f64::from(t * p.max(1e-12).ln()))
-                    .sum::<f64>()
-            };
-            covered.iter().map(loss).sum()
-        });
+        let scale = calibrated(&heads, &shares, &targets, &covered);
         let mut probabilities = Array2::zeros(targets.dim());
         for (row, mut to) in probabilities.outer_iter_mut().enumerate() {
             to.assign(&joined(&heads[row], &shares[row], scale));
@@ -159,6 +135,50 @@ impl OutOfFold {
         let is_right = self.classes[row].contains(&best);
         (best, self.probabilities[[row, best]], is_right)
     }
+}
+
+/// Log probabilities of heads without the artists of a row, and the rows in the test part of a fold.
+fn held_out_heads(
+    examples: &Examples,
+    folds: &[Fold],
+    settings: &HeadSettings,
+) -> (Array2<f32>, Vec<usize>) {
+    let fold_logs = parallel::map(folds, |fold| {
+        let head = Head::fit(examples, &fold.train, settings)?;
+        Some(head.log_probabilities(examples.x.select(Axis(0), &fold.test).view()))
+    });
+    let flat = -(settings.classes.len().max(1) as f32).ln();
+    let mut head_logs = Array2::from_elem((examples.len(), settings.classes.len()), flat);
+    let mut covered = Vec::new();
+    for (fold, logs) in folds.iter().zip(fold_logs) {
+        for (at, &row) in fold.test.iter().enumerate() {
+            if let Some(logs) = &logs {
+                head_logs.row_mut(row).assign(&logs.row(at));
+            }
+            covered.push(row);
+        }
+    }
+    covered.sort_unstable();
+    (head_logs, covered)
+}
+
+/// The scale of the joined logits with the greatest likelihood of the `rows`.
+fn calibrated(
+    heads: &[Vec<f32>],
+    shares: &[Vec<f32>],
+    targets: &Array2<f32>,
+    rows: &[usize],
+) -> f64 {
+    best_scale(|scale| {
+        let loss = |&row: &usize| {
+            let p = joined(&heads[row], &shares[row], scale);
+            let logs = p.iter().zip(targets.row(row));
+            -logs
+                .map(|(p, t)| f64::from(t * p.max(1e-12).ln()))
+                .sum::<f64>()
+        };
+        rows.iter().map(loss).sum()
+    })
 }
 
 pub(super) fn max(row: ArrayView1<f32>) -> f32 {

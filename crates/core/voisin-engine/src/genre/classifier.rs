@@ -195,34 +195,13 @@ impl Labelled {
         options: &ClassifyOptions,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Result<Self, LabelCount>, EngineError> {
-        let head = match engine.genre_head() {
-            Ok(head) => head,
-            // An empty library has no labels either. After any other error of the head the neighbours
-            // vote.
-            Err(error @ EngineError::EmptyLibrary { .. }) => return Err(error),
-            Err(error) => {
-                tell(GenreNews::warning(format!(
-                    "{error}; until then the neighbours vote alone"
-                )));
-                None
-            }
-        };
+        let head = usable_head(engine, &mut tell)?;
         let source = options
             .labels
             .clone()
             .unwrap_or_else(|| engine.label_source());
         let is_untrained = head.is_none();
-        let head = head.filter(|head| {
-            let trained = head.source();
-            let is_of_these = same_source(&source, &trained);
-            if !is_of_these {
-                tell(GenreNews::note(format!(
-                    "the head was trained on labels from {trained}, not from {source}: the neighbours vote alone; {}",
-                    train_on(Some(&source))
-                )));
-            }
-            is_of_these
-        });
+        let head = head.filter(|head| is_of_labels(head, &source, &mut tell));
         if head.is_none()
             && options.precision.is_none()
             && source == LabelSource::Tags
@@ -243,7 +222,11 @@ impl Labelled {
         }
         let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
         if let Some(head) = head {
-            let model = up_to_date(engine, head, &tracks, tell).model;
+            let model = Box::new(up_to_date(engine, head, &tracks, tell).model);
+            let predicting = PredictOptions {
+                precision: options.precision,
+                ..PredictOptions::default()
+            };
             return Ok(Ok(Self {
                 taxonomy: engine.taxonomy()?,
                 source,
@@ -251,26 +234,15 @@ impl Labelled {
                 priors,
                 exact: options.exact,
                 method: GenreMethod::Head {
-                    model: Box::new(model),
-                    options: PredictOptions {
-                        precision: options.precision,
-                        ..PredictOptions::default()
-                    },
+                    model,
+                    options: predicting,
                 },
             }));
         }
         if is_untrained {
             tell(no_head_yet(options));
         }
-        if let Some(share) = options.precision {
-            if !options.or_share {
-                return Err(no_head(options));
-            }
-            tell(GenreNews::note(format!(
-                "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
-                100.0 * share
-            )));
-        }
+        check_precision(options, tell)?;
         let summary = LabelSummary {
             count,
             priors,
@@ -418,6 +390,55 @@ impl Labelled {
         }
         Ok(answers)
     }
+}
+
+/// Without a head, a precision is at most the least share of the votes.
+fn check_precision(
+    options: &ClassifyOptions,
+    mut tell: impl FnMut(GenreNews),
+) -> Result<(), EngineError> {
+    let Some(share) = options.precision else {
+        return Ok(());
+    };
+    if !options.or_share {
+        return Err(no_head(options));
+    }
+    tell(GenreNews::note(format!(
+        "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
+        100.0 * share
+    )));
+    Ok(())
+}
+
+/// The trained head, if there is one that can be used.
+fn usable_head(
+    engine: &Engine,
+    mut tell: impl FnMut(GenreNews),
+) -> Result<Option<GenreHead>, EngineError> {
+    match engine.genre_head() {
+        // An empty library has no labels either. After any other error of the head the neighbours
+        // vote.
+        Err(error) if !matches!(error, EngineError::EmptyLibrary { .. }) => {
+            tell(GenreNews::warning(format!(
+                "{error}; until then the neighbours vote alone"
+            )));
+            Ok(None)
+        }
+        head => head,
+    }
+}
+
+/// Whether the head was trained on labels from this source.
+fn is_of_labels(head: &GenreHead, source: &LabelSource, mut tell: impl FnMut(GenreNews)) -> bool {
+    let trained = head.source();
+    let is_of_these = same_source(source, &trained);
+    if !is_of_these {
+        tell(GenreNews::note(format!(
+            "the head was trained on labels from {trained}, not from {source}: the neighbours vote alone; {}",
+            train_on(Some(source))
+        )));
+    }
+    is_of_these
 }
 
 fn no_head_yet(options: &ClassifyOptions) -> GenreNews {

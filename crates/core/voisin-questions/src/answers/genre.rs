@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::lossy;
 use voisin_base::track::TrackId;
-use voisin_engine::{AnswerSource, GenreAnswer};
+use voisin_engine::{AnswerSource, Evidence, GenreAnswer};
 use voisin_genre::{Basis, Genre, GenreShare, Quality, UnknownReason};
 
 /// The documented JSON of `classify`: a list of these. Fields that a method does not have are null or empty.
@@ -115,24 +115,22 @@ impl<'a> AnswerJson<'a> {
             labelled_tracks: answer.labelled.tracks,
             labelled_genres: answer.labelled.genres,
             voters: answer.votes.voters.len(),
-            evidence: answer
-                .evidence
-                .iter()
-                .map(|voter| EvidenceJson {
-                    id: voter.track,
-                    path: lossy(&voter.path),
-                    genre: voter
-                        .genres
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect::<Vec<_>>()
-                        .join("; "),
-                    similarity: voter.similarity,
-                    weight: voter.weight,
-                    artist: voter.artist.clone(),
-                    name: voter.display.clone(),
-                })
-                .collect(),
+            evidence: answer.evidence.iter().map(EvidenceJson::new).collect(),
+        }
+    }
+}
+
+impl EvidenceJson {
+    fn new(voter: &Evidence) -> Self {
+        let genres: Vec<&str> = voter.genres.iter().map(Genre::name).collect();
+        Self {
+            id: voter.track,
+            path: lossy(&voter.path),
+            genre: genres.join("; "),
+            similarity: voter.similarity,
+            weight: voter.weight,
+            artist: voter.artist.clone(),
+            name: voter.display.clone(),
         }
     }
 }
