@@ -35,7 +35,7 @@ pub(crate) struct AddArgs {
     /// Import the output of `embed --format parquet` or `export --format parquet`: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathBuf>,
-    /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
+    /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/models.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
         "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows",
         "remove_missing"

@@ -54,9 +54,8 @@ const AT_THE_MEAN_ROUNDED: f64 = 1e-3;
 /// The parts of a model's vectors: the concatenated vectors of its networks, with the weight of
 /// each.
 ///
-/// Windows are stored as raw outputs. A vector to be compared, a track's mean or a single window,
-/// is balanced first: each part is scaled to the length of its weight, so that no network dominates
-/// by larger numbers.
+/// A vector to be compared is balanced first: each part is scaled to the length of its weight, so
+/// that no network dominates by larger numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts(Vec<(usize, f64)>);
 

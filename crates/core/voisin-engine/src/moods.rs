@@ -9,8 +9,7 @@ use super::{Engine, EngineError};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_library::{Descriptors, MusicalKey, OpenMode, ScaleName, ScaleValue};
 
-/// All predefined moods. The rules were chosen on one half of the development set's artists and validated on the other
-/// (BENCHMARKS.md).
+/// All predefined moods. The rules were chosen on one half of the development set's artists and validated on the other.
 pub const READY_MOODS: [MeasuredScale; 6] = [
     MeasuredScale {
         name: "calm",

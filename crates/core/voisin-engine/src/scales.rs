@@ -9,7 +9,7 @@ use voisin_library::{ScaleName, ScaleValue, Scales};
 #[derive(Debug)]
 pub struct MeasuredScale {
     pub name: &'static str,
-    /// Largest deviation of two of three pieces of a track from its median piece, in points (BENCHMARKS.md).
+    /// Largest deviation of two of three pieces of a track from its median piece, in points.
     pub error: f64,
 }
 
@@ -57,8 +57,7 @@ pub(crate) fn measured_scales(
     let percussiveness = measures.map(|measures| between(measures.percussiveness, 0.15, 0.7));
     let brightness = measures.map(|measures| ratio(measures.brightness, 500.0, 3000.0));
     let pulse = measures.map(|measures| between(measures.pulse_clarity, 0.0, 0.55));
-    // Weights were chosen on one half of the development set's artists and validated on the other
-    // (BENCHMARKS.md).
+    // Weights were chosen on one half of the development set's artists and validated on the other.
     let energy = measures.zip(loudness).map(|(measures, loudness)| {
         let loudness = between(loudness, -30.0, -8.0);
         let flux = ratio(measures.flux, 0.03, 0.17);

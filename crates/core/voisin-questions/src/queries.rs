@@ -73,7 +73,7 @@ pub static QUERIES: [Query; 15] = [
     query::<Clusters, ClustersJson<'_>>("clusters", "Groups of tracks that sound alike"),
     query::<MapOfTracks, MapJson>("map", "Where each track lies on the map"),
     query::<Duplicates, Items<GroupJson>>("duplicates", "Recordings that are there several times"),
-    query::<Failed, Items<FailureJson>>("failed", "Files that could not be listened to, and why"),
+    query::<Failed, Items<FailureJson>>("failed", "Files that could not be added, and why"),
     query::<LibraryStatus, StatusJson>("status", "What the library holds, and its index"),
 ];
 

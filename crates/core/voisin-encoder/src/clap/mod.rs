@@ -234,7 +234,7 @@ pub fn digest_of_file(path: &Path) -> Result<String, EncoderError> {
 }
 
 /// Captions with which a sentence's similarity is compared, one a line: made from voisin's words
-/// and genres by `research/quality/captions.py`.
+/// and genres.
 pub fn captions() -> impl Iterator<Item = &'static str> {
     include_str!("captions.txt").lines()
 }

@@ -34,7 +34,7 @@ pub struct Evidence {
     pub path: PathBuf,
     /// Artist and title, or the file's name.
     pub display: String,
-    /// Its artist, or its composers if the library is set to these.
+    /// Its artist.
     pub artist: Option<String>,
     /// The genres it voted for.
     pub genres: Vec<Genre>,

@@ -80,7 +80,7 @@ pub enum GroupBy {
 /// Facts of a track to show to a user.
 #[derive(Debug, Clone)]
 pub struct TrackDisplay {
-    /// Its artist, or its album's; its composers if the library is set to these.
+    /// Its artist, or its album's.
     pub artist: Option<String>,
     /// Artist and title, or the file's name.
     pub display: String,
