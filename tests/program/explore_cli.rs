@@ -556,10 +556,10 @@ fn a_track_without_near_neighbours_is_reported_as_far() {
         stderr.contains(note) && stderr.contains("nothing near is left"),
         "{stderr}"
     );
-    let list = json(list);
+    let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
     assert!(
         list["far"] == true && list["items"].as_array().unwrap().len() == 1,
         "{list}"
     );
-    assert!(json(sandbox.run(["playlist", "id:1", "--format", "json"]))["far"] == false);
+    assert!(fine(sandbox.run(["playlist", "id:1", "--format", "json"])).contains("\"far\": false"));
 }

@@ -47,7 +47,7 @@ fn every_kind_of_output_replaces_a_file() {
         ("playlist id:1 -o {}", "y.m3u8"),
         ("map -o {}", "map.html"),
         ("lab eval retrieval --report {}", "report.html"),
-        ("lab data features:features.csv --output {}", "set.csv"),
+        ("lab data table:features.csv --output {}", "set.csv"),
         ("lab features one.wav --set mel --output {}", "mel.csv"),
         ("lab features one.wav --picture {}", "picture.svg"),
     ] {

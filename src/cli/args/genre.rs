@@ -12,9 +12,8 @@ use voisin_questions::values::Limit;
 ///
 /// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its evidence: the
 /// voting tracks, and how near they are. A track never votes for itself. Before `voisin train` the neighbours vote alone;
-/// after it head and neighbours are combined, with a calibrated probability; the neighbours answer alone for a track that
-/// is unlike most labelled ones. Tracks that sound unlike the labelled ones are "unknown". With fewer than 4 labelled
-/// tracks, or one genre, the answer is a first guess from the model's tags.
+/// after it head and neighbours are combined, with a calibrated probability. Tracks that sound unlike the labelled ones
+/// are "unknown". With fewer than 4 labelled tracks, or one genre, the answer is a first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("tracks", |tracks| tracks.required_unless_present("all").conflicts_with("all")),

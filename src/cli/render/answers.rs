@@ -198,18 +198,23 @@ fn print_voters(evidence: &[Evidence], collection: f32) -> anyhow::Result<()> {
         ("genre", Align::Left),
         ("similarity", Align::Right),
         ("weight", Align::Right),
-        ("path", Align::Left),
     ])
     .indented(2);
-    for voter in evidence {
+    let (shown, others): (Vec<_>, Vec<_>) = evidence
+        .iter()
+        .partition(|voter| voter.weight >= SMALLEST_SHARE);
+    for voter in shown {
         let genres: Vec<&str> = voter.genres.iter().map(Genre::name).collect();
         table.row([
             voter.display.clone(),
             genres.join(", "),
-            format!("{:.3}", voter.similarity),
+            format!("{:.2}", voter.similarity),
             percent(voter.weight),
-            lossy(&voter.path),
         ]);
+    }
+    if !others.is_empty() {
+        let more = format!("… and {} more", others.len());
+        table.row([more.as_str(), "", "", ""]);
     }
     if collection >= SMALLEST_SHARE {
         table.row([
@@ -217,7 +222,6 @@ fn print_voters(evidence: &[Evidence], collection: f32) -> anyhow::Result<()> {
             "as its tracks".to_owned(),
             String::new(),
             percent(collection),
-            String::new(),
         ]);
     }
     table.print()

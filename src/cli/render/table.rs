@@ -195,7 +195,7 @@ mod tests {
             table().lines(Some(26), false),
             "id  title             time\n\
              17  A title of some…  3:20\n \
-             3  Another one, …    0:05\n"
+             3  Another one, 久…  0:05\n"
         );
         assert!(
             table()

@@ -42,8 +42,13 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
     // Read-only: a check changes nothing, not even the cache.
     let (rows, without_vector) = match Library::open_to_read(&dir) {
         Ok(library) => check(Engine::from_library(library), args.deep)?,
-        Err(LibraryError::Damaged { detail, .. }) => (vec![("database", false, detail)], 0),
-        // Left by a first run that ended before it wrote anything; with more files left it was emptied.
+        // An emptied one is refused: there is nothing to check.
+        Err(LibraryError::Damaged { detail, path })
+            if path.metadata().is_ok_and(|f| f.len() > 0) =>
+        {
+            (vec![("database", false, detail)], 0)
+        }
+        // Left by a first run that ended before it wrote anything.
         Err(LibraryError::NotFound { dir }) if dir.join(DATABASE).is_file() => {
             let found =
                 "empty: its first run ended before it wrote anything; the same command resumes";

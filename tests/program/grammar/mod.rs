@@ -125,7 +125,7 @@ fn limits_are_one_option() {
         answer.as_array().unwrap().len()
     };
     for verb in [
-        "playlist id:1",
+        "playlist --genre metal,techno",
         "labels suspects --all",
         "similar --by artist",
     ] {
@@ -566,8 +566,8 @@ fn an_empty_variable_counts_as_none() {
 
 #[test]
 fn a_shuffle_needs_no_number() {
-    let list = || fine(run("playlist id:1 --shuffle -l 8 --format paths"));
+    let list = || fine(run("playlist id:1 --shuffle -l 5 --format paths"));
     let first = list();
-    assert_eq!(first.lines().count(), 8);
+    assert_eq!(first.lines().count(), 5);
     assert!((0..20).any(|_| list() != first), "another order each time");
 }

@@ -51,13 +51,13 @@ fn a_submission_has_a_row_for_a_file_that_does_not_decode() {
     assert!(!sandbox.path("never.csv").exists());
 
     // Without a challenge: files and folders.
-    let one = files.iter().nth(1).unwrap().display();
-    let answers = ask(&sandbox, &format!("lab predict @run {one}"));
+    fs::copy(files.iter().nth(1).unwrap(), sandbox.path("one.mp3")).unwrap();
+    let answers = ask(&sandbox, "lab predict @run @one.mp3");
     let shares = answers[0]["probabilities"].as_object().unwrap();
     let sum: f64 = shares.values().map(number).sum();
     assert!((sum - 1.0).abs() < 1e-3, "{answers}");
     let answers = ask(&sandbox, "lab predict @run @test");
     assert_eq!(list(&answers).len(), files.len() - 1);
-    let message = refused(&sandbox, &format!("lab predict @test {one}"));
+    let message = refused(&sandbox, "lab predict @test @one.mp3");
     assert!(message.contains("config.toml"), "{message}");
 }

@@ -114,11 +114,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
             400,
             "tag[1]: expected a percentile",
         ),
-        (
-            json!({"mood": ["calm"]}),
-            400,
-            "expected a field of genre, ",
-        ),
+        (json!({"mood": ["calm"]}), 400, "found \"mood\""),
         (json!({"artist": ["Nina Simone"]}), 404, "no artist"),
     ] {
         let mut question = json!({"seeds": [{"id": 1}]});

@@ -38,7 +38,7 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
     drop(server);
     fs::write(&index, b"this is no index").unwrap();
     let server = Server::start(&sandbox, &[]);
-    assert_eq!(count(&server.good("/api/v1/similar", &question)), 6);
+    assert_eq!(count(&server.good("/api/v1/similar", &question)), 5);
 
     // The library disappears, and comes back.
     let here = sandbox.path("library");
@@ -49,7 +49,7 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
     assert!(text(&body).contains("put it back"), "{}", text(&body));
     assert_eq!(server.get("/api/v1/health").0, 200);
     fs::rename(&away, &here).unwrap();
-    assert_eq!(count(&server.good("/api/v1/similar", &question)), 6);
+    assert_eq!(count(&server.good("/api/v1/similar", &question)), 5);
 }
 
 #[test]
@@ -79,13 +79,14 @@ fn a_damaged_vector_is_reported_and_starts_no_second_build() {
         problem["detail"].as_str().unwrap().contains("200"),
         "{problem}"
     );
-    let builds = server
-        .log
-        .lock()
-        .unwrap()
-        .matches("the index cannot be built")
-        .count();
-    assert_eq!(builds, 1);
+    // A thread reads the log.
+    let log = || server.log.lock().unwrap().clone();
+    let start = Instant::now();
+    while !log().contains("GET /api/v1/map 500") {
+        assert!(start.elapsed() < Duration::from_secs(20), "{}", log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(log().matches("the index cannot be built").count(), 1);
     // Once the vector is computed again, the next request starts a build of the index.
     fine(sandbox.run(["add", "--force", music.to_str().unwrap()]));
     server.good("/api/v1/similar", &question);
@@ -304,8 +305,8 @@ fn a_scan_adds_the_folders_named_at_the_start() {
     assert_eq!(ends()["state"], "done");
     for (question, word) in [
         (json!({"folder": "/music"}), "\"folder\""),
-        (json!([]), "list"),
-        (json!("x"), "x"),
+        (json!([]), "a JSON object"),
+        (json!("x"), "a JSON object"),
     ] {
         let (status, refused) = server.post("/api/v1/scan", &question);
         let detail = refused["detail"].as_str().unwrap_or_default();

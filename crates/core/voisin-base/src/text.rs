@@ -43,7 +43,7 @@ fn folded(text: &str, is_dropped: fn(char) -> bool) -> String {
     }
     folded.truncate(folded.trim_end().len());
     if folded.is_empty() {
-        text.trim().to_lowercase()
+        clean(text).to_lowercase()
     } else {
         folded
     }

@@ -12,9 +12,7 @@ use super::{Embedder, Engine, EngineError, Seed};
 use voisin_base::text::{count, fold};
 use voisin_base::track::TrackId;
 use voisin_library::scan;
-use voisin_library::{
-    Library, LibraryError, NameOf, PathLookup, Resolution, TrackFilter, stored_path,
-};
+use voisin_library::{Library, LibraryError, NameOf, PathLookup, TrackFilter, stored_path};
 
 /// The seeds that names stand for.
 #[derive(Debug, Default)]
@@ -50,9 +48,7 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         let mut found = NamedSeeds::default();
         let names = joined.as_ref().map_or(names, std::slice::from_ref);
         for name in names {
-            if let Err(error) = self.read(name, &mut found) {
-                return Err(self.engine.error_of_all(names, error));
-            }
+            self.read(name, &mut found)?;
         }
         let mut seen = HashSet::new();
         for seeds in [&mut found.named, &mut found.of_lists] {
@@ -184,36 +180,36 @@ fn seeds_of_folder(engine: &Engine, folder: &Path) -> Result<Vec<Seed>, EngineEr
 }
 
 impl Engine {
-    /// Words that were typed without quotes, as one name; `None` if together they fit no track, artist or album.
+    /// Words that were typed without quotes, as one name; `None` if together they fit no track, artist or album. An
+    /// error if one is no whole word of the library and together they are nearly those of a track.
     pub fn joined_words(&self, names: &[OsString]) -> Result<Option<OsString>, EngineError> {
         if names.len() < 2 {
             return Ok(None);
         }
+        let mut is_misspelt = false;
         for name in names {
             let is_words = matches!(SeedName::parse(name), SeedName::PathOrWords(_));
             let path = Path::new(name);
             if !is_words || path.exists() || self.library.find_by_path(path)?.is_some() {
                 return Ok(None);
             }
+            is_misspelt |= !self.library.has_words(&name.to_string_lossy())?;
         }
         let joined = names.join(OsStr::new(" "));
         let Some(words) = joined.to_str() else {
             return Ok(None);
         };
-        let found = self.library.resolve_words(words, 1)?;
-        let is_one = matches!(found, Resolution::One(_)) || self.kind_named(words)?.is_some();
-        Ok(is_one.then_some(joined))
-    }
-
-    /// The error of the words together, if they are misspelt, in place of that of one of them.
-    fn error_of_all(&self, names: &[OsString], error: EngineError) -> EngineError {
-        let is_unknown = matches!(error, EngineError::NoSuchTrack { .. });
-        let words = names.join(OsStr::new(" "));
-        let of_all = self.seed_of_words(&words.to_string_lossy(), true);
-        let is_misspelt = |error: &EngineError| matches!(error, EngineError::NoSuchTrack { candidates, .. } if !candidates.is_empty());
-        match of_all {
-            Err(of_all) if is_unknown && is_misspelt(&of_all) => of_all,
-            _ => error,
+        if self.kind_named(words)?.is_some() {
+            return Ok(Some(joined));
+        }
+        match self.seed_of_words(words, true) {
+            Err(EngineError::NoSuchTrack { candidates, .. })
+                if candidates.is_empty() || !is_misspelt =>
+            {
+                Ok(None)
+            }
+            Err(EngineError::Ambiguous { .. }) => Ok(None),
+            found => found.map(|_| Some(joined)),
         }
     }
 

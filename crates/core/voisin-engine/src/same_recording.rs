@@ -31,6 +31,8 @@ const JITTER: f32 = 0.5;
 const PLACES: [f64; 3] = [0.5, 0.25, 0.75];
 /// Correlation of a part below which the whole is not read.
 const HOPELESS: f32 = 0.5;
+/// By how much another offset must correlate better than none: music made of loops agrees with itself a loop later.
+const LOOPS: f32 = 0.05;
 /// Decibels below the loudest at which bands end: quiet parts that a codec drops do not count.
 const RANGE: f32 = 50.0;
 /// Most seconds of a file that are compared.
@@ -153,12 +155,13 @@ fn offset_at(
     let [one, other] = [one, other].map(|part| Outline::new(part.view(), FRAMES_PER_SECOND));
     // Converts an offset between the files to a lag between the parts.
     let shift = from - other_from;
-    let found = one.agreement(
-        &other,
-        (shift - MOST_OFFSET) as f32,
-        (shift + latest) as f32,
-    )?;
-    Some((found.correlation, found.lag - shift as f32))
+    let shift = shift as f32;
+    let found = one.agreement(&other, shift - MOST_OFFSET as f32, shift + latest as f32)?;
+    let found = one
+        .agreement(&other, shift - JITTER, shift + JITTER)
+        .filter(|aligned| aligned.correlation + LOOPS >= found.correlation)
+        .unwrap_or(found);
+    Some((found.correlation, found.lag - shift))
 }
 
 /// Levels of bands in a part of a file in dB: `[bands, frames]`; `None` if it cannot be read or is shorter than a frame.

@@ -44,7 +44,7 @@ pub enum TagOutcome {
     WouldWrite,
     /// It has them already.
     Unchanged,
-    /// It has tags of its own that are not to be replaced.
+    /// It has tags of its own that are not to be replaced, or was written in this run.
     Kept,
     /// Its genre is unknown.
     Unknown,
@@ -121,6 +121,11 @@ fn one(
         return Ok(file);
     }
     let path = stored_path(&wish.path);
+    // Once a run, whose record restores the bytes before it.
+    if library.written_into(run, &path)?.is_some() {
+        file.outcome = TagOutcome::Kept;
+        return Ok(file);
+    }
     // Everything that can fail is done on a copy, which `commit` below moves into place.
     let prepared = match prepare(&wish.path, &wish.genres, options, note) {
         Ok(prepared) => prepared,

@@ -10,7 +10,7 @@ use super::{
     examples::{Examples, check_finite, same_rows},
     head::{Head, complete},
     quality::{PrecisionStep, lower_bound, precision_steps},
-    validation::{joined, max},
+    validation::joined,
 };
 use voisin_base::track::TrackId;
 
@@ -217,8 +217,8 @@ impl GenreModel {
         let shares = votes.spread(&self.genres);
         let head = complete(&log.to_vec(), classes, &shares);
         let both = joined(&head, &shares, self.scale);
-        let familiar = self.familiarity.assess(votes.nearness, max(both.view()));
-        let probabilities = if familiar.is_voted() {
+        let familiar = self.familiarity.assess(votes.nearness);
+        let probabilities = if familiar.is_unknown() {
             self.ranked(&shares, most)
         } else {
             self.ranked(&both.to_vec(), most)

@@ -101,15 +101,7 @@ impl OutOfFold {
         for (row, mut to) in probabilities.outer_iter_mut().enumerate() {
             to.assign(&joined(&heads[row], &shares[row], scale));
         }
-        let most = |row: usize| max(probabilities.row(row));
-        let familiarity =
-            Familiarity::of(covered.iter().map(|&row| (votes[row].nearness, most(row))));
-        for (row, mut to) in probabilities.outer_iter_mut().enumerate() {
-            let familiar = familiarity.assess(votes[row].nearness, max(to.view()));
-            if familiar.is_voted() {
-                to.assign(&ArrayView1::from(&shares[row]));
-            }
-        }
+        let familiarity = Familiarity::of(covered.iter().map(|&row| votes[row].nearness));
         let matrix = |rows: &[Vec<f32>]| {
             Array2::from_shape_fn(targets.dim(), |(row, class)| rows[row][class])
         };
@@ -179,10 +171,6 @@ fn calibrated(
         };
         rows.iter().map(loss).sum()
     })
-}
-
-pub(super) fn max(row: ArrayView1<f32>) -> f32 {
-    row.iter().copied().fold(0.0, f32::max)
 }
 
 /// The vote for every row of its neighbours by other artists.

@@ -22,6 +22,10 @@ use voisin_base::track::TrackId;
 /// Most labelled neighbours that vote.
 pub const VOTERS: usize = 20;
 
+/// Voters by which a track is familiar: one or two may be near by chance, twenty are few of a small
+/// genre.
+const NEAREST: usize = 8;
+
 /// Decrease of similarity over which a weight falls by a factor e.
 const TEMPERATURE: f64 = 0.05;
 
@@ -149,7 +153,7 @@ pub struct Votes {
     pub shares: Vec<GenreShare>,
     /// The voters, nearest first.
     pub voters: Vec<Voter>,
-    /// Mean cosine similarity of the voters to the query.
+    /// Mean cosine similarity of the [`NEAREST`] voters to the query.
     pub nearness: f32,
     /// The collection's share of all votes, divided among genres by their frequency.
     pub collection: f32,
@@ -259,9 +263,10 @@ pub fn vote(neighbours: &[LabelledNeighbor], priors: &Priors) -> Votes {
             weight: (whole / all) as f32,
         })
         .collect();
+    let nearest = &order[..order.len().min(NEAREST)];
     Votes {
         shares,
-        nearness: order.iter().map(|n| n.similarity).sum::<f32>() / order.len() as f32,
+        nearness: nearest.iter().map(|n| n.similarity).sum::<f32>() / nearest.len() as f32,
         collection: (1.0 - of_voters / all) as f32,
         voters,
     }

@@ -186,6 +186,13 @@ impl Library {
             .collect())
     }
 
+    /// Whether some file has these words as whole words in this order.
+    pub fn has_words(&self, text: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM tags WHERE instr(' ' || search || ' ', ' ' || ?1 || ' ') LIMIT 1";
+        let found: Vec<i64> = self.query_all(sql, [fold(text)], |row| row.get(0))?;
+        Ok(!found.is_empty())
+    }
+
     /// The tracks that [`search_words`](Self::search_words) finds.
     pub fn tracks_with_words(&self, text: &str) -> Result<TrackSet> {
         let found = self.rank(text)?;
@@ -216,7 +223,7 @@ impl Library {
         self.query_all(&sql, [name], |row| row.get(0).map(TrackId))
     }
 
-    /// Tracks whose words are spelt much like those of `text`, which may be misspelt: the most alike first.
+    /// Tracks whose words, or whose title, are spelt much like `text`, which may be misspelt: the most alike first.
     pub fn spelt_alike(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
         // Stricter than for names (0.8 in `text::spelt_alike`): here each word has all words of a
         // track to match.
@@ -242,9 +249,13 @@ impl Library {
             };
             words.iter().map(nearest).fold(1.0, f64::min)
         };
-        let sql = "SELECT f.track, t.search FROM tags t JOIN files f ON f.id = t.file";
+        let sql = "SELECT f.track, t.search, t.title_key FROM tags t JOIN files f ON f.id = t.file";
         let likeness = |row: &rusqlite::Row<'_>| {
-            Ok((likeness(row.get_ref(1)?.as_str()?), TrackId(row.get(0)?)))
+            // In a word of three letters one is a third: the title as a whole is compared as well.
+            let title = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
+            let title = strsim::jaro_winkler(&query, title);
+            let words = likeness(row.get_ref(1)?.as_str()?);
+            Ok((words.max(title), TrackId(row.get(0)?)))
         };
         let mut found: Vec<(f64, TrackId)> = self.query_all(sql, [], likeness)?;
         found.retain(|(alike, _)| *alike >= ALIKE);

@@ -15,7 +15,6 @@ use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph, stored_clusters};
 use crate::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use voisin_base::track::TrackId;
-use voisin_base::vector::{dot, make_unit};
 use voisin_engine::{Collection, Engine, EngineError, Seed};
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
@@ -151,19 +150,6 @@ fn rows_of_cluster(
     Ok(rows)
 }
 
-/// The similarity of each track of a list, besides named ones, to the mean of those.
-fn similarities(collection: &Collection, named: &[usize], rows: &[usize]) -> Vec<f32> {
-    let vector = |row: usize| collection.vectors.row(row).to_vec();
-    let mut query = vec![0.0; collection.vectors.ncols()];
-    for &row in named {
-        let parts = query.iter_mut().zip(vector(row));
-        parts.for_each(|(sum, value)| *sum += value);
-    }
-    make_unit(&mut query);
-    let others = rows.iter().filter(|row| !named.contains(row));
-    others.map(|&row| dot(&query, &vector(row))).collect()
-}
-
 impl Playlist {
     /// A list for players: tracks that go on after these, another choice each time.
     ///
@@ -258,10 +244,6 @@ impl Playlist {
         let mut list = listed(collection, &rows, named.len(), &wanted, &options)?;
         let is_in = |row: &usize| !excluded.contains(&collection.ids[*row]);
         list.rows.retain(is_in);
-        if let Some(standing) = standing {
-            let similarities = similarities(collection, &rows[..seeds.len()], &list.rows);
-            list.standing = Some(standing.beside(similarities));
-        }
         Ok(list)
     }
 

@@ -179,7 +179,9 @@ pub(crate) fn typed(schema: &Value, value: Value) -> Value {
             }
         }
         (Some("integer"), value) if value.is_f64() => {
-            let whole = value.as_f64().filter(|number| number.fract() == 0.0);
+            // Beyond 2⁵³ a float is no exact number.
+            let is_whole = |number: &f64| number.fract() == 0.0 && number.abs() < 9e15;
+            let whole = value.as_f64().filter(is_whole);
             whole.map_or(value, |number| Value::from(number as i64))
         }
         // For example a year.

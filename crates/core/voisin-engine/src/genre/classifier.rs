@@ -281,10 +281,7 @@ impl Labelled {
         let sample = thinned(labelled.len(), MEASURED);
         let seeds: Vec<Seed> = sample.iter().map(|&at| tracks.seed(labelled[at])).collect();
         let voted = self.votes(engine, &seeds, true)?;
-        let measured = voted.iter().map(|(voted, _)| {
-            let share = voted.votes.winner().map_or(0.0, |winner| winner.share);
-            (voted.votes.nearness, share)
-        });
+        let measured = voted.iter().map(|(voted, _)| voted.votes.nearness);
         let summary = LabelSummary {
             count: self.count,
             priors: self.priors.clone(),
@@ -367,8 +364,7 @@ impl Labelled {
                 least_share,
             } => {
                 let answer = |(seed, voted): (Seed, Voted)| {
-                    let share = voted.votes.winner().map_or(0.0, |winner| winner.share);
-                    let familiar = familiarity.assess(voted.votes.nearness, share);
+                    let familiar = familiarity.assess(voted.votes.nearness);
                     GenreAnswer::voted(seed, self.count, voted.votes, familiar, *least_share)
                 };
                 seeds.into_iter().zip(voted).map(answer).collect()

@@ -104,6 +104,9 @@ pub fn listed(
             )
         };
         if again.is_empty() {
+            let others = entries.iter().filter(|entry| !seeds.contains(&entry.row));
+            let nearest = others.map(|entry| entry.similarity);
+            let standing = wanted.standing.cloned().map(|all| all.beside(nearest));
             let is_near = |entry: &&Entry| {
                 let percentile = wanted.standing.and_then(|s| s.percentile(entry.similarity));
                 percentile.is_none_or(|percentile| percentile >= NEAR_FROM)
@@ -112,7 +115,7 @@ pub fn listed(
             return Ok(PlaylistRows {
                 ends: rows.len() < entries.len(),
                 rows,
-                standing: None,
+                standing,
             });
         }
         excluded.extend(again);
