@@ -217,7 +217,7 @@ fn the_demo_is_searched_classified_and_punk_lies_by_rock() {
     for (answer, genre) in list(&joined, "").iter().zip(genres) {
         above(answer, &format!("/head/{genre}"), 0.2);
         above(answer, &format!("/votes/{genre}"), 0.5);
-        above(answer, &format!("/probabilities/{genre}"), 0.5);
+        above(answer, &format!("/probabilities/{genre}"), 0.25);
         assert!(list(answer, "/evidence").len() > 3, "{answer}");
     }
 

@@ -35,10 +35,10 @@ pub(crate) struct ClustersArgs {
 /// An .html file is one self-contained page (no network): pan, zoom, search, hover, click for neighbours, lasso to a playlist.
 /// A .csv file has the coordinates.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.csv")]
+#[command(after_help = "Examples:\n  voisin map\n  voisin map --output map.csv")]
 pub(crate) struct MapArgs {
     /// The file to write, in the format of its ending: .html or .csv
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, short, value_name = "FILE", default_value = "map.html", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
 }
 

@@ -1,6 +1,6 @@
 //! The engine on synthetic vectors.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
 use voisin_genre::{
@@ -99,9 +99,11 @@ fn strangers_are_unknown_and_precision_is_kept() {
     let train = blobs(5, 120, 10, 1.6, 4);
     let test = blobs(5, 300, 10, 1.6, 5);
     let (model, _) = GenreModel::fit(&train.set(), &FitOptions::default()).unwrap();
-    let strangers =
-        Array2::from_shape_fn((20, 10), |(i, j)| if (i + j) % 2 == 0 { 9.0 } else { -9.0 });
-    for answer in answers(&model, &train.set(), &strangers) {
+    let known = blobs(3, 60, 64, 0.8, 6);
+    let (distant, _) = GenreModel::fit(&known.set(), &FitOptions::default()).unwrap();
+    let fourth: Vec<usize> = (3..80).step_by(4).collect();
+    let strangers = blobs(4, 20, 64, 0.8, 9).vectors.select(Axis(0), &fourth);
+    for answer in answers(&distant, &known.set(), &strangers) {
         assert_eq!(answer.unknown, Some(UnknownReason::Novel));
         assert!(kin(&answer.probabilities).count() > 0 && answer.familiar < 0.05);
     }

@@ -473,7 +473,7 @@ fn writing_takes_two_genres_of_eight_tracks() {
         shelf.put(&file, 0, "", 0.2);
         let id = format!("id:{}", first + second + 1);
         let sure = answers(sandbox.run(["classify", &id, "--format", "json"]))[0].clone();
-        assert!(sure["probability"].as_f64().unwrap() > 0.9, "{sure}");
+        assert!(sure["probability"].as_f64().unwrap() > 0.8, "{sure}");
         // by the neighbours alone, then by a trained model
         for trained in [false, true] {
             if trained {

@@ -125,7 +125,7 @@ fn limits_are_one_option() {
         answer.as_array().unwrap().len()
     };
     for verb in [
-        "playlist --genre metal,techno",
+        "playlist --genre metal,techno --max-per-artist 0",
         "labels suspects --all",
         "similar --by artist",
     ] {

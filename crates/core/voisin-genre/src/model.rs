@@ -223,13 +223,15 @@ impl GenreModel {
         } else {
             self.ranked(&both.to_vec(), most)
         };
-        let (best, probability) = (probabilities[0].genre.clone(), probabilities[0].share);
+        let best = probabilities[0].genre.clone();
         // Novelty first, because the probability of a known genre means nothing for a track of an
-        // unknown one.
-        let unknown = if familiar.is_unknown() {
-            Some(UnknownReason::Novel)
+        // unknown one; the collection's share of the votes is for neither.
+        let (unknown, probability) = if familiar.is_unknown() {
+            (Some(UnknownReason::Novel), votes.share(&best))
         } else {
-            (probability < threshold).then_some(UnknownReason::Unsure)
+            let probability = probabilities[0].share;
+            let unsure = (probability < threshold).then_some(UnknownReason::Unsure);
+            (unsure, probability)
         };
         let head: Vec<f32> = head.iter().map(|log| log.exp()).collect();
         GenrePrediction {

@@ -53,10 +53,7 @@ function addressOf(path, query) {
  * `query`: an object, whose lists become several values; `body`: JSON; `file`: the bytes of a file.
  * `waiting`: called with the reason before each retry. `once`: no retry, for requests that change something.
  */
-export async function request(
-  path,
-  { method, query, body, file, signal, waiting, once } = {},
-) {
+export async function request(path, { method, query, body, file, signal, waiting, once } = {}) {
   const address = addressOf(path, query);
   const options = {
     signal,

@@ -206,7 +206,11 @@ async function decide(suspect, genre) {
   room.busy = true;
   const ours = room;
   try {
-    const answer = await request("labels", { method: "PUT", body: { tracks: [suspect.id], genre }, once: true });
+    const answer = await request("labels", {
+      method: "PUT",
+      body: { tracks: [suspect.id], genre },
+      once: true,
+    });
     ours.done.push({ suspect, genre, at: ours.at, changed: answer.changed });
     ours.at++;
     announce(`${genre}, stored in the library`);
