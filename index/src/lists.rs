@@ -251,7 +251,7 @@ impl Lists {
             for requests in [requests, later] {
                 self.sort_by_list(requests, by_list);
                 self.compare_requests(isa, by_list, &along, pools, &allowed);
-                pools.iter_mut().for_each(|pool| pool.cut());
+                pools.iter_mut().for_each(BestScored::cut);
             }
             let finish = |(at, query): (usize, &PreparedQuery)| {
                 slots.clear();

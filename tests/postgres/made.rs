@@ -97,7 +97,7 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
         key: MusicalKey::from_number((i % 24) as u8),
         loudness: Some(-30.0 + (i % 25) as f64),
         loudness_is_exact: true,
-        is_steady: i % 50 == 0,
+        is_steady: i.is_multiple_of(50),
         scales,
     };
     TrackRecord {

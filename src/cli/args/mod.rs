@@ -161,6 +161,12 @@ pub(crate) fn first_screen() -> clap::Command {
 mod tests {
     use super::{command, first_screen};
 
+    fn words(command: &clap::Command) -> usize {
+        let own = command.clone().term_width(110).render_long_help();
+        let own = own.to_string().split_whitespace().count();
+        own + command.get_subcommands().map(words).sum::<usize>()
+    }
+
     #[test]
     fn help_is_short() {
         let screen = first_screen().term_width(80).render_help().to_string();
@@ -169,11 +175,6 @@ mod tests {
         let similar = all.find_subcommand_mut("similar").unwrap().clone();
         let similar = similar.term_width(110).render_help().to_string();
         assert!(similar.lines().count() <= 45, "{similar}");
-        fn words(command: &clap::Command) -> usize {
-            let own = command.clone().term_width(110).render_long_help();
-            let own = own.to_string().split_whitespace().count();
-            own + command.get_subcommands().map(words).sum::<usize>()
-        }
         let words = words(&command());
         assert!(words <= 12_000, "{words}");
     }

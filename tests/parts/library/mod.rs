@@ -599,6 +599,8 @@ fn a_truncated_change_log_gives_no_changes() {
 
 // ---------------------------------------------------------------- filters and words
 
+type Change<'a> = &'a dyn Fn(&mut TrackFilter);
+
 #[test]
 fn filters_pick_the_tracks_they_describe() {
     let dir = tempfile::tempdir().unwrap();
@@ -640,7 +642,6 @@ fn filters_pick_the_tracks_they_describe() {
     assert!(all().is_empty());
     let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&n| n.to_owned()).collect() };
     let folders = |folders: &[&str]| -> Vec<PathBuf> { folders.iter().map(rooted).collect() };
-    type Change<'a> = &'a dyn Fn(&mut TrackFilter);
     let cases: [(Change<'_>, &[TrackId]); 14] = [
         (&|_| {}, &[a, b, c, d]),
         (&|f| f.genres = names(&["TRIP HOP"]), &[a, b]),

@@ -311,6 +311,8 @@ mod tests {
         ModelManifest::parse(&json, Path::new("m.json"))
     }
 
+    type NetworkChange = fn(&mut ModelNetwork);
+
     #[test]
     fn contradictions_are_named() {
         type Change = fn(&mut ModelManifest);
@@ -328,7 +330,6 @@ mod tests {
             let reason = parsed(&manifest).unwrap_err().to_string();
             assert!(reason.contains(expected), "{reason}");
         }
-        type NetworkChange = fn(&mut ModelNetwork);
         let of_two: [(NetworkChange, &str); 5] = [
             (|n| n.weight = 0.0, "above 0"),
             (|n| n.every = 0, "expected 1 to 8"),

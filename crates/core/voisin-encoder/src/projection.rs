@@ -89,10 +89,13 @@ impl Projection {
 }
 
 /// Mean and scale, `dimension` numbers each.
+type Standardisation<'a> = (&'a [f32], &'a [f32]);
+
+/// The standardisation of the inputs, if there is one.
 fn standardisation(
     weights: &Weights,
     dimension: usize,
-) -> Result<Option<(&[f32], &[f32])>, EncoderError> {
+) -> Result<Option<Standardisation<'_>>, EncoderError> {
     let Some((mean, scale)) = pair(weights, ["standardise.mean", "standardise.scale"])? else {
         return Ok(None);
     };

@@ -295,10 +295,10 @@ pub fn artists(
 mod tests {
     use super::*;
 
-    /// Tracks by path, artist, album, album artist and angle.
-    fn collection(
-        rows: &[(&str, &str, Option<&str>, Option<&str>, f32)],
-    ) -> (Array2<f32>, Vec<TrackMeta>) {
+    /// A track's path, artist, album, album artist and angle.
+    type Row<'a> = (&'a str, &'a str, Option<&'a str>, Option<&'a str>, f32);
+
+    fn collection(rows: &[Row<'_>]) -> (Array2<f32>, Vec<TrackMeta>) {
         let angles: Vec<[f32; 2]> = rows
             .iter()
             .map(|row| [row.4.to_radians().cos(), row.4.to_radians().sin()])

@@ -38,6 +38,10 @@ impl KnnGraph {
         self.neighbours.nrows()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The exact graph, by blocked matrix products over all pairs: O(n² · dim).
     ///
     /// - `vectors`: `[n, dim]` unit vectors

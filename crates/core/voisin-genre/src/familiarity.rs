@@ -69,6 +69,6 @@ mod tests {
         let few = Familiarity::of([0.5; 4]);
         assert!(!few.assess(-1.0).is_unknown());
         assert!(!Familiarity::default().assess(0.0).is_unknown());
-        assert_eq!(Familiarity::of([0.5; 5000]).0.len(), MEASURED);
+        assert_eq!(Familiarity::of(vec![0.5; 5000]).0.len(), MEASURED);
     }
 }

@@ -1,6 +1,6 @@
 //! Predictions for labelled tracks by models that were fitted without their artist.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::best_scale;
 use super::metrics::argmax;

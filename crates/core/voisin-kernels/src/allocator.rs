@@ -37,20 +37,15 @@ pub fn give_back() {
 mod tests {
     use super::*;
 
-    /// In bytes.
-    fn resident() -> usize {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        1024 * line
-            .unwrap()
-            .trim()
-            .trim_end_matches(" kB")
-            .parse::<usize>()
-            .unwrap()
-    }
-
     #[test]
     fn free_memory_goes_back() {
+        // In bytes.
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+            1024 * kilobytes.parse::<usize>().unwrap()
+        };
         // Set before any allocation: the threshold only applies to new blocks.
         give_back_large_blocks();
         let large: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 1 << 20]).collect();

@@ -55,8 +55,10 @@ pub struct Query {
     /// The schema of its answer.
     pub answer: fn(&mut SchemaGenerator) -> Schema,
     /// Reads its fields.
-    pub read: fn(Map<String, Value>) -> Result<Box<dyn Question>, Refused>,
+    pub read: ReadQuestion,
 }
+
+type ReadQuestion = fn(Map<String, Value>) -> Result<Box<dyn Question>, Refused>;
 
 /// All of them.
 pub static QUERIES: [Query; 15] = [

@@ -13,7 +13,7 @@ use voisin_questions::read::Refused;
 /// The fields of a query.
 pub(super) fn fields(options: Option<&Bound<'_, PyDict>>) -> PyResult<Map<String, Value>> {
     let mut fields = Map::new();
-    for (name, value) in options.into_iter().flat_map(|options| options.iter()) {
+    for (name, value) in options.into_iter().flat_map(PyDictMethods::iter) {
         let name: String = name.extract()?;
         let value = json(&value, &name)?;
         fields.insert(name, value);

@@ -270,7 +270,7 @@ impl State {
 
     /// Builds the index if it must be built.
     pub(crate) async fn ready_index(self: &Arc<Self>, patience: Duration) -> Result<(), Problem> {
-        match self.look(|state, context| state.follow(context)).await {
+        match self.look(State::follow).await {
             Err(problem) if problem.needs_index => self.build(patience).await,
             followed => followed,
         }

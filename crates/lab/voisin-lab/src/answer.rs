@@ -81,17 +81,14 @@ pub fn write_submission(
     like: Option<&Path>,
 ) -> Result<Vec<String>, LabError> {
     let report = Report::read(run)?;
-    let (wanted, header, separator) = match like {
-        Some(sample) => {
-            let sample = Labels::read(sample)?;
-            let titles = sample.pairs.into_iter().map(|(key, _)| key);
-            (titles.collect(), sample.header, sample.separator)
-        }
-        None => {
-            let data = &report.data;
-            let header = [data.key_name.clone(), data.label_name.clone()];
-            (keys.to_vec(), header, b',')
-        }
+    let (wanted, header, separator) = if let Some(sample) = like {
+        let sample = Labels::read(sample)?;
+        let titles = sample.pairs.into_iter().map(|(key, _)| key);
+        (titles.collect(), sample.header, sample.separator)
+    } else {
+        let data = &report.data;
+        let header = [data.key_name.clone(), data.label_name.clone()];
+        (keys.to_vec(), header, b',')
     };
     check_titles(&wanted, keys)
         .map_err(|problem| LabError::run(like.unwrap_or(output.path()), problem))?;

@@ -1,6 +1,6 @@
 //! Features for other programs: a table or matrix of all tracks, an array for each track, a picture of a track.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -103,7 +103,7 @@ pub type ArrayFn<'a> = dyn Fn(SoundFile<'_>) -> Result<ArrayD<f32>, String> + Sy
 pub fn write_arrays(
     set: &Dataset,
     array_of: &ArrayFn<'_>,
-    targets: &HashMap<PathBuf, PathBuf>,
+    targets: &BTreeMap<PathBuf, PathBuf>,
     progress: &(dyn Fn(usize) + Sync),
     stop: &AtomicBool,
 ) -> Result<PerTrack<bool>, LabError> {

@@ -153,7 +153,8 @@ fn learning(page: &mut Document, learning: &Learning) {
 
 /// Loss and accuracy of runs after each epoch.
 fn learning_curves(page: &mut Document, runs: &[(&str, &Learning)]) {
-    let pictures: [(&str, fn(&Learning) -> &[Vec<f64>; 2]); 2] = [
+    type Curves = fn(&Learning) -> &[Vec<f64>; 2];
+    let pictures: [(&str, Curves); 2] = [
         ("Loss after each epoch", |run| &run.loss),
         ("Accuracy after each epoch", |run| &run.accuracy),
     ];

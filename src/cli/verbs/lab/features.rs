@@ -1,6 +1,6 @@
 //! `voisin lab features`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -177,7 +177,7 @@ impl FeaturesJob<'_> {
         // Written first, so that the folder of a killed run describes its arrays and can be resumed.
         self.write(&output.join(about.0), &about.1)?;
         let inside = files.into_iter().zip(places);
-        let targets: HashMap<PathBuf, PathBuf> = inside
+        let targets: BTreeMap<PathBuf, PathBuf> = inside
             .map(|(file, place)| (file, output.join(place)))
             .collect();
         let array_of = |file: SoundFile<'_>| match &reader {

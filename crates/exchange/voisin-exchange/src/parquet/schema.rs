@@ -105,8 +105,10 @@ impl<'a> ParquetRow<'a> {
 /// A column, and how rows fill it.
 struct Column {
     field: Field,
-    fill: Box<dyn Fn(&[ParquetRow<'_>]) -> ArrayRef>,
+    fill: Fill,
 }
+
+type Fill = Box<dyn Fn(&[ParquetRow<'_>]) -> ArrayRef>;
 
 impl Column {
     fn new(

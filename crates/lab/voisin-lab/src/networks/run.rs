@@ -148,6 +148,9 @@ struct Trainer<'a> {
     stop: &'a AtomicBool,
 }
 
+/// How a network did, its figures, and its accuracies by name.
+type Conclusion = (Method, Figures, Vec<(String, f64)>);
+
 impl Trainer<'_> {
     /// Every fold's network chooses its epoch on a fifth of its training rows, since held-out rows must not influence what
     /// they evaluate. The last network is the run's.
@@ -257,7 +260,7 @@ impl Trainer<'_> {
         (net, fitted): (&FinishedStack, &Fitted),
         (folds, predicted): (&[Fold], Vec<WindowProbabilities>),
         test: &[usize],
-    ) -> Result<(Method, Figures, Vec<(String, f64)>), LabError> {
+    ) -> Result<Conclusion, LabError> {
         let bench = self.bench;
         let answers = predicted.iter().map(joined);
         let answers = answers.collect::<Result<Vec<_>, _>>()?;
