@@ -191,6 +191,11 @@ pub enum EngineError {
         /// Number of known words.
         known: usize,
     },
+    /// A word of a phrase may deny others.
+    #[error(
+        "\"{0}\" may deny the words beside it, expected \"no WORD\", \"without WORD\" or \"-WORD\""
+    )]
+    UnclearNegation(String),
     /// Words need a model with tags.
     #[error(
         "the model {model} has no tags that words could mean; models with tags: {others}: add your music to another --library with one of them"

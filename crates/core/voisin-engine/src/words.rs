@@ -197,6 +197,9 @@ impl Engine {
         limit: usize,
     ) -> Result<PhraseAnswer, EngineError> {
         let (tags, read, sentences) = tags.understand(phrase)?;
+        if let Some(word) = &read.unclear {
+            return Err(EngineError::UnclearNegation(word.clone()));
+        }
         if read.terms.is_empty() {
             return Err(tags.not_understood(phrase));
         }

@@ -65,10 +65,14 @@ pub struct Phrase {
     pub terms: Vec<Term>,
     /// Words that are not in the table.
     pub unknown: Vec<String>,
+    /// A word that may deny those beside it, in a way that is not understood.
+    pub unclear: Option<String>,
 }
 
 /// Words to ignore.
-const FILLERS: [&str; 34] = [
+const FILLERS: [&str; 36] = [
+    "any",
+    "too",
     "a",
     "an",
     "the",
@@ -106,6 +110,26 @@ const FILLERS: [&str; 34] = [
 ];
 
 const NEGATIONS: [&str; 5] = ["no", "not", "without", "non", "never"];
+/// Words that deny others in ways that are not followed: "isn't slow", "few drums", "drum-free", "other than metal".
+const UNCLEAR: [&str; 17] = [
+    "isnt",
+    "arent",
+    "dont",
+    "doesnt",
+    "w",
+    "free",
+    "except",
+    "excluding",
+    "than",
+    "neither",
+    "few",
+    "fewer",
+    "hardly",
+    "barely",
+    "less",
+    "lacking",
+    "minus",
+];
 
 impl WordTable {
     /// A table with the tags of a model as words.
@@ -192,7 +216,7 @@ impl WordTable {
     /// a minus negates the next one, and further ones joined by "or", "nor" and "and".
     pub fn read(&self, text: &str) -> Phrase {
         let mut phrase = Phrase::default();
-        for part in text.split([',', ';', '.', '!', '?', '\n']) {
+        for part in text.split([',', ';', '.', '?', '\n']) {
             // A minus right before a word negates it; within a word it is a hyphen.
             let spaced: String = part
                 .split_whitespace()
@@ -231,6 +255,9 @@ impl WordTable {
                 }
                 if NEGATIONS.contains(&words[at]) {
                     negated = true;
+                } else if is_unclear(&words, at) {
+                    phrase.unknown.push(words[at].to_owned());
+                    phrase.unclear = Some(words[at].to_owned());
                 } else if !FILLERS.contains(&words[at]) {
                     phrase.unknown.push(words[at].to_owned());
                     (negated, joined) = (false, false);
@@ -242,12 +269,22 @@ impl WordTable {
     }
 }
 
-/// The text after a negating minus, which word processors and phones may turn into a longer dash.
+fn is_unclear(words: &[&str], at: usize) -> bool {
+    let before = at.checked_sub(1).map(|before| words[before]);
+    match words[at] {
+        "but" => matches!(before, Some("anything" | "everything" | "nothing" | "all")),
+        // "free jazz" denies nothing.
+        "free" => before.is_some(),
+        word => UNCLEAR.contains(&word),
+    }
+}
+
+/// The text after a negating mark or minus, which word processors and phones may turn into a longer dash.
 fn denied(text: &str) -> Option<&str> {
     let behind_dash = text.strip_prefix(['–', '—', '−']);
     // A dash between words is a pause.
     let behind_dash = behind_dash.filter(|rest| rest.starts_with(char::is_alphanumeric));
-    text.strip_prefix('-').or(behind_dash)
+    text.strip_prefix(['-', '!']).or(behind_dash)
 }
 
 /// Whether a part of a phrase begins with "no", "not", "without" or a minus, and the rest.
@@ -413,6 +450,7 @@ mod tests {
             ("some music for me", &[], &[]),
             ("", &[], &[]),
             ("no theremin rock", &["rock"], &["theremin"]),
+            ("without any voice, !rock", &["-voice", "-rock"], &[]),
         ] {
             assert_eq!(
                 read(text),
@@ -423,6 +461,10 @@ mod tests {
                 "{text}"
             );
         }
+        for text in ["isn't calm", "voice-free", "anything but rock"] {
+            assert!(table().read(text).unclear.is_some(), "{text}");
+        }
+        assert_eq!(table().read("free rock but calm").unclear, None);
     }
 
     #[test]

@@ -229,6 +229,7 @@ impl From<EngineError> for Problem {
             | EngineError::EmptyLibrary { .. }
             | EngineError::Audio(AudioError::OtherRecording { .. }) => (Status::CONFLICT, None),
             EngineError::SeedsCancel
+            | EngineError::UnclearNegation(_)
             | EngineError::Genre(_)
             | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
                 (Status::UNPROCESSABLE_ENTITY, None)
