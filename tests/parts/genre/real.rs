@@ -67,7 +67,7 @@ fn the_test_part_keeps_its_figures() {
             100.0 * unknown,
             metal.classes.len()
         );
-        assert!(share >= 0.79 && unknown <= 0.12, "{share} {unknown}");
+        assert!(share >= 0.79 && unknown <= 0.14, "{share} {unknown}");
         assert!(to_rock * 100 >= 95 * metal.classes.len(), "{to_rock}");
     }
 }

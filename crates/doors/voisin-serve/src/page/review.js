@@ -81,11 +81,13 @@ async function draw() {
     );
     return;
   }
-  const track = await request("tracks/" + suspect.id, { signal }).catch(() => ({
-    ...suspect,
-    title: null,
-    genres: [],
-  }));
+  const track = await request("show", { query: { track: "id:" + suspect.id }, signal }).catch(
+    () => ({
+      ...suspect,
+      title: null,
+      genres: [],
+    }),
+  );
   if (signal.aborted || room.suspects[room.at] !== suspect) return;
   const title = titleOf(track),
     labels = suspect.labels.join(", ");
