@@ -556,15 +556,19 @@ def radio(page, server):
     page.go("#/")
     page.until("document.querySelectorAll('.index .track').length > 5")
     # A list ends where nothing near is left: of the metal there is enough.
-    page.run(
-        "[...document.querySelectorAll('.index .track')].find(e => e.querySelector('.title').innerText === 'Chaos God').querySelector('.radio').click()"
-    )
+    page.run("document.getElementById('search').focus()")
+    page.type("chaos god")
+    page.until("document.querySelectorAll('.index .track').length === 1")
+    page.run("document.querySelector('.index .track .radio').click()")
     page.plays()
     check("radio from a row: it plays", page.text("#now-title") == "Chaos God")
     check(
         "radio: music like it follows",
         soon(lambda: page.run("voisin.player.upcoming().length") > 2),
         page.run("voisin.player.upcoming().length"),
+    )
+    page.run(
+        "document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))"
     )
     page.run("voisin.player.play([])")
     quiet(page, "radio")
@@ -1361,7 +1365,7 @@ MOCK = """(() => {
     let seed = 7;
     const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
     const parameters = new URL(address).searchParams, first = Number(parameters.get("after") ?? -1) + 1, limit = Number(parameters.get("limit")), next = first + limit < 20000 ? first + limit - 1 : null;
-    if (path.endsWith("/map")) return answer({ generation: 1, clusters: [], genres: [], tracks: Array.from({ length: 20000 }, (_, id) => {
+    if (path.endsWith("/map")) return answer({ generation: 1, clusters: [], genres: Array.from({ length: 12 }, (_, g) => "Genre " + g), tracks: Array.from({ length: 20000 }, (_, id) => {
       const g = id % 12, a = random() * 6.283, r = Math.sqrt(random()) * 2;
       return { id, x: 5 * Math.cos(g) + r * Math.cos(a), y: 5 * Math.sin(g) + r * Math.sin(a), cluster: g, artist: "Artist " + id % 900, title: "Title " + id, genre: "Genre " + g, year: 1970 + id % 50, seconds: 200, tempo: 80 + id % 90, key: null, camelot: null, loudness: -9, word: null };
     }) });

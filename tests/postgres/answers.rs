@@ -215,8 +215,9 @@ fn verbs_answer_from_there_as_from_here() {
             "json",
         ],
         vec![
-            "similar", "title 12", "title 13", "--unlike", "title 14", "--limit", "50", "--format",
-            "json",
+            // The graph there leaves some out of so many that are neither near nor far.
+            "similar", "title 12", "title 13", "--unlike", "title 14", "--limit", "50", "--exact",
+            "--format", "json",
         ],
         vec!["similar", "artist:artist 17", "--format", "json"],
         vec![

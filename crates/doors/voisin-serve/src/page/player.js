@@ -40,7 +40,7 @@ let wanted = keep.get("volume", 1);
 let repeat = keep.get("repeat", "off"),
   radio = keep.get("go-on", false);
 /** A radio's songs differ each time, and not all are by one artist. */
-const varied = { variety: 0.5, max_per_artist: 3 };
+const varied = { variety: 0.1, max_per_artist: 3 };
 
 /** The radio's seeds and filters, until something else is played: { seeds, filters }. */
 let station = keep.get("station", null);
