@@ -25,7 +25,7 @@ const ORDER: [&str; 18] = [
     "voisin-cli",
 ];
 /// Lines of Rust, with tests.
-const LINES: usize = 135_265;
+const LINES: usize = 135_283;
 /// Folders of the project with Rust in them.
 const FOLDERS: [&str; 9] = [
     "src", "crates", "index", "models", "tests", "benches", "examples", "fuzz", "research",

@@ -138,7 +138,8 @@ fn an_openl3_network_in_candle_gives_its_golden_vectors() {
     let [cell, band, frame] = [("cell", 128 * 199), ("band", 128), ("frame", 199)]
         .map(|(name, count)| uniform(name, 5 * count));
     let level = |i: usize| {
-        let (row, at) = (i / 199, i % 199);
+        let row = i / 199;
+        let at = i % 199;
         (-80.0 * cell[i] * band[row] * frame[row / 128 * 199 + at]) as f32
     };
     let windows: Vec<f32> = (0..4 * 128 * 199).map(level).collect();
@@ -164,7 +165,8 @@ fn a_graph_finds_what_hnsw_rs_beside_it_finds() {
         }
         points
     };
-    let (vectors, questions) = (points("points", 6000), points("questions", 100));
+    let vectors = points("points", 6000);
+    let questions = points("questions", 100);
     let ids: Vec<TrackId> = (0..6000).map(TrackId).collect();
     let [own, theirs] = [GraphBuilder::Lists, GraphBuilder::HnswRs].map(|builder| {
         let options = IndexOptions {
@@ -289,7 +291,8 @@ fn a_sound_is_described_by_spectrogram_picture_bands_and_coefficients() {
     assert!(matches!(loudest, Some(37 | 38)), "{loudest:?}");
     // The tone ends in frame 215; behind its last window all is at the floor of the decibels.
     assert!(input[[38, 212]] > input[[38, 219]] + 1.0);
-    let (first, last) = (input[[0, 219]], input.slice(s![.., 219..]));
+    let first = input[[0, 219]];
+    let last = input.slice(s![.., 219..]);
     assert!(last.iter().all(|cell| (cell - first).abs() < 1e-3));
 
     fine(run(&sandbox, "lab features @tone.wav --picture @tone.svg"));

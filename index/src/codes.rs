@@ -245,7 +245,8 @@ impl Codec {
         let plane = |row: &[u8]| -> Vec<i8> { row.iter().map(|&x| (x ^ 0x80) as i8).collect() };
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
         let meta = codes.meta[slot];
-        let (hi, lo) = (plane(codes.hi_row(slot)), plane(codes.lo_row(slot)));
+        let hi = plane(codes.hi_row(slot));
+        let lo = plane(codes.lo_row(slot));
         let code = QueryCode {
             hi_sum: sum(&hi),
             lo_sum: sum(&lo),
@@ -280,10 +281,12 @@ pub(crate) struct CodeSource<'a> {
 impl CodeSource<'_> {
     /// Similarity of two slots at 8 bits.
     pub(crate) fn similarity(&self, a: u32, b: u32) -> f32 {
-        let (a, b) = (a as usize, b as usize);
+        let a = a as usize;
+        let b = b as usize;
         let codes = self.codes;
         let product = self.isa.dot8_stored(codes.hi_row(a), codes.hi_row(b)) as f32;
-        let (a, b) = (codes.meta[a], codes.meta[b]);
+        let a = codes.meta[a];
+        let b = codes.meta[b];
         product * (a.scale * b.scale) + (a.offset + b.offset - self.codec.mean_norm2 as f32)
     }
 }

@@ -398,7 +398,8 @@ fn segment(
     let ids: Vec<Id> = ids.map(|id| Id(i64::from_le_bytes(array(id)))).collect();
     damage.check(ids.is_sorted_by(|a, b| a < b), "ids out of order")?;
     let plane = |range: &Range<usize>| plane(file, body, range);
-    let (hi, lo) = (plane(hi), plane(lo));
+    let hi = plane(hi);
+    let lo = plane(lo);
     Ok(Segment::new(
         ids,
         Codes {
@@ -544,7 +545,8 @@ impl VectorIndex {
     pub fn load(path: &Path, expected: &IndexStamp) -> Result<Self, IndexError> {
         let (index, actual) = Self::load_any_generation(path, expected, false)?;
         index.check()?;
-        let (path, expected) = (path.to_owned(), expected.generation);
+        let path = path.to_owned();
+        let expected = expected.generation;
         if actual == expected {
             return Ok(index);
         }

@@ -371,7 +371,8 @@ impl Search<'_> {
         fresh.clear();
         for candidate in scored.drain(..) {
             let slot = candidate.name() as usize;
-            let (word, bit) = (slot / 64, 1 << (slot % 64));
+            let word = slot / 64;
+            let bit = 1 << (slot % 64);
             let new = pooled(candidate);
             // The lists of a damaged file may name other slots.
             let is_allowed = slot < self.graph.slots

@@ -177,7 +177,8 @@ impl Projections {
                     for (best, at) in rest.iter_mut().zip(at) {
                         found[0].clear();
                         let out = &mut found[0];
-                        let (query, limit) = (self.at(at), best.score());
+                        let query = self.at(at);
+                        let limit = best.score();
                         isa.near_centres(part, [ShortSearch { query, limit, out }]);
                         better(best, &found[0]);
                     }

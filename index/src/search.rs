@@ -88,7 +88,7 @@ impl VectorIndex {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// What queries are compared with.
+    /// The codes that queries are compared with.
     fn source(&self) -> CodeSource<'_> {
         CodeSource {
             isa: self.isa,
@@ -192,7 +192,8 @@ impl VectorIndex {
                 parts.iter().map(|part| &*part.live).collect(),
             ),
         };
-        let (isa, codec) = (self.isa, &self.codec);
+        let isa = self.isa;
+        let codec = &self.codec;
         if self.ways(params).is_none() {
             self.base.exact(isa, codec, queries, base, tops);
         } else {

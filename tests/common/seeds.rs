@@ -14,7 +14,7 @@ use super::{Sandbox, fine, fine_json};
 pub(crate) struct SeedExample {
     /// As docs/guide.md writes it.
     pub(crate) form: &'static str,
-    /// What a user types.
+    /// The text that a user types.
     pub(crate) written: String,
     /// Lines on standard input.
     pub(crate) input: String,

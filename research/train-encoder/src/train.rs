@@ -110,7 +110,8 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
         Some(from) => {
             ensure!(from.run.teachers == data.teachers, "--from: other teachers");
             let head = from.head_average.clone();
-            let (mean, deviation) = (from.mean.clone(), from.deviation.clone());
+            let mean = from.mean.clone();
+            let deviation = from.deviation.clone();
             (from.average.clone(), head, mean, deviation)
         }
         None => {

@@ -31,7 +31,7 @@ pub(crate) struct SimilarArgs {
     pub(crate) output: ListOutput,
 }
 
-/// What is compared in place of tracks.
+/// Groups that are compared in place of tracks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {
     Artist,

@@ -685,7 +685,8 @@ proptest! {
         seed in 0_u64..1000, n in 0_usize..400, dimension in 2_usize..70, k in 0_usize..500, keep in 1_i64..6,
         removed in proptest::collection::vec(0_usize..400, 0..40), split in 0_usize..400,
     ) {
-        let (ids, vectors) = (ids(n), clustered(seed, n, dimension, 5));
+        let ids = ids(n);
+        let vectors = clustered(seed, n, dimension, 5);
         let split = split.min(n);
         let options = IndexOptions { graph_from: 50, ..IndexOptions::default() };
         let mut index = VectorIndex::build(&ids[..split], vectors.slice(s![..split, ..]), &options).unwrap();

@@ -89,7 +89,8 @@ fn vectors_are_the_input_of_the_runs_last_layer() {
         let tensor = weights.tensor(&format!("layers.21.{name}")).unwrap();
         tensor.values.clone()
     };
-    let (weight, bias) = (head("weight"), head("bias"));
+    let weight = head("weight");
+    let bias = head("bias");
     let predict = "lab predict @run folder:@music";
     fine(run(&sandbox, &format!("{predict} --vectors @inner.npy")));
     let inner: Array2<f32> = ndarray_npy::read_npy(sandbox.path("inner.npy")).unwrap();

@@ -22,7 +22,8 @@ fn features(classes: usize, tracks: usize, name: impl Fn(usize) -> String) -> St
     for class in 0..classes {
         for track in 0..tracks {
             let centre = [class as f64, (class * class % 7) as f64, (class % 3) as f64];
-            let (name, artist) = (name(class), track / 3);
+            let name = name(class);
+            let artist = track / 3;
             let _ = write!(table, "{class}-{track},{name},artist {class} {artist}");
             for centre in centre {
                 let _ = write!(table, ",{:.4}", centre + 1.2 * random());

@@ -28,7 +28,8 @@ pub(super) fn find(path: &Path, actual: PacketFormat) -> bool {
         let at = chunk.start;
         if let Some([left, right]) = chunk.planes.and_then(|planes| planes.samples.get(..2)) {
             for (&left, &right) in left.iter().zip(right) {
-                let (left, right) = (f64::from(left), f64::from(right));
+                let left = f64::from(left);
+                let right = f64::from(right);
                 if left * left + right * right > QUIET {
                     common += (left + right).powi(2);
                     apart += (left - right).powi(2);

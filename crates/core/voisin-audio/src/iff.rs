@@ -62,10 +62,10 @@ impl Iff {
         Ok(found)
     }
 
-    /// What a reader of a file of `length` bytes must be shown.
+    /// The parts of a file of `length` bytes that a reader may see.
     pub(crate) fn repairs(self, file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         let all = self.chunks(file)?;
-        // What was not followed cannot be hidden.
+        // Chunks that were not followed cannot be hidden.
         if all.len() == MAX_ITEMS {
             return Err(damaged(&format!("fewer than {MAX_ITEMS} chunks"), "more"));
         }
@@ -87,7 +87,8 @@ impl Iff {
         let Some(place) = all.iter().position(|chunk| chunk.name == *b"data") else {
             return Ok(Repairs::hiding(all));
         };
-        let (before, sound) = (&all[..place], &all[place]);
+        let before = &all[..place];
+        let sound = &all[place];
         let named = |name: &[u8; 4]| before.iter().find(|chunk| chunk.name == *name);
         let mut found = Repairs::hiding(before);
         // RF64 becomes RIFF of unknown size, which Symphonia reads to the visible end.

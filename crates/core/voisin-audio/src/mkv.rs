@@ -51,7 +51,7 @@ impl Element {
     }
 }
 
-/// What a reader of a file must be shown: no chapters, which FFmpeg writes without numbers (RFC 9559, section 5.1).
+/// The parts of a file that a reader may see: no chapters, which FFmpeg writes without numbers (RFC 9559, section 5.1).
 pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
     let mut elements = elements(file, length, Some(CLUSTER))?;
     elements.retain(|element| element.id == CHAPTERS);

@@ -56,7 +56,7 @@ pub(super) struct Chunk<'a> {
     pub planes: Option<&'a Planes>,
 }
 
-/// What is heard of several channels.
+/// The channels of several that are heard.
 #[derive(PartialEq, Eq)]
 enum Mix {
     Downmix,

@@ -56,7 +56,7 @@ pub use genre::{
 pub use genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
 pub use list::{TrackPage, TrackQuery};
 pub use missing_files::MissingFiles;
-pub use moods::{READY_MOODS, STRONG_MOOD, measured_scale};
+pub use moods::{READY_MOODS, measured_scale};
 pub use named_seeds::{NamedSeeds, SeedReader};
 pub use nearness::{Closeness, Standing};
 pub use same_recording::{AudioComparer, CompareEvent};

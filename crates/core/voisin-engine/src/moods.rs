@@ -37,9 +37,6 @@ pub const READY_MOODS: [MeasuredScale; 6] = [
     },
 ];
 
-/// Value from which a mood is written into tags; less than a third of the reference music reaches it.
-pub const STRONG_MOOD: f64 = 70.0;
-
 /// The measured scale or predefined mood of this name.
 pub fn measured_scale(name: &str) -> Option<&'static MeasuredScale> {
     let mut all = MEASURED_SCALES.iter().chain(&READY_MOODS);

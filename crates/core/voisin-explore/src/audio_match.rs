@@ -136,7 +136,7 @@ impl Outline {
     }
 }
 
-/// What two stretches of audio do not have in common, in seconds.
+/// Seconds that two stretches of audio do not have in common.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rest {
     /// Where both sound, but a band of one is louder, after their levels are matched.
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_of_two_has_more_is_left() {
+    fn a_part_that_only_one_has_is_left() {
         let backing = music(1, 1500);
         let rest = |a: &Array2<f32>, b: &Array2<f32>, lag| Rest::of(a.view(), b.view(), 50.0, lag);
         // Softer, with another treble, and with coding noise: a copy.

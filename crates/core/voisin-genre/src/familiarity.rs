@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_few_labelled_tracks_are_as_foreign_as_is_unknown() {
+    fn a_track_more_foreign_than_most_is_unknown() {
         let known = Familiarity::of((1..=100).map(|i| i as f32 / 100.0));
         assert!(known.assess(0.055).is_unknown() && !known.assess(0.085).is_unknown());
         assert!(known.assess(-1.0).share > 0.0);

@@ -46,14 +46,6 @@ impl Logistic {
         self.standard.apply(x).dot(&self.weight.t()) + &self.bias
     }
 
-    /// The same with logits multiplied by a factor.
-    #[must_use]
-    pub fn sharpened(mut self, factor: f64) -> Self {
-        self.weight *= factor as f32;
-        self.bias *= factor as f32;
-        self
-    }
-
     /// Log probabilities, `[m, classes]`.
     pub fn log_probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut logits = self.logits(x);

@@ -1,4 +1,4 @@
-//! What the model says of tracks besides their vectors.
+//! Logits of the model's tags, beside the tracks' vectors.
 
 use super::{Library, Result, read};
 use voisin_base::track::TrackId;

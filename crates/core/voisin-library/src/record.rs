@@ -20,7 +20,7 @@ pub struct TrackRecord {
     pub facts: TrackFacts,
     /// The pooled vector, of unit norm.
     pub vector: Vec<f32>,
-    /// What the model says of it besides, in the order of the model's tags and outputs; empty if it has none.
+    /// Logits of the model's tags and outputs, in their order; empty if it has none.
     pub logits: Vec<f32>,
 }
 

@@ -496,7 +496,7 @@ pub(super) fn put_file(
     Ok(())
 }
 
-/// What searches by words compare: blanks at both ends and between, so that whole words can be matched.
+/// The text that searches by words compare: blanks at both ends and between, so that whole words can be matched.
 fn search_text(path: &Path, tags: &TrackTags) -> String {
     let stem = path.file_stem().map(|stem| fold(&stem.to_string_lossy()));
     let texts = [

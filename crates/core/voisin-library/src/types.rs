@@ -82,7 +82,7 @@ pub struct NewTrack {
     pub tags: TrackTags,
     /// The pooled vector: finite, of unit norm, of the model's dimension.
     pub vector: Vec<f32>,
-    /// What the model says of it besides, in the order of the model's tags and outputs; empty if it has none.
+    /// Logits of the model's tags and outputs, in their order; empty if it has none.
     pub logits: Vec<f32>,
     /// Measurements of its sound, if there are any.
     pub descriptors: Option<Descriptors>,

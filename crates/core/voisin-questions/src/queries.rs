@@ -48,7 +48,7 @@ const WORDS: usize = 5;
 pub struct Query {
     /// Its name, as of the command.
     pub name: &'static str,
-    /// What it answers, for programs and assistants.
+    /// Its purpose, for programs and assistants.
     pub about: &'static str,
     /// The schema of its fields.
     pub schema: fn() -> Value,
@@ -140,7 +140,7 @@ impl Explored {
     }
 }
 
-/// What a query needs before it is answered.
+/// Parts of the library that a query needs before it is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     /// The search index, up to date.
@@ -151,8 +151,8 @@ pub struct Needs {
     pub neighbours: bool,
 }
 
-/// What a query is answered from.
-pub struct Asked<'a> {
+/// The library and its parts, from which a query is answered.
+pub struct QueryInput<'a> {
     /// The library.
     pub engine: &'a mut Engine,
     /// Loads the library's model.
@@ -171,7 +171,7 @@ pub struct Asked<'a> {
     pub notes: Vec<String>,
 }
 
-impl Asked<'_> {
+impl QueryInput<'_> {
     /// Reads what the query needs and the caller has not given.
     pub fn prepare(&mut self, needs: Needs) -> Result<(), EngineError> {
         if needs.tags && self.tags.is_none() {
@@ -215,7 +215,7 @@ impl Asked<'_> {
 
 /// A query that has been read.
 pub trait Question: Debug + Send + Sync {
-    /// What it needs before.
+    /// Parts of the library that it needs.
     fn needs(&self) -> Needs {
         Needs::default()
     }
@@ -229,7 +229,7 @@ pub trait Question: Debug + Send + Sync {
     fn of_this_disk(&mut self, _: Option<Limit>) {}
 
     /// The answer as JSON.
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError>;
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError>;
 }
 
 const INDEX: Needs = Needs {
@@ -253,22 +253,22 @@ impl Question for Similar {
         self.filters.of_this_disk();
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let named = asked.seeds(&self.seeds)?.all();
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let named = input.seeds(&self.seeds)?.all();
         self.validate(named.len())?;
-        asked.check(&self.filters)?;
-        let model = asked.model;
-        let engine = &mut *asked.engine;
+        input.check(&self.filters)?;
+        let model = input.model;
+        let engine = &mut *input.engine;
         let mut named = self.part_of(engine, named, || model(engine.library()))?;
-        if let Some(name) = asked.seed_name {
+        if let Some(name) = input.seed_name {
             named.iter_mut().for_each(|seed| seed.path = name.into());
         }
-        let unlike = match asked.unlike.take() {
+        let unlike = match input.unlike.take() {
             Some(given) => given,
             None => seeds(&self.unlike, engine)?,
         };
         let found = self.run(engine, &named, unlike)?;
-        asked.written(SimilarJson::new(&named, &found))
+        input.written(SimilarJson::new(&named, &found))
     }
 }
 
@@ -285,18 +285,18 @@ impl Question for Find {
         self.filters.of_this_disk();
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        asked.check(&self.filters)?;
-        asked.prepare(self.needs())?;
-        let tags = asked.tags.clone();
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        input.check(&self.filters)?;
+        input.prepare(self.needs())?;
+        let tags = input.tags.clone();
         let Some(tags) = tags.as_deref().and_then(Option::as_ref) else {
             // The reason why there are none.
-            asked.engine.predicted_tags()?;
+            input.engine.predicted_tags()?;
             return Err(EngineError::Interrupted.into());
         };
-        let found = self.run(asked.engine, tags)?;
-        asked.notes.extend(found.notes.iter().cloned());
-        asked.written(FoundJson::new(asked.engine, &found, tags)?)
+        let found = self.run(input.engine, tags)?;
+        input.notes.extend(found.notes.iter().cloned());
+        input.written(FoundJson::new(input.engine, &found, tags)?)
     }
 }
 
@@ -318,15 +318,15 @@ impl Question for Playlist {
         self.filters.of_this_disk();
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
         self.validate()?;
-        let named = asked.seeds(&self.seeds)?;
-        asked.check(&self.filters)?;
-        let (collection, list) = self.of_library(asked.engine, &named.named, &named.of_lists)?;
+        let named = input.seeds(&self.seeds)?;
+        input.check(&self.filters)?;
+        let (collection, list) = self.of_library(input.engine, &named.named, &named.of_lists)?;
         let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
         let standing = list.standing.as_ref();
-        asked.notes.extend(standing.and_then(Standing::far));
-        asked.written(PlaylistJson::new(asked.engine, &tracks, standing)?)
+        input.notes.extend(standing.and_then(Standing::far));
+        input.written(PlaylistJson::new(input.engine, &tracks, standing)?)
     }
 }
 
@@ -335,10 +335,10 @@ impl Question for PathBetween {
         INDEX
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let stops = asked.seeds(&self.stops())?.all();
-        let (collection, walk) = PathBetween::answer(self, asked.engine, &stops)?;
-        asked.written(WalkJson::new(asked.engine, &collection, &walk)?)
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let stops = input.seeds(&self.stops())?.all();
+        let (collection, walk) = PathBetween::answer(self, input.engine, &stops)?;
+        input.written(WalkJson::new(input.engine, &collection, &walk)?)
     }
 }
 
@@ -382,19 +382,19 @@ impl Question for ListPage {
         self.question.filters.of_this_disk();
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        asked.check(&self.question.filters)?;
-        asked.prepare(self.needs())?;
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        input.check(&self.question.filters)?;
+        input.prepare(self.needs())?;
         let limit = self.limit.of(usize::MAX);
-        let query = self.question.query(asked.engine, limit, self.after)?;
-        let page = asked.engine.list(&query)?;
+        let query = self.question.query(input.engine, limit, self.after)?;
+        let page = input.engine.list(&query)?;
         let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
-        let tags = asked.tags.as_deref();
+        let tags = input.tags.as_deref();
         let words = tags.map(|tags| {
             let strongest = tags.as_ref().map(|tags| tags.strongest(&ids, WORDS));
             strongest.unwrap_or_default()
         });
-        asked.written(ListedPage {
+        input.written(ListedPage {
             page: PageJson::new(&page, words.as_ref()),
             next: page.next,
         })
@@ -420,18 +420,18 @@ impl Question for Show {
         }
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        asked.prepare(self.needs())?;
-        let named = asked.seeds(std::slice::from_ref(&self.track))?.all();
-        let tags = asked.tags.clone();
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        input.prepare(self.needs())?;
+        let named = input.seeds(std::slice::from_ref(&self.track))?.all();
+        let tags = input.tags.clone();
         let words = tags
             .as_deref()
             .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));
-        let notes = &mut asked.notes;
+        let notes = &mut input.notes;
         let report = |news: GenreNews| notes.push(news.to_string());
-        let found = cards(asked.engine, named, words, report)?;
+        let found = cards(input.engine, named, words, report)?;
         let card = found.first().ok_or(EngineError::Interrupted)?;
-        asked.written(CardJson::new(card))
+        input.written(CardJson::new(card))
     }
 }
 
@@ -440,19 +440,19 @@ impl Question for Classify {
         INDEX
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let tracks = asked.seeds(&self.tracks)?.all();
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let tracks = input.seeds(&self.tracks)?.all();
         at_least_one("tracks", tracks.len())?;
         let mut notes = Vec::new();
         let report = |news: GenreNews| notes.push(news.to_string());
-        let mut found = self.run(asked.engine, tracks, asked.model, report)?;
-        if let Some(name) = asked.seed_name {
+        let mut found = self.run(input.engine, tracks, input.model, report)?;
+        if let Some(name) = input.seed_name {
             found
                 .iter_mut()
                 .for_each(|answer| answer.path = name.into());
         }
-        asked.notes.extend(notes.iter().cloned());
-        asked.written(AnswersJson {
+        input.notes.extend(notes.iter().cloned());
+        input.written(AnswersJson {
             items: found.iter().map(AnswerJson::new).collect(),
             notes,
         })
@@ -464,9 +464,9 @@ impl Question for GenreRelations {
         true
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let found = self.run(asked.engine)?;
-        asked.written(GenresJson::new(asked.engine, &found)?)
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let found = self.run(input.engine)?;
+        input.written(GenresJson::new(input.engine, &found)?)
     }
 }
 
@@ -476,8 +476,8 @@ impl Question for GenreRelations {
 struct HandLabels {}
 
 impl Question for HandLabels {
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let library = asked.engine.library();
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let library = input.engine.library();
         let mut by_hand = Vec::new();
         for (content, genre) in library.hand_labels()? {
             // A label outlives its track.
@@ -493,8 +493,8 @@ impl Question for HandLabels {
             track: TrackRef::of_track(track),
             genre,
         });
-        asked.written(HandLabelsJson {
-            source: asked.engine.label_source().to_string(),
+        input.written(HandLabelsJson {
+            source: input.engine.label_source().to_string(),
             by_hand: labels.collect(),
         })
     }
@@ -505,11 +505,11 @@ impl Question for Suspects {
         true
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let found = self.run(asked.engine)?.suspects;
-        let shown = Suspects::shown(asked.engine, &found)?;
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let found = self.run(input.engine)?.suspects;
+        let shown = Suspects::shown(input.engine, &found)?;
         let items = SuspectJson::list(&shown, &found).collect();
-        asked.written(Items { items })
+        input.written(Items { items })
     }
 }
 
@@ -522,15 +522,15 @@ impl Question for Clusters {
         true
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let explored = asked.explored()?;
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let explored = input.explored()?;
         let graph = &explored.graph;
         // A copy, since the collection is shared and predicted genres are of this answer only.
         let mut collection = explored.collection.clone();
-        asked.engine.predict_genres(&mut collection, graph)?;
-        let found = self.run(asked.engine, &collection, graph, None, None)?;
+        input.engine.predict_genres(&mut collection, graph)?;
+        let found = self.run(input.engine, &collection, graph, None, None)?;
         let members = members(&collection, &found);
-        asked.written(ClustersJson::new(&found, &members))
+        input.written(ClustersJson::new(&found, &members))
     }
 }
 
@@ -548,8 +548,8 @@ impl Question for MapOfTracks {
         true
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let explored = asked.explored()?;
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let explored = input.explored()?;
         let graph = &explored.graph;
         let mut collection = explored.collection.clone();
         let found = collection.ids.len();
@@ -561,10 +561,10 @@ impl Question for MapOfTracks {
             };
             return Err(error.into());
         }
-        asked.engine.predict_genres(&mut collection, graph)?;
+        input.engine.predict_genres(&mut collection, graph)?;
         let positions = layout(collection.vectors.view(), graph, 0);
-        let map = MapJson::new(asked.engine, &collection, graph, positions.view())?;
-        asked.written(map)
+        let map = MapJson::new(input.engine, &collection, graph, positions.view())?;
+        input.written(map)
     }
 }
 
@@ -577,10 +577,10 @@ impl Question for Duplicates {
         true
     }
 
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let explored = asked.explored()?;
-        let items = self.run(asked.engine, &explored.collection, |_| ())?;
-        asked.written(Items { items })
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let explored = input.explored()?;
+        let items = self.run(input.engine, &explored.collection, |_| ())?;
+        input.written(Items { items })
     }
 }
 
@@ -590,9 +590,9 @@ impl Question for Duplicates {
 struct Failed {}
 
 impl Question for Failed {
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let items = FailureJson::list(&asked.engine.library().failures()?);
-        asked.written(Items { items })
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let items = FailureJson::list(&input.engine.library().failures()?);
+        input.written(Items { items })
     }
 }
 
@@ -602,9 +602,9 @@ impl Question for Failed {
 struct LibraryStatus {}
 
 impl Question for LibraryStatus {
-    fn answer(&self, asked: &mut Asked<'_>) -> Result<Vec<u8>, QuestionError> {
-        let status = asked.engine.library().status()?;
-        asked.written(StatusJson::new(asked.engine, &status))
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let status = input.engine.library().status()?;
+        input.written(StatusJson::new(input.engine, &status))
     }
 }
 

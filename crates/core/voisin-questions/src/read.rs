@@ -198,7 +198,7 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
-    struct Asked {
+    struct QueryInput {
         query: Option<String>,
         limit: Option<u32>,
         exact: Option<bool>,
@@ -213,25 +213,25 @@ mod tests {
         least: Option<f32>,
     }
 
-    fn query(text: &str) -> Result<Asked, Refused> {
+    fn query(text: &str) -> Result<QueryInput, Refused> {
         let given = text.split('&').filter_map(|pair| pair.split_once('='));
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         from_arguments(pairs(given))
     }
 
-    fn body(json: &str) -> Result<Asked, Refused> {
+    fn body(json: &str) -> Result<QueryInput, Refused> {
         from_json(json.as_bytes())
     }
 
     #[test]
     fn every_door_reads_alike() {
-        let asked = query("genre=Jazz&genre=Soul&query=1999&limit=5&exact=true&least=0.5").unwrap();
+        let input = query("genre=Jazz&genre=Soul&query=1999&limit=5&exact=true&least=0.5").unwrap();
         for same in [
             r#"{"query": "1999", "limit": 5, "exact": true, "genre": ["Jazz", "Soul"], "least": 0.5}"#,
             r#"{"query": 1999, "limit": "5", "exact": "true", "genre": ["Jazz", "Soul"], "least": "0.5"}"#,
             r#"{"query": "1999", "limit": 5.0, "exact": true, "filters": {"genre": ["Jazz", "Soul"], "least": 0.5}}"#,
         ] {
-            assert_eq!(asked, body(same).unwrap(), "{same}");
+            assert_eq!(input, body(same).unwrap(), "{same}");
         }
         assert_eq!(
             query("").unwrap(),

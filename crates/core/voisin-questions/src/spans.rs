@@ -133,9 +133,9 @@ impl JsonSchema for Playtime {
     }
 }
 
-/// What a [`Span`] is of.
+/// The kind of number of a [`Span`].
 pub(crate) trait Measure {
-    /// What is expected, with examples.
+    /// The expected form, with examples.
     const EXPECTED: &'static str;
     /// Half a rounding step: a bound covers the values that are shown as it.
     const HALF: f64;

@@ -18,7 +18,7 @@ use super::seeds::{SeedArgument, no_embedder};
 use voisin_engine::{AddOptions, Embedder, Engine, NamedSeeds};
 use voisin_library::{Library, LibraryError, OpenMode, default_dir};
 use voisin_questions::QuestionError;
-use voisin_questions::queries::{Asked, QUERIES, Question, named};
+use voisin_questions::queries::{QUERIES, QueryInput, Question, named};
 use voisin_questions::values::Limit;
 
 /// The native half of `voisin.Library`.
@@ -66,7 +66,7 @@ impl PyLibrary {
     }
 }
 
-/// What a query is asked with, beside its options.
+/// Arguments of a query beside its options.
 struct Given {
     seeds: Option<Vec<SeedArgument>>,
     unlike: Option<Vec<SeedArgument>>,
@@ -96,7 +96,7 @@ fn answered(
         let embedder = given.embedder.clone();
         embedder.ok_or_else(|| no_embedder("this file must be analysed"))
     };
-    let mut asked = Asked {
+    let mut input = QueryInput {
         engine,
         model: &model,
         seeds,
@@ -106,8 +106,8 @@ fn answered(
         seed_name: None,
         notes,
     };
-    let answer = question.answer(&mut asked)?;
-    Ok((answer, asked.notes))
+    let answer = question.answer(&mut input)?;
+    Ok((answer, input.notes))
 }
 
 /// Puts texts for the seeds that a query requires; they are resolved apart.

@@ -253,7 +253,8 @@ mod tests {
             let go_on = Arc::new(AtomicBool::new(false));
             let send = |key: String| {
                 let state = Arc::clone(&state);
-                let (begun, go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+                let begun = Arc::clone(&begun);
+                let go_on = Arc::clone(&go_on);
                 tokio::spawn(async move {
                     let work = move |_: &State, _: &mut RequestContext| {
                         begun.fetch_add(1, Ordering::SeqCst);

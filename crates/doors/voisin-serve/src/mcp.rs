@@ -14,7 +14,7 @@ use voisin_base::text::with_causes;
 use voisin_engine::{Engine, EngineError};
 use voisin_library::Library;
 use voisin_questions::QuestionError;
-use voisin_questions::queries::{Asked, Query, Question, named};
+use voisin_questions::queries::{Query, QueryInput, Question, named};
 
 /// The tools: queries of the table.
 const TOOLS: [&str; 8] = [
@@ -35,7 +35,7 @@ const INVALID: i64 = -32_600;
 const NO_METHOD: i64 = -32_601;
 const PARAMETERS: i64 = -32_602;
 
-/// What is named of a track in a list.
+/// Fields of a track in a list.
 const OF_TRACK: [&str; 11] = [
     "id",
     "title",
@@ -171,7 +171,7 @@ impl Assistant<'_> {
             engine.refresh_index()?;
         }
         let model = |library: &Library| self.model.of(library);
-        let mut asked = Asked {
+        let mut input = QueryInput {
             engine,
             model: &model,
             seeds: None,
@@ -181,7 +181,7 @@ impl Assistant<'_> {
             seed_name: None,
             notes: Vec::new(),
         };
-        let answer = question.answer(&mut asked)?;
+        let answer = question.answer(&mut input)?;
         let mut answer = serde_json::from_slice(&answer).unwrap_or_default();
         shorten(&mut answer, false);
         Ok(answer.to_string())

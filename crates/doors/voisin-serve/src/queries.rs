@@ -16,7 +16,7 @@ use super::state::{RequestContext, Shared, State};
 use super::uploads::{Upload, received};
 use voisin_engine::{NamedSeeds, PredictedTags};
 use voisin_library::Library;
-use voisin_questions::queries::{Asked, Explored, Needs, Query, Question, named};
+use voisin_questions::queries::{Explored, Needs, Query, QueryInput, Question, named};
 use voisin_questions::{QuestionError, read};
 
 /// The name of an uploaded file in answers and messages.
@@ -154,7 +154,7 @@ impl State {
             }
             None => None,
         };
-        let mut asked = Asked {
+        let mut input = QueryInput {
             engine: &mut context.engine,
             model: &model,
             seeds,
@@ -164,7 +164,7 @@ impl State {
             seed_name: copy.map(|_| UPLOADED),
             notes: Vec::new(),
         };
-        Ok(question.answer(&mut asked)?.into())
+        Ok(question.answer(&mut input)?.into())
     }
 }
 

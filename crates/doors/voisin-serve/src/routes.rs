@@ -98,7 +98,7 @@ pub(super) struct OwnRights {
     rights: Rights,
 }
 
-/// What the client may do.
+/// The client's rights.
 async fn rights(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
     Json(OwnRights { rights })
 }

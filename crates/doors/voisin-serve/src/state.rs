@@ -83,7 +83,7 @@ impl Model {
     }
 }
 
-/// What a state is made from.
+/// The sources of a state.
 pub(crate) struct StateOptions {
     /// The library's folder.
     pub(crate) dir: PathBuf,

@@ -17,7 +17,7 @@ const LARGEST: u64 = 64 << 10;
 /// Least length of a secret.
 const LEAST: usize = 10;
 
-/// What a client may do.
+/// A client's rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Rights {

@@ -233,7 +233,7 @@ pub fn each_track<T: Send>(
         faults: set.faults.clone(),
     };
     let results = results?;
-    // What was computed after Ctrl-C may be cut short.
+    // Rows that were computed after Ctrl-C may be cut short.
     if stop.load(Ordering::Relaxed) {
         return Err(LabError::Interrupted);
     }
@@ -331,7 +331,8 @@ pub fn compute(
             };
             // a NaN in one track would spoil the scaling of its column
             if found.len() != names.len() || found.iter().any(|number| !number.is_finite()) {
-                let (n, name) = (names.len(), set.name());
+                let n = names.len();
+                let name = set.name();
                 let reason = format!("expected {n} finite numbers of {name}, found others");
                 return Ok(Err(reason));
             }

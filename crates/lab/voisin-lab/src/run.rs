@@ -163,7 +163,8 @@ impl Bench<'_> {
                     return Err(LabError::Interrupted);
                 }
                 let per_fit = begun.elapsed().as_secs_f64() / f64::max(done, 1.0);
-                let (repeat, number) = (fold.repeat + 1, fold.number + 1);
+                let repeat = fold.repeat + 1;
+                let number = fold.number + 1;
                 progress(&Progress {
                     share: done / all,
                     doing: format!("{}, repeat {repeat}, fold {number}", algorithm.name()),

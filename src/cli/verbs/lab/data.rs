@@ -106,7 +106,8 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
         } else {
             ", with different labels"
         };
-        let (first, second) = (&copy.first, &copy.second);
+        let first = &copy.first;
+        let second = &copy.second;
         line(&format!(
             "{leak}{first} and {second} are the same audio{labels}"
         ))?;

@@ -75,7 +75,7 @@ pub(super) fn follow(
     Ok((blocks, None))
 }
 
-/// What a reader of a file must be shown: of the blocks STREAMINFO and the seek table alone, the others as padding.
+/// The parts of a file that a reader may see: of the blocks STREAMINFO and the seek table alone, the others as padding.
 pub(crate) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
     const SEEK_POINT: u64 = 18;
     let (blocks, _) = follow(file, 0, length)?;

@@ -76,7 +76,7 @@ fn damaged(at: usize, found: &str) -> String {
 /// Whether a frame holds a genre.
 ///
 /// # Errors
-/// What was found in place of a frame that can be followed.
+/// The bytes in place of a frame that can be followed.
 fn is_genre(version: u8, frame: &Frame<'_>) -> Result<bool, String> {
     let id = &frame.header[..if version == 2 { 3 } else { 4 }];
     // Names of version 2.2 in a tag of 2.3 are followed by a zero or a space.

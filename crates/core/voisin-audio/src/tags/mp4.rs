@@ -116,7 +116,7 @@ pub(crate) fn is_movie(head: &[u8]) -> bool {
     )
 }
 
-/// What a reader of a file of `length` bytes must be shown: no tags, no track but the one that is heard, no bytes that are
+/// The parts of a file of `length` bytes that a reader may see: no tags, no track but the one that is heard, no bytes that are
 /// no boxes, and no sound beyond the end.
 pub(crate) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
     let (all, damaged_at) = follow_file(file, length)?;

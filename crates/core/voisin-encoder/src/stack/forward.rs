@@ -114,7 +114,8 @@ impl CandleLayer {
             // An image of one row: Candle's conv1d has a wrong gradient.
             StackLayer::Convolution1 { kernel, same, .. } => {
                 let zeros = [0, if same { kernel / 2 } else { 0 }];
-                let (weight, bias) = (layer_tensor("weight"), layer_tensor("bias"));
+                let weight = layer_tensor("weight");
+                let bias = layer_tensor("bias");
                 convolve(&x.unsqueeze(2)?, &weight, &bias, zeros)?.squeeze(2)?
             }
             StackLayer::BatchNorm(epsilon) => {

@@ -9,7 +9,8 @@ use crate::networks::whole;
 /// equally large numbers the first has the gradient.
 pub(super) fn pool(x: &Tensor, [rows, columns]: [usize; 2]) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
-    let (high, wide) = (h / rows, w / columns);
+    let high = h / rows;
+    let wide = w / columns;
     if x.device().is_cpu() {
         let size = [rows, columns];
         return x.contiguous()?.apply_op1(MaximumPool { size });
@@ -52,7 +53,8 @@ impl CustomOp1 for MaximumPool {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, c, h, w) = layout.shape().dims4()?;
-        let (high, wide) = (h / self.size[0], w / self.size[1]);
+        let high = h / self.size[0];
+        let wide = w / self.size[1];
         let mut out = vec![0.0; n * c * high * wide];
         let planes = whole(x, layout)?.par_chunks_exact(h * w);
         planes

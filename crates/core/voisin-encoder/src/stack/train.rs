@@ -25,7 +25,7 @@ pub struct StackTrain {
     last: Option<LastPass>,
 }
 
-/// What the gradients of a pass are computed from.
+/// Inputs of the gradients of a pass.
 #[derive(Debug)]
 struct LastPass {
     /// Parameters, each with the number of its tensor.

@@ -32,7 +32,7 @@ pub struct ClassifyOptions {
     pub exact: bool,
 }
 
-/// What the classifier tells its user: how it answers, and why.
+/// How the classifier answers, and why.
 #[derive(Debug, Clone)]
 pub struct GenreNews {
     /// In words.

@@ -94,7 +94,8 @@ impl LibrarySongs {
             .into_iter()
             .filter(|track| is_alone || apart(track) <= SAME_LENGTH)
             .min_by(|a, b| {
-                let (a, b) = (rank(a), rank(b));
+                let a = rank(a);
+                let b = rank(b);
                 a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
             })
             .map(|track| track.id)

@@ -333,7 +333,7 @@ impl RecordColumns<'_> {
         Ok(vector)
     }
 
-    /// What the model says of a track besides; none in files of other programs.
+    /// Logits of the model's tags; none in files of other programs.
     fn logits(&self, row: usize) -> Result<Vec<f32>, EngineError> {
         let logits = self.column("logits")?.as_list::<i32>();
         if logits.is_null(row) {

@@ -73,7 +73,8 @@ impl Remote {
         let (fetched, damaged) = self.store.fetch(&missing)?;
         // Damaged rows among others are skipped, as `pull` skips and counts them.
         if fetched.is_empty() && damaged > 0 {
-            let (total, dimension) = (missing.len(), self.store.model().dimension);
+            let total = missing.len();
+            let dimension = self.store.model().dimension;
             return Err(self.store.refused(format!(
                 "{damaged} of {total} requested tracks are damaged (facts that are not voisin's JSON, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and push again"
             )));

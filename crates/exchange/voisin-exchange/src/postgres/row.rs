@@ -333,7 +333,7 @@ impl TrackRow {
     }
 }
 
-/// What a search by paths and words compares.
+/// The texts that a search by paths and words compares.
 struct SearchKeys {
     paths: Vec<i64>,
     folders: Vec<i64>,

@@ -220,7 +220,8 @@ impl Problem<'_> {
 
     /// A step along `y_i e_i - y_j e_j`, which ends when either α reaches its bound.
     fn step(&mut self, i: usize, j: usize) {
-        let (y, c) = (self.y, self.c);
+        let y = self.y;
+        let c = self.c;
         let mut step = (self.value(i) - self.value(j)) / self.curvature(i, j);
         let room = |y: f64, alpha: f64| if y > 0.0 { c - alpha } else { alpha };
         step = step.min(room(y[i], self.alpha[i]));

@@ -23,7 +23,8 @@ pub(super) struct WinogradFilters {
 impl WinogradFilters {
     /// From `[out][in][3][3]` weights and `out` biases.
     pub(super) fn new(isa: Isa, weight: &[f32], bias: &[f32], cin: usize, cout: usize) -> Self {
-        let (k, n) = (c16(cin), c16(cout));
+        let k = c16(cin);
+        let n = c16(cout);
         let mut filters = Self {
             isa,
             k,

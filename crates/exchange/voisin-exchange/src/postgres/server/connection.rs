@@ -257,7 +257,7 @@ fn has_row(messages: &[SimpleQueryMessage]) -> bool {
         .iter()
         .any(|message| matches!(message, SimpleQueryMessage::Row(_)))
 }
-/// What makes pgvector known to a database.
+/// The statement that makes pgvector known to a database.
 pub(super) const MAKE_EXTENSION: &str = "run as the database's owner: create extension vector";
 
 /// The next step after refusals whose messages do not name it.

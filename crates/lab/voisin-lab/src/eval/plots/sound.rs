@@ -108,7 +108,8 @@ fn begin(scene: &mut Scene, title: &str, axis: &str, high: f64) -> f64 {
 }
 
 fn frame(scene: &mut Scene, top: f64, high: f64) {
-    let (right, bottom) = (LEFT + WIDE, top + high);
+    let right = LEFT + WIDE;
+    let bottom = top + high;
     let corners = [
         (LEFT, top),
         (LEFT, bottom),
