@@ -29,7 +29,7 @@ DOCUMENTS = [
     ),
     *sorted(
         str(path.relative_to(ROOT))
-        for part in ("docs/*.md", "research/*.md", "index/*.md")
+        for part in ("docs/*.md", "scripts/research/*.md", "index/*.md")
         for path in ROOT.glob(part)
     ),
 ]

@@ -13,7 +13,7 @@ Writes below OUT:
     challenge/           train.csv (titre,id_genre) and train/, test.csv and test/, sample_submission.csv, truth.csv
 
 There are eight styles. With --grooves they are folders of clips rendered by
-research/music/make_grooves.py (the first eight that have enough); without, they are synthesised:
+scripts/research/music/make_grooves.py (the first eight that have enough); without, they are synthesised:
 plain tones, chords and noises, only for tests. Clips are MP3 if lame or ffmpeg is installed, else
 WAV under the same names, with a message. The data is deterministic.
 """
@@ -263,7 +263,7 @@ def main():
     )
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument(
-        "--grooves", type=pathlib.Path, help="the output of research/music/make_grooves.py"
+        "--grooves", type=pathlib.Path, help="the output of scripts/research/music/make_grooves.py"
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip")
     parser.add_argument("--artists", type=int, default=5, help="artists of a style")

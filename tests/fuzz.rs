@@ -1,5 +1,5 @@
 //! The fuzz targets of `fuzz/` without libFuzzer: each takes its seeds, so that it keeps compiling and its assertions keep
-//! holding. Coverage-guided runs are `fuzz/run.sh`.
+//! holding. Coverage-guided runs are `scripts/fuzz/run.sh`.
 
 #![cfg(unix)]
 // The targets are compiled as modules here, and linted nowhere.
@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-#[path = "../fuzz/lib.rs"]
+#[path = "../scripts/fuzz/lib.rs"]
 mod shared;
 pub use shared::{odd_tags, only_guarded_panics, scratch};
 
@@ -36,27 +36,27 @@ macro_rules! fuzz_target {
     };
 }
 
-#[path = "../fuzz/targets/audio.rs"]
+#[path = "../scripts/fuzz/targets/audio.rs"]
 mod audio;
-#[path = "../fuzz/targets/id3.rs"]
+#[path = "../scripts/fuzz/targets/id3.rs"]
 mod id3;
-#[path = "../fuzz/targets/index.rs"]
+#[path = "../scripts/fuzz/targets/index.rs"]
 mod index;
-#[path = "../fuzz/targets/lab.rs"]
+#[path = "../scripts/fuzz/targets/lab.rs"]
 mod lab;
-#[path = "../fuzz/targets/npy.rs"]
+#[path = "../scripts/fuzz/targets/npy.rs"]
 mod npy;
-#[path = "../fuzz/targets/playlist.rs"]
+#[path = "../scripts/fuzz/targets/playlist.rs"]
 mod playlist;
-#[path = "../fuzz/targets/query.rs"]
+#[path = "../scripts/fuzz/targets/query.rs"]
 mod query;
-#[path = "../fuzz/targets/safetensors.rs"]
+#[path = "../scripts/fuzz/targets/safetensors.rs"]
 mod safetensors;
-#[path = "../fuzz/targets/tags.rs"]
+#[path = "../scripts/fuzz/targets/tags.rs"]
 mod tags;
-#[path = "../fuzz/targets/torch.rs"]
+#[path = "../scripts/fuzz/targets/torch.rs"]
 mod torch;
-#[path = "../fuzz/targets/write_tags.rs"]
+#[path = "../scripts/fuzz/targets/write_tags.rs"]
 mod write_tags;
 
 /// The files of a folder that are smaller than `most` bytes.
@@ -80,7 +80,7 @@ fn files(folder: &Path, most: u64, into: &mut Vec<Vec<u8>>) {
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = vec![Vec::new()];
-    let packed = root.join(format!("fuzz/seeds/{target}.tar.gz"));
+    let packed = root.join(format!("scripts/fuzz/seeds/{target}.tar.gz"));
     if packed.exists() {
         let folder = tempfile::tempdir().unwrap();
         let tar = std::process::Command::new("tar")
@@ -92,7 +92,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         assert!(tar.unwrap().success(), "seeds of {target}");
         files(folder.path(), 200_000, &mut all);
     }
-    files(&root.join("fuzz/seeds").join(target), 200_000, &mut all);
+    files(
+        &root.join("scripts/fuzz/seeds").join(target),
+        200_000,
+        &mut all,
+    );
     match target {
         "audio" | "tags" => files(&root.join("tests/data/audio"), 200_000, &mut all),
         "torch" | "safetensors" => {

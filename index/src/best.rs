@@ -1,9 +1,9 @@
 //! The best results of searches of short codes.
 
 use super::subset::Bitmap;
-use voisin_kernels::Isa;
-use voisin_kernels::dot::best::{Scored, keep_best};
-use voisin_kernels::dot::short::{LANES, ShortQuery, ShortSearch};
+use voisin_simd::Isa;
+use voisin_simd::dot::best::{Scored, keep_best};
+use voisin_simd::dot::short::{LANES, ShortQuery, ShortSearch};
 
 /// The `most` best of the added vectors, in any order: highest score, then lowest name.
 #[derive(Debug, Clone)]

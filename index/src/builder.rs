@@ -7,7 +7,7 @@ use super::codes::{CodeSource, PreparedQuery};
 use super::graph::{Graph, NONE};
 use super::lists::{LANES, Lists};
 use super::types::{GraphBuilder, IndexOptions};
-use voisin_kernels::dot::best::Scored;
+use voisin_simd::dot::best::Scored;
 
 /// Slots whose neighbours are searched together.
 const TOGETHER: usize = 512;

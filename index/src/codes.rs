@@ -17,9 +17,9 @@ use rayon::prelude::*;
 
 use super::error::IndexError;
 use super::unit::{at_length_1, check};
-use voisin_kernels::Isa;
-use voisin_kernels::dot::best::Scored;
-use voisin_kernels::dot::{ALIGN, Quantised, QueryCode};
+use voisin_simd::Isa;
+use voisin_simd::dot::best::Scored;
+use voisin_simd::dot::{ALIGN, Quantised, QueryCode};
 
 /// The largest component of a mean, and of a code's scale: 1 and rounding.
 pub(crate) const LARGEST: f32 = 1.01;

@@ -15,7 +15,7 @@ use super::trials::trials;
 use super::tuning::{self, Tuning};
 use super::unit::check;
 use super::{Id, IndexError, IndexOptions, VectorIndex, builder};
-use voisin_kernels::{Isa, isa};
+use voisin_simd::{Isa, isa};
 
 /// Slots are numbered by 31 bits.
 pub(super) const MAX_VECTORS: usize = 1 << 31;

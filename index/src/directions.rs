@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 use super::codes::CodeSource;
 use voisin_base::random::hash;
-use voisin_kernels::Isa;
-use voisin_kernels::dot::short::{COMPONENTS, SHORT, ShortQuery};
-use voisin_kernels::dot::{ALIGN, ProductRows, QueryCode};
+use voisin_simd::Isa;
+use voisin_simd::dot::short::{COMPONENTS, SHORT, ShortQuery};
+use voisin_simd::dot::{ALIGN, ProductRows, QueryCode};
 
 /// Most vectors that the directions are found from, so that products fit into 32 bits.
 const DIRECTIONS_FROM: usize = 1 << 14;

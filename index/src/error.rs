@@ -43,7 +43,7 @@ pub enum IndexError {
     /// An item is not in the index.
     Unknown(Id),
     /// The requested instruction set is not available.
-    Isa(voisin_kernels::IsaError),
+    Isa(voisin_simd::IsaError),
     /// An option is outside its range.
     Option {
         /// The option's name.
@@ -189,8 +189,8 @@ impl std::error::Error for IndexError {
     }
 }
 
-impl From<voisin_kernels::IsaError> for IndexError {
-    fn from(error: voisin_kernels::IsaError) -> Self {
+impl From<voisin_simd::IsaError> for IndexError {
+    fn from(error: voisin_simd::IsaError) -> Self {
         Self::Isa(error)
     }
 }

@@ -28,9 +28,9 @@ use rayon::prelude::*;
 
 use voisin_base::atomic_file::{AtomicFile, refuse_streams, remove_abandoned};
 use voisin_base::track::Id;
-use voisin_kernels::buffer::{copy, map_file, read_file};
-use voisin_kernels::dot::short::{BLOCK_BYTES, CENTRE_BYTES, COMPONENTS, LANES};
-use voisin_kernels::dot::{ALIGN, ProductRows};
+use voisin_simd::buffer::{copy, map_file, read_file};
+use voisin_simd::dot::short::{BLOCK_BYTES, CENTRE_BYTES, COMPONENTS, LANES};
+use voisin_simd::dot::{ALIGN, ProductRows};
 
 use super::codes::{Codec, Codes, LARGEST, Meta, Plane};
 use super::construction::{MAX_DIMENSION, MAX_VECTORS, check_options};
@@ -658,7 +658,7 @@ impl VectorIndex {
                 [&sections.links, &sections.places].map(|range| plane(&file, &body, range));
             Graph::linked(header.stride, header.n, links, places)
         });
-        let isa = voisin_kernels::isa()?;
+        let isa = voisin_simd::isa()?;
         let codec = Codec::with_mean(mean);
         let mut index = Self::assemble(header.options, isa, codec, base, header.tuning);
         index.graph = graph.map(Arc::new);

@@ -20,8 +20,8 @@ use super::codes::{CodeSource, Plane, PreparedQuery};
 use super::fill::fill;
 use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, ShortQuery, code, empty_blocks, read, write};
 use super::subset::Bitmap;
-use voisin_kernels::Isa;
-use voisin_kernels::dot::best::Scored;
+use voisin_simd::Isa;
+use voisin_simd::dot::best::Scored;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use super::codes::CodeSource;
 use super::directions::{Along, Directions, PROJECTED, random_bits, whole};
-use voisin_kernels::Isa;
-use voisin_kernels::dot::best::Scored;
-use voisin_kernels::dot::short::{
+use voisin_simd::Isa;
+use voisin_simd::dot::best::Scored;
+use voisin_simd::dot::short::{
     CENTRE_BYTES, COMPONENTS, NOBODY, ShortQuery, ShortSearch, empty_blocks, write,
 };
 

@@ -70,7 +70,7 @@ use segment::Segment;
 use subset::{Bitmap, next_version};
 use tail::IndexTail;
 use tuning::Tuning;
-use voisin_kernels::Isa;
+use voisin_simd::Isa;
 
 pub use error::IndexError;
 pub use subset::Subset;

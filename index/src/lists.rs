@@ -17,9 +17,9 @@ use super::codes::{CodeSource, Plane, PreparedQuery};
 use super::directions::{Along, Directions, encode};
 use super::kmeans::Projections;
 use super::subset::Bitmap;
-use voisin_kernels::Isa;
-use voisin_kernels::dot::best::{Scored, keep_best};
-pub(crate) use voisin_kernels::dot::short::{
+use voisin_simd::Isa;
+use voisin_simd::dot::best::{Scored, keep_best};
+pub(crate) use voisin_simd::dot::short::{
     BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, ShortSearch, code, empty_blocks, read, write,
 };
 

@@ -18,7 +18,7 @@ use super::lists::Lists;
 use super::segment::nearest16;
 use super::subset::Bitmap;
 use super::top::Top;
-use voisin_kernels::dot::best::Scored;
+use voisin_simd::dot::best::Scored;
 
 use super::{IndexError, Neighbor, SearchParams, VectorIndex};
 

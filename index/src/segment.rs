@@ -8,8 +8,8 @@ use voisin_base::track::Id;
 use super::codes::{CodeSource, Codec, Codes, Meta, PreparedQuery};
 use super::subset::Bitmap;
 use super::top::Top;
-use voisin_kernels::Isa;
-use voisin_kernels::dot::best::{Scored, keep_best};
+use voisin_simd::Isa;
+use voisin_simd::dot::best::{Scored, keep_best};
 
 /// Slots multiplied in one call.
 const CHUNK: usize = 128;
@@ -175,8 +175,7 @@ pub(crate) fn nearest16<R>(
             .iter()
             .for_each(|candidate| codes.prefetch_low(candidate.name() as usize));
         codes.similarities16(isa, query, ranked);
-        let limit =
-            worst(ranked).map_or(f32::NEG_INFINITY, voisin_kernels::dot::best::Scored::score);
+        let limit = worst(ranked).map_or(f32::NEG_INFINITY, voisin_simd::dot::best::Scored::score);
         let bound = ErrorBound::new(codec, query, LIKELY);
         let may_be_nearer = |candidate: &&Scored| {
             // Those that were compared already are better than `last`.

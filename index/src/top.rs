@@ -1,7 +1,7 @@
 //! The best of a stream of results.
 
 use voisin_base::track::Id;
-use voisin_kernels::dot::best::Scored;
+use voisin_simd::dot::best::Scored;
 
 use super::types::Neighbor;
 

@@ -8,7 +8,7 @@ use super::graph::Graph;
 use super::lists::Lists;
 use super::segment::nearest16;
 use super::trials::{DEPTH, Trial};
-use voisin_kernels::dot::best::Scored;
+use voisin_simd::dot::best::Scored;
 
 /// Numbers of neighbours for which widths are measured; others are on the line through both.
 const AT: [usize; 2] = [10, DEPTH];

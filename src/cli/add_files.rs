@@ -12,10 +12,10 @@ use crate::cli::args::ReportFormat;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count, grouped};
+use voisin::questions::answers::add::AddAnswer;
+use voisin::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_base::text::with_causes;
-use voisin_engine::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_library::Library;
-use voisin_questions::answers::add::AddAnswer;
 
 /// Number of reasons that the report repeats.
 const FIRST_REASONS: usize = 5;

@@ -11,16 +11,14 @@ use super::args::Global;
 use super::interrupt;
 use super::render::Console;
 use super::settings::Configuration;
+use voisin::questions::Filters;
+use voisin::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external};
 use voisin_base::output::check_folder;
 use voisin_base::text::with_causes;
 use voisin_encoder::{
     DeviceChoice, Encoder, EncoderError, ModelManifest, ModelRef, models, models_dir,
 };
-use voisin_engine::{
-    Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external,
-};
 use voisin_library::{Library, OpenMode, StoredModel};
-use voisin_questions::Filters;
 
 /// The global options, resolved, and state that is shared by all parts of a verb.
 pub(crate) struct Context {

@@ -423,7 +423,7 @@ fn print(answered: &RunPredictions, format: TableFormat) -> anyhow::Result<()> {
                 // Paths and classes come from files: no formulas for spreadsheets, no escapes for
                 // terminals.
                 let safe = |cell: String| {
-                    render::terminal_safe(&voisin_engine::spreadsheet_safe(&cell)).into_owned()
+                    render::terminal_safe(&voisin::spreadsheet_safe(&cell)).into_owned()
                 };
                 writer.write_record(cells.into_iter().chain(shares).map(safe))?;
             }

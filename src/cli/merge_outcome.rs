@@ -4,7 +4,7 @@ use super::Ending;
 use super::args::ReportFormat;
 use super::context::Context;
 use super::render::{self, count};
-use voisin_engine::Engine;
+use voisin::Engine;
 use voisin_library::MergeOutcome;
 
 /// Brings the index up to date and reports what was imported.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cli::render::count;
-use voisin_engine::MissingFiles;
+use voisin::MissingFiles;
 
 /// Number of folders that a message names.
 const NAMED: usize = 5;

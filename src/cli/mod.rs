@@ -40,10 +40,10 @@ use clap::FromArgMatches as _;
 use args::Cli;
 use context::Context;
 
-use voisin_engine::{Engine, EngineError};
+use voisin::questions::QuestionError;
+use voisin::{Engine, EngineError};
 use voisin_explore::ExploreError;
 use voisin_library::{Library, LibraryError, OpenMode};
-use voisin_questions::QuestionError;
 
 /// Replaces musl's allocator, which calls the system for each block above 128 KiB, and has one lock for all threads.
 #[cfg(target_env = "musl")]
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
             loud(panic);
         }
     }));
-    voisin_kernels::buffer::explain_cut_files();
+    voisin_simd::buffer::explain_cut_files();
     let mut words = std::env::args_os().skip(1);
     let command = match (words.next(), words.next()) {
         (None, _) => args::first_screen(),
@@ -134,7 +134,7 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     // Checked here, so that the error is reported once and not wherever a kernel is first used.
-    voisin_kernels::isa()?;
+    voisin_simd::isa()?;
     let context = Context::new(cli.global)?;
     if context.database().is_some() && !cli.command.asks_a_database() {
         anyhow::bail!(

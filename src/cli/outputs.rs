@@ -9,10 +9,10 @@ use anyhow::bail;
 
 use super::args;
 use super::context::Context;
+use voisin::{Engine, LabelSource};
 use voisin_audio::is_audio_candidate;
 use voisin_base::output::{OutputTarget, check_folder};
 use voisin_base::regular_file;
-use voisin_engine::{Engine, LabelSource};
 use voisin_library::{DATABASE, Library, OpenMode};
 
 /// A file named on the command line, or `-`, a device or a pipe.

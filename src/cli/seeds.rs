@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
 use crate::cli::named::named_paths;
-use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedName, SeedReader};
-use voisin_questions::seed::NamedSeed;
+use voisin::questions::seed::NamedSeed;
+use voisin::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedName, SeedReader};
 
 /// How a file that is not in the library is resolved.
 #[derive(Clone, Copy, PartialEq)]

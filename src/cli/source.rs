@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use super::context::Context;
 use super::database;
-use voisin_engine::{Engine, GenreNews, LabelSource, Seed, TrackPage, TrackQuery};
-use voisin_questions::answers::card::{Card, CardWords, cards_beside, nearest_options};
-use voisin_questions::{Filters, Similar, SimilarAnswer};
+use voisin::questions::answers::card::{Card, CardWords, cards_beside, nearest_options};
+use voisin::questions::{Filters, Similar, SimilarAnswer};
+use voisin::{Engine, GenreNews, LabelSource, Seed, TrackPage, TrackQuery};
 
 /// A library that answers queries.
 pub(crate) enum Source {

@@ -9,7 +9,7 @@ use super::Ending;
 use super::args::AddArgs;
 use super::context::Context;
 use super::merge_outcome::finish;
-use voisin_engine::{
+use voisin::{
     Engine, VectorTrack, external_model, foreign_track, is_external, manifest_as_stored,
     read_directions, read_vector_tracks,
 };

@@ -8,7 +8,7 @@ use voisin::{
     AddEvent, AddOptions, DeviceChoice, Embedder, Encoder, Engine, EngineError, Library,
     LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
 };
-use voisin_engine::{AddReport, AddRun};
+use voisin::{AddReport, AddRun};
 use voisin_library::scan::{Scan, scan};
 
 fn embedder() -> Arc<Embedder> {

@@ -18,7 +18,7 @@ pub(super) fn model() -> StoredModel {
 
 /// A model of another program: no network of voisin's has so few dimensions.
 pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
-    voisin_engine::external_model(name, dimension).unwrap()
+    voisin::external_model(name, dimension).unwrap()
 }
 
 /// Clustered tracks, with tags of which some are rare, and some hostile.

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::units::{ReportFile, with_ending};
 use super::{EvalGenreArgs, ReportFormat};
-use voisin_questions::genre::LabelArgs;
+use voisin::questions::genre::LabelArgs;
 
 /// Measure how well genres and neighbours fit the labels of a library
 #[derive(Debug, Args)]

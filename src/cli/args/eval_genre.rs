@@ -5,9 +5,9 @@ use clap::{Args, ValueHint};
 use super::eval::html;
 use super::units::ReportFile;
 use super::{RandomArgs, ReportFormat};
-use voisin_engine::GroupBy;
+use voisin::GroupBy;
+use voisin::questions::genre::LabelArgs;
 use voisin_genre::WELL_KNOWN;
-use voisin_questions::genre::LabelArgs;
 
 /// Cross-validate the genre engine and baseline classifiers
 ///

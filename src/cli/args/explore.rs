@@ -6,10 +6,10 @@ use clap::{Args, ValueHint};
 
 use super::units::RandomArgs;
 use super::{ListOutput, TableFormat};
-use voisin_questions::Filters;
-use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
-use voisin_questions::playlist::Playlist;
-use voisin_questions::values::Limit;
+use voisin::questions::Filters;
+use voisin::questions::explore::{Clusters, Duplicates, PathBetween};
+use voisin::questions::playlist::Playlist;
+use voisin::questions::values::Limit;
 
 /// Find groups of tracks that sound alike
 ///

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::ListOutput;
-use voisin_questions::list::Find;
+use voisin::questions::list::Find;
 
 /// Find music by its sound, described in words
 ///

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{ListOutput, TableFormat};
-use voisin_questions::genre::{Classify, GenreRelations, Suspects};
-use voisin_questions::values::Limit;
+use voisin::questions::genre::{Classify, GenreRelations, Suspects};
+use voisin::questions::values::Limit;
 
 /// Predict the genre of tracks, with a trained head and labelled neighbours
 ///

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::{Args, Subcommand};
 
 use super::{ReportFormat, SuspectsArgs};
-use voisin_engine::LabelSource;
-use voisin_questions::genre::label_source;
+use voisin::LabelSource;
+use voisin::questions::genre::label_source;
 
 /// Show or set the source of the library's genres, or label single tracks by hand
 ///

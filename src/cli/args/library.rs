@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::ReportFormat;
 use super::units::Shard;
-use voisin_questions::spans::{Seconds, length};
+use voisin::questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
 ///

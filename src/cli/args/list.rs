@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{ListOutput, ReportFormat};
-use voisin_questions::list::List;
-use voisin_questions::values::Limit;
+use voisin::questions::list::List;
+use voisin::questions::values::Limit;
 
 /// Show what is in the library, with the ids that other commands take
 #[derive(Debug, Args)]

@@ -24,8 +24,8 @@ use std::path::PathBuf;
 
 use crate::cli::verbs::Command;
 use clap::{Args, Parser, ValueHint};
+use voisin::questions::Filters;
 use voisin_encoder::DeviceChoice;
-use voisin_questions::Filters;
 
 pub(crate) use backend::{PullArgs, PushArgs};
 pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};

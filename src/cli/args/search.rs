@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
 use crate::cli::render;
-use voisin_questions::Similar;
+use voisin::questions::Similar;
 
 /// Find the tracks that sound most like the given ones
 ///

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{RandomArgs, ReportFormat};
-use voisin_engine::LabelSource;
+use voisin::LabelSource;
 use voisin_genre::WELL_KNOWN;
 
 /// Train a genre head on the library's labelled tracks, from stored vectors
@@ -18,7 +18,7 @@ use voisin_genre::WELL_KNOWN;
 pub(crate) struct TrainArgs {
     /// Source of genres, for this head and from now on, as set by `voisin labels`: tags, folder (the name of the folder a
     /// file lies in), or a CSV file with the columns path and genre [default: that of `voisin labels`]
-    #[arg(long, value_name = "tags|folder|CSV", value_parser = voisin_questions::genre::label_source)]
+    #[arg(long, value_name = "tags|folder|CSV", value_parser = voisin::questions::genre::label_source)]
     pub(crate) label_from: Option<LabelSource>,
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]

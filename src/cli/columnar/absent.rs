@@ -5,7 +5,7 @@ use anyhow::bail;
 use super::Ending;
 use super::args::{AddArgs, EmbedArgs, ExportArgs};
 use super::context::Context;
-use voisin_engine::Engine;
+use voisin::Engine;
 use voisin_library::scan::Scan;
 
 fn refuse<T>() -> anyhow::Result<T> {

@@ -8,8 +8,8 @@ use crate::cli::args::{EmbedArgs, WindowCount};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
+use voisin::{AddEvent, AddOptions, Outcome, WindowPlan};
 use voisin_base::text::with_causes;
-use voisin_engine::{AddEvent, AddOptions, Outcome, WindowPlan};
 use voisin_exchange::parquet::{EmbedOptions, embed_to_parquet};
 use voisin_library::scan::Scan;
 

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::merge_outcome::finish;
 use super::render::{self, count};
 use super::{Ending, NothingFound};
-use voisin_engine::{Engine, is_external, manifest_as_stored};
+use voisin::{Engine, is_external, manifest_as_stored};
 use voisin_library::{MergeOutcome, OpenMode, StoredModel};
 
 pub(crate) use embed::run as embed;

@@ -7,8 +7,8 @@ use anyhow::{Context as _, bail};
 use super::Ending;
 use super::args::{PullArgs, PushArgs};
 use super::context::Context;
-use voisin_engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
-use voisin_questions::Filters;
+use voisin::questions::Filters;
+use voisin::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 
 /// A library in a database, of which a build without the feature has none.
 pub(super) enum Remote {}

@@ -11,7 +11,7 @@ use crate::cli::Ending;
 use crate::cli::args::{PushArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
-use voisin_engine::Engine;
+use voisin::Engine;
 use voisin_library::Library;
 
 /// Time between two lines of progress.

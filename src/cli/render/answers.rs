@@ -5,11 +5,11 @@ use super::track::{lossy, print_files};
 use super::{Align, Table, count};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::render;
+use voisin::questions::answers::genre::AnswerJson;
+use voisin::{AnswerSource, Evidence, GenreAnswer};
 use voisin_base::track::TrackId;
-use voisin_engine::{AnswerSource, Evidence, GenreAnswer};
 use voisin_explore::TrackMeta;
 use voisin_genre::{Basis, Genre, GenreShare, Guess, UnknownReason};
-use voisin_questions::answers::genre::AnswerJson;
 
 /// Shares below this are not shown.
 const SMALLEST_SHARE: f32 = 0.01;

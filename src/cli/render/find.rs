@@ -3,8 +3,8 @@
 use super::track::{Column, Listing, metas};
 use super::{Align, Table};
 use crate::cli::args::ListOutput;
-use voisin_engine::{Engine, PhraseAnswer, PredictedTags};
-use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
+use voisin::questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
+use voisin::{Engine, PhraseAnswer, PredictedTags};
 
 /// Prints the tracks that fit, in the requested format.
 ///

@@ -6,10 +6,10 @@ use super::find::rank;
 use super::track::{Column, Listing, lossy, metas, title};
 use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
-use voisin_engine::{Standing, StrongTags, TrackPage};
+use voisin::questions::answers::card::{Card, CardJson, state};
+use voisin::questions::answers::list::PageJson;
+use voisin::{Standing, StrongTags, TrackPage};
 use voisin_library::{Descriptors, ScaleName, Track, licence_id};
-use voisin_questions::answers::card::{Card, CardJson, state};
-use voisin_questions::answers::list::PageJson;
 
 /// Prints a page of tracks, in the requested format.
 ///

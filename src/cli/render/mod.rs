@@ -30,11 +30,11 @@ pub(crate) use table::{Align, Table};
 
 use super::interrupt;
 
+use voisin::questions::QuestionError;
+use voisin::questions::read::Refused;
 use voisin_base::output::{OutputError, OutputTarget};
 pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
 use voisin_base::text::{with_causes, without_error_numbers};
-use voisin_questions::QuestionError;
-use voisin_questions::read::Refused;
 
 /// Prints messages on standard error, as far as --quiet and --verbose allow.
 #[derive(Debug, Clone, Copy)]
@@ -358,7 +358,7 @@ pub(crate) fn print_csv<R: AsRef<[String]>>(
         let cells = row
             .as_ref()
             .iter()
-            .map(|cell| terminal_safe(&voisin_engine::spreadsheet_safe(cell)).into_owned());
+            .map(|cell| terminal_safe(&voisin::spreadsheet_safe(cell)).into_owned());
         writer.write_record(cells)?;
     }
     print(writer.into_inner()?)

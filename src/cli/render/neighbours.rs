@@ -3,9 +3,9 @@
 use super::Align;
 use super::track::{Column, Listing, metas};
 use crate::cli::args::ListOutput;
-use voisin_engine::Seed;
-use voisin_questions::SimilarAnswer;
-use voisin_questions::answers::similar::{NeighbourJson, SimilarJson};
+use voisin::Seed;
+use voisin::questions::SimilarAnswer;
+use voisin::questions::answers::similar::{NeighbourJson, SimilarJson};
 
 /// Prints the nearest tracks, in the requested format.
 ///

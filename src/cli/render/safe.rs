@@ -16,9 +16,9 @@ pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// A path for a table: exact (see [`voisin_engine::table_path`]), and safe for a terminal.
+/// A path for a table: exact (see [`voisin::table_path`]), and safe for a terminal.
 pub(crate) fn table_path(path: &Path) -> String {
-    voisin_engine::table_path(path, |text| terminal_safe(text) == *text)
+    voisin::table_path(path, |text| terminal_safe(text) == *text)
 }
 
 /// As [`terminal_safe`], but on one line: names of files may contain line breaks.

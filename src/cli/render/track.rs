@@ -4,16 +4,16 @@ use super::safe::table_path;
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
 use std::borrow::Borrow;
+use voisin::meta;
+use voisin::questions::answers::list::TrackJson;
+pub(crate) use voisin::questions::answers::lossy;
+pub(crate) use voisin::questions::answers::title;
 use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
-use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{self, Format, PathStyle};
 use voisin_genre::Taxonomy;
 use voisin_library::{Track, stored_path};
-use voisin_questions::answers::list::TrackJson;
-pub(crate) use voisin_questions::answers::lossy;
-pub(crate) use voisin_questions::answers::title;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
 ///

@@ -11,7 +11,7 @@ use crate::cli::named::{listed_paths, local_path, scan_named};
 use crate::cli::render::count;
 use crate::cli::vectors_table;
 use crate::cli::{Ending, NothingFound};
-use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan};
+use voisin::{AddOptions, AddRun, Engine, WindowPlan};
 use voisin_library::{DATABASE, OpenMode, scan};
 
 /// Reports that links lead out of the folders named.

@@ -4,9 +4,9 @@ use crate::cli::args::{By, ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
+use voisin::questions::answers::artists::{ArtistJson, FoundArtists};
+use voisin::questions::explore::NearArtists;
 use voisin_explore::artists::{ArtistSummary, Makers, NearArtist};
-use voisin_questions::answers::artists::{ArtistJson, FoundArtists};
-use voisin_questions::explore::NearArtists;
 
 pub(super) fn run(context: &Context, args: &SimilarArgs, by: By) -> anyhow::Result<Ending> {
     let format = args.output.format;

@@ -9,10 +9,10 @@ use crate::cli::render::{self, Console, answers, count};
 use crate::cli::seeds::{library_seeds, seed_names, seeds};
 use crate::cli::source::Source;
 use crate::cli::{Ending, NothingFound};
-use voisin_audio::is_audio_candidate;
-use voisin_engine::{
+use voisin::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, SeedName,
 };
+use voisin_audio::is_audio_candidate;
 use voisin_library::scan::{self, Exclusions, Links};
 use voisin_library::{Library, LibraryError};
 

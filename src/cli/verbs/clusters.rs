@@ -7,12 +7,12 @@ use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, count};
+use voisin::questions::answers::clusters::{ClustersJson, members};
+use voisin::questions::answers::graph::neighbour_graph;
+use voisin::{Engine, meta};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, meta};
 use voisin_explore::TrackMeta;
 use voisin_explore::clusters::{Clustering, Share};
-use voisin_questions::answers::clusters::{ClustersJson, members};
-use voisin_questions::answers::graph::neighbour_graph;
 
 pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;

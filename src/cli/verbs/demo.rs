@@ -12,11 +12,11 @@ use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{self, answers, count};
 use crate::cli::seeds::seeds;
+use voisin::questions::SimilarAnswer;
+use voisin::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
 use voisin_audio::is_audio_candidate;
-use voisin_engine::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
 use voisin_genre::GenreError;
 use voisin_library::{OpenMode, scan, stored_path};
-use voisin_questions::SimilarAnswer;
 
 /// Default folder of the demo's library, beside the user's.
 const FOLDER: &str = "voisin-demo";

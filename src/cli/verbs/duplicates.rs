@@ -8,10 +8,10 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
+use voisin::CompareEvent;
+use voisin::questions::answers::duplicates::{FileJson, GroupJson, leave_out_gone};
 use voisin_base::text::{count_with, size};
-use voisin_engine::CompareEvent;
 use voisin_explore::TrackMeta;
-use voisin_questions::answers::duplicates::{FileJson, GroupJson, leave_out_gone};
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;

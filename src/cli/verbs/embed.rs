@@ -14,9 +14,9 @@ use crate::cli::context::Context;
 use crate::cli::named::{named_paths, scan_named, targets};
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
+use voisin::{Embedder, WindowPlan};
 use voisin_audio as audio;
 use voisin_base::output::{OutputTarget, check_folder};
-use voisin_engine::{Embedder, WindowPlan};
 use voisin_library::scan::{Exclusions, Links};
 
 /// Default time from one window to the next, in seconds.

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::interrupt;
 use crate::cli::outputs::check_output_folder;
 use crate::cli::render::{self, count};
-use voisin_engine::{EXPORT_FILES, Engine, export};
+use voisin::{EXPORT_FILES, Engine, export};
 use voisin_library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {

@@ -6,11 +6,11 @@ use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
+use voisin::Engine;
+use voisin::questions::answers::failed::FailureJson;
 use voisin_base::track::TrackId;
-use voisin_engine::Engine;
 use voisin_explore::TrackMeta;
 use voisin_library::Library;
-use voisin_questions::answers::failed::FailureJson;
 
 pub(crate) fn run(context: &Context, output: &ListOutput) -> anyhow::Result<Ending> {
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);

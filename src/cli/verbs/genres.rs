@@ -5,10 +5,10 @@ use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::{self, Align, Table, count};
+use voisin::Engine;
+use voisin::questions::answers::genres::{GenreJson, GenresJson};
 use voisin_base::track::TrackId;
-use voisin_engine::Engine;
 use voisin_genre::{Genre, GenreKinship};
-use voisin_questions::answers::genres::{GenreJson, GenresJson};
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;

@@ -10,9 +10,9 @@ use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{expand_names, seeds_to_change};
-use voisin_engine::{Engine, EngineError, GroupBy, track_number};
+use voisin::questions::answers::labels::{GenreCountJson, LabelSourceJson};
+use voisin::{Engine, EngineError, GroupBy, track_number};
 use voisin_genre::Genre;
-use voisin_questions::answers::labels::{GenreCountJson, LabelSourceJson};
 
 pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;

@@ -7,11 +7,11 @@ use crate::cli::args::MapArgs;
 use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
 use crate::cli::render::{self, count};
+use voisin::questions::answers::graph::{clustered, collection_and_graph};
 use voisin_base::output;
 use voisin_explore::layout::layout;
 use voisin_explore::map::{self, MapData};
 use voisin_library::stored_path;
-use voisin_questions::answers::graph::{clustered, collection_and_graph};
 
 /// Number of words per track.
 const WORDS: usize = 3;

@@ -6,8 +6,8 @@ use crate::cli::context::Context;
 use crate::cli::render::Align;
 use crate::cli::render::track::{Column, Listing};
 use crate::cli::seeds::one_seed;
+use voisin::questions::answers::walk::WalkJson;
 use voisin_explore::TrackMeta;
-use voisin_questions::answers::walk::WalkJson;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;

@@ -6,10 +6,10 @@ use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::track::Listing;
 use crate::cli::seeds::{library_seeds, seed_names, seeds_and_lists};
-use voisin_engine::Standing;
+use voisin::Standing;
+use voisin::questions::answers::playlist::PlaylistJson;
+use voisin::questions::seed::NamedSeed;
 use voisin_explore::TrackMeta;
-use voisin_questions::answers::playlist::PlaylistJson;
-use voisin_questions::seed::NamedSeed;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;

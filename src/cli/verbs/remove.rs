@@ -11,8 +11,8 @@ use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use anyhow::bail;
 use serde::Serialize;
+use voisin::{Engine, MissingFiles};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, MissingFiles};
 use voisin_library::{OpenMode, Track, stored_path};
 
 /// The documented JSON of `remove`.
@@ -213,7 +213,7 @@ fn named(engine: &Engine, args: &RemoveArgs) -> anyhow::Result<(Vec<PathBuf>, Ve
     let mut paths = Vec::new();
     let mut tracks = Vec::new();
     for path in &args.paths {
-        match path.to_str().and_then(voisin_engine::track_number) {
+        match path.to_str().and_then(voisin::track_number) {
             // With --missing only paths make sense.
             Some(id) if !args.missing => {
                 engine.library().track(id)?;

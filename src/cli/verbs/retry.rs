@@ -8,7 +8,7 @@ use crate::cli::add_files::add_files;
 use crate::cli::args::AddArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use voisin_engine::{AddOptions, AddRun};
+use voisin::{AddOptions, AddRun};
 use voisin_library::{Failure, FileRecord, OpenMode, stored_path};
 
 pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {

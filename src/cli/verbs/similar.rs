@@ -8,8 +8,8 @@ use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{clock, count};
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{Source, warn_of_lost_labels};
-use voisin_engine::{Engine, Seed, Standing};
-use voisin_questions::Similar;
+use voisin::questions::Similar;
+use voisin::{Engine, Seed, Standing};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;

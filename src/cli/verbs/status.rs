@@ -4,10 +4,10 @@ use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
+use voisin::Engine;
+use voisin::questions::answers::status::StatusJson;
 use voisin_base::text::size;
-use voisin_engine::Engine;
 use voisin_library::{Library, StoredModel};
-use voisin_questions::answers::status::StatusJson;
 
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
     // Read-only: no index is needed.

@@ -8,12 +8,12 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
+use voisin::TrackDisplay;
+use voisin::questions::answers::suspects::SuspectJson;
+use voisin::questions::genre::{FoundSuspects, Suspects};
 use voisin_base::track::TrackId;
-use voisin_engine::TrackDisplay;
 use voisin_explore::TrackMeta;
 use voisin_genre::{Genre, Suspect};
-use voisin_questions::answers::suspects::SuspectJson;
-use voisin_questions::genre::{FoundSuspects, Suspects};
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;

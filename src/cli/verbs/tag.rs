@@ -6,7 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::TagArgs;
 use crate::cli::context::Context;
 use crate::cli::seeds::seed_names;
-use voisin_engine::ClassifyOptions;
+use voisin::ClassifyOptions;
 use voisin_library::{Library, OpenMode};
 
 /// Default precision: writing changes files, so it requires more than printing.

@@ -8,9 +8,9 @@ use crate::cli::args::{ReportFormat, TrainArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use voisin_engine::{GenreHead, LabelledTracks};
+use voisin::questions::answers::genre::{SmallGenre, TrainedJson};
+use voisin::{GenreHead, LabelledTracks};
 use voisin_genre::{FitOptions, Genre};
-use voisin_questions::answers::genre::{SmallGenre, TrainedJson};
 
 pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;

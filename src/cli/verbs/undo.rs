@@ -11,13 +11,13 @@ use crate::cli::args::{ListFormat, TagArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
+use voisin::open_named;
 use voisin_audio::AudioError;
 use voisin_audio::tags::{
     PreparedWrite, ReversePatch, WriteOptions, WriteOutcome, is_as_before, prepare, read_tags,
     restore,
 };
 use voisin_base::text::with_causes;
-use voisin_engine::open_named;
 use voisin_library::{JournalKind, Library, OpenMode, WrittenTags};
 
 /// The documented JSON of `tag --undo`: a list of these.

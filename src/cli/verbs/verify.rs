@@ -10,9 +10,9 @@ use crate::cli::render::{self, Align, Table, count};
 use ndarray::ArrayView1;
 use rayon::prelude::*;
 use serde::Serialize;
+use voisin::{Engine, EngineError, IndexRefresh};
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, IndexRefresh};
 use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
 
 /// Tracks whose neighbours are compared with the exact search.

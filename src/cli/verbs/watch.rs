@@ -12,8 +12,8 @@ use crate::cli::Ending;
 use crate::cli::add_files::add_files;
 use crate::cli::args::{AddArgs, ReportFormat};
 use crate::cli::context::Context;
+use voisin::{AddRun, EngineError, pending_files};
 use voisin_audio::is_audio_candidate;
-use voisin_engine::{AddRun, EngineError, pending_files};
 use voisin_library::{LibraryError, OpenMode, scan};
 
 /// Time without changes before a scan, so that copying an album causes only one.

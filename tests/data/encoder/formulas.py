@@ -1,7 +1,7 @@
 """Numbers that this folder's generators and `tests/parts/encoder.rs` make in exactly the same way.
 
 `uniform` is SplitMix64 started at FNV-1a of a name plus a seed; see `Weights::random` in
-crates/core/voisin-encoder/src/weights.rs.
+src/encoder/weights.rs.
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ use super::data;
 use odd_tags::Outcome;
 
 #[allow(clippy::all, clippy::pedantic, missing_docs)]
-#[path = "../../../fuzz/odd_tags.rs"]
+#[path = "../../../scripts/fuzz/odd_tags.rs"]
 mod odd_tags;
 
 const OVERWRITE: WriteOptions = WriteOptions {

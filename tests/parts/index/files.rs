@@ -122,7 +122,7 @@ fn the_widest_vectors_that_can_be_built_can_be_opened() {
 
 /// The seeds of the fuzz target of index files.
 fn fuzz_seeds() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/index")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fuzz/seeds/index")
 }
 
 /// Writes small indexes to [`fuzz_seeds`]: again whenever the format changes.

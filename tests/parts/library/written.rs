@@ -1,7 +1,7 @@
 //! Tags written into a file, and the records that undo uses.
 
+use voisin::{TagOutcome, TagWish, write_tags};
 use voisin_audio::tags::{ReversePatch, WriteOptions, restore};
-use voisin_engine::{TagOutcome, TagWish, write_tags};
 
 use super::*;
 

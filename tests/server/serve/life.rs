@@ -131,7 +131,7 @@ fn a_read_only_library_is_searched_without_an_index() {
     small_library(&sandbox);
     let question = json!({"seeds": [{"id": 1}], "limit": 3});
     let expected = Server::start(&sandbox, &[]).good("/api/v1/similar", &question);
-    let index = sandbox.path("library").join(voisin_engine::INDEX_FILE);
+    let index = sandbox.path("library").join(voisin::INDEX_FILE);
     fs::remove_file(&index).unwrap();
     let Some(server) = Server::start_reading(&sandbox) else {
         return eprintln!("SKIPPED: the server cannot be started as a user who cannot write");

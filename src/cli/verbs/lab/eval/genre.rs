@@ -7,7 +7,7 @@ use crate::cli::args::EvalGenreArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{page_place, show_page};
 use crate::cli::render::count;
-use voisin_engine::{GroupBy, LabelledTracks};
+use voisin::{GroupBy, LabelledTracks};
 use voisin_genre::{FitOptions, Genre, Spellings};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use ndarray::{Array2, Axis};
-use voisin_engine::{Engine, GroupBy};
+use voisin::{Engine, GroupBy};
 use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 
 use crate::cli::Ending;

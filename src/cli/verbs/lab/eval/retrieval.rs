@@ -8,7 +8,7 @@ use crate::cli::args::RetrievalArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{page_place, show_page};
 use crate::cli::render::count;
-use voisin_engine::LibrarySpace;
+use voisin::LibrarySpace;
 use voisin_lab::document::Document;
 use voisin_lab::eval::retrieval::{Figure, RetrievalOptions, retrieval};
 

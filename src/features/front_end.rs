@@ -1,0 +1,328 @@
+//! STFT, mel projection and compression of one window.
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+
+use super::compress::compress;
+use super::mel::Triangles;
+use super::stft::{Stft, StftScratch};
+use super::{FeaturesError, MelConfig, Spectrum};
+use voisin_simd::{Isa, isa};
+
+/// Buffers of one thread, from [`MelFrontEnd::scratch`]; reused from window to window.
+#[derive(Debug, Clone)]
+pub struct Scratch {
+    /// The padded window, all samples that the frames cover.
+    padded: Vec<f32>,
+    stft: StftScratch,
+}
+
+/// Computes mel spectrograms; shared between threads, each with its own [`Scratch`].
+///
+/// The transform is in `f64`, see this crate's README. The CPU's vector instructions affect only the
+/// last bits of results.
+#[derive(Clone)]
+pub struct MelFrontEnd {
+    config: Arc<MelConfig>,
+    mel: Triangles,
+    stft: Stft,
+    isa: Isa,
+}
+
+impl std::fmt::Debug for MelFrontEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MelFrontEnd")
+            .field("config", &self.config)
+            .field("isa", &self.isa)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MelFrontEnd {
+    /// Plans the FFT and the filter bank.
+    pub fn new(config: MelConfig) -> Result<Self, FeaturesError> {
+        Self::with_isa(config, isa()?)
+    }
+
+    fn with_isa(config: MelConfig, isa: Isa) -> Result<Self, FeaturesError> {
+        config.validate()?;
+        let stft = Stft::new(hann(config.n_fft));
+        Ok(Self {
+            mel: Triangles::new(&config),
+            config: Arc::new(config),
+            stft,
+            isa,
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Arc<MelConfig> {
+        &self.config
+    }
+
+    /// Buffers for one thread.
+    pub fn scratch(&self) -> Scratch {
+        let config = &self.config;
+        Scratch {
+            padded: vec![0.0; (config.n_frames - 1) * config.hop + config.n_fft],
+            stft: self.stft.scratch(),
+        }
+    }
+
+    /// The mel spectrogram of the first `window_samples` of `samples` (mono, at the configuration's
+    /// rate), `[n_mels, n_frames]`, lowest band first; a shorter slice is padded with zeros, and NaN
+    /// counts as zero.
+    pub fn compute(&self, samples: &[f32]) -> Array2<f32> {
+        let mut values = Array2::zeros((self.config.n_mels, self.config.n_frames));
+        let out = values.as_slice_mut().expect("a new array is contiguous");
+        self.compute_into(samples, &mut self.scratch(), out);
+        values
+    }
+
+    /// As [`compute`](Self::compute), without allocating.
+    ///
+    /// - `out`: `n_mels · n_frames` numbers, row after row (`[mel][frame]`)
+    ///
+    /// # Panics
+    /// If `out` has another length, or `scratch` is another front end's.
+    pub fn compute_into(&self, samples: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
+        let config = &*self.config;
+        assert_eq!(
+            out.len(),
+            config.cells(),
+            "out must hold n_mels * n_frames numbers"
+        );
+        let padded = &mut scratch.padded;
+        assert_eq!(
+            padded.len(),
+            (config.n_frames - 1) * config.hop + config.n_fft,
+            "scratch of another front end"
+        );
+        pad(
+            &samples[..samples.len().min(config.window_samples)],
+            config.pad_left,
+            padded,
+        );
+        if config.repeated {
+            repeat(padded, config, samples.len());
+        }
+        if config.mirrored {
+            mirror(padded, config);
+        }
+        if let Some(level) = config.level_dbfs {
+            set_level(padded, config.window_samples, level);
+        }
+        self.stft
+            .bands(self.isa, config, &self.mel, padded, &mut scratch.stft, out);
+        compress(
+            self.isa,
+            config.compression,
+            config.spectrum == Spectrum::RootOfPower,
+            out,
+        );
+        if config.standardised {
+            standardise(out);
+        }
+    }
+}
+
+/// Scales to mean 0 and (population) deviation 1.
+fn standardise(cells: &mut [f32]) {
+    /// Deviation below which a window counts as constant: one of silence must not be divided by its
+    /// rounding errors.
+    const EVEN: f64 = 1e-6;
+    let n = cells.len() as f64;
+    let mean = cells.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+    let squares = cells.iter().map(|x| (f64::from(*x) - mean).powi(2));
+    let deviation = (squares.sum::<f64>() / n).sqrt();
+    let scale = if deviation < EVEN {
+        1.0
+    } else {
+        deviation.recip()
+    };
+    cells
+        .iter_mut()
+        .for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
+}
+
+/// Scales a padded window to `level` dB RMS over its `n` samples; silence stays silence.
+fn set_level(padded: &mut [f32], n: usize, level: f32) {
+    // The padding adds nothing to the sum.
+    let squares: f64 = padded
+        .iter()
+        .map(|&sample| f64::from(sample) * f64::from(sample))
+        .sum();
+    let rms = (squares / n as f64).sqrt();
+    if rms > 0.0 {
+        let gain = (10f64.powf(f64::from(level) / 20.0) / rms) as f32;
+        padded.iter_mut().for_each(|sample| *sample *= gain);
+    }
+}
+
+/// Samples beyond this are clipped, so that powers stay finite in `f32`.
+const LOUDEST: f32 = 1e15;
+
+/// Copies the window after `pad_left` zeros and pads the end. NaN becomes zero.
+fn pad(samples: &[f32], pad_left: usize, padded: &mut [f32]) {
+    let pad_left = pad_left.min(padded.len());
+    let (left, rest) = padded.split_at_mut(pad_left);
+    let (middle, right) = rest.split_at_mut(samples.len().min(rest.len()));
+    left.fill(0.0);
+    // A file may have NaN, which would spread to every band.
+    for (to, &x) in middle.iter_mut().zip(samples) {
+        *to = if x.is_nan() {
+            0.0
+        } else {
+            x.clamp(-LOUDEST, LOUDEST)
+        };
+    }
+    right.fill(0.0);
+}
+
+/// Repeats the first `n` samples of a padded window as often as they fit into it.
+fn repeat(padded: &mut [f32], config: &MelConfig, n: usize) {
+    let start = config.pad_left.min(padded.len());
+    let window = config.window_samples.min(padded.len() - start);
+    for copy in 1..window.checked_div(n).unwrap_or(0) {
+        padded.copy_within(start..start + n, start + copy * n);
+    }
+}
+
+/// Mirrors a padded window at its first and its last sample.
+fn mirror(padded: &mut [f32], config: &MelConfig) {
+    let start = config.pad_left.min(padded.len());
+    let end = (start + config.window_samples).min(padded.len());
+    for i in 1..=start {
+        if start + i < end {
+            padded[start - i] = padded[start + i];
+        }
+    }
+    for i in end..padded.len() {
+        if let Some(from) = (2 * end).checked_sub(i + 2).filter(|from| *from >= start) {
+            padded[i] = padded[from];
+        }
+    }
+}
+
+/// The periodic Hann window of a frame.
+fn hann(n: usize) -> Vec<f64> {
+    let turn = std::f64::consts::TAU / n as f64;
+    (0..n)
+        .map(|i| 0.5 - 0.5 * (turn * i as f64).cos())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use voisin_base::random::Random;
+
+    fn noise(n: usize, seed: u64) -> Vec<f32> {
+        let mut random = Random::new(seed);
+        (0..n).map(|_| 2.0 * random.f32() - 1.0).collect()
+    }
+
+    #[test]
+    fn a_fixed_level_removes_differences_in_loudness() {
+        let at_level = MelConfig {
+            level_dbfs: Some(-20.0),
+            ..MelConfig::musicnn()
+        };
+        let front_end = MelFrontEnd::new(at_level).unwrap();
+        let loud = noise(48_128, 3);
+        // A power of two scales without rounding, so that bits are the same.
+        let soft: Vec<f32> = loud.iter().map(|sample| sample * 0.125).collect();
+        let found = front_end.compute(&loud);
+        assert_eq!(found, front_end.compute(&soft));
+        let rms = (loud.iter().map(|s| s * s).sum::<f32>() / loud.len() as f32).sqrt();
+        let scaled: Vec<f32> = loud.iter().map(|s| s * 0.1 / rms).collect();
+        let plain = MelFrontEnd::new(MelConfig::musicnn()).unwrap();
+        let off = &found - &plain.compute(&scaled);
+        assert!(off.iter().all(|x| x.abs() < 2e-3), "-20 dB RMS is 0.1");
+        let silence = front_end.compute(&vec![0.0; 48_128]);
+        assert!(silence.iter().all(|v| *v == 0.0), "silence stays silence");
+    }
+
+    fn all() -> [MelConfig; 3] {
+        [
+            MelConfig::openl3(),
+            MelConfig::essentia(),
+            MelConfig::musicnn(),
+        ]
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        for base in all() {
+            let config = MelConfig {
+                n_fft: 500,
+                n_mels: 40,
+                n_frames: 21,
+                pad_left: 100,
+                ..base
+            };
+            let samples = noise(6000, 500);
+            let mut found = Isa::available().into_iter().map(|isa| {
+                let front_end = MelFrontEnd::with_isa(config.clone(), isa).unwrap();
+                front_end.compute(&samples)
+            });
+            let first = found.next().unwrap();
+            assert!(found.all(|other| other == first));
+        }
+    }
+
+    #[test]
+    fn buffers_are_reusable_and_quiet_frames_stay_quiet() {
+        let front_end = MelFrontEnd::new(MelConfig::openl3()).unwrap();
+        let mut scratch = front_end.scratch();
+        let mut out = vec![0.0; front_end.config().cells()];
+        let loud = noise(48_000, 1);
+        let quiet: Vec<f32> = noise(10_000, 2).iter().map(|x| x * 1e-6).collect();
+        front_end.compute_into(&loud, &mut scratch, &mut out);
+        front_end.compute_into(&quiet, &mut scratch, &mut out);
+        let alone = front_end.compute(&quiet);
+        assert_eq!(alone.as_slice(), Some(&out[..]));
+        // Half noise, half silence: silent frames are at the floor, although frames are computed in
+        // groups.
+        let mel = front_end.compute(&loud[..24_000]);
+        let first_silent = (24_000 + 982) / 242 + 1;
+        let (sounding, silent) = mel.view().split_at(ndarray::Axis(1), first_silent);
+        assert!(silent.iter().all(|&x| x == -80.0));
+        let sounding = sounding.slice(ndarray::s![.., ..first_silent - 9]);
+        assert!(sounding.iter().all(|&x| x > -40.0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn never_nan_and_within_range(bits in prop::collection::vec(any::<u32>(), 0..5000), at in 0usize..3) {
+            let samples: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
+            let mel = MelFrontEnd::new(all()[at].clone()).unwrap().compute(&samples);
+            let range = if at < 2 { -80.0..=0.0 } else { 0.0..=9.0 };
+            prop_assert!(mel.iter().all(|x| range.contains(x)));
+            if at < 2 {
+                prop_assert!(mel.iter().any(|&x| x == 0.0));
+            }
+        }
+
+        #[test]
+        fn any_valid_configuration_computes(
+            n_fft in 8usize..600, hop in 1usize..900, n_frames in 1usize..30, n_mels in 1usize..64,
+            pad in 0usize..600, length in 0usize..4000, base in 0usize..3,
+        ) {
+            let config = MelConfig {
+                n_fft: 2 * n_fft, hop, n_frames, n_mels, pad_left: pad.min(2 * n_fft), window_samples: 3000,
+                ..all()[base].clone()
+            };
+            if let Ok(front_end) = MelFrontEnd::new(config) {
+                let mel = front_end.compute(&noise(length, 3));
+                prop_assert_eq!(mel.dim(), (n_mels, n_frames));
+                prop_assert!(mel.iter().all(|x| (-80.0..=9.0).contains(x)));
+            }
+        }
+    }
+}

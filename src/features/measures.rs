@@ -1,0 +1,344 @@
+//! Measures of a piece of music that have a published definition: detrended fluctuation analysis,
+//! percussive share, spectral centroid; and those that follow from onset strength.
+//!
+//! Not for: scales of 0 to 100 (`voisin-engine`).
+
+use super::spectra::{Spectra, halved, halvings};
+use super::tempo::Onsets;
+
+/// Least rate after halving, Hz.
+const LEAST_RATE: u32 = 16_000;
+/// Seconds of a frame of the spectrogram, and between frames: bins are 31 Hz apart, and the medians
+/// across time and frequency have similar extents.
+const FRAME_SECONDS: f64 = 0.032;
+/// Length of medians in frames and in bins: 0.54 s and 530 Hz.
+pub(crate) const MEDIAN: usize = 17;
+/// Shortest piece that is measured, seconds.
+const SHORTEST: f64 = 6.0;
+/// Amplitude of silence: -100 dB of full scale.
+const SILENT: f32 = 1e-5;
+
+/// The measures of a piece.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measures {
+    /// Mean rise of 40 logarithmic mel bands over a fiftieth of a second.
+    pub flux: f64,
+    /// Onsets a second.
+    pub onset_rate: f64,
+    /// Mean autocorrelation of onset strength at eight multiples of the beat, 0 to 1.
+    pub pulse_clarity: f64,
+    /// Reciprocal of the mean exponent of detrended fluctuations (Streich and Herrera 2005): 0 to
+    /// about 3; `None` for pieces without fluctuation.
+    pub dfa: Option<f64>,
+    /// Share of amplitude in percussive parts (Fitzgerald 2010), 0 to 1.
+    pub percussiveness: f64,
+    /// Mean spectral centroid up to 8 kHz, weighted by amplitude, Hz.
+    pub brightness: f64,
+}
+
+impl Measures {
+    /// Measures a contiguous piece of mono samples; `None` for silence and less than 6 s.
+    ///
+    /// - `onsets`: those of the same piece
+    /// - `rate`: Hz, at least 8000
+    pub fn new(samples: &[f32], rate: u32, onsets: &Onsets) -> Option<Self> {
+        let is_heard = |sample: &f32| sample.is_finite() && sample.abs() > SILENT;
+        if (samples.len() as f64) < SHORTEST * f64::from(rate) || !samples.iter().any(is_heard) {
+            return None;
+        }
+        let halvings = halvings(rate, LEAST_RATE);
+        let samples = halved(samples, halvings);
+        let rate = f64::from(rate) / f64::from(1u32 << halvings);
+        let spectrogram = Spectrogram::new(&samples, rate);
+        Some(Self {
+            flux: onsets.flux(),
+            onset_rate: onsets.rate(),
+            pulse_clarity: onsets.pulse_clarity(),
+            dfa: fluctuation(&samples, rate),
+            percussiveness: spectrogram.percussive_share(),
+            brightness: spectrogram.centroid(rate),
+        })
+    }
+}
+
+/// Amplitudes up to 8 kHz, a row for each frame.
+pub(crate) struct Spectrogram {
+    pub(crate) cells: Vec<f32>,
+    pub(crate) bins: usize,
+    size: usize,
+}
+
+impl Spectrogram {
+    fn new(samples: &[f32], rate: f64) -> Self {
+        let mut spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
+        let size = spectra.size();
+        let bins = ((8000.0 * size as f64 / rate) as usize).min(size / 2) + 1;
+        let starts = (0..(samples.len() + 1).saturating_sub(size)).step_by(size);
+        let cells = starts
+            .flat_map(|start| spectra.of(&samples[start..])[..bins].to_vec())
+            .collect();
+        Self { cells, bins, size }
+    }
+
+    fn centroid(&self, rate: f64) -> f64 {
+        let mut sum = 0.0;
+        let mut weighted = 0.0;
+        for frame in self.cells.chunks_exact(self.bins) {
+            for (bin, &amplitude) in frame.iter().enumerate() {
+                sum += f64::from(amplitude);
+                weighted += bin as f64 * f64::from(amplitude);
+            }
+        }
+        weighted / f64::max(sum, 1e-12) * rate / self.size as f64
+    }
+
+    /// The percussive share of each cell, by the squares of the medians across frequency and across
+    /// time; 0.5 if both are 0.
+    pub(crate) fn percussive(&self) -> Vec<f32> {
+        let frames = self.cells.len() / self.bins;
+        let mut across = Vec::with_capacity(self.cells.len());
+        for frame in self.cells.chunks_exact(self.bins) {
+            medians(frame, &mut across);
+        }
+        let mut line = Vec::with_capacity(frames);
+        let mut along = Vec::with_capacity(frames);
+        for bin in 0..self.bins {
+            line.clear();
+            along.clear();
+            line.extend(self.cells.iter().skip(bin).step_by(self.bins));
+            medians(&line, &mut along);
+            for (frame, harmonic) in along.iter().enumerate() {
+                let percussive = &mut across[frame * self.bins + bin];
+                let most = percussive.max(*harmonic);
+                *percussive = if most < f32::MIN_POSITIVE {
+                    0.5
+                } else {
+                    // Divided first, so that no square underflows.
+                    let p = (*percussive / most).powi(2);
+                    p / (p + (harmonic / most).powi(2))
+                };
+            }
+        }
+        across
+    }
+
+    fn percussive_share(&self) -> f64 {
+        let total: f64 = self.cells.iter().copied().map(f64::from).sum();
+        let cells = self.cells.iter().zip(self.percussive());
+        let percussive: f64 = cells
+            .map(|(&cell, share)| f64::from(cell) * f64::from(share))
+            .sum();
+        percussive / total.max(1e-12)
+    }
+}
+
+/// Appends the median of each value and its neighbours, [`MEDIAN`] in all; values are mirrored at the
+/// ends, with the last one repeated.
+fn medians(values: &[f32], found: &mut Vec<f32>) {
+    let half = (MEDIAN / 2) as isize;
+    let count = values.len() as isize;
+    let at = |i: isize| {
+        let turn = i.rem_euclid(2 * count);
+        values[turn.min(2 * count - 1 - turn) as usize]
+    };
+    let mut sorted: Vec<f32> = (-half..=half).map(at).collect();
+    sorted.sort_unstable_by(f32::total_cmp);
+    for i in 0..count {
+        found.push(sorted[MEDIAN / 2]);
+        let old = at(i - half);
+        let new = at(i + half + 1);
+        let gone = sorted.partition_point(|value| value.total_cmp(&old).is_lt());
+        // Updates the sorted values in place, which moves few of them.
+        let comes = sorted.partition_point(|value| value.total_cmp(&new).is_lt());
+        if comes > gone {
+            sorted.copy_within(gone + 1..comes, gone);
+            sorted[comes - 1] = new;
+        } else {
+            sorted.copy_within(comes..gone, comes + 1);
+            sorted[comes] = new;
+        }
+    }
+}
+
+/// Detrended fluctuation analysis of the level (Streich and Herrera, "Detrended Fluctuation
+/// Analysis of Music Signals: Danceability Estimation and further Semantic Characterization", AES
+/// 118, 2005): the deviations of blocks of 10 ms are summed; the result is the reciprocal of the mean
+/// exponent with which residues of fitted lines grow with their length, from 0.31 to 8.8 s.
+pub(crate) fn fluctuation(samples: &[f32], rate: f64) -> Option<f64> {
+    let block = (0.01 * rate) as usize;
+    let mut profile: Vec<f64> = samples.chunks_exact(block.max(2)).map(deviation).collect();
+    let count = profile.len();
+    let mean = profile.iter().sum::<f64>() / count.max(1) as f64;
+    let mut sum = 0.0;
+    for value in &mut profile {
+        sum += *value - mean;
+        *value = sum;
+    }
+    let spans = std::iter::successors(Some(310.0f64), |span| Some(span * 1.1))
+        .take_while(|span| *span <= 8800.0)
+        .map(|span| (span / 10.0) as usize)
+        .take_while(|span| *span < count);
+    let residues: Vec<(f64, f64)> = spans
+        .map(|span| {
+            let step = (span / 50).max(1);
+            let starts = (0..count - span).step_by(step);
+            let total: f64 = starts
+                .map(|start| residue(&profile[start..start + span]))
+                .sum();
+            let mean = total / ((count - span) as f64 / step as f64);
+            (span as f64, mean.sqrt())
+        })
+        .collect();
+    // Three blocks more: the paper's correction for short spans.
+    let exponents: Vec<f64> = residues
+        .windows(2)
+        .map(|pair| {
+            let longer = (pair[1].0 + 3.0) / (pair[0].0 + 3.0);
+            (pair[1].1 / pair[0].1).log10() / longer.log10()
+        })
+        .filter(|exponent| exponent.is_finite())
+        .collect();
+    let mean = exponents.iter().sum::<f64>() / exponents.len().max(1) as f64;
+    (mean > 0.0).then(|| mean.recip())
+}
+
+/// Standard deviation, of samples.
+fn deviation(samples: &[f32]) -> f64 {
+    let number = |sample: &f32| f64::from(if sample.is_finite() { *sample } else { 0.0 });
+    let count = samples.len() as f64;
+    let mean = samples.iter().map(number).sum::<f64>() / count;
+    let squares: f64 = samples
+        .iter()
+        .map(|sample| (number(sample) - mean).powi(2))
+        .sum();
+    (squares / (count - 1.0)).sqrt()
+}
+
+/// Mean squared residue of the least-squares line.
+fn residue(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let middle = (count - 1.0) / 2.0;
+    let mean = values.iter().sum::<f64>() / count;
+    let mut products = 0.0;
+    let mut squares = 0.0;
+    for (i, value) in values.iter().enumerate() {
+        products += (i as f64 - middle) * (value - mean);
+        squares += (value - mean).powi(2);
+    }
+    let spread = count * (count * count - 1.0) / 12.0;
+    ((squares - products * products / spread) / count).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: u32 = 16_000;
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        dfa: std::collections::BTreeMap<u32, f64>,
+        bins: usize,
+        cells: Vec<f32>,
+        percussive: Vec<f32>,
+    }
+
+    fn golden() -> Golden {
+        let text = include_str!("../../tests/data/features/measures.json");
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// As `tests/data/features/measures.py` computes it.
+    fn piece() -> Vec<f32> {
+        let mut state = 1u64;
+        let mut since = 0.0f64;
+        let rate = f64::from(RATE);
+        let sample = |i: u32| {
+            state = (state * 1_103_515_245 + 12_345) % (1 << 31);
+            let time = f64::from(i) / rate;
+            since = if since > 0.6 - 0.02 * time {
+                0.0
+            } else {
+                since + 1.0 / rate
+            };
+            let sine = |hz: f64, at: f64| (std::f64::consts::TAU * hz * at).sin();
+            let drum = (-25.0 * since).exp() * sine(180.0, since);
+            let noise = state as f64 / f64::from(1u32 << 31) - 0.5;
+            let hiss = (-60.0 * (since % 0.15)).exp() * noise;
+            let tones = sine(440.0, time) + sine(1250.0, time);
+            (0.4 * drum + 0.2 * hiss + 0.05 * tones * (0.7 * time).sin()) as f32
+        };
+        (0..12 * RATE).map(sample).collect()
+    }
+
+    fn measures(samples: &[f32], rate: u32) -> Option<Measures> {
+        Measures::new(samples, rate, &Onsets::new(samples, rate))
+    }
+
+    #[test]
+    fn fluctuation_agrees_with_essentia() {
+        let samples = piece();
+        for (rate, expected) in golden().dfa {
+            let found = fluctuation(&samples, f64::from(rate)).unwrap();
+            assert!(
+                (found - expected).abs() < 2e-3,
+                "{rate}: {found} {expected}"
+            );
+        }
+        assert_eq!(fluctuation(&[], 16_000.0), None);
+        assert_eq!(fluctuation(&vec![f32::NAN; 160_000], 16_000.0), None);
+    }
+
+    #[test]
+    fn percussive_shares_agree_with_librosa() {
+        let Golden {
+            bins,
+            cells,
+            percussive,
+            ..
+        } = golden();
+        let size = 2 * (bins - 1);
+        let spectrogram = Spectrogram { cells, bins, size };
+        for (found, expected) in spectrogram.percussive().iter().zip(&percussive) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn measures_separate_a_drum_from_a_tone_at_any_rate() {
+        for rate in [16_000, 44_100, 48_000] {
+            let sound = |value: &dyn Fn(f64) -> f64| -> Vec<f32> {
+                let at = |i: u32| value(f64::from(i) / f64::from(rate)) as f32;
+                (0..10 * rate).map(at).collect()
+            };
+            let sine = |hz: f64, time: f64| (std::f64::consts::TAU * hz * time).sin();
+            // Two clicks per second.
+            let drum =
+                sound(&|time| 0.8 * (-400.0 * (time % 0.5)).exp() * sine(1500.0, time % 0.5));
+            let drum = measures(&drum, rate).unwrap();
+            let tone = measures(&sound(&|time| 0.3 * sine(1000.0, time)), rate).unwrap();
+            assert!((drum.onset_rate - 2.0).abs() < 0.15, "{drum:?}");
+            assert!(tone.onset_rate < 0.2 && tone.flux < drum.flux, "{tone:?}");
+            assert!(drum.pulse_clarity > 0.5, "{drum:?}");
+            assert!(
+                drum.percussiveness > 0.7 && tone.percussiveness < 0.3,
+                "{drum:?} {tone:?}"
+            );
+            assert!(
+                (tone.brightness / 1000.0 - 1.0).abs() < 0.05,
+                "{rate}: {tone:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn silence_and_short_pieces_are_not_measured() {
+        for samples in [
+            vec![0.0; 160_000],
+            vec![f32::NAN; 160_000],
+            piece()[..80_000].to_vec(),
+        ] {
+            assert_eq!(measures(&samples, RATE), None);
+        }
+    }
+}

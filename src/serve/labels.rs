@@ -1,0 +1,72 @@
+//! Labels given by hand.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::extract;
+use super::problem::Problem;
+use super::state::Shared;
+use voisin::questions::values::MOST;
+use voisin_base::track::TrackId;
+use voisin_library::{Library, OpenMode};
+
+/// Longest name of a genre.
+const LONGEST: usize = 200;
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewLabel {
+    tracks: Vec<TrackId>,
+    /// `null` removes labels.
+    genre: Option<String>,
+}
+
+/// Refuses a library that cannot be written.
+fn writable(library: &Library) -> Result<(), Problem> {
+    if library.mode() == OpenMode::ReadOnly {
+        let detail = "the library cannot be written";
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            detail,
+            "allow the server to write into its folder",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn give(
+    State(state): State<Shared>,
+    extract::Body(request): extract::Body<NewLabel>,
+) -> Result<Json<Value>, Problem> {
+    if !(1..=MOST as usize).contains(&request.tracks.len()) {
+        let found = request.tracks.len().to_string();
+        return Err(Problem::bad(format!("1 to {MOST} tracks"), found));
+    }
+    state
+        .run(move |_, context| {
+            writable(context.engine.library())?;
+            let genre = request.genre.as_deref().map(str::trim);
+            if let Some(genre) = genre
+                && (genre.len() > LONGEST
+                    // A name that is empty when folded, such as "-", could not be used in any
+                    // command.
+                    || context
+                        .engine
+                        .taxonomy()?
+                        .parse(&[genre])
+                        .is_empty())
+            {
+                let found: String = genre.chars().take(50).collect();
+                return Err(Problem::bad("the name of a genre", format!("{found:?}")));
+            }
+            let tracks = context.engine.library().tracks_by_id(&request.tracks)?;
+            let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
+            let changed = context.engine.library_mut().set_labels(&contents, genre)?;
+            let generation = context.engine.library().generation()?;
+            Ok(Json(json!({"generation": generation, "changed": changed})))
+        })
+        .await
+}

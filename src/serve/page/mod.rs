@@ -1,0 +1,167 @@
+//! The page, at `/`: plain files built into the program, which use the same API as other clients.
+//!
+//! The files need no token, since they have no data of the library. The page loads nothing from other servers, has no inline
+//! scripts or styles, and never treats text as markup; the policy below makes browsers enforce this.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
+
+use crate::cached::Validator;
+use crate::state::Shared;
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+const INDEX: &str = include_str!("index.html");
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const PICTURE: &str = "image/png";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// Name, type and contents of each file.
+const FILES: [(&str, &str, &[u8]); 24] = [
+    (
+        "page.css",
+        "text/css; charset=utf-8",
+        include_bytes!("page.css"),
+    ),
+    ("icon.svg", "image/svg+xml", include_bytes!("icon.svg")),
+    ("icon-180.png", PICTURE, include_bytes!("icon-180.png")),
+    ("icon-192.png", PICTURE, include_bytes!("icon-192.png")),
+    ("icon-512.png", PICTURE, include_bytes!("icon-512.png")),
+    (
+        "manifest.json",
+        "application/manifest+json",
+        include_bytes!("manifest.json"),
+    ),
+    ("api.js", SCRIPT, include_bytes!("api.js")),
+    ("app.js", SCRIPT, include_bytes!("app.js")),
+    ("card.js", SCRIPT, include_bytes!("card.js")),
+    ("cover.js", SCRIPT, include_bytes!("cover.js")),
+    ("dom.js", SCRIPT, include_bytes!("dom.js")),
+    ("failed.js", SCRIPT, include_bytes!("failed.js")),
+    ("filters.js", SCRIPT, include_bytes!("filters.js")),
+    ("genres.js", SCRIPT, include_bytes!("genres.js")),
+    ("library.js", SCRIPT, include_bytes!("library.js")),
+    ("listen.js", SCRIPT, include_bytes!("listen.js")),
+    ("map.js", SCRIPT, include_bytes!("map.js")),
+    ("map-core.js", SCRIPT, voisin_explore::map::CORE.as_bytes()),
+    ("playback.js", SCRIPT, include_bytes!("playback.js")),
+    ("player.js", SCRIPT, include_bytes!("player.js")),
+    (
+        "playing_marks.js",
+        SCRIPT,
+        include_bytes!("playing_marks.js"),
+    ),
+    ("review.js", SCRIPT, include_bytes!("review.js")),
+    ("states.js", SCRIPT, include_bytes!("states.js")),
+    ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
+];
+
+/// The page below a base path (empty, or `/voisin`).
+pub(super) fn router(base: &str) -> Router<Shared> {
+    let mut router = Router::new()
+        .route(&format!("{base}/"), get(index))
+        .route(&format!("{base}/page/{{name}}"), get(named));
+    if !base.is_empty() {
+        // The page's own addresses are relative to this folder.
+        let folder = format!("{base}/");
+        router = router.route(base, get(|| async move { Redirect::permanent(&folder) }));
+    }
+    router
+}
+
+async fn index(sent: HeaderMap) -> Response<Body> {
+    file(HTML, INDEX.as_bytes(), &sent)
+}
+
+async fn named(Path(name): Path<String>, sent: HeaderMap) -> Response<Body> {
+    match FILES.iter().find(|(known, ..)| *known == name) {
+        Some((_, kind, contents)) => file(kind, contents, &sent),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn file(kind: &'static str, contents: &'static [u8], sent: &HeaderMap) -> Response<Body> {
+    /// Browsers keep a file, but ask each time whether it is the same.
+    const CONTROL: &str = "no-cache";
+    let state = Validator::of_bytes(contents);
+    let mut answer = if state.is_known(sent) {
+        state.unchanged(CONTROL)
+    } else {
+        ([(header::CONTENT_TYPE, kind)], contents).into_response()
+    };
+    state.put(&mut answer, CONTROL);
+    // Also for 304: the client keeps the headers of its last answer.
+    answer.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    );
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
+        let lies = |name: &String| name != "mod.rs" && name != "index.html";
+        let mut there: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(lies)
+            // Shared with the page of `voisin map`.
+            .chain(["map-core.js".to_owned()])
+            .collect();
+        there.sort();
+        let mut served: Vec<&str> = FILES.iter().map(|(name, ..)| *name).collect();
+        served.sort_unstable();
+        assert_eq!(there, served);
+    }
+
+    #[test]
+    fn the_page_has_no_inline_code_and_no_foreign_addresses() {
+        let index = ("index.html", "", INDEX.as_bytes());
+        let all = FILES.iter().chain([&index]);
+        for (name, _, contents) in all.filter(|(_, kind, _)| *kind != PICTURE) {
+            let contents = std::str::from_utf8(contents).unwrap();
+            let mut addresses = contents
+                .match_indices("http")
+                .map(|(at, _)| &contents[at..]);
+            assert!(
+                addresses.all(|text| text.starts_with("http://www.w3.org/2000/svg")),
+                "{name}: a foreign address"
+            );
+            for wrong in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "import(",
+            ] {
+                assert!(!contents.contains(wrong), "{name}: {wrong}");
+            }
+        }
+        let is_handler = |rest: &str| {
+            rest.trim_start_matches(|c: char| c.is_ascii_lowercase())
+                .starts_with('=')
+        };
+        assert!(
+            !INDEX.split(" on").skip(1).any(is_handler),
+            "an inline handler"
+        );
+        assert!(
+            !INDEX.contains("style=") && !INDEX.contains("<style"),
+            "an inline style"
+        );
+        assert_eq!(INDEX.matches("<script").count(), 1);
+        assert!(INDEX.contains("<script type=\"module\" src=\"page/app.js\"></script>"));
+    }
+}

@@ -1,0 +1,294 @@
+//! Errors for clients: RFC 9457 problem details.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use voisin::EngineError;
+use voisin::questions::QuestionError;
+use voisin::questions::read::Refused;
+use voisin_audio::AudioError;
+use voisin_base::text::with_causes;
+use voisin_explore::ExploreError;
+use voisin_genre::GenreError;
+use voisin_library::LibraryError;
+
+/// The next step of a client whose route or method does not exist.
+pub(crate) const ROUTES: &str = "GET /api/v1/openapi.json describes the routes";
+
+/// An error for a client: expected, found, and the next step.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    #[schemars(with = "u16")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<String>,
+    /// The next step, unless the detail has it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    next: String,
+    /// Retry-After in seconds.
+    #[serde(skip)]
+    retry_after: Option<u32>,
+    /// Whether the search index must be built first.
+    #[serde(skip)]
+    pub(crate) needs_index: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    /// An error of any kind.
+    ///
+    /// - `detail`: the message
+    /// - `next`: the next step of the client
+    pub(crate) fn new(
+        status: StatusCode,
+        detail: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            detail: detail.into(),
+            expected: None,
+            found: None,
+            next: next.into(),
+            retry_after: None,
+            needs_index: false,
+        }
+    }
+
+    /// An internal error.
+    pub(crate) fn fault() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "an internal error",
+            "please report it with this request",
+        )
+    }
+
+    /// An invalid request.
+    pub(crate) fn request(
+        status: StatusCode,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        let expected = expected.into();
+        let found = found.into();
+        Self {
+            detail: format!("expected {expected}, found {found}"),
+            expected: Some(expected),
+            found: Some(found),
+            ..Self::new(
+                status,
+                "",
+                "send what is expected; GET /api/v1/openapi.json describes it",
+            )
+        }
+    }
+
+    /// A bad request: expected, found.
+    pub(crate) fn bad(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::request(StatusCode::BAD_REQUEST, expected, found)
+    }
+
+    /// The named thing does not exist.
+    pub(crate) fn not_found(detail: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail, next)
+    }
+
+    /// The route does not exist.
+    pub(crate) fn no_route() -> Self {
+        Self::not_found("there is no such route", ROUTES)
+    }
+
+    /// Temporarily unavailable.
+    pub(crate) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<String>) -> Self {
+        let retry_after = Some(seconds);
+        Self {
+            retry_after,
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, next)
+        }
+    }
+
+    /// Sets Retry-After in seconds.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    pub(crate) fn needing_index(mut self) -> Self {
+        self.needs_index = true;
+        self
+    }
+
+    /// Its HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The message, without the next step.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+/// How long failed work is not started again, unless the library changes: short, so that it recovers soon after other repairs,
+/// as of a disk or permissions.
+const FAILED_FOR: Duration = if cfg!(test) {
+    Duration::from_millis(300)
+} else {
+    Duration::from_mins(1)
+};
+
+/// The failure of background work, and its time: all requests get it, and none starts the work again at once.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptFailure {
+    at: Instant,
+    problem: Problem,
+}
+
+impl KeptFailure {
+    pub(crate) fn new(problem: Problem) -> Self {
+        Self {
+            at: Instant::now(),
+            problem,
+        }
+    }
+
+    /// The failure, as long as the work must not be started again while nothing has changed. `None` for errors of clients and
+    /// those that are found quickly.
+    pub(crate) fn lasting(&self) -> Option<Problem> {
+        let lasts = match (self.problem.status, self.problem.retry_after) {
+            (_, Some(seconds)) => Duration::from_secs(seconds.into()),
+            (StatusCode::INTERNAL_SERVER_ERROR, None) => FAILED_FOR,
+            _ => return None,
+        };
+        (self.at.elapsed() < lasts).then(|| self.problem.clone())
+    }
+
+    pub(crate) fn into_problem(self) -> Problem {
+        self.problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 requires it with every 401.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        use StatusCode as Status;
+        let (status, wait) = match &error {
+            EngineError::NoSuchTrack { .. }
+            | EngineError::NotInLibrary { .. }
+            | EngineError::NoVector { .. }
+            | EngineError::Genre(GenreError::UnknownGenre { .. })
+            | EngineError::Words { .. }
+            | EngineError::Explore(ExploreError::UnknownArtist { .. })
+            | EngineError::Library(
+                LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. },
+            ) => (Status::NOT_FOUND, None),
+            EngineError::Ambiguous { .. }
+            | EngineError::NoTags { .. }
+            | EngineError::NoLabels
+            | EngineError::NoHead { .. }
+            | EngineError::Genre(GenreError::TooFew(_))
+            | EngineError::EmptyLibrary { .. }
+            | EngineError::Audio(AudioError::OtherRecording { .. }) => (Status::CONFLICT, None),
+            EngineError::SeedsCancel
+            | EngineError::UnclearNegation(_)
+            | EngineError::Genre(_)
+            | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
+                (Status::UNPROCESSABLE_ENTITY, None)
+            }
+            EngineError::Audio(_)
+            | EngineError::TooShort { .. }
+            | EngineError::Silent { .. }
+            | EngineError::Features(_) => (Status::UNPROCESSABLE_ENTITY, None),
+            // Damage stays until a copy is put back, so that a retry is of no use.
+            EngineError::Library(
+                LibraryError::Damaged { .. }
+                | LibraryError::Dimension { .. }
+                | LibraryError::NotALibrary { .. },
+            ) => (Status::INTERNAL_SERVER_ERROR, None),
+            EngineError::Library(_) | EngineError::Index(_) => {
+                (Status::SERVICE_UNAVAILABLE, Some(5))
+            }
+            EngineError::Model { .. } | EngineError::Encoder(_) => {
+                (Status::SERVICE_UNAVAILABLE, Some(30))
+            }
+            _ => (Status::INTERNAL_SERVER_ERROR, None),
+        };
+        Self {
+            retry_after: wait,
+            ..Self::new(status, with_causes(&error), "")
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let detail = refused.to_string();
+        Self {
+            detail,
+            ..Self::bad(refused.expected, refused.found)
+        }
+    }
+}
+
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Self {
+        match error {
+            QuestionError::Refused(refused) => refused.into(),
+            QuestionError::Engine(error) => error.into(),
+            QuestionError::NoCluster(_) | QuestionError::NothingFits => {
+                Self::not_found(error.to_string(), "")
+            }
+        }
+    }
+}
+
+impl From<LibraryError> for Problem {
+    fn from(error: LibraryError) -> Self {
+        EngineError::from(error).into()
+    }
+}
+
+impl From<ExploreError> for Problem {
+    fn from(error: ExploreError) -> Self {
+        EngineError::from(error).into()
+    }
+}

@@ -1,0 +1,230 @@
+//! Tracks with their metadata and measurements.
+
+use std::collections::{BTreeMap, HashMap};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::lossy;
+use super::title;
+use crate::{Engine, EngineError, StrongTags, TrackPage};
+use voisin_base::track::TrackId;
+use voisin_explore::TrackMeta;
+use voisin_library::artists::{is_no_album, is_nobody};
+use voisin_library::{Descriptors, Track, licence_id};
+
+/// The documented JSON of `list`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PageJson {
+    pub(crate) total: usize,
+    /// The tracks, in order.
+    pub tracks: Vec<TrackJson>,
+}
+
+/// A track of an answer.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct TrackJson {
+    /// The track's number; null if it is not in the library.
+    pub id: Option<TrackId>,
+    /// Where its file is.
+    pub path: String,
+    /// Its artist; null also for a placeholder such as `Unknown Artist`.
+    pub artist: Option<String>,
+    /// Its title, or its file's name if the tags have none.
+    pub title: String,
+    /// Its album; null also for a placeholder such as `Unknown Album`.
+    pub album: Option<String>,
+    pub(crate) album_artist: Option<String>,
+    pub composer: Option<String>,
+    /// Its genres by the library's label source.
+    pub genres: Vec<String>,
+    pub year: Option<i32>,
+    /// Its length in seconds.
+    pub seconds: f64,
+    /// The codec of the file.
+    pub(crate) codec: String,
+    /// The licence in its tags.
+    pub licence: Option<String>,
+    /// Its recording's MBID.
+    pub mbid: Option<String>,
+    pub isrc: Option<String>,
+    /// Track gain in dB, from its tags.
+    pub(crate) replay_gain: Option<f64>,
+    /// Measured, in beats a minute; null if it was not.
+    pub tempo: Option<f64>,
+    /// Its musical key.
+    pub key: Option<&'static str>,
+    pub(crate) camelot: Option<String>,
+    /// Its loudness in LUFS.
+    pub loudness: Option<f64>,
+    /// Whether the whole file was decoded for it.
+    pub loudness_is_exact: Option<bool>,
+    /// Its values of scales, 0 to 100, by name.
+    pub scales: BTreeMap<String, f64>,
+    /// The most outstanding tags; empty for a model without tags, absent if they were not requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<Vec<WordJson>>,
+    /// When it was added, in seconds since 1970 UTC.
+    pub(crate) added: Option<i64>,
+    /// Files that hold the recording.
+    pub(crate) files: usize,
+}
+
+/// A word that fits a track.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct WordJson {
+    pub word: String,
+    /// Percentile in the library, 0 to 1.
+    percentile: f32,
+}
+
+impl TrackJson {
+    /// As programs read it.
+    pub fn new(
+        track: &Track,
+        measured: Option<&Descriptors>,
+        words: Option<&[(String, f32)]>,
+    ) -> Self {
+        let artist = track.tags.artist.as_deref();
+        let artist = artist.filter(|name| !is_nobody(name)).map(str::to_owned);
+        let album = track.album().map(str::to_owned);
+        let title = title(track);
+        let tags = track.tags.clone();
+        let key = measured.and_then(|measured| measured.key);
+        let loudness = measured.and_then(|measured| measured.loudness);
+        Self {
+            id: Some(track.id),
+            path: lossy(&track.path),
+            artist,
+            title,
+            album,
+            album_artist: tags.album_artist,
+            composer: tags.composer,
+            genres: named_genres(tags.genres),
+            year: tags.year,
+            seconds: track.audio.seconds,
+            codec: track.audio.codec.clone(),
+            licence: tags.licence.as_deref().map(licence_id),
+            mbid: tags.mbid,
+            isrc: tags.isrc,
+            replay_gain: tags.replay_gain,
+            tempo: measured.and_then(|measured| measured.tempo),
+            key: key.map(voisin_library::MusicalKey::name),
+            camelot: key.map(voisin_library::MusicalKey::camelot),
+            loudness,
+            loudness_is_exact: loudness
+                // Null without a loudness.
+                .and(measured)
+                .map(|measured| measured.loudness_is_exact),
+            scales: measured.map(scale_values).unwrap_or_default(),
+            words: words.map(|words| {
+                words
+                    .iter()
+                    .map(|(word, share)| WordJson {
+                        word: word.clone(),
+                        percentile: *share,
+                    })
+                    .collect()
+            }),
+            added: Some(track.added_at),
+            files: track.files.len(),
+        }
+    }
+}
+
+impl TrackJson {
+    /// A file that is not in the library.
+    pub(crate) fn of_file(track: &TrackMeta) -> Self {
+        Self {
+            // Files outside of the library have ids below 1, which no answer shows.
+            id: track.library_id(),
+            path: track.path.clone(),
+            artist: track.artist.clone(),
+            title: track.display_title().to_owned(),
+            album: track.album.clone(),
+            album_artist: track.album_artist.clone(),
+            composer: None,
+            genres: track.genres.clone(),
+            year: track.year,
+            seconds: track.seconds,
+            codec: track.codec.clone(),
+            licence: None,
+            mbid: None,
+            isrc: None,
+            replay_gain: None,
+            tempo: None,
+            key: None,
+            camelot: None,
+            loudness: None,
+            loudness_is_exact: None,
+            scales: BTreeMap::new(),
+            words: None,
+            added: None,
+            files: 1,
+        }
+    }
+}
+
+/// Values of scales by name.
+pub fn scale_values(measured: &Descriptors) -> BTreeMap<String, f64> {
+    let values = measured.scales.iter();
+    values
+        .map(|(name, value)| (name.to_string(), value.value))
+        .collect()
+}
+
+/// The genres without placeholders such as `(None)`.
+fn named_genres(mut genres: Vec<String>) -> Vec<String> {
+    genres.retain(|genre| !is_no_album(genre));
+    genres
+}
+
+/// Tracks of a library for answers.
+pub struct KnownTracks(HashMap<TrackId, TrackJson>);
+
+impl KnownTracks {
+    /// Reads those of these that are in the library.
+    pub fn read(
+        engine: &Engine,
+        ids: impl IntoIterator<Item = TrackId>,
+    ) -> Result<Self, EngineError> {
+        // Ids below 1 are of files that are not in the library.
+        let ids: Vec<TrackId> = ids.into_iter().filter(|id| id.0 > 0).collect();
+        let mut tracks = engine.library().tracks_by_id(&ids)?;
+        engine.label(&mut tracks)?;
+        let measured = engine.library().descriptors(&ids)?;
+        let known = tracks.iter().map(|track| {
+            (
+                track.id,
+                TrackJson::new(track, measured.get(&track.id), None),
+            )
+        });
+        Ok(Self(known.collect()))
+    }
+
+    /// A track, with the path of the file in question.
+    pub(crate) fn track(&self, meta: &TrackMeta) -> TrackJson {
+        match self.0.get(&meta.id) {
+            Some(known) => TrackJson {
+                // Of a track of several files, the named or compared one is shown.
+                path: meta.path.clone(),
+                ..known.clone()
+            },
+            None => TrackJson::of_file(meta),
+        }
+    }
+}
+
+impl PageJson {
+    /// As programs read it.
+    pub fn new(page: &TrackPage, words: Option<&StrongTags>) -> Self {
+        let words_of =
+            |track: &Track| words.map(|words| words.get(&track.id).map_or(&[][..], Vec::as_slice));
+        let json =
+            |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), words_of(track));
+        Self {
+            total: page.total,
+            tracks: page.tracks.iter().map(json).collect(),
+        }
+    }
+}

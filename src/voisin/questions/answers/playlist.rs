@@ -1,0 +1,160 @@
+//! Assembling a playlist around seeds, and its JSON.
+
+use std::collections::HashSet;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::similar::FarJson;
+use super::track::ListedJson;
+use crate::{Collection, Engine, EngineError, Standing};
+use voisin_base::track::TrackId;
+use voisin_explore::TrackMeta;
+use voisin_explore::playlist::{Entry, PlaylistOptions, playlist};
+use voisin_library::TrackSet;
+
+/// Constraints of a list besides its options.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaylistConstraints<'a> {
+    /// Whether copies of one recording stay; else they are left out by vectors, names and lengths.
+    pub keeps_copies: bool,
+    /// Tracks that may be in it besides named seeds; `None`: all.
+    pub allowed: Option<&'a TrackSet>,
+    /// Longest track in seconds, to exclude long sets, except for named seeds.
+    pub longest: Option<f64>,
+    /// Tracks that are not in it.
+    pub excluded: &'a HashSet<TrackId>,
+    /// How near the library's tracks are to one another: the list ends where nothing near is left. `None`: as long as there
+    /// are tracks.
+    pub standing: Option<&'a Standing>,
+}
+
+/// Similarities below this percentile of the nearest ones in the library are not near.
+const NEAR_FROM: u8 = 5;
+
+/// A list, as rows of the collection.
+#[derive(Debug, Default)]
+pub struct PlaylistRows {
+    /// Rows of the collection, in the order of the list.
+    pub rows: Vec<usize>,
+    /// Whether it is shorter than requested, since nothing near is left.
+    pub ends: bool,
+    /// How near the library is to the seeds, if there are any.
+    pub standing: Option<Standing>,
+}
+
+/// The documented JSON of a list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PlaylistJson {
+    /// The tracks.
+    pub items: Vec<ListedJson>,
+    #[serde(flatten)]
+    far: FarJson,
+}
+
+impl PlaylistJson {
+    /// As programs read it.
+    pub fn new(
+        engine: &Engine,
+        tracks: &[&TrackMeta],
+        standing: Option<&Standing>,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            items: ListedJson::list(engine, tracks)?,
+            far: FarJson::new(standing),
+        })
+    }
+}
+
+/// Makes a list.
+///
+/// - `seeds`: rows of the seeds, those named one by one first
+/// - `named`: number of those
+pub fn listed(
+    collection: &Collection,
+    seeds: &[usize],
+    named: usize,
+    wanted: &PlaylistConstraints<'_>,
+    options: &PlaylistOptions,
+) -> Result<PlaylistRows, EngineError> {
+    let mut excluded: HashSet<usize> = HashSet::new();
+    // Repeated without the copies found, which makes room for others. It ends, since each turn
+    // excludes rows.
+    loop {
+        let is_out = |row: usize| {
+            excluded.contains(&row)
+                || wanted.excluded.contains(&collection.ids[row])
+                || wanted
+                    .allowed
+                    .is_some_and(|set| !set.contains(collection.ids[row]))
+                || wanted
+                    .longest
+                    .is_some_and(|longest| collection.meta[row].seconds > longest)
+        };
+        let vectors = collection.vectors.view();
+        let entries = playlist(vectors, &collection.meta, seeds, &is_out, options);
+        let again = if wanted.keeps_copies {
+            Vec::new()
+        } else {
+            repeated(
+                &entries,
+                &seeds[..named],
+                |a, b| are_copies(collection, a, b),
+                |row| collection.meta[row].song(),
+            )
+        };
+        if again.is_empty() {
+            let others = entries.iter().filter(|entry| !seeds.contains(&entry.row));
+            let nearest = others.map(|entry| entry.similarity);
+            let standing = wanted.standing.cloned().map(|all| all.beside(nearest));
+            let is_near = |entry: &&Entry| {
+                let percentile = wanted.standing.and_then(|s| s.percentile(entry.similarity));
+                percentile.is_none_or(|percentile| percentile >= NEAR_FROM)
+            };
+            let rows: Vec<usize> = entries.iter().filter(is_near).map(|e| e.row).collect();
+            return Ok(PlaylistRows {
+                ends: rows.len() < entries.len(),
+                rows,
+                standing,
+            });
+        }
+        excluded.extend(again);
+    }
+}
+
+fn are_copies(collection: &Collection, a: usize, b: usize) -> bool {
+    let recording = |row: usize| collection.meta[row].recording();
+    let similarity = collection.vectors.row(a).dot(&collection.vectors.row(b));
+    recording(a).is_copy(&recording(b), similarity)
+}
+
+/// Rows of a list that repeat one before them, never named seeds.
+///
+/// - `song`: artist and title of a row, if it has both
+fn repeated(
+    entries: &[Entry],
+    named: &[usize],
+    is_copy: impl Fn(usize, usize) -> bool,
+    song: impl Fn(usize) -> Option<[String; 2]>,
+) -> Vec<usize> {
+    let mut kept: Vec<usize> = Vec::new();
+    let mut songs: HashSet<[String; 2]> = HashSet::new();
+    let mut found = Vec::new();
+    let others = entries
+        .iter()
+        .map(|entry| entry.row)
+        .filter(|row| !named.contains(row));
+    // Named seeds first, so that all others are compared with them.
+    for row in named.iter().copied().chain(others) {
+        let song = song(row);
+        let is_again = kept.iter().any(|&other| is_copy(row, other))
+            || song.as_ref().is_some_and(|song| songs.contains(song));
+        if is_again && !named.contains(&row) {
+            found.push(row);
+        } else {
+            kept.push(row);
+            songs.extend(song);
+        }
+    }
+    found
+}

@@ -1,0 +1,70 @@
+//! A track in an answer: its number, artist and title.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::list::{KnownTracks, TrackJson};
+use super::{lossy, title};
+use crate::{Collection, Engine, EngineError};
+use voisin_base::track::TrackId;
+use voisin_explore::TrackMeta;
+use voisin_library::Track;
+
+/// A reference to a track in JSON answers.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TrackRef {
+    pub id: TrackId,
+    path: String,
+    artist: Option<String>,
+    title: String,
+}
+
+impl TrackRef {
+    pub(crate) fn of_meta(track: &TrackMeta) -> Self {
+        let title = track.display_title().to_owned();
+        Self {
+            id: track.id,
+            path: track.path.clone(),
+            artist: track.artist.clone(),
+            title,
+        }
+    }
+
+    /// A track's name, for lists.
+    pub fn of_track(track: &Track) -> Self {
+        let artist = track.main_artist().map(str::to_owned);
+        Self {
+            id: track.id,
+            path: lossy(&track.path),
+            artist,
+            title: title(track),
+        }
+    }
+
+    pub(crate) fn of(collection: &Collection, track: TrackId) -> Option<Self> {
+        collection
+            .row(track)
+            .map(|row| Self::of_meta(&collection.meta[row]))
+    }
+}
+
+/// A track of a list, and its place.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ListedJson {
+    /// Its place, from 1.
+    pub rank: usize,
+    #[serde(flatten)]
+    pub track: TrackJson,
+}
+
+impl ListedJson {
+    /// All of them, in the order found.
+    pub fn list(engine: &Engine, tracks: &[&TrackMeta]) -> Result<Vec<Self>, EngineError> {
+        let known = KnownTracks::read(engine, tracks.iter().map(|track| track.id))?;
+        let listed = tracks.iter().enumerate().map(|(i, track)| Self {
+            rank: i + 1,
+            track: known.track(track),
+        });
+        Ok(listed.collect())
+    }
+}

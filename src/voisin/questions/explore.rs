@@ -1,0 +1,272 @@
+//! Queries for clusters, artists and albums, copies and paths.
+
+use clap::Args;
+use ndarray::ArrayView1;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::QuestionError;
+use super::seed::{MOST_SEEDS, NamedSeed};
+use super::values::{WholeNumber, at_most, limit_of};
+use crate::questions::answers::artists::FoundArtists;
+use crate::questions::answers::duplicates::{GroupJson, with_exact_copies};
+use crate::questions::answers::graph::{clustered, collection_and_graph};
+use crate::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
+use voisin_explore::artists::{Makers, artists, near_artists};
+use voisin_explore::clusters::Clustering;
+use voisin_explore::duplicates::{NEIGHBOURS, duplicates};
+use voisin_explore::path::{PathOptions, Walk, between_ends, path};
+use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
+
+/// From this many tracks on, a path is searched among near ones: reading all would take long.
+const NEAR_FROM: u64 = 20_000;
+/// Points between two stops of a path around which tracks are searched in a large library, and tracks around each.
+const PLACES: usize = 16;
+const NEAR_EACH: usize = 200;
+
+/// Groups of tracks that sound alike
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clusters {}
+
+impl Clusters {
+    /// The groups.
+    ///
+    /// - `rows`: rows of the collection; `None`: all
+    /// - `seed`: random seed
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+        rows: Option<&[usize]>,
+        seed: Option<u64>,
+    ) -> Result<Clustering, EngineError> {
+        clustered(engine, collection, graph, rows, seed.unwrap_or_default())
+    }
+
+    /// [`run`](Self::run) on the whole library.
+    pub fn all(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
+        let (mut collection, graph) = collection_and_graph(engine)?;
+        engine.predict_genres(&mut collection, &graph)?;
+        self.run(engine, &collection, &graph, None, seed)
+    }
+}
+
+/// Artists, or albums, and those near to one
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NearArtists {
+    /// Only those near to this one
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+impl NearArtists {
+    /// All of them, most tracks first, each with its nearest; or those near to the named one, nearest first.
+    ///
+    /// - `limit`: most results
+    ///
+    /// # Errors
+    /// None, or several, have this name.
+    pub fn run(
+        &self,
+        collection: &Collection,
+        makers: Makers,
+        limit: usize,
+    ) -> Result<FoundArtists, ExploreError> {
+        let vectors = collection.vectors.view();
+        let meta = &collection.meta;
+        Ok(match &self.name {
+            None => FoundArtists::All(artists(vectors, meta, makers, limit)),
+            Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
+        })
+    }
+}
+
+impl NearArtists {
+    /// [`run`](Self::run) on the whole library.
+    ///
+    /// # Errors
+    /// None, or several, have this name.
+    pub fn all(
+        &self,
+        engine: &mut Engine,
+        makers: Makers,
+        limit: usize,
+    ) -> Result<FoundArtists, QuestionError> {
+        Ok(self.run(&engine.collection()?, makers, limit)?)
+    }
+}
+
+/// Recordings that the library has several times
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Duplicates {}
+
+impl Duplicates {
+    /// The groups of files, most bytes to be won first.
+    ///
+    /// - `report`: called for the pairs that are compared by their audio
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        report: impl Fn(CompareEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        let k = NEIGHBOURS.min(collection.ids.len().saturating_sub(1));
+        let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
+        self.copies(engine, collection, &graph, report)
+    }
+
+    /// [`run`](Self::run) on the whole library.
+    pub fn all(
+        &self,
+        engine: &mut Engine,
+        report: impl Fn(CompareEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        let (collection, graph) = engine.collection_and_graph(NEIGHBOURS, GraphUse::Copies)?;
+        self.copies(engine, &collection, &graph, report)
+    }
+
+    fn copies(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+        report: impl Fn(CompareEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        let comparer = AudioComparer::new(engine.library(), report)?;
+        let begin = |pairs| comparer.begin(pairs);
+        let is_same = |a: &TrackMeta, b: &TrackMeta| comparer.is_same(a, b);
+        let similar = duplicates(graph, &collection.meta, begin, is_same);
+        with_exact_copies(engine, collection, similar)
+    }
+}
+
+/// A path from one track to another
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathBetween {
+    /// The first track
+    #[arg(
+        value_name = "A",
+        help = "The first track: a file (in the library or not), `id:NUMBER`, or words"
+    )]
+    pub(crate) from: NamedSeed,
+    /// The last track
+    #[arg(value_name = "B")]
+    pub(crate) to: NamedSeed,
+    /// A track to pass (several: in this order)
+    #[arg(long, value_name = "TRACK")]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub(crate) via: Vec<NamedSeed>,
+    /// Number of steps [default: nine from one stop to the next]
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<WholeNumber<1, 10_000, 999>>,
+    /// At most this many tracks of one artist; 0: no limit
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_artist: Option<u32>,
+}
+
+impl PathBetween {
+    /// The named tracks: both ends, then those to pass.
+    pub fn stops(&self) -> Vec<NamedSeed> {
+        [&self.from, &self.to]
+            .into_iter()
+            .chain(&self.via)
+            .cloned()
+            .collect()
+    }
+
+    /// The path.
+    ///
+    /// - `stops`: the named tracks, in the order of [`Self::stops`]
+    pub fn run(&self, collection: &Collection, stops: &[Seed]) -> Result<Walk, QuestionError> {
+        let mut rows = stops
+            .iter()
+            .map(|seed| collection.row_of(seed))
+            .collect::<Result<Vec<_>, _>>()?;
+        // `stops` begins with both ends.
+        let via = rows.split_off(2);
+        let options = PathOptions {
+            via,
+            // A path has one step fewer than tracks.
+            tracks: self.steps.map(|steps| steps.get() + 1),
+            max_per_artist: limit_of(self.max_per_artist),
+        };
+        let vectors = collection.vectors.view();
+        let meta = &collection.meta;
+        Ok(path(vectors, meta, rows[0], rows[1], &options)?)
+    }
+
+    /// The path, with the collection of its rows.
+    ///
+    /// - `stops`: both ends, then the tracks to pass
+    pub fn answer(
+        &self,
+        engine: &mut Engine,
+        stops: &[Seed],
+    ) -> Result<(Collection, Walk), QuestionError> {
+        let mut collection = if engine.library().status()?.vectors > NEAR_FROM {
+            engine.collection_near(&around(stops), NEAR_EACH, None)?
+        } else {
+            engine.collection()?
+        };
+        // Stops may be files that are not in the library.
+        collection.take_in(stops)?;
+        let walk = self.run(&collection, stops)?;
+        Ok((collection, walk))
+    }
+}
+
+/// The stops of a path, and points between them.
+///
+/// - `stops`: both ends, then the tracks to pass
+fn around(stops: &[Seed]) -> Vec<Seed> {
+    let mut seeds = stops.to_vec();
+    if let [from, to, via @ ..] = stops {
+        let way: Vec<&Seed> = [from].into_iter().chain(via).chain([to]).collect();
+        for pair in way.windows(2) {
+            let [a, b] = [pair[0], pair[1]].map(|end| ArrayView1::from(&end.vector));
+            for place in 1..=PLACES {
+                let share = place as f32 / (PLACES + 1) as f32;
+                seeds.push(Seed::of_vector(between_ends(a, b, share).to_vec()));
+            }
+        }
+    }
+    seeds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_base::track::TrackId;
+    use voisin_base::vector::make_unit;
+    use voisin_library::testing::{library, track};
+
+    #[test]
+    fn a_path_among_near_tracks_equals_that_among_all() {
+        let dir = std::env::temp_dir().join(format!("voisin-way-{}", std::process::id()));
+        let mut library = library(&dir, 3);
+        for i in 0..40_u8 {
+            let angle = 0.07 * f32::from(i);
+            let height = if i % 3 == 0 { 0.1 } else { 0.0 };
+            let mut vector = vec![angle.cos(), angle.sin(), height];
+            make_unit(&mut vector);
+            library.insert_track(&track(i.into(), vector)).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let question: PathBetween =
+            serde_json::from_str(r#"{"from": {"id": 1}, "to": {"id": 40}, "via": [{"id": 9}]}"#)
+                .unwrap();
+        let stops = [1, 40, 9].map(|id| engine.seed_of(TrackId(id)).unwrap());
+        let whole = question.answer(&mut engine, &stops).unwrap().1;
+        let mut near = engine.collection_near(&around(&stops), 5, None).unwrap();
+        near.take_in(&stops).unwrap();
+        let walk = question.run(&near, &stops).unwrap();
+        assert_eq!(walk.tracks, whole.tracks);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,431 @@
+//! Which tracks may be in an answer.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::QuestionError;
+use super::read::Refused;
+use super::spans::{Energy, KeyWish, Lengths, Span, Tag, Tempos, Years};
+use super::values::at_most;
+use crate::{Engine, Seed};
+use voisin_base::text::fold;
+use voisin_library::{
+    Library, LibraryError, MusicalKey, NameOf, ScaleBound, TrackFilter, licence_fits, licence_id,
+    licences_named, stored_path,
+};
+
+/// Most licences in an error message.
+const MOST_LICENCES: usize = 20;
+
+/// Filters of tracks.
+#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize, JsonSchema)]
+#[command(next_help_heading = "Filters (commas: any of them; !X: not)")]
+#[serde(default, deny_unknown_fields)]
+pub struct Filters {
+    /// Only tracks of this genre
+    #[arg(long, value_name = "GENRE")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub genre: Vec<String>,
+    /// Only tracks by this artist
+    #[arg(long, value_name = "ARTIST")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub artist: Vec<String>,
+    /// Only tracks below this folder, as the library stores it (several: any of them)
+    #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "Only tracks below this folder (several: any of them)")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) folder: Vec<PathBuf>,
+    /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
+    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
+    pub(crate) year: Option<Span<Years>>,
+    /// Only tracks of this length, or of a span such as 2m-8m, 1:30- or -10m
+    #[arg(long, value_name = "TIMES", allow_hyphen_values = true)]
+    pub(crate) duration: Option<Span<Lengths>>,
+    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128
+    #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
+    pub(crate) bpm: Option<Span<Tempos>>,
+    /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), or with seeds `compatible`: those that mix with theirs
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) key: Vec<KeyWish>,
+    /// Only tracks of this energy, 0 to 100, or of a span such as 60-100 or -20
+    #[arg(long, value_name = "VALUES", allow_hyphen_values = true)]
+    pub(crate) energy: Option<Span<Energy>>,
+    /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
+    /// another licence's name
+    #[arg(long, visible_alias = "license", value_name = "LICENCE")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) licence: Vec<String>,
+    /// Only tracks that this word or tag of `find` fits better than 80 % of the library; `calm:95`: better than 95 %; with `!`
+    /// those that it fits no better than half (several: all of them)
+    #[arg(long, value_name = "WORD[:PERCENT]", value_delimiter = ',')]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) tag: Vec<Tag>,
+}
+
+/// Parses a folder of this disk into the form that libraries store.
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|folder| of_this_disk(&folder))
+}
+
+/// A folder of this disk, or `!` and a folder, in the form that libraries store.
+fn of_this_disk(folder: &Path) -> PathBuf {
+    match folder.to_str().and_then(|text| text.strip_prefix('!')) {
+        None => stored_path(folder),
+        Some(folder) => {
+            let mut text = std::ffi::OsString::from("!");
+            text.push(stored_path(folder.as_ref()));
+            text.into()
+        }
+    }
+}
+
+/// Names that tracks must have, and names that they must not have.
+#[derive(Debug, Default, PartialEq)]
+struct Wanted<T> {
+    any: Vec<T>,
+    none: Vec<T>,
+}
+
+impl<T> Wanted<T> {
+    fn put(&mut self, is_not: bool, name: T) {
+        let names = if is_not {
+            &mut self.none
+        } else {
+            &mut self.any
+        };
+        names.push(name);
+    }
+}
+
+/// The names of texts with commas; a `!` before a name, or before a whole text, means that tracks must not have it.
+///
+/// - `is_name`: whether a text is a name as it stands, as a comma may be part of one
+fn names(texts: &[String], is_name: impl Fn(&str) -> bool) -> Wanted<String> {
+    let mut wanted = Wanted::default();
+    for text in texts {
+        let (all_not, text) = split_not(text);
+        if is_name(text) {
+            wanted.put(all_not, text.to_owned());
+            continue;
+        }
+        for part in parts(text) {
+            let (is_not, name) = split_not(part);
+            wanted.put(all_not || is_not, name.to_owned());
+        }
+    }
+    wanted
+}
+
+fn energy(from: Option<f64>, to: Option<f64>) -> Option<ScaleBound> {
+    let scale = "energy".parse().ok()?;
+    Some(ScaleBound { scale, from, to })
+}
+
+/// Whether a `!` stands before a text, and the text.
+fn split_not(text: &str) -> (bool, &str) {
+    let text = text.trim();
+    match text.strip_prefix('!') {
+        Some(name) => (true, name.trim()),
+        None => (false, text),
+    }
+}
+
+/// The names in one text, separated by commas.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+}
+
+impl Filters {
+    /// Whether a key must mix with those of the seeds.
+    pub(crate) fn wants_compatible_keys(&self) -> bool {
+        self.key.contains(&KeyWish::Compatible)
+    }
+
+    /// The filter, with the library's names.
+    ///
+    /// - `seeds`: for `compatible` keys
+    pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
+        self.check_names()?;
+        let artists = self.artists_meant(engine.library())?;
+        let genres = names(&self.genre, |_| false);
+        let folders = self.folders_meant();
+        let bounds = |span: Option<(Option<f64>, Option<f64>)>| span.unwrap_or_default();
+        let year = |bound: f64| bound as i32;
+        let (year_from, year_to) = bounds(self.year.map(|span| (span.from, span.to)));
+        let (seconds_from, seconds_to) = bounds(self.duration.map(|span| (span.from, span.to)));
+        let (tempo_from, tempo_to) = bounds(self.bpm.map(|span| (span.from, span.to)));
+        let energy = self.energy.and_then(|span| energy(span.from, span.to));
+        Ok(TrackFilter {
+            // Genres may be unknown: labels may come later, or from another source.
+            genres: genres.any,
+            exclude_genres: genres.none,
+            artists: artists.any,
+            exclude_artists: artists.none,
+            year_from: year_from.map(year),
+            year_to: year_to.map(year),
+            licences: self.licences().map(str::to_owned).collect(),
+            words: self.tag.iter().map(|tag| tag.0.clone()).collect(),
+            folders: folders.any,
+            exclude_folders: folders.none,
+            seconds_from,
+            seconds_to,
+            tempo_from,
+            tempo_to,
+            keys: self.keys(engine, seeds)?,
+            scales: energy.into_iter().collect(),
+        })
+    }
+
+    fn keys(&self, engine: &Engine, seeds: &[Seed]) -> Result<Vec<MusicalKey>, QuestionError> {
+        let named = self.key.iter().filter_map(|wish| match wish {
+            KeyWish::Key(key) => Some(*key),
+            KeyWish::Compatible => None,
+        });
+        let mut keys: Vec<MusicalKey> = named.collect();
+        if self.wants_compatible_keys() {
+            // None if no seed has a measured key: an empty filter would let all keys pass.
+            let compatible = engine.compatible_keys(seeds)?;
+            if compatible.is_empty() {
+                let expected = "a seed of the library whose key was measured, for \"compatible\"";
+                return Err(Refused::new("key", expected, "none").into());
+            }
+            keys.extend(compatible);
+        }
+        Ok(keys)
+    }
+
+    /// The names in tags that the artists mean.
+    fn artists_meant(&self, library: &Library) -> Result<Wanted<String>, LibraryError> {
+        let resolve = |name: &str| library.resolve_names(NameOf::Artist, name);
+        let is_name = |text: &str| {
+            let found = resolve(text).unwrap_or_default();
+            found.iter().any(|known| fold(known) == fold(text))
+        };
+        let named = names(&self.artist, is_name);
+        let meant = |names: Vec<String>| -> Result<Vec<String>, LibraryError> {
+            let found: Result<Vec<_>, _> = names.iter().map(|name| resolve(name)).collect();
+            Ok(found?.concat())
+        };
+        Ok(Wanted {
+            any: meant(named.any)?,
+            none: meant(named.none)?,
+        })
+    }
+
+    fn folders_meant(&self) -> Wanted<PathBuf> {
+        let mut wanted = Wanted::default();
+        for folder in &self.folder {
+            match folder.to_str().and_then(|text| text.strip_prefix('!')) {
+                Some(folder) => wanted.put(true, folder.into()),
+                None => wanted.put(false, folder.clone()),
+            }
+        }
+        wanted
+    }
+
+    /// The filter that no track of a library passes because none has a value: `year`, `tempo`, `key` or `energy`. `None` for
+    /// a library without tracks.
+    pub fn without_values(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
+        if library.status()?.tracks == 0 {
+            return Ok(None);
+        }
+        let any = TrackFilter::default;
+        // Each of these filters passes exactly the tracks that have a value.
+        let mut widest = Vec::new();
+        if self.year.is_some() {
+            let year_from = Some(i32::MIN);
+            widest.push(("year", TrackFilter { year_from, ..any() }));
+        }
+        if self.bpm.is_some() {
+            let tempo_from = Some(0.0);
+            widest.push((
+                "tempo",
+                TrackFilter {
+                    tempo_from,
+                    ..any()
+                },
+            ));
+        }
+        if !self.key.is_empty() {
+            let keys = MusicalKey::all().collect();
+            widest.push(("key", TrackFilter { keys, ..any() }));
+        }
+        if self.energy.is_some() {
+            let scales = energy(None, None).into_iter().collect();
+            widest.push(("energy", TrackFilter { scales, ..any() }));
+        }
+        for (what, widest) in widest {
+            if library.matching(&widest)?.is_empty() {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes folders of this disk absolute, as a library stores them.
+    pub fn of_this_disk(&mut self) {
+        for folder in &mut self.folder {
+            *folder = of_this_disk(folder);
+        }
+    }
+
+    /// Refuses a licence that no track of the library has.
+    pub fn check_licences(&self, library: &Library) -> Result<(), QuestionError> {
+        if self.licence.is_empty() {
+            return Ok(());
+        }
+        let known = library.licences()?;
+        for wanted in self.licences() {
+            // A misspelt licence would silently exclude all tracks.
+            if !known.iter().any(|text| licence_fits(text, wanted)) {
+                let names: BTreeSet<String> = known.iter().map(|text| licence_id(text)).collect();
+                let names: Vec<String> = names.into_iter().take(MOST_LICENCES).collect();
+                let expected = if names.is_empty() {
+                    "none: no track has a licence in its tags".to_owned()
+                } else {
+                    format!("a licence of these tracks ({})", names.join(", "))
+                };
+                return Err(Refused::new("licence", expected, wanted).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The fields of tracks that the filters use, so that an answer can show them: keys of its JSON, and names of scales.
+    pub fn fields(&self) -> Vec<String> {
+        let named = [
+            ("year", self.year.is_some()),
+            ("licence", !self.licence.is_empty()),
+            ("tempo", self.bpm.is_some()),
+            ("key", !self.key.is_empty()),
+            ("energy", self.energy.is_some()),
+        ];
+        let named = named.into_iter().filter(|(_, is_named)| *is_named);
+        named.map(|(field, _)| field.to_owned()).collect()
+    }
+
+    /// Refuses empty names.
+    fn check_names(&self) -> Result<(), Refused> {
+        let all = [
+            ("genre", "a genre", &self.genre),
+            ("artist", "an artist", &self.artist),
+            ("licence", "a licence, such as cc-by", &self.licence),
+        ];
+        for (field, expected, names) in all {
+            let is_empty = |name: &&String| parts(split_not(name).1).next().is_none();
+            // `--artist "$ARTIST"` with an empty variable would mean all artists.
+            if let Some(empty) = names.iter().find(is_empty) {
+                return Err(Refused::new(field, expected, format!("{empty:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The named licences.
+    fn licences(&self) -> impl Iterator<Item = &str> {
+        self.licence.iter().flat_map(|text| licences_named(text))
+    }
+
+    /// The named artists, and the texts that may be one with a comma.
+    pub fn artists(&self) -> Vec<String> {
+        let mut artists = names(&self.artist, |_| false);
+        artists.any.append(&mut artists.none);
+        artists
+            .any
+            .extend(self.artist.iter().map(|text| split_not(text).1.to_owned()));
+        artists.any
+    }
+
+    /// The named genres.
+    pub fn genres(&self) -> Vec<String> {
+        let genres = names(&self.genre, |_| false);
+        [genres.any, genres.none].concat()
+    }
+
+    /// The named folders.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let folders = self.folders_meant();
+        [folders.any, folders.none].concat()
+    }
+
+    /// Refuses folders without a track.
+    pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
+        let lookup = engine.library();
+        self.folders()
+            .iter()
+            .try_for_each(|folder| lookup.resolve_folder(folder).map(|_| ()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_names_are_refused() {
+        let refused = |filters: Filters| filters.check_names().map_err(|error| error.field);
+        let texts = |text: &str| vec![text.to_owned()];
+        for (text, is_refused) in [(",", true), (" ", true), ("!", true), ("x,", false)] {
+            let genre = texts(text);
+            let artist = texts(text);
+            let none = Filters::default;
+            let genre = Filters { genre, ..none() };
+            let artist = Filters { artist, ..none() };
+            assert_eq!(refused(genre).is_err(), is_refused, "{text}");
+            assert_eq!(refused(artist).is_err(), is_refused, "{text}");
+        }
+    }
+
+    #[test]
+    fn commas_separate_names_and_marks_exclude_them() {
+        use voisin_library::testing::{library, track};
+
+        let dir = std::env::temp_dir().join(format!("voisin-commas-{}", std::process::id()));
+        let mut library = library(&dir, 2);
+        for (seed, artist) in ["Earth", "Wind", "Earth, Wind & Fire", "Stills"]
+            .into_iter()
+            .enumerate()
+        {
+            let mut new = track(seed as u64 + 1, vec![1.0, 0.0]);
+            new.tags.artist = Some(artist.into());
+            library.insert_track(&new).unwrap();
+        }
+        let meant = |text: &str| {
+            let artist = vec![text.to_owned()];
+            let filters = Filters {
+                artist,
+                ..Filters::default()
+            };
+            let meant = filters.artists_meant(&library)?;
+            Ok::<_, LibraryError>((meant.any.join("|"), meant.none.join("|")))
+        };
+        for (text, any, none) in [
+            ("Earth,Wind", "Earth|Wind", ""),
+            ("earth, wind & fire", "Earth, Wind & Fire", ""),
+            ("!Earth, Wind & Fire", "", "Earth, Wind & Fire"),
+            ("Wind,", "Wind", ""),
+            ("Stills,!Wind", "Stills", "Wind"),
+            ("!Stills,Wind", "", "Stills|Wind"),
+        ] {
+            let expected = (any.to_owned(), none.to_owned());
+            assert_eq!(meant(text).unwrap(), expected, "{text}");
+        }
+        let unknown = meant("Earth,Zeta").unwrap_err().to_string();
+        assert!(unknown.contains("Zeta"), "{unknown}");
+        drop(library);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

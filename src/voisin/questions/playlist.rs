@@ -1,0 +1,385 @@
+//! Queries for playlists around seeds.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::read::Refused;
+use super::seed::{MOST_SEEDS, NamedSeed};
+use super::spans::Playtime;
+use super::values::{Fraction, Limit, at_most, limit_of};
+use super::{Filters, QuestionError};
+use crate::questions::answers::graph::{clustered, neighbour_graph, stored_clusters};
+use crate::questions::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
+use crate::{Collection, Engine, EngineError, Seed};
+use voisin_base::track::TrackId;
+use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
+use voisin_library::{TrackFilter, TrackSet};
+
+/// Longest track of a list in seconds, unless a seed is longer: no mixes of an hour.
+const LONGEST: f64 = 900.0;
+/// Variety, and most tracks of an artist or an album, of a list for players.
+const VARIETY: f32 = 0.5;
+const OF_ARTIST: u32 = 3;
+/// Default number of tracks.
+const TRACKS: usize = 20;
+/// Most seeds for which only near tracks are read; for more all tracks are.
+// Thirty tracks around one of a million took 0.3 s this way, and 9 s with all tracks read.
+pub const MOST_NEAR_SEEDS: usize = 8;
+/// Tracks around each seed: this many times the length of a list, and at least so many.
+const NEAR_ROOM: usize = 20;
+const LEAST_NEAR: usize = 2000;
+
+/// A playlist around tracks, a genre or a cluster
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
+pub struct Playlist {
+    /// Seeds; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
+    #[arg(
+        value_name = "TRACK",
+        help = "Seeds: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`; several are covered evenly; `-` reads them from standard input"
+    )]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub seeds: Vec<NamedSeed>,
+    /// Use all tracks of this cluster as seeds
+    #[arg(long, value_name = "ID")]
+    pub cluster: Option<u32>,
+    /// Filters of tracks besides the seeds
+    #[command(flatten)]
+    #[serde(default)]
+    pub filters: Filters,
+    /// Length of the list in seconds, instead of a number of tracks
+    #[arg(
+        long,
+        value_name = "TIME",
+        conflicts_with = "limit",
+        help = "Length of the list, instead of a number of tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
+    )]
+    pub(crate) length: Option<Playtime>,
+    /// Number of tracks [default: 20]
+    #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
+    pub limit: Option<Limit>,
+    /// At most this many tracks of one artist; 0: as many as fit
+    #[arg(long, default_value_t = two(), value_name = "N")]
+    #[serde(default = "two")]
+    pub(crate) max_per_artist: u32,
+    /// At most this many tracks of one album; 0: as many as fit
+    #[arg(long, default_value_t, value_name = "N")]
+    #[serde(default)]
+    pub(crate) max_per_album: u32,
+    /// 0: nearest only; 1: as varied as the neighbourhood allows
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "0..1",
+        allow_negative_numbers = true
+    )]
+    #[serde(default)]
+    pub(crate) diversity: Fraction,
+    /// Draw each track from the nearest 1 + 40 × this that fit: 0 always takes the best, so that the list is the same each
+    /// time
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "0..1",
+        allow_negative_numbers = true
+    )]
+    #[serde(default)]
+    pub(crate) variety: Fraction,
+    /// Shuffle instead of ordering by small steps
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) shuffle: bool,
+    /// Where random numbers of variety and shuffle start: the same number gives the same list [default: another one each
+    /// time]
+    #[arg(long, value_name = "N")]
+    pub(crate) random_seed: Option<u64>,
+    /// Tracks that are not in the list, such as those played before; a seed among them does not open it
+    #[arg(long, value_name = "TRACK")]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub exclude: Vec<NamedSeed>,
+    /// Only these tracks, besides the filters; `None`: all
+    #[arg(skip)]
+    #[serde(skip)]
+    pub among: Option<TrackSet>,
+    /// Leave copies of the same recording, and tracks with one artist and title, in the list
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) keep_duplicates: bool,
+}
+
+fn two() -> u32 {
+    2
+}
+
+/// How the seeds are used: those named one by one open the list, unless all of them are excluded.
+fn opening(named: &[Seed], excluded: &HashSet<TrackId>) -> SeedUse {
+    let is_out = |seed: &Seed| seed.track.is_some_and(|track| excluded.contains(&track));
+    if !named.is_empty() && named.iter().all(is_out) {
+        SeedUse::Leave
+    } else {
+        SeedUse::Open(named.len())
+    }
+}
+
+/// The tracks of a cluster of the last clusters, or of new ones if there are none.
+fn rows_of_cluster(
+    engine: &mut Engine,
+    collection: &Collection,
+    cluster: u32,
+) -> Result<Vec<usize>, QuestionError> {
+    let clusters = if let Some(clusters) = stored_clusters(engine)? {
+        clusters
+    } else {
+        let graph = neighbour_graph(engine, collection)?;
+        let found = clustered(engine, collection, &graph, None, 0)?;
+        let ids = collection.ids.iter().copied();
+        ids.zip(found.assignment).collect()
+    };
+    let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
+    let rows: Vec<usize> = (0..collection.ids.len()).filter(is_in).collect();
+    if cluster == 0 || rows.is_empty() {
+        return Err(QuestionError::NoCluster(cluster));
+    }
+    Ok(rows)
+}
+
+impl Playlist {
+    /// A list for players: tracks that go on after these, another choice each time.
+    ///
+    /// - `among`: the tracks that may be in it
+    pub fn after(seeds: &[Seed], limit: usize, among: TrackSet) -> Self {
+        let ids = seeds.iter().filter_map(|seed| seed.track);
+        Self {
+            seeds: Vec::new(),
+            cluster: None,
+            filters: Filters::default(),
+            length: None,
+            limit: Some(Limit::from(limit)),
+            max_per_artist: OF_ARTIST,
+            max_per_album: OF_ARTIST,
+            diversity: Fraction::default(),
+            variety: Fraction::new(VARIETY),
+            shuffle: false,
+            random_seed: None,
+            exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
+            among: Some(among),
+            keep_duplicates: false,
+        }
+    }
+
+    /// Whether the query has a length instead of a number of tracks.
+    pub fn has_length(&self) -> bool {
+        self.length.is_some()
+    }
+
+    /// The fields of tracks that the query uses, see [`Filters::fields`].
+    pub fn fields(&self) -> Vec<String> {
+        self.filters.fields()
+    }
+
+    /// Refuses invalid combinations.
+    pub fn validate(&self) -> Result<(), Refused> {
+        // As clap's `conflicts_with`, for other callers than the command line.
+        if self.length.is_some() && self.limit.is_some() {
+            return Err(Refused::new("length", "no \"limit\" beside it", "both"));
+        }
+        Ok(())
+    }
+
+    /// The list.
+    ///
+    /// - `named`: seeds named one by one
+    /// - `of_lists`: seeds from lists
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        named: &[Seed],
+        of_lists: &[Seed],
+    ) -> Result<PlaylistRows, QuestionError> {
+        let mut rows = named
+            .iter()
+            .chain(of_lists)
+            .map(|seed| collection.row_of(seed))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(cluster) = self.cluster {
+            rows.extend(rows_of_cluster(engine, collection, cluster)?);
+        }
+        let filter = self.filters.filter(engine, named)?;
+        let allowed = self.allowed(engine, &filter)?;
+        // Without seeds, all tracks that pass the filters are seeds.
+        if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
+            rows = collection.rows_of(allowed);
+            if rows.is_empty() {
+                return Err(QuestionError::NothingFits);
+            }
+        }
+        if rows.is_empty() {
+            return Err(
+                Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into(),
+            );
+        }
+        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
+        let standing = if seeds.is_empty() {
+            None
+        } else {
+            engine.standing(&seeds)?
+        };
+        let excluded = self.excluded(engine)?;
+        let options = self.list_options(collection.total(), opening(named, &excluded));
+        let wanted = PlaylistConstraints {
+            keeps_copies: self.keep_duplicates,
+            allowed: allowed.as_ref(),
+            longest: self.longest(&seeds),
+            excluded: &excluded,
+            standing: standing.as_ref(),
+        };
+        let mut list = listed(collection, &rows, named.len(), &wanted, &options)?;
+        let is_in = |row: &usize| !excluded.contains(&collection.ids[*row]);
+        list.rows.retain(is_in);
+        Ok(list)
+    }
+
+    /// Longest track in seconds: a quarter of an hour, or twice the longest seed; `None` if the query filters by length.
+    fn longest<'a>(&self, seeds: impl IntoIterator<Item = &'a Seed>) -> Option<f64> {
+        if self.filters.duration.is_some() {
+            return None;
+        }
+        let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
+        Some(seconds.map(|seconds| 2.0 * seconds).fold(LONGEST, f64::max))
+    }
+
+    /// The list of a library on this disk, with the collection whose rows it has.
+    ///
+    /// - `named`: seeds named one by one
+    /// - `of_lists`: seeds from lists
+    pub fn of_library(
+        &self,
+        engine: &mut Engine,
+        named: &[Seed],
+        of_lists: &[Seed],
+    ) -> Result<(Collection, PlaylistRows), QuestionError> {
+        let seeds = [named, of_lists].concat();
+        let total = engine.library().status()?.vectors as usize;
+        let length = self.list_options(total, SeedUse::Leave).length;
+        let most = length
+            .search_count()
+            .saturating_mul(NEAR_ROOM)
+            .max(LEAST_NEAR);
+        // A cluster may be anywhere, and many seeds are near all tracks.
+        let is_near =
+            self.cluster.is_none() && (1..=MOST_NEAR_SEEDS).contains(&seeds.len()) && most < total;
+        let mut collection = if is_near {
+            let filter = self.filters.filter(engine, named)?;
+            let allowed = self.allowed(engine, &filter)?;
+            engine.collection_near(&seeds, most, allowed.as_ref())?
+        } else {
+            engine.collection()?
+        };
+        collection.take_in(&seeds)?;
+        let list = self.run(engine, &collection, named, of_lists)?;
+        Ok((collection, list))
+    }
+
+    /// The tracks that may be in the list; `None`: all.
+    fn allowed(
+        &self,
+        engine: &mut Engine,
+        filter: &TrackFilter,
+    ) -> Result<Option<TrackSet>, EngineError> {
+        let matching = engine.matching(filter)?;
+        let (Some(matching), Some(among)) = (&matching, &self.among) else {
+            return Ok(matching.or_else(|| self.among.clone()));
+        };
+        let both = among.to_vec().into_iter();
+        Ok(Some(
+            both.filter(|track| matching.contains(*track)).collect(),
+        ))
+    }
+
+    /// The tracks that are not in the list.
+    fn excluded(&self, engine: &Engine) -> Result<HashSet<TrackId>, EngineError> {
+        let mut excluded = HashSet::new();
+        for named in &self.exclude {
+            excluded.extend(match named {
+                // It may have been removed from the library since it was played.
+                NamedSeed::Id(id) => Some(TrackId(*id)),
+                _ => named.seed(engine)?.track,
+            });
+        }
+        Ok(excluded)
+    }
+
+    /// - `total`: number of tracks, for a limit of all
+    fn list_options(&self, total: usize, seeds: SeedUse) -> PlaylistOptions {
+        let random = self
+            .random_seed
+            // The standard library's only source of randomness: the keys of a hasher differ each time.
+            .unwrap_or_else(|| RandomState::new().hash_one(0));
+        PlaylistOptions {
+            length: match self.length {
+                Some(length) => Length::Seconds(length.0),
+                None => Length::Tracks(self.limit.unwrap_or(TRACKS.into()).of(total)),
+            },
+            max_per_artist: limit_of(Some(self.max_per_artist)),
+            max_per_album: limit_of(Some(self.max_per_album)),
+            diversity: self.diversity.get(),
+            variety: self.variety.get(),
+            random,
+            shuffle: self.shuffle.then_some(random),
+            seeds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_library::NewTrack;
+    use voisin_library::testing::{library, track};
+
+    /// Ids of the list that a query makes in a library of tracks at these angles.
+    fn listed_ids(
+        name: &str,
+        angles: &[f32],
+        change: impl Fn(usize, &mut NewTrack),
+        question: &str,
+    ) -> Vec<i64> {
+        let dir = std::env::temp_dir().join(format!("voisin-{name}-{}", std::process::id()));
+        let mut library = library(&dir, 2);
+        for (i, angle) in angles.iter().enumerate() {
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
+            change(i, &mut new);
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let question: Playlist = serde_json::from_str(question).unwrap();
+        let named = crate::questions::seed::seeds(&question.seeds, &engine).unwrap();
+        let collection = engine.collection().unwrap();
+        let list = question.run(&mut engine, &collection, &named, &[]).unwrap();
+        drop(engine);
+        std::fs::remove_dir_all(dir).unwrap();
+        let rows = list.rows.into_iter();
+        rows.map(|row| collection.ids[row].0).collect()
+    }
+
+    #[test]
+    fn a_playlist_leaves_out_untagged_copies_of_lower_rates() {
+        let angles = [0.0, 0.02, 0.2, 0.4, 0.41, 0.7];
+        let untag = |i: usize, new: &mut NewTrack| {
+            if i == 1 || i == 4 {
+                new.tags.title = None;
+            }
+        };
+        let question = r#"{"seeds": [{"id": 1}], "limit": 10}"#;
+        let ids = listed_ids("playlist-copies", &angles, untag, question);
+        assert_eq!(ids, [1, 3, 4, 6]);
+    }
+}

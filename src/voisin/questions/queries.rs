@@ -1,0 +1,630 @@
+//! The table of queries that the server, assistants and Python share: what each is called, its fields, and its answer.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::answers::card::{CardJson, CardWords, cards};
+use super::answers::clusters::{ClustersJson, members};
+use super::answers::duplicates::GroupJson;
+use super::answers::failed::FailureJson;
+use super::answers::find::FoundJson;
+use super::answers::genre::{AnswerJson, AnswersJson};
+use super::answers::genres::GenresJson;
+use super::answers::graph::neighbour_graph;
+use super::answers::labels::{HandLabelJson, HandLabelsJson};
+use super::answers::list::PageJson;
+use super::answers::map::MapJson;
+use super::answers::playlist::PlaylistJson;
+use super::answers::similar::SimilarJson;
+use super::answers::status::StatusJson;
+use super::answers::suspects::SuspectJson;
+use super::answers::track::TrackRef;
+use super::answers::walk::WalkJson;
+use super::explore::{Clusters, Duplicates, PathBetween};
+use super::genre::{Classify, GenreRelations, Suspects};
+use super::list::{Find, List};
+use super::playlist::Playlist;
+use super::read::{Refused, from_arguments};
+use super::seed::{NamedSeed, at_least_one, seeds};
+use super::values::Limit;
+use super::{Filters, QuestionError, Similar, schema};
+use crate::{
+    Collection, Embedder, Engine, EngineError, GenreNews, NamedSeeds, PredictedTags, Seed, Standing,
+};
+use voisin_base::track::TrackId;
+use voisin_explore::layout::layout;
+use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
+use voisin_library::Library;
+
+/// Words a track.
+const WORDS: usize = 5;
+
+/// A query of the table.
+pub struct Query {
+    /// Its name, as of the command.
+    pub name: &'static str,
+    /// Its purpose, for programs and assistants.
+    pub about: &'static str,
+    /// The schema of its fields.
+    pub schema: fn() -> Value,
+    /// The schema of its answer.
+    pub answer: fn(&mut SchemaGenerator) -> Schema,
+    /// Reads its fields.
+    pub read: ReadQuestion,
+}
+
+type ReadQuestion = fn(Map<String, Value>) -> Result<Box<dyn Question>, Refused>;
+
+/// All of them.
+pub static QUERIES: [Query; 15] = [
+    query::<Similar, SimilarJson>("similar", "What sounds like these tracks"),
+    query::<Find, FoundJson<'_>>("find", "Music by what it sounds like, in words"),
+    query::<Playlist, PlaylistJson>("playlist", "A playlist around tracks"),
+    query::<PathBetween, WalkJson>("path", "The way from one track to another"),
+    query::<ListPage, ListedPage>("list", "The tracks of the library, a page at a time"),
+    query::<Show, CardJson<'_>>("show", "A track: tags, measurements, genre, neighbours"),
+    query::<Classify, AnswersJson<'_>>("classify", "Which genre these tracks are"),
+    query::<GenreRelations, GenresJson>("genres", "How close the genres are to one another"),
+    query::<HandLabels, HandLabelsJson>("labels", "Genres given by hand"),
+    query::<Suspects, Items<SuspectJson>>("suspects", "Labels that look wrong"),
+    query::<Clusters, ClustersJson<'_>>("clusters", "Groups of tracks that sound alike"),
+    query::<MapOfTracks, MapJson>("map", "Where each track lies on the map"),
+    query::<Duplicates, Items<GroupJson>>("duplicates", "Recordings that are there several times"),
+    query::<Failed, Items<FailureJson>>("failed", "Files that could not be added, and why"),
+    query::<LibraryStatus, StatusJson>("status", "What the library holds, and its index"),
+];
+
+const fn query<Q, A>(name: &'static str, about: &'static str) -> Query
+where
+    Q: Question + DeserializeOwned + JsonSchema + 'static,
+    A: JsonSchema,
+{
+    Query {
+        name,
+        about,
+        schema: schema::of::<Q>,
+        answer: schema_of_answer::<A>,
+        read: boxed::<Q>,
+    }
+}
+
+fn schema_of_answer<A: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<Answer<A>>()
+}
+
+fn boxed<Q: Question + DeserializeOwned + JsonSchema + 'static>(
+    fields: Map<String, Value>,
+) -> Result<Box<dyn Question>, Refused> {
+    Ok(Box::new(from_arguments::<Q>(fields)?))
+}
+
+/// The query of this name.
+pub fn named(name: &str) -> Option<&'static Query> {
+    QUERIES.iter().find(|query| query.name == name)
+}
+
+/// An answer, and the library's generation.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Answer<T> {
+    /// The library's generation, which grows with every change of a vector.
+    generation: u64,
+    #[serde(flatten)]
+    answer: T,
+}
+
+/// A list as an answer.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Items<T> {
+    items: Vec<T>,
+}
+
+/// All tracks with their neighbour graph.
+pub struct Explored {
+    collection: Collection,
+    graph: KnnGraph,
+}
+
+impl Explored {
+    /// Reads them.
+    pub fn read(engine: &mut Engine) -> Result<Self, EngineError> {
+        let collection = engine.collection()?;
+        let graph = neighbour_graph(engine, &collection)?;
+        Ok(Self { collection, graph })
+    }
+}
+
+/// Parts of the library that a query needs before it is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The search index, up to date.
+    pub index: bool,
+    /// The model's tags of all tracks.
+    pub tags: bool,
+    /// All tracks with their neighbour graph.
+    pub neighbours: bool,
+}
+
+/// The library and its parts, from which a query is answered.
+pub struct QueryInput<'a> {
+    /// The library.
+    pub engine: &'a mut Engine,
+    /// Loads the library's model.
+    pub model: &'a dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError>,
+    /// Seeds in place of the query's: those of a program on this machine, or of an uploaded file.
+    pub seeds: Option<NamedSeeds>,
+    /// Seeds to avoid, in place of the query's.
+    pub unlike: Option<Vec<Seed>>,
+    /// [`Needs::tags`]; `None` within for a model without tags.
+    pub tags: Option<Arc<Option<PredictedTags>>>,
+    /// [`Needs::neighbours`].
+    pub explored: Option<Arc<Explored>>,
+    /// The name of an uploaded file, in place of the path of its temporary copy.
+    pub seed_name: Option<&'static str>,
+    /// Notes on the answer, for a log.
+    pub notes: Vec<String>,
+}
+
+impl QueryInput<'_> {
+    /// Reads what the query needs and the caller has not given.
+    pub fn prepare(&mut self, needs: Needs) -> Result<(), EngineError> {
+        if needs.tags && self.tags.is_none() {
+            self.tags = Some(Arc::new(self.engine.words_if_any()?));
+        }
+        if needs.neighbours && self.explored.is_none() {
+            self.explored = Some(Arc::new(Explored::read(self.engine)?));
+        }
+        Ok(())
+    }
+
+    fn seeds(&mut self, named: &[NamedSeed]) -> Result<NamedSeeds, EngineError> {
+        match self.seeds.take() {
+            Some(given) => Ok(given),
+            None => Ok(NamedSeeds {
+                named: seeds(named, self.engine)?,
+                of_lists: Vec::new(),
+            }),
+        }
+    }
+
+    fn check(&self, filters: &Filters) -> Result<(), QuestionError> {
+        filters.check_licences(self.engine.library())?;
+        Ok(filters.check_folders(self.engine)?)
+    }
+
+    fn explored(&mut self) -> Result<Arc<Explored>, EngineError> {
+        self.prepare(Needs {
+            neighbours: true,
+            ..Needs::default()
+        })?;
+        self.explored.clone().ok_or(EngineError::Interrupted)
+    }
+
+    fn written<T: Serialize>(&self, answer: T) -> Result<Vec<u8>, QuestionError> {
+        let generation = self.engine.library().generation()?;
+        let answer = Answer { generation, answer };
+        Ok(serde_json::to_vec(&answer).map_err(ExploreError::from)?)
+    }
+}
+
+/// A query that has been read.
+pub trait Question: Debug + Send + Sync {
+    /// Parts of the library that it needs.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    /// Whether it is about the whole library: its answer takes long, and is the same for all until the library changes.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
+    /// As a program on this machine asks it: with any limit, and folders of this disk.
+    fn of_this_disk(&mut self, _: Option<Limit>) {}
+
+    /// The answer as JSON.
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError>;
+}
+
+const INDEX: Needs = Needs {
+    index: true,
+    tags: false,
+    neighbours: false,
+};
+const NEIGHBOURS: Needs = Needs {
+    index: true,
+    tags: false,
+    neighbours: true,
+};
+
+impl Question for Similar {
+    fn needs(&self) -> Needs {
+        INDEX
+    }
+
+    fn of_this_disk(&mut self, limit: Option<Limit>) {
+        self.limit = limit.unwrap_or(self.limit);
+        self.filters.of_this_disk();
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let named = input.seeds(&self.seeds)?.all();
+        self.validate(named.len())?;
+        input.check(&self.filters)?;
+        let model = input.model;
+        let engine = &mut *input.engine;
+        let mut named = self.part_of(engine, named, || model(engine.library()))?;
+        if let Some(name) = input.seed_name {
+            named.iter_mut().for_each(|seed| seed.path = name.into());
+        }
+        let unlike = match input.unlike.take() {
+            Some(given) => given,
+            None => seeds(&self.unlike, engine)?,
+        };
+        let found = self.run(engine, &named, unlike)?;
+        input.written(SimilarJson::new(&named, &found))
+    }
+}
+
+impl Question for Find {
+    fn needs(&self) -> Needs {
+        Needs {
+            tags: true,
+            ..Needs::default()
+        }
+    }
+
+    fn of_this_disk(&mut self, limit: Option<Limit>) {
+        self.limit = limit.unwrap_or(self.limit);
+        self.filters.of_this_disk();
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        input.check(&self.filters)?;
+        input.prepare(self.needs())?;
+        let tags = input.tags.clone();
+        let Some(tags) = tags.as_deref().and_then(Option::as_ref) else {
+            // The reason why there are none.
+            input.engine.predicted_tags()?;
+            return Err(EngineError::Interrupted.into());
+        };
+        let found = self.run(input.engine, tags)?;
+        input.notes.extend(found.notes.iter().cloned());
+        input.written(FoundJson::new(input.engine, &found, tags)?)
+    }
+}
+
+impl Question for Playlist {
+    fn needs(&self) -> Needs {
+        INDEX
+    }
+
+    fn is_whole(&self) -> bool {
+        // A cluster may lie anywhere in the library.
+        self.cluster.is_some()
+    }
+
+    fn of_this_disk(&mut self, limit: Option<Limit>) {
+        // The default number of tracks would otherwise truncate a list with a length.
+        if !self.has_length() {
+            self.limit = limit.or(self.limit);
+        }
+        self.filters.of_this_disk();
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        self.validate()?;
+        let named = input.seeds(&self.seeds)?;
+        input.check(&self.filters)?;
+        let (collection, list) = self.of_library(input.engine, &named.named, &named.of_lists)?;
+        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
+        let standing = list.standing.as_ref();
+        input.notes.extend(standing.and_then(Standing::far));
+        input.written(PlaylistJson::new(input.engine, &tracks, standing)?)
+    }
+}
+
+impl Question for PathBetween {
+    fn needs(&self) -> Needs {
+        INDEX
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let stops = input.seeds(&self.stops())?.all();
+        let (collection, walk) = PathBetween::answer(self, input.engine, &stops)?;
+        input.written(WalkJson::new(input.engine, &collection, &walk)?)
+    }
+}
+
+/// A page of the tracks of the library.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListPage {
+    /// Items of a page
+    #[serde(default = "a_hundred")]
+    limit: Limit,
+    /// The previous page's `next`
+    #[schemars(with = "Option<i64>")]
+    after: Option<TrackId>,
+    #[serde(default)]
+    question: List,
+}
+
+fn a_hundred() -> Limit {
+    Limit::from(100)
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct ListedPage {
+    #[serde(flatten)]
+    page: PageJson,
+    /// `after` of the next page; null on the last one.
+    next: Option<TrackId>,
+}
+
+impl Question for ListPage {
+    fn needs(&self) -> Needs {
+        Needs {
+            tags: self.question.words,
+            ..Needs::default()
+        }
+    }
+
+    fn of_this_disk(&mut self, limit: Option<Limit>) {
+        self.limit = limit.unwrap_or(Limit::from(0));
+        self.question.filters.of_this_disk();
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        input.check(&self.question.filters)?;
+        input.prepare(self.needs())?;
+        let limit = self.limit.of(usize::MAX);
+        let query = self.question.query(input.engine, limit, self.after)?;
+        let page = input.engine.list(&query)?;
+        let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
+        let tags = input.tags.as_deref();
+        let words = tags.map(|tags| {
+            let strongest = tags.as_ref().map(|tags| tags.strongest(&ids, WORDS));
+            strongest.unwrap_or_default()
+        });
+        input.written(ListedPage {
+            page: PageJson::new(&page, words.as_ref()),
+            next: page.next,
+        })
+    }
+}
+
+/// A track
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Show {
+    /// The track
+    track: NamedSeed,
+    /// Include the model's strongest tags
+    #[serde(default)]
+    words: bool,
+}
+
+impl Question for Show {
+    fn needs(&self) -> Needs {
+        Needs {
+            tags: self.words,
+            ..INDEX
+        }
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        input.prepare(self.needs())?;
+        let named = input.seeds(std::slice::from_ref(&self.track))?.all();
+        let tags = input.tags.clone();
+        let words = tags
+            .as_deref()
+            .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));
+        let notes = &mut input.notes;
+        let report = |news: GenreNews| notes.push(news.to_string());
+        let found = cards(input.engine, named, words, report)?;
+        let card = found.first().ok_or(EngineError::Interrupted)?;
+        input.written(CardJson::new(card))
+    }
+}
+
+impl Question for Classify {
+    fn needs(&self) -> Needs {
+        INDEX
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let tracks = input.seeds(&self.tracks)?.all();
+        at_least_one("tracks", tracks.len())?;
+        let mut notes = Vec::new();
+        let report = |news: GenreNews| notes.push(news.to_string());
+        let mut found = self.run(input.engine, tracks, input.model, report)?;
+        if let Some(name) = input.seed_name {
+            found
+                .iter_mut()
+                .for_each(|answer| answer.path = name.into());
+        }
+        input.notes.extend(notes.iter().cloned());
+        input.written(AnswersJson {
+            items: found.iter().map(AnswerJson::new).collect(),
+            notes,
+        })
+    }
+}
+
+impl Question for GenreRelations {
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let found = self.run(input.engine)?;
+        input.written(GenresJson::new(input.engine, &found)?)
+    }
+}
+
+/// Genres given by hand
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HandLabels {}
+
+impl Question for HandLabels {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let library = input.engine.library();
+        let mut by_hand = Vec::new();
+        for (content, genre) in library.hand_labels()? {
+            // A label outlives its track.
+            if let Some(track) = library.find_by_content(&content)? {
+                by_hand.push((track, genre));
+            }
+        }
+        by_hand.sort();
+        let (ids, genres): (Vec<TrackId>, Vec<String>) = by_hand.into_iter().unzip();
+        let tracks = library.tracks_by_id(&ids)?;
+        let labels = tracks.iter().zip(genres);
+        let labels = labels.map(|(track, genre)| HandLabelJson {
+            track: TrackRef::of_track(track),
+            genre,
+        });
+        input.written(HandLabelsJson {
+            source: input.engine.label_source().to_string(),
+            by_hand: labels.collect(),
+        })
+    }
+}
+
+impl Question for Suspects {
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let found = self.run(input.engine)?.suspects;
+        let shown = Suspects::shown(input.engine, &found)?;
+        let items = SuspectJson::list(&shown, &found).collect();
+        input.written(Items { items })
+    }
+}
+
+impl Question for Clusters {
+    fn needs(&self) -> Needs {
+        NEIGHBOURS
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let explored = input.explored()?;
+        let graph = &explored.graph;
+        // A copy, since the collection is shared and predicted genres are of this answer only.
+        let mut collection = explored.collection.clone();
+        input.engine.predict_genres(&mut collection, graph)?;
+        let found = self.run(input.engine, &collection, graph, None, None)?;
+        let members = members(&collection, &found);
+        input.written(ClustersJson::new(&found, &members))
+    }
+}
+
+/// The map
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MapOfTracks {}
+
+impl Question for MapOfTracks {
+    fn needs(&self) -> Needs {
+        NEIGHBOURS
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let explored = input.explored()?;
+        let graph = &explored.graph;
+        let mut collection = explored.collection.clone();
+        let found = collection.ids.len();
+        if found < 3 {
+            let error = ExploreError::TooFew {
+                what: "a map",
+                needed: 3,
+                found,
+            };
+            return Err(error.into());
+        }
+        input.engine.predict_genres(&mut collection, graph)?;
+        let positions = layout(collection.vectors.view(), graph, 0);
+        let map = MapJson::new(input.engine, &collection, graph, positions.view())?;
+        input.written(map)
+    }
+}
+
+impl Question for Duplicates {
+    fn needs(&self) -> Needs {
+        NEIGHBOURS
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let explored = input.explored()?;
+        let items = self.run(input.engine, &explored.collection, |_| ())?;
+        input.written(Items { items })
+    }
+}
+
+/// Files that could not be analysed
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Failed {}
+
+impl Question for Failed {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let items = FailureJson::list(&input.engine.library().failures()?);
+        input.written(Items { items })
+    }
+}
+
+/// The state of the library
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LibraryStatus {}
+
+impl Question for LibraryStatus {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+        let status = input.engine.library().status()?;
+        input.written(StatusJson::new(input.engine, &status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_query_describes_itself() {
+        for query in &QUERIES {
+            let schema = (query.schema)();
+            let name = query.name;
+            assert_eq!(schema["type"], "object", "{name}");
+            assert_eq!(schema["additionalProperties"], false, "{name}");
+            assert!(!schema.to_string().contains("$ref"), "{name}");
+            assert!(named(name).is_some_and(|found| found.about == query.about));
+            assert_eq!(
+                (query.read)(Map::new()).is_ok(),
+                schema["required"].is_null()
+            );
+        }
+    }
+}

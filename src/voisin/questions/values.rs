@@ -1,0 +1,308 @@
+//! Numbers, limits and orders of queries, with one grammar everywhere (docs/guide.md): [`FromStr`] on the command line,
+//! serde over a network, where a server bounds the work of one request.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::read::Refused;
+use crate::measured_scale;
+use voisin_library::{ScaleName, SortBy};
+
+/// Longest list, and most items in a page, that a server returns.
+pub const MOST: u32 = 1000;
+
+/// serde's error for a value out of bounds.
+fn refusal<E: serde::de::Error>(found: impl fmt::Display, expected: impl fmt::Display) -> E {
+    E::custom(format!("invalid value: {found}, expected {expected}"))
+}
+
+/// A value that is text over a network, too.
+pub(crate) fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = Refused>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|refused: Refused| refusal(refused.found, refused.expected))
+}
+
+/// The order of a list of tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
+#[schemars(inline, with = "String")]
+pub(crate) struct ListOrder(pub(crate) SortBy);
+
+impl FromStr for ListOrder {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let named = SortBy::ALL.iter().find(|(name, _)| *name == text);
+        let scale = || {
+            let name: ScaleName = text.parse().ok()?;
+            measured_scale(name.as_str()).map(|_| Self(SortBy::Scale(name)))
+        };
+        named
+            .map(|(_, by)| Self(*by))
+            .or_else(scale)
+            .ok_or_else(|| {
+                let names: Vec<&str> = SortBy::ALL.iter().map(|(name, _)| *name).collect();
+                let expected = format!("one of {}, or a scale such as energy", names.join(", "));
+                Refused::text(expected, text)
+            })
+    }
+}
+
+impl fmt::Display for ListOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = SortBy::ALL.iter().find(|(_, by)| *by == self.0);
+        match (named, self.0) {
+            (None, SortBy::Scale(scale)) => scale.fmt(f),
+            (named, _) => f.write_str(named.map_or("", |(name, _)| name)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ListOrder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer)
+    }
+}
+
+/// A limit: a number, or all. A server's limit is at most [`MOST`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(Option<usize>);
+
+impl Limit {
+    /// The limit for a list of `all` items.
+    pub fn of(self, all: usize) -> usize {
+        self.0.map_or(all, |most| most.min(all))
+    }
+}
+
+impl From<usize> for Limit {
+    fn from(most: usize) -> Self {
+        // 0 means all.
+        Self(Some(most).filter(|&most| most > 0))
+    }
+}
+
+impl FromStr for Limit {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        match text.trim().parse::<u32>() {
+            Ok(most) => Ok(Self::from(most as usize)),
+            Err(_) if text.trim().eq_ignore_ascii_case("all") => Ok(Self(None)),
+            Err(_) => Err(Refused::text("a number, or \"all\" (as 0)", text)),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(most) => most.fmt(f),
+            None => f.write_str("all"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // No "all" over a network, so that no request makes a server send a whole library.
+        let WholeNumber(most) = WholeNumber::<1, MOST, MOST>::deserialize(deserializer)?;
+        Ok(Self::from(most as usize))
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // By the rule above "all" is its maximum.
+        self.of(MOST as usize).serialize(serializer)
+    }
+}
+
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        WholeNumber::<1, MOST, MOST>::json_schema(generator)
+    }
+}
+
+/// A whole number from `LEAST` to `MOST`, over a network to `FAR`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WholeNumber<const LEAST: u32, const MOST: u32, const FAR: u32>(u32);
+
+/// A limit per artist or album; `None`: no limit, which users write as 0.
+pub(crate) fn limit_of(most: Option<u32>) -> Option<usize> {
+    most.filter(|&most| most > 0).map(|most| most as usize)
+}
+
+impl<const LEAST: u32, const MOST: u32, const FAR: u32> WholeNumber<LEAST, MOST, FAR> {
+    /// The number.
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32, const FAR: u32> FromStr for WholeNumber<LEAST, MOST, FAR> {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let number = text
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number| (LEAST..=MOST).contains(number));
+        number
+            .map(Self)
+            .ok_or_else(|| Refused::text(format!("{LEAST} to {MOST}"), text))
+    }
+}
+
+impl<'de, const LEAST: u32, const MOST: u32, const FAR: u32> Deserialize<'de>
+    for WholeNumber<LEAST, MOST, FAR>
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Wider than the type, so that the error of a too
+        // large number names the bounds and no overflow.
+        let number = u64::deserialize(deserializer)?;
+        u32::try_from(number)
+            .ok()
+            .filter(|number| (LEAST..=FAR).contains(number))
+            .map(Self)
+            .ok_or_else(|| refusal(number, format!("{LEAST} to {FAR}")))
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32, const FAR: u32> JsonSchema
+    for WholeNumber<LEAST, MOST, FAR>
+{
+    fn schema_name() -> Cow<'static, str> {
+        format!("Whole_{LEAST}_{FAR}").into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": LEAST, "maximum": FAR})
+    }
+}
+
+/// A weight or share, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Fraction(f32);
+
+impl Fraction {
+    pub(crate) const fn new(number: f32) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub fn get(self) -> f32 {
+        self.0
+    }
+
+    fn checked(number: f32) -> Option<Self> {
+        (0.0..=1.0).contains(&number).then_some(Self(number))
+    }
+}
+
+impl fmt::Display for Fraction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Fraction {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let number = text.trim().parse().ok();
+        number
+            .and_then(Self::checked)
+            .ok_or_else(|| Refused::text("0 to 1", text))
+    }
+}
+
+impl<'de> Deserialize<'de> for Fraction {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = f32::deserialize(deserializer)?;
+        Self::checked(number).ok_or_else(|| refusal(number, "0 to 1"))
+    }
+}
+
+impl JsonSchema for Fraction {
+    fn schema_name() -> Cow<'static, str> {
+        "Fraction".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number", "minimum": 0, "maximum": 1})
+    }
+}
+
+/// A list with a maximal length over a network.
+pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    // The size of the request's body is bounded already.
+    let list = Vec::deserialize(deserializer)?;
+    if list.len() <= LENGTH {
+        Ok(list)
+    } else {
+        Err(refusal(list.len(), format!("at most {LENGTH}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_numbers_or_all() {
+        let limit_of = |text: &str| text.parse::<Limit>().map(|limit| limit.of(100));
+        for (text, expected) in [("7", 7), ("0", 100), ("ALL", 100), ("1000", 100)] {
+            assert_eq!(limit_of(text), Ok(expected), "{text}");
+        }
+        for text in ["-1", "some", "", "1.5", "99999999999"] {
+            assert!(
+                limit_of(text).unwrap_err().expected.contains("\"all\""),
+                "{text}"
+            );
+        }
+        let shown = [10, 0].map(|most| Limit::from(most).to_string());
+        assert_eq!(shown, ["10", "all"]);
+    }
+
+    #[test]
+    fn shares_and_orders_are_checked() {
+        assert_eq!("0.5".parse(), Ok(Fraction(0.5)));
+        for text in ["2", "nan", "-0.1", "x"] {
+            assert_eq!(
+                text.parse::<Fraction>().unwrap_err().expected,
+                "0 to 1",
+                "{text}"
+            );
+        }
+        for name in ["bpm", "energy", "calm"] {
+            assert_eq!(name.parse::<ListOrder>().unwrap().to_string(), name);
+        }
+        assert!("enrgy".parse::<ListOrder>().is_err());
+    }
+}
