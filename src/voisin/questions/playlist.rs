@@ -7,12 +7,13 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::explore::Clusters;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Playtime;
 use super::values::{Fraction, Limit, at_most, limit_of};
 use super::{Filters, QuestionError};
-use crate::questions::answers::graph::{clustered, neighbour_graph, stored_clusters};
+use crate::questions::answers::graph::last_clusters;
 use crate::questions::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
@@ -134,13 +135,9 @@ fn rows_of_cluster(
     collection: &Collection,
     cluster: u32,
 ) -> Result<Vec<usize>, QuestionError> {
-    let clusters = if let Some(clusters) = stored_clusters(engine)? {
-        clusters
-    } else {
-        let graph = neighbour_graph(engine, collection)?;
-        let found = clustered(engine, collection, &graph, None, 0)?;
-        let ids = collection.ids.iter().copied();
-        ids.zip(found.assignment).collect()
+    let clusters = match last_clusters(engine)? {
+        Some(clusters) => clusters,
+        None => Clusters::all(engine)?.ids(),
     };
     let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
     let rows: Vec<usize> = (0..collection.ids.len()).filter(is_in).collect();

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::stored_clusters;
+use super::graph::last_clusters;
 use super::list::TrackJson;
 use super::lossy;
 use crate::questions::QuestionError;
@@ -233,7 +233,7 @@ pub fn cards_beside(
         .collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
-    let clusters = stored_clusters(engine)?;
+    let clusters = last_clusters(engine)?;
     // Declared before `tags`, which may borrow it.
     let computed;
     let tags = match words {
