@@ -13,12 +13,11 @@ use serde_json::{Map, Value};
 use super::adding::Adding;
 use super::arguments::{count, dictionaries, fields, loads};
 use super::embedder::{PyEmbedder, plan};
-use super::errors::{raised, refused};
+use super::errors::raised;
 use super::seeds::{SeedArgument, no_embedder};
-use voisin::questions::QuestionError;
 use voisin::questions::queries::{QUERIES, QueryInput, Question, named};
 use voisin::questions::values::Limit;
-use voisin::{AddOptions, Embedder, Engine};
+use voisin::{AddOptions, Embedder, Engine, EngineError};
 use voisin_library::{Library, OpenMode, default_dir};
 
 /// The native half of `voisin.Library`, whose documentation says what it is.
@@ -35,7 +34,7 @@ impl PyLibrary {
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut Engine) -> Result<T, QuestionError> + Send,
+        work: impl FnOnce(&mut Engine) -> Result<T, EngineError> + Send,
     ) -> PyResult<T> {
         // An SQLite database does not survive a fork.
         if self.process != std::process::id() {
@@ -47,7 +46,7 @@ impl PyLibrary {
             let mut library = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
             work(&mut library)
         });
-        answer.map_err(refused)
+        answer.map_err(raised)
     }
 }
 
@@ -59,7 +58,7 @@ fn answered(
     question: &dyn Question,
     (seeds, one_each): (Option<&[SeedArgument]>, bool),
     embedder: Option<&Arc<Embedder>>,
-) -> Result<(Vec<u8>, Vec<String>), QuestionError> {
+) -> Result<(Vec<u8>, Vec<String>), EngineError> {
     let mut notes = Vec::new();
     let known = embedder.map(AsRef::as_ref);
     let seeds = seeds.map(|all| SeedArgument::seeds(all, one_each, engine, known, &mut notes));
@@ -244,7 +243,7 @@ impl PyLibrary {
         if let Some(seeds) = &seeds {
             put_seeds(name, seeds, &mut fields)?;
         }
-        let mut question = (query.read)(fields).map_err(refused)?;
+        let mut question = (query.read)(fields).map_err(raised)?;
         question.of_this_disk(count("limit", limit)?.map(Limit::from));
         let (answer, notes) = self.with(py, |engine| {
             let seeds = (seeds.as_deref(), one_each);
