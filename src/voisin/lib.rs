@@ -149,8 +149,8 @@ pub use voisin_library::scan::{Scan, ScanProblem, scan};
 
 // Models: from spectrograms to vectors.
 pub use voisin_encoder::{
-    Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
-    ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
+    Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, ModelEntry,
+    ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
     import_model, models,
 };
 pub use voisin_features::{Compression, FeaturesError, MelConfig, MelNorm, MelScale, Spectrum};
