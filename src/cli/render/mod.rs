@@ -30,7 +30,7 @@ pub(crate) use table::{Align, Table};
 
 use super::interrupt;
 
-use voisin::questions::QuestionError;
+use voisin::EngineError;
 use voisin::questions::read::Refused;
 use voisin_base::output::{OutputError, OutputTarget};
 pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
@@ -179,9 +179,8 @@ fn write_message(head: &str, text: &str) {
 
 /// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
-    let question_error = error.downcast_ref();
-    let refused = match question_error {
-        Some(QuestionError::Refused(refused)) => Some(refused),
+    let refused = match error.downcast_ref() {
+        Some(EngineError::Refused(refused)) => Some(refused),
         _ => error.downcast_ref::<Refused>(),
     };
     let text = match refused {
