@@ -102,7 +102,7 @@ pub(crate) fn one_seed(
         let [text] = &names[..] else {
             let text = named.written().to_string_lossy().into_owned();
             let found = names.len();
-            return Err(EngineError::SeveralTracks { text, found });
+            return Err(EngineError::several_tracks(&text, found));
         };
         reader.one(text).map_err(|mut error| {
             // No hint for all of an artist's tracks, of which only one could be taken.

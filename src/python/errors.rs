@@ -7,7 +7,6 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use voisin::EngineError;
-use voisin::questions::QuestionError;
 use voisin_audio::AudioError;
 use voisin_base::text::with_causes;
 use voisin_encoder::EncoderError;
@@ -28,10 +27,8 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         return io::Error::new(kind, text).into();
     }
     match error {
-        EngineError::NoSuchTrack { .. }
+        EngineError::NotFound(_)
         | EngineError::Ambiguous { .. }
-        | EngineError::SeveralTracks { .. }
-        | EngineError::NothingListed { .. }
         | EngineError::NotInLibrary { .. }
         | EngineError::Index(IndexError::Unknown(_))
         | EngineError::Genre(GenreError::UnknownGenre { .. })
@@ -56,24 +53,9 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         )
         | EngineError::Explore(ExploreError::TooFew { .. })
         | EngineError::Genre(GenreError::TooFew(_))
-        | EngineError::EmptyLibrary { .. }
-        | EngineError::NoLabels
-        | EngineError::NoHead { .. }
-        | EngineError::NoTags { .. }
-        | EngineError::NoVector { .. }
-        | EngineError::Fault { .. } => PyRuntimeError::new_err(text),
+        | EngineError::Lacks(..) => PyRuntimeError::new_err(text),
         _ => PyValueError::new_err(text),
     }
-}
-
-/// Converts an error of a query to an exception.
-pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
-    let error = match error.into() {
-        QuestionError::Engine(error) => return raised(error),
-        other => other,
-    };
-    let text = with_causes(&error);
-    PyValueError::new_err(text)
 }
 
 /// A `KeyError` whose text is shown unquoted, with line breaks.

@@ -13,12 +13,11 @@ use serde_json::{Map, Value};
 use super::adding::Adding;
 use super::arguments::{count, dictionaries, fields, loads, unread};
 use super::embedder::{PyEmbedder, plan, thread_count};
-use super::errors::{raised, refused};
+use super::errors::raised;
 use super::seeds::{SeedArgument, no_embedder};
-use voisin::questions::QuestionError;
 use voisin::questions::queries::{QUERIES, QueryInput, Question, named};
 use voisin::questions::values::Limit;
-use voisin::{AddOptions, Embedder, Engine, NamedSeeds};
+use voisin::{AddOptions, Embedder, Engine, EngineError, NamedSeeds};
 use voisin_library::{Library, LibraryError, OpenMode, default_dir};
 
 /// The native half of `voisin.Library`.
@@ -50,7 +49,7 @@ impl PyLibrary {
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut Engine) -> Result<T, QuestionError> + Send,
+        work: impl FnOnce(&mut Engine) -> Result<T, EngineError> + Send,
     ) -> PyResult<T> {
         // An SQLite database does not survive a fork.
         if self.process != std::process::id() {
@@ -62,7 +61,7 @@ impl PyLibrary {
             let mut library = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
             work(&mut library)
         });
-        answer.map_err(refused)
+        answer.map_err(raised)
     }
 }
 
@@ -81,7 +80,7 @@ fn answered(
     question: &dyn Question,
     given: &Given,
     one_each: bool,
-) -> Result<(Vec<u8>, Vec<String>), QuestionError> {
+) -> Result<(Vec<u8>, Vec<String>), EngineError> {
     let embedder = given.embedder.as_deref();
     let mut notes = Vec::new();
     let mut resolved = |named: &Option<Vec<SeedArgument>>| {

@@ -213,7 +213,7 @@ mod tests {
             dir: folder.to_owned(),
             guard: Guard::default(),
             scan: ScanProcess::new(None),
-            load_model: Box::new(|_| Err(EngineError::NoLabels)),
+            load_model: Box::new(|_| Err(EngineError::Interrupted)),
             logs: false,
         };
         let state = State::new(options, stop, Box::new(|_| ()));

@@ -9,7 +9,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use voisin::EngineError;
-use voisin::questions::QuestionError;
 use voisin::questions::read::Refused;
 use voisin_audio::AudioError;
 use voisin_base::text::with_causes;
@@ -211,33 +210,25 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         use StatusCode as Status;
+        if let EngineError::Refused(refused) = error {
+            return refused.into();
+        }
         let (status, wait) = match &error {
-            EngineError::NoSuchTrack { .. }
+            EngineError::NotFound(_)
             | EngineError::NotInLibrary { .. }
-            | EngineError::NoVector { .. }
             | EngineError::Genre(GenreError::UnknownGenre { .. })
-            | EngineError::Words { .. }
             | EngineError::Explore(ExploreError::UnknownArtist { .. })
             | EngineError::Library(
                 LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. },
             ) => (Status::NOT_FOUND, None),
             EngineError::Ambiguous { .. }
-            | EngineError::NoTags { .. }
-            | EngineError::NoLabels
-            | EngineError::NoHead { .. }
+            | EngineError::Lacks(..)
             | EngineError::Genre(GenreError::TooFew(_))
-            | EngineError::EmptyLibrary { .. }
             | EngineError::Audio(AudioError::OtherRecording { .. }) => (Status::CONFLICT, None),
-            EngineError::SeedsCancel
-            | EngineError::UnclearNegation(_)
-            | EngineError::Genre(_)
-            | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
-                (Status::UNPROCESSABLE_ENTITY, None)
-            }
-            EngineError::Audio(_)
-            | EngineError::TooShort { .. }
-            | EngineError::Silent { .. }
-            | EngineError::Features(_) => (Status::UNPROCESSABLE_ENTITY, None),
+            EngineError::Genre(_)
+            | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. })
+            | EngineError::Audio(_)
+            | EngineError::File { source: None, .. } => (Status::UNPROCESSABLE_ENTITY, None),
             // Damage stays until a copy is put back, so that a retry is of no use.
             EngineError::Library(
                 LibraryError::Damaged { .. }
@@ -265,18 +256,6 @@ impl From<Refused> for Problem {
         Self {
             detail,
             ..Self::bad(refused.expected, refused.found)
-        }
-    }
-}
-
-impl From<QuestionError> for Problem {
-    fn from(error: QuestionError) -> Self {
-        match error {
-            QuestionError::Refused(refused) => refused.into(),
-            QuestionError::Engine(error) => error.into(),
-            QuestionError::NoCluster(_) | QuestionError::NothingFits => {
-                Self::not_found(error.to_string(), "")
-            }
         }
     }
 }

@@ -12,7 +12,6 @@ use voisin_genre::{Genre, Spellings, Taxonomy};
 use voisin_index::{IndexError, SearchParams};
 use voisin_library::{Track, TrackSet};
 
-/// Tracks up to which neighbours are found by comparing all pairs.
 const EXACT_UP_TO: usize = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +41,6 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// Tracks with their facts, and genres brought to one spelling.
     fn without_vectors(
         ids: Vec<TrackId>,
         mut meta: Vec<TrackMeta>,
@@ -135,9 +133,7 @@ impl Engine {
         let _snapshot = self.library().snapshot()?;
         let vectors = self.library().vectors()?;
         if vectors.ids.is_empty() {
-            return Err(EngineError::EmptyLibrary {
-                dir: self.library().dir().to_owned(),
-            });
+            return Err(EngineError::no_tracks(self.library().dir()));
         }
         let space = LibrarySpace::of(self.library(), &vectors)?;
         let collection = self.without_vectors(vectors.ids, space)?;
@@ -147,9 +143,6 @@ impl Engine {
         })
     }
 
-    /// Facts of tracks, but for their vectors.
-    ///
-    /// - `ids`: ascending
     fn without_vectors(
         &self,
         ids: Vec<TrackId>,

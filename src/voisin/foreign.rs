@@ -191,7 +191,6 @@ pub fn foreign_audio(path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
     (audio_facts(info, 0), tags)
 }
 
-/// A text shortened for messages.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
 }

@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 use super::EngineError;
 use voisin_library::{Library, MissingFile, stored_path};
 
-/// Files of the library that are not on the disk.
 #[derive(Debug, Default)]
 pub struct MissingFiles {
-    /// Missing files in existing folders.
     pub files: Vec<MissingFile>,
     /// Files in folders that look like those of a disk that is not mounted.
     pub out_of_reach: Vec<MissingFile>,
 }
 
 impl MissingFiles {
-    /// Checks all files of the library.
     pub fn anywhere(library: &Library) -> Result<Self, EngineError> {
         let (out_of_reach, files) = library
             .missing_files(None)?

@@ -41,14 +41,11 @@ pub(crate) struct Nearness {
     nearest: Vec<f32>,
 }
 
-/// A similarity as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closeness {
-    /// The same recording.
     Same,
     /// Nearer than the nearest neighbours by another artist of at least half of the tracks.
     Close,
-    /// In between.
     Related,
     /// Farther than those of nearly all tracks.
     Far,
@@ -85,7 +82,6 @@ impl Standing {
         (!self.points.is_empty()).then(|| below.saturating_sub(1).min(100) as u8)
     }
 
-    /// The same as a word.
     pub fn closeness(&self, similarity: f32) -> Option<Closeness> {
         // Before the percentile: a copy is the same recording, however dense the library is around
         // it.
@@ -102,9 +98,6 @@ impl Standing {
         })
     }
 
-    /// Adds the results.
-    ///
-    /// - `similarities`: of the results
     #[must_use]
     pub fn beside(self, similarities: impl IntoIterator<Item = f32>) -> Self {
         let nearest = similarities.into_iter().max_by(f32::total_cmp);

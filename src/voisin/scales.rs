@@ -5,7 +5,6 @@
 use voisin_features::Measures;
 use voisin_library::{ScaleName, ScaleValue, Scales};
 
-/// A scale that `add` measures.
 #[derive(Debug)]
 pub struct MeasuredScale {
     pub name: &'static str,

@@ -15,16 +15,11 @@ use voisin_index::{Neighbor, SearchParams};
 use voisin_library::recording::{APART, LEAST_OF_COPIES};
 use voisin_library::{Library, Track, TrackFilter, TrackSet};
 
-/// Options of a search.
 #[derive(Debug, Clone)]
 pub struct SimilarOptions {
-    /// Number of neighbours.
     pub limit: usize,
-    /// Which tracks may be among them.
     pub filter: TrackFilter,
-    /// Most tracks of one artist.
     pub max_per_artist: Option<usize>,
-    /// Compare with every track.
     pub exact: bool,
     /// Seeds to stay away from.
     pub unlike: Vec<Seed>,
@@ -42,7 +37,6 @@ impl Default for SimilarOptions {
     }
 }
 
-/// A neighbour with its facts.
 #[derive(Debug, Clone)]
 pub struct SimilarTrack {
     pub track: Track,
@@ -159,7 +153,6 @@ impl Engine {
         })
     }
 
-    /// Sets the windows by which tracks are analysed from now on.
     pub fn set_windows_setting(&mut self, plan: WindowPlan) -> Result<(), EngineError> {
         let text = match plan {
             WindowPlan::Spread(n) => n.to_string(),
@@ -173,7 +166,6 @@ impl Engine {
 
 const WINDOWS_SETTING: &str = "windows";
 
-/// The last results, and the seeds, to detect copies.
 pub(super) struct AnsweredTracks<'a> {
     library: &'a Library,
     space: &'a LibrarySpace,
@@ -181,12 +173,10 @@ pub(super) struct AnsweredTracks<'a> {
     last: VecDeque<AnsweredTrack>,
 }
 
-/// A track to compare others with.
 struct AnsweredTrack {
     id: TrackId,
     vector: Vec<f32>,
     raw: Vec<f32>,
-    /// Read when first needed.
     track: OnceCell<Option<Track>>,
 }
 

@@ -48,7 +48,6 @@ impl LibrarySpace {
         })
     }
 
-    /// The stored space of a library.
     pub fn kept(library: &Library) -> Result<Option<Self>, EngineError> {
         let Some(kept) = library.mean()? else {
             return Ok(None);
@@ -67,7 +66,6 @@ impl LibrarySpace {
         }
     }
 
-    /// The mean that is subtracted.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }

@@ -27,7 +27,7 @@ pub(crate) use safe::{one_line, terminal_safe};
 use table::cut_right;
 pub(crate) use table::{Align, Table};
 
-use voisin::questions::QuestionError;
+use voisin::EngineError;
 use voisin::questions::read::Refused;
 use voisin_base::output::{OutputError, OutputTarget};
 pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
@@ -103,7 +103,7 @@ fn write_message(name: Option<StyledObject<&str>>, text: &str) {
 /// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let refused = match error.downcast_ref() {
-        Some(QuestionError::Refused(refused)) => Some(refused),
+        Some(EngineError::Refused(refused)) => Some(refused),
         _ => error.downcast_ref::<Refused>(),
     };
     let text = refused.map_or_else(

@@ -5,7 +5,6 @@ use ndarray::ArrayView1;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{WholeNumber, at_most, limit_of};
 use crate::questions::answers::artists::FoundArtists;
@@ -94,7 +93,7 @@ impl NearArtists {
         engine: &mut Engine,
         makers: Makers,
         limit: usize,
-    ) -> Result<FoundArtists, QuestionError> {
+    ) -> Result<FoundArtists, EngineError> {
         Ok(self.run(&engine.collection()?, makers, limit)?)
     }
 }
@@ -183,7 +182,7 @@ impl PathBetween {
     /// The path.
     ///
     /// - `stops`: the named tracks, in the order of [`Self::stops`]
-    pub fn run(&self, collection: &Collection, stops: &[Seed]) -> Result<Walk, QuestionError> {
+    pub fn run(&self, collection: &Collection, stops: &[Seed]) -> Result<Walk, EngineError> {
         let mut rows = stops
             .iter()
             .map(|seed| collection.row_of(seed))
@@ -208,7 +207,7 @@ impl PathBetween {
         &self,
         engine: &mut Engine,
         stops: &[Seed],
-    ) -> Result<(Collection, Walk), QuestionError> {
+    ) -> Result<(Collection, Walk), EngineError> {
         let mut collection = if engine.library().status()?.vectors > NEAR_FROM {
             engine.collection_near(&around(stops), NEAR_EACH, None)?
         } else {

@@ -8,11 +8,10 @@ use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::QuestionError;
 use super::read::Refused;
 use super::spans::{Energy, KeyWish, Lengths, Span, Tag, Tempos, Years};
 use super::values::at_most;
-use crate::{Engine, Seed};
+use crate::{Engine, EngineError, Seed};
 use voisin_base::text::fold;
 use voisin_library::{
     Library, LibraryError, MusicalKey, NameOf, ScaleBound, TrackFilter, licence_fits, licence_id,
@@ -132,7 +131,6 @@ fn energy(from: Option<f64>, to: Option<f64>) -> Option<ScaleBound> {
     Some(ScaleBound { scale, from, to })
 }
 
-/// Whether a `!` stands before a text, and the text.
 fn split_not(text: &str) -> (bool, &str) {
     let text = text.trim();
     match text.strip_prefix('!') {
@@ -157,7 +155,7 @@ impl Filters {
     /// The filter, with the library's names.
     ///
     /// - `seeds`: for `compatible` keys
-    pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
+    pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, EngineError> {
         self.check_names()?;
         let artists = self.artists_meant(engine.library())?;
         let genres = names(&self.genre, |_| false);
@@ -189,7 +187,7 @@ impl Filters {
         })
     }
 
-    fn keys(&self, engine: &Engine, seeds: &[Seed]) -> Result<Vec<MusicalKey>, QuestionError> {
+    fn keys(&self, engine: &Engine, seeds: &[Seed]) -> Result<Vec<MusicalKey>, EngineError> {
         let named = self.key.iter().filter_map(|wish| match wish {
             KeyWish::Key(key) => Some(*key),
             KeyWish::Compatible => None,
@@ -283,7 +281,7 @@ impl Filters {
     }
 
     /// Refuses a licence that no track of the library has.
-    pub fn check_licences(&self, library: &Library) -> Result<(), QuestionError> {
+    pub fn check_licences(&self, library: &Library) -> Result<(), EngineError> {
         if self.licence.is_empty() {
             return Ok(());
         }
@@ -317,7 +315,6 @@ impl Filters {
         named.map(|(field, _)| field.to_owned()).collect()
     }
 
-    /// Refuses empty names.
     fn check_names(&self) -> Result<(), Refused> {
         let all = [
             ("genre", "a genre", &self.genre),
@@ -334,12 +331,10 @@ impl Filters {
         Ok(())
     }
 
-    /// The named licences.
     fn licences(&self) -> impl Iterator<Item = &str> {
         self.licence.iter().flat_map(|text| licences_named(text))
     }
 
-    /// The named artists, and the texts that may be one with a comma.
     pub fn artists(&self) -> Vec<String> {
         let mut artists = names(&self.artist, |_| false);
         artists.any.append(&mut artists.none);
@@ -349,13 +344,11 @@ impl Filters {
         artists.any
     }
 
-    /// The named genres.
     pub fn genres(&self) -> Vec<String> {
         let genres = names(&self.genre, |_| false);
         [genres.any, genres.none].concat()
     }
 
-    /// The named folders.
     pub fn folders(&self) -> Vec<PathBuf> {
         let folders = self.folders_meant();
         [folders.any, folders.none].concat()

@@ -142,7 +142,8 @@ impl Classify {
         embedder: &dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError>,
         report: impl FnMut(GenreNews),
     ) -> Result<Vec<GenreAnswer>, EngineError> {
-        let load = |library: Option<&Library>| embedder(library.ok_or(EngineError::NoLabels)?);
+        let load =
+            |library: Option<&Library>| embedder(library.ok_or_else(EngineError::no_labels)?);
         match Classifier::open(Some(engine), &self.options(), load, report)? {
             Classifier::Labelled(labelled) => labelled.classify(engine, tracks),
             // Without labels the model's tags of the file decide.

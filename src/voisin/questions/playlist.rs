@@ -7,11 +7,11 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Filters;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Playtime;
 use super::values::{Fraction, Limit, at_most, limit_of};
-use super::{Filters, QuestionError};
 use crate::questions::answers::graph::{clustered, neighbour_graph, stored_clusters};
 use crate::questions::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use crate::{Collection, Engine, EngineError, Seed};
@@ -133,7 +133,7 @@ fn rows_of_cluster(
     engine: &mut Engine,
     collection: &Collection,
     cluster: u32,
-) -> Result<Vec<usize>, QuestionError> {
+) -> Result<Vec<usize>, EngineError> {
     let clusters = if let Some(clusters) = stored_clusters(engine)? {
         clusters
     } else {
@@ -145,7 +145,9 @@ fn rows_of_cluster(
     let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
     let rows: Vec<usize> = (0..collection.ids.len()).filter(is_in).collect();
     if cluster == 0 || rows.is_empty() {
-        return Err(QuestionError::NoCluster(cluster));
+        return Err(EngineError::NotFound(format!(
+            "there is no cluster {cluster}: \"voisin clusters\" lists all clusters"
+        )));
     }
     Ok(rows)
 }
@@ -203,7 +205,7 @@ impl Playlist {
         collection: &Collection,
         named: &[Seed],
         of_lists: &[Seed],
-    ) -> Result<PlaylistRows, QuestionError> {
+    ) -> Result<PlaylistRows, EngineError> {
         let mut rows = named
             .iter()
             .chain(of_lists)
@@ -218,7 +220,9 @@ impl Playlist {
         if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
             rows = collection.rows_of(allowed);
             if rows.is_empty() {
-                return Err(QuestionError::NothingFits);
+                return Err(EngineError::NotFound(
+                    "no track passes the filters: loosen the filters".to_owned(),
+                ));
             }
         }
         if rows.is_empty() {
@@ -265,7 +269,7 @@ impl Playlist {
         engine: &mut Engine,
         named: &[Seed],
         of_lists: &[Seed],
-    ) -> Result<(Collection, PlaylistRows), QuestionError> {
+    ) -> Result<(Collection, PlaylistRows), EngineError> {
         let seeds = [named, of_lists].concat();
         let total = engine.library().status()?.vectors as usize;
         let length = self.list_options(total, SeedUse::Leave).length;

@@ -10,7 +10,7 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{Limit, at_most, limit_of};
-use super::{Filters, QuestionError, SimilarAnswer};
+use super::{Filters, SimilarAnswer};
 use crate::{Embedder, Engine, EngineError, Seed, SimilarOptions};
 
 /// Tracks that sound like these, or like a part of one
@@ -97,16 +97,13 @@ impl Similar {
         Some((self.from?.0, self.to?.0))
     }
 
-    /// The engine's options.
-    ///
-    /// - `tracks`: number of tracks in the library
     pub fn options(
         &self,
         engine: &Engine,
         seeds: &[Seed],
         unlike: Vec<Seed>,
         tracks: usize,
-    ) -> Result<SimilarOptions, QuestionError> {
+    ) -> Result<SimilarOptions, EngineError> {
         Ok(SimilarOptions {
             limit: self.limit.of(tracks),
             filter: self.filters.filter(engine, seeds)?,
@@ -116,13 +113,12 @@ impl Similar {
         })
     }
 
-    /// The answer of a library on this disk.
     pub fn run(
         &self,
         engine: &mut Engine,
         seeds: &[Seed],
         unlike: Vec<Seed>,
-    ) -> Result<SimilarAnswer, QuestionError> {
+    ) -> Result<SimilarAnswer, EngineError> {
         // Only tracks with a vector can be neighbours.
         let tracks = engine.library().status()?.vectors as usize;
         let options = self.options(engine, seeds, unlike, tracks)?;
@@ -139,7 +135,7 @@ impl Similar {
         engine: &Engine,
         mut seeds: Vec<Seed>,
         embedder: impl FnOnce() -> Result<E, EngineError>,
-    ) -> Result<Vec<Seed>, QuestionError>
+    ) -> Result<Vec<Seed>, EngineError>
     where
         E: Deref<Target = Embedder>,
     {

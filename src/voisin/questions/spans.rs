@@ -41,7 +41,6 @@ impl FromStr for Seconds {
     }
 }
 
-/// A number without sign and exponent.
 fn decimal(text: &str) -> Option<f64> {
     // Rust would parse `1e9`, `inf` and `+5`, too.
     let plain = text.starts_with(|c: char| c.is_ascii_digit())
@@ -133,23 +132,19 @@ impl JsonSchema for Playtime {
     }
 }
 
-/// The kind of number of a [`Span`].
 pub(crate) trait Measure {
     /// The expected form, with examples.
     const EXPECTED: &'static str;
     /// Half a rounding step: a bound covers the values that are shown as it.
     const HALF: f64;
 
-    /// A bound.
     fn read(text: &str) -> Option<f64>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Years;
-/// Lengths of tracks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Lengths;
-/// Beats a minute.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tempos;
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -75,7 +75,6 @@ impl<'de> Deserialize<'de> for ListOrder {
 pub struct Limit(Option<usize>);
 
 impl Limit {
-    /// The limit for a list of `all` items.
     pub fn of(self, all: usize) -> usize {
         self.0.map_or(all, |most| most.min(all))
     }
@@ -148,7 +147,6 @@ pub(crate) fn limit_of(most: Option<u32>) -> Option<usize> {
 }
 
 impl<const LEAST: u32, const MOST: u32, const FAR: u32> WholeNumber<LEAST, MOST, FAR> {
-    /// The number.
     pub fn get(self) -> usize {
         self.0 as usize
     }
@@ -209,7 +207,6 @@ impl Fraction {
         Self(number)
     }
 
-    /// The number.
     pub fn get(self) -> f32 {
         self.0
     }

@@ -16,7 +16,6 @@ pub struct AddAnswer {
 }
 
 impl AddAnswer {
-    /// As programs read it.
     pub fn new(report: &AddReport) -> Self {
         Self {
             summary: report.summary.clone(),

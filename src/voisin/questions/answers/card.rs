@@ -6,7 +6,6 @@ use serde::Serialize;
 use super::graph::stored_clusters;
 use super::list::TrackJson;
 use super::lossy;
-use crate::questions::QuestionError;
 use crate::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
     SimilarOptions, SimilarTrack,
@@ -15,30 +14,21 @@ use voisin_base::track::TrackId;
 use voisin_genre::{Genre, UnknownReason};
 use voisin_library::{Descriptors, FileRecord, Track};
 
-/// Neighbours on a card.
 const NEAREST: usize = 5;
 
-/// Words on a card.
 const WORDS: usize = 8;
 
-/// The card of a track.
 #[derive(Debug)]
 pub struct Card {
-    /// Its genres are those of the library's label source.
     pub track: Track,
     /// In the tags' spelling.
     pub tagged_genres: Vec<String>,
-    /// Tempo, key and loudness.
     pub measured: Option<Descriptors>,
     /// The genre predicted from the library's labels and the head, or a first guess.
     pub predicted: GenreAnswer,
-    /// Of the last clustering.
     pub cluster: Option<u32>,
-    /// Tags that stand out, with their percentiles.
     pub words: Option<Vec<(String, f32)>>,
-    /// The probability of a voice, if the model predicts it.
     pub sung: Option<f32>,
-    /// Tracks that sound most like it.
     pub nearest: Vec<SimilarTrack>,
 }
 
@@ -116,7 +106,6 @@ pub fn state(known: &FileRecord) -> &'static str {
 }
 
 impl<'a> CardJson<'a> {
-    /// As programs read it.
     pub fn new(card: &'a Card) -> Self {
         let Card {
             track,
@@ -175,11 +164,8 @@ impl<'a> CardJson<'a> {
 /// The words on cards: the model's tags that stand out.
 #[derive(Debug, Clone, Copy)]
 pub enum CardWords<'a> {
-    /// None.
     LeftOut,
-    /// From these tags of the library, as far as its model has any.
     Known(Option<&'a PredictedTags>),
-    /// From the tags of the library.
     Computed,
 }
 
@@ -191,7 +177,7 @@ pub fn cards(
     seeds: Vec<Seed>,
     words: CardWords<'_>,
     report: impl FnMut(GenreNews),
-) -> Result<Vec<Card>, QuestionError> {
+) -> Result<Vec<Card>, EngineError> {
     let mut nearest = Vec::new();
     for seed in &seeds {
         nearest.push(engine.similar(std::slice::from_ref(seed), &nearest_options())?);
@@ -199,7 +185,6 @@ pub fn cards(
     cards_beside(engine, seeds, nearest, words, report)
 }
 
-/// How the nearest tracks of a card are searched for.
 pub fn nearest_options() -> SimilarOptions {
     SimilarOptions {
         limit: NEAREST,
@@ -214,7 +199,7 @@ pub fn cards_beside(
     nearest: Vec<Vec<SimilarTrack>>,
     words: CardWords<'_>,
     report: impl FnMut(GenreNews),
-) -> Result<Vec<Card>, QuestionError> {
+) -> Result<Vec<Card>, EngineError> {
     let mut ids = Vec::new();
     for seed in &seeds {
         // A file outside of the library has no card.
