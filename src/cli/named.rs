@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use voisin_audio::is_audio_candidate;
-use voisin_base::address;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::scan::{self, Exclusions, Links, Scan};
 
 /// A path as it is written, or that of a local `file://` address, as file managers copy it.
 pub(crate) fn local_path(path: PathBuf) -> PathBuf {
-    let is_file = address::scheme(&path).is_some_and(|name| name.eq_ignore_ascii_case("file"));
-    let text = path.to_str().filter(|_| is_file);
+    let is_address = |text: &&str| {
+        text.get(..7)
+            .is_some_and(|start| start.eq_ignore_ascii_case("file://"))
+    };
+    let text = path.to_str().filter(is_address);
     match text.map(path_in_table) {
         // On another machine: stays an address, which is refused.
         Some(local) if !local.as_os_str().as_encoded_bytes().starts_with(b"//") => local,

@@ -9,9 +9,9 @@ use ndarray_npy::npy::header::{Header, Layout};
 
 use super::EngineError;
 use voisin_audio::tags;
+use voisin_base::regular_file;
 use voisin_base::table::{Row, TableText};
 use voisin_base::text::{count, fold};
-use voisin_base::{address, regular_file};
 use voisin_library::TrackTags;
 use voisin_library::scan::playlist::path_in_table;
 
@@ -170,14 +170,10 @@ pub fn read_vector_tracks(
     ];
     let mut bad_years = Vec::new();
     let one = |(line, row): &(u64, Vec<String>)| {
-        let mut path = path_in_table(&row[path_at]);
-        let is_address = address::scheme(&path).is_some();
-        if !is_address {
-            // Without repeated separators, with which a file would be two tracks.
-            path = path.components().collect();
-        }
+        // Without repeated separators, with which a file would be two tracks.
+        let path: PathBuf = path_in_table(&row[path_at]).components().collect();
         // Paths in a library must not depend on the folder of the command.
-        if !path.is_absolute() && !is_address {
+        if !path.is_absolute() {
             let found = &row[path_at];
             return Err(wrong(
                 *line,
