@@ -642,11 +642,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    fn common_multiples() {
-        for (a, b, least) in [(1, 1, 1), (1, 3, 3), (2, 3, 6), (4, 6, 12), (8, 4, 8)] {
-            assert_eq!(least_common_multiple(a, b), least);
-        }
-    }
 }
