@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use voisin::questions::answers::add::AddAnswer;
 use voisin::questions::answers::lossy;
 use voisin::{
-    AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Outcome, WindowPlan, held_model,
+    AddEvent, AddOptions, AddReport, AddRun, Embedder, Engine, EngineError, Outcome, WindowPlan,
+    held_model,
 };
 use voisin_audio::is_audio_candidate;
 use voisin_base::text::with_causes;
@@ -32,7 +32,7 @@ pub(super) struct Adding {
 #[derive(Serialize)]
 pub(super) struct Added {
     #[serde(flatten)]
-    answer: AddAnswer,
+    report: AddReport,
     failures: Vec<Value>,
 }
 
@@ -102,8 +102,7 @@ impl Adding {
         };
         let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
         let report = run.settle(engine, stored)?;
-        let answer = AddAnswer::new(&report);
-        Ok((Added { answer, failures }, raised))
+        Ok((Added { report, failures }, raised))
     }
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{WholeNumber, at_most, limit_of};
+use super::values::{at_most, limit_of, some_whole};
 use crate::questions::answers::artists::FoundArtists;
 use crate::questions::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::questions::answers::graph::{clustered, collection_and_graph};
@@ -162,8 +162,10 @@ pub struct PathBetween {
     #[schemars(length(max = MOST_SEEDS))]
     pub(crate) via: Vec<NamedSeed>,
     /// Number of steps [default: nine from one stop to the next]
-    #[arg(long, value_name = "N")]
-    pub(crate) steps: Option<WholeNumber<1, 10_000, 999>>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[serde(default, deserialize_with = "some_whole::<1, 999, _>")]
+    #[schemars(range(min = 1, max = 999))]
+    pub(crate) steps: Option<u32>,
     /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<u32>,
@@ -192,7 +194,7 @@ impl PathBetween {
         let options = PathOptions {
             via,
             // A path has one step fewer than tracks.
-            tracks: self.steps.map(|steps| steps.get() + 1),
+            tracks: self.steps.map(|steps| steps as usize + 1),
             max_per_artist: limit_of(self.max_per_artist),
         };
         let vectors = collection.vectors.view();
