@@ -35,6 +35,7 @@ mod lock;
 mod logits;
 mod mean;
 mod open;
+mod path_matching;
 mod paths;
 mod query;
 mod read;

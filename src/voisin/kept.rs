@@ -88,7 +88,7 @@ mod tests {
     /// The stored clusters, if they are current.
     fn stored(engine: &mut Engine) -> Option<Clustering> {
         let source = engine.label_source();
-        let none = |_: &mut Engine| Err(EngineError::NoLabels);
+        let none = |_: &mut Engine| Err(EngineError::no_labels());
         engine.kept("clusters", &source, none).ok()
     }
 

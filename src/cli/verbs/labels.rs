@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{expand_names, seeds_to_change};
 use voisin::questions::answers::labels::{GenreCountJson, LabelSourceJson};
-use voisin::{Engine, EngineError, track_number};
+use voisin::{Engine, EngineError, Lack, track_number};
 use voisin_genre::Genre;
 
 pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending> {
@@ -49,7 +49,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
     let (labels, unmatched) = match engine.labelled_tracks(&source) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
         // The source is shown even without labels.
-        Err(EngineError::NoLabels) => (Vec::new(), 0),
+        Err(EngineError::Lacks(Lack::Labels, _)) => (Vec::new(), 0),
         Err(error) => return Err(error.into()),
     };
     if args.source.is_some() {

@@ -16,7 +16,7 @@ use read::ParquetInput;
 use voisin::{
     AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model,
 };
-use voisin_base::output::check_folder;
+use voisin_base::output::{OutputError, check_folder};
 use voisin_library::{
     Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord,
     path_to_bytes,
@@ -104,10 +104,7 @@ pub fn embed_to_parquet(
     progress: &mut dyn FnMut(AddEvent<'_>),
     stop: &AtomicBool,
 ) -> Result<ParquetSummary, EngineError> {
-    let cannot_write = |path: &Path, source| EngineError::Write {
-        path: path.to_owned(),
-        source,
-    };
+    let cannot_write = |path: &Path, source| OutputError::io(path)(source);
     make_folder(dir)?;
     let model = stored_model(embedder)?;
     let known = known_files(dir, &model)?;
@@ -227,24 +224,18 @@ fn known_files(
 /// Creates a folder for Parquet files.
 fn make_folder(dir: &Path) -> Result<(), EngineError> {
     check_folder(dir)?;
-    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write {
-        path: dir.to_owned(),
-        source,
-    })
+    Ok(std::fs::create_dir_all(dir).map_err(OutputError::io(dir))?)
 }
 
 /// The Parquet files directly in a folder, by name; a file is itself.
 pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
-    let failed = |source| EngineError::ReadTable {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = EngineError::unread(path);
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
+    for entry in std::fs::read_dir(path).map_err(&failed)? {
+        let file = entry.map_err(&failed)?.path();
         let is_hidden = file
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
@@ -300,7 +291,7 @@ pub fn add_from_parquet(
             }
             let found = match columns.row(row, input.model.dimension) {
                 // A fault in one row does not affect the others.
-                Err(EngineError::Table { problem, .. }) => {
+                Err(EngineError::File { problem, .. }) => {
                     let reason = format!("{}, row {rows}: {problem}", file.display());
                     refused.refuse(|| reason.clone());
                     let path = columns.file(row)?.path;
@@ -340,9 +331,5 @@ pub fn add_from_parquet(
 
 /// The error for a wrong file.
 fn wrong(path: &Path, problem: String) -> EngineError {
-    EngineError::Table {
-        path: path.to_owned(),
-        line: 0,
-        problem,
-    }
+    EngineError::file(path, problem)
 }

@@ -58,11 +58,7 @@ impl ParquetInput {
 
     /// - `vectors`: the model of its vectors, if the file does not name it
     pub(super) fn open_as(path: &Path, vectors: &VectorsOf) -> Result<Self, EngineError> {
-        let failed = |source| EngineError::ReadTable {
-            path: path.to_owned(),
-            source,
-        };
-        let file = regular_file::open(path).map_err(failed)?;
+        let file = regular_file::open(path).map_err(EngineError::unread(path))?;
         // Loaded twice: first for the file's types, then to read them as the types of `as_read`.
         let read = || {
             let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
@@ -161,10 +157,9 @@ impl ParquetInput {
         };
         // Tools that copy metadata may have changed a part of it, so name, fingerprint and
         // dimension are compared with the manifest.
-        check_model(&model).map_err(|problem| EngineError::ForeignModel {
-            place: path.display().to_string(),
-            problem,
-            next: "write the file again",
+        check_model(&model).map_err(|problem| {
+            let place = path.display().to_string();
+            EngineError::foreign_model(&place, &problem, "write the file again")
         })?;
         Ok(model)
     }

@@ -11,7 +11,7 @@ use parquet::file::properties::WriterProperties;
 use super::schema::{MEAN_KEY, ParquetRow, batch, schema};
 use voisin::{EngineError, LibrarySpace};
 use voisin_base::atomic_file::AtomicFile;
-use voisin_base::output::OutputTarget;
+use voisin_base::output::{OutputError, OutputTarget};
 use voisin_library::{Failure, StoredModel, TrackRecord};
 
 /// A Parquet file that appears whole or not at all.
@@ -32,10 +32,7 @@ pub(super) struct RowSet {
 impl ParquetOutput {
     pub(super) fn create(target: PathBuf, model: &StoredModel) -> Result<Self, EngineError> {
         let place = OutputTarget::whole(&target)?.target()?;
-        let file = AtomicFile::create(&place).map_err(|source| EngineError::Write {
-            path: target.clone(),
-            source,
-        })?;
+        let file = AtomicFile::create(&place).map_err(OutputError::io(&target))?;
         Ok(Self {
             target,
             file,
@@ -60,10 +57,8 @@ impl ParquetOutput {
         mut self,
         mut next: impl FnMut() -> Result<Option<RowSet>, EngineError>,
     ) -> Result<u64, EngineError> {
-        let failed = |problem: String| EngineError::Write {
-            path: self.target.clone(),
-            source: std::io::Error::other(problem),
-        };
+        let path = self.target.clone();
+        let failed = |problem: String| OutputError::io(&path)(std::io::Error::other(problem));
         let properties = WriterProperties::builder()
             // Every reader of Parquet knows it.
             .set_compression(Compression::SNAPPY)
@@ -91,10 +86,7 @@ impl ParquetOutput {
             written.map_err(|error| failed(error.to_string()))?;
         }
         writer.close().map_err(|error| failed(error.to_string()))?;
-        self.file.commit().map_err(|source| EngineError::Write {
-            path: self.target,
-            source,
-        })?;
+        self.file.commit().map_err(OutputError::io(&path))?;
         Ok(count)
     }
 }

@@ -9,7 +9,7 @@ use super::head::GenreHead;
 use super::labels::{LabelSource, LabelledTracks};
 use super::vote::{MetLabels, Voted};
 use crate::seed::stacked;
-use crate::{Embedder, Engine, EngineError, Seed};
+use crate::{Embedder, Engine, EngineError, Lack, Seed};
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
@@ -162,7 +162,7 @@ impl Classifier {
                 "no genre can be predicted: {shortage}; no first guess: {problem}; {GIVE_GENRES}"
             )));
         } else {
-            return Err(EngineError::NoLabels);
+            return Err(EngineError::no_labels());
         }
         Ok(Self::FirstGuess(guess))
     }
@@ -170,10 +170,11 @@ impl Classifier {
 
 /// The error for a precision without a head.
 fn no_head(options: &ClassifyOptions) -> EngineError {
-    EngineError::NoHead {
-        what: "a precision",
-        next: train_on(options.labels.as_ref()),
-    }
+    let next = train_on(options.labels.as_ref());
+    EngineError::Lacks(
+        Lack::Head,
+        format!("a precision needs a trained head: {next}"),
+    )
 }
 
 /// - `labels`: the requested source, if any
@@ -204,7 +205,7 @@ impl Labelled {
             return Self::with_head(engine, head, source, options, tell);
         }
         let (count, genres, familiarity) = match summary(engine, &source) {
-            Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
+            Err(EngineError::Lacks(Lack::Labels, _)) => return Ok(Err(LabelCount::default())),
             found => found?,
         };
         if !count.is_enough() {
@@ -237,7 +238,7 @@ impl Labelled {
         tell: impl FnMut(GenreNews),
     ) -> Result<Result<Self, LabelCount>, EngineError> {
         let tracks = match engine.labelled_tracks(&source) {
-            Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
+            Err(EngineError::Lacks(Lack::Labels, _)) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
         let count = tracks.label_count();
@@ -418,7 +419,7 @@ fn usable_head(
     match engine.genre_head() {
         // An empty library has no labels either. After any other error of the head the neighbours
         // vote.
-        Err(error) if !matches!(error, EngineError::EmptyLibrary { .. }) => {
+        Err(error) if !matches!(error, EngineError::Lacks(Lack::Tracks, _)) => {
             tell(GenreNews::warning(format!(
                 "{error}; until then the neighbours vote alone"
             )));

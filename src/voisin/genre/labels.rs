@@ -313,9 +313,7 @@ impl Engine {
     pub fn labelled_tracks(&self, source: &LabelSource) -> Result<LabelledTracks, EngineError> {
         let vectors = self.library.vectors()?;
         if vectors.ids.is_empty() {
-            return Err(EngineError::EmptyLibrary {
-                dir: self.library.dir().to_owned(),
-            });
+            return Err(EngineError::no_tracks(self.library.dir()));
         }
         let n = vectors.ids.len();
         let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
@@ -337,7 +335,7 @@ impl Engine {
             rows.into_iter().for_each(|row| groups[row] = group);
         }
         if labels.iter().all(Vec::is_empty) {
-            return Err(EngineError::NoLabels);
+            return Err(EngineError::no_labels());
         }
         // One spelling per genre: the most common.
         let spellings = Spellings::count(labels.iter().flatten()).genres();
@@ -368,15 +366,10 @@ impl Engine {
     pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
         let source = source.absolute();
         let text = match &source {
-            LabelSource::File(path) => {
-                path.to_str()
-                    .map(str::to_owned)
-                    .ok_or_else(|| EngineError::Table {
-                        path: path.clone(),
-                        line: 0,
-                        problem: "expected a path in UTF-8, since the library stores it".into(),
-                    })?
-            }
+            LabelSource::File(path) => path.to_str().map(str::to_owned).ok_or_else(|| {
+                let expected = "expected a path in UTF-8, since the library stores it";
+                EngineError::file(path, expected)
+            })?,
             named => named.to_string(),
         };
         Ok(self.library.set_setting(SOURCE_SETTING, Some(&text))?)

@@ -198,10 +198,12 @@ impl Postgres {
             place: place.clone(),
         })?;
         // The database is not trusted, so its manifest is checked.
-        check_model(&self.model).map_err(|problem| EngineError::ForeignModel {
-            place,
-            problem,
-            next: "drop the tables that begin with voisin_ and push again",
+        check_model(&self.model).map_err(|problem| {
+            EngineError::foreign_model(
+                &place,
+                &problem,
+                "drop the tables that begin with voisin_ and push again",
+            )
         })?;
         self.read_mean()?;
         let synonyms = self.settings()?.remove(SYNONYMS);

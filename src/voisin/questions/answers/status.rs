@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
-use crate::{Engine, EngineError, RETRAIN_SHARE};
+use crate::{Engine, EngineError, Lack, RETRAIN_SHARE};
 use voisin_base::text::{count, grouped, with_causes};
 use voisin_index::{IndexError, IndexOptions, VectorIndex};
 use voisin_library::Status;
@@ -104,7 +104,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.
-                Err(EngineError::NoLabels) => Ok(1.0),
+                Err(EngineError::Lacks(Lack::Labels, _)) => Ok(1.0),
                 Err(error) => Err(with_causes(&error)),
             };
             HeadJson {
@@ -135,7 +135,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
 }
 
 impl StatusJson {
-    /// As programs read it.
     pub fn new(engine: &Engine, status: &Status) -> Self {
         let (index, search, index_resident_bytes) = index(engine, status);
         let model = status.model.as_ref();

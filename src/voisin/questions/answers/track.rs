@@ -30,7 +30,6 @@ impl TrackRef {
         }
     }
 
-    /// A track's name, for lists.
     pub fn of_track(track: &Track) -> Self {
         let artist = track.main_artist().map(str::to_owned);
         Self {
@@ -52,7 +51,6 @@ pub struct ListedJson {
 }
 
 impl ListedJson {
-    /// All of them, in the order found.
     pub fn list(engine: &Engine, tracks: &[&TrackMeta]) -> Result<Vec<Self>, EngineError> {
         let known = KnownTracks::read(engine, tracks.iter().map(|track| track.id))?;
         let listed = tracks.iter().enumerate().map(|(i, track)| Self {
