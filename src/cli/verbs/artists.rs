@@ -4,9 +4,8 @@ use crate::cli::args::{By, ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
-use voisin::questions::answers::artists::{ArtistJson, FoundArtists};
-use voisin::questions::explore::NearArtists;
-use voisin_explore::artists::{ArtistSummary, Makers, NearArtist};
+use voisin::questions::explore::near_makers;
+use voisin_explore::artists::Makers;
 
 pub(super) fn run(
     context: &Context,
@@ -17,7 +16,7 @@ pub(super) fn run(
     if matches!(format, ListFormat::M3u8 | ListFormat::Paths) {
         anyhow::bail!("--by lists no tracks, expected with it --format table, json or csv");
     }
-    let mut engine = context.open_engine()?;
+    let engine = context.open_engine()?;
     let makers = match by {
         By::Artist => Makers::Artists,
         By::Album => Makers::Albums,
@@ -30,87 +29,40 @@ pub(super) fn run(
         .collect();
     let name = (!words.is_empty()).then(|| words.join(" "));
     let limit = args.question.limit.of(usize::MAX);
-    let found = NearArtists { name }.all(&mut engine, makers, limit)?;
+    let found = near_makers(&engine, makers, name.as_deref(), limit)?;
     let one = makers.one();
-    let nothing = match &found {
-        FoundArtists::All(all) if all.is_empty() => Some(format!(
-            "no track of this library names its {one}: add tagged music"
-        )),
-        FoundArtists::Near(near) if near.is_empty() => Some(format!(
-            "the library has no other {one} to compare this one with: add more music"
-        )),
-        _ => None,
-    };
-    if let Some(text) = nothing {
-        return Err(NothingFound(text).into());
+    if found.is_empty() {
+        return Err(NothingFound(match name {
+            None => format!("no track of this library names its {one}: add tagged music"),
+            Some(_) => {
+                format!("the library has no other {one} to compare this one with: add more music")
+            }
+        })
+        .into());
     }
     if format == ListFormat::Json {
-        let tracks = found.tracks(&engine)?;
-        render::print_json(&ArtistJson::list(found, |id| tracks.get(&id)))?;
+        render::print_json(&found)?;
         return Ok(Ending::Fine);
     }
-    match &found {
-        FoundArtists::All(all) => print_all(all, makers, format)?,
-        FoundArtists::Near(near) => print_near(near, makers, format)?,
+    let mut columns = vec![("artist", Align::Left), ("tracks", Align::Right)];
+    if makers == Makers::Albums {
+        columns.insert(0, ("album", Align::Left));
     }
-    Ok(Ending::Fine)
-}
-
-/// The cells that name one: an album by title and artist.
-fn names(album: Option<&str>, artist: &str) -> Vec<String> {
-    album
-        .into_iter()
-        .chain([artist])
-        .map(str::to_owned)
-        .collect()
-}
-
-fn headed(makers: Makers, others: &[(&'static str, Align)]) -> Vec<(&'static str, Align)> {
-    let first: &[_] = match makers {
-        Makers::Artists => &[("artist", Align::Left)],
-        Makers::Albums => &[("album", Align::Left), ("artist", Align::Left)],
+    let measure = if name.is_some() {
+        "similarity"
+    } else {
+        "cohesion"
     };
-    [first, others].concat()
-}
-
-fn print_all(found: &[ArtistSummary], makers: Makers, format: ListFormat) -> anyhow::Result<()> {
-    let others = [
-        ("tracks", Align::Right),
-        ("cohesion", Align::Right),
-        ("nearest", Align::Left),
-        ("similarity", Align::Right),
-    ];
+    columns.push((measure, Align::Right));
     let rows = found.iter().map(|one| {
-        let (near, similarity) = one.nearest.as_ref().map_or_else(Default::default, |near| {
-            let whose = near
-                .album
-                .iter()
-                .map(String::as_str)
-                .chain([near.artist.as_str()]);
-            let name = whose
-                .filter(|text| !text.is_empty())
-                .collect::<Vec<_>>()
-                .join(" – ");
-            (name, format!("{:.3}", near.similarity))
-        });
-        let cohesion = one
-            .cohesion
-            .map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.3}"));
-        let mut cells = names(one.album.as_deref(), &one.artist);
-        cells.extend([one.tracks.to_string(), cohesion, near, similarity]);
+        let measured = one.similarity.or(one.cohesion);
+        let measured = measured.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
+        let mut cells: Vec<String> = one.album.iter().cloned().collect();
+        cells.extend([one.artist.clone(), one.tracks.to_string(), measured]);
         cells
     });
-    print(&headed(makers, &others), rows, format)
-}
-
-fn print_near(near: &[NearArtist], makers: Makers, format: ListFormat) -> anyhow::Result<()> {
-    let others = [("tracks", Align::Right), ("similarity", Align::Right)];
-    let rows = near.iter().map(|one| {
-        let mut cells = names(one.album.as_deref(), &one.artist);
-        cells.extend([one.tracks.to_string(), format!("{:.3}", one.similarity)]);
-        cells
-    });
-    print(&headed(makers, &others), rows, format)
+    print(&columns, rows, format)?;
+    Ok(Ending::Fine)
 }
 
 fn print(
