@@ -15,7 +15,7 @@ use crate::cli::seeds::seeds;
 use voisin::questions::SimilarAnswer;
 use voisin::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
 use voisin_audio::is_audio_candidate;
-use voisin_genre::GenreError;
+use voisin_genre::{GenreError, kinship};
 use voisin_library::{OpenMode, scan, stored_path};
 
 /// Default folder of the demo's library, beside the user's.
@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
 
     print_text("\nHow far is punk, which no label names, from the labelled genres (0 to 1)?")?;
     let folders = LabelSource::Folder;
-    let kinship = engine.kinship(&folders)?;
+    let kinship = kinship(&engine.labelled_tracks(&folders)?.set())?;
     let punk = engine.taxonomy()?.genre("punk");
     for kin in punk
         .map(|punk| kinship.of(&punk))

@@ -54,7 +54,6 @@ pub struct PlaylistJson {
 }
 
 impl PlaylistJson {
-    /// As programs read it.
     pub fn new(
         engine: &Engine,
         tracks: &[&TrackMeta],
