@@ -60,7 +60,6 @@ pub struct Waveform {
 }
 
 impl Waveform {
-    /// Length in seconds.
     pub fn seconds(&self) -> f64 {
         self.samples.len() as f64 / f64::from(self.sample_rate)
     }
@@ -77,11 +76,9 @@ pub struct AudioInfo {
     pub codec: String,
     /// Native sample rate, Hz.
     pub sample_rate: u32,
-    /// Native number of channels.
     pub channels: u16,
     /// Frames at the native rate, after cutting encoder delay and padding.
     pub n_frames: u64,
-    /// Compressed packets of the audio track.
     pub packets: u64,
     /// Where the audible part lies among the decoded frames.
     #[doc(hidden)]
@@ -103,7 +100,6 @@ impl AudioInfo {
         }
     }
 
-    /// Length in seconds.
     pub fn seconds(&self) -> f64 {
         self.n_frames as f64 / f64::from(self.sample_rate.max(1))
     }
@@ -123,7 +119,6 @@ pub struct Timeline {
 /// Irregularities found in decoding.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DecodeReport {
-    /// Packets passed to the decoder.
     pub packets: u64,
     /// Packets among them that did not decode and were replaced by silence.
     pub damaged_packets: u64,
@@ -136,7 +131,6 @@ pub struct DecodeReport {
 /// Integrated loudness by EBU R 128.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Loudness {
-    /// LUFS.
     pub lufs: f64,
     /// Whether the whole file was measured; else it is an estimate from the decoded parts.
     pub exact: bool,
