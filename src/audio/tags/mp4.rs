@@ -402,21 +402,6 @@ mod tests {
     }
 
     #[test]
-    fn tags_and_bytes_that_are_no_boxes_are_hidden() {
-        let track = boxed(b"trak", b"");
-        let whole = [boxed(b"udta", b"text"), track.clone()];
-        let hidden = [boxed(b"free", b"text"), track.clone()];
-        assert_eq!(seen(&movie(&whole)), movie(&hidden));
-        // Zeros are no box up to the end of the file.
-        let whole = [boxed(b"meta", b""), track.clone(), vec![0; 12]];
-        let hidden = [boxed(b"free", b""), track, boxed(b"free", &[0; 4])];
-        assert_eq!(seen(&movie(&whole)), movie(&hidden));
-        let cut = movie(&whole);
-        let cut = [&cut[..cut.len() - 9], b"\0\0\0\x63mdat7"].concat();
-        assert_eq!(seen(&cut)[cut.len() - 9..], *b"\0\0\0\x09mdat7");
-    }
-
-    #[test]
     fn the_track_that_is_heard_is_the_first_enabled_one_of_sound() {
         let track = |handler: &[u8; 4], is_enabled: bool, codec: &[u8; 4]| {
             let header = boxed(b"tkhd", &[0, 0, 0, u8::from(is_enabled)]);
