@@ -134,37 +134,6 @@ impl Parts {
         make_unit(vector);
     }
 
-    /// Inverts [`centre`](Self::centre): the raw vector, as exact as this one.
-    ///
-    /// The raw parts' lengths are known, which determines their distances from the mean. A part at
-    /// the mean stays unchanged, and so does a vector of another length than the mean.
-    pub fn restore(&self, vector: &mut [f32], mean: &[f32]) {
-        if vector.len() != mean.len() {
-            return;
-        }
-        // Stored vectors are rounded to 16 bits, so their length is only about 1.
-        make_unit(vector);
-        for (range, _) in self.ranges(vector.len()) {
-            let mean = &mean[range.clone()];
-            let part = &mut vector[range];
-            let length = norm(part);
-            let products = part.iter().zip(mean);
-            let along: f64 = products
-                .map(|(x, mean)| f64::from(*x) * f64::from(*mean))
-                .sum();
-            let along = along / length;
-            // The distance from the mean along the part's direction at which the vector has this
-            // length. Rounding may make it slightly negative, which has no root.
-            let square = along * along + length * length - squared_norm(mean);
-            let far = square.max(0.0).sqrt() - along;
-            if far > AT_THE_MEAN_ROUNDED * length {
-                for (x, mean) in part.iter_mut().zip(mean) {
-                    *x = (f64::from(*mean) + f64::from(*x) * far / length) as f32;
-                }
-            }
-        }
-    }
-
     /// Pools window embeddings into one track embedding: their mean with balanced parts, then unit norm.
     ///
     /// - `windows`: `[n_windows, dimension]`, raw network outputs (not normalised)
@@ -258,56 +227,6 @@ mod tests {
         let mut same = raw;
         pair.centre(&mut same, &[0.0; 4]);
         assert_near(&same, &raw, 1e-6);
-    }
-
-    #[test]
-    fn centring_is_undone() {
-        let raw = |i: usize| -> Vec<f32> {
-            let number = |d: usize| ((i * 11 + d * 5) as f32 * 1.3).sin() + 0.8 * (d as f32).cos();
-            let mut raw: Vec<f32> = (0..48).map(number).collect();
-            // One in five has a second part without direction.
-            if i.is_multiple_of(5) {
-                raw[32..].fill(0.0);
-            }
-            raw
-        };
-        for parts in [whole(), Parts(vec![(32, 1.0), (16, 0.6)])] {
-            let balanced = |i| {
-                let mut raw = raw(i);
-                parts.balance(&mut raw);
-                Embedding::new(raw).unwrap().into_vec()
-            };
-            let raws: Vec<Vec<f32>> = (0..50).map(balanced).collect();
-            let mean: Vec<f32> = (0..48)
-                .map(|d| raws.iter().map(|raw| raw[d]).sum::<f32>() / 50.0)
-                .collect();
-            for raw in &raws {
-                let mut centred = raw.clone();
-                parts.centre(&mut centred, &mean);
-                let mut restored = centred.clone();
-                parts.restore(&mut restored, &mean);
-                assert_near(&restored, raw, 1e-5);
-                // As 16 bits a number have it: as exact as these are, and the same when it is
-                // centred again.
-                let rounded = |&x: &f32| half::f16::from_f32(x).to_f32();
-                let rounded: Vec<f32> = centred.iter().map(rounded).collect();
-                let mut restored = rounded.clone();
-                parts.restore(&mut restored, &mean);
-                assert_near(&restored, raw, 1e-3);
-                parts.centre(&mut restored, &mean);
-                assert_near(&restored, &rounded, 1e-4);
-            }
-            let mut short = [1.0_f32];
-            parts.restore(&mut short, &mean);
-            assert_eq!(short, [1.0]);
-            let mut at_the_mean = mean.clone();
-            parts.centre(&mut at_the_mean, &mean);
-            parts.restore(&mut at_the_mean, &mean);
-            assert!(at_the_mean.iter().all(|x| x.is_finite()));
-            let mut zero = vec![0.0; 48];
-            parts.restore(&mut zero, &mean);
-            assert!(zero.iter().all(|x| *x == 0.0));
-        }
     }
 
     #[test]
