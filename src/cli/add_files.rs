@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
-use crate::cli::context::{Context, parse_model};
+use crate::cli::context::Context;
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count, grouped};
 use voisin::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
@@ -31,7 +31,7 @@ pub(crate) fn add_files(
     let console = context.console;
     let dry_run = run.options.dry_run;
     let run = AddRun {
-        model: context.model_option().map(parse_model),
+        model: context.requested_model(),
         options: AddOptions {
             threads: context.threads(),
             ..run.options

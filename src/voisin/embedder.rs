@@ -58,7 +58,7 @@ impl WindowPlan {
                 let sample = |ms: u32| u64::from(ms) * u64::from(rate) / 1000;
                 windows::part(samples, length, rate, sample(from), sample(to))
             }
-            Self::Reference { hop } => windows::reference(samples, length, hop, true),
+            Self::Reference { hop } => windows::reference(samples, length, hop),
         }
     }
 }

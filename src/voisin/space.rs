@@ -82,6 +82,13 @@ impl LibrarySpace {
         vector
     }
 
+    /// The raw vector of a centred one, with its precision.
+    pub fn restore(&self, centred: &[f32]) -> Vec<f32> {
+        let mut vector = centred.to_vec();
+        self.parts.restore(&mut vector, &self.mean);
+        vector
+    }
+
     /// Centres raw vectors, in the same order.
     pub fn centre_rows(&self, mut raw: Array2<f32>) -> Array2<f32> {
         use rayon::prelude::*;

@@ -57,7 +57,6 @@ pub(crate) struct PathArgs {
 /// Filters apply to all tracks of the list except seeds that are named. Without seeds, all tracks that pass the filters are
 /// seeds.
 #[derive(Debug, Args)]
-#[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
     after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30  --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
 )]
