@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use super::args::Global;
 use super::render::Console;
 use voisin::questions::Filters;
-use voisin::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external};
+use voisin::{Embedder, Engine, EngineError, IndexRefresh, held_model, is_external};
 use voisin_base::directories::from_variable;
 use voisin_base::output::check_folder;
 use voisin_base::text::with_causes;
@@ -121,10 +121,9 @@ impl Context {
         engine.on_index_news(move |news| {
             let is_problem = matches!(
                 news,
-                IndexNews::NotKept(_)
-                    | IndexNews::Ready(IndexRefresh::Built { unusable: true, .. })
+                IndexRefresh::NotKept(_) | IndexRefresh::Built { unusable: true, .. }
             );
-            let is_usual = matches!(news, IndexNews::Ready(IndexRefresh::Loaded));
+            let is_usual = matches!(news, IndexRefresh::Loaded);
             console.say(&news.to_string(), is_problem || is_loud && !is_usual);
         });
     }

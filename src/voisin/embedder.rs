@@ -75,7 +75,6 @@ pub struct FileEmbedding {
     pub starts: Vec<f32>,
     pub report: DecodeReport,
     pub descriptors: Option<Descriptors>,
-    /// Whether its sound hardly changes, if requested ([`Embedder::embed_seed`]).
     pub is_steady: Option<bool>,
 }
 
@@ -95,7 +94,6 @@ pub struct Embedder {
 
 struct NetworkInput {
     front_end: MelFrontEnd,
-    /// It processes the first of so many windows.
     every: usize,
 }
 
@@ -108,7 +106,6 @@ struct Reading {
     inputs: Vec<(usize, Option<WindowResampler>)>,
 }
 
-/// What is measured besides the vectors.
 #[derive(Clone, Copy, PartialEq)]
 enum Besides {
     Nothing,
@@ -159,7 +156,6 @@ impl Embedder {
         self.encoder.front_ends().map(seconds).fold(0.0, f32::max)
     }
 
-    /// The sample rate of its input in Hz; the highest of several.
     pub fn sample_rate(&self) -> u32 {
         self.rate
     }
@@ -248,7 +244,6 @@ impl Embedder {
         self.embed_sound(Sound::File(path), info, plan, Besides::Nothing, stop)
     }
 
-    /// As [`embed`](Self::embed), and determines whether the sound changes.
     pub fn embed_seed(
         &self,
         path: &Path,
@@ -492,13 +487,10 @@ struct InputBuffers {
     from: usize,
     resampler: Option<WindowResampler>,
     window: Vec<f32>,
-    /// The spectrograms of all windows of the batch.
     mels: Vec<f32>,
 }
 
 impl<'a> MelBatch<'a> {
-    /// - `resamplers`: [`Reading::inputs`]
-    /// - `most`: most windows of a batch
     fn new(
         inputs: &'a [NetworkInput],
         resamplers: Vec<(usize, Option<WindowResampler>)>,

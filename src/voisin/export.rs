@@ -91,7 +91,6 @@ fn model(engine: &Engine, space: &LibrarySpace) -> Result<Value, EngineError> {
     }))
 }
 
-/// A complete file that has no name yet.
 fn finished(
     dir: &Path,
     name: &str,
@@ -106,7 +105,6 @@ fn finished(
 }
 
 fn write_tracks(engine: &Engine, ids: &[TrackId], file: &mut Writer) -> io::Result<()> {
-    /// Tracks whose tags are in memory at once.
     const TOGETHER: usize = 1000;
     let mut table = csv::Writer::from_writer(file);
     table.write_record(TRACK_COLUMNS)?;

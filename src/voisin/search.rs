@@ -80,7 +80,6 @@ impl Engine {
         self.answered(found.into_iter().flatten().collect())
     }
 
-    /// Neighbours with their facts.
     pub(super) fn answered(&self, found: Vec<Neighbor>) -> Result<Vec<SimilarTrack>, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
         let mut tracks = self.library.tracks_by_id(&ids)?;
@@ -130,7 +129,6 @@ impl Engine {
         index.search_until(queries, limit, &params, choose)
     }
 
-    /// The windows by which this library's tracks are analysed.
     pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
         let model = self.library.model()?;
         self.windows_for(model.is_some_and(|model| super::words::reads(&model)))
@@ -355,39 +353,5 @@ mod tests {
         let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
         // Track 31 is as near as 29, and lies on the side to stay away from.
         assert!(ids.len() == 3 && ids.iter().all(|id| *id < 30), "{ids:?}");
-    }
-
-    #[test]
-    fn seeds_of_another_dimension_report_the_expected_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path());
-        let known = engine.seed_of(TrackId(1)).unwrap();
-        let long = Seed::of_vector(vec![0.6, 0.8, 0.0]);
-        let options = SimilarOptions {
-            limit: 5,
-            unlike: vec![long.clone()],
-            ..SimilarOptions::default()
-        };
-        let mut collection = engine.collection().unwrap();
-        for error in [
-            engine.similar(&[known], &options).unwrap_err(),
-            collection.take_in(std::slice::from_ref(&long)).unwrap_err(),
-        ] {
-            assert_eq!(
-                error.to_string(),
-                "vector has dimension 3, the library's model has 2"
-            );
-        }
-        collection
-            .take_in(&[Seed::of_vector(vec![0.6, 0.8])])
-            .unwrap();
-        let expected = engine.space().unwrap().centre(&[0.6, 0.8]);
-        assert_eq!(
-            (
-                collection.vectors.nrows(),
-                collection.vectors.row(0).to_vec()
-            ),
-            (61, expected)
-        );
     }
 }

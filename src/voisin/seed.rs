@@ -19,7 +19,6 @@ use voisin_library::{LibraryError, MusicalKey, NameOf, Resolution, Track, stored
 pub(super) const NAME_PREFIXES: [(&str, NameOf); 2] =
     [("artist:", NameOf::Artist), ("album:", NameOf::Album)];
 
-/// Most tracks that an error lists.
 const MOST_CANDIDATES: usize = 10;
 const NAME_TRACK: &str = "give a path, id:NUMBER, or words of artist and title";
 
@@ -64,7 +63,6 @@ impl<'a> SeedName<'a> {
         track_number(plain).map_or(Self::PathOrWords(text), Self::Id)
     }
 
-    /// Whether it stands for several files: a folder or a playlist.
     pub fn is_list(self) -> bool {
         matches!(self, Self::Playlist(_) | Self::Folder(_))
     }
@@ -260,7 +258,6 @@ impl Engine {
     }
 }
 
-/// The track that `id:NUMBER` names, in any case.
 pub fn track_number(text: &str) -> Option<TrackId> {
     behind_id(text)?.parse().ok().map(TrackId)
 }
@@ -286,7 +283,6 @@ impl LibrarySpace {
         seeds: &[Seed],
         unlike: &[Seed],
     ) -> Result<(Vec<Seed>, Embedding), EngineError> {
-        /// Weight of the seeds to stay away from.
         const AWAY: f32 = 0.5;
         let (seeds, query) = self.query(seeds)?;
         if unlike.is_empty() {
@@ -311,7 +307,6 @@ impl LibrarySpace {
     }
 }
 
-/// The direction of the mean of some seeds.
 fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     let Some(first) = seeds.first() else {
         let expected = "a seed: files, id:NUMBER, words, playlists or folders";
@@ -332,7 +327,6 @@ fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     Ok(Embedding::new(sum)?)
 }
 
-/// The vectors of seeds as rows.
 pub(super) fn stacked<S: Borrow<Seed>>(
     seeds: &[S],
     dimension: usize,

@@ -25,8 +25,6 @@ pub struct LibrarySpace {
 }
 
 impl LibrarySpace {
-    /// - `mean`: to subtract
-    /// - `manifest`: of the model that made the vectors
     pub fn new(mean: Vec<f32>, manifest: &str) -> Self {
         Self {
             mean,
@@ -34,9 +32,6 @@ impl LibrarySpace {
         }
     }
 
-    /// The stored space of a library, or if none is stored, the one of its current vectors.
-    ///
-    /// - `vectors`: all of the library's
     pub fn of(library: &Library, vectors: &Vectors) -> Result<Self, EngineError> {
         let mean = match library.mean()? {
             Some(kept) => kept.values,
@@ -75,7 +70,6 @@ impl LibrarySpace {
         self.parts.all()
     }
 
-    /// Centres a raw vector and scales it to length 1.
     pub fn centre(&self, raw: &[f32]) -> Vec<f32> {
         let mut vector = raw.to_vec();
         self.parts.centre(&mut vector, &self.mean);
@@ -89,7 +83,6 @@ impl LibrarySpace {
         vector
     }
 
-    /// Centres raw vectors, in the same order.
     pub fn centre_rows(&self, mut raw: Array2<f32>) -> Array2<f32> {
         use rayon::prelude::*;
         let width = raw.ncols().max(1);
@@ -113,7 +106,6 @@ impl LibrarySpace {
     }
 }
 
-/// The vector parts of a library's model.
 fn parts(library: &Library) -> Result<Parts, EngineError> {
     Ok(library.model()?.map_or_else(
         || Parts::of_stored(""),

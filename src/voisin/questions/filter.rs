@@ -18,7 +18,6 @@ use voisin_library::{
     licences_named, stored_path,
 };
 
-/// Most licences in an error message.
 const MOST_LICENCES: usize = 20;
 
 /// Filters of tracks.
@@ -72,7 +71,6 @@ pub struct Filters {
     pub(crate) tag: Vec<Tag>,
 }
 
-/// Parses a folder of this disk into the form that libraries store.
 fn folder() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().map(|folder| of_this_disk(&folder))
 }
@@ -139,7 +137,6 @@ fn split_not(text: &str) -> (bool, &str) {
     }
 }
 
-/// The names in one text, separated by commas.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
@@ -207,7 +204,6 @@ impl Filters {
         Ok(keys)
     }
 
-    /// The names in tags that the artists mean.
     fn artists_meant(&self, library: &Library) -> Result<Wanted<String>, LibraryError> {
         let resolve = |name: &str| library.resolve_names(NameOf::Artist, name);
         let is_name = |text: &str| {
@@ -243,7 +239,6 @@ impl Filters {
         }
     }
 
-    /// Refuses a licence that no track of the library has.
     pub fn check_licences(&self, library: &Library) -> Result<(), EngineError> {
         if self.licence.is_empty() {
             return Ok(());
@@ -317,7 +312,6 @@ impl Filters {
         [folders.any, folders.none].concat()
     }
 
-    /// Refuses folders without a track.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
         let lookup = engine.library();
         self.folders()

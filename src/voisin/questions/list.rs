@@ -95,9 +95,6 @@ pub struct Find {
 }
 
 impl Find {
-    /// The tracks that fit best.
-    ///
-    /// - `tags`: the model's tags of all tracks
     pub fn run(&self, engine: &Engine, tags: &PredictedTags) -> Result<PhraseAnswer, EngineError> {
         let filter = self.filters.filter(engine, &[])?;
         let limit = self.limit.of(usize::MAX);

@@ -99,7 +99,6 @@ pub fn named(name: &str) -> Option<&'static Query> {
     QUERIES.iter().find(|query| query.name == name)
 }
 
-/// An answer, and the library's generation.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Answer<T> {
@@ -109,7 +108,6 @@ struct Answer<T> {
     answer: T,
 }
 
-/// A list as an answer.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Items<T> {
@@ -142,20 +140,16 @@ pub struct QueryInput<'a> {
     pub model: &'a dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError>,
     /// Seeds in place of the query's: those of a program on this machine, or of an uploaded file.
     pub seeds: Option<NamedSeeds>,
-    /// Seeds to avoid, in place of the query's.
     pub unlike: Option<Vec<Seed>>,
     /// [`Needs::tags`]; `None` within for a model without tags.
     pub tags: Option<Arc<Option<PredictedTags>>>,
-    /// [`Needs::neighbours`].
     pub explored: Option<Arc<Explored>>,
     /// The name of an uploaded file, in place of the path of its temporary copy.
     pub seed_name: Option<&'static str>,
-    /// Notes on the answer, for a log.
     pub notes: Vec<String>,
 }
 
 impl QueryInput<'_> {
-    /// Reads what the query needs and the caller has not given.
     pub fn prepare(&mut self, needs: Needs) -> Result<(), EngineError> {
         if needs.tags && self.tags.is_none() {
             self.tags = Some(Arc::new(self.engine.words_if_any()?));
@@ -196,9 +190,7 @@ impl QueryInput<'_> {
     }
 }
 
-/// A query that has been read.
 pub trait Question: Debug + Send + Sync {
-    /// Parts of the library that it needs.
     fn needs(&self) -> Needs {
         Needs::default()
     }

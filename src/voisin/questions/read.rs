@@ -29,7 +29,6 @@ impl Refused {
         }
     }
 
-    /// For a value in text form.
     pub(crate) fn text(expected: impl Into<String>, found: &str) -> Self {
         // Truncated, since a client may send megabytes.
         let found = found.chars().take(100).collect::<String>();

@@ -32,7 +32,6 @@ pub fn of<T: JsonSchema>() -> Value {
     schema
 }
 
-/// A generator of the schemas of answers, with definitions in `path`.
 pub fn answers(path: &'static str) -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let settings = settings.with(|settings| {
@@ -51,7 +50,6 @@ fn remove_types(fields: &mut Map<String, Value>) {
     }
 }
 
-/// Removes formats of numbers and names of types from the schema of an answer.
 pub fn tidy_answer(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -132,7 +132,6 @@ impl NamedSeed {
     }
 }
 
-/// The track of a file of the library.
 fn of_stored_path(engine: &Engine, path: &Path) -> Result<Option<Seed>, EngineError> {
     let Some(track) = engine.library().find_by_stored_path(path)? else {
         return Ok(None);
@@ -145,9 +144,6 @@ fn of_stored_path(engine: &Engine, path: &Path) -> Result<Option<Seed>, EngineEr
     }))
 }
 
-/// Refuses a query without seeds.
-///
-/// - `count`: number of seeds
 pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
     if count > 0 {
         Ok(())
@@ -160,7 +156,6 @@ pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
     }
 }
 
-/// The tracks of the library that these name.
 pub fn seeds(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineError> {
     named.iter().map(|named| named.seed(engine)).collect()
 }
