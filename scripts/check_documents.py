@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that the documents match the program: scripts/check_documents.py
 
-- every relative link leads to a file, and every `scripts/NAME` or `research/NAME` in the text
+- every relative link leads to a file, and every `scripts/NAME` in the text
   exists;
 - no line is longer than 100 columns;
 - blocks of Python and TOML can be parsed;
@@ -61,7 +61,7 @@ def check_text(name):
         except (SyntaxError, ValueError) as error:
             number = text.count("\n", 0, block.start()) + 1
             faults.append(f"{name}:{number}: expected {block[1]}, found {error}: wrapped lines?")
-    for script in re.findall(r"\b(?:scripts|research(?:/\w+)?)/[\w.-]*\w(?![\w*…])", text):
+    for script in re.findall(r"\b(?:scripts(?:/research(?:/\w+)?)?)/[\w.-]*\w(?![\w*…])", text):
         if not (ROOT / script).exists():
             faults.append(f"{name}: names {script}, which does not exist")
 

@@ -38,8 +38,6 @@ macro_rules! fuzz_target {
 
 #[path = "../scripts/fuzz/targets/audio.rs"]
 mod audio;
-#[path = "../scripts/fuzz/targets/id3.rs"]
-mod id3;
 #[path = "../scripts/fuzz/targets/index.rs"]
 mod index;
 #[path = "../scripts/fuzz/targets/lab.rs"]
@@ -109,11 +107,10 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn every_target_takes_its_seeds() {
-    let targets: [(&str, fn(), fn(&[u8])); 11] = [
+    let targets: [(&str, fn(), fn(&[u8])); 10] = [
         ("audio", audio::begin, audio::feed),
         ("tags", tags::begin, tags::feed),
         ("write_tags", write_tags::begin, write_tags::feed),
-        ("id3", id3::begin, id3::feed),
         ("torch", torch::begin, torch::feed),
         ("safetensors", safetensors::begin, safetensors::feed),
         ("index", index::begin, index::feed),

@@ -406,9 +406,7 @@ impl Choices<'_> {
             (b"UFID", b"UFI"),
         ];
         let version = self.pick(&[3, 4, 2]);
-        let is_stuffed = version < 4 && self.is(4);
         let mut frames = Vec::new();
-        let mut others = Vec::new();
         for _ in 0..self.below(12) {
             let (id, old) = self.pick(&IDS);
             let text = self.pick(&TEXTS);
@@ -429,52 +427,19 @@ impl Choices<'_> {
             } else {
                 0
             };
-            let mut frame = match version {
+            let frame = match version {
                 2 => [old, &big(body.len())[1..], &body].concat(),
                 3 => [id, &big(body.len()), &[0, flags], &body].concat(),
                 _ => [id, &seven_bits(body.len()), &[0, flags], &body].concat(),
             };
-            if is_stuffed {
-                frame = frame
-                    .iter()
-                    .flat_map(|&byte| {
-                        if byte == 0xff {
-                            vec![byte, 0]
-                        } else {
-                            vec![byte]
-                        }
-                    })
-                    .collect();
-            }
             if id != b"TCON" {
-                others.push(frame.clone());
+                kept.push(frame.clone());
             }
             frames.extend(frame);
         }
-        let mut flags = if is_stuffed { 0x80 } else { 0 };
-        let mut body = Vec::new();
-        if version > 2 && self.is(5) {
-            flags |= 0x40;
-            body.extend(match version {
-                3 => &b"\0\0\0\x06\0\0\0\0\0\0"[..],
-                _ => &b"\0\0\0\x06\x01\0"[..],
-            });
-            others.insert(0, body.clone());
-        }
-        body.extend(frames);
-        let has_footer = version == 4 && self.is(5);
-        if !has_footer {
-            body.resize(body.len() + self.below(100), 0);
-        }
-        kept.extend(others);
-        let size = seven_bits(body.len());
-        let mut tag = [&[b'I', b'D', b'3', version, 0, flags], &size[..], &body].concat();
-        if has_footer {
-            tag[5] |= 0x10;
-            let flags = tag[5];
-            tag.extend([&[b'3', b'D', b'I', version, 0, flags], &size[..]].concat());
-        }
-        tag
+        frames.resize(frames.len() + self.below(100), 0);
+        let size = seven_bits(frames.len());
+        [&[b'I', b'D', b'3', version, 0, 0], &size[..], &frames].concat()
     }
 
     fn mp3(&mut self) -> Made {
@@ -509,12 +474,8 @@ impl Choices<'_> {
                     &[0],
                     &value,
                 ];
-                let item = item.concat();
                 count += 1;
-                if !key.eq_ignore_ascii_case(b"genre") {
-                    kept.push(item.clone());
-                }
-                items.extend(item);
+                items.extend(item.concat());
             }
             let mark = |flags: u32| {
                 let numbers = [2000, items.len() as u32 + 32, count, flags]
@@ -522,11 +483,13 @@ impl Choices<'_> {
                     .concat();
                 [b"APETAGEX", &numbers[..], &[0; 8]].concat()
             };
-            if self.is(2) {
-                bytes.extend([mark(0xa000_0000), items.clone(), mark(0x8000_0000)].concat());
+            let tag = if self.is(2) {
+                [mark(0xa000_0000), items.clone(), mark(0x8000_0000)].concat()
             } else {
-                bytes.extend([items.clone(), mark(0)].concat());
-            }
+                [items.clone(), mark(0)].concat()
+            };
+            kept.push(tag.clone());
+            bytes.extend(tag);
         }
         if self.is(2) {
             let mut tag = b"TAG".to_vec();

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:?seconds for each target}; shift
-targets=("$@"); [ ${#targets[@]} -gt 0 ] || targets=(audio tags write_tags torch safetensors index playlist query npy id3 lab)
+targets=("$@"); [ ${#targets[@]} -gt 0 ] || targets=(audio tags write_tags torch safetensors index playlist query npy lab)
 work=${WORK:-$PWD/runs}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -58,34 +58,3 @@ pub fn content_of_path(path: &Path) -> ContentId {
         path.as_os_str().as_encoded_bytes(),
     ))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_known_by_its_size_and_time_and_else_by_its_sound() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let sound = std::fs::read(root.join("tests/data/audio/s16.wav")).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.wav");
-        std::fs::write(&path, &sound).unwrap();
-        let metadata = std::fs::metadata(&path).unwrap();
-        let file = AnalysedFile {
-            path: path.clone(),
-            size: metadata.len(),
-            mtime_ns: mtime_ns(&metadata),
-            content: probe(&path).unwrap().content,
-        };
-        assert!(file.open().is_ok());
-        std::fs::write(&path, [&sound, &b"LIST\x04\0\0\0INFO"[..]].concat()).unwrap();
-        assert!(file.open().is_ok());
-        for other in [&sound[..sound.len() - 20], b"no sound"] {
-            std::fs::write(&path, other).unwrap();
-            let refused = file.open();
-            assert!(matches!(refused, Err(AudioError::OtherRecording { .. })));
-        }
-        std::fs::remove_file(&path).unwrap();
-        assert!(matches!(file.open(), Err(AudioError::NotFound { .. })));
-    }
-}

@@ -21,7 +21,6 @@ pub(super) fn find(path: &Path, actual: PacketFormat) -> bool {
     let (2, Ok(mut stream)) = (actual.channels, Stream::open(path, false, false)) else {
         return false;
     };
-    stream.keep_channels();
     let mut sounding = 0;
     let (mut common, mut apart) = (0.0, 0.0);
     while let Ok(Some(chunk)) = stream.next(0) {

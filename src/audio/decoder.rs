@@ -1,11 +1,7 @@
-//! Packets to mono samples: Symphonia's decoders and opus-pure behind one interface.
+//! Packets to samples: Symphonia's decoders and opus-pure behind one interface.
 
 use ebur128::Channel;
-use symphonia::core::audio::conv::IntoSample;
-use symphonia::core::audio::sample::Sample;
-use symphonia::core::audio::{
-    Audio, AudioBuffer, ChannelLabel, Channels, GenericAudioBufferRef, Position,
-};
+use symphonia::core::audio::{Channels, GenericAudioBufferRef, Position};
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
@@ -21,7 +17,7 @@ const LOUDEST: f32 = 256.0;
 /// first packet. FLAC's longest packets have 65 535 frames.
 const MOST_SAMPLES: u64 = 1 << 24;
 
-/// Turns the packets of one track into mono samples.
+/// Turns the packets of one track into samples.
 pub(super) enum Decoder {
     Symphonia(Box<dyn AudioDecoder>),
     Opus(Box<Opus>),
@@ -42,17 +38,13 @@ impl Decoder {
         // Trimming is done by position, in one place for all formats.
         let options = AudioDecoderOptions::default().gapless(false);
         let registry = symphonia::default::get_codecs();
-        // The stream as it is first: if Symphonia refuses it, it is tried as the core of HE-AAC.
-        let first = match registry.make_audio_decoder(params, &options) {
-            Ok(decoder) => return Ok(Self::Symphonia(decoder)),
-            Err(error) => plain(&error),
-        };
-        if let Some(core) = aac_core(params)
-            && let Ok(decoder) = registry.make_audio_decoder(&core, &options)
-        {
-            return Ok(Self::Symphonia(decoder));
-        }
-        Err(unsupported_aac(params).unwrap_or(first))
+        let decoder = registry
+            .make_audio_decoder(params, &options)
+            .or_else(|error| {
+                let core = aac_core(params).ok_or(error)?;
+                registry.make_audio_decoder(&core, &options)
+            });
+        decoder.map(Self::Symphonia).map_err(|error| plain(&error))
     }
 
     /// Resets all state, as if the next packet were the first.
@@ -63,18 +55,14 @@ impl Decoder {
         }
     }
 
-    /// Decodes a packet into `mono` (replacing its content), and its channels into `planes`, if requested.
+    /// Decodes a packet into `planes`, replacing what they hold.
     pub(super) fn decode(
         &mut self,
         packet: &Packet,
-        mono: &mut Vec<f32>,
-        mut planes: Option<&mut Planes>,
+        planes: &mut Planes,
     ) -> Result<PacketFormat, String> {
         // Before decoding, so that an error leaves nothing of the previous packet.
-        mono.clear();
-        if let Some(planes) = &mut planes {
-            planes.clear();
-        }
+        planes.clear();
         match self {
             Self::Symphonia(decoder) => {
                 let decoded = decoder.decode(packet).map_err(|error| plain(&error))?;
@@ -83,14 +71,11 @@ impl Decoder {
                     rate: spec.rate(),
                     channels: spec.channels().count() as u16,
                 };
-                downmix(&decoded, mono);
-                if let Some(planes) = planes {
-                    keep(&decoded, planes);
-                }
+                keep(&decoded, planes);
                 Ok(format)
             }
             Self::Opus(opus) => {
-                opus.decode(&packet.data, mono, planes)?;
+                opus.decode(&packet.data, planes)?;
                 Ok(PacketFormat {
                     // Opus decodes to this rate, whatever original rate its header gives.
                     rate: 48_000,
@@ -118,57 +103,6 @@ pub(super) fn plain(error: &Error) -> String {
     }
 }
 
-/// The header of an AAC stream (ISO/IEC 14496-3, 1.6.2.1).
-struct AacConfig {
-    /// The audio object type: 2 is LC.
-    kind: u32,
-    rate_index: u32,
-    /// The channel configuration: 7 has eight channels, and 0 leaves them open.
-    channels: u32,
-}
-
-impl AacConfig {
-    fn parse(params: &AudioCodecParameters) -> Option<Self> {
-        let config = params.extra_data.as_deref()?;
-        // Escape codes (type 31, rate index 15) are not decoded: no caller accepts these values.
-        let bits = |at: usize, n: usize| -> Option<u32> {
-            (at..at + n).try_fold(0, |value, bit| {
-                Some(value << 1 | u32::from(config.get(bit / 8)? >> (7 - bit % 8) & 1))
-            })
-        };
-        Some(Self {
-            kind: bits(0, 5)?,
-            rate_index: bits(5, 4)?,
-            channels: bits(9, 4)?,
-        })
-    }
-}
-
-/// Why an AAC stream is not decoded, for messages.
-fn unsupported_aac(params: &AudioCodecParameters) -> Option<String> {
-    if params.codec != CODEC_ID_AAC {
-        return None;
-    }
-    let config = AacConfig::parse(params);
-    let channels = match &config {
-        Some(config) if config.channels == 7 => 8,
-        Some(config) => config.channels as usize,
-        // A raw stream has its header in each packet.
-        None => params.channels.as_ref().map_or(0, Channels::count),
-    };
-    let found = match config {
-        Some(AacConfig { kind, .. }) if !matches!(kind, 2 | 5 | 29) => {
-            format!("object type {kind}, of which LC and HE are decoded")
-        }
-        _ if channels > 2 => format!("{channels} channels, of which one or two are decoded"),
-        _ if channels == 0 => {
-            "a channel layout of its own, of which mono and stereo are decoded".to_owned()
-        }
-        _ => return None,
-    };
-    Some(format!("aac of {found}: convert a copy to FLAC"))
-}
-
 /// The low-complexity core of an HE-AAC stream, which Symphonia refuses as a whole.
 ///
 /// Spectral band replication only adds what lies above the core's band (some 11 kHz); decoding the core
@@ -181,11 +115,14 @@ fn aac_core(params: &AudioCodecParameters) -> Option<AudioCodecParameters> {
     if params.codec != CODEC_ID_AAC {
         return None;
     }
-    let AacConfig {
-        kind,
-        rate_index: index,
-        channels,
-    } = AacConfig::parse(params)?;
+    let config = params.extra_data.as_deref()?;
+    // Escape codes (type 31, rate index 15) are not decoded: no value below fits them.
+    let bits = |at: usize, n: usize| -> Option<u32> {
+        (at..at + n).try_fold(0, |value, bit| {
+            Some(value << 1 | u32::from(config.get(bit / 8)? >> (7 - bit % 8) & 1))
+        })
+    };
+    let (kind, index, channels) = (bits(0, 5)?, bits(5, 4)?, bits(9, 4)?);
     // Object types 2 (LC, with SBR announced after it), 5 (SBR) and 29 (parametric stereo): all wrap an LC core.
     if !matches!(kind, 2 | 5 | 29) || !matches!(channels, 1 | 2) {
         return None;
@@ -200,48 +137,33 @@ fn aac_core(params: &AudioCodecParameters) -> Option<AudioCodecParameters> {
     Some(core)
 }
 
-/// Averages the channels without low-frequency effects; NaN becomes silence.
-fn downmix(decoded: &GenericAudioBufferRef<'_>, mono: &mut Vec<f32>) {
-    match decoded {
-        GenericAudioBufferRef::U8(buffer) => mix(buffer, mono),
-        GenericAudioBufferRef::U16(buffer) => mix(buffer, mono),
-        GenericAudioBufferRef::U24(buffer) => mix(buffer, mono),
-        GenericAudioBufferRef::U32(buffer) => mix(buffer, mono),
-        GenericAudioBufferRef::S8(buffer) => mix(buffer, mono),
-        GenericAudioBufferRef::S16(buffer) => mix(buffer, mono),
-        GenericAudioBufferRef::S24(buffer) => mix(buffer, mono),
-        GenericAudioBufferRef::S32(buffer) => mix(buffer, mono),
-        // Integers are always finite and within full scale; floats need not be.
-        GenericAudioBufferRef::F32(buffer) => {
-            mix(buffer, mono);
-            sanitise(mono);
-        }
-        GenericAudioBufferRef::F64(buffer) => {
-            mix(buffer, mono);
-            sanitise(mono);
-        }
-    }
-}
-
 /// Copies the channels; NaN becomes silence.
 fn keep(decoded: &GenericAudioBufferRef<'_>, planes: &mut Planes) {
     planes.kinds = kinds(decoded.spec().channels());
     decoded.copy_to_vecs_planar(&mut planes.samples);
-    planes.samples.iter_mut().for_each(|plane| sanitise(plane));
+    // Integers are always finite and within full scale; floats need not be.
+    if let GenericAudioBufferRef::F32(_) | GenericAudioBufferRef::F64(_) = decoded {
+        planes.samples.iter_mut().for_each(|plane| sanitise(plane));
+    }
 }
 
 /// Each channel's weight in loudness: side and rear channels weigh more, the bass channel nothing.
 fn kinds(channels: &Channels) -> Vec<Channel> {
-    let lfe = lfe_planes(channels);
+    let bass = Position::LFE1 | Position::LFE2;
     let around =
         Position::SIDE_LEFT | Position::SIDE_RIGHT | Position::REAR_LEFT | Position::REAR_RIGHT;
     let positions: Vec<Position> = match channels {
         Channels::Positioned(positions) => positions.iter().collect(),
         _ => Vec::new(),
     };
-    (0..channels.count())
+    let is_bass = |i: usize| positions.get(i).is_some_and(|at| bass.contains(*at));
+    // A file of effects alone is mixed as well. Of two channels none is for effects: their mask named only one, and the
+    // other was assigned the next bit.
+    let count = channels.count();
+    let has_bass = count > 2 && !(0..count).all(is_bass);
+    (0..count)
         .map(|i| match positions.get(i) {
-            _ if is_lfe(lfe, i) => Channel::Unused,
+            _ if has_bass && is_bass(i) => Channel::Unused,
             // Left and right have the same weight in the standard, so one value is used for both.
             Some(position) if around.contains(*position) => Channel::LeftSurround,
             _ => Channel::Left,
@@ -249,82 +171,8 @@ fn kinds(channels: &Channels) -> Vec<Channel> {
         .collect()
 }
 
-fn mix<S: Sample + IntoSample<f32>>(buffer: &AudioBuffer<S>, mono: &mut Vec<f32>) {
-    let lfe = lfe_planes(buffer.spec().channels());
-    let frames = buffer.frames();
-    let planes = || {
-        buffer
-            .iter_planes()
-            .enumerate()
-            .filter(|&(i, _)| !is_lfe(lfe, i))
-            .map(|(_, plane)| plane)
-    };
-    let mut rest = planes();
-    // Mono and stereo, as nearly all music is, in one pass without sums in memory.
-    match (rest.next(), rest.next(), rest.next()) {
-        (None, ..) => mono.resize(frames, 0.0),
-        (Some(only), None, _) => {
-            mono.extend(only.iter().map(|&s| IntoSample::<f32>::into_sample(s)));
-        }
-        (Some(left), Some(right), None) => mono.extend(left.iter().zip(right).map(|(&l, &r)| {
-            let l: f32 = l.into_sample();
-            let r: f32 = r.into_sample();
-            0.5 * (l + r)
-        })),
-        _ => {
-            mono.resize(frames, 0.0);
-            let mut count = 0;
-            for plane in planes() {
-                count += 1;
-                for (sum, &sample) in mono.iter_mut().zip(plane) {
-                    *sum += IntoSample::<f32>::into_sample(sample);
-                }
-            }
-            let scale = 1.0 / count as f32;
-            for sample in mono.iter_mut() {
-                *sample *= scale;
-            }
-        }
-    }
-}
-
-/// Bit `i` is set where plane `i` is a low-frequency-effects channel among others.
-fn lfe_planes(channels: &Channels) -> u64 {
-    let lfe = Position::LFE1 | Position::LFE2;
-    let mask = match channels {
-        Channels::Positioned(positions) => positions
-            .iter()
-            .enumerate()
-            .filter(|(_, position)| lfe.contains(*position))
-            .fold(0, |mask, (i, _)| mask | 1u64 << i),
-        Channels::Custom(labels) => labels
-            .iter()
-            .enumerate()
-            .take(64)
-            .filter(
-                |(_, label)| matches!(label, ChannelLabel::Positioned(position) if lfe.contains(*position)),
-            )
-            .fold(0, |mask, (i, _)| mask | 1u64 << i),
-        _ => 0,
-    };
-    // A file of effects alone is mixed as well. Of two channels none is for effects: their mask named only one, and the
-    // other was assigned the next bit.
-    if channels.count() < 3 || mask.count_ones() as usize >= channels.count() {
-        0
-    } else {
-        mask
-    }
-}
-
-/// Whether plane `i` is in the set; planes after the 64th never are.
-fn is_lfe(planes: u64, i: usize) -> bool {
-    planes
-        .checked_shr(i as u32)
-        .is_some_and(|planes| planes & 1 == 1)
-}
-
-fn sanitise(mono: &mut [f32]) {
-    for sample in mono {
+fn sanitise(samples: &mut [f32]) {
+    for sample in samples {
         *sample = if sample.is_finite() {
             sample.clamp(-LOUDEST, LOUDEST)
         } else {
@@ -335,7 +183,7 @@ fn sanitise(mono: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use symphonia::core::audio::{AudioMut, AudioSpec};
+    use symphonia::core::audio::{AudioBuffer, AudioMut, AudioSpec};
 
     use super::*;
 
@@ -345,8 +193,9 @@ mod tests {
         for (i, &sample) in frame.iter().enumerate() {
             buffer.plane_mut(i).expect("as many planes as channels")[0] = sample;
         }
-        let mut mono = Vec::new();
-        downmix(&GenericAudioBufferRef::F32(&buffer), &mut mono);
+        let (mut planes, mut mono) = (Planes::default(), Vec::new());
+        keep(&GenericAudioBufferRef::F32(&buffer), &mut planes);
+        planes.mix(&mut mono);
         mono[0]
     }
 
@@ -377,12 +226,6 @@ mod tests {
             &[0.1, 0.2, 0.3, 9.0, 0.4, 0.5],
         );
         assert!((mean - 0.3).abs() < 1e-7, "{mean}");
-        let custom = Channels::Custom(Box::new([
-            ChannelLabel::Positioned(Position::LFE1),
-            ChannelLabel::Discrete(1),
-            ChannelLabel::Discrete(2),
-        ]));
-        assert_eq!(mixed(custom, &[9.0, 0.5, 0.25]), 0.375);
     }
 
     #[test]
@@ -392,22 +235,6 @@ mod tests {
         assert_eq!(mixed(one(), &[f32::INFINITY]), 0.0);
         assert_eq!(mixed(one(), &[-1e30]), -LOUDEST);
         assert_eq!(mixed(one(), &[1.5]), 1.5);
-    }
-
-    #[test]
-    fn aac_that_is_not_decoded_has_a_true_reason() {
-        let reason = |config: [u8; 2]| {
-            let mut params = AudioCodecParameters::new();
-            params.for_codec(CODEC_ID_AAC).with_sample_rate(44_100);
-            params.with_extra_data(Box::new(config));
-            Decoder::new(&params).err().unwrap_or_default()
-        };
-        // Object type 2 (LC) with six channels, and object type 1 (Main) with two.
-        assert!(reason([0x12, 0x30]).contains("6 channels"));
-        assert!(reason([0x0a, 0x10]).contains("object type 1"));
-        // No channel configuration: it is in the stream.
-        assert!(reason([0x12, 0x00]).contains("a channel layout of its own"));
-        assert_eq!(reason([0x12, 0x10]), "");
     }
 
     #[test]

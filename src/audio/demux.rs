@@ -19,6 +19,7 @@ use super::AudioError;
 use super::codecs::{codec_name, pcm_bytes};
 use super::decoder::{Decoder, PacketFormat, plain};
 use super::guard::guard;
+use super::loudness::Planes;
 use super::opus;
 use super::source::MediaBytes;
 
@@ -154,12 +155,12 @@ impl Demuxer {
     /// Decodes the first decodable packet, for the codec's real rate and channels.
     fn look_ahead(&mut self) -> Result<(), AudioError> {
         let mut decoder = self.decoder()?;
-        let mut mono = Vec::new();
+        let mut planes = Planes::default();
         for _ in 0..TRIES {
             let Some(packet) = self.next_packet()? else {
                 break;
             };
-            let decoded = guard(&self.path, || decoder.decode(&packet, &mut mono, None))?;
+            let decoded = guard(&self.path, || decoder.decode(&packet, &mut planes))?;
             // Kept, damaged or not: `next` returns these packets first.
             self.ahead.push_back(packet);
             if let Ok(format) = decoded {

@@ -89,13 +89,13 @@ impl Iff {
         };
         let before = &all[..place];
         let sound = &all[place];
-        let named = |name: &[u8; 4]| before.iter().find(|chunk| chunk.name == *name);
+        let sizes = before.iter().find(|chunk| chunk.name == *b"ds64");
         let mut found = Repairs::hiding(before);
         // RF64 becomes RIFF of unknown size, which Symphonia reads to the visible end.
         found.patches.push((0, b"RIFF".to_vec()));
         found.patches.push((4, vec![0xff; 4]));
         let there = length.saturating_sub(sound.body());
-        let stated = match named(b"ds64").filter(|_| self == Self::LongWave) {
+        let stated = match sizes.filter(|_| self == Self::LongWave) {
             // The size of the file comes first, that of the sound second.
             Some(sizes) if sound.size == u64::from(u32::MAX) => {
                 let size = bytes_at(file, sizes.body() + 8, 8)?;
@@ -107,11 +107,6 @@ impl Iff {
         let size = stated.min(there);
         found.end = Some(sound.body() + size);
         let stated = u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes();
-        if let Some(format) = named(b"fmt ")
-            && let Some(header) = plain_header(file, format, stated)?
-        {
-            found.header = Some((sound.body(), header));
-        }
         found.patches.push((sound.at + 4, stated.to_vec()));
         Ok(found)
     }
@@ -123,8 +118,6 @@ pub(crate) struct Repairs {
     pub(crate) patches: Patches,
     /// The end to assume.
     pub(crate) end: Option<u64>,
-    /// A position, and a header in place of everything before it, patches included.
-    pub(crate) header: Option<(u64, Vec<u8>)>,
 }
 
 impl Repairs {
@@ -173,30 +166,6 @@ fn aiff(all: &[Chunk], length: u64) -> Repairs {
     let whole = u32::try_from(whole).unwrap_or(u32::MAX);
     found.patches.push((4, whole.to_be_bytes().to_vec()));
     found
-}
-
-/// A header in place of that of a WAV file whose format chunk Symphonia refuses: with the 16 bytes of every format chunk
-/// and the two more that it expects for A-law and mu-law, the length of an extension, which is zero.
-fn plain_header(
-    file: &mut (impl Read + Seek),
-    chunk: &Chunk,
-    stated: [u8; 4],
-) -> io::Result<Option<Vec<u8>>> {
-    let format = bytes_at(file, chunk.body(), chunk.size.min(16))?;
-    let is_read = match &format[..] {
-        // Integers and floats.
-        [1 | 3, 0, ..] => matches!(chunk.size, 16 | 18 | 40),
-        // A-law and mu-law, for which early writers used 16 bytes.
-        [6 | 7, 0, ..] => chunk.size == 18,
-        _ => true,
-    };
-    if is_read || format.len() < 16 {
-        return Ok(None);
-    }
-    let start = b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0";
-    Ok(Some(
-        [start, &format[..], &[0, 0], b"data", &stated].concat(),
-    ))
 }
 
 #[cfg(test)]

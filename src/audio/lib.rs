@@ -129,10 +129,6 @@ pub struct DecodeReport {
     pub damaged_packets: u64,
     /// Share of the requested frames that could be decoded, 0 to 1.
     pub decoded_share: f64,
-    /// Largest absolute sample returned.
-    pub peak: f32,
-    /// The method used.
-    pub path: DecodePath,
     /// The loudness; `None` if not requested, and for silence.
     pub loudness: Option<Loudness>,
 }
@@ -190,11 +186,10 @@ pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), Audi
         how: DecodePath::Full,
         ..WindowRequest::new(rate, &starts, piece)
     };
-    let mut report = read_request(path, &info, request, &mut |_, window| {
+    let report = read_request(path, &info, request, &mut |_, window| {
         samples.extend_from_slice(window);
     })?;
     samples.truncate(length as usize);
-    report.path = DecodePath::Full;
     Ok((
         Waveform {
             samples,

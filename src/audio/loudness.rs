@@ -14,7 +14,7 @@ const STRETCHES: u64 = 24;
 /// Most pieces that are measured: each takes some 300 kB, and a damaged file may have many gaps.
 const MOST_PIECES: usize = 128;
 
-/// Decoded channels, before the downmix.
+/// The channels of a decoded packet.
 #[derive(Debug, Default)]
 pub(super) struct Planes {
     /// Each channel's weight.
@@ -44,6 +44,29 @@ impl Planes {
 
     fn frames(&self) -> usize {
         self.samples.first().map_or(0, Vec::len)
+    }
+
+    /// Replaces `mono` by the mean of the channels without low-frequency effects.
+    pub(super) fn mix(&self, mono: &mut Vec<f32>) {
+        let planes = self.samples.iter().zip(&self.kinds);
+        let audible = planes.filter(|(_, kind)| **kind != Channel::Unused);
+        let audible: Vec<&[f32]> = audible.map(|(plane, _)| plane.as_slice()).collect();
+        mono.clear();
+        match audible[..] {
+            // Mono and stereo, as nearly all music is, in one pass.
+            [only] => mono.extend_from_slice(only),
+            [left, right] => mono.extend(left.iter().zip(right).map(|(l, r)| 0.5 * (l + r))),
+            _ => {
+                mono.resize(self.frames(), 0.0);
+                for plane in &audible {
+                    for (sum, sample) in mono.iter_mut().zip(*plane) {
+                        *sum += sample;
+                    }
+                }
+                let scale = 1.0 / audible.len() as f32;
+                mono.iter_mut().for_each(|sample| *sample *= scale);
+            }
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn packet_samples(packet: &[u8]) -> u64 {
     samples_48k(packet).unwrap_or(0) as u64
 }
 
-/// A decoder of one Opus track to mono at 48 kHz.
+/// A decoder of one Opus track at 48 kHz.
 pub(super) struct Opus {
     decoder: OpusMSDecoder,
     /// Each channel's weight in loudness.
@@ -94,13 +94,8 @@ impl Opus {
         let _ = self.decoder.reset_state();
     }
 
-    /// Decodes a packet into `mono`, which is empty, and its channels into `planes`, if requested.
-    pub(super) fn decode(
-        &mut self,
-        packet: &[u8],
-        mono: &mut Vec<f32>,
-        planes: Option<&mut Planes>,
-    ) -> Result<(), String> {
+    /// Decodes a packet into `planes`.
+    pub(super) fn decode(&mut self, packet: &[u8], planes: &mut Planes) -> Result<(), String> {
         let channels = self.kinds.len();
         let samples = packet_samples(packet) as usize;
         // An empty packet would request concealment of a lost one.
@@ -112,21 +107,11 @@ impl Opus {
         if decoded.map_err(|error| format!("opus: {error}"))? != samples {
             return Err("opus: broken packet".to_owned());
         }
-        let audible = self.kinds.iter().filter(|kind| **kind != Channel::Unused);
-        let weight = self.gain / audible.count() as f32;
-        let frames = self.pcm.chunks_exact(channels);
-        mono.extend(frames.map(|frame| {
-            let channels = frame.iter().zip(&self.kinds);
-            let audible = channels.filter(|(_, kind)| **kind != Channel::Unused);
-            audible.map(|(sample, _)| weight * sample).sum::<f32>()
-        }));
-        if let Some(planes) = planes {
-            planes.fill(&self.kinds, samples);
-            for (channel, plane) in planes.samples.iter_mut().take(channels).enumerate() {
-                let of_channel = self.pcm.iter().skip(channel).step_by(channels);
-                for (sample, decoded) in plane.iter_mut().zip(of_channel) {
-                    *sample = self.gain * decoded;
-                }
+        planes.fill(&self.kinds, samples);
+        for (channel, plane) in planes.samples.iter_mut().take(channels).enumerate() {
+            let of_channel = self.pcm.iter().skip(channel).step_by(channels);
+            for (sample, decoded) in plane.iter_mut().zip(of_channel) {
+                *sample = self.gain * decoded;
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ pub fn open(path: &Path) -> Result<File, AudioError> {
     })
 }
 
-/// A range of a file, with some header bytes replaced.
+/// A range of a file, with some bytes replaced.
 ///
 /// Tags before and after a raw MP3 or AAC stream are left out, so that cover art is neither loaded nor
 /// mistaken for audio, and retagging cannot change the packets. Other metadata are hidden, because Symphonia refuses a
@@ -32,11 +32,9 @@ pub fn open(path: &Path) -> Result<File, AudioError> {
 #[derive(Debug)]
 pub(super) struct MediaBytes {
     file: File,
-    /// Bytes that replace a header; usually none.
-    head: Vec<u8>,
-    /// First byte of the file after the head.
+    /// The first visible byte.
     start: u64,
-    /// Visible bytes, head included.
+    /// Visible bytes.
     length: u64,
     /// Position within the range.
     position: u64,
@@ -56,7 +54,6 @@ impl MediaBytes {
         let end = ape::find(&mut file, start).map_err(error)?.audio;
         let mut source = Self {
             file,
-            head: Vec::new(),
             start,
             length: end - start,
             position: 0,
@@ -84,12 +81,6 @@ impl MediaBytes {
             let repairs = kind.repairs(self, length)?;
             self.patches = repairs.patches;
             self.length = repairs.end.unwrap_or(length);
-            if let Some((body, header)) = repairs.header {
-                self.patches.clear();
-                self.start += body;
-                self.length = self.length - body + header.len() as u64;
-                self.head = header;
-            }
         } else if head.starts_with(b"fLaC") {
             self.patches = flac::repairs(self, length)?;
         } else if head.starts_with(b"\x1a\x45\xdf\xa3") {
@@ -108,17 +99,6 @@ impl MediaBytes {
 
 impl Read for MediaBytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // The replaced header comes first; the file follows from `start` on.
-        let head = usize::try_from(self.position)
-            .ok()
-            .and_then(|position| self.head.get(position..));
-        if let Some(head) = head.filter(|head| !head.is_empty()) {
-            let n = head.len().min(buffer.len());
-            buffer[..n].copy_from_slice(&head[..n]);
-            let position = self.position + n as u64;
-            self.seek(SeekFrom::Start(position))?;
-            return Ok(n);
-        }
         let left = self.length.saturating_sub(self.position);
         let wanted = left.min(buffer.len() as u64) as usize;
         let n = self.file.read(&mut buffer[..wanted])?;
@@ -146,10 +126,8 @@ impl Seek for MediaBytes {
         };
         let target =
             target.ok_or_else(|| self.nowhere("one before its first or behind any file's last"))?;
-        // Within the head the file's position is `start`.
-        let behind = target.saturating_sub(self.head.len() as u64);
         let found = || self.nowhere(&format!("byte {target}"));
-        let absolute = self.start.checked_add(behind).ok_or_else(found)?;
+        let absolute = self.start.checked_add(target).ok_or_else(found)?;
         // The file system limits positions: 16 TB on ext4.
         (&self.file)
             .seek(SeekFrom::Start(absolute))

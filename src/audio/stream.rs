@@ -52,15 +52,8 @@ pub(super) struct Chunk<'a> {
     /// Frame number of the first, counted from the track's first decoded frame.
     pub start: u64,
     pub samples: &'a [f32],
-    /// The channels it was mixed from, if they are kept and the packet was undamaged.
+    /// The channels it was mixed from, if the packet was undamaged.
     pub planes: Option<&'a Planes>,
-}
-
-/// The channels of several that are heard.
-#[derive(PartialEq, Eq)]
-enum Mix {
-    Downmix,
-    Left,
 }
 
 /// Decodes a track front to back, skipping what is not requested.
@@ -78,8 +71,8 @@ pub(super) struct Stream {
     /// The packet before the next one, kept for the overlap at the start of a segment.
     before: Option<Packet>,
     mono: Vec<f32>,
-    planes: Option<Planes>,
-    mix: Mix,
+    planes: Planes,
+    is_left_alone: bool,
     last_frames: u64,
     counts: DecodeCounts,
 }
@@ -117,8 +110,8 @@ impl Stream {
             held: None,
             before: None,
             mono: Vec::new(),
-            planes: None,
-            mix: Mix::Downmix,
+            planes: Planes::default(),
+            is_left_alone: false,
             last_frames: 0,
             counts: DecodeCounts::default(),
         })
@@ -128,15 +121,9 @@ impl Stream {
         &self.demuxer
     }
 
-    /// From now on chunks include the channels they were mixed from.
-    pub(super) fn keep_channels(&mut self) {
-        self.planes = Some(Planes::default());
-    }
-
     /// From now on chunks are the left channel.
     pub(super) fn hear_left_alone(&mut self) {
-        self.mix = Mix::Left;
-        self.keep_channels();
+        self.is_left_alone = true;
     }
 
     /// Whether packets that are not requested are skipped.
@@ -173,11 +160,10 @@ impl Stream {
             self.catch_up()?;
             let start = piece.start;
             let good = self.decode(piece)?;
-            let planes = self.planes.as_ref().filter(|_| good);
             return Ok(Some(Chunk {
                 start,
                 samples: &self.mono,
-                planes,
+                planes: good.then_some(&self.planes),
             }));
         }
     }
@@ -287,14 +273,11 @@ impl Stream {
 
     fn run(&mut self, packet: &Packet) -> Result<Option<u32>, AudioError> {
         let decoder = &mut self.decoder;
-        let mono = &mut self.mono;
-        let planes = self.planes.as_mut();
-        let decoded = guard(&self.path, || decoder.decode(packet, mono, planes))?;
-        let planes = self.planes.as_ref().filter(|_| self.mix == Mix::Left);
-        if let Some(left) = planes.and_then(|planes| planes.samples.first())
-            && left.len() == mono.len()
-        {
-            mono.copy_from_slice(left);
+        let planes = &mut self.planes;
+        let decoded = guard(&self.path, || decoder.decode(packet, planes))?;
+        planes.mix(&mut self.mono);
+        if let Some(left) = planes.samples.first().filter(|_| self.is_left_alone) {
+            self.mono.clone_from(left);
         }
         Ok(decoded.ok().map(|format| format.rate))
     }

@@ -37,9 +37,6 @@ impl<'a> Frames<'a> {
         }
         let whole = !stream.is_sparse();
         let meter = measured.then(|| LoudnessMeter::new(info.sample_rate, whole, info.n_frames));
-        if measured {
-            stream.keep_channels();
-        }
         if info.timeline.left_alone {
             stream.hear_left_alone();
         }

@@ -93,10 +93,8 @@ pub fn read_request(
         first += run.len();
         report.packets += part.counts.packets;
         report.damaged_packets += part.counts.damaged;
-        report.peak = report.peak.max(part.peak);
         loud += part.loud;
         all += (run.len() * request.length) as u64;
-        report.path = part.how;
         report.loudness = part.loudness;
         good += part.counts.good_frames;
         lost += part.counts.lost_frames;
@@ -149,10 +147,8 @@ struct FilePass<'a> {
 
 struct Passed {
     counts: DecodeCounts,
-    peak: f32,
     /// Samples that no music has.
     loud: u64,
-    how: DecodePath,
     loudness: Option<Loudness>,
 }
 
@@ -212,9 +208,7 @@ impl<'a> FilePass<'a> {
         self.cutter.finish(sink);
         Ok(Passed {
             counts,
-            peak: self.cutter.peak,
             loud: self.cutter.loud,
-            how: self.how,
             loudness,
         })
     }
@@ -288,7 +282,7 @@ struct Cutter<'a> {
     buffer: Vec<f32>,
     start: i64,
     window: Vec<f32>,
-    peak: f32,
+    /// Samples that no music has.
     loud: u64,
 }
 
@@ -302,7 +296,6 @@ impl<'a> Cutter<'a> {
             buffer: Vec::new(),
             start: 0,
             window,
-            peak: 0.0,
             loud: 0,
         }
     }
@@ -360,14 +353,8 @@ impl<'a> Cutter<'a> {
                 &self.window
             }
         };
-        let peak = window
-            .iter()
-            .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
-        self.peak = self.peak.max(peak);
-        if peak > LOUD {
-            let loud = window.iter().filter(|sample| sample.abs() > LOUD);
-            self.loud += loud.count() as u64;
-        }
+        let loud = window.iter().filter(|sample| sample.abs() > LOUD);
+        self.loud += loud.count() as u64;
         sink(self.next, window);
         self.next += 1;
     }

@@ -1,6 +1,5 @@
-//! Small modules that all parts of voisin share: atomic files, random numbers, vectors, the
-//! identities of a track; with the feature `texts`, which a vector index does not need, also texts,
-//! tables, paths, rules for output files, tags and keys.
+//! Small modules that all parts of voisin share: whole files, random numbers, vectors, the identities of a track, texts,
+//! tables, rules for output files, tags and keys.
 //!
 //! Not here: reading audio files, or storage. This crate uses no other crate of voisin.
 
@@ -8,27 +7,14 @@
 
 pub mod abandoned;
 pub mod atomic_file;
+pub mod directories;
+pub mod encoding;
+pub mod musical_key;
+pub mod output;
 pub mod random;
+pub mod regular_file;
+pub mod table;
+pub mod tags;
+pub mod text;
 pub mod track;
 pub mod vector;
-
-#[cfg(feature = "texts")]
-pub mod address;
-#[cfg(feature = "texts")]
-pub mod directories;
-#[cfg(feature = "texts")]
-pub mod encoding;
-#[cfg(feature = "texts")]
-pub mod musical_key;
-#[cfg(feature = "texts")]
-pub mod output;
-#[cfg(feature = "texts")]
-pub mod path_matching;
-#[cfg(feature = "texts")]
-pub mod regular_file;
-#[cfg(feature = "texts")]
-pub mod table;
-#[cfg(feature = "texts")]
-pub mod tags;
-#[cfg(feature = "texts")]
-pub mod text;

@@ -115,48 +115,36 @@ impl FromStr for MusicalKey {
             .replace('♭', "b")
             .split([' ', '-'])
             .collect();
-        let split = plain
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(plain.len());
-        if split > 0 {
-            let hour: u8 = plain[..split].parse().map_err(|_| wrong())?;
+        let split = plain.find(|c: char| !c.is_ascii_digit());
+        let (hour, letters) = plain.split_at(split.ok_or_else(wrong)?);
+        if !hour.is_empty() {
             // Open Key has C major at 1 and Camelot at 8: the same wheel, turned by seven
             // positions.
-            let (minor, turned) = match &plain[split..] {
+            let (minor, turned) = match letters {
                 "A" | "a" => (true, 0),
                 "B" | "b" => (false, 0),
                 "m" | "M" => (true, 7),
                 "d" | "D" => (false, 7),
                 _ => return Err(wrong()),
             };
-            if !(1..=12).contains(&hour) {
-                return Err(wrong());
-            }
-            let hour = (hour - 1 + turned) % 12 + 1;
-            return Self::all()
-                .find(|key| key.hour() == hour && key.is_minor() == minor)
-                .ok_or_else(wrong);
+            let hour: u8 = hour.parse().map_err(|_| wrong())?;
+            let named = (1..=12)
+                .contains(&hour)
+                .then(|| (hour - 1 + turned) % 12 + 1);
+            let found =
+                Self::all().find(|key| Some(key.hour()) == named && key.is_minor() == minor);
+            return found.ok_or_else(wrong);
         }
-        let mut rest = plain.chars();
+        let mut rest = letters.chars();
         let letter = rest.next().ok_or_else(wrong)?.to_ascii_uppercase();
-        let natural = match letter {
-            'C' => 0,
-            'D' => 2,
-            'E' => 4,
-            'F' => 5,
-            'G' => 7,
-            'A' => 9,
-            'B' => 11,
-            _ => return Err(wrong()),
-        };
+        let natural = "C.D.EF.G.A.B".find(letter).filter(|_| letter != '.');
+        let natural = natural.ok_or_else(wrong)? as u8;
         // A flat is one semitone down, that is 11 up: `new` takes it modulo 12.
-        let (tonic, mode) = match (
-            rest.as_str().strip_prefix('#'),
-            rest.as_str().strip_prefix('b'),
-        ) {
-            (Some(mode), _) => (natural + 1, mode),
-            (_, Some(mode)) => (natural + 11, mode),
-            _ => (natural, rest.as_str()),
+        let rest = rest.as_str();
+        let (tonic, mode) = match rest.split_at_checked(1) {
+            Some(("#", mode)) => (natural + 1, mode),
+            Some(("b", mode)) => (natural + 11, mode),
+            _ => (natural, rest),
         };
         // A capital M alone means major, as musicians write it.
         let minor = match (mode, mode.to_ascii_lowercase().as_str()) {

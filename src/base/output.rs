@@ -15,22 +15,9 @@ use crate::atomic_file::{AtomicFile, folder_of};
 /// Why an output file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The file's path is a folder.
-    #[error("{} is a folder, expected the name of a file to write", .0.display())]
-    Folder(PathBuf),
-    /// The folder's path is no folder.
-    #[error("{}: expected a folder, found a file or a device: name another", .0.display())]
-    NotAFolder(PathBuf),
-    /// The folder of the file does not exist.
-    #[error(
-        "{}: there is no folder {}: make it first, or name another",
-        .0.display(),
-        folder_of(.0).display()
-    )]
-    NoFolder(PathBuf),
-    /// Output that must be a file on disk cannot go through a pipe.
-    #[error("{} is no file on disk, expected the name of a file, which can be written as a whole", .0.display())]
-    Stream(PathBuf),
+    /// The name is not that of a file that can be written.
+    #[error("{0}")]
+    Refused(io::Error),
     /// The system refused.
     #[error("cannot write {}", path.display())]
     Io {
@@ -53,12 +40,17 @@ impl OutputError {
     /// The system's kind of error, or the most similar one.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
-            Self::Folder(_) => io::ErrorKind::IsADirectory,
-            Self::NotAFolder(_) => io::ErrorKind::NotADirectory,
-            Self::NoFolder(_) => io::ErrorKind::NotFound,
-            Self::Stream(_) => io::ErrorKind::InvalidInput,
-            Self::Io { source, .. } => source.kind(),
+            Self::Refused(source) | Self::Io { source, .. } => source.kind(),
         }
+    }
+
+    fn refused(kind: io::ErrorKind, path: &Path, why: &str) -> Self {
+        Self::Refused(io::Error::new(kind, format!("{}{why}", path.display())))
+    }
+
+    fn folder(path: &Path) -> Self {
+        let why = " is a folder, expected the name of a file to write";
+        Self::refused(io::ErrorKind::IsADirectory, path, why)
     }
 }
 
@@ -101,15 +93,15 @@ impl OutputTarget {
     /// The regular file it refers to, existing or not, for writers that open files themselves; a stream itself.
     pub fn target(&self) -> Result<PathBuf, OutputError> {
         let path = &self.path;
-        if is_stream(path) {
-            return if self.is_whole {
-                Err(OutputError::Stream(path.clone()))
-            } else {
-                Ok(path.clone())
-            };
+        if is_stream(path) && self.is_whole {
+            let why =
+                " is no file on disk, expected the name of a file, which can be written as a whole";
+            return Err(OutputError::refused(io::ErrorKind::InvalidInput, path, why));
+        } else if is_stream(path) {
+            return Ok(path.clone());
         }
         match std::fs::metadata(path) {
-            Ok(found) if found.is_dir() => return Err(OutputError::Folder(path.clone())),
+            Ok(found) if found.is_dir() => return Err(OutputError::folder(path)),
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(OutputError::io(path)(error));
             }
@@ -119,10 +111,12 @@ impl OutputTarget {
         let target = behind_links(path);
         // `out/` means a folder, so it must not become a file.
         if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return Err(OutputError::Folder(path.clone()));
+            return Err(OutputError::folder(path));
         }
         if !folder_of(&target).is_dir() {
-            return Err(OutputError::NoFolder(target));
+            let folder = folder_of(&target).display();
+            let why = format!(": there is no folder {folder}: make it first, or name another");
+            return Err(OutputError::refused(io::ErrorKind::NotFound, &target, &why));
         }
         Ok(target)
     }
@@ -207,7 +201,12 @@ impl Seek for OutputFile {
 /// Refuses a path that is no folder; a missing folder is accepted.
 pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
     if is_standard(folder) || folder.exists() && !folder.is_dir() {
-        return Err(OutputError::NotAFolder(folder.to_owned()));
+        let why = ": expected a folder, found a file or a device: name another";
+        return Err(OutputError::refused(
+            io::ErrorKind::NotADirectory,
+            folder,
+            why,
+        ));
     }
     Ok(())
 }
@@ -279,7 +278,7 @@ mod tests {
             .unwrap();
         for name in ["-", "/dev/null"].map(Path::new) {
             let refused = OutputTarget::whole(name);
-            assert!(matches!(refused, Err(OutputError::Stream(_))));
+            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
             assert!(check_folder(name).is_err());
         }
         let refused = |path: &Path| OutputTarget::new(path).unwrap_err().to_string();

@@ -1,16 +1,17 @@
 //! The identities of a track: its key in one library, the digest of its audio, and the similarity of vectors of
 //! one recording.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Key of a vector in an index: any unique number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(
-    feature = "texts",
-    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
-    serde(transparent),
-    schemars(
-        rename = "TrackId",
-        description = "Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index."
-    )
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+#[schemars(
+    rename = "TrackId",
+    description = "Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index."
 )]
 pub struct Id(pub i64);
 
@@ -36,12 +37,8 @@ pub const SAME_RECORDING: f32 = 0.999_9;
 ///
 /// Tags, cover art and the file's name are not included, so a file that is moved, renamed or
 /// retagged keeps its vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(
-    feature = "texts",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(transparent)
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ContentId(pub [u8; 32]);
 
 impl std::fmt::Display for ContentId {

@@ -19,7 +19,6 @@ mod database;
 #[cfg(not(feature = "postgres"))]
 #[path = "database/absent.rs"]
 mod database;
-mod interrupt;
 mod lab;
 mod merge_outcome;
 mod meter;
@@ -28,7 +27,6 @@ mod named;
 mod outputs;
 mod render;
 mod seeds;
-mod settings;
 mod source;
 mod vectors_table;
 mod verbs;
@@ -40,7 +38,6 @@ use clap::FromArgMatches as _;
 use args::Cli;
 use context::Context;
 
-use voisin::questions::QuestionError;
 use voisin::{Engine, EngineError};
 use voisin_explore::ExploreError;
 use voisin_library::{Library, LibraryError, OpenMode};
@@ -116,12 +113,6 @@ pub fn main() -> ExitCode {
 
 /// Whether the error is that a named item does not exist, or that the library has no data for an answer.
 fn is_nothing_found(error: &anyhow::Error) -> bool {
-    // The same error is wrapped differently, depending on the crates that it passed through.
-    match error.downcast_ref() {
-        Some(QuestionError::Engine(error)) => return error.is_not_found(),
-        Some(QuestionError::NoCluster(_) | QuestionError::NothingFits) => return true,
-        _ => {}
-    }
     error.is::<NothingFound>()
         || database::is_not_found(error)
         || error.downcast_ref().is_some_and(EngineError::is_not_found)

@@ -102,7 +102,7 @@ pub(crate) fn one_seed(
         let [text] = &names[..] else {
             let text = named.written().to_string_lossy().into_owned();
             let found = names.len();
-            return Err(EngineError::SeveralTracks { text, found });
+            return Err(EngineError::several_tracks(&text, found));
         };
         reader.one(text).map_err(|mut error| {
             // No hint for all of an artist's tracks, of which only one could be taken.
@@ -125,7 +125,7 @@ fn read<T>(
         anyhow::bail!("a list on standard input cannot name \"-\", standard input itself");
     }
     let embedder = |path: &Path| match reach {
-        SeedReach::Files => context.lazy_embedder(Some(engine.library())),
+        SeedReach::Files => context.embedder(Some(engine.library())),
         SeedReach::Library => {
             let path = path.to_owned();
             Err(EngineError::NotInLibrary { path })

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::path_matching::KnownFiles;
 use super::{Library, Result, paths};
-use voisin_base::path_matching::KnownFiles;
 use voisin_base::track::TrackId;
 
 impl Library {

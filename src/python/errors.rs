@@ -7,7 +7,6 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use voisin::EngineError;
-use voisin::questions::QuestionError;
 use voisin_audio::AudioError;
 use voisin_base::text::with_causes;
 use voisin_encoder::EncoderError;
@@ -22,16 +21,13 @@ use voisin_library::LibraryError;
 pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     let error = error.into();
     let text = with_causes(&error);
-    // The file system first: its error may be the cause of the library's, and Python code
-    // catches `OSError` for both.
+    // The file system first: its error may be the cause of the library's, and Python code catches `OSError` for both.
     if let Some(kind) = kind_of_io(&error) {
         return io::Error::new(kind, text).into();
     }
     match error {
-        EngineError::NoSuchTrack { .. }
+        EngineError::NotFound(_)
         | EngineError::Ambiguous { .. }
-        | EngineError::SeveralTracks { .. }
-        | EngineError::NothingListed { .. }
         | EngineError::NotInLibrary { .. }
         | EngineError::Index(IndexError::Unknown(_))
         | EngineError::Genre(GenreError::UnknownGenre { .. })
@@ -45,8 +41,7 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             | LibraryError::Refused(_)
             | LibraryError::OtherModel { .. },
         ) => PyValueError::new_err(text),
-        // The call is valid: it may succeed later or on another
-        // machine.
+        // The call is valid: it may succeed later or on another machine.
         EngineError::Library(_)
         | EngineError::Encoder(
             EncoderError::Thread(_)
@@ -56,24 +51,9 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         )
         | EngineError::Explore(ExploreError::TooFew { .. })
         | EngineError::Genre(GenreError::TooFew(_))
-        | EngineError::EmptyLibrary { .. }
-        | EngineError::NoLabels
-        | EngineError::NoHead { .. }
-        | EngineError::NoTags { .. }
-        | EngineError::NoVector { .. }
-        | EngineError::Fault { .. } => PyRuntimeError::new_err(text),
+        | EngineError::Lacks(..) => PyRuntimeError::new_err(text),
         _ => PyValueError::new_err(text),
     }
-}
-
-/// Converts an error of a query to an exception.
-pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
-    let error = match error.into() {
-        QuestionError::Engine(error) => return raised(error),
-        other => other,
-    };
-    let text = with_causes(&error);
-    PyValueError::new_err(text)
 }
 
 /// A `KeyError` whose text is shown unquoted, with line breaks.
@@ -82,34 +62,24 @@ pub(super) fn no_such_track(text: String) -> PyErr {
         let raised = py
             .import("voisin")
             .and_then(|module| module.getattr("NoSuchTrack")?.call1((text,)));
-        // If the import fails, its error is raised instead.
         raised.map_or_else(|error| error, PyErr::from_value)
     })
 }
 
 /// The file system's kind of error, if it is one.
 fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
-    match error {
+    Some(match error {
         EngineError::Library(LibraryError::NotFound { .. })
-        | EngineError::Audio(AudioError::NotFound { .. }) => {
-            return Some(io::ErrorKind::NotFound);
-        }
+        | EngineError::Audio(AudioError::NotFound { .. }) => io::ErrorKind::NotFound,
         EngineError::Library(LibraryError::ReadOnly { .. })
         | EngineError::Audio(AudioError::PermissionDenied { .. }) => {
-            return Some(io::ErrorKind::PermissionDenied);
+            io::ErrorKind::PermissionDenied
         }
-        EngineError::Library(LibraryError::DiskFull { .. }) => {
-            return Some(io::ErrorKind::StorageFull);
+        EngineError::Library(LibraryError::DiskFull { .. }) => io::ErrorKind::StorageFull,
+        _ => {
+            // Errors of the crates below wrap those of the file system, some of them repeatedly.
+            let mut causes = std::iter::successors(error.source(), |&error| error.source());
+            causes.find_map(|error| Some(error.downcast_ref::<io::Error>()?.kind()))?
         }
-        _ => {}
-    }
-    // Errors of the crates below wrap those of the file system, some of them repeatedly.
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        cause = error.source();
-    }
-    None
+    })
 }

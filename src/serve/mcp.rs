@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 
 use super::ServeError;
 use super::state::{LoadModel, Model};
-use voisin::questions::QuestionError;
 use voisin::questions::queries::{Query, QueryInput, Question, named};
 use voisin::{Engine, EngineError};
 use voisin_base::text::with_causes;
@@ -150,7 +149,7 @@ impl Assistant<'_> {
         Ok(json!({"content": [{"type": "text", "text": text}], "isError": is_error}))
     }
 
-    fn ask(&mut self, name: &str, arguments: Map<String, Value>) -> Result<String, QuestionError> {
+    fn ask(&mut self, name: &str, arguments: Map<String, Value>) -> Result<String, EngineError> {
         let query = named(name).ok_or(EngineError::Interrupted)?;
         let question = (query.read)(arguments)?;
         let mut engine = match self.engine.take() {
@@ -166,7 +165,7 @@ impl Assistant<'_> {
         &self,
         question: &dyn Question,
         engine: &mut Engine,
-    ) -> Result<String, QuestionError> {
+    ) -> Result<String, EngineError> {
         if question.needs().index && engine.follow().is_err() {
             engine.refresh_index()?;
         }

@@ -1,7 +1,5 @@
 //! Errors for clients: RFC 9457 problem details.
 
-use std::time::{Duration, Instant};
-
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -9,7 +7,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use voisin::EngineError;
-use voisin::questions::QuestionError;
 use voisin::questions::read::Refused;
 use voisin_audio::AudioError;
 use voisin_base::text::with_causes;
@@ -18,7 +15,7 @@ use voisin_genre::GenreError;
 use voisin_library::LibraryError;
 
 /// The next step of a client whose route or method does not exist.
-pub(crate) const ROUTES: &str = "GET /api/v1/openapi.json describes the routes";
+const ROUTES: &str = "GET /api/v1/openapi.json describes the routes";
 
 /// An error for a client: expected, found, and the next step.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -117,6 +114,12 @@ impl Problem {
         Self::not_found("there is no such route", ROUTES)
     }
 
+    /// The route has no such method.
+    pub(crate) fn no_method() -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self::new(status, "this route does not have this method", ROUTES)
+    }
+
     /// Temporarily unavailable.
     pub(crate) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<String>) -> Self {
         let retry_after = Some(seconds);
@@ -149,45 +152,6 @@ impl Problem {
     }
 }
 
-/// How long failed work is not started again, unless the library changes: short, so that it recovers soon after other repairs,
-/// as of a disk or permissions.
-const FAILED_FOR: Duration = if cfg!(test) {
-    Duration::from_millis(300)
-} else {
-    Duration::from_mins(1)
-};
-
-/// The failure of background work, and its time: all requests get it, and none starts the work again at once.
-#[derive(Debug, Clone)]
-pub(crate) struct KeptFailure {
-    at: Instant,
-    problem: Problem,
-}
-
-impl KeptFailure {
-    pub(crate) fn new(problem: Problem) -> Self {
-        Self {
-            at: Instant::now(),
-            problem,
-        }
-    }
-
-    /// The failure, as long as the work must not be started again while nothing has changed. `None` for errors of clients and
-    /// those that are found quickly.
-    pub(crate) fn lasting(&self) -> Option<Problem> {
-        let lasts = match (self.problem.status, self.problem.retry_after) {
-            (_, Some(seconds)) => Duration::from_secs(seconds.into()),
-            (StatusCode::INTERNAL_SERVER_ERROR, None) => FAILED_FOR,
-            _ => return None,
-        };
-        (self.at.elapsed() < lasts).then(|| self.problem.clone())
-    }
-
-    pub(crate) fn into_problem(self) -> Problem {
-        self.problem
-    }
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let body = serde_json::to_vec(&self).unwrap_or_default();
@@ -211,33 +175,25 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         use StatusCode as Status;
+        if let EngineError::Refused(refused) = error {
+            return refused.into();
+        }
         let (status, wait) = match &error {
-            EngineError::NoSuchTrack { .. }
+            EngineError::NotFound(_)
             | EngineError::NotInLibrary { .. }
-            | EngineError::NoVector { .. }
             | EngineError::Genre(GenreError::UnknownGenre { .. })
-            | EngineError::Words { .. }
             | EngineError::Explore(ExploreError::UnknownArtist { .. })
             | EngineError::Library(
                 LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. },
             ) => (Status::NOT_FOUND, None),
             EngineError::Ambiguous { .. }
-            | EngineError::NoTags { .. }
-            | EngineError::NoLabels
-            | EngineError::NoHead { .. }
+            | EngineError::Lacks(..)
             | EngineError::Genre(GenreError::TooFew(_))
-            | EngineError::EmptyLibrary { .. }
             | EngineError::Audio(AudioError::OtherRecording { .. }) => (Status::CONFLICT, None),
-            EngineError::SeedsCancel
-            | EngineError::UnclearNegation(_)
-            | EngineError::Genre(_)
-            | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
-                (Status::UNPROCESSABLE_ENTITY, None)
-            }
-            EngineError::Audio(_)
-            | EngineError::TooShort { .. }
-            | EngineError::Silent { .. }
-            | EngineError::Features(_) => (Status::UNPROCESSABLE_ENTITY, None),
+            EngineError::Genre(_)
+            | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. })
+            | EngineError::Audio(_)
+            | EngineError::File { source: None, .. } => (Status::UNPROCESSABLE_ENTITY, None),
             // Damage stays until a copy is put back, so that a retry is of no use.
             EngineError::Library(
                 LibraryError::Damaged { .. }
@@ -265,18 +221,6 @@ impl From<Refused> for Problem {
         Self {
             detail,
             ..Self::bad(refused.expected, refused.found)
-        }
-    }
-}
-
-impl From<QuestionError> for Problem {
-    fn from(error: QuestionError) -> Self {
-        match error {
-            QuestionError::Refused(refused) => refused.into(),
-            QuestionError::Engine(error) => error.into(),
-            QuestionError::NoCluster(_) | QuestionError::NothingFits => {
-                Self::not_found(error.to_string(), "")
-            }
         }
     }
 }

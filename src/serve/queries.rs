@@ -15,8 +15,8 @@ use super::problem::Problem;
 use super::state::{RequestContext, Shared, State};
 use super::uploads::{Upload, received};
 use voisin::questions::queries::{Explored, Needs, Query, QueryInput, Question, named};
-use voisin::questions::{QuestionError, read};
-use voisin::{NamedSeeds, PredictedTags};
+use voisin::questions::read;
+use voisin::{EngineError, NamedSeeds, PredictedTags};
 use voisin_library::Library;
 
 /// The name of an uploaded file in answers and messages.
@@ -69,10 +69,7 @@ pub(super) async fn ask_about_file(
     let answer = state.run_indexed(move |state, context| {
         state.follow(context)?;
         let answer = state.answer(context, &*question, Some(&copy), (None, None));
-        answer.map_err(|error| match error {
-            QuestionError::Engine(error) => error.of_file_known_as(copy.path(), UPLOADED).into(),
-            other => other.into(),
-        })
+        answer.map_err(|error| error.of_file_known_as(copy.path(), UPLOADED).into())
     });
     Ok(written(answer.await?))
 }
@@ -141,7 +138,7 @@ impl State {
         question: &dyn Question,
         copy: Option<&Upload>,
         (tags, explored): Needed,
-    ) -> Result<Bytes, QuestionError> {
+    ) -> Result<Bytes, EngineError> {
         let model = |library: &Library| self.model.of(library);
         let seeds = match copy {
             Some(copy) => {

@@ -11,7 +11,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
@@ -25,24 +24,19 @@ use voisin_library::{
     LibraryError, NewTrack, OpenMode, StoredModel, TrackTags,
 };
 
-/// How files are added.
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct AddOptions {
-    /// The windows of a track to analyse.
     pub windows: WindowPlan,
     /// Analyse files again that have not changed.
     pub force: bool,
     /// Try unchanged files again that failed before. The record of a failure stays until its file has been processed.
     pub retry: bool,
-    /// Only report the changes, without making them.
     pub dry_run: bool,
-    /// Threads that decode and encode.
     pub threads: usize,
 }
 
 impl Default for AddOptions {
-    /// New and changed files only, on as many threads as the machine runs in parallel.
     fn default() -> Self {
         Self {
             windows: WindowPlan::default(),
@@ -54,60 +48,48 @@ impl Default for AddOptions {
     }
 }
 
-/// The outcome of a file.
 #[derive(Debug)]
 pub enum Outcome {
-    /// New audio, stored as a new track.
     Added(TrackId),
-    /// Known audio, analysed again.
     Replaced(TrackId),
     /// Known audio in the same place, with other tags.
     Retagged(TrackId),
     /// Known audio whose file was elsewhere before.
     Moved {
         track: TrackId,
-        /// Where it was.
         from: PathBuf,
     },
     /// Known audio in one more file.
     Duplicate(TrackId),
-    /// It could not be added.
     Failed(EngineError),
-    /// It would be processed (in a dry run).
     WouldAdd,
 }
 
 /// Progress of a run. [`add`] emits `Planned` and `Done` only; [`AddRun`](crate::AddRun) emits the others, too.
 #[derive(Debug)]
 pub enum AddEvent<'a> {
-    /// The amount of work.
     Planned {
-        /// Files to process.
         jobs: usize,
-        /// Files that have not changed.
         unchanged: usize,
         /// Files that failed before and have not changed.
         skipped: usize,
     },
-    /// A file is done.
     Done {
-        /// The file.
         path: &'a Path,
         outcome: &'a Outcome,
     },
     /// A run was killed while it processed files, which are now read first, one by one.
-    CutOff { files: usize },
-    /// A file that crashes the decoder is left out.
+    CutOff {
+        files: usize,
+    },
     SetAside {
-        /// The file.
         path: &'a Path,
-        /// Why.
         reason: &'a str,
     },
 }
 
 /// Counts of a run.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct AddSummary {
     /// New tracks.
     pub added: u64,
@@ -149,10 +131,15 @@ enum FileFinding {
         tags: TrackTags,
         embedding: Box<FileEmbedding>,
     },
-    /// Audio in the library.
-    Known { track: TrackId, tags: TrackTags },
+    Known {
+        track: TrackId,
+        tags: TrackTags,
+    },
     /// Audio that another worker is processing.
-    InHand { content: ContentId, tags: TrackTags },
+    InHand {
+        content: ContentId,
+        tags: TrackTags,
+    },
     Failed {
         content: Option<ContentId>,
         error: EngineError,
@@ -286,12 +273,10 @@ pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
     }
 }
 
-/// The model of an embedder, in the library's form.
 pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
     manifest_as_stored(embedder.encoder().manifest())
 }
 
-/// The model of a manifest, in the library's form.
 #[doc(hidden)]
 pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, EngineError> {
     let manifest_json = serde_json::to_string(manifest).map_err(|error| EngineError::Model {
@@ -305,7 +290,6 @@ pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, Engin
     })
 }
 
-/// Runs the workers, and writes their results.
 fn run(
     writer: &mut Writer<'_>,
     embedder: &Embedder,
@@ -403,10 +387,10 @@ impl Worker<'_> {
                         .unwrap_or_default();
                     FileFinding::Failed {
                         content: None,
-                        error: EngineError::Fault {
-                            path: job.file.path.clone(),
-                            message,
-                        },
+                        error: EngineError::file(
+                            &job.file.path,
+                            format!("internal fault: {message}; please report it with this file"),
+                        ),
                     }
                 });
             self.note(None);
@@ -479,7 +463,6 @@ struct Writer<'a> {
     summary: AddSummary,
     /// Files whose audio another worker was processing.
     waiting: Vec<(FileRecord, ContentId, TrackTags)>,
-    /// Audio that failed, with its file.
     failed: HashMap<ContentId, PathBuf>,
 }
 
@@ -496,7 +479,10 @@ impl Writer<'_> {
                 self.waiting.push((job.file.clone(), content, tags));
                 Ok(())
             }
-            FileFinding::Failed { content, error } => self.fail(&job.file, error, content),
+            FileFinding::Failed { content, error } => {
+                let is_transient = error.is_transient();
+                self.fail(&job.file, error, content, is_transient)
+            }
         }
     }
 
@@ -540,7 +526,7 @@ impl Writer<'_> {
             // Concerns this file alone, unlike all other errors of the library: a vector that is not
             // finite or not of length 1.
             Err(error @ LibraryError::Refused(_)) => {
-                self.fail(&new.file, error.into(), Some(new.audio.content))?;
+                self.fail(&new.file, error.into(), Some(new.audio.content), false)?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -562,12 +548,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Records a failure; the run continues.
     fn fail(
         &mut self,
         file: &FileRecord,
         error: EngineError,
         content: Option<ContentId>,
+        is_transient: bool,
     ) -> Result<(), EngineError> {
         if let EngineError::Library(error) = error {
             // An error of the catalogue itself affects all files.
@@ -583,7 +569,7 @@ impl Writer<'_> {
             size: known_size.then_some(file.size),
             mtime_ns: known_size.then_some(file.mtime_ns),
             reason: one_line(&with_causes(&error), &file.path),
-            transient: error.is_transient(),
+            transient: is_transient,
             attempts: 0,
             failed_at: 0,
         })?;
@@ -598,12 +584,12 @@ impl Writer<'_> {
                 Some(track) => self.attach(track, &file, &tags)?,
                 None => {
                     // If it did not fail, its twin was left for another run, and so is this one.
-                    if let Some(other) = self.failed.get(&content).cloned() {
-                        let error = EngineError::SameAsFailed {
-                            path: file.path.clone(),
-                            other,
-                        };
-                        self.fail(&file, error, None)?;
+                    if let Some(other) = self.failed.get(&content) {
+                        let problem =
+                            format!("the same audio as {}, which failed", other.display());
+                        let error = EngineError::file(&file.path, problem);
+                        // It is tried again with the other one.
+                        self.fail(&file, error, None, true)?;
                     }
                 }
             }

@@ -13,18 +13,17 @@ use std::sync::atomic::AtomicBool;
 use super::add::{AddEvent, AddOptions, AddSummary, add_suspects_first};
 use super::missing_files::MissingFiles;
 use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
+use serde::Serialize;
 use voisin_encoder::ModelRef;
 use voisin_library::scan::Scan;
 use voisin_library::{Failure, FileRecord, FileState, Library, LibraryError, WriterLock};
 
-/// The files and options of a run.
 #[derive(Clone, Default)]
 pub struct AddRun<'a> {
     /// The files, each once, as [`voisin_library::scan`] finds them.
     pub files: &'a [FileRecord],
     /// Folders that the run covers completely, so that files missing from them are detected.
     pub folders: &'a [PathBuf],
-    /// Remove files from the library that are missing from the folders.
     pub remove_missing: bool,
     /// Windows of a track from now on; `None`: the library's setting.
     pub windows: Option<WindowPlan>,
@@ -34,7 +33,6 @@ pub struct AddRun<'a> {
     pub options: AddOptions,
 }
 
-/// The state between [`AddRun::store`] and [`AddRun::settle`].
 pub struct StoredFiles {
     summary: AddSummary,
     /// Held until the run is settled; none in a dry run.
@@ -50,12 +48,13 @@ struct LeftOver {
     twice: HashSet<PathBuf>,
 }
 
-/// The result of a run.
-#[derive(Debug, Default)]
+/// The documented JSON of `add`.
+#[derive(Debug, Default, Serialize)]
 pub struct AddReport {
-    /// Counts of files that were added, updated, moved, and failed.
+    #[serde(flatten)]
     pub summary: AddSummary,
     /// Files that are no longer below the folders.
+    #[serde(flatten)]
     pub gone: MissingFiles,
 }
 
@@ -149,7 +148,6 @@ impl AddRun<'_> {
         library: &mut Library,
         on_event: &mut dyn FnMut(AddEvent<'_>),
     ) -> Result<LeftOver, EngineError> {
-        /// Prefix of the reason of such a failure.
         const REASON: &str = "reading it ended the process twice";
         let mut left_over = LeftOver::default();
         if self.options.dry_run {
@@ -238,7 +236,6 @@ impl AddRun<'_> {
 }
 
 impl AddReport {
-    /// Removes missing files from the library.
     fn remove_missing(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
         let removed = engine.library_mut().remove_missing(&self.gone.files)?;
         self.summary.removed += removed.tracks;
@@ -246,7 +243,6 @@ impl AddReport {
     }
 }
 
-/// Updates the index after a run.
 fn index(engine: &mut Engine, summary: &AddSummary) -> Result<(), EngineError> {
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
     if (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {

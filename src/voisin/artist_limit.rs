@@ -13,7 +13,6 @@ pub(super) fn artists_of(track: &Track) -> Vec<String> {
 /// A limit of tracks per artist; tracks without an artist are not limited.
 pub(super) struct ArtistLimit<'a> {
     library: &'a Library,
-    /// `None`: no limit.
     taken: Option<NameLimit>,
 }
 

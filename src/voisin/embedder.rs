@@ -16,7 +16,6 @@ use voisin_library::Descriptors;
 /// Fewest spectrograms per batch of a long file; bounds its memory.
 const BATCH: usize = 64;
 
-/// The windows of a track to analyse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowPlan {
     /// This many, spread evenly over the whole track.
@@ -25,18 +24,10 @@ pub enum WindowPlan {
     All,
     /// One per second of a part of the track, in milliseconds from its start; a part shorter than a window has one in its
     /// middle.
-    Part {
-        /// Start of the part.
-        from: u32,
-        /// End of the part.
-        to: u32,
-    },
+    Part { from: u32, to: u32 },
     /// Windows every `hop` samples at the model's rate, as in the openl3 package: the middle of the first window is on the
     /// first sample.
-    Reference {
-        /// Samples from one start to the next.
-        hop: usize,
-    },
+    Reference { hop: usize },
 }
 
 impl Default for WindowPlan {
@@ -67,12 +58,11 @@ impl WindowPlan {
                 let sample = |ms: u32| u64::from(ms) * u64::from(rate) / 1000;
                 windows::part(samples, length, rate, sample(from), sample(to))
             }
-            Self::Reference { hop } => windows::reference(samples, length, hop, true),
+            Self::Reference { hop } => windows::reference(samples, length, hop),
         }
     }
 }
 
-/// The vectors and measurements of a file.
 #[derive(Debug, Clone)]
 pub struct FileEmbedding {
     /// Mean of the windows, unit norm.
@@ -83,9 +73,7 @@ pub struct FileEmbedding {
     pub logits: Vec<f32>,
     /// Start of each window, in seconds; negative for a centred window before the first sample.
     pub starts: Vec<f32>,
-    /// Statistics of the decoding.
     pub report: DecodeReport,
-    /// Descriptors, if requested.
     pub descriptors: Option<Descriptors>,
     /// Whether its sound hardly changes, if requested ([`Embedder::embed_seed`]).
     pub is_steady: Option<bool>,
@@ -101,24 +89,18 @@ pub struct Embedder {
     encoder: Encoder,
     inputs: Vec<NetworkInput>,
     parts: Parts,
-    /// The highest of the networks' rates, Hz.
     rate: u32,
-    /// Whether all networks have this rate.
     is_one_rate: bool,
 }
 
-/// A network's front end and its share of the windows.
 struct NetworkInput {
     front_end: MelFrontEnd,
     /// It processes the first of so many windows.
     every: usize,
 }
 
-/// How windows are read for all networks.
 struct Reading {
-    /// Sample rate in Hz.
     rate: u32,
-    /// Samples of the longest window.
     length: usize,
     /// Samples read on either side of it for resampling.
     margin: usize,
@@ -133,7 +115,6 @@ struct Besides<'a> {
     change: Option<&'a mut Option<SpectralChange>>,
 }
 
-/// The source of the samples.
 #[derive(Clone, Copy)]
 enum Sound<'a> {
     File(&'a Path),
@@ -142,7 +123,6 @@ enum Sound<'a> {
 }
 
 impl<'a> Sound<'a> {
-    /// A name for messages.
     fn path(self) -> &'a Path {
         match self {
             Self::File(path) => path,
@@ -152,10 +132,6 @@ impl<'a> Sound<'a> {
 }
 
 impl Embedder {
-    /// Combines a model with the front ends of its manifest.
-    ///
-    /// # Errors
-    /// A front end has invalid settings.
     pub fn new(encoder: Encoder) -> Result<Self, EngineError> {
         let rates = || encoder.front_ends().map(|config| config.sample_rate);
         let rate = rates().max().unwrap_or(1);
@@ -177,7 +153,6 @@ impl Embedder {
         })
     }
 
-    /// Length of the model's window, in seconds.
     pub fn window_seconds(&self) -> f32 {
         let seconds = |config: &MelConfig| config.window_samples as f32 / config.sample_rate as f32;
         self.encoder.front_ends().map(seconds).fold(0.0, f32::max)
@@ -188,7 +163,6 @@ impl Embedder {
         self.rate
     }
 
-    /// How windows of a file are read.
     fn reading(&self, info: &AudioInfo, plan: WindowPlan) -> Result<Reading, EngineError> {
         /// Least sample rate in Hz for measuring tempo and key.
         const LEAST: u32 = 16_000;
@@ -252,7 +226,6 @@ impl Embedder {
         })
     }
 
-    /// The model.
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
     }
@@ -381,11 +354,10 @@ impl Embedder {
         // Files shorter than a window are refused, unless the network pads or the plan keeps every
         // row.
         if samples < length as u64 && !keeps_silence && !self.encoder.pads() {
-            return Err(EngineError::TooShort {
-                path: sound.path().to_owned(),
-                seconds: info.seconds(),
-                least: length as f64 / f64::from(rate),
-            });
+            let least = length as f64 / f64::from(rate);
+            let seconds = info.seconds();
+            let problem = format!("{seconds:.2} s of audio, at least {least:.2} s are needed");
+            return Err(EngineError::file(sound.path(), problem));
         }
         let starts = plan.starts(samples, length, rate);
 
@@ -451,9 +423,7 @@ impl Embedder {
         }
         // All windows were silent: there is no mean.
         if kept.is_empty() {
-            return Err(EngineError::Silent {
-                path: sound.path().to_owned(),
-            });
+            return Err(EngineError::file(sound.path(), "silent throughout"));
         }
         if batch.windows > 0 {
             flush(&mut batch)?;
@@ -504,14 +474,12 @@ fn least_common_multiple(a: usize, b: usize) -> usize {
         .unwrap_or(a * b)
 }
 
-/// Spectrograms to be encoded together.
 struct MelBatch<'a> {
     inputs: &'a [NetworkInput],
     buffers: Vec<InputBuffers>,
     windows: usize,
 }
 
-/// Buffers of a network while a file is analysed.
 struct InputBuffers {
     scratch: Scratch,
     /// The first sample that it needs, of those that are read for a window.
@@ -672,13 +640,6 @@ mod tests {
                 let part = |row: usize| found.slice(ndarray::s![row, part.clone()]);
                 assert_ne!(part(i), part(i - 1), "window {i}");
             }
-        }
-    }
-
-    #[test]
-    fn common_multiples() {
-        for (a, b, least) in [(1, 1, 1), (1, 3, 3), (2, 3, 6), (4, 6, 12), (8, 4, 8)] {
-            assert_eq!(least_common_multiple(a, b), least);
         }
     }
 }

@@ -15,24 +15,16 @@ use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, sto
 use crate::known_filters::KnownFilters;
 use crate::{EngineError, LibrarySpace};
 
-/// Name of the index inside a library's folder.
 pub const INDEX_FILE: &str = "index.bin";
 
-/// Work that opening an index took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IndexRefresh {
-    /// It was up to date.
     Loaded,
-    /// It was behind the library; the changes were applied.
     Updated {
-        /// Tracks added.
         added: usize,
-        /// Tracks removed.
         removed: usize,
     },
-    /// There was none, or it could not be used; it was built from the library.
     Built {
-        /// Why.
         reason: String,
         /// Whether there was one that could not be used: damaged, of another format or model, or of other vectors.
         unusable: bool,
@@ -61,10 +53,8 @@ impl std::fmt::Display for IndexRefresh {
     }
 }
 
-/// Events of the index during another operation.
 #[derive(Debug)]
 pub enum IndexNews<'a> {
-    /// It was loaded, updated or built.
     Ready(&'a IndexRefresh),
     /// It could not be written: the next command builds it again.
     NotKept(&'a IndexError),
@@ -85,10 +75,8 @@ impl std::fmt::Display for IndexNews<'_> {
     }
 }
 
-/// A callback for events of the index.
 type IndexListener = Arc<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
-/// An open library and its index.
 pub struct Engine {
     pub(crate) library: Library,
     pub(crate) index: Option<VectorIndex>,
@@ -105,12 +93,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the library in `dir`.
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self, EngineError> {
         Ok(Self::from_library(Library::open(dir, mode)?))
     }
 
-    /// An engine on an open library.
     pub fn from_library(library: Library) -> Self {
         let stamp = IndexStamp {
             generation: 0,
@@ -132,7 +118,6 @@ impl Engine {
         }
     }
 
-    /// Sets the callback for events of the index, in place of an earlier one.
     pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
         self.listener = Some(Arc::new(listener));
     }
@@ -149,7 +134,6 @@ impl Engine {
         }
     }
 
-    /// The catalogue.
     pub fn library(&self) -> &Library {
         &self.library
     }
@@ -161,18 +145,14 @@ impl Engine {
         &mut self.library
     }
 
-    /// The path of the index file.
     pub fn index_path(&self) -> PathBuf {
         self.library.dir().join(INDEX_FILE)
     }
 
-    /// The model that made this library's vectors.
     pub fn model(&self) -> Result<StoredModel, EngineError> {
         self.library
             .model()?
-            .ok_or_else(|| EngineError::EmptyLibrary {
-                dir: self.library.dir().to_owned(),
-            })
+            .ok_or_else(|| EngineError::no_tracks(self.library.dir()))
     }
 
     /// The name or path by which this library's model is loaded.
@@ -204,7 +184,6 @@ impl Engine {
         Ok(refresh)
     }
 
-    /// Builds the index from the library, in place of any existing one.
     pub fn rebuild_index(&mut self, reason: &str) -> Result<IndexRefresh, EngineError> {
         self.build_index(IndexRefresh::Built {
             reason: reason.to_owned(),
@@ -288,7 +267,6 @@ impl Engine {
         Ok(refresh)
     }
 
-    /// Rebuilds an index that cannot be used.
     fn replace_index(&mut self, reason: &IndexError) -> Result<IndexRefresh, EngineError> {
         // The texts of these errors call for a rebuild, which is what happens here.
         let reason = match reason {
@@ -380,7 +358,6 @@ impl Engine {
         Ok(Some((changes.generation, added, removed)))
     }
 
-    /// Whether an index is in memory.
     pub fn has_index(&self) -> bool {
         self.index.is_some()
     }
@@ -480,7 +457,6 @@ impl Engine {
         Ok(self.loaded_index())
     }
 
-    /// The index that [`index`](Self::index) loaded.
     pub(crate) fn loaded_index(&self) -> &VectorIndex {
         self.index
             .as_ref()
@@ -525,7 +501,10 @@ impl Engine {
 
     /// A track's vector, raw.
     pub fn vector(&self, id: TrackId) -> Result<Vec<f32>, EngineError> {
-        self.library.vector(id)?.ok_or(EngineError::NoVector { id })
+        self.library.vector(id)?.ok_or_else(|| {
+            let next = "analyse the file again with \"voisin add\"";
+            EngineError::NotFound(format!("track {id} has no vector: {next}"))
+        })
     }
 }
 

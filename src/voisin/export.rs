@@ -1,25 +1,25 @@
 //! Vectors and metadata for other programs: NumPy arrays and CSV in one row order.
 
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use ndarray_npy::WriteNpyExt as _;
+use ndarray_npy::{WriteNpyError, WriteNpyExt as _};
 use serde_json::{Value, json};
-use voisin_base::output::{OutputFile, OutputTarget, check_folder};
+use voisin_base::output::{OutputError, OutputFile, OutputTarget, check_folder};
+use voisin_base::track::TrackId;
 use voisin_explore::playlist::address;
+use voisin_library::Track;
 
 use super::{Engine, EngineError, LibrarySpace};
 
-/// Counts of an export.
+type Writer = BufWriter<OutputFile>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportSummary {
-    /// Rows of `vectors.npy` and `tracks.csv`.
     pub tracks: usize,
-    /// Columns of `vectors.npy`.
     pub dimension: usize,
 }
 
-/// The names of the files of an export.
 pub const EXPORT_FILES: [&str; 4] = ["vectors.npy", "mean.npy", "model.json", "tracks.csv"];
 
 const TRACK_COLUMNS: [&str; 13] = [
@@ -42,68 +42,32 @@ const TRACK_COLUMNS: [&str; 13] = [
 /// them before comparisons), `model.json` (what else `similar` does with them) and `tracks.csv` in the same row order. Genres
 /// are those of the library's label source, several joined by `;`.
 pub fn export(engine: &Engine, dir: &Path) -> Result<ExportSummary, EngineError> {
-    /// Tracks whose tags are in memory at once.
-    const TOGETHER: usize = 1000;
     // Before anything is read, so that an error does not come after minutes.
     check_folder(dir)?;
     let library = engine.library();
     // All files of an export are from one state of the library.
     let _snapshot = library.snapshot()?;
-    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write {
-        path: dir.to_owned(),
-        source,
-    })?;
+    std::fs::create_dir_all(dir).map_err(OutputError::io(dir))?;
     let vectors = library.vectors()?;
     let dimension = vectors.values.ncols();
+    let space = LibrarySpace::of(library, &vectors)?;
+    let mean = ndarray::aview1(space.mean());
+    let model = serde_json::to_vec_pretty(&model(engine, &space)?).unwrap_or_default();
 
     // Files are renamed together at the end, so that an interrupted export leaves no partial files under these names.
-    let mut finished = Vec::new();
-    let npy = ExportFile::create(dir, "vectors.npy")?;
-    finished.push(npy.finish(|writer| {
-        vectors
-            .values
-            .write_npy(writer)
-            .map_err(std::io::Error::other)
-    })?);
-    let space = LibrarySpace::of(library, &vectors)?;
-    let model = serde_json::to_vec_pretty(&model(engine, &space)?).unwrap_or_default();
-    let file = ExportFile::create(dir, "model.json")?;
-    finished.push(file.finish(|writer| writer.write_all(&model))?);
-    let mean = ndarray::aview1(space.mean()).to_owned();
-    let npy = ExportFile::create(dir, "mean.npy")?;
-    finished.push(npy.finish(|writer| mean.write_npy(writer).map_err(std::io::Error::other))?);
-
-    let mut tracks = ExportFile::create(dir, "tracks.csv")?.csv();
-    tracks.row(TRACK_COLUMNS)?;
-    for (part, ids) in vectors.ids.chunks(TOGETHER).enumerate() {
-        let mut some = library.tracks_by_id(ids)?;
-        engine.label(&mut some)?;
-        for (at, track) in some.iter().enumerate() {
-            let text = |value: &Option<String>| value.clone().unwrap_or_default();
-            tracks.row([
-                (part * TOGETHER + at).to_string(),
-                track.id.to_string(),
-                table_path(&track.path, |_| true),
-                text(&track.tags.artist),
-                text(&track.tags.title),
-                text(&track.tags.album),
-                text(&track.tags.album_artist),
-                text(&track.tags.composer),
-                track.tags.genres.join(";"),
-                track
-                    .tags
-                    .year
-                    .map_or_else(String::new, |year| year.to_string()),
-                format!("{:.3}", track.audio.seconds),
-                track.audio.codec.clone(),
-                track.audio.content.to_string(),
-            ])?;
-        }
-    }
-    finished.push(tracks.finish()?);
-    for FinishedFile { path, file } in finished {
-        file.commit()
-            .map_err(|source| EngineError::Write { path, source })?;
+    let npy = |written: Result<(), WriteNpyError>| written.map_err(io::Error::other);
+    let finished = [
+        finished(dir, "vectors.npy", |file| {
+            npy(vectors.values.write_npy(file))
+        })?,
+        finished(dir, "model.json", |file| file.write_all(&model))?,
+        finished(dir, "mean.npy", |file| npy(mean.write_npy(file)))?,
+        finished(dir, "tracks.csv", |file| {
+            write_tracks(engine, &vectors.ids, file)
+        })?,
+    ];
+    for (path, file) in finished {
+        file.commit().map_err(OutputError::io(&path))?;
     }
     Ok(ExportSummary {
         tracks: vectors.ids.len(),
@@ -127,85 +91,58 @@ fn model(engine: &Engine, space: &LibrarySpace) -> Result<Value, EngineError> {
     }))
 }
 
-struct ExportFile {
-    path: PathBuf,
-    writer: BufWriter<OutputFile>,
-}
-
 /// A complete file that has no name yet.
-struct FinishedFile {
-    path: PathBuf,
-    file: OutputFile,
+fn finished(
+    dir: &Path,
+    name: &str,
+    write: impl FnOnce(&mut Writer) -> io::Result<()>,
+) -> Result<(PathBuf, OutputFile), EngineError> {
+    let path = dir.join(name);
+    let mut writer = BufWriter::new(OutputTarget::whole(&path)?.open()?);
+    let written = write(&mut writer)
+        .and_then(|()| writer.into_inner().map_err(io::IntoInnerError::into_error))
+        .map_err(OutputError::io(&path))?;
+    Ok((path, written))
 }
 
-fn flushed(path: PathBuf, writer: BufWriter<OutputFile>) -> Result<FinishedFile, EngineError> {
-    let file = writer
-        .into_inner()
-        .map_err(std::io::IntoInnerError::into_error);
-    match file {
-        Ok(file) => Ok(FinishedFile { path, file }),
-        Err(source) => Err(EngineError::Write { path, source }),
-    }
-}
-
-impl ExportFile {
-    fn create(dir: &Path, name: &str) -> Result<Self, EngineError> {
-        let path = dir.join(name);
-        let file = OutputTarget::whole(&path)?.open()?;
-        Ok(Self {
-            path,
-            writer: BufWriter::new(file),
-        })
-    }
-
-    fn finish(
-        mut self,
-        write: impl FnOnce(&mut BufWriter<OutputFile>) -> std::io::Result<()>,
-    ) -> Result<FinishedFile, EngineError> {
-        match write(&mut self.writer) {
-            Ok(()) => flushed(self.path, self.writer),
-            Err(source) => Err(EngineError::Write {
-                path: self.path,
-                source,
-            }),
+fn write_tracks(engine: &Engine, ids: &[TrackId], file: &mut Writer) -> io::Result<()> {
+    /// Tracks whose tags are in memory at once.
+    const TOGETHER: usize = 1000;
+    let mut table = csv::Writer::from_writer(file);
+    table.write_record(TRACK_COLUMNS)?;
+    for (part, ids) in ids.chunks(TOGETHER).enumerate() {
+        let mut tracks = engine
+            .library()
+            .tracks_by_id(ids)
+            .map_err(io::Error::other)?;
+        engine.label(&mut tracks).map_err(io::Error::other)?;
+        for (at, track) in tracks.iter().enumerate() {
+            let cells = cells(part * TOGETHER + at, track);
+            let safe = cells.iter().map(|cell| spreadsheet_safe(cell));
+            table.write_record(safe.map(|cell| cell.into_owned()))?;
         }
     }
-
-    fn csv(self) -> CsvOutput {
-        CsvOutput {
-            path: self.path,
-            writer: csv::Writer::from_writer(self.writer),
-        }
-    }
+    table.flush()
 }
 
-struct CsvOutput {
-    path: PathBuf,
-    writer: csv::Writer<BufWriter<OutputFile>>,
-}
-
-impl CsvOutput {
-    fn row<S: AsRef<str>, const N: usize>(&mut self, cells: [S; N]) -> Result<(), EngineError> {
-        let safe = cells
-            .iter()
-            .map(|cell| spreadsheet_safe(cell.as_ref()).into_owned());
-        self.writer
-            .write_record(safe.collect::<Vec<_>>())
-            .map_err(|source| EngineError::Write {
-                path: self.path.clone(),
-                source: source.into(),
-            })
-    }
-
-    fn finish(self) -> Result<FinishedFile, EngineError> {
-        match self.writer.into_inner() {
-            Ok(writer) => flushed(self.path, writer),
-            Err(error) => Err(EngineError::Write {
-                path: self.path,
-                source: error.into_error(),
-            }),
-        }
-    }
+fn cells(row: usize, track: &Track) -> [String; TRACK_COLUMNS.len()] {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let tags = &track.tags;
+    [
+        row.to_string(),
+        track.id.to_string(),
+        table_path(&track.path, |_| true),
+        text(&tags.artist),
+        text(&tags.title),
+        text(&tags.album),
+        text(&tags.album_artist),
+        text(&tags.composer),
+        tags.genres.join(";"),
+        tags.year.map_or_else(String::new, |year| year.to_string()),
+        format!("{:.3}", track.audio.seconds),
+        track.audio.codec.clone(),
+        track.audio.content.to_string(),
+    ]
 }
 
 /// A path for a table cell: unchanged, or as a `file:` address if it could not be read back otherwise: because it is not
@@ -246,27 +183,4 @@ pub fn spreadsheet_safe(text: &str) -> std::borrow::Cow<'_, str> {
         safe.push_str(part);
     }
     safe.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formulas_become_text() {
-        assert_eq!(
-            spreadsheet_safe("=HYPERLINK(\"http://x\")"),
-            "'=HYPERLINK(\"http://x\")"
-        );
-        assert_eq!(spreadsheet_safe("@SUM(A1)"), "'@SUM(A1)");
-        assert_eq!(spreadsheet_safe("-0.25"), "-0.25");
-        assert_eq!(spreadsheet_safe("-minus-"), "'-minus-");
-        assert_eq!(
-            spreadsheet_safe("Rock;=1+1;Jazz;-2;+x"),
-            "Rock;'=1+1;Jazz;-2;'+x"
-        );
-        assert_eq!(spreadsheet_safe("\t=1"), "'\t'=1");
-        assert_eq!(spreadsheet_safe("\u{ff1d}1"), "'\u{ff1d}1");
-        assert_eq!(spreadsheet_safe("Rock;Jazz"), "Rock;Jazz");
-    }
 }

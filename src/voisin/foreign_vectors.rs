@@ -9,9 +9,9 @@ use ndarray_npy::npy::header::{Header, Layout};
 
 use super::EngineError;
 use voisin_audio::tags;
+use voisin_base::regular_file;
 use voisin_base::table::{Row, TableText};
 use voisin_base::text::{count, fold};
-use voisin_base::{address, regular_file};
 use voisin_library::TrackTags;
 use voisin_library::scan::playlist::path_in_table;
 
@@ -21,16 +21,10 @@ const LARGEST_NPY: u64 = 20 << 30;
 /// Reads `[rows, dimension]` from a `.npy` of float16, float32 or float64. Only the directions of vectors count: their
 /// lengths may exceed single precision.
 pub fn read_directions(path: &Path) -> Result<Array2<f32>, EngineError> {
-    let bytes = regular_file::read(path, LARGEST_NPY).map_err(|source| EngineError::ReadTable {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = regular_file::read(path, LARGEST_NPY).map_err(EngineError::unread(path))?;
     let expected = "expected a two-dimensional .npy of float16, float32 or float64";
-    parse_vectors(&bytes).map_err(|found| EngineError::Table {
-        path: path.to_owned(),
-        line: 0,
-        problem: format!("{expected}, found {found}"),
-    })
+    parse_vectors(&bytes)
+        .map_err(|found| EngineError::file(path, format!("{expected}, found {found}")))
 }
 
 /// Parses a `.npy` file; an error names the content found instead.
@@ -106,27 +100,17 @@ fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     }
 }
 
-/// A track in a table of vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorTrack {
-    /// Its file.
     pub path: PathBuf,
-    /// Tags in the table.
     pub tags: TrackTags,
 }
 
 /// The header of a table, and its rows of as many cells; a row with more text than that is an error, as a separator
 /// within a cell shifts the next ones.
 fn read_rows(path: &Path) -> Result<(Vec<String>, Vec<Row>), EngineError> {
-    let table = TableText::read(path).map_err(|source| EngineError::ReadTable {
-        path: path.to_owned(),
-        source,
-    })?;
-    let wrong = |(line, problem)| EngineError::Table {
-        path: path.to_owned(),
-        line,
-        problem,
-    };
+    let table = TableText::read(path).map_err(EngineError::unread(path))?;
+    let wrong = |(line, problem): (u64, String)| EngineError::table(path, line, &problem);
     let mut rows = table.rows().map_err(wrong)?.into_iter();
     let (_, header) = rows.next().unwrap_or_default();
     let expected = header.len();
@@ -156,11 +140,7 @@ pub fn read_vector_tracks(
     rows: usize,
 ) -> Result<(Vec<VectorTrack>, Option<String>), EngineError> {
     let (header, lines) = read_rows(path)?;
-    let wrong = |line, problem| EngineError::Table {
-        path: path.to_owned(),
-        line,
-        problem,
-    };
+    let wrong = |line, problem: String| EngineError::table(path, line, &problem);
     let folded: Vec<String> = header.iter().map(|name| fold(name)).collect();
     let column = |names: &[&str]| {
         names
@@ -190,14 +170,10 @@ pub fn read_vector_tracks(
     ];
     let mut bad_years = Vec::new();
     let one = |(line, row): &(u64, Vec<String>)| {
-        let mut path = path_in_table(&row[path_at]);
-        let is_address = address::scheme(&path).is_some();
-        if !is_address {
-            // Without repeated separators, with which a file would be two tracks.
-            path = path.components().collect();
-        }
+        // Without repeated separators, with which a file would be two tracks.
+        let path: PathBuf = path_in_table(&row[path_at]).components().collect();
         // Paths in a library must not depend on the folder of the command.
-        if !path.is_absolute() && !is_address {
+        if !path.is_absolute() {
             let found = &row[path_at];
             return Err(wrong(
                 *line,
@@ -328,49 +304,5 @@ mod tests {
         assert_eq!(parse_vectors(&single).unwrap(), expected);
         assert_eq!(parse_vectors(&double).unwrap(), expected);
         assert!(parse_vectors(&single[..single.len() - 1]).is_err());
-    }
-
-    #[test]
-    fn directions_may_exceed_single_precision() {
-        let lengths = ndarray::arr2(&[[3e300, -4e300], [3e-300, 0.0], [0.0, 0.0]]);
-        let mut bytes = Vec::new();
-        lengths.write_npy(&mut bytes).unwrap();
-        let expected = ndarray::arr2(&[[0.75, -1.0], [1.0, 0.0], [0.0, 0.0]]);
-        assert_eq!(parse_vectors(&bytes).unwrap(), expected);
-    }
-
-    #[test]
-    fn a_table_of_vectors_keeps_genres_and_years() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tracks.csv");
-        std::fs::write(
-            &path,
-            "path,album_artist,genres,genre,year\n//m/a.mp3,Various,Rock;Jazz,,1999.0\n/m/b.mp3,,,Jazz,1999-05-01\n\
-             file:///m/c%3Bd.mp3,,Jazz,Jazz,19999\n/m/d.mp3,,,,\n",
-        )
-        .unwrap();
-        let (tracks, remark) = read_vector_tracks(&path, 4).unwrap();
-        let paths: Vec<_> = tracks.iter().map(|track| track.path.as_os_str()).collect();
-        assert_eq!(paths, ["/m/a.mp3", "/m/b.mp3", "/m/c;d.mp3", "/m/d.mp3"]);
-        let genres: Vec<_> = tracks
-            .iter()
-            .map(|track| track.tags.genres.join("+"))
-            .collect();
-        assert_eq!(genres, ["Rock+Jazz", "Jazz", "Jazz", ""]);
-        let years: Vec<_> = tracks.iter().map(|track| track.tags.year).collect();
-        assert_eq!(years, [Some(1999), Some(1999), None, None]);
-        assert_eq!(tracks[0].tags.album_artist.as_deref(), Some("Various"));
-        let remark = remark.unwrap();
-        assert!(
-            remark.contains("1 row without a year") && remark.contains("\"19999\" on line 4"),
-            "{remark}"
-        );
-
-        std::fs::write(&path, "path,title\n/m/a.mp3,A,\n/m/b.mp3,One, Two\n").unwrap();
-        let refused = read_vector_tracks(&path, 2).unwrap_err().to_string();
-        assert!(
-            refused.contains("line 3") && refused.contains("expected 2 cells"),
-            "{refused}"
-        );
     }
 }

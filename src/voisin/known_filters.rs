@@ -4,21 +4,16 @@ use std::time::SystemTime;
 
 use voisin_library::{TrackFilter, TrackSet};
 
-/// Filters in the cache at most.
 const MOST_KNOWN: usize = 16;
 
-/// The state that the tracks of a filter depend on.
 #[derive(Debug, PartialEq)]
 pub(crate) struct FilterState {
-    /// State of the database.
     pub(crate) library: (i64, u64),
-    /// Where labels come from.
     pub(crate) source: String,
     /// Length and time of the user's synonyms.
     pub(crate) synonyms: Option<(u64, SystemTime)>,
 }
 
-/// The tracks that pass filters, as bit sets, in one state of the library.
 #[derive(Debug, Default)]
 pub(crate) struct KnownFilters {
     state: Option<FilterState>,

@@ -6,13 +6,11 @@ use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_library::{Descriptors, SortBy, Track, TrackFilter, TrackSet};
 
-/// A query for tracks in an order.
 #[derive(Debug, Clone, Default)]
 pub struct TrackQuery {
     /// Words that artist, title, album or file name must contain; empty: all tracks.
     pub words: String,
     pub filter: TrackFilter,
-    /// Their order.
     pub sort: SortBy,
     /// Descending order; tracks without a value stay last.
     pub descending: bool,
@@ -26,7 +24,6 @@ pub struct TrackQuery {
 pub struct TrackPage {
     /// The tracks, in order; their genres are those of the library's label source.
     pub tracks: Vec<Track>,
-    /// Their descriptors, if measured.
     pub descriptors: HashMap<TrackId, Descriptors>,
     /// Number of tracks on all pages.
     pub total: usize,

@@ -4,20 +4,26 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use serde::{Serialize, Serializer};
+
 use super::EngineError;
 use voisin_library::{Library, MissingFile, stored_path};
 
-/// Files of the library that are not on the disk.
-#[derive(Debug, Default)]
+/// In JSON their numbers.
+#[derive(Debug, Default, Serialize)]
 pub struct MissingFiles {
-    /// Missing files in existing folders.
+    #[serde(rename = "gone", serialize_with = "number")]
     pub files: Vec<MissingFile>,
     /// Files in folders that look like those of a disk that is not mounted.
+    #[serde(serialize_with = "number")]
     pub out_of_reach: Vec<MissingFile>,
 }
 
+fn number<S: Serializer>(files: &[MissingFile], serializer: S) -> Result<S::Ok, S::Error> {
+    files.len().serialize(serializer)
+}
+
 impl MissingFiles {
-    /// Checks all files of the library.
     pub fn anywhere(library: &Library) -> Result<Self, EngineError> {
         let (out_of_reach, files) = library
             .missing_files(None)?

@@ -14,7 +14,8 @@ use voisin_base::track::TrackId;
 use voisin_library::scan;
 use voisin_library::{Library, LibraryError, NameOf, PathLookup, TrackFilter, stored_path};
 
-/// The seeds that names stand for.
+const ADD_FIRST: &str = "run \"voisin add\" on it first";
+
 #[derive(Debug, Default)]
 pub struct NamedSeeds {
     /// Those of names of one track.
@@ -24,7 +25,6 @@ pub struct NamedSeeds {
 }
 
 impl NamedSeeds {
-    /// All of them, those of lists last.
     pub fn all(mut self) -> Vec<Seed> {
         self.named.append(&mut self.of_lists);
         self.named
@@ -33,7 +33,6 @@ impl NamedSeeds {
 
 /// Turns names into seeds; its fields are what callers differ in.
 pub struct SeedReader<'a, E> {
-    /// Has the library.
     pub engine: &'a Engine,
     /// Loads the model for a file that is not in the library, or refuses that file.
     pub embedder: &'a dyn Fn(&Path) -> Result<E, EngineError>,
@@ -89,7 +88,6 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         Ok(())
     }
 
-    /// The one track that a name stands for.
     pub fn one(&mut self, text: &OsStr) -> Result<Seed, EngineError> {
         // Words for one track never mean an artist's many: those that fit are listed.
         if let SeedName::PathOrWords(_) = SeedName::parse(text) {
@@ -100,8 +98,8 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         let mut seeds = found.all();
         let text = text.to_string_lossy().into_owned();
         let found = seeds.len();
-        let several = EngineError::SeveralTracks { text, found };
-        seeds.pop().filter(|_| found == 1).ok_or(several)
+        let several = || EngineError::several_tracks(&text, found);
+        seeds.pop().filter(|_| found == 1).ok_or_else(several)
     }
 
     fn seed(&self, text: &OsStr) -> Result<Seed, EngineError> {
@@ -137,19 +135,15 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             }
         }
         if seeds.is_empty() {
-            let path = path.to_owned();
             // Of the list as a whole, not of an entry.
             let mut problems = scanned.problems.into_iter();
-            if let Some(fault) = problems.find(|problem| problem.path == path) {
-                let problem = fault.reason;
-                return Err(EngineError::NothingListed { path, problem });
-            }
-            return Err(EngineError::NothingListed {
-                path,
-                problem: format!(
-                    "none of its {missing} entries is in the library: run \"voisin add\" on it first"
-                ),
-            });
+            let fault = problems.find(|problem| problem.path == path);
+            let problem = fault.map_or_else(
+                || format!("none of its {missing} entries is in the library: {ADD_FIRST}"),
+                |fault| fault.reason,
+            );
+            let path = path.display();
+            return Err(EngineError::NotFound(format!("{path}: {problem}")));
         }
         if missing > 0 {
             (self.report)(format!(
@@ -162,7 +156,6 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
     }
 }
 
-/// The tracks of the library below a folder.
 fn seeds_of_folder(engine: &Engine, folder: &Path) -> Result<Vec<Seed>, EngineError> {
     let filter = TrackFilter {
         folders: vec![stored_path(folder)],
@@ -170,11 +163,10 @@ fn seeds_of_folder(engine: &Engine, folder: &Path) -> Result<Vec<Seed>, EngineEr
     };
     let tracks = engine.library().matching(&filter)?;
     if tracks.is_empty() {
-        return Err(EngineError::NothingListed {
-            path: folder.to_owned(),
-            problem: "no track of the library lies below it: run \"voisin add\" on it first"
-                .to_owned(),
-        });
+        return Err(EngineError::NotFound(format!(
+            "{}: no track of the library lies below it: {ADD_FIRST}",
+            folder.display()
+        )));
     }
     seeds_of(engine, &tracks.to_vec())
 }
@@ -203,8 +195,9 @@ impl Engine {
             return Ok(Some(joined));
         }
         match self.seed_of_words(words, true) {
-            Err(EngineError::NoSuchTrack { candidates, .. })
-                if candidates.is_empty() || !is_misspelt =>
+            // Without a track that is spelt alike, each of the words is a seed.
+            Err(EngineError::NotFound(_))
+                if !is_misspelt || self.library.spelt_alike(words, 1)?.is_empty() =>
             {
                 Ok(None)
             }

@@ -41,14 +41,11 @@ pub(crate) struct Nearness {
     nearest: Vec<f32>,
 }
 
-/// A similarity as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closeness {
-    /// The same recording.
     Same,
     /// Nearer than the nearest neighbours by another artist of at least half of the tracks.
     Close,
-    /// In between.
     Related,
     /// Farther than those of nearly all tracks.
     Far,
@@ -85,7 +82,6 @@ impl Standing {
         (!self.points.is_empty()).then(|| below.saturating_sub(1).min(100) as u8)
     }
 
-    /// The same as a word.
     pub fn closeness(&self, similarity: f32) -> Option<Closeness> {
         // Before the percentile: a copy is the same recording, however dense the library is around
         // it.
@@ -102,9 +98,6 @@ impl Standing {
         })
     }
 
-    /// Adds the results.
-    ///
-    /// - `similarities`: of the results
     #[must_use]
     pub fn beside(self, similarities: impl IntoIterator<Item = f32>) -> Self {
         let nearest = similarities.into_iter().max_by(f32::total_cmp);
@@ -346,48 +339,6 @@ mod tests {
         };
         let message = standing(&mut engine, &steady).far().unwrap();
         assert!(message.ends_with("as a tone or noise"), "{message}");
-    }
-
-    #[test]
-    fn percentiles_measure_the_nearest_track_by_another_artist() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), 60);
-        let options = SimilarOptions {
-            limit: 120,
-            ..SimilarOptions::default()
-        };
-        let mut nearest = Vec::new();
-        let seeds: Vec<Seed> = (1..=120)
-            .map(|id| engine.seed_of(TrackId(id)).unwrap())
-            .collect();
-        for seed in &seeds {
-            let found = engine
-                .similar(std::slice::from_ref(seed), &options)
-                .unwrap();
-            let track = engine.library().track(seed.track.unwrap()).unwrap();
-            let other = found
-                .iter()
-                .find(|near| near.track.tags.artist != track.tags.artist)
-                .unwrap();
-            assert!(
-                found[0].similarity > other.similarity + 0.02,
-                "the artist's own is nearer"
-            );
-            nearest.push(other.similarity);
-        }
-        let standing = engine.standing(&seeds[..1]).unwrap().unwrap();
-        for value in [nearest[0], nearest[50], nearest[119]] {
-            let below = nearest.iter().filter(|one| **one <= value).count() as i32 * 100 / 120;
-            let percentile = i32::from(standing.percentile(value).unwrap());
-            assert!(
-                (percentile - below).abs() <= 2,
-                "{percentile} instead of {below}"
-            );
-        }
-        assert_eq!(standing.closeness(1.0), Some(Closeness::Same));
-        nearest.sort_by(f32::total_cmp);
-        assert_eq!(standing.closeness(nearest[119]), Some(Closeness::Close));
-        assert_eq!(standing.closeness(-1.0), Some(Closeness::Far));
     }
 
     #[test]

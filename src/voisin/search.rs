@@ -10,21 +10,15 @@ use super::seed::{Seed, is_seed};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
-use voisin_genre::Genre;
 use voisin_index::{Neighbor, SearchParams};
 use voisin_library::recording::{APART, LEAST_OF_COPIES};
 use voisin_library::{Library, Track, TrackFilter, TrackSet};
 
-/// Options of a search.
 #[derive(Debug, Clone)]
 pub struct SimilarOptions {
-    /// Number of neighbours.
     pub limit: usize,
-    /// Which tracks may be among them.
     pub filter: TrackFilter,
-    /// Most tracks of one artist.
     pub max_per_artist: Option<usize>,
-    /// Compare with every track.
     pub exact: bool,
     /// Seeds to stay away from.
     pub unlike: Vec<Seed>,
@@ -42,12 +36,10 @@ impl Default for SimilarOptions {
     }
 }
 
-/// A neighbour with its facts.
 #[derive(Debug, Clone)]
 pub struct SimilarTrack {
+    /// Its genres are those of the library's label source.
     pub track: Track,
-    /// Its genres, from the library's label source.
-    pub genres: Vec<Genre>,
     /// Cosine similarity to the seeds' mean, -1 to 1; higher is nearer.
     pub similarity: f32,
 }
@@ -91,13 +83,12 @@ impl Engine {
     /// Neighbours with their facts.
     pub(super) fn answered(&self, found: Vec<Neighbor>) -> Result<Vec<SimilarTrack>, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
-        let tracks = self.library.tracks_by_id(&ids)?;
-        let genres = self.genres_of(&tracks)?;
-        let answers = tracks.into_iter().zip(genres).zip(found);
+        let mut tracks = self.library.tracks_by_id(&ids)?;
+        self.label(&mut tracks)?;
+        let answers = tracks.into_iter().zip(found);
         Ok(answers
-            .map(|((track, genres), neighbor)| SimilarTrack {
+            .map(|(track, neighbor)| SimilarTrack {
                 track,
-                genres,
                 similarity: neighbor.similarity,
             })
             .collect())
@@ -159,7 +150,6 @@ impl Engine {
         })
     }
 
-    /// Sets the windows by which tracks are analysed from now on.
     pub fn set_windows_setting(&mut self, plan: WindowPlan) -> Result<(), EngineError> {
         let text = match plan {
             WindowPlan::Spread(n) => n.to_string(),
@@ -173,7 +163,6 @@ impl Engine {
 
 const WINDOWS_SETTING: &str = "windows";
 
-/// The last results, and the seeds, to detect copies.
 pub(super) struct AnsweredTracks<'a> {
     library: &'a Library,
     space: &'a LibrarySpace,
@@ -181,12 +170,10 @@ pub(super) struct AnsweredTracks<'a> {
     last: VecDeque<AnsweredTrack>,
 }
 
-/// A track to compare others with.
 struct AnsweredTrack {
     id: TrackId,
     vector: Vec<f32>,
     raw: Vec<f32>,
-    /// Read when first needed.
     track: OnceCell<Option<Track>>,
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, LibrarySpace};
+use crate::questions::read::Refused;
 use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
@@ -20,6 +21,7 @@ pub(super) const NAME_PREFIXES: [(&str, NameOf); 2] =
 
 /// Most tracks that an error lists.
 const MOST_CANDIDATES: usize = 10;
+const NAME_TRACK: &str = "give a path, id:NUMBER, or words of artist and title";
 
 /// A seed as a user writes it; docs/guide.md is its grammar.
 ///
@@ -28,13 +30,9 @@ const MOST_CANDIDATES: usize = 10;
 pub enum SeedName<'a> {
     /// `-`: one seed per line, from standard input.
     StandardInput,
-    /// A playlist file that exists.
     Playlist(&'a Path),
-    /// A folder that exists.
     Folder(&'a Path),
-    /// `album:NAME`, `artist:NAME`.
     Named(NameOf, &'a str),
-    /// `id:NUMBER`.
     Id(TrackId),
     /// Any other file, in the library or not, or words that match one track.
     PathOrWords(&'a OsStr),
@@ -72,16 +70,13 @@ impl<'a> SeedName<'a> {
     }
 }
 
-/// A starting point of a search.
 #[derive(Debug, Clone)]
 pub struct Seed {
-    /// The track of the library, if it is one.
     pub track: Option<TrackId>,
     /// The file that was named, or the track's own path where it was named by number or words.
     pub path: PathBuf,
     /// Whether the user named `path`: then results show this file, not another copy in the library.
     pub is_named_file: bool,
-    /// Its length in seconds, if known.
     pub seconds: Option<f64>,
     /// Its vector, raw, unit norm.
     pub vector: Vec<f32>,
@@ -105,9 +100,6 @@ impl Seed {
         }
     }
 
-    /// A file outside the library. Results show it beside tracks, so that its path has the same form.
-    ///
-    /// - `vector`: raw, unit norm
     fn of_file(file: &Path, vector: Vec<f32>) -> Self {
         Self {
             path: stored_path(file),
@@ -168,12 +160,10 @@ impl Engine {
         }
         // An id with a slip must never become words, which may fit another track.
         if let Some(number) = text.to_str().and_then(behind_id) {
-            return Err(EngineError::NothingListed {
-                path: path.to_owned(),
-                problem: format!(
-                    "expected a number after \"id:\", as in id:17, found {number:?}: \"voisin list\" lists all tracks"
-                ),
-            });
+            return Err(EngineError::NotFound(format!(
+                "{}: expected a number after \"id:\", as in id:17, found {number:?}: \"voisin list\" lists all tracks",
+                path.display()
+            )));
         }
         let found = self.library.resolve(text, MOST_CANDIDATES)?;
         self.seed_found(&text.to_string_lossy(), found, true)
@@ -211,10 +201,15 @@ impl Engine {
             }),
             Resolution::Nothing => {
                 let alike = lookup.spelt_alike(text, 3)?;
-                Err(EngineError::NoSuchTrack {
-                    text: text.to_owned(),
-                    candidates: lines(&self.library.tracks_by_id(&alike)?),
-                })
+                let candidates = lines(&self.library.tracks_by_id(&alike)?);
+                let next = if candidates.is_empty() {
+                    NAME_TRACK.to_owned()
+                } else {
+                    format!("did you mean one of these?\n{}", candidates.join("\n"))
+                };
+                Err(EngineError::NotFound(format!(
+                    "\"{text}\" is neither a file nor a track of this library: {next}"
+                )))
             }
         }
     }
@@ -245,7 +240,6 @@ impl Engine {
         Ok(keys.flat_map(MusicalKey::compatible).collect())
     }
 
-    /// A track of the library as a seed.
     pub fn seed_of(&self, track: TrackId) -> Result<Seed, EngineError> {
         let known = self.library.track(track)?;
         Ok(Seed {
@@ -320,7 +314,8 @@ impl LibrarySpace {
 /// The direction of the mean of some seeds.
 fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     let Some(first) = seeds.first() else {
-        return Err(EngineError::NoSeeds);
+        let expected = "a seed: files, id:NUMBER, words, playlists or folders";
+        return Err(Refused::new("seeds", expected, "none").into());
     };
     let mut sum = vec![0.0f32; first.vector.len()];
     for seed in seeds {
@@ -331,7 +326,8 @@ fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
     // Below a thousandth of the sum of all lengths, rounding dominates and the direction is noise.
     if norm < 1e-3 * seeds.len() as f32 {
-        return Err(EngineError::SeedsCancel);
+        let found = "seeds in opposite directions, which leave nothing to search for";
+        return Err(Refused::new("seeds", "fewer of them", found).into());
     }
     Ok(Embedding::new(sum)?)
 }
@@ -396,31 +392,6 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_name_albums_artists_and_ids() {
-        let parse = |text: &'static str| SeedName::parse(OsStr::new(text));
-        assert_eq!(parse("-"), SeedName::StandardInput);
-        assert_eq!(
-            parse("album:blue train"),
-            SeedName::Named(NameOf::Album, "blue train")
-        );
-        assert_eq!(
-            parse("artist:coltrane"),
-            SeedName::Named(NameOf::Artist, "coltrane")
-        );
-        for id in ["id:17", "ID:17", "Id: 17 "] {
-            assert_eq!(parse(id), SeedName::Id(TrackId(17)), "{id}");
-        }
-        assert_eq!(
-            parse("id:seventeen"),
-            SeedName::PathOrWords(OsStr::new("id:seventeen"))
-        );
-        assert_eq!(
-            parse("nina simone"),
-            SeedName::PathOrWords(OsStr::new("nina simone"))
-        );
-    }
-
-    #[test]
     fn a_file_outside_the_library_has_an_absolute_path() {
         let path_of = |file: &str| Seed::of_file(Path::new(file), vec![1.0]).path;
         let here = dunce::canonicalize(std::env::current_dir().unwrap()).unwrap();
@@ -442,7 +413,7 @@ mod tests {
         let engine = Engine::from_library(library);
         let refused = |words: &str| {
             let embedder =
-                || -> Result<&'static Embedder, EngineError> { Err(EngineError::NoSeeds) };
+                || -> Result<&'static Embedder, EngineError> { Err(EngineError::Interrupted) };
             engine
                 .seed(OsStr::new(words), embedder)
                 .unwrap_err()
@@ -479,28 +450,14 @@ mod tests {
     }
 
     #[test]
-    fn several_seeds_are_searched_by_their_mean() {
-        let middle = mean(&[
-            Seed::of_vector(vec![1.0, 0.0]),
-            Seed::of_vector(vec![0.0, 1.0]),
-        ])
-        .unwrap();
-        let half = std::f32::consts::FRAC_1_SQRT_2;
-        assert!(
-            (middle.as_slice()[0] - half).abs() < 1e-6
-                && (middle.as_slice()[1] - half).abs() < 1e-6
-        );
-    }
-
-    #[test]
     fn opposite_seeds_are_refused() {
         assert!(matches!(
             mean(&[
                 Seed::of_vector(vec![1.0, 0.0]),
                 Seed::of_vector(vec![-1.0, 0.0])
             ]),
-            Err(EngineError::SeedsCancel)
+            Err(EngineError::Refused(_))
         ));
-        assert!(matches!(mean(&[]), Err(EngineError::NoSeeds)));
+        assert!(matches!(mean(&[]), Err(EngineError::Refused(_))));
     }
 }

@@ -13,17 +13,13 @@ use voisin_encoder::{ClapText, EncoderError, ModelRef, caption_vectors};
 /// The vectors of a library whose model reads sentences. The text encoder is loaded with the first sentence.
 #[derive(Debug)]
 pub(super) struct ReadingSide {
-    /// The tracks; ascending.
     pub(super) ids: Vec<TrackId>,
-    /// Vectors of the tracks, `[tracks, dimension]`, of length 1.
     vectors: Array2<f32>,
-    /// Vectors of the captions, of length 1.
     captions: OnceLock<Array2<f32>>,
     model: ModelRef,
     fingerprint: String,
 }
 
-/// An encoded sentence.
 #[derive(Debug, Clone)]
 pub(super) struct Sentence {
     pub(super) text: String,

@@ -11,11 +11,8 @@ use voisin_audio::tags::{ReversePatch, WriteOptions, WriteOutcome, prepare, read
 use voisin_base::text::with_causes;
 use voisin_library::{JournalKind, Library, LibraryError, WrittenTags, stored_path};
 
-/// Genres to be written into a file.
 pub struct TagWish {
-    /// The file.
     pub path: PathBuf,
-    /// Its genres; empty: unknown.
     pub genres: Vec<String>,
     pub reason: String,
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2};
 
-use super::error::HOW_TO_READ;
 use super::search::AnsweredTracks;
 use super::sentences::{ReadingSide, Sentence};
-use super::{Engine, EngineError, LibrarySpace};
-use voisin_base::text::{fold, spelt_alike};
+use super::{Engine, EngineError, Lack, LibrarySpace};
+use crate::questions::read::Refused;
+use voisin_base::text::{count, did_you_mean, fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{ModelManifest, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
@@ -19,6 +19,9 @@ use voisin_genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{
     Descriptors, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
 };
+
+/// A hint on how to search by sentences.
+const HOW_TO_READ: &str = "whole sentences need a library made with a CLAP model: voisin model import, voisin add --model";
 
 /// The logit of models that were trained to separate sung from instrumental music.
 const SUNG: &str = "sung";
@@ -178,7 +181,7 @@ impl Engine {
     #[doc(hidden)]
     pub fn words_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
         match self.predicted_tags() {
-            Err(EngineError::NoTags { .. }) => Ok(None),
+            Err(EngineError::Lacks(Lack::Tags, _)) => Ok(None),
             found => found.map(Some),
         }
     }
@@ -198,7 +201,9 @@ impl Engine {
     ) -> Result<PhraseAnswer, EngineError> {
         let (tags, read, sentences) = tags.understand(phrase)?;
         if let Some(word) = &read.unclear {
-            return Err(EngineError::UnclearNegation(word.clone()));
+            let expected = "\"no WORD\", \"without WORD\" or \"-WORD\"";
+            let found = format!("\"{word}\", which may deny the words beside it");
+            return Err(Refused::new("query", expected, found).into());
         }
         if read.terms.is_empty() {
             return Err(tags.not_understood(phrase));
@@ -292,10 +297,14 @@ impl Engine {
             .filter_map(Result::ok)
             .filter(|entry| entry.manifest.tags.is_some());
         let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
-        Ok(EngineError::NoTags {
-            model: self.model()?.name,
-            others: others.join(", "),
-        })
+        Ok(EngineError::Lacks(
+            Lack::Tags,
+            format!(
+                "the model {} has no tags that words could mean; models with tags: {}: add your music to another --library with one of them",
+                self.model()?.name,
+                others.join(", ")
+            ),
+        ))
     }
 
     /// Logits of the tracks that have them, ascending by id.
@@ -529,12 +538,12 @@ impl PredictedTags {
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
         let suggestions = spelt_alike(text, known.iter().copied());
-        let suggestions = suggestions.into_iter().map(str::to_owned).collect();
-        EngineError::Words {
-            text: text.to_owned(),
-            suggestions,
-            known: known.len(),
-        }
+        let suggestions: Vec<String> = suggestions.into_iter().map(str::to_owned).collect();
+        EngineError::NotFound(format!(
+            "nothing of \"{text}\" is understood: {}\"voisin find --words\" lists all {}; {HOW_TO_READ}",
+            did_you_mean(&suggestions),
+            count(known.len() as u64, "word")
+        ))
     }
 
     /// The greatest probability among these rows of the genre that a term names, if it names one.

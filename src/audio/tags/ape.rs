@@ -8,7 +8,6 @@ use std::ops::Range;
 
 use lofty::id3::v1::GENRES;
 
-use super::patch::{Splice, TagItem, growth, replace};
 use super::texts::NamedTexts;
 use crate::bytes::{MAX_ITEMS, MAX_TAG_BYTES, bytes_at, little};
 
@@ -20,8 +19,8 @@ const V1: u64 = 128;
 /// The tags after the audio of an MP3.
 #[derive(Default)]
 pub(crate) struct Trailing {
-    /// Position and bytes of each APE tag, from its header, or its first item if it has none, to the end of its footer.
-    pub(super) ape: Vec<(u64, Vec<u8>)>,
+    /// Each APE tag, from its header, or its first item if it has none, to the end of its footer.
+    pub(super) ape: Vec<Vec<u8>>,
     /// The `ID3v1` tag.
     pub(super) v1: Option<Vec<u8>>,
     /// Where the audio ends.
@@ -62,8 +61,7 @@ pub(crate) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
             if is_there && size <= left && found.ape.len() < MAX_ITEMS {
                 left -= size;
                 found.audio -= size;
-                let tag = bytes_at(file, found.audio, size)?;
-                found.ape.push((found.audio, tag));
+                found.ape.push(bytes_at(file, found.audio, size)?);
             }
         }
         let trailer = bytes_at(file, found.audio.saturating_sub(15), 15)?;
@@ -82,29 +80,14 @@ pub(crate) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
     }
 }
 
-/// The items of a tag and their end.
-///
-/// # Errors
-/// A message if the tag is damaged.
-fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
-    let found = follow(tag).filter(|(items, end)| items.len() as u32 == little(&tag[end + 16..]));
-    let items = |items: Vec<ApeItem<'_>>| items.into_iter().map(|item| item.place).collect();
-    found.map(|(all, end)| (items(all), end)).ok_or_else(|| {
-        format!(
-            "its APE tag is damaged or has more than {MAX_ITEMS} items: mend it with a tag editor first"
-        )
-    })
-}
-
 struct ApeItem<'a> {
-    place: TagItem,
     name: String,
     value: &'a [u8],
     is_binary: bool,
 }
 
-/// The items up to an invalid one, at most [`MAX_ITEMS`], and where they should end.
-fn follow(tag: &[u8]) -> Option<(Vec<ApeItem<'_>>, usize)> {
+/// The items up to an invalid one, at most [`MAX_ITEMS`].
+fn follow(tag: &[u8]) -> Option<Vec<ApeItem<'_>>> {
     let end = tag.len().checked_sub(MARK)?;
     let mut at = if tag.starts_with(b"APETAGEX") && end >= MARK {
         MARK
@@ -124,11 +107,6 @@ fn follow(tag: &[u8]) -> Option<(Vec<ApeItem<'_>>, usize)> {
             break;
         };
         items.push(ApeItem {
-            place: TagItem {
-                start: at,
-                end: body + size,
-                is_genre: name.eq_ignore_ascii_case("genre"),
-            },
             name,
             value,
             // Bits 1 and 2 of the flags: text, binary data or an address.
@@ -136,27 +114,14 @@ fn follow(tag: &[u8]) -> Option<(Vec<ApeItem<'_>>, usize)> {
         });
         at = body + size;
     }
-    Some((items, end))
+    Some(items)
 }
 
 /// The texts of a tag by their names.
 pub(super) fn texts(tag: &[u8]) -> NamedTexts {
-    let items = follow(tag).map_or(Vec::new(), |(items, _)| items);
-    let texts = items.into_iter().filter(|item| !item.is_binary);
+    let texts = follow(tag).unwrap_or_default().into_iter();
+    let texts = texts.filter(|item| !item.is_binary);
     texts.map(|item| (item.name, item.value.to_vec())).collect()
-}
-
-/// The pictures of a tag, whether of the front, and without their names.
-pub(super) fn pictures(tag: &[u8]) -> Vec<(bool, Vec<u8>)> {
-    let items = follow(tag).map_or(Vec::new(), |(items, _)| items);
-    let pictures = items.iter().filter_map(|item| {
-        let kind = item.name.to_ascii_lowercase();
-        let end = item.value.iter().position(|&byte| byte == 0)?;
-        let data = item.value[end + 1..].to_vec();
-        kind.strip_prefix("cover art")
-            .map(|kind| (kind == " (front)", data))
-    });
-    pictures.collect()
 }
 
 /// The fields of an `ID3v1` tag, by their names in APE tags.
@@ -187,33 +152,4 @@ pub(super) fn v1_texts(tag: &[u8]) -> NamedTexts {
         .filter(|(_, text)| !text.is_empty())
         .map(|(name, text)| (name.to_owned(), text))
         .collect()
-}
-
-/// The splices that write the genres into a tag and keep everything else.
-///
-/// # Errors
-/// A message if the tag is damaged.
-pub(super) fn edit(tag: &[u8], genres: &[String]) -> Result<Vec<Splice>, String> {
-    let (items, end) = parse(tag)?;
-    let value = genres.join("\0");
-    let size = (value.len() as u32).to_le_bytes();
-    let item = [&size[..], &[0; 4], b"Genre\0", value.as_bytes()].concat();
-    let new = if genres.is_empty() { Vec::new() } else { item };
-    let added = usize::from(!new.is_empty());
-    let mut splices = replace(&items, end, new);
-    if splices.is_empty() {
-        return Ok(splices);
-    }
-    let removed = items.iter().filter(|item| item.is_genre).count();
-    let size = i64::from(little(&tag[end + 12..])) + growth(&splices);
-    let size = u32::try_from(size).map_err(|_| "its APE tag would be larger than any may be")?;
-    // Size and number of items are adjacent, in the header as in the footer.
-    let numbers = [size, (items.len() - removed + added) as u32]
-        .map(u32::to_le_bytes)
-        .concat();
-    let has_header = tag.starts_with(b"APETAGEX") && end >= MARK;
-    for mark in has_header.then_some(0).into_iter().chain([end]) {
-        splices.push(Splice::new(mark + 12, 8, numbers.clone()));
-    }
-    Ok(splices)
 }

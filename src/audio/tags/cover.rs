@@ -8,7 +8,7 @@ use lofty::config::ParsingMode;
 use lofty::picture::{Picture, PictureType};
 
 use super::texts::of_ogg;
-use super::{ape, flac, id3, mp4, ogg};
+use super::{flac, id3, mp4, ogg};
 use crate::AudioError;
 use crate::bytes::{MAX_TAG_BYTES, bytes_at};
 use crate::guard::guard;
@@ -62,10 +62,7 @@ fn covers(file: &mut File) -> io::Result<Vec<Cover>> {
             let pictures = mp4::pictures(file)?.into_iter();
             all.extend(pictures.map(|picture| (true, picture)));
         }
-        _ => {
-            let trailing = ape::find(file, start)?;
-            all.extend(trailing.ape.iter().flat_map(|(_, tag)| ape::pictures(tag)));
-        }
+        _ => {}
     }
     Ok(all)
 }

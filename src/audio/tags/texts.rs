@@ -51,7 +51,7 @@ pub(super) fn read(file: &mut File) -> io::Result<(Vec<Tag>, bool)> {
     } else {
         all.extend(id3);
         let trailing = ape::find(file, start)?;
-        let ape = trailing.ape.iter().map(|(_, bytes)| ape::texts(bytes));
+        let ape = trailing.ape.iter().map(|tag| ape::texts(tag));
         let old = trailing.v1.as_ref().map(|tag| ape::v1_texts(tag));
         all.extend(ape.chain(old).map(|texts| (TagType::Ape, texts)));
     }

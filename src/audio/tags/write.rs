@@ -8,8 +8,7 @@ use super::copy::{self, Copy};
 use super::patch::{FileDigest, ReversePatch, Splice, splice};
 use super::read::read_tags;
 use super::{TrackTags, WriteOptions, WriteOutcome, carried};
-use super::{ape, flac, frames, id3, mp4_edit, ogg};
-use crate::bytes::bytes_at;
+use super::{flac, frames, id3, mp4_edit, ogg};
 use crate::source::open;
 use crate::{AudioError, AudioInfo, probe};
 
@@ -57,8 +56,8 @@ fn unwritable(path: &Path, reason: impl Into<String>) -> AudioError {
 /// by [`PreparedWrite::commit`]. Without genres the file's are removed.
 ///
 /// Only the bytes of these tags, and sizes and positions that depend on them, change: every other frame, comment, item,
-/// chunk and block stays unchanged, and so do `ID3v1` tags. A file without a tag that can hold several genres gets one
-/// with the fields of its other tags. Before it can replace the file, the new version is read back: its genres must be
+/// chunk and block stays unchanged, and so do `ID3v1` and APE tags. A file without another tag gets one with their
+/// fields. Before it can replace the file, the new version is read back: its genres must be
 /// these, its other fields those of before, its [`voisin_base::track::ContentId`] that of the file, and the reverse patch
 /// must give the former bytes; else the write is refused.
 ///
@@ -236,21 +235,15 @@ fn edit(
         ("ogg", "opus") => ogg::edit(file, genres, true),
         ("mp3", _) => {
             let found = id3::find(file).map_err(text)?;
-            let trailing = ape::find(file, found.audio).map_err(text)?;
-            let mut splices = in_leading(file, &found, genres)?;
-            if found.tags.is_empty() && trailing.ape.is_empty() {
+            if found.tags.is_empty() {
                 let tag = frames::new_tag(genres, &carried(present));
-                splices.push(Splice::new(0, 0, tag));
+                return Ok(vec![Splice::new(0, 0, tag)]);
             }
-            for (at, tag) in &trailing.ape {
-                let changes = ape::edit(tag, genres)?.into_iter();
-                splices.extend(changes.map(|change| change.moved(*at)));
-            }
-            Ok(splices)
+            in_leading(&found, genres)
         }
         ("flac", _) => {
             let found = id3::find(file).map_err(text)?;
-            let mut splices = in_leading(file, &found, genres)?;
+            let mut splices = in_leading(&found, genres)?;
             splices.extend(flac::edit(file, found.audio, genres, present)?);
             Ok(splices)
         }
@@ -282,19 +275,13 @@ fn change(before: &TrackTags, after: &TrackTags, genres: &[String]) -> Option<St
 
 /// The splices of the `ID3v2` tags at a file's start: the genres are written into the first and removed from the
 /// others.
-fn in_leading(
-    file: &mut File,
-    found: &id3::Id3Tags,
-    genres: &[String],
-) -> Result<Vec<Splice>, String> {
+fn in_leading(found: &id3::Id3Tags, genres: &[String]) -> Result<Vec<Splice>, String> {
     if found.is_too_large {
         return Err("its ID3v2 tag is larger than any that is read".to_owned());
     }
     let mut splices = Vec::new();
     for (i, (at, tag)) in found.tags.iter().enumerate() {
-        let behind = bytes_at(file, at + tag.len() as u64, id3::HEADER as u64);
-        let behind = behind.map_err(|error| error.to_string())?;
-        let changes = frames::edit(tag, &behind, if i == 0 { genres } else { &[] })?;
+        let changes = frames::edit(tag, if i == 0 { genres } else { &[] })?;
         splices.extend(changes.into_iter().map(|change| change.moved(*at)));
     }
     Ok(splices)

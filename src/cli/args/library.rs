@@ -113,15 +113,15 @@ impl std::str::FromStr for WindowCount {
 
 /// Write the window embeddings of files, without a library
 ///
-/// One file for each: with --format npz `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the
-/// openl3 tool does; with npy the embedding alone; with csv a row for each window. Windows are --hop apart, the first
-/// one centred on the start. Folders are mirrored, and existing files are not overwritten.
+/// One file for each: `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the openl3 tool does.
+/// Windows are --hop apart, the first one centred on the start. Folders are mirrored, and existing files are not
+/// overwritten.
 ///
 /// --format parquet (in builds with that feature) writes the data that `add` would store into Parquet files, for other
 /// engines and other libraries: see docs/scale.md.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --format csv --output vectors/"
+    after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --output vectors/"
 )]
 pub(crate) struct EmbedArgs {
     /// Audio files, folders or playlists; `-` for a list on standard input
@@ -144,20 +144,7 @@ pub(crate) struct EmbedArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EmbedFormat {
     Npz,
-    Npy,
-    Csv,
     Parquet,
-}
-
-impl EmbedFormat {
-    pub(crate) fn extension(self) -> &'static str {
-        match self {
-            Self::Npz => "npz",
-            Self::Npy => "npy",
-            Self::Csv => "csv",
-            Self::Parquet => "parquet",
-        }
-    }
 }
 
 /// Show the content of the library: tracks, failures, model, index

@@ -45,7 +45,7 @@ pub(crate) use library::{
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use model::{CompletionsArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{
-    By, ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
+    By, ListFormat, ListOutput, Output, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use train::TrainArgs;

@@ -5,7 +5,6 @@ use crate::cli::Ending;
 use crate::cli::args::ExportArgs;
 use crate::cli::columnar;
 use crate::cli::context::Context;
-use crate::cli::interrupt;
 use crate::cli::outputs::check_output_folder;
 use crate::cli::render::{self, count};
 use voisin::{EXPORT_FILES, Engine, export};
@@ -23,8 +22,6 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
         return columnar::export(context, engine, &args.output);
     }
     check_output_folder(context, &args.output, &EXPORT_FILES)?;
-    // If that fails, Ctrl-C leaves temporary files behind.
-    let _ = interrupt::install_handler();
     let summary = export(engine, &args.output)?;
     let text = format!(
         "{} of {} dimensions in {}",

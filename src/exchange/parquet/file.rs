@@ -27,7 +27,7 @@ use crate::row::{COLUMNS, Cell, Column, Kind};
 use voisin::{EngineError, check_model};
 use voisin_audio::guard;
 use voisin_base::atomic_file::AtomicFile;
-use voisin_base::output::OutputTarget;
+use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::regular_file;
 use voisin_library::StoredModel;
 
@@ -189,11 +189,8 @@ pub(super) fn write(
     columns: &[Column],
     mut next: impl FnMut() -> Result<Option<Vec<Vec<Cell>>>, EngineError>,
 ) -> Result<u64, EngineError> {
-    let cannot = |source: std::io::Error| EngineError::Write {
-        path: target.to_owned(),
-        source,
-    };
-    let mut file = AtomicFile::create(&OutputTarget::whole(target)?.target()?).map_err(cannot)?;
+    let cannot = OutputError::io(target);
+    let mut file = AtomicFile::create(&OutputTarget::whole(target)?.target()?).map_err(&cannot)?;
     let schema = schema(model, columns);
     // Every reader of Parquet knows this compression.
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
@@ -214,7 +211,7 @@ pub(super) fn write(
         written.map_err(|error| cannot(error.into()))?;
     }
     writer.close().map_err(|error| cannot(error.into()))?;
-    file.commit().map_err(cannot)?;
+    file.commit().map_err(&cannot)?;
     Ok(count)
 }
 
@@ -230,13 +227,11 @@ pub(super) struct ParquetInput {
 
 impl ParquetInput {
     pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
-        let file = regular_file::open(path).map_err(|source| EngineError::ReadTable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = regular_file::open(path).map_err(EngineError::unread(path))?;
         let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new());
-        let metadata = guard(path, load)?
-            .map_err(|error| wrong(path, format!("expected a Parquet file: {error}")))?;
+        let metadata = guard(path, load)?.map_err(|error| {
+            EngineError::file(path, format!("expected a Parquet file: {error}"))
+        })?;
         let model = model(path, metadata.schema())?;
         let input = Self {
             path: path.to_owned(),
@@ -252,7 +247,7 @@ impl ParquetInput {
             let expected = field.data_type().to_string();
             if found != expected {
                 let name = field.name();
-                return Err(wrong(
+                return Err(EngineError::file(
                     path,
                     format!(
                         "column \"{name}\": expected {expected} (docs/scale.md), found {found}"
@@ -277,8 +272,9 @@ impl ParquetInput {
         columns: &[Column],
         mut visit: impl FnMut(Vec<Cell>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let broken =
-            |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
+        let broken = |error: &dyn std::fmt::Display| {
+            EngineError::file(&self.path, format!("cannot be read: {error}"))
+        };
         let names = columns.iter().map(|(name, ..)| *name);
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names);
         let open = || {
@@ -317,7 +313,7 @@ fn model(path: &Path, schema: &Schema) -> Result<StoredModel, EngineError> {
         MODEL_KEYS.map(|key| schema.metadata().get(key).cloned().unwrap_or_default());
     if manifest_json.is_empty() {
         let problem = "expected a file that voisin wrote, found none of its metadata";
-        return Err(wrong(path, problem.to_owned()));
+        return Err(EngineError::file(path, problem.to_owned()));
     }
     let model = StoredModel {
         name,
@@ -325,19 +321,9 @@ fn model(path: &Path, schema: &Schema) -> Result<StoredModel, EngineError> {
         dimension: dimension.parse().unwrap_or_default(),
         manifest_json,
     };
-    check_model(&model).map_err(|problem| EngineError::ForeignModel {
-        place: path.display().to_string(),
-        problem,
-        next: "write the file again",
+    check_model(&model).map_err(|problem| {
+        let place = path.display().to_string();
+        EngineError::foreign_model(&place, &problem, "write the file again")
     })?;
     Ok(model)
-}
-
-/// The error for a wrong file.
-pub(super) fn wrong(path: &Path, problem: String) -> EngineError {
-    EngineError::Table {
-        path: path.to_owned(),
-        line: 0,
-        problem,
-    }
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::row::{COLUMNS, Cell, cells, record};
-use file::{FAILURES, IDENTITY, ParquetInput, write, wrong};
+use file::{FAILURES, IDENTITY, ParquetInput, write};
 use voisin::{AddEvent, AddOptions, Embedder, Engine, EngineError, add, stored_model};
-use voisin_base::output::check_folder;
+use voisin_base::output::{OutputError, check_folder};
 use voisin_base::vector::make_unit;
 use voisin_library::{
     Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord,
@@ -39,7 +39,7 @@ pub struct ParquetSummary {
 }
 
 fn row(record: &TrackRecord) -> Result<Vec<Cell>, EngineError> {
-    cells(record).map_err(|error| wrong(Path::new("row"), error.to_string()))
+    cells(record).map_err(|error| EngineError::file(Path::new("row"), error.to_string()))
 }
 
 /// Writes the tracks of a library into a file; returns their number.
@@ -76,12 +76,9 @@ pub fn embed_to_parquet(
     progress: &mut dyn FnMut(AddEvent<'_>),
     stop: &AtomicBool,
 ) -> Result<ParquetSummary, EngineError> {
-    let cannot_write = |source| EngineError::Write {
-        path: dir.to_owned(),
-        source,
-    };
+    let cannot_write = OutputError::io(dir);
     check_folder(dir)?;
-    std::fs::create_dir_all(dir).map_err(cannot_write)?;
+    std::fs::create_dir_all(dir).map_err(&cannot_write)?;
     let model = stored_model(embedder)?;
     let known = known_files(dir, &model)?;
     // Size and time, as `add` compares them; contents are not read again.
@@ -93,7 +90,7 @@ pub fn embed_to_parquet(
     };
     for chunk in todo.chunks(PER_FILE) {
         // A temporary library, so that files are analysed and failures reported as by `add`.
-        let scratch = tempfile::tempdir().map_err(cannot_write)?;
+        let scratch = tempfile::tempdir().map_err(&cannot_write)?;
         let mut library = Library::open(scratch.path(), OpenMode::Create)?;
         let added = add(&mut library, embedder, chunk, options, progress, stop)?;
         let mut tracks = Vec::new();
@@ -161,7 +158,7 @@ fn known_files(
         let input = ParquetInput::open(&path)?;
         // The fingerprint covers all of a model that changes a vector.
         if input.model.fingerprint != model.fingerprint {
-            return Err(wrong(
+            return Err(EngineError::file(
                 &path,
                 format!(
                     "its vectors are from model {}, expected {}: write into another folder",
@@ -226,16 +223,13 @@ fn failure(cells: &[Cell]) -> Failure {
 
 /// The Parquet files directly in a folder, by name; a file is itself.
 pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
-    let failed = |source| EngineError::ReadTable {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = EngineError::unread(path);
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    for entry in std::fs::read_dir(path).map_err(&failed)? {
+        let entry = entry.map_err(&failed)?;
         let file = entry.path();
         // Others are still being written.
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");

@@ -286,10 +286,9 @@ fn read_head(tx: &mut Transaction<'_>, place: &PostgresAddress) -> Result<Head> 
         manifest_json: text(5),
     };
     // The database is not trusted, so its manifest is checked.
-    check_model(&model).map_err(|problem| EngineError::ForeignModel {
-        place: place.clone(),
-        problem,
-        next: "drop the tables that begin with voisin_ and push again",
+    check_model(&model).map_err(|problem| {
+        let next = "drop the tables that begin with voisin_ and push again";
+        EngineError::foreign_model(&place, &problem, next)
     })?;
     let mean = row.get::<_, Option<Vec<f32>>>(6);
     let mean = mean.unwrap_or_else(|| vec![0.0; model.dimension]);

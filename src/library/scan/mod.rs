@@ -18,10 +18,10 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::paths;
 use super::{FileRecord, mtime_ns, stored_path};
+use crate::path_matching::PathFinder;
 use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, is_playlist};
-use voisin_base::path_matching::PathFinder;
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
 const LARGEST_PLAYLIST: u64 = 64 << 20;

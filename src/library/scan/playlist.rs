@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::path_matching::percent_decoded;
 use voisin_base::encoding::{self, OldEncoding};
-use voisin_base::path_matching::percent_decoded;
 
 use crate::paths;
 

@@ -67,16 +67,6 @@ impl LabelSource {
     }
 }
 
-/// Groups of tracks that must not be on both sides of a split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum GroupBy {
-    /// Tracks of one artist; without an artist, those of one album, and without an album single tracks.
-    #[default]
-    Artist,
-    /// Single tracks.
-    Track,
-}
-
 /// Facts of a track to show to a user.
 #[derive(Debug, Clone)]
 pub struct TrackDisplay {
@@ -139,34 +129,21 @@ impl TrackDisplay {
     }
 }
 
-/// The main artist of a track, without one its album, or the track itself. With featured artists whole genres would become
-/// one group.
+/// The main artist of a track, without one its album ([`TrackMeta::album_key`]), or the track itself. With featured artists
+/// whole genres would become one group.
 pub(super) fn artist_group(track: &Track) -> String {
-    track
-        .artists()
-        .first()
-        .map_or_else(|| album_group(track), |artist| fold(artist))
-}
-
-/// The album of a track, as [`TrackMeta::album_key`].
-fn album_of(track: &Track) -> Option<String> {
+    if let Some(artist) = track.artists().first() {
+        return fold(artist);
+    }
     let album = TrackMeta {
         album: track.album().map(str::to_owned),
-        artist: track.main_artist().map(str::to_owned),
         album_artist: track.tags.album_artist.clone(),
         ..TrackMeta::of_file(track.id, &track.path)
     };
-    album.album_key()
-}
-
-/// The album, or the track itself without one.
-fn album_group(track: &Track) -> String {
-    album_of(track).unwrap_or_else(|| group_of_one(track))
-}
-
-/// A unique group: NUL cannot occur in a tag or a path.
-fn group_of_one(track: &Track) -> String {
-    format!("\0{}\0{}", track.path.display(), track.id)
+    // Unique: NUL cannot occur in a tag or a path.
+    album
+        .album_key()
+        .unwrap_or_else(|| format!("\0{}\0{}", track.path.display(), track.id))
 }
 
 impl LabelledTracks {
@@ -333,16 +310,10 @@ impl Engine {
 
     /// Reads vectors, labels and groups of all tracks.
     #[doc(hidden)]
-    pub fn labelled_tracks(
-        &self,
-        source: &LabelSource,
-        group_by: GroupBy,
-    ) -> Result<LabelledTracks, EngineError> {
+    pub fn labelled_tracks(&self, source: &LabelSource) -> Result<LabelledTracks, EngineError> {
         let vectors = self.library.vectors()?;
         if vectors.ids.is_empty() {
-            return Err(EngineError::EmptyLibrary {
-                dir: self.library.dir().to_owned(),
-            });
+            return Err(EngineError::no_tracks(self.library.dir()));
         }
         let n = vectors.ids.len();
         let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
@@ -355,11 +326,7 @@ impl Engine {
                 return Ok(());
             };
             labels[row] = genres;
-            let key = match group_by {
-                GroupBy::Artist => artist_group(&track),
-                GroupBy::Track => group_of_one(&track),
-            };
-            members.entry(key).or_default().push(row);
+            members.entry(artist_group(&track)).or_default().push(row);
             facts[row] = Some(TrackDisplay::of(&track));
             Ok(())
         })?;
@@ -368,7 +335,7 @@ impl Engine {
             rows.into_iter().for_each(|row| groups[row] = group);
         }
         if labels.iter().all(Vec::is_empty) {
-            return Err(EngineError::NoLabels);
+            return Err(EngineError::no_labels());
         }
         // One spelling per genre: the most common.
         let spellings = Spellings::count(labels.iter().flatten()).genres();
@@ -399,15 +366,10 @@ impl Engine {
     pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
         let source = source.absolute();
         let text = match &source {
-            LabelSource::File(path) => {
-                path.to_str()
-                    .map(str::to_owned)
-                    .ok_or_else(|| EngineError::Table {
-                        path: path.clone(),
-                        line: 0,
-                        problem: "expected a path in UTF-8, since the library stores it".into(),
-                    })?
-            }
+            LabelSource::File(path) => path.to_str().map(str::to_owned).ok_or_else(|| {
+                let expected = "expected a path in UTF-8, since the library stores it";
+                EngineError::file(path, expected)
+            })?,
             named => named.to_string(),
         };
         Ok(self.library.set_setting(SOURCE_SETTING, Some(&text))?)

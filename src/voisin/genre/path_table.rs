@@ -22,15 +22,8 @@ pub(super) struct PathTable {
 
 impl PathTable {
     pub(super) fn read(file: &Path) -> Result<Self, EngineError> {
-        let problem = |line: u64, problem: String| EngineError::Table {
-            path: file.to_owned(),
-            line,
-            problem,
-        };
-        let table = TableText::read(file).map_err(|source| EngineError::ReadTable {
-            path: file.to_owned(),
-            source,
-        })?;
+        let problem = |line: u64, problem: String| EngineError::table(file, line, &problem);
+        let table = TableText::read(file).map_err(EngineError::unread(file))?;
         let rows = table.rows().map_err(|(line, fault)| problem(line, fault))?;
         let mut rows = rows.into_iter();
         let (header_line, header) = rows.next().unwrap_or((1, Vec::new()));
@@ -128,17 +121,16 @@ impl PathTable {
     pub(super) fn unused(&self) -> Result<usize, EngineError> {
         let used = self.used.iter().filter(|used| **used).count();
         if used == 0 {
-            return Err(EngineError::Table {
-                path: self.file.clone(),
-                line: 0,
-                problem: match self.values.len() {
+            return Err(EngineError::file(
+                &self.file,
+                match self.values.len() {
                     0 => "expected rows below the header, found none".to_owned(),
                     lines => format!(
                         "no file of this library is named: expected paths of its files, found {} of others",
                         count(lines as u64, "path")
                     ),
                 },
-            });
+            ));
         }
         Ok(self.values.len() - used)
     }

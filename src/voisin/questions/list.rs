@@ -4,9 +4,9 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use super::Filters;
 use super::values::{Limit, ListOrder};
-use super::{Filters, QuestionError};
-use crate::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
+use crate::{Engine, EngineError, PhraseAnswer, PredictedTags, TrackQuery};
 use voisin_base::track::TrackId;
 
 /// The tracks of the library
@@ -52,7 +52,7 @@ impl List {
         engine: &Engine,
         limit: usize,
         after: Option<TrackId>,
-    ) -> Result<TrackQuery, QuestionError> {
+    ) -> Result<TrackQuery, EngineError> {
         Ok(TrackQuery {
             words: self.query.join(" "),
             // A list has no seeds, so no keys are compatible.
@@ -88,11 +88,7 @@ impl Find {
     /// The tracks that fit best.
     ///
     /// - `tags`: the model's tags of all tracks
-    pub fn run(
-        &self,
-        engine: &Engine,
-        tags: &PredictedTags,
-    ) -> Result<PhraseAnswer, QuestionError> {
+    pub fn run(&self, engine: &Engine, tags: &PredictedTags) -> Result<PhraseAnswer, EngineError> {
         let filter = self.filters.filter(engine, &[])?;
         let limit = self.limit.of(usize::MAX);
         let words = self.query.join(" ");

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::answers::card::{CardJson, CardWords, cards};
+use super::answers::card::{CardJson, cards, nearest_options};
 use super::answers::clusters::{ClustersJson, members};
 use super::answers::duplicates::GroupJson;
 use super::answers::failed::FailureJson;
@@ -32,7 +32,7 @@ use super::playlist::Playlist;
 use super::read::{Refused, from_arguments};
 use super::seed::{NamedSeed, at_least_one, seeds};
 use super::values::Limit;
-use super::{Filters, QuestionError, Similar, schema};
+use super::{Filters, Similar, schema};
 use crate::{
     Collection, Embedder, Engine, EngineError, GenreNews, NamedSeeds, PredictedTags, Seed, Standing,
 };
@@ -41,26 +41,18 @@ use voisin_explore::layout::layout;
 use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 use voisin_library::Library;
 
-/// Words a track.
 const WORDS: usize = 5;
 
-/// A query of the table.
 pub struct Query {
-    /// Its name, as of the command.
     pub name: &'static str,
-    /// Its purpose, for programs and assistants.
     pub about: &'static str,
-    /// The schema of its fields.
     pub schema: fn() -> Value,
-    /// The schema of its answer.
     pub answer: fn(&mut SchemaGenerator) -> Schema,
-    /// Reads its fields.
     pub read: ReadQuestion,
 }
 
 type ReadQuestion = fn(Map<String, Value>) -> Result<Box<dyn Question>, Refused>;
 
-/// All of them.
 pub static QUERIES: [Query; 15] = [
     query::<Similar, SimilarJson>("similar", "What sounds like these tracks"),
     query::<Find, FoundJson<'_>>("find", "Music by what it sounds like, in words"),
@@ -103,7 +95,6 @@ fn boxed<Q: Question + DeserializeOwned + JsonSchema + 'static>(
     Ok(Box::new(from_arguments::<Q>(fields)?))
 }
 
-/// The query of this name.
 pub fn named(name: &str) -> Option<&'static Query> {
     QUERIES.iter().find(|query| query.name == name)
 }
@@ -125,14 +116,12 @@ struct Items<T> {
     items: Vec<T>,
 }
 
-/// All tracks with their neighbour graph.
 pub struct Explored {
     collection: Collection,
     graph: KnnGraph,
 }
 
 impl Explored {
-    /// Reads them.
     pub fn read(engine: &mut Engine) -> Result<Self, EngineError> {
         let collection = engine.collection()?;
         let graph = neighbour_graph(engine, &collection)?;
@@ -143,19 +132,13 @@ impl Explored {
 /// Parts of the library that a query needs before it is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// The search index, up to date.
     pub index: bool,
-    /// The model's tags of all tracks.
     pub tags: bool,
-    /// All tracks with their neighbour graph.
     pub neighbours: bool,
 }
 
-/// The library and its parts, from which a query is answered.
 pub struct QueryInput<'a> {
-    /// The library.
     pub engine: &'a mut Engine,
-    /// Loads the library's model.
     pub model: &'a dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError>,
     /// Seeds in place of the query's: those of a program on this machine, or of an uploaded file.
     pub seeds: Option<NamedSeeds>,
@@ -193,7 +176,7 @@ impl QueryInput<'_> {
         }
     }
 
-    fn check(&self, filters: &Filters) -> Result<(), QuestionError> {
+    fn check(&self, filters: &Filters) -> Result<(), EngineError> {
         filters.check_licences(self.engine.library())?;
         Ok(filters.check_folders(self.engine)?)
     }
@@ -206,7 +189,7 @@ impl QueryInput<'_> {
         self.explored.clone().ok_or(EngineError::Interrupted)
     }
 
-    fn written<T: Serialize>(&self, answer: T) -> Result<Vec<u8>, QuestionError> {
+    fn written<T: Serialize>(&self, answer: T) -> Result<Vec<u8>, EngineError> {
         let generation = self.engine.library().generation()?;
         let answer = Answer { generation, answer };
         Ok(serde_json::to_vec(&answer).map_err(ExploreError::from)?)
@@ -228,8 +211,7 @@ pub trait Question: Debug + Send + Sync {
     /// As a program on this machine asks it: with any limit, and folders of this disk.
     fn of_this_disk(&mut self, _: Option<Limit>) {}
 
-    /// The answer as JSON.
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError>;
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError>;
 }
 
 const INDEX: Needs = Needs {
@@ -253,7 +235,7 @@ impl Question for Similar {
         self.filters.of_this_disk();
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let named = input.seeds(&self.seeds)?.all();
         self.validate(named.len())?;
         input.check(&self.filters)?;
@@ -285,7 +267,7 @@ impl Question for Find {
         self.filters.of_this_disk();
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         input.check(&self.filters)?;
         input.prepare(self.needs())?;
         let tags = input.tags.clone();
@@ -318,7 +300,7 @@ impl Question for Playlist {
         self.filters.of_this_disk();
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         self.validate()?;
         let named = input.seeds(&self.seeds)?;
         input.check(&self.filters)?;
@@ -335,7 +317,7 @@ impl Question for PathBetween {
         INDEX
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let stops = input.seeds(&self.stops())?.all();
         let (collection, walk) = PathBetween::answer(self, input.engine, &stops)?;
         input.written(WalkJson::new(input.engine, &collection, &walk)?)
@@ -382,7 +364,7 @@ impl Question for ListPage {
         self.question.filters.of_this_disk();
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         input.check(&self.question.filters)?;
         input.prepare(self.needs())?;
         let limit = self.limit.of(usize::MAX);
@@ -420,16 +402,19 @@ impl Question for Show {
         }
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         input.prepare(self.needs())?;
         let named = input.seeds(std::slice::from_ref(&self.track))?.all();
         let tags = input.tags.clone();
-        let words = tags
-            .as_deref()
-            .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));
+        let tags = tags.as_deref().and_then(Option::as_ref);
+        let mut nearest = Vec::new();
+        for seed in &named {
+            let seed = std::slice::from_ref(seed);
+            nearest.push(input.engine.similar(seed, &nearest_options())?);
+        }
         let notes = &mut input.notes;
         let report = |news: GenreNews| notes.push(news.to_string());
-        let found = cards(input.engine, named, words, report)?;
+        let found = cards(input.engine, named, nearest, tags, self.words, report)?;
         let card = found.first().ok_or(EngineError::Interrupted)?;
         input.written(CardJson::new(card))
     }
@@ -440,7 +425,7 @@ impl Question for Classify {
         INDEX
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let tracks = input.seeds(&self.tracks)?.all();
         at_least_one("tracks", tracks.len())?;
         let mut notes = Vec::new();
@@ -464,7 +449,7 @@ impl Question for GenreRelations {
         true
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let found = self.run(input.engine)?;
         input.written(GenresJson::new(input.engine, &found)?)
     }
@@ -476,7 +461,7 @@ impl Question for GenreRelations {
 struct HandLabels {}
 
 impl Question for HandLabels {
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let library = input.engine.library();
         let mut by_hand = Vec::new();
         for (content, genre) in library.hand_labels()? {
@@ -505,7 +490,7 @@ impl Question for Suspects {
         true
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let found = self.run(input.engine)?.suspects;
         let shown = Suspects::shown(input.engine, &found)?;
         let items = SuspectJson::list(&shown, &found).collect();
@@ -515,21 +500,16 @@ impl Question for Suspects {
 
 impl Question for Clusters {
     fn needs(&self) -> Needs {
-        NEIGHBOURS
+        INDEX
     }
 
     fn is_whole(&self) -> bool {
         true
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
-        let explored = input.explored()?;
-        let graph = &explored.graph;
-        // A copy, since the collection is shared and predicted genres are of this answer only.
-        let mut collection = explored.collection.clone();
-        input.engine.predict_genres(&mut collection, graph)?;
-        let found = self.run(input.engine, &collection, graph, None, None)?;
-        let members = members(&collection, &found);
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
+        let found = Self::all(input.engine)?;
+        let members = members(input.engine, &found)?;
         input.written(ClustersJson::new(&found, &members))
     }
 }
@@ -548,7 +528,7 @@ impl Question for MapOfTracks {
         true
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let explored = input.explored()?;
         let graph = &explored.graph;
         let mut collection = explored.collection.clone();
@@ -577,7 +557,7 @@ impl Question for Duplicates {
         true
     }
 
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let explored = input.explored()?;
         let items = self.run(input.engine, &explored.collection, |_| ())?;
         input.written(Items { items })
@@ -590,7 +570,7 @@ impl Question for Duplicates {
 struct Failed {}
 
 impl Question for Failed {
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let items = FailureJson::list(&input.engine.library().failures()?);
         input.written(Items { items })
     }
@@ -602,7 +582,7 @@ impl Question for Failed {
 struct LibraryStatus {}
 
 impl Question for LibraryStatus {
-    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, QuestionError> {
+    fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let status = input.engine.library().status()?;
         input.written(StatusJson::new(input.engine, &status))
     }

@@ -8,14 +8,11 @@ use serde_json::{Map, Value};
 
 use super::schema::of_body;
 
-/// A refused field of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The path of the field; empty for the query as a whole.
     pub field: String,
-    /// Expected value.
     pub expected: String,
-    /// Value found.
     pub found: String,
 }
 
@@ -66,12 +63,10 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// A query from a JSON object.
 pub fn from_json<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Refused> {
     from_arguments(object(bytes)?)
 }
 
-/// The fields of a JSON object.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refused> {
     let value = serde_json::from_slice(bytes)
         .map_err(|error| Refused::new("", "a JSON object", format!("none: {error}")))?;
@@ -122,7 +117,6 @@ pub fn from_arguments<T: DeserializeOwned + JsonSchema>(
     })
 }
 
-/// Leaves out what is null, at any depth.
 fn remove_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {

@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::read::SPREAD;
 
-/// The schema of a query's structure.
 pub(crate) fn of_body<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;

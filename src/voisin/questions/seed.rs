@@ -23,11 +23,8 @@ pub const MOST_SEEDS: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedSeed {
-    /// By its number.
     Id(i64),
-    /// By the path of its file.
     Path(String),
-    /// By words that name it.
     Words(String),
     /// In the command line's grammar (docs/guide.md); of a client a path in the library, or words.
     #[serde(skip)]

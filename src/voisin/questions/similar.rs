@@ -10,7 +10,7 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{Limit, at_most, limit_of};
-use super::{Filters, QuestionError, SimilarAnswer};
+use super::{Filters, SimilarAnswer};
 use crate::{Embedder, Engine, EngineError, Seed, SimilarOptions};
 
 /// Tracks that sound like these, or like a part of one
@@ -97,16 +97,13 @@ impl Similar {
         Some((self.from?.0, self.to?.0))
     }
 
-    /// The engine's options.
-    ///
-    /// - `tracks`: number of tracks in the library
     pub fn options(
         &self,
         engine: &Engine,
         seeds: &[Seed],
         unlike: Vec<Seed>,
         tracks: usize,
-    ) -> Result<SimilarOptions, QuestionError> {
+    ) -> Result<SimilarOptions, EngineError> {
         Ok(SimilarOptions {
             limit: self.limit.of(tracks),
             filter: self.filters.filter(engine, seeds)?,
@@ -116,13 +113,12 @@ impl Similar {
         })
     }
 
-    /// The answer of a library on this disk.
     pub fn run(
         &self,
         engine: &mut Engine,
         seeds: &[Seed],
         unlike: Vec<Seed>,
-    ) -> Result<SimilarAnswer, QuestionError> {
+    ) -> Result<SimilarAnswer, EngineError> {
         // Only tracks with a vector can be neighbours.
         let tracks = engine.library().status()?.vectors as usize;
         let options = self.options(engine, seeds, unlike, tracks)?;
@@ -139,7 +135,7 @@ impl Similar {
         engine: &Engine,
         mut seeds: Vec<Seed>,
         embedder: impl FnOnce() -> Result<E, EngineError>,
-    ) -> Result<Vec<Seed>, QuestionError>
+    ) -> Result<Vec<Seed>, EngineError>
     where
         E: Deref<Target = Embedder>,
     {
@@ -153,30 +149,6 @@ impl Similar {
                 let found = (others + 1).to_string();
                 Err(Refused::new("from", "one track", found).into())
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    #[test]
-    fn json_conflicts_as_the_command_line_does() {
-        let field_of = |rest: Value| {
-            let mut question = json!({"seeds": [{"id": 1}]});
-            let rest = rest.as_object().unwrap().clone();
-            question.as_object_mut().unwrap().extend(rest);
-            let question: Similar = serde_json::from_value(question).unwrap();
-            question.validate(1).err().map(|refused| refused.field)
-        };
-        for (rest, field) in [
-            (json!({"from": 9, "to": 9}), Some("to")),
-            (json!({"unlike": [{"id": 2}]}), None),
-            (json!({"from": 9}), Some("to")),
-        ] {
-            assert_eq!(field_of(rest.clone()).as_deref(), field, "{rest}");
         }
     }
 }

@@ -98,53 +98,6 @@ fn every_golden_file_decodes_as_ffmpeg_has_it() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Early writers gave A-law and mu-law files a format chunk of 16 bytes, which newer ones extend by two.
-#[test]
-fn law_files_with_a_short_format_chunk_are_the_same_audio() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let long = data().join("mulaw.wav");
-    let bytes = std::fs::read(&long).expect("readable");
-    let (expected, samples) = native(&long);
-    let at = |id: &[u8]| {
-        bytes
-            .windows(4)
-            .position(|window| window == id)
-            .expect("a chunk")
-    };
-    let format = at(b"fmt ") + 8;
-    let body = at(b"data") + 8;
-    for (law, same) in [(7, true), (6, false)] {
-        let mut fields = bytes[format..format + 16].to_vec();
-        fields[0] = law;
-        let size = ((bytes.len() - body) as u32).to_le_bytes();
-        let short = [
-            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0",
-            &fields[..],
-            b"data",
-            &size,
-            &bytes[body..],
-        ]
-        .concat();
-        let path = folder.path().join(format!("{law}.wav"));
-        std::fs::write(&path, short).expect("writable");
-        let (info, found) = native(&path);
-        // The codec is part of a recording's identity.
-        assert_eq!(
-            (info.content == expected.content, found == samples),
-            (same, same),
-            "{law}"
-        );
-        assert!(same_by_windows(&path, &info));
-    }
-}
-
-/// Whether reading in windows equals reading the whole file.
-fn same_by_windows(path: &Path, info: &AudioInfo) -> bool {
-    let starts: Vec<i64> = (0..info.n_frames as i64).step_by(1000).collect();
-    let read = |how| windows(path, info, info.sample_rate, &starts, 1000, how);
-    same(&read(DecodePath::Full), &read(DecodePath::Windows))
-}
-
 /// The windows of each path.
 fn windows(
     path: &Path,

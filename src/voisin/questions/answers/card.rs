@@ -3,10 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::stored_clusters;
+use super::graph::last_clusters;
 use super::list::TrackJson;
 use super::lossy;
-use crate::questions::QuestionError;
 use crate::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
     SimilarOptions, SimilarTrack,
@@ -15,30 +14,21 @@ use voisin_base::track::TrackId;
 use voisin_genre::{Genre, UnknownReason};
 use voisin_library::{Descriptors, FileRecord, Track};
 
-/// Neighbours on a card.
 const NEAREST: usize = 5;
 
-/// Words on a card.
 const WORDS: usize = 8;
 
-/// The card of a track.
 #[derive(Debug)]
 pub struct Card {
-    /// Its genres are those of the library's label source.
     pub track: Track,
     /// In the tags' spelling.
     pub tagged_genres: Vec<String>,
-    /// Tempo, key and loudness.
     pub measured: Option<Descriptors>,
     /// The genre predicted from the library's labels and the head, or a first guess.
     pub predicted: GenreAnswer,
-    /// Of the last clustering.
     pub cluster: Option<u32>,
-    /// Tags that stand out, with their percentiles.
     pub words: Option<Vec<(String, f32)>>,
-    /// The probability of a voice, if the model predicts it.
     pub sung: Option<f32>,
-    /// Tracks that sound most like it.
     pub nearest: Vec<SimilarTrack>,
 }
 
@@ -116,7 +106,6 @@ pub fn state(known: &FileRecord) -> &'static str {
 }
 
 impl<'a> CardJson<'a> {
-    /// As programs read it.
     pub fn new(card: &'a Card) -> Self {
         let Card {
             track,
@@ -173,33 +162,6 @@ impl<'a> CardJson<'a> {
 }
 
 /// The words on cards: the model's tags that stand out.
-#[derive(Debug, Clone, Copy)]
-pub enum CardWords<'a> {
-    /// None.
-    LeftOut,
-    /// From these tags of the library, as far as its model has any.
-    Known(Option<&'a PredictedTags>),
-    /// From the tags of the library.
-    Computed,
-}
-
-/// A card for each of these tracks of a library on this disk.
-///
-/// - `report`: called with the method that predicts genres
-pub fn cards(
-    engine: &mut Engine,
-    seeds: Vec<Seed>,
-    words: CardWords<'_>,
-    report: impl FnMut(GenreNews),
-) -> Result<Vec<Card>, QuestionError> {
-    let mut nearest = Vec::new();
-    for seed in &seeds {
-        nearest.push(engine.similar(std::slice::from_ref(seed), &nearest_options())?);
-    }
-    cards_beside(engine, seeds, nearest, words, report)
-}
-
-/// How the nearest tracks of a card are searched for.
 pub fn nearest_options() -> SimilarOptions {
     SimilarOptions {
         limit: NEAREST,
@@ -207,14 +169,20 @@ pub fn nearest_options() -> SimilarOptions {
     }
 }
 
-/// As [`cards`], with the nearest tracks of each seed.
-pub fn cards_beside(
+/// A card for each of these tracks.
+///
+/// - `nearest`: of each
+/// - `tags`: the model's; without them its words and voice are left out
+/// - `has_words`: whether its words were asked for
+/// - `report`: called with the method that predicts genres
+pub fn cards(
     engine: &mut Engine,
     seeds: Vec<Seed>,
     nearest: Vec<Vec<SimilarTrack>>,
-    words: CardWords<'_>,
+    tags: Option<&PredictedTags>,
+    has_words: bool,
     report: impl FnMut(GenreNews),
-) -> Result<Vec<Card>, QuestionError> {
+) -> Result<Vec<Card>, EngineError> {
     let mut ids = Vec::new();
     for seed in &seeds {
         // A file outside of the library has no card.
@@ -233,21 +201,10 @@ pub fn cards_beside(
         .collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
-    let clusters = stored_clusters(engine)?;
-    // Declared before `tags`, which may borrow it.
-    let computed;
-    let tags = match words {
-        CardWords::LeftOut => None,
-        CardWords::Known(tags) => tags,
-        CardWords::Computed => {
-            computed = engine.predicted_tags_if_any()?;
-            computed.as_ref()
-        }
-    };
+    let clusters = last_clusters(engine)?;
     let mut strongest = tags
         .map(|tags| tags.strongest(&ids, WORDS))
         .unwrap_or_default();
-    let is_worded = !matches!(words, CardWords::LeftOut);
     let predicted = predictions(engine, tags, seeds, report)?;
     let mut cards = Vec::new();
     for (((nearest, track), tagged_genres), predicted) in
@@ -258,7 +215,7 @@ pub fn cards_beside(
             measured: measured.get(&id).cloned(),
             predicted,
             // Empty for a model without tags, and left out if words were not requested.
-            words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
+            words: has_words.then(|| strongest.remove(&id).unwrap_or_default()),
             sung: tags.and_then(|tags| tags.sung(id)),
             cluster: clusters
                 .as_ref()

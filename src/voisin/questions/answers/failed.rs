@@ -15,7 +15,6 @@ pub struct FailureJson {
 }
 
 impl FailureJson {
-    /// All of them, in the order of their paths.
     pub fn list(failures: &[Failure]) -> Vec<Self> {
         let json = failures.iter().map(|failure| Self {
             path: lossy(&failure.path),

@@ -79,7 +79,6 @@ pub struct WordJson {
 }
 
 impl TrackJson {
-    /// As programs read it.
     pub fn new(
         track: &Track,
         measured: Option<&Descriptors>,
@@ -133,7 +132,6 @@ impl TrackJson {
 }
 
 impl TrackJson {
-    /// A file that is not in the library.
     pub(crate) fn of_file(track: &TrackMeta) -> Self {
         Self {
             // Files outside of the library have ids below 1, which no answer shows.
@@ -165,7 +163,6 @@ impl TrackJson {
     }
 }
 
-/// Values of scales by name.
 pub fn scale_values(measured: &Descriptors) -> BTreeMap<String, f64> {
     let values = measured.scales.iter();
     values
@@ -179,11 +176,9 @@ fn named_genres(mut genres: Vec<String>) -> Vec<String> {
     genres
 }
 
-/// Tracks of a library for answers.
 pub struct KnownTracks(HashMap<TrackId, TrackJson>);
 
 impl KnownTracks {
-    /// Reads those of these that are in the library.
     pub fn read(
         engine: &Engine,
         ids: impl IntoIterator<Item = TrackId>,
@@ -216,7 +211,6 @@ impl KnownTracks {
 }
 
 impl PageJson {
-    /// As programs read it.
     pub fn new(page: &TrackPage, words: Option<&StrongTags>) -> Self {
         let words_of =
             |track: &Track| words.map(|words| words.get(&track.id).map_or(&[][..], Vec::as_slice));

@@ -11,14 +11,10 @@ use crate::{Engine, EngineError, Seed, SimilarTrack, Standing};
 use voisin_base::track::TrackId;
 use voisin_library::Descriptors;
 
-/// The tracks found, and their standing in this library.
 #[derive(Debug)]
 pub struct SimilarAnswer {
-    /// Nearest first.
     pub found: Vec<SimilarTrack>,
-    /// Tempo, key and loudness of the tracks, if measured.
     pub measured: HashMap<TrackId, Descriptors>,
-    /// The meaning of the similarities in this library.
     pub standing: Option<Standing>,
 }
 
@@ -101,7 +97,6 @@ impl FarJson {
 }
 
 impl SimilarJson {
-    /// As programs read it.
     pub fn new(seeds: &[Seed], answer: &SimilarAnswer) -> Self {
         let standing = answer.standing.as_ref();
         let neighbours = answer
@@ -110,11 +105,7 @@ impl SimilarJson {
             .enumerate()
             .map(|(i, found)| NeighbourJson {
                 rank: i + 1,
-                track: TrackJson {
-                    // Those of the label source, not of the tags.
-                    genres: found.genres.iter().map(ToString::to_string).collect(),
-                    ..TrackJson::new(&found.track, answer.measured.get(&found.track.id), None)
-                },
+                track: TrackJson::new(&found.track, answer.measured.get(&found.track.id), None),
                 similarity: found.similarity,
                 percentile: standing
                     .and_then(|standing| standing.percentile(found.similarity))

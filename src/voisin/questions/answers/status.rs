@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
-use crate::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
+use crate::{Engine, EngineError, Lack, RETRAIN_SHARE};
 use voisin_base::text::{count, grouped, with_causes};
 use voisin_index::{IndexError, IndexOptions, VectorIndex};
 use voisin_library::Status;
@@ -100,11 +100,11 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             let tracks = engine
                 // Current labels from the source that it was
                 // trained with, not the library's.
-                .labelled_tracks(&head.source(), GroupBy::Track);
+                .labelled_tracks(&head.source());
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.
-                Err(EngineError::NoLabels) => Ok(1.0),
+                Err(EngineError::Lacks(Lack::Labels, _)) => Ok(1.0),
                 Err(error) => Err(with_causes(&error)),
             };
             HeadJson {
@@ -135,7 +135,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
 }
 
 impl StatusJson {
-    /// As programs read it.
     pub fn new(engine: &Engine, status: &Status) -> Self {
         let (index, search, index_resident_bytes) = index(engine, status);
         let model = status.model.as_ref();

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::list::{KnownTracks, TrackJson};
 use super::{lossy, title};
-use crate::{Collection, Engine, EngineError};
+use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_library::Track;
@@ -30,7 +30,6 @@ impl TrackRef {
         }
     }
 
-    /// A track's name, for lists.
     pub fn of_track(track: &Track) -> Self {
         let artist = track.main_artist().map(str::to_owned);
         Self {
@@ -39,12 +38,6 @@ impl TrackRef {
             artist,
             title: title(track),
         }
-    }
-
-    pub(crate) fn of(collection: &Collection, track: TrackId) -> Option<Self> {
-        collection
-            .row(track)
-            .map(|row| Self::of_meta(&collection.meta[row]))
     }
 }
 
@@ -58,7 +51,6 @@ pub struct ListedJson {
 }
 
 impl ListedJson {
-    /// All of them, in the order found.
     pub fn list(engine: &Engine, tracks: &[&TrackMeta]) -> Result<Vec<Self>, EngineError> {
         let known = KnownTracks::read(engine, tracks.iter().map(|track| track.id))?;
         let listed = tracks.iter().enumerate().map(|(i, track)| Self {

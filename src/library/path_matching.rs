@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::encoding::OldEncoding;
+use voisin_base::encoding::OldEncoding;
 
 /// Parent folders of the list that are searched for the end of a name: lists are beside the music or in a folder below
 /// it.
