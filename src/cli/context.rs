@@ -154,25 +154,13 @@ impl Context {
     /// Reports that nothing was found, with the next step.
     ///
     /// - `hint`: another next step, with punctuation at its end; or empty
-    pub(crate) fn nothing_found(
-        &self,
-        library: &Library,
-        filters: &Filters,
-        hint: &str,
-    ) -> anyhow::Result<()> {
-        let text = match filters.without_values(library)? {
-            Some(what) => {
-                format!(
-                    "no track of this library has a {what} (\"voisin show\" prints the data of a track)"
-                )
-            }
-            None if *filters == Filters::default() => {
-                format!("{hint}add more music, or relax the options")
-            }
-            None => format!("{hint}loosen the filters or add more music"),
+    pub(crate) fn nothing_found(&self, filters: &Filters, hint: &str) {
+        let next = if *filters == Filters::default() {
+            "add more music, or relax the options"
+        } else {
+            "loosen the filters or add more music"
         };
-        self.console.note(&format!("nothing found: {text}"));
-        Ok(())
+        self.console.note(&format!("nothing found: {hint}{next}"));
     }
 
     /// The model, on its device: --model or its variable, else the library's own, else the default. Loaded once.

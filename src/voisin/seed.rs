@@ -400,43 +400,6 @@ mod tests {
     }
 
     #[test]
-    fn words_that_match_one_artist_offer_all_his_tracks() {
-        use voisin_library::testing::{library, track};
-
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 2);
-        for (seed, artist) in [(1, "Dejan Ilic"), (2, "Dejan Ilić"), (3, "Dejan"), (4, "A")] {
-            let mut new = track(seed, vec![1.0, 0.0]);
-            new.tags.artist = Some(artist.into());
-            library.insert_track(&new).unwrap();
-        }
-        let engine = Engine::from_library(library);
-        let refused = |words: &str| {
-            let embedder =
-                || -> Result<&'static Embedder, EngineError> { Err(EngineError::Interrupted) };
-            engine
-                .seed(OsStr::new(words), embedder)
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(
-            refused("ilic").contains("all of this artist's: \"artist:Dejan Ilic\""),
-            "{}",
-            refused("ilic")
-        );
-        assert!(
-            !refused("dejan").contains("artist:"),
-            "{}",
-            refused("dejan")
-        );
-        // "id:a" must not be the track of the artist A.
-        assert_eq!(
-            refused("ID:a"),
-            "ID:a: expected a number after \"id:\", as in id:17, found \"a\": \"voisin list\" lists all tracks"
-        );
-    }
-
-    #[test]
     fn a_candidate_is_one_line_whatever_its_title() {
         use voisin_library::testing::{library, track};
 

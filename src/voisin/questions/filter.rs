@@ -236,45 +236,6 @@ impl Filters {
         wanted
     }
 
-    /// The filter that no track of a library passes because none has a value: `year`, `tempo`, `key` or `energy`. `None` for
-    /// a library without tracks.
-    pub fn without_values(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
-        if library.status()?.tracks == 0 {
-            return Ok(None);
-        }
-        let any = TrackFilter::default;
-        // Each of these filters passes exactly the tracks that have a value.
-        let mut widest = Vec::new();
-        if self.year.is_some() {
-            let year_from = Some(i32::MIN);
-            widest.push(("year", TrackFilter { year_from, ..any() }));
-        }
-        if self.bpm.is_some() {
-            let tempo_from = Some(0.0);
-            widest.push((
-                "tempo",
-                TrackFilter {
-                    tempo_from,
-                    ..any()
-                },
-            ));
-        }
-        if !self.key.is_empty() {
-            let keys = MusicalKey::all().collect();
-            widest.push(("key", TrackFilter { keys, ..any() }));
-        }
-        if self.energy.is_some() {
-            let scales = energy(None, None).into_iter().collect();
-            widest.push(("energy", TrackFilter { scales, ..any() }));
-        }
-        for (what, widest) in widest {
-            if library.matching(&widest)?.is_empty() {
-                return Ok(Some(what));
-            }
-        }
-        Ok(None)
-    }
-
     /// Makes folders of this disk absolute, as a library stores them.
     pub fn of_this_disk(&mut self) {
         for folder in &mut self.folder {

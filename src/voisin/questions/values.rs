@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for ListOrder {
 }
 
 /// A limit: a number, or all. A server's limit is at most [`MOST`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limit(Option<usize>);
 
 impl Limit {
