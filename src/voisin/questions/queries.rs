@@ -473,7 +473,7 @@ impl Question for Suspects {
 
 impl Question for Clusters {
     fn needs(&self) -> Needs {
-        NEIGHBOURS
+        INDEX
     }
 
     fn is_whole(&self) -> bool {
@@ -481,13 +481,8 @@ impl Question for Clusters {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let explored = input.explored()?;
-        let graph = &explored.graph;
-        // A copy, since the collection is shared and predicted genres are of this answer only.
-        let mut collection = explored.collection.clone();
-        input.engine.predict_genres(&mut collection, graph)?;
-        let found = self.run(input.engine, &collection, graph, None, None)?;
-        let members = members(&collection, &found);
+        let found = Self::all(input.engine)?;
+        let members = members(input.engine, &found)?;
         input.written(ClustersJson::new(&found, &members))
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::stored_clusters;
+use super::graph::last_clusters;
 use super::list::TrackJson;
 use super::lossy;
 use crate::{
@@ -193,7 +193,7 @@ pub fn cards(
         .collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
-    let clusters = stored_clusters(engine)?;
+    let clusters = last_clusters(engine)?;
     let mut strongest = tags
         .map(|tags| tags.strongest(&ids, WORDS))
         .unwrap_or_default();
