@@ -9,10 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
-use crate::cli::context::{Context, parse_model};
+use crate::cli::context::Context;
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count, grouped};
-use voisin::questions::answers::add::AddAnswer;
 use voisin::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_base::text::with_causes;
 use voisin_library::Library;
@@ -32,7 +31,7 @@ pub(crate) fn add_files(
     let console = context.console;
     let dry_run = run.options.dry_run;
     let run = AddRun {
-        model: context.model_option().map(parse_model),
+        model: context.requested_model(),
         options: AddOptions {
             threads: context.threads(),
             ..run.options
@@ -49,7 +48,7 @@ pub(crate) fn add_files(
     let report = run.settle(engine, stored)?;
     let summary = &report.summary;
     match format {
-        ReportFormat::Json => render::print_json(&AddAnswer::new(&report))?,
+        ReportFormat::Json => render::print_json(&report)?,
         ReportFormat::Table => report_summary(console, &report, &progress.reasons, dry_run)?,
     }
     report_missing(console, &report.gone, run.remove_missing, dry_run);

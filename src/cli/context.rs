@@ -5,25 +5,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 
 use super::args::Global;
-use super::interrupt;
 use super::render::Console;
-use super::settings::Configuration;
 use voisin::questions::Filters;
-use voisin::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external};
+use voisin::{Embedder, Engine, EngineError, IndexRefresh, held_model, is_external};
+use voisin_base::directories::from_variable;
 use voisin_base::output::check_folder;
 use voisin_base::text::with_causes;
 use voisin_encoder::{
     DeviceChoice, Encoder, EncoderError, ModelManifest, ModelRef, models, models_dir,
 };
-use voisin_library::{Library, OpenMode, StoredModel};
+use voisin_library::{Library, OpenMode, StoredModel, default_dir};
 
 /// The global options, resolved, and state that is shared by all parts of a verb.
 pub(crate) struct Context {
+    /// Without options of empty text, which count as none.
     global: Global,
-    pub(crate) settings: Configuration,
+    library: PathBuf,
+    /// `None`: the library's own, else the model that comes with voisin.
+    model: Option<ModelRef>,
+    pub(crate) device: DeviceChoice,
     pub(crate) console: Console,
     stop: Arc<AtomicBool>,
     /// Whether the handler of Ctrl-C is installed.
@@ -32,9 +35,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
-        let console = Console::new(global.quiet, global.verbose);
-        let settings = Configuration::read(&global)?;
+    /// An option goes before a variable of the environment.
+    pub(crate) fn new(mut global: Global) -> anyhow::Result<Self> {
+        global.library.take_if(|dir| dir.as_os_str().is_empty());
+        global.model.take_if(|name| name.is_empty());
+        let text = |name: &str| Some(from_variable(name)?.to_string_lossy().into_owned());
+        let device = text("VOISIN_DEVICE").map(|text| text.parse()).transpose();
+        let device = global.device.or(device.context("VOISIN_DEVICE")?);
+        let library = global.library.clone();
+        let model = global.model.clone().or_else(|| text("VOISIN_MODEL"));
         // Rayon's global pool can be built once: contexts derived from this one have no number.
         if let Some(threads) = global.threads {
             rayon::ThreadPoolBuilder::new()
@@ -43,9 +52,13 @@ impl Context {
                 .context("cannot start the requested number of threads")?;
         }
         Ok(Self {
+            library: library
+                .or_else(|| from_variable("VOISIN_LIBRARY"))
+                .unwrap_or_else(default_dir),
+            model: model.as_deref().map(parse_model),
+            device: device.unwrap_or(DeviceChoice::Auto),
+            console: Console::new(global.quiet, global.verbose),
             global,
-            settings,
-            console,
             stop: Arc::default(),
             has_handler: Cell::default(),
             embedder: OnceCell::new(),
@@ -54,12 +67,12 @@ impl Context {
 
     /// The library's folder.
     pub(crate) fn library_dir(&self) -> PathBuf {
-        self.settings.library.value.clone()
+        self.library.clone()
     }
 
     /// The address of the library, if it is in a database.
     pub(crate) fn database(&self) -> Option<&str> {
-        let text = self.settings.library.value.to_str()?;
+        let text = self.library.to_str()?;
         ["postgres://", "postgresql://"]
             .iter()
             .any(|scheme| text.starts_with(scheme))
@@ -77,7 +90,7 @@ impl Context {
 
     /// Whether --library itself was given, not only a variable.
     pub(crate) fn has_library_option(&self) -> bool {
-        self.settings.library.is_option
+        self.global.library.is_some()
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -86,11 +99,19 @@ impl Context {
 
     /// Opens the library for reading, or for writing if possible, so that its index can be stored.
     pub(crate) fn open_engine(&self) -> anyhow::Result<Engine> {
-        let dir = self.library_dir();
-        let library = Library::open_to_write_if_possible(&dir).map_err(EngineError::from)?;
+        let library =
+            Library::open_to_write_if_possible(&self.library).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
         self.check_options(engine.library())?;
         self.report_index(&mut engine, true);
+        Ok(engine)
+    }
+
+    /// Opens the library for a run that changes it: of the index's news only problems are reported.
+    pub(crate) fn open_engine_to_change(&self, mode: OpenMode) -> anyhow::Result<Engine> {
+        let library = Library::open(&self.library, mode).map_err(EngineError::from)?;
+        let mut engine = Engine::from_library(library);
+        self.report_index(&mut engine, false);
         Ok(engine)
     }
 
@@ -100,29 +121,20 @@ impl Context {
         engine.on_index_news(move |news| {
             let is_problem = matches!(
                 news,
-                IndexNews::NotKept(_)
-                    | IndexNews::Ready(IndexRefresh::Built { unusable: true, .. })
+                IndexRefresh::NotKept(_) | IndexRefresh::Built { unusable: true, .. }
             );
-            let is_usual = matches!(news, IndexNews::Ready(IndexRefresh::Loaded));
-            if is_problem || is_loud && !is_usual {
-                console.note(&news.to_string());
-            } else {
-                console.detail(&news.to_string());
-            }
+            let is_usual = matches!(news, IndexRefresh::Loaded);
+            console.say(&news.to_string(), is_problem || is_loud && !is_usual);
         });
     }
 
     /// Refuses a requested model or device that is not available, also if no audio is going to be analysed.
     pub(crate) fn check_options(&self, library: &Library) -> anyhow::Result<()> {
-        if self.settings.device.is_option && self.device_option() != DeviceChoice::Auto {
-            self.device_option().resolve()?;
+        if let Some(device) = self.global.device {
+            device.resolve()?;
         }
         // Only for --model itself: a variable applies to other libraries, too.
-        if let (Some(name), true, Some(held)) = (
-            self.model_option(),
-            self.settings.model.is_option,
-            library.model()?,
-        ) {
+        if let (Some(name), Some(held)) = (&self.global.model, library.model()?) {
             same_model(&held, &parse_model(name).manifest()?)?;
         }
         Ok(())
@@ -141,133 +153,88 @@ impl Context {
     /// Reports that nothing was found, with the next step.
     ///
     /// - `hint`: another next step, with punctuation at its end; or empty
-    pub(crate) fn nothing_found(
-        &self,
-        library: &Library,
-        filters: &Filters,
-        hint: &str,
-    ) -> anyhow::Result<()> {
-        let text = match filters.without_values(library)? {
-            Some(what) => {
-                format!(
-                    "no track of this library has a {what} (\"voisin show\" prints the data of a track)"
-                )
-            }
-            None if *filters == Filters::default() => {
-                format!("{hint}add more music, or relax the options")
-            }
-            None => format!("{hint}loosen the filters or add more music"),
+    pub(crate) fn nothing_found(&self, filters: &Filters, hint: &str) {
+        let next = if *filters == Filters::default() {
+            "add more music, or relax the options"
+        } else {
+            "loosen the filters or add more music"
         };
-        self.console.note(&format!("nothing found: {text}"));
-        Ok(())
-    }
-
-    /// Opens the library for a run that changes it: of the index's news only problems are reported.
-    pub(crate) fn open_engine_to_change(&self, mode: OpenMode) -> anyhow::Result<Engine> {
-        let library = Library::open(&self.library_dir(), mode).map_err(EngineError::from)?;
-        let mut engine = Engine::from_library(library);
-        self.report_index(&mut engine, false);
-        Ok(engine)
+        self.console.note(&format!("nothing found: {hint}{next}"));
     }
 
     /// The model, on its device: --model or its variable, else the library's own, else the default. Loaded once.
     ///
     /// Reports the device, and if that is not the GPU, the reason.
-    pub(crate) fn embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
+    pub(crate) fn embedder(&self, library: Option<&Library>) -> Result<Arc<Embedder>, EngineError> {
         if let Some(embedder) = self.embedder.get() {
             return Ok(Arc::clone(embedder));
         }
-        // The order of precedence, as the documentation of `embedder` has it.
         let held = library.map(Library::model).transpose()?.flatten();
-        let requested = self.requested_model();
-        let is_requested = requested.is_some();
-        let model = match (requested, &held) {
-            (Some(model), _) => model,
-            (None, Some(held)) => match library {
-                Some(library) => held_model(library, held)?,
-                None => parse_model(&held.name),
-            },
-            (None, None) => ModelRef::default(),
+        let model = match (&self.model, &held, library) {
+            (Some(model), ..) => model.clone(),
+            (None, Some(held), Some(library)) => held_model(library, held)?,
+            _ => ModelRef::default(),
         };
         // Whatever model was named: none of voisin's can continue another program's vectors.
         if let Some(held) = held.as_ref().filter(|held| is_external(held)) {
-            bail!(
+            return Err(refused(format!(
                 "the vectors of this library were made elsewhere, by {}, so voisin cannot analyse files for it: add more of them with \"voisin add --vectors FILE\" or \"voisin add --from-parquet FILE\", or use another --library",
                 held.name
-            );
+            )));
         }
-        let device = self.device_option().resolve()?;
+        let device = self.device.resolve()?;
         let encoder = Encoder::load(&model, &device).map_err(|error| match &held {
             // The user did not name this model, so the message explains where the name comes from
             // and how to give a file.
-            Some(held) if !is_requested => anyhow!(
+            Some(held) if self.model.is_none() => refused(format!(
                 "this library's model {} cannot be loaded: name its file with --model ({})",
                 held.name,
                 with_causes(&error)
-            ),
-            _ => anyhow::Error::from(error).context(format!("cannot load the model {model}")),
+            )),
+            _ => refused(format!(
+                "cannot load the model {model}: {}",
+                with_causes(&error)
+            )),
         })?;
         if let Some(held) = &held {
             same_model(held, encoder.manifest())?;
         }
-        // A user's file of a built-in model's name is never loaded, which would otherwise go
-        // unnoticed.
-        if let ModelRef::Name(name) = &model {
-            for shadow in shadows(name) {
-                self.console
-                    .warn(&format!("the built-in model is used; {shadow}"));
-            }
-        }
         // Reported without a library, or when one is created; later runs use the same model.
-        self.announce(&encoder, held.is_none());
+        self.announce(&model, &encoder, held.is_none());
         let embedder = Arc::new(Embedder::new(encoder)?);
         // Loading takes seconds and much memory; later calls share it.
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
     }
 
     /// Reports the model and its device.
-    fn announce(&self, encoder: &Encoder, loud: bool) {
+    fn announce(&self, model: &ModelRef, encoder: &Encoder, is_loud: bool) {
+        // A user's file of a built-in model's name is never loaded, which would otherwise go
+        // unnoticed.
+        if let ModelRef::Name(name) = model {
+            for shadow in shadows(name) {
+                self.console
+                    .warn(&format!("the built-in model is used; {shadow}"));
+            }
+        }
         let device = encoder.device();
         // A build without GPU support explains that only if a device was requested.
-        let wants_gpu = cfg!(feature = "cuda") || self.settings.device.is_option;
+        let wants_gpu = cfg!(feature = "cuda") || self.global.device.is_some();
         let note = device
             .note()
             .filter(|_| wants_gpu)
             .map_or_else(String::new, |note| format!(" ({note})"));
         let name = &encoder.manifest().name;
         let place = device.description();
-        let text = format!("model {name} on {place}{note}");
-        if loud {
-            self.console.note(&text);
-        } else {
-            self.console.detail(&text);
-        }
+        self.console
+            .say(&format!("model {name} on {place}{note}"), is_loud);
     }
 
     /// A model by its name, whatever --model is.
     pub(crate) fn named_embedder(&self, name: &str) -> anyhow::Result<Arc<Embedder>> {
-        let device = self.device_option().resolve()?;
+        let device = self.device.resolve()?;
         let encoder = Encoder::load(&parse_model(name), &device)
             .with_context(|| format!("cannot load the model {name}"))?;
         Ok(Arc::new(Embedder::new(encoder)?))
-    }
-
-    /// For the engine, which loads the model only when it has to analyse audio.
-    pub(crate) fn lazy_embedder(
-        &self,
-        library: Option<&Library>,
-    ) -> Result<Arc<Embedder>, EngineError> {
-        self.embedder(library)
-            // Unpacked, because the engine's own errors carry a next step that a text would lose.
-            .map_err(|error| match error.downcast::<EngineError>() {
-                Ok(error) => error,
-                Err(error) => match error.downcast::<voisin_encoder::EncoderError>() {
-                    Ok(error) => error.into(),
-                    Err(error) => EngineError::Model {
-                        reason: format!("{error:#}"),
-                    },
-                },
-            })
     }
 
     /// Loads a library's model as [`embedder`](Self::embedder) does, on any thread.
@@ -280,20 +247,16 @@ impl Context {
             ..self.global.clone()
         };
         move |library| {
-            let context = Self::new(global.clone()).map_err(|error| EngineError::Model {
-                reason: format!("{error:#}"),
-            })?;
-            context.lazy_embedder(Some(library))
+            let context =
+                Self::new(global.clone()).map_err(|error| refused(format!("{error:#}")))?;
+            context.embedder(Some(library))
         }
     }
 
-    /// The global options, for another process of this program.
+    /// The global options that were given, for another process of this program, which reads the same environment.
     pub(crate) fn as_arguments(&self) -> Vec<std::ffi::OsString> {
-        let mut arguments: Vec<std::ffi::OsString> =
-            vec!["--library".into(), self.library_dir().into()];
+        let mut arguments = vec!["--library".into(), self.library_dir().into()];
         let global = &self.global;
-        // Only options that were given: the other process reads the same environment and config
-        // file itself.
         let given = [
             ("--model", global.model.clone()),
             ("--device", global.device.map(|device| device.to_string())),
@@ -303,9 +266,11 @@ impl Context {
             ),
         ];
         for (name, value) in given {
-            if let Some(value) = value {
-                arguments.extend([name.into(), value.into()]);
-            }
+            arguments.extend(
+                value
+                    .into_iter()
+                    .flat_map(|value| [name.into(), value.into()]),
+            );
         }
         arguments
     }
@@ -316,15 +281,7 @@ impl Context {
 
     /// The model that --model or its variable names.
     pub(crate) fn requested_model(&self) -> Option<ModelRef> {
-        self.model_option().map(parse_model)
-    }
-
-    pub(crate) fn model_option(&self) -> Option<&str> {
-        self.settings.model.value.as_deref()
-    }
-
-    pub(crate) fn device_option(&self) -> DeviceChoice {
-        self.settings.device.value
+        self.model.clone()
     }
 
     /// A flag that Ctrl-C raises. A second Ctrl-C ends the program at once; nothing stored is lost either way.
@@ -342,35 +299,36 @@ impl Context {
         }
         let stop = Arc::clone(&self.stop);
         let console = self.console;
-        // A second Ctrl-C finds the flag set by the first.
         let stop_or_end = move || {
+            // A second Ctrl-C finds the flag set by the first.
             if stop.load(Ordering::Relaxed) {
-                interrupt::end();
+                // 128 + SIGINT, as shells report a program that Ctrl-C ended.
+                std::process::exit(130);
             }
             // Before the flag, so that messages of threads that see it come after this one.
             console.note(text);
             stop.store(true, Ordering::Relaxed);
         };
-        interrupt::on_ctrl_c(stop_or_end)
-            .map_err(|error| anyhow!("cannot handle Ctrl-C: {error}"))?;
+        ctrlc::set_handler(stop_or_end).context("cannot handle Ctrl-C")?;
         Ok(Arc::clone(&self.stop))
     }
 }
 
+fn refused(reason: String) -> EngineError {
+    EngineError::Model { reason }
+}
+
 /// Refuses any model but that of the library's vectors.
-fn same_model(held: &StoredModel, requested: &ModelManifest) -> anyhow::Result<()> {
+fn same_model(held: &StoredModel, requested: &ModelManifest) -> Result<(), EngineError> {
     let fingerprint = requested.fingerprint();
     // By fingerprint, not by name: a file of the same name may hold other weights.
-    if held.fingerprint != fingerprint {
-        bail!(
-            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library",
-            held.name,
-            held.fingerprint,
-            requested.name,
-            held.name,
-        );
+    if held.fingerprint == fingerprint {
+        return Ok(());
     }
-    Ok(())
+    Err(refused(format!(
+        "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library",
+        held.name, held.fingerprint, requested.name, held.name,
+    )))
 }
 
 /// The user's models that are not used because a built-in one has the same name.

@@ -236,7 +236,7 @@ fn inner_vectors(
     // Both are checked before the analysis, which may take hours.
     let vectors = whole_file(context, path)?;
     let table = second_file(context, &path.with_extension("csv"))?;
-    let device = context.device_option();
+    let device = context.device;
     let network = RunNetwork::of_run(run, config, device, NetworkOutput::InnerLayer)?;
     let mut set = requested_set(context, &expand_names(&args.tracks)?, false)?;
     set.read_tags();
@@ -273,7 +273,7 @@ fn answer(
 ) -> anyhow::Result<Option<(RunPredictions, Vec<String>)>> {
     // A folder that is no finished run is refused before any audio is analysed.
     let network = config.network().map(|_| {
-        let device = context.device_option();
+        let device = context.device;
         RunNetwork::of_run(run, config, device, NetworkOutput::Probabilities)
     });
     let network = network.transpose()?;

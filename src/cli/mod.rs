@@ -19,7 +19,6 @@ mod database;
 #[cfg(not(feature = "postgres"))]
 #[path = "database/absent.rs"]
 mod database;
-mod interrupt;
 mod lab;
 mod merge_outcome;
 mod meter;
@@ -28,7 +27,6 @@ mod named;
 mod outputs;
 mod render;
 mod seeds;
-mod settings;
 mod source;
 mod vectors_table;
 mod verbs;

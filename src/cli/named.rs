@@ -1,9 +1,8 @@
 //! Paths on the command line, `-` for a list on standard input; and paths of output files.
 
-use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsString;
+use std::collections::HashMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -63,64 +62,40 @@ pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions, links: Link
 
 /// Distinct output paths for files, relative to the output folder.
 ///
-/// Below a folder that was named, its folders are mirrored; other files go by their name. Files with the same path are
-/// mirrored from the folder that they have in common, and files that differ only in their ending keep it.
+/// The folders below the one that all have in common are mirrored, and files that differ only in their ending keep it.
 pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> Vec<PathBuf> {
-    let with = |path: &Path| {
-        let mut name: OsString = path.as_os_str().to_owned();
+    let single = files
+        .iter()
+        .filter(|file| !roots.iter().any(|root| file.starts_with(root)));
+    let folders = roots.iter().map(PathBuf::as_path);
+    let mut folders = folders.chain(single.filter_map(|file| file.parent()));
+    let mut common = folders.next().unwrap_or(Path::new("")).to_owned();
+    for folder in folders {
+        // Ends at the latest at the root, or at the empty path.
+        while !folder.starts_with(&common) && common.pop() {}
+    }
+    // Drives have nothing in common, and no target is outside of the output folder.
+    let is_name = |part: &Component<'_>| matches!(part, Component::Normal(_));
+    let inside = |file: &PathBuf| -> PathBuf {
+        let inside = file.strip_prefix(&common).unwrap_or(file);
+        inside.components().filter(is_name).collect()
+    };
+    let mirrored: Vec<PathBuf> = files.iter().map(inside).collect();
+    let mut meeting: HashMap<PathBuf, usize> = HashMap::new();
+    for file in &mirrored {
+        *meeting.entry(file.with_extension(extension)).or_default() += 1;
+    }
+    let target = |file: PathBuf| {
+        let short = file.with_extension(extension);
+        if meeting[&short] == 1 {
+            return short;
+        }
+        let mut name = file.into_os_string();
         name.push(".");
         name.push(extension);
         PathBuf::from(name)
     };
-    let plain = |path: &Path| with(&path.with_extension(""));
-    let below_root = |file: &Path| {
-        let root = roots
-            .iter()
-            .filter_map(|root| file.strip_prefix(root).ok())
-            // Of nested folders the inner one counts, which leaves the shortest path.
-            .min_by_key(|p| p.as_os_str().len());
-        root.map_or_else(
-            || PathBuf::from(file.file_name().unwrap_or_default()),
-            Path::to_owned,
-        )
-    };
-    let mut targets: Vec<PathBuf> = files.iter().map(|file| plain(&below_root(file))).collect();
-    // First mirrored from the common folder, then with the ending; then numbered, for files named like folders.
-    for again in 0..2 {
-        let mut meeting: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
-        // Sorted, so that the same files get the same places in each run.
-        for (i, target) in targets.iter().enumerate() {
-            meeting.entry(target.clone()).or_default().push(i);
-        }
-        for several in meeting.into_values().filter(|several| several.len() > 1) {
-            let mut common = files[several[0]]
-                .parent()
-                .unwrap_or(Path::new(""))
-                .to_owned();
-            // Ends at the latest at the root, or at the empty path.
-            while !several.iter().all(|&i| files[i].starts_with(&common)) && common.pop() {}
-            for i in several {
-                let inside = files[i].strip_prefix(&common).unwrap_or(&files[i]);
-                targets[i] = if again == 0 {
-                    plain(inside)
-                } else {
-                    with(inside)
-                };
-            }
-        }
-    }
-    let mut taken: HashSet<PathBuf> = HashSet::new();
-    for target in &mut targets {
-        let first = target.clone();
-        let mut n = 2;
-        // A file may already have the numbered name.
-        while !taken.insert(target.clone()) {
-            let stem = first.file_stem().unwrap_or_default().to_string_lossy();
-            *target = first.with_file_name(format!("{stem}-{n}.{extension}"));
-            n += 1;
-        }
-    }
-    targets
+    mirrored.into_iter().map(target).collect()
 }
 
 #[cfg(test)]
@@ -129,39 +104,28 @@ mod tests {
 
     #[test]
     fn no_two_files_meet() {
-        let named = |files: &[&str], roots: &[&str]| -> Vec<String> {
-            let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
-            let roots: Vec<PathBuf> = roots.iter().map(PathBuf::from).collect();
-            targets(&files, &roots, "npz")
-                .into_iter()
-                .map(|path| path.display().to_string())
-                .collect()
-        };
-        assert_eq!(
-            named(&["/m/a/1.mp3", "/m/b/2.flac"], &[]),
-            ["1.npz", "2.npz"]
-        );
-        assert_eq!(
-            named(&["/m/a/1.mp3", "/m/b/1.mp3", "/x/2.mp3"], &[]),
-            ["a/1.npz", "b/1.npz", "2.npz"]
-        );
-        assert_eq!(
-            named(&["/m/a/1.mp3", "/m/a/1.flac"], &[]),
-            ["1.mp3.npz", "1.flac.npz"]
-        );
-        assert_eq!(
-            named(&["/m/a/1.mp3", "/m/a/b/1.mp3"], &["/m"]),
-            ["a/1.npz", "a/b/1.npz"]
-        );
-        assert_eq!(
-            named(&["/m/v1.2.mp3", "/m/v1.3.mp3"], &["/m"]),
-            ["v1.2.npz", "v1.3.npz"]
-        );
-        assert_eq!(
-            named(&["/m/1.mp3", "/n/1.mp3"], &["/m", "/n"]),
-            ["m/1.npz", "n/1.npz"]
-        );
-        let all = named(&["/a/1.mp3", "/b/1.mp3", "/c/a/1.mp3"], &["/a", "/b", "/c"]);
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 3, "{all:?}");
+        for (files, roots, expected) in [
+            (&["/m/a/1.mp3"][..], &[][..], &["1.npz"][..]),
+            (&["/m/a/1.mp3", "/m/b/1.mp3"], &[], &["a/1.npz", "b/1.npz"]),
+            (
+                &["/m/1.mp3", "/m/1.flac"],
+                &[],
+                &["1.mp3.npz", "1.flac.npz"],
+            ),
+            (
+                &["/m/a/v1.2.mp3", "/m/a/v1.3.mp3"],
+                &["/m"],
+                &["a/v1.2.npz", "a/v1.3.npz"],
+            ),
+            (
+                &["/m/1.mp3", "/n/1.mp3"],
+                &["/m", "/n"],
+                &["m/1.npz", "n/1.npz"],
+            ),
+        ] {
+            let [files, roots, expected] = [files, roots, expected]
+                .map(|paths| paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+            assert_eq!(targets(&files, &roots, "npz"), expected);
+        }
     }
 }

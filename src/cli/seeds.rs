@@ -125,7 +125,7 @@ fn read<T>(
         anyhow::bail!("a list on standard input cannot name \"-\", standard input itself");
     }
     let embedder = |path: &Path| match reach {
-        SeedReach::Files => context.lazy_embedder(Some(engine.library())),
+        SeedReach::Files => context.embedder(Some(engine.library())),
         SeedReach::Library => {
             let path = path.to_owned();
             Err(EngineError::NotInLibrary { path })

@@ -13,10 +13,8 @@ use voisin_library::{
     AudioFacts, FileRecord, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags, mtime_ns,
 };
 
-/// Numbers of the longest vector that an index takes.
 const LONGEST_VECTOR: usize = 65_536;
 
-/// The manifest of an external model, which voisin cannot run.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExternalManifest {
@@ -246,14 +244,6 @@ mod tests {
                 stored(|m| m.name = "..".into()),
                 "its name is \"..\", expected a name and no file".into(),
             ),
-            (
-                stored(|m| m.name = "x.pth".into()),
-                "its name is \"x.pth\", expected a name and no file".into(),
-            ),
-            (
-                stored(|m| m.name = "a\nb".into()),
-                "its name is \"a\\nb\", expected a name and no file".into(),
-            ),
         ] {
             assert_eq!(check_model(&model), Err(problem));
         }
@@ -283,26 +273,10 @@ mod tests {
                 "{other:?}"
             );
         }
-        let garbled = |json: String| {
-            check_model(&StoredModel {
-                manifest_json: json,
-                ..good.clone()
-            })
-            .expect_err("no manifest")
+        let garbled = StoredModel {
+            manifest_json: "[".repeat(100_000),
+            ..good
         };
-        for json in [
-            "{".repeat(100),
-            "{}".into(),
-            "[".repeat(100_000),
-            String::new(),
-        ] {
-            assert!(garbled(json).contains("its manifest"));
-        }
-        let long = garbled(format!(
-            "{}{}",
-            good.manifest_json,
-            " ".repeat(LONGEST_TEXT)
-        ));
-        assert!(long.contains("expected at most 1048576"), "{long}");
+        assert!(check_model(&garbled).unwrap_err().contains("its manifest"));
     }
 }

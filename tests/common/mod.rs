@@ -85,18 +85,6 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// The program at a terminal; `answer` is typed half a second after it prints `words`.
-pub(crate) fn at_a_terminal(words: &str, answer: &str) -> Command {
-    let mut command = Command::new("python3");
-    command.args([
-        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/at_a_terminal.py"),
-        words,
-        answer,
-        env!("CARGO_BIN_EXE_voisin"),
-    ]);
-    command
-}
-
 /// Output as text.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

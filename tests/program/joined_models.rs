@@ -167,7 +167,7 @@ fn an_output_for_voices_is_on_the_card_and_in_words() {
     // A manifest with different numbers of names and logits is refused.
     card["outputs"] = json!([{"name": "voice", "labels": ["sung", "spoken"]}]);
     fs::write(folder.join("voiced.json"), card.to_string()).unwrap();
-    let wrong = sandbox.run(["model", "check", "voiced"]);
+    let wrong = sandbox.run(["--model", "voiced", "add", &string(&metal)]);
     let stderr = text(&wrong.stderr);
     assert!(
         code(&wrong) == 2 && stderr.contains("52 names, its networks give 51 logits"),
@@ -183,7 +183,9 @@ fn weights_of_a_further_network_are_checked_too() {
     let mut bytes = fs::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&weights, bytes).unwrap();
-    let output = sandbox.run(["model", "check", "both"]);
+    let music = string(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal"));
+    let add = ["--model", "both", "add", &music];
+    let output = sandbox.run(add);
     let stderr = text(&output.stderr);
     assert_eq!(code(&output), 2, "{stderr}");
     assert!(
@@ -191,5 +193,5 @@ fn weights_of_a_further_network_are_checked_too() {
         "{stderr}"
     );
     fs::remove_file(&weights).unwrap();
-    assert!(text(&sandbox.run(["model", "check", "both"]).stderr).contains("voisin-3.safetensors"));
+    assert!(text(&sandbox.run(add).stderr).contains("voisin-3.safetensors"));
 }

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::units::RandomArgs;
 use super::{ListOutput, TableFormat};
 use voisin::questions::Filters;
-use voisin::questions::explore::{Clusters, Duplicates, PathBetween};
+use voisin::questions::explore::{Duplicates, PathBetween};
 use voisin::questions::playlist::Playlist;
 use voisin::questions::values::Limit;
 
@@ -20,11 +19,7 @@ use voisin::questions::values::Limit;
 )]
 pub(crate) struct ClustersArgs {
     #[command(flatten)]
-    pub(crate) question: Clusters,
-    #[command(flatten)]
     pub(crate) filters: Filters,
-    #[command(flatten)]
-    pub(crate) random: RandomArgs,
     /// Output format; csv lists every track with its cluster
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
@@ -57,7 +52,6 @@ pub(crate) struct PathArgs {
 /// Filters apply to all tracks of the list except seeds that are named. Without seeds, all tracks that pass the filters are
 /// seeds.
 #[derive(Debug, Args)]
-#[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
     after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30  --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
 )]

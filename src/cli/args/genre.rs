@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{ListOutput, TableFormat};
+use super::{ListOutput, ReportFormat, TableFormat};
 use voisin::questions::genre::{Classify, GenreRelations, Suspects};
 use voisin::questions::values::Limit;
 
@@ -64,8 +64,9 @@ pub(crate) struct TagArgs {
     /// Keep the files' modification times
     #[arg(long)]
     pub(crate) keep_times: bool,
-    #[command(flatten)]
-    pub(crate) output: ListOutput,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }
 
 /// Show the library's genres, and how close they are to one another

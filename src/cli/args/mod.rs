@@ -42,11 +42,10 @@ pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, RemoveArgs, StatusArgs, VerifyArgs,
     WindowCount,
 };
-pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use model::{CompletionsArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{
-    By, ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
+    By, ListFormat, ListOutput, Output, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use train::TrainArgs;

@@ -6,9 +6,9 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
 
-/// List, import and check models
+/// List and import models
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin model list\n  voisin model check voisin-3")]
+#[command(after_help = "Example:\n  voisin model list")]
 pub(crate) struct ModelArgs {
     #[command(subcommand)]
     pub(crate) command: ModelCommand,
@@ -44,16 +44,6 @@ pub(crate) enum ModelCommand {
         /// Replace a model of that name
         #[arg(long)]
         force: bool,
-    },
-    /// Verify a model's weights against its manifest and run it once
-    #[command(after_help = "Example:\n  voisin model check musicnn-msd")]
-    Check {
-        /// A model's name, manifest or weights file
-        #[arg(value_name = "MODEL")]
-        name: Option<String>,
-        /// Output format
-        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
-        format: ReportFormat,
     },
 }
 

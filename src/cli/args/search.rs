@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
+use anyhow::bail;
+use clap::{Args, ValueEnum, ValueHint};
 
 use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
@@ -41,7 +41,7 @@ pub(crate) enum By {
 /// Refuses a file for a table whose ending stands for something else.
 pub(crate) fn check_csv_ending(file: &Path) -> anyhow::Result<()> {
     match file.extension() {
-        Some(ending) if !ending.eq_ignore_ascii_case("csv") => anyhow::bail!(
+        Some(ending) if !ending.eq_ignore_ascii_case("csv") => bail!(
             "expected a file that ends in .csv, which is the format, found {}",
             file.display()
         ),
@@ -49,68 +49,22 @@ pub(crate) fn check_csv_ending(file: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Output options of a list of tracks; without --format the ending of the output file decides.
-#[derive(Debug, Clone)]
-pub(crate) struct ListOutput(ListOutputArgs);
-
-impl std::ops::Deref for ListOutput {
-    type Target = ListOutputArgs;
-
-    fn deref(&self) -> &ListOutputArgs {
-        &self.0
-    }
-}
-
-impl Args for ListOutput {
-    fn augment_args(command: Command) -> Command {
-        ListOutputArgs::augment_args(command)
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        ListOutputArgs::augment_args_for_update(command)
-    }
-}
-
-impl FromArgMatches for ListOutput {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut output = ListOutputArgs::from_arg_matches(matches)?;
-        // An explicit `--format table` must be distinguished from the default of the same value.
-        let is_default = matches.value_source("format") == Some(ValueSource::DefaultValue);
-        if is_default && let Some(file) = &output.target {
-            match ListFormat::of_ending(file) {
-                Some(format) => output.format = format,
-                // Standard output, in the command's own format.
-                None if file.as_os_str() == "-" => output.target = None,
-                // An unknown ending is refused, whatever the command's own format is.
-                None if file.extension().is_some() => output.format = ListFormat::Table,
-                None => {}
-            }
-        }
-        Ok(Self(output))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-/// The options of [`ListOutput`].
+/// Output options of a list of tracks.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
-pub(crate) struct ListOutputArgs {
-    /// Output format; m3u8 is a playlist, paths are for pipes
-    #[arg(long, value_enum, default_value = "table")]
-    pub(crate) format: ListFormat,
+pub(crate) struct ListOutput {
+    /// Output format; m3u8 is a playlist, paths are for pipes [default: that of the file's ending, else the command's own]
+    #[arg(long, value_enum)]
+    format: Option<ListFormat>,
     /// In playlists and bare paths: relative to this folder instead of absolute
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) relative_to: Option<PathBuf>,
+    relative_to: Option<PathBuf>,
     /// With --format paths: end each path with NUL instead of a newline
     #[arg(long = "null", short = '0')]
-    pub(crate) null: bool,
-    /// Write the results to this file, without --format in that of its ending: .m3u8, .csv or .json
+    null: bool,
+    /// Write the results to this file: .m3u8, .csv or .json
     #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) target: Option<PathBuf>,
+    target: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -140,60 +94,87 @@ impl ListFormat {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
+}
 
-    /// Whether it is for people and programs, not for players.
-    fn is_printed(self) -> bool {
-        matches!(self, Self::Table | Self::Json | Self::Csv)
+/// The output of a list of tracks, as its options ask for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) format: ListFormat,
+    pub(crate) relative_to: Option<PathBuf>,
+    pub(crate) null: bool,
+    /// The file that the results are written to instead of standard output.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Output {
+    /// On standard output, in this format.
+    pub(crate) fn of(format: ListFormat) -> Self {
+        Self {
+            format,
+            relative_to: None,
+            null: false,
+            file: None,
+        }
     }
 }
 
 impl ListOutput {
-    /// Output in this format, with all other options at their defaults.
-    pub(crate) fn new(format: ListFormat) -> Self {
-        Self(ListOutputArgs {
-            format,
-            relative_to: None,
-            null: false,
-            target: None,
-        })
+    /// Prepares the output, as a table where nothing else is asked for.
+    pub(crate) fn prepare(&self, context: &Context) -> anyhow::Result<Output> {
+        self.prepare_as(ListFormat::Table, context)
     }
 
-    /// Refuses options that mean nothing in this format, and a file that must not be replaced.
-    pub(crate) fn check(&self, context: &Context) -> anyhow::Result<()> {
-        let format = self.format.name();
-        let is_shown = self.format.is_printed();
-        // A table is laid out for a terminal's width, and programs could not read a file of it.
-        if self.format == ListFormat::Table
-            && let Some(file) = &self.target
-        {
-            let found = match ListFormat::of_ending(file) {
-                Some(_) => format!("--format {format}"),
-                None => file.display().to_string(),
-            };
-            anyhow::bail!(
-                "--output: expected a file that ends in .m3u8, .csv or .json, or a --format other than table, found {found}"
-            );
-        }
-        if let Some(file) = &self.target {
+    /// Prepares the output: from here on results go to its file.
+    ///
+    /// - `usual`: the command's own format
+    pub(crate) fn prepare_as(
+        &self,
+        usual: ListFormat,
+        context: &Context,
+    ) -> anyhow::Result<Output> {
+        let output = self.read(usual)?;
+        if let Some(file) = &output.file {
             // Checked before the query runs, which may take minutes.
-            let file = output_file(context, file)?;
-            // Playlists open the file themselves when they are written; for all other formats the
-            // output is redirected into it.
-            if is_shown {
-                render::answer_into(file);
+            render::answer_into(output_file(context, file)?);
+        }
+        Ok(output)
+    }
+
+    /// The output; refuses options that mean nothing in its format.
+    fn read(&self, usual: ListFormat) -> anyhow::Result<Output> {
+        let file = self.target.clone().filter(|file| file.as_os_str() != "-");
+        let ending = file.as_deref().and_then(ListFormat::of_ending);
+        let format = self.format.or(ending).unwrap_or(usual);
+        let name = format.name();
+        if let Some(file) = &file {
+            let is_unknown =
+                self.format.is_none() && ending.is_none() && file.extension().is_some();
+            // A table is laid out for a terminal's width, and programs could not read a file of it.
+            if is_unknown || format == ListFormat::Table {
+                bail!(
+                    "--output: expected a file that ends in .m3u8, .csv or .json, or a --format other than table, found {}",
+                    file.display()
+                );
             }
         }
-        if self.null && self.format != ListFormat::Paths {
-            anyhow::bail!(
-                "-0 ends bare paths, expected with it --format paths, found --format {format}"
-            );
+        if self.null && format != ListFormat::Paths {
+            bail!("-0 ends bare paths, expected with it --format paths, found --format {name}");
         }
+        let is_shown = matches!(
+            format,
+            ListFormat::Table | ListFormat::Json | ListFormat::Csv
+        );
         if self.relative_to.is_some() && is_shown {
-            anyhow::bail!(
-                "--relative-to is for playlists and bare paths, expected with it --format m3u8 or paths, found --format {format}"
+            bail!(
+                "--relative-to is for playlists and bare paths, expected with it --format m3u8 or paths, found --format {name}"
             );
         }
-        Ok(())
+        Ok(Output {
+            format,
+            relative_to: self.relative_to.clone(),
+            null: self.null,
+            file,
+        })
     }
 }
 
@@ -216,43 +197,30 @@ mod tests {
 
     #[test]
     fn a_list_is_written_in_the_format_of_its_ending() {
-        let format_by_default = |default: &'static str, words: &[&str]| {
-            let command = ListOutput::augment_args(Command::new("list").no_binary_name(true));
-            let command = command.mut_arg("format", |format| format.default_value(default));
-            let matches = command.try_get_matches_from(words).unwrap();
-            let output = ListOutput::from_arg_matches(&matches).unwrap();
-            (output.format, output.target.is_some())
+        let format = |format: Option<ListFormat>, usual: ListFormat, file: &str| {
+            let options = ListOutput {
+                format,
+                relative_to: None,
+                null: false,
+                target: Some(PathBuf::from(file)),
+            };
+            let output = options.read(usual).ok()?;
+            Some((output.format, output.file.is_some()))
         };
-        let format = |words: &[&str]| format_by_default("table", words).0;
-        for (file, expected) in [
-            ("a.m3u8", ListFormat::M3u8),
-            ("a.M3U", ListFormat::M3u8),
-            ("a.csv", ListFormat::Csv),
-            ("a.JSON", ListFormat::Json),
-            ("a.txt", ListFormat::Table),
-            ("m3u8", ListFormat::Table),
+        for (file, table, playlist) in [
+            ("a.M3U", Some(ListFormat::M3u8), Some(ListFormat::M3u8)),
+            ("a.csv", Some(ListFormat::Csv), Some(ListFormat::Csv)),
+            ("a.JSON", Some(ListFormat::Json), Some(ListFormat::Json)),
+            ("a.html", None, None),
+            ("evening", None, Some(ListFormat::M3u8)),
         ] {
-            assert_eq!(format(&["-o", file]), expected, "{file}");
+            let written = |format| Some((format?, true));
+            assert_eq!(format(None, ListFormat::Table, file), written(table));
+            assert_eq!(format(None, ListFormat::M3u8, file), written(playlist));
         }
-        let named = format(&["--format", "csv", "-o", "a.m3u8"]);
-        assert_eq!(named, ListFormat::Csv, "--format goes first");
-        assert_eq!(format(&[]), ListFormat::Table);
-        for (file, expected) in [
-            ("a.html", (ListFormat::Table, true)),
-            ("a.csv", (ListFormat::Csv, true)),
-            ("evening", (ListFormat::M3u8, true)),
-            ("-", (ListFormat::M3u8, false)),
-        ] {
-            let playlist = format_by_default("m3u8", &["-o", file]);
-            assert_eq!(playlist, expected, "{file}");
-        }
-        let ends = ["a.csv", "a.CSV", "a", "-", "/dev/stdout"].map(Path::new);
-        assert!(ends.into_iter().all(|file| check_csv_ending(file).is_ok()));
-        let others = ["a.json", "a.tsv", "a.html"].map(Path::new);
-        assert!(
-            others
-                .into_iter()
-                .all(|file| check_csv_ending(file).is_err())
-        );
+        let shown = (ListFormat::M3u8, false);
+        assert_eq!(format(None, ListFormat::M3u8, "-"), Some(shown));
+        let named = format(Some(ListFormat::Csv), ListFormat::Table, "a.m3u8");
+        assert_eq!(named, Some((ListFormat::Csv, true)), "--format goes first");
     }
 }

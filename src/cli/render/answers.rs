@@ -1,9 +1,9 @@
 //! Output of genre predictions, for `classify` and `demo`.
 
 use super::safe::table_path;
-use super::track::{lossy, print_files};
+use super::track::{Column, id, lossy, print_rows};
 use super::{Align, Table, count};
-use crate::cli::args::{ListFormat, ListOutput};
+use crate::cli::args::{ListFormat, Output};
 use crate::cli::render;
 use voisin::questions::answers::genre::AnswerJson;
 use voisin::{AnswerSource, Evidence, GenreAnswer};
@@ -17,110 +17,85 @@ const SMALLEST_SHARE: f32 = 0.01;
 /// Prints answers.
 ///
 /// - `brief`: as a table, one line each, without reasons
-pub(crate) fn print(
-    answers: &[GenreAnswer],
-    brief: bool,
-    output: &ListOutput,
-) -> anyhow::Result<()> {
-    match output.format {
-        ListFormat::Table if brief => print_list(answers),
-        ListFormat::Table => {
-            for (i, answer) in answers.iter().enumerate() {
-                if i > 0 {
-                    render::print_line("")?;
-                }
-                print_one(answer)?;
+pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &Output) -> anyhow::Result<()> {
+    if output.format == ListFormat::Table && !brief {
+        for (i, answer) in answers.iter().enumerate() {
+            if i > 0 {
+                render::print_line("")?;
             }
-            Ok(())
+            print_one(answer)?;
         }
-        ListFormat::Json => {
-            super::print_json(&answers.iter().map(AnswerJson::new).collect::<Vec<_>>())
-        }
-        ListFormat::Csv => render::print_csv(
-            [
-                "path",
-                "genre",
-                "probability",
-                "unknown",
-                "best",
-                "labelled_tracks",
-                "labelled_genres",
-            ],
-            answers.iter().map(|answer| {
-                let name =
-                    |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
-                let unknown = match answer.unknown {
-                    Some(UnknownReason::Novel) => "novel",
-                    Some(UnknownReason::Unsure) => "unsure",
-                    Some(UnknownReason::Steady) => "steady",
-                    None => "",
-                };
-                [
-                    table_path(&answer.path),
-                    name(answer.genre()),
-                    format!("{:.4}", answer.probability),
-                    unknown.to_owned(),
-                    name(answer.best.as_ref()),
-                    answer.labelled.tracks.to_string(),
-                    answer.labelled.genres.to_string(),
-                ]
-            }),
-        ),
-        _ => {
-            // No track has the id 0; a file that is not in the library has only a path.
-            let meta_of = |answer: &GenreAnswer| {
-                TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path)
-            };
-            let metas: Vec<TrackMeta> = answers.iter().map(meta_of).collect();
-            print_files(&metas, "voisin classify", output)
-        }
+        return Ok(());
     }
-}
-
-fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
-    let mut table = Table::new(&[
-        ("genre", Align::Left),
-        ("share", Align::Right),
-        ("how sure", Align::Left),
-        ("id", Align::Right),
-        ("path", Align::Left),
-    ]);
-    for answer in answers {
-        let sure = match (answer.unknown, answer.source) {
-            (Some(UnknownReason::Novel), _) => "unlike anything labelled",
-            (Some(UnknownReason::Unsure), _) => "too unsure",
-            (Some(UnknownReason::Steady), _) => "a tone or noise",
-            (None, AnswerSource::FirstGuess) => "a first guess",
-            (None, _) => "",
-        };
-        // For an unknown genre the best guess is shown as such.
-        let genre = match (answer.genre(), &answer.best) {
-            (Some(genre), _) => genre.to_string(),
-            (None, Some(best)) => format!("unknown ({best}?)"),
-            (None, None) => "unknown".to_owned(),
-        };
-        let id = answer.track.map_or_else(String::new, |id| id.to_string());
-        let share = answer
-            .best
-            .as_ref()
-            .map_or_else(String::new, |_| percent(answer.probability));
-        table.row([genre, share, sure.to_owned(), id, lossy(&answer.path)]);
-    }
-    table.print()?;
+    let json: Vec<AnswerJson<'_>> = answers.iter().map(AnswerJson::new).collect();
+    // No track has the id 0; a file that is not in the library has only a path.
+    let meta_of =
+        |answer: &GenreAnswer| TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path);
+    let files: Vec<TrackMeta> = answers.iter().map(meta_of).collect();
+    print_rows(&columns(answers), &json, &files, "voisin classify", output)?;
     // The basis of the shares is the same for all.
     match answers.first() {
-        Some(answer) if !answer.probabilities.is_empty() => {
+        Some(answer) if output.format == ListFormat::Table && !answer.probabilities.is_empty() => {
             line(&format!("from {}", answer.labelled))
         }
         _ => Ok(()),
     }
 }
 
+fn columns(answers: &[GenreAnswer]) -> Vec<Column> {
+    let column = |field: &str, cell: &dyn Fn(&GenreAnswer) -> String| {
+        Column::plain("", field, Align::Left, answers, cell).for_programs()
+    };
+    let name = |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
+    let genre = |answer: &GenreAnswer| {
+        let genre = name(answer.genre());
+        // For an unknown genre the best guess is shown as such.
+        let shown = match &answer.best {
+            _ if !genre.is_empty() => genre.clone(),
+            Some(best) => format!("unknown ({best}?)"),
+            None => "unknown".to_owned(),
+        };
+        (shown, genre)
+    };
+    let share = |answer: &GenreAnswer| {
+        let shown = answer.best.as_ref().map(|_| percent(answer.probability));
+        let exact = format!("{:.4}", answer.probability);
+        (shown.unwrap_or_default(), exact)
+    };
+    let sure = |answer: &GenreAnswer| {
+        let (shown, why) = match (answer.unknown, answer.source) {
+            (Some(UnknownReason::Novel), _) => ("unlike anything labelled", "novel"),
+            (Some(UnknownReason::Unsure), _) => ("too unsure", "unsure"),
+            (Some(UnknownReason::Steady), _) => ("a tone or noise", "steady"),
+            (None, AnswerSource::FirstGuess) => ("a first guess", ""),
+            (None, _) => ("", ""),
+        };
+        (shown.to_owned(), why.to_owned())
+    };
+    vec![
+        column("path", &|answer| table_path(&answer.path)),
+        Column::new("genre", "genre", Align::Left, answers, genre),
+        Column::new("share", "probability", Align::Right, answers, share),
+        Column::new("how sure", "unknown", Align::Left, answers, sure),
+        Column::plain("id", "", Align::Right, answers, |answer| id(answer.track)).for_people(),
+        Column::plain("path", "", Align::Left, answers, |answer| {
+            lossy(&answer.path)
+        })
+        .for_people(),
+        column("best", &|answer| name(answer.best.as_ref())),
+        column("labelled_tracks", &|answer| {
+            answer.labelled.tracks.to_string()
+        }),
+        column("labelled_genres", &|answer| {
+            answer.labelled.genres.to_string()
+        }),
+    ]
+}
+
 /// One answer with its reasons, for people.
 pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
     let summary = answer.summary();
-    let path = render::fitted_path(&lossy(&answer.path), summary.chars().count() + 2);
-    line(&format!("{path}: {summary}"))?;
+    line(&format!("{}: {summary}", lossy(&answer.path)))?;
     if let Some(labels) = answer.other_label() {
         line(&format!("  its own label: {labels}"))?;
     }

@@ -1,32 +1,15 @@
 //! The one progress bar on the screen.
 
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The bar that is shown, which is suspended while something is printed.
-pub(super) static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// How long Ctrl-C waits for the bar to be cleared: far longer than a draw takes, hardly noticed by a person.
-const CLEAR_WITHIN: Duration = Duration::from_millis(500);
-
-/// Clears the bar, unless the terminal takes no output.
-pub(crate) fn clear() {
-    // On a terminal that was stopped (Ctrl-S) a draw never returns, so another thread waits for it.
-    let (done, is_done) = mpsc::channel();
-    std::thread::spawn(move || {
-        if let Some(bar) = shown() {
-            bar.finish_and_clear();
-        }
-        // Nobody listens after the time above.
-        let _ = done.send(());
-    });
-    let _ = is_done.recv_timeout(CLEAR_WITHIN);
-}
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// The bar, cloned, so that the lock is held during no draw and no write to a slow pipe.
-pub(super) fn shown() -> Option<ProgressBar> {
+fn shown() -> Option<ProgressBar> {
     BAR.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
@@ -35,5 +18,45 @@ pub(super) fn undisturbed<T>(write: impl FnOnce() -> T) -> T {
     match shown() {
         Some(bar) => bar.suspend(write),
         None => write(),
+    }
+}
+
+/// The spinner of a long computation; `None` inside another one.
+pub(crate) struct Busy(Option<ProgressBar>);
+
+impl Busy {
+    /// Shows a spinner after two seconds, if `is_shown`; inner work only changes the message of the outer one.
+    pub(super) fn new(text: &str, is_shown: bool) -> Self {
+        if let Some(outer) = shown() {
+            outer.set_message(text.to_owned());
+            return Self(None);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.set_message(text.to_owned());
+        if is_shown {
+            let bar = bar.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(2));
+                // A bar that is finished by now is not drawn any more.
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+                bar.enable_steady_tick(Duration::from_millis(200));
+            });
+        }
+        // From here on all output suspends the bar, also before it is drawn.
+        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+        Self(Some(bar))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            // Cleared before the static is, or a line printed between the two would run into it.
+            bar.finish_and_clear();
+            *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::track::{Column, Listing, metas};
 use super::{Align, Table};
-use crate::cli::args::ListOutput;
+use crate::cli::args::Output;
 use voisin::questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
 use voisin::{Engine, PhraseAnswer, PredictedTags};
 
@@ -14,19 +14,18 @@ pub(crate) fn print_found(
     answer: &PhraseAnswer,
     predicted: &PredictedTags,
     facts: Vec<String>,
-    output: &ListOutput,
+    output: &Output,
 ) -> anyhow::Result<()> {
     let json = FoundJson::new(engine, answer, predicted)?;
     let tracks = &answer.tracks;
     let leads = answer.phrase.terms.iter().enumerate().map(|(i, term)| {
         let name = name_and_meaning(term);
-        let column = Column::new(&name, "", Align::Right, tracks, |found| {
+        let column = Column::plain(&name, "", Align::Right, tracks, |found| {
             let share = rank(found.terms[i]);
-            let text = match found.likeness[i] {
+            match found.likeness[i] {
                 Some(likeness) => format!("{share}, {:.0} % of captions", 100.0 * likeness),
                 None => share,
-            };
-            (text, String::new())
+            }
         });
         column.for_people()
     });

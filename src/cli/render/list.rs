@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::find::rank;
 use super::track::{Column, Listing, lossy, metas, title};
 use super::{Align, Table, clock, count};
-use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
+use crate::cli::args::{ListFormat, Output, ReportFormat};
 use voisin::questions::answers::card::{Card, CardJson, state};
 use voisin::questions::answers::list::PageJson;
 use voisin::{Standing, StrongTags, TrackPage};
@@ -20,7 +20,7 @@ pub(crate) fn print_page(
     words: &StrongTags,
     by_album: bool,
     shown: &BTreeSet<ScaleName>,
-    output: &ListOutput,
+    output: &Output,
 ) -> anyhow::Result<()> {
     let json = PageJson::new(page, Some(words));
     let mut facts: Vec<&str> = vec![
@@ -34,10 +34,7 @@ pub(crate) fn print_page(
         facts.extend(shown.iter().map(ScaleName::as_str));
     }
     let column = |name: &str, align, cell: fn(&Track) -> String| {
-        let column = Column::new(name, "", align, &page.tracks, |track| {
-            (cell(track), String::new())
-        });
-        column.for_people()
+        Column::plain(name, "", align, &page.tracks, cell).for_people()
     };
     let leads = if by_album {
         let album = |track: &Track| track.album().unwrap_or_default().to_owned();
@@ -228,12 +225,7 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
             format!("{:.3} {nearness}", found.similarity),
             found.track.main_artist().unwrap_or_default().to_owned(),
             title(&found.track),
-            found
-                .genres
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
+            found.track.tags.genres.join(", "),
         ]);
     }
     table.print()

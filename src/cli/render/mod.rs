@@ -7,28 +7,25 @@
 //! verb.
 
 pub(crate) mod answers;
-pub(crate) mod busy;
+mod busy;
 pub(crate) mod find;
 pub(crate) mod kinship;
 pub(crate) mod list;
 pub(crate) mod neighbours;
 pub(crate) mod safe;
-pub(crate) mod screen;
+mod screen;
 mod table;
 pub(crate) mod track;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{OnceLock, PoisonError, mpsc};
-use std::time::Duration;
+use std::sync::OnceLock;
 
-use console::measure_text_width;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::{StyledObject, measure_text_width, style};
 
+pub(crate) use busy::Busy;
 pub(crate) use safe::{one_line, terminal_safe};
 use table::cut_right;
 pub(crate) use table::{Align, Table};
-
-use super::interrupt;
 
 use voisin::EngineError;
 use voisin::questions::read::Refused;
@@ -59,113 +56,39 @@ impl Console {
 
     /// Shows a spinner until the returned value is dropped; only on a terminal, and only after two seconds.
     pub(crate) fn busy(self, text: &str) -> Busy {
-        // Inner work only changes the message of the outer spinner.
-        if let Some(outer) = busy::shown() {
-            outer.set_message(text.to_owned());
-            return Busy { shown: None };
-        }
-        // Nothing is drawn for two seconds.
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let is_shown = self.shows_progress_bar();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
-            bar.set_style(style);
-        }
-        bar.set_message(text.to_owned());
-        // Nothing is sent: dropping the sender ends the thread, at once and also after a panic.
-        let (stop, stopped) = mpsc::channel::<()>();
-        let shown = bar.clone();
-        let is_still_busy = move |milliseconds| {
-            let wait = Duration::from_millis(milliseconds);
-            stopped.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout)
-        };
-        std::thread::spawn(move || {
-            if is_shown && is_still_busy(2000) {
-                // If that fails, Ctrl-C does not clear the line.
-                let _ = interrupt::install_handler();
-                shown.set_draw_target(ProgressDrawTarget::stderr());
-                while is_still_busy(200) {
-                    shown.tick();
-                }
-            }
-        });
-        // From here on all output suspends the bar, also before it is drawn.
-        *busy::BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
-        Busy {
-            shown: Some((bar, stop)),
-        }
+        Busy::new(text, self.shows_progress_bar())
     }
 
     /// Prints a message besides the results, on one line.
     pub(crate) fn note(self, text: &str) {
-        if !self.quiet {
-            print_message(&one_line(text));
-        }
+        self.say(text, true);
     }
 
     /// Prints a message with --verbose only.
     pub(crate) fn detail(self, text: &str) {
-        if self.verbose {
-            print_message(&one_line(text));
+        self.say(text, false);
+    }
+
+    /// Prints a message, unless it `is_loud` with --verbose only.
+    pub(crate) fn say(self, text: &str, is_loud: bool) {
+        if self.verbose || is_loud && !self.quiet {
+            write_message(None, &one_line(text));
         }
     }
 
     /// Prints a message even with --quiet.
     pub(crate) fn warn(self, text: &str) {
-        print_marked(&one_line(text), Severity::Warning);
+        write_message(Some(style("voisin:").yellow()), &one_line(text));
     }
 }
 
-/// The spinner of a long computation.
-pub(crate) struct Busy {
-    /// With the sender that ends the spinner's thread when it is dropped.
-    shown: Option<(ProgressBar, mpsc::Sender<()>)>,
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if let Some((bar, _)) = &self.shown {
-            // Cleared before the static is, or a line printed between the two would run into it.
-            bar.finish_and_clear();
-            *busy::BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-    }
-}
-
-fn print_message(text: &str) {
-    write_message("", text);
-}
-
-/// The severity of a message, shown by its colour.
-#[derive(Clone, Copy)]
-enum Severity {
-    Warning,
-    Error,
-}
-
-/// Prints a message with the program's name before it.
-fn print_marked(text: &str, severity: Severity) {
-    let name = console::style("voisin:").bold();
-    let name = match severity {
-        Severity::Warning => name.yellow(),
-        Severity::Error => name.red(),
-    };
-    write_message(
-        &if screen::is_error_coloured() {
-            format!("{} ", name.force_styling(true))
-        } else {
-            "voisin: ".to_owned()
-        },
-        text,
-    );
-}
-
-/// Writes a message after a head that is safe already; on a terminal lines are broken at blanks.
-fn write_message(head: &str, text: &str) {
+/// Writes a message, after the program's name in the colour of its severity; on a terminal lines are broken at blanks.
+fn write_message(name: Option<StyledObject<&str>>, text: &str) {
+    let head = name.map_or_else(String::new, |name| format!("{} ", name.bold().for_stderr()));
     let text = terminal_safe(&without_error_numbers(text)).into_owned();
     // Broken on a terminal only, not in a log.
     let text = screen::error_width().map_or(text.clone(), |width| {
-        let head = measure_text_width(head);
-        let mut column = head;
+        let mut column = measure_text_width(&head);
         let lines = text.split('\n').map(|line| {
             let line = wrapped(line, width, column, 0);
             column = 0;
@@ -183,24 +106,22 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         Some(EngineError::Refused(refused)) => Some(refused),
         _ => error.downcast_ref::<Refused>(),
     };
-    let text = match refused {
-        // A query's field is an option here, except for positional arguments.
-        Some(Refused {
-            field,
-            expected,
-            found,
-        }) if !["", "seeds", "tracks"].contains(&field.as_str()) => {
-            format!(
-                "--{}: expected {expected}, found {found}",
-                field.replace('_', "-")
-            )
-        }
-        Some(Refused {
-            expected, found, ..
-        }) => format!("expected {expected}, found {found}"),
-        _ => with_causes(error.as_ref()),
-    };
-    print_marked(&text, Severity::Error);
+    let text = refused.map_or_else(
+        || with_causes(error.as_ref()),
+        |Refused {
+             field,
+             expected,
+             found,
+         }| {
+            // A query's field is an option here, except for positional arguments.
+            let option = match field.as_str() {
+                "" | "seeds" | "tracks" => String::new(),
+                field => format!("--{}: ", field.replace('_', "-")),
+            };
+            format!("{option}expected {expected}, found {found}")
+        },
+    );
+    write_message(Some(style("voisin:").red()), &text);
 }
 
 /// The reader of the results closed the pipe (`| head`): [`main`](super::main) ends quietly, like other tools.
@@ -276,37 +197,6 @@ fn wrapped(text: &str, width: usize, first: usize, indent: usize) -> String {
     lines
 }
 
-/// The end of a text in `width` columns.
-fn cut_left(text: &str, width: usize) -> String {
-    if measure_text_width(text) <= width {
-        return text.to_owned();
-    }
-    let mut start = text.len();
-    for (at, _) in text.char_indices().rev() {
-        if measure_text_width(&text[at..]) >= width {
-            break;
-        }
-        start = at;
-    }
-    format!("{}{}", if width > 0 { "…" } else { "" }, &text[start..])
-}
-
-/// A path, cut so that `beside` columns of the terminal are left, but not below a minimum.
-pub(crate) fn fitted_path(path: &str, beside: usize) -> String {
-    // Enough for a file's name and part of its folder.
-    const LEAST: usize = 24;
-    let path = one_line(path);
-    screen::width().map_or_else(
-        || path.clone(),
-        |width| cut_left(&path, width.saturating_sub(beside).max(LEAST)),
-    )
-}
-
-/// Writes a path on a line of its own, cut at the left to the width of the terminal.
-pub(crate) fn print_fitted_path(indent: &str, path: &str) -> anyhow::Result<()> {
-    print_line(&format!("{indent}{}", fitted_path(path, indent.len())))
-}
-
 /// Version of the structures in docs/serve.md, increased when a key changes its meaning or is removed.
 const JSON_VERSION: u32 = 1;
 
@@ -363,26 +253,11 @@ pub(crate) fn print_csv<R: AsRef<[String]>>(
     print(writer.into_inner()?)
 }
 
-/// Writes paths as they are, byte for byte, each followed by a newline or NUL; on a terminal without control characters.
-pub(crate) fn print_paths<'a>(
-    paths: impl IntoIterator<Item = &'a [u8]>,
-    null: bool,
-) -> anyhow::Result<()> {
-    let mut bytes = Vec::new();
+/// Writes paths and playlists as they are, byte for byte; on a terminal without control characters.
+pub(crate) fn print_exact(bytes: &[u8]) -> anyhow::Result<()> {
     // Exact bytes for programs, which open the files; on a terminal they must not move the cursor.
-    let shown = io::stdout().is_terminal() && !null;
-    for path in paths {
-        if shown {
-            bytes.extend_from_slice(
-                terminal_safe(&String::from_utf8_lossy(path))
-                    // One path a line, even if its name has a line break.
-                    .replace('\n', "\u{fffd}")
-                    .as_bytes(),
-            );
-        } else {
-            bytes.extend_from_slice(path);
-        }
-        bytes.push(if null { 0 } else { b'\n' });
+    if io::stdout().is_terminal() && ANSWER_FILE.get().is_none() {
+        return print(&*terminal_safe(&String::from_utf8_lossy(bytes)));
     }
     print(bytes)
 }

@@ -2,7 +2,7 @@
 
 use super::Align;
 use super::track::{Column, Listing, metas};
-use crate::cli::args::ListOutput;
+use crate::cli::args::Output;
 use voisin::Seed;
 use voisin::questions::SimilarAnswer;
 use voisin::questions::answers::similar::{NeighbourJson, SimilarJson};
@@ -14,7 +14,7 @@ pub(crate) fn print_neighbours(
     seeds: &[Seed],
     answer: &SimilarAnswer,
     facts: Vec<String>,
-    output: &ListOutput,
+    output: &Output,
 ) -> anyhow::Result<()> {
     let json = SimilarJson::new(seeds, answer);
     let similarity = |near: &NeighbourJson| {

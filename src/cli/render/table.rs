@@ -62,21 +62,18 @@ impl Table {
         if self.rows.is_empty() {
             return Ok(());
         }
-        super::print(self.lines(screen::width(), screen::is_coloured()))
+        let text = self.lines(screen::width());
+        let (head, rows) = text.split_once('\n').unwrap_or((&text, ""));
+        super::print(format!("{}\n{rows}", style(head).bold()))
     }
 
     /// The table as text.
     ///
     /// - `width`: columns of the terminal, if it is one
-    fn lines(&self, width: Option<usize>, coloured: bool) -> String {
+    fn lines(&self, width: Option<usize>) -> String {
         let widths = self.widths(width);
         let names: Vec<String> = self.header.iter().map(|(name, _)| name.clone()).collect();
-        let head = self.line(&names, &widths, width);
-        let mut text = if coloured {
-            style(head).bold().force_styling(true).to_string()
-        } else {
-            head
-        };
+        let mut text = self.line(&names, &widths, width);
         for row in &self.rows {
             text.push('\n');
             text += &self.line(row, &widths, width);
@@ -192,17 +189,12 @@ mod tests {
     #[test]
     fn columns_of_text_are_cut_and_numbers_are_not() {
         assert_eq!(
-            table().lines(Some(26), false),
+            table().lines(Some(26)),
             "id  title             time\n\
              17  A title of some…  3:20\n \
              3  Another one, 久…  0:05\n"
         );
-        assert!(
-            table()
-                .lines(None, false)
-                .contains("A title of some length")
-        );
-        assert!(table().lines(None, true).starts_with("\u{1b}[1mid"));
+        assert!(table().lines(None).contains("A title of some length"));
     }
 
     #[test]
@@ -210,7 +202,7 @@ mod tests {
         let mut table = Table::new(&[("genre", Align::Left), ("found", Align::Left)]).indented(2);
         table.row(["Ambient", "one sentence of some length"]);
         assert_eq!(
-            table.lines(Some(28), false),
+            table.lines(Some(28)),
             "  genre    found\n  Ambient  one sentence of\n           some length\n"
         );
     }

@@ -2,13 +2,12 @@
 
 use super::safe::table_path;
 use super::{Align, Table, clock};
-use crate::cli::args::{ListFormat, ListOutput};
+use crate::cli::args::{ListFormat, Output};
 use std::borrow::Borrow;
 use voisin::meta;
 use voisin::questions::answers::list::TrackJson;
 pub(crate) use voisin::questions::answers::lossy;
 pub(crate) use voisin::questions::answers::title;
-use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{self, Format, PathStyle};
@@ -21,49 +20,20 @@ use voisin_library::{Track, stored_path};
 pub(crate) fn print_files<M: Borrow<TrackMeta>>(
     tracks: &[M],
     title: &str,
-    output: &ListOutput,
+    output: &Output,
 ) -> anyhow::Result<()> {
-    let tracks: &[&TrackMeta] = &tracks.iter().map(Borrow::borrow).collect::<Vec<_>>();
-    if let Some(file) = &output.target {
-        let bytes = playlist_bytes(tracks, title, output)?.unwrap_or_default();
-        return super::write(&OutputTarget::new(file)?, bytes);
-    }
-    if output.format == ListFormat::Paths {
-        let bytes = playlist::write(tracks, title, Format::Paths0, &style(output))?;
-        // Split at NUL, which no path contains, so that a line break in a name does not split it.
-        let paths = bytes
-            .split_inclusive(|&b| b == 0)
-            .map(|p| &p[..p.len() - 1]);
-        return super::print_paths(paths, output.null);
-    }
-    playlist_bytes(tracks, title, output)?.map_or(Ok(()), super::print)
-}
-
-fn style(output: &ListOutput) -> PathStyle {
-    let folder = output.relative_to.as_deref();
-    folder.map_or(PathStyle::Absolute, |folder| {
-        PathStyle::Relative(stored_path(folder))
-    })
-}
-
-/// Tracks as a playlist or bare paths; `None` in formats that are only printed.
-fn playlist_bytes(
-    tracks: &[&TrackMeta],
-    title: &str,
-    output: &ListOutput,
-) -> anyhow::Result<Option<Vec<u8>>> {
+    let tracks: Vec<&TrackMeta> = tracks.iter().map(Borrow::borrow).collect();
     let format = match output.format {
-        ListFormat::Table | ListFormat::Json | ListFormat::Csv => return Ok(None),
+        ListFormat::Table | ListFormat::Json | ListFormat::Csv => return Ok(()),
         ListFormat::M3u8 => Format::M3u8,
         ListFormat::Paths if output.null => Format::Paths0,
         ListFormat::Paths => Format::Paths,
     };
-    Ok(Some(playlist::write(
-        tracks,
-        title,
-        format,
-        &style(output),
-    )?))
+    let folder = output.relative_to.as_deref();
+    let style = folder.map_or(PathStyle::Absolute, |folder| {
+        PathStyle::Relative(stored_path(folder))
+    });
+    super::print_exact(&playlist::write(&tracks, title, format, &style)?)
 }
 
 /// A track's id in the library; empty for a file that is not in it.
@@ -82,6 +52,18 @@ pub(crate) struct Column {
 }
 
 impl Column {
+    /// A column of the same text for people and for programs.
+    pub(crate) fn plain<T>(
+        name: &str,
+        field: &str,
+        align: Align,
+        rows: impl IntoIterator<Item = T>,
+        cell: impl Fn(T) -> String,
+    ) -> Self {
+        let both = |text: String| (text.clone(), text);
+        Self::new(name, field, align, rows, |row| both(cell(row)))
+    }
+
     /// A column for people and for programs.
     pub(crate) fn new<T>(
         name: &str,
@@ -110,34 +92,56 @@ impl Column {
     }
 }
 
-/// Prints columns as a table, without those that have no value, or as CSV.
-pub(crate) fn print_columns(columns: &[Column], is_csv: bool) -> anyhow::Result<()> {
-    let rows = 0..columns.first().map_or(0, |column| column.cells.len());
-    if is_csv {
-        let columns = || columns.iter().filter(|column| column.field.is_some());
-        let header: Vec<&str> = columns()
-            .filter_map(|column| column.field.as_deref())
-            .collect();
-        return super::print_csv(
-            header,
-            rows.map(|row| {
-                columns()
-                    .map(|column| column.cells[row].1.clone())
-                    .collect::<Vec<_>>()
-            }),
-        );
+/// Prints rows, in the requested format.
+///
+/// - `files`: the same rows as files
+/// - `title`: default title of a playlist
+pub(crate) fn print_rows<M: Borrow<TrackMeta>>(
+    columns: &[Column],
+    json: &impl serde::Serialize,
+    files: &[M],
+    title: &str,
+    output: &Output,
+) -> anyhow::Result<()> {
+    match output.format {
+        ListFormat::Json => super::print_json(json),
+        ListFormat::Table => print_table(columns),
+        ListFormat::Csv => print_csv(columns),
+        _ => print_files(files, title, output),
     }
-    let has_value = |column: &&Column| column.cells.iter().any(|(text, _)| !text.is_empty());
-    let shown: Vec<&Column> = columns.iter().filter(has_value).collect();
-    let shown = shown.into_iter().filter(|column| column.name.is_some());
-    let shown: Vec<&Column> = shown.collect();
-    let header: Vec<(&str, Align)> = shown
+}
+
+fn print_csv(columns: &[Column]) -> anyhow::Result<()> {
+    let columns: Vec<&Column> = columns
         .iter()
-        .map(|column| (column.name.as_deref().unwrap_or_default(), column.align))
+        .filter(|column| column.field.is_some())
+        .collect();
+    let cells = |row: usize| {
+        let cells = columns.iter().map(|column| column.cells[row].1.clone());
+        cells.collect::<Vec<_>>()
+    };
+    super::print_csv(
+        columns.iter().flat_map(|column| &column.field),
+        rows(&columns).map(cells),
+    )
+}
+
+/// Prints a table, without columns that have no value.
+fn print_table(columns: &[Column]) -> anyhow::Result<()> {
+    let has_value = |column: &&Column| column.cells.iter().any(|(text, _)| !text.is_empty());
+    let columns = columns.iter().filter(|column| column.name.is_some());
+    let columns: Vec<&Column> = columns.filter(has_value).collect();
+    let named = columns.iter();
+    let header: Vec<(&str, Align)> = named
+        .flat_map(|column| Some((column.name.as_deref()?, column.align)))
         .collect();
     let mut table = Table::new(&header);
-    rows.for_each(|row| table.row(shown.iter().map(|column| &column.cells[row].0)));
+    rows(&columns).for_each(|row| table.row(columns.iter().map(|column| &column.cells[row].0)));
     table.print()
+}
+
+fn rows(columns: &[&Column]) -> std::ops::Range<usize> {
+    0..columns.first().map_or(0, |column| column.cells.len())
 }
 
 /// Tracks as every verb prints them.
@@ -170,61 +174,47 @@ impl Listing<'_> {
         json: &impl serde::Serialize,
         files: &[M],
         title: &str,
-        output: &ListOutput,
+        output: &Output,
     ) -> anyhow::Result<()> {
-        match output.format {
-            ListFormat::Json => super::print_json(json),
-            ListFormat::Table | ListFormat::Csv => {
-                let is_csv = output.format == ListFormat::Csv;
-                print_columns(&self.columns(files), is_csv)
-            }
-            _ => print_files(files, title, output),
-        }
+        let columns = match output.format {
+            ListFormat::Table | ListFormat::Csv => self.columns(files),
+            _ => Vec::new(),
+        };
+        print_rows(&columns, json, files, title, output)
     }
 
     fn columns<M: Borrow<TrackMeta>>(self, files: &[M]) -> Vec<Column> {
         let tracks = || self.tracks.iter().copied();
-        let both = |text: String| (text.clone(), text);
-        let text = |name: &str, field: &str, cell: &dyn Fn(&TrackJson) -> String| {
-            Column::new(name, field, Align::Left, tracks(), |track| {
-                both(cell(track))
-            })
+        let plain = |name: &str, field: &str, align, cell: &dyn Fn(&TrackJson) -> String| {
+            Column::plain(name, field, align, tracks(), cell)
         };
         let mut columns = Vec::new();
         if self.is_ranked {
             let ranks = 1..=self.tracks.len();
-            columns.push(Column::new("", "rank", Align::Right, ranks, |rank| {
-                both(rank.to_string())
-            }));
+            let text = |rank: usize| rank.to_string();
+            columns.push(Column::plain("", "rank", Align::Right, ranks, text));
         }
-        columns.push(Column::new("id", "id", Align::Right, tracks(), |track| {
-            both(id(track.id))
-        }));
+        columns.push(plain("id", "id", Align::Right, &|track| id(track.id)));
         let paths = files.iter().map(|file| file.borrow().system_path());
-        let paths = Column::new("", "path", Align::Left, paths, |path| {
-            both(table_path(path))
-        });
+        let paths = Column::plain("", "path", Align::Left, paths, table_path);
         columns.push(paths.for_programs());
         columns.extend(self.leads);
         let artist = |track: &TrackJson| track.artist.clone().unwrap_or_default();
-        columns.push(text("artist", "artist", &artist));
-        columns.push(text("title", "title", &|track| track.title.clone()));
+        columns.push(plain("artist", "artist", Align::Left, &artist));
+        let title = |track: &TrackJson| track.title.clone();
+        columns.push(plain("title", "title", Align::Left, &title));
         let album = |track: &TrackJson| track.album.clone().unwrap_or_default();
-        columns.push(text("", "album", &album).for_programs());
+        columns.push(plain("", "album", Align::Left, &album).for_programs());
+        let genres = |track: &TrackJson| (track.genres.join(", "), track.genres.join(";"));
         columns.push(Column::new(
             "genre",
             "genres",
             Align::Left,
             tracks(),
-            |track| (track.genres.join(", "), track.genres.join(";")),
+            genres,
         ));
-        columns.push(Column::new(
-            "time",
-            "seconds",
-            Align::Right,
-            tracks(),
-            |track| (clock(track.seconds), number(Some(track.seconds), 2)),
-        ));
+        let time = |track: &TrackJson| (clock(track.seconds), number(Some(track.seconds), 2));
+        columns.push(Column::new("time", "seconds", Align::Right, tracks(), time));
         for (i, fact) in self.facts.iter().enumerate() {
             // A fact is shown once.
             if !self.facts[..i].contains(fact) {

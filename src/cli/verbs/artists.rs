@@ -8,8 +8,12 @@ use voisin::questions::answers::artists::{ArtistJson, FoundArtists};
 use voisin::questions::explore::NearArtists;
 use voisin_explore::artists::{ArtistSummary, Makers, NearArtist};
 
-pub(super) fn run(context: &Context, args: &SimilarArgs, by: By) -> anyhow::Result<Ending> {
-    let format = args.output.format;
+pub(super) fn run(
+    context: &Context,
+    args: &SimilarArgs,
+    by: By,
+    format: ListFormat,
+) -> anyhow::Result<Ending> {
     if matches!(format, ListFormat::M3u8 | ListFormat::Paths) {
         anyhow::bail!("--by lists no tracks, expected with it --format table, json or csv");
     }

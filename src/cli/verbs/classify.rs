@@ -37,7 +37,7 @@ impl Classified {
 }
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+    let output = args.output.prepare(context)?;
     // Standard input is read before anything that takes long.
     let names = seed_names(&args.question.tracks)?;
     let mut source = open(context, args, &names)?;
@@ -45,7 +45,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     let options = args.question.options();
     let names = (!args.all).then_some(names);
     let found = classified(context, engine, &options, names)?;
-    answers::print(&found.answers, args.all || found.of_lists, &args.output)?;
+    answers::print(&found.answers, args.all || found.of_lists, &output)?;
     Ok(found.ending())
 }
 
@@ -59,7 +59,7 @@ pub(super) fn classified(
     names: Option<Vec<OsString>>,
 ) -> anyhow::Result<Classified> {
     let is_writing = options.or_share;
-    let embedder = |library: Option<&Library>| context.lazy_embedder(library);
+    let embedder = |library: Option<&Library>| context.embedder(library);
     let classifier = Classifier::open(engine.as_deref_mut(), options, embedder, |news| {
         report_news(context, &news);
     })?;

@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use crate::cli::Ending;
 use crate::cli::add_files::add_files;
-use crate::cli::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
+use crate::cli::args::{DemoArgs, ListFormat, Output, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{self, answers, count};
@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
     let found = engine.similar(&seed, &options)?;
     let standing = engine.standing(&seed)?;
     let answer = SimilarAnswer::new(&engine, found, standing)?;
-    let output = ListOutput::new(ListFormat::Table);
+    let output = Output::of(ListFormat::Table);
     print_neighbours(&seed, &answer, Vec::new(), &output)?;
 
     print_text("\nWhich genre is a track that is not in the library?")?;

@@ -14,7 +14,7 @@ use voisin_base::text::{count_with, size};
 use voisin_explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+    let output = args.output.prepare(context)?;
     let mut engine = context.open_engine()?;
     let console = context.console;
     // Hidden until the number of pairs is known.
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     }
     // Sorted before, so that the groups that free the most remain.
     groups.truncate(args.limit.of(groups.len()));
-    match args.output.format {
+    match output.format {
         ListFormat::Json => render::print_json(&groups)?,
         ListFormat::Csv => print_csv(&groups)?,
         ListFormat::Table => print_table(&groups)?,
@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                 .flat_map(|group| &group.others)
                 .map(FileJson::meta)
                 .collect();
-            print_files(&copies, "voisin duplicates", &args.output)?;
+            print_files(&copies, "voisin duplicates", &output)?;
         }
     }
     Ok(Ending::Fine)

@@ -1,14 +1,14 @@
 //! `voisin embed`: window embeddings of files, without a library.
 
-use std::io::{Cursor, Write as _};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use ndarray::{Array1, Array2};
-use ndarray_npy::{NpzWriter, WriteNpyExt as _};
+use ndarray_npy::NpzWriter;
 
-use crate::cli::args::{EmbedArgs, EmbedFormat, EmbedParquetArgs};
+use crate::cli::args::{EmbedArgs, EmbedFormat};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::{named_paths, scan_named, targets};
@@ -48,7 +48,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     if args.format == EmbedFormat::Parquet {
         return columnar::embed(context, args, &found);
     }
-    refuse_options_of_parquet(&args.parquet)?;
     let files: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
     // No file at all is a mistake even with a shard; a shard itself may be empty by chance.
     if files.is_empty() && found.problems.is_empty() {
@@ -58,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     let mut failed = found.problems.len();
     let mut kept = 0;
     // Computed for the files of all shards, so that no two shards write the same file.
-    let targets = targets(&files, &found.roots, args.format.extension());
+    let targets = targets(&files, &found.roots, "npz");
     for (file, target) in files.iter().zip(targets).filter(|(file, _)| is_held(file)) {
         let target = args.output.join(target);
         if target.exists() {
@@ -68,7 +67,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
             kept += 1;
             continue;
         }
-        match embed(&embedder, file, &target, hop, args) {
+        match embed(&embedder, file, &target, hop) {
             Ok((windows, dimension)) => {
                 context
                     .console
@@ -98,7 +97,6 @@ fn embed(
     file: &Path,
     target: &Path,
     hop: f64,
-    args: &EmbedArgs,
 ) -> anyhow::Result<(usize, usize)> {
     let info = audio::probe(file)?;
     let rate = f64::from(embedder.sample_rate());
@@ -113,59 +111,17 @@ fn embed(
     let folder = target.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    write(target, args.format, &embedding.windows, &timestamps)
+    write(target, &embedding.windows, &timestamps)
         .with_context(|| format!("cannot write {}", target.display()))?;
     Ok(embedding.windows.dim())
 }
 
-/// Refuses options that other formats do not have.
-fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
-    let EmbedParquetArgs { windows, per_file } = args;
-    let given = [
-        ("--windows", windows.is_some()),
-        ("--per-file", per_file.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((name, _)) => bail!("{name}: expected with it --format parquet"),
-        None => Ok(()),
-    }
-}
-
-fn write(
-    target: &Path,
-    format: EmbedFormat,
-    windows: &Array2<f32>,
-    timestamps: &Array1<f64>,
-) -> anyhow::Result<()> {
-    // Under a temporary name until it is complete, so that a killed run leaves no partial file that
-    // the next one would keep.
-    let mut file = OutputTarget::whole(target)?.open()?;
-    match format {
-        EmbedFormat::Npz => {
-            // In memory, as the writer prints an error of its own when it is dropped on a full disk.
-            let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
-            npz.add_array("embedding", windows)?;
-            npz.add_array("timestamps", timestamps)?;
-            file.write_all(npz.finish()?.get_ref())?;
-        }
-        EmbedFormat::Npy => windows.write_npy(&mut file)?,
-        EmbedFormat::Csv => {
-            let mut writer = csv::Writer::from_writer(std::io::BufWriter::new(&mut file));
-            let names = (0..windows.ncols()).map(|i| format!("v{i}"));
-            // Both buffers are flushed explicitly: dropping them would ignore a full disk.
-            writer.write_record(std::iter::once("seconds".to_owned()).chain(names))?;
-            for (seconds, row) in timestamps.iter().zip(windows.rows()) {
-                writer.write_record(
-                    std::iter::once(seconds.to_string()).chain(row.iter().map(f32::to_string)),
-                )?;
-            }
-            writer
-                .into_inner()
-                .map_err(csv::IntoInnerError::into_error)?
-                .flush()?;
-        }
-        // Unreachable: written by `columnar::embed`.
-        EmbedFormat::Parquet => bail!("a Parquet file holds several tracks"),
-    }
-    Ok(file.commit()?)
+fn write(target: &Path, windows: &Array2<f32>, timestamps: &Array1<f64>) -> anyhow::Result<()> {
+    // In memory, as the writer prints an error of its own when it is dropped on a full disk.
+    let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
+    npz.add_array("embedding", windows)?;
+    npz.add_array("timestamps", timestamps)?;
+    let bytes = npz.finish()?;
+    // Whole or not at all, so that a killed run leaves no partial file that the next one would keep.
+    Ok(OutputTarget::whole(target)?.write(bytes.get_ref())?)
 }

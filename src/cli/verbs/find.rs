@@ -9,10 +9,10 @@ use crate::cli::render::find::{print_found, print_words};
 use crate::cli::source::warn_of_lost_labels;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+    let output = args.output.prepare(context)?;
     let engine = context.open_engine()?;
     if args.words {
-        let is_json = match args.output.format {
+        let is_json = match output.format {
             ListFormat::Table => false,
             ListFormat::Json => true,
             _ => bail!("--words lists no tracks, expected with it --format table or json"),
@@ -48,10 +48,10 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         } else {
             ""
         };
-        context.nothing_found(engine.library(), &args.question.filters, hint)?;
+        context.nothing_found(&args.question.filters, hint);
     }
     let facts = args.question.filters.fields();
-    print_found(&engine, &answer, &predicted, facts, &args.output)?;
+    print_found(&engine, &answer, &predicted, facts, &output)?;
     Ok(if answer.tracks.is_empty() {
         Ending::Partial
     } else {

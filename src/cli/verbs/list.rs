@@ -14,14 +14,14 @@ use voisin_library::SortBy;
 const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+    let output = args.output.prepare(context)?;
     if args.failed {
-        return failed::run(context, &args.output);
+        return failed::run(context, &output);
     }
     let mut source = Source::open(context)?;
     let question = &args.question;
     source.fetch_filters(&question.filters)?;
-    let query = question.query(source.engine(), args.limit.of(usize::MAX), None)?;
+    let query = question.query(source.engine())?;
     let page = source.list(&query)?;
     let engine = source.engine();
     warn_of_lost_labels(context, engine);
@@ -34,11 +34,11 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
             .map(|track| format!("{} (id:{})", track.display_name(), track.id))
             .collect();
         let hint = did_you_mean(&alike);
-        context.nothing_found(engine.library(), &question.filters, &hint)?;
+        context.nothing_found(&question.filters, &hint);
     }
     // In formats with room for them, or if filtered by.
-    let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)
-        || args.output.format == ListFormat::Table && !query.filter.words.is_empty();
+    let wants_words = matches!(output.format, ListFormat::Json | ListFormat::Csv)
+        || output.format == ListFormat::Table && !query.filter.words.is_empty();
     let tags = if wants_words && !page.tracks.is_empty() {
         engine.predicted_tags_if_any()?
     } else {
@@ -55,13 +55,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     };
     let filtered = query.filter.scales.iter().map(|bound| bound.scale);
     let shown = filtered.chain(sorted).collect();
-    print_page(
-        &page,
-        &words,
-        query.sort == SortBy::Album,
-        &shown,
-        &args.output,
-    )?;
+    print_page(&page, &words, query.sort == SortBy::Album, &shown, &output)?;
     Ok(if page.tracks.is_empty() {
         Ending::Partial
     } else {

@@ -1,14 +1,14 @@
-//! `voisin model list|import|check`.
+//! `voisin model list|import`.
 
 use serde::Serialize;
 
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
-use crate::cli::context::{Context, check_model_place, models_dir_for_display, parse_model};
+use crate::cli::context::{Context, check_model_place, models_dir_for_display};
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, Align, Table};
 use voisin_encoder::{
-    Encoder, ModelLocation, ModelRef, import_clap, import_model, is_clap_folder, models, models_dir,
+    ModelLocation, import_clap, import_model, is_clap_folder, models, models_dir,
 };
 
 /// The documented JSON of `model list`: a list of these.
@@ -27,18 +27,6 @@ struct ModelJson {
     description: String,
 }
 
-/// The documented JSON of `model check`.
-#[derive(Serialize)]
-struct CheckedJson {
-    name: String,
-    ok: bool,
-    weights_sha256: String,
-    architecture: String,
-    device: String,
-    dimension: usize,
-    fingerprint: String,
-}
-
 pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<Ending> {
     match command {
         ModelCommand::List { format } => list(context, *format),
@@ -48,9 +36,6 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
             licence,
             force,
         } => import(context, file, name, licence.as_deref(), *force),
-        ModelCommand::Check { name, format } => {
-            check(context, &chosen(context, name.as_deref()), *format)
-        }
     }
 }
 
@@ -91,11 +76,6 @@ fn import(
         manifest.name
     )))?;
     Ok(Ending::Fine)
-}
-
-fn chosen(context: &Context, name: Option<&str>) -> ModelRef {
-    name.or(context.model_option())
-        .map_or_else(ModelRef::default, parse_model)
 }
 
 fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
@@ -159,42 +139,4 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
     } else {
         Ending::Fine
     })
-}
-
-/// Loads the weights (which verifies their digest and shapes) and runs the network once on a synthetic spectrogram.
-fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
-    let device = context.device_option().resolve()?;
-    let encoder = Encoder::load(model, &device)?;
-    let manifest = encoder.manifest();
-    // Any fixed pattern but silence, in which wrong weights could go unnoticed.
-    let ramp = |cells: usize| (0..cells).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
-    let ramps: Vec<Vec<f32>> = encoder
-        .front_ends()
-        .map(|front_end| ramp(front_end.cells()))
-        .collect();
-    let ramps: Vec<&[f32]> = ramps.iter().map(Vec::as_slice).collect();
-    encoder.encode_each(&ramps, 1)?;
-    if format == ReportFormat::Json {
-        render::print_json(&CheckedJson {
-            name: manifest.name.clone(),
-            ok: true,
-            weights_sha256: manifest.weights_sha256.clone(),
-            architecture: manifest.architecture.to_string(),
-            device: device.description().to_string(),
-            dimension: encoder.dimension(),
-            fingerprint: manifest.fingerprint(),
-        })?;
-        return Ok(Ending::Fine);
-    }
-    render::print_line(&render::terminal_safe(&format!(
-        "{}: weights verified ({}), {} on {}, {} dimensions, fingerprint {}",
-        manifest.name,
-        // Hex digits are ASCII; a manifest may have a shorter text.
-        &manifest.weights_sha256[..12.min(manifest.weights_sha256.len())],
-        manifest.architecture,
-        device.description(),
-        encoder.dimension(),
-        manifest.fingerprint()
-    )))?;
-    Ok(Ending::Fine)
 }

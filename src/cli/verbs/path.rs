@@ -10,7 +10,7 @@ use voisin::questions::answers::walk::WalkJson;
 use voisin_explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+    let output = args.output.prepare(context)?;
     // From, via and to, each a single track, as a list has no order along a path.
     let stops = args.question.stops();
     let engine = &mut context.open_engine()?;
@@ -35,8 +35,8 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         leads: vec![distance],
         facts: Vec::new(),
     };
-    listing.print(&json, &tracks, "voisin path", &args.output)?;
-    if args.output.format == ListFormat::Table {
+    listing.print(&json, &tracks, "voisin path", &output)?;
+    if output.format == ListFormat::Table {
         context
             .console
             .note(&format!("largest step {:.3} (distance)", walk.largest_step));

@@ -1,7 +1,7 @@
 //! `voisin playlist`.
 
 use crate::cli::Ending;
-use crate::cli::args::PlaylistArgs;
+use crate::cli::args::{ListFormat, PlaylistArgs};
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::track::Listing;
@@ -12,7 +12,7 @@ use voisin::questions::seed::NamedSeed;
 use voisin_explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+    let output = args.output.prepare_as(ListFormat::M3u8, context)?;
     args.question.validate()?;
     let mut question = args.question.clone();
     let seeds = seed_names(&question.seeds)?;
@@ -41,9 +41,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         leads: Vec::new(),
         facts: question.fields(),
     };
-    listing.print(&json, &tracks, "voisin playlist", &args.output)?;
+    listing.print(&json, &tracks, "voisin playlist", &output)?;
     // A list written to a file prints nothing else.
-    if let Some(file) = &args.output.target {
+    if let Some(file) = &output.file {
         context.console.note(&format!(
             "{} in {}",
             count(tracks.len() as u64, "track"),

@@ -190,10 +190,10 @@ fn would_remove(
     } else if files.is_empty() {
         report_nothing_removed(args, context, gone);
     } else {
-        render::print_paths(
-            files.iter().map(|path| path.as_os_str().as_encoded_bytes()),
-            false,
-        )?;
+        let lines = files
+            .iter()
+            .flat_map(|path| [path.as_os_str().as_encoded_bytes(), b"\n"]);
+        render::print_exact(&lines.collect::<Vec<_>>().concat())?;
         let text = format!(
             "{} and {}",
             count(files.len() as u64, "file"),

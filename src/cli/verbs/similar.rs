@@ -12,9 +12,9 @@ use voisin::questions::Similar;
 use voisin::{Engine, Seed, Standing};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+    let output = args.output.prepare(context)?;
     if let Some(by) = args.by {
-        return artists::run(context, args, by);
+        return artists::run(context, args, by, output.format);
     }
     let question = &args.question;
     question.validate(question.seeds.len())?;
@@ -30,13 +30,13 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let answer = source.similar(question, &wanted, unlike)?;
     let engine = source.engine();
     warn_of_lost_labels(context, engine);
-    if args.output.format == ListFormat::Table {
+    if output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);
     }
     if answer.found.is_empty() {
-        context.nothing_found(engine.library(), &question.filters, "")?;
+        context.nothing_found(&question.filters, "");
         // Programs still get an empty list in their format.
-        if args.output.format == ListFormat::Table {
+        if output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
     }
@@ -48,7 +48,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     } else {
         Ending::Fine
     };
-    print_neighbours(&wanted, &answer, question.filters.fields(), &args.output)?;
+    print_neighbours(&wanted, &answer, question.filters.fields(), &output)?;
     Ok(ending)
 }
 
@@ -59,9 +59,7 @@ fn part_of(
     question: &Similar,
     seeds: Vec<Seed>,
 ) -> anyhow::Result<Vec<Seed>> {
-    let seeds = question.part_of(engine, seeds, || {
-        context.lazy_embedder(Some(engine.library()))
-    })?;
+    let seeds = question.part_of(engine, seeds, || context.embedder(Some(engine.library())))?;
     if let (Some((from, to)), [Seed { seconds, .. }]) = (question.part(), &seeds[..]) {
         let length = seconds.unwrap_or(to - from);
         // A smaller difference is from rounding to whole samples.

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use crate::cli::Ending;
-use crate::cli::args::{ListFormat, ListOutput, SuspectsArgs};
+use crate::cli::args::{Output, SuspectsArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::print_files;
-use crate::cli::render::{self, count};
+use crate::cli::render::track::{Column, print_rows};
+use crate::cli::render::{Align, count};
 use voisin::TrackDisplay;
 use voisin::questions::answers::suspects::SuspectJson;
 use voisin::questions::genre::{FoundSuspects, Suspects};
@@ -16,7 +16,7 @@ use voisin_explore::TrackMeta;
 use voisin_genre::{Genre, Suspect};
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
+    let output = args.output.prepare(context)?;
     let mut engine = context.open_engine()?;
     let busy = context
         .console
@@ -29,107 +29,65 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     let contradicted = found.len();
     // Sorted, worst first.
     found.truncate(args.limit.of(contradicted));
-    print(&Suspects::shown(&engine, &found)?, &found, &args.output)?;
-    if args.question.all {
-        context.console.note(&format!(
-            "{} predicted",
-            count(judged as u64, "labelled track")
-        ));
+    print(&Suspects::shown(&engine, &found)?, &found, &output)?;
+    let judged = count(judged as u64, "labelled track");
+    context.console.note(&if args.question.all {
+        format!("{judged} predicted")
     } else {
         let shown = if found.len() < contradicted {
             format!(", {} shown (--limit)", found.len())
         } else {
             String::new()
         };
-        context.console.note(&format!(
-            "{} contradicted{shown}, of {} predicted by models that were trained without them and, where it is known, their artist",
-            count(contradicted as u64, "label"),
-            count(judged as u64, "track")
-        ));
-    }
+        let labels = count(contradicted as u64, "label");
+        format!(
+            "{labels} contradicted{shown}, of {judged} predicted by models that were trained without them and, where it is known, their artist"
+        )
+    });
     Ok(Ending::Fine)
 }
 
 fn print(
     shown: &HashMap<TrackId, TrackDisplay>,
     found: &[Suspect],
-    output: &ListOutput,
+    output: &Output,
 ) -> anyhow::Result<()> {
-    let lines = SuspectJson::list(shown, found);
-    let names = |genres: &[Genre]| {
-        genres
-            .iter()
-            .map(Genre::name)
-            .collect::<Vec<_>>()
-            .join("; ")
+    let rows: Vec<SuspectJson> = SuspectJson::list(shown, found).collect();
+    let column = |name: &str, field: &str, cell: &dyn Fn(&SuspectJson) -> String| {
+        Column::plain(name, field, Align::Left, &rows, cell)
     };
-    match output.format {
-        ListFormat::Table => {
-            // Two lines and a path each, as names and reasons do not fit beside each other.
-            for (line, suspect) in lines.zip(found) {
-                let display = shown
-                    .get(&suspect.track)
-                    .map_or("", |track| track.display.as_str());
-                // The reason repeats the labels.
-                let why = suspect
-                    .reason
-                    .split_once(": ")
-                    .map_or(line.reason.as_str(), |(_, why)| why);
-                let labels = names(&line.labels);
-                let id = line.id;
-                let rank = line.rank;
-                render::print_fitted(&format!(
-                    "{rank:>3}  {labels} → {}  {display} (id:{id})",
-                    line.suggested
-                ))?;
-                render::print_fitted(&format!("     score {:.2}: {why}", line.score))?;
-                render::print_fitted_path("     ", &line.path)?;
-            }
-            Ok(())
-        }
-        ListFormat::Json => render::print_json(&lines.collect::<Vec<_>>()),
-        ListFormat::Csv => render::print_csv(
-            [
-                "rank",
-                "id",
-                "path",
-                "artist",
-                "labels",
-                "suggested",
-                "score",
-                "confident",
-                "label_probability",
-                "suggested_probability",
-                "reason",
-            ],
-            lines.map(|line| {
-                [
-                    line.rank.to_string(),
-                    line.id.to_string(),
-                    shown
-                        .get(&line.id)
-                        .map_or(line.path, |track| table_path(&track.path)),
-                    line.artist.unwrap_or_default(),
-                    names(&line.labels),
-                    line.suggested.to_string(),
-                    format!("{:.4}", line.score),
-                    line.confident.to_string(),
-                    format!("{:.4}", line.label_probability),
-                    format!("{:.4}", line.suggested_probability),
-                    line.reason,
-                ]
-            }),
-        ),
-        _ => {
-            let metas: Vec<TrackMeta> = found
-                .iter()
-                .filter_map(|suspect| Some((suspect.track, shown.get(&suspect.track)?)))
-                .map(|(id, facts)| TrackMeta {
-                    artist: facts.artist.clone(),
-                    ..TrackMeta::of_file(id, &facts.path)
-                })
-                .collect();
-            print_files(&metas, "voisin labels suspects", output)
-        }
-    }
+    let share = |name: &str, field: &str, cell: fn(&SuspectJson) -> f32| {
+        Column::new(name, field, Align::Right, &rows, |row| {
+            let share = cell(row);
+            (format!("{:.0} %", 100.0 * share), format!("{share:.4}"))
+        })
+    };
+    let display = |row: &SuspectJson| shown[&row.id].display.clone();
+    let columns = [
+        column("", "rank", &|row| row.rank.to_string()),
+        column("id", "id", &|row| row.id.to_string()),
+        column("", "path", &|row| table_path(&shown[&row.id].path)).for_programs(),
+        column("", "artist", &|row| row.artist.clone().unwrap_or_default()).for_programs(),
+        column("label", "labels", &|row| names(&row.labels)),
+        share("likely", "label_probability", |row| row.label_probability),
+        column("suggested", "suggested", &|row| row.suggested.to_string()),
+        share("likely", "suggested_probability", |row| {
+            row.suggested_probability
+        }),
+        share("score", "score", |row| row.score),
+        column("", "confident", &|row| row.confident.to_string()).for_programs(),
+        column("", "reason", &|row| row.reason.clone()).for_programs(),
+        column("track", "", &display).for_people(),
+    ];
+    let meta = |row: &SuspectJson| TrackMeta {
+        artist: row.artist.clone(),
+        ..TrackMeta::of_file(row.id, &shown[&row.id].path)
+    };
+    let files: Vec<TrackMeta> = rows.iter().map(meta).collect();
+    print_rows(&columns, &rows, &files, "voisin labels suspects", output)
+}
+
+fn names(genres: &[Genre]) -> String {
+    let names: Vec<&str> = genres.iter().map(Genre::name).collect();
+    names.join("; ")
 }

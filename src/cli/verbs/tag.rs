@@ -13,7 +13,6 @@ use voisin_library::{Library, OpenMode};
 const PRECISION: f32 = 0.9;
 
 pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
-    args.output.check(context)?;
     if args.undo {
         return undo::run(context, args);
     }

@@ -1,6 +1,5 @@
 //! `voisin train`.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::cli::Ending;
@@ -10,7 +9,7 @@ use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use voisin::questions::answers::genre::{SmallGenre, TrainedJson};
 use voisin::{GenreHead, LabelledTracks};
-use voisin_genre::{FitOptions, Genre};
+use voisin_genre::FitOptions;
 
 pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
@@ -144,12 +143,6 @@ fn report(
         },
         percent(quality.vote_accuracy)
     ));
-    if let Some((genre, share)) = commonest(&tracks.labels) {
-        lines.push(format!(
-            "compare:  {genre} for every track would be right for {}",
-            percent(share)
-        ));
-    }
     if !quality.knows_groups() {
         lines.push(
             "artists:  no two tracks are known to share one, so copies may be on both sides of a split: the quality is at most this"
@@ -167,34 +160,4 @@ fn report(
         ));
     }
     lines
-}
-
-/// The genre that most of the labelled tracks have, and the share of them that do.
-fn commonest(labels: &[Vec<Genre>]) -> Option<(&Genre, f64)> {
-    let mut counts: BTreeMap<&Genre, usize> = BTreeMap::new();
-    for genre in labels.iter().flatten() {
-        *counts.entry(genre).or_default() += 1;
-    }
-    let labelled = labels.iter().filter(|genres| !genres.is_empty()).count();
-    // A track with two genres counts for both, as either would be a right answer.
-    let (genre, tracks) = counts.into_iter().max_by_key(|&(_, tracks)| tracks)?;
-    // There is a genre, so at least one track is labelled.
-    Some((genre, tracks as f64 / labelled as f64))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use voisin_genre::Taxonomy;
-
-    #[test]
-    fn the_commonest_genre_has_its_share_of_labelled_tracks() {
-        let taxonomy = Taxonomy::default();
-        let mut labels = vec![taxonomy.parse(&["Rock"]); 19];
-        labels.push(taxonomy.parse(&["Classical"]));
-        labels.push(Vec::new());
-        let (genre, share) = commonest(&labels).unwrap();
-        assert_eq!((genre.name(), share), ("Rock", 0.95));
-        assert_eq!(commonest(&[]), None);
-    }
 }

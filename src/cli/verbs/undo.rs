@@ -5,17 +5,15 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::write_tags::diff;
+use super::write_tags::{ADD_AGAIN, INTERRUPTED, diff};
 use crate::cli::Ending;
-use crate::cli::args::{ListFormat, TagArgs};
+use crate::cli::args::{ReportFormat, TagArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use voisin::open_named;
-use voisin_audio::AudioError;
+use voisin::{EngineError, open_named};
 use voisin_audio::tags::{
-    PreparedWrite, ReversePatch, WriteOptions, WriteOutcome, is_as_before, prepare, read_tags,
-    restore,
+    ReversePatch, WriteOptions, WriteOutcome, is_as_before, prepare, read_tags, restore,
 };
 use voisin_base::text::with_causes;
 use voisin_library::{JournalKind, Library, OpenMode, WrittenTags};
@@ -50,29 +48,26 @@ enum UndoOutcome {
 
 pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
+    let is_json = args.format == ReportFormat::Json;
     let runs = library.tag_runs()?;
     let Some(run) = runs.first().map(|one| one.run) else {
         context
             .console
             .note("nothing to undo: nothing was written into files");
         // An empty list.
-        if args.output.format == ListFormat::Json {
+        if is_json {
             render::print_json(&[(); 0])?;
         }
         return Ok(Ending::Partial);
     };
-    let _lock = if args.dry_run {
-        None
+    // By the journal the next run finds and removes copies that a killed run leaves beside files.
+    let (_lock, journal) = if args.dry_run {
+        (None, None)
     } else {
-        Some(library.lock_for_writing()?)
+        let lock = library.lock_for_writing()?;
+        (Some(lock), library.journal(JournalKind::Writing))
     };
     let stop = context.stop_on_ctrl_c()?;
-    // By the journal the next run finds and removes copies that a killed run leaves beside files.
-    let journal = if args.dry_run {
-        None
-    } else {
-        library.journal(JournalKind::Writing)
-    };
     let mut note = |copy: &Path| {
         if let Some(journal) = &journal {
             journal.note(0, Some(copy));
@@ -83,17 +78,14 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
         keep_mtime: args.keep_times,
         dry_run: args.dry_run,
     };
+    let all = library.written_tags(run)?;
     let mut done = Vec::new();
-    let mut is_interrupted = false;
-    for written in library.written_tags(run)? {
+    for written in &all {
         if stop.load(Ordering::Relaxed) {
-            context
-                .console
-                .warn("interrupted: the files listed so far are done, the others are unchanged");
-            is_interrupted = true;
+            context.console.warn(INTERRUPTED);
             break;
         }
-        let one = undo_write(&library, &written, options, &mut note);
+        let one = undo_write(&library, written, options, &mut note);
         let is_done = matches!(
             one.outcome,
             UndoOutcome::Restored | UndoOutcome::TagsRestored | UndoOutcome::AsItWas
@@ -102,16 +94,16 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
         if is_done && !args.dry_run {
             library.forget_written(run, &written.path)?;
         }
-        if args.output.format == ListFormat::Table {
+        if !is_json {
             show(context, &one)?;
         }
         done.push(one);
     }
-    if args.output.format == ListFormat::Json {
+    if is_json {
         render::print_json(&done)?;
     }
     let left = report(context, &done, args.dry_run);
-    Ok(if is_interrupted {
+    Ok(if done.len() < all.len() {
         Ending::Interrupted
     } else if left > 0 {
         Ending::Partial
@@ -121,21 +113,19 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
 }
 
 /// Reports how many files are as before; returns the number of those left alone.
-fn report(context: &Context, done: &[UndoneJson], dry_run: bool) -> u64 {
-    let number = |outcomes: &[UndoOutcome]| {
-        done.iter()
-            .filter(|one| outcomes.contains(&one.outcome))
-            .count() as u64
+fn report(context: &Context, done: &[UndoneJson], dry_run: bool) -> usize {
+    use UndoOutcome::{
+        AsItWas, ChangedSince, Failed, Restored, TagsRestored, WouldRestore, WouldRestoreTags,
     };
-    let left = number(&[UndoOutcome::ChangedSince, UndoOutcome::Failed]);
-    let whole = number(&[UndoOutcome::Restored, UndoOutcome::WouldRestore]);
-    let tags = number(&[
-        UndoOutcome::TagsRestored,
-        UndoOutcome::WouldRestoreTags,
-        UndoOutcome::AsItWas,
-    ]);
+    let number = |outcomes: &[UndoOutcome]| {
+        let is_one = |one: &&UndoneJson| outcomes.contains(&one.outcome);
+        done.iter().filter(is_one).count()
+    };
+    let left = number(&[ChangedSince, Failed]);
+    let whole = count(number(&[Restored, WouldRestore]) as u64, "file");
+    let tags = number(&[TagsRestored, WouldRestoreTags, AsItWas]);
     let would = if dry_run { " would be" } else { "" };
-    let mut parts = vec![format!("{}{would} as before", count(whole, "file"))];
+    let mut parts = vec![format!("{whole}{would} as before")];
     if tags > 0 {
         parts.push(format!(
             "{tags}{would} with tags as before, other bytes may differ"
@@ -145,82 +135,74 @@ fn report(context: &Context, done: &[UndoneJson], dry_run: bool) -> u64 {
         parts.push(format!("{left} left alone"));
     }
     context.console.note(&parts.join(", "));
-    if number(&[UndoOutcome::Restored, UndoOutcome::TagsRestored]) > 0 {
-        context
-            .console
-            .note("run \"voisin add\" on their folders to update the library's tags");
+    if number(&[Restored, TagsRestored]) > 0 {
+        context.console.note(ADD_AGAIN);
     }
     left
 }
 
-/// Restores the bytes of a file that did not change since the write; else its genres, if the written ones did not change.
 fn undo_write(
     library: &Library,
     written: &WrittenTags,
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
 ) -> UndoneJson {
-    let end = |outcome: UndoOutcome, reason: Option<String>| UndoneJson {
+    let undone = restored(library, written, options, note);
+    let (outcome, reason) =
+        undone.unwrap_or_else(|error| (UndoOutcome::Failed, Some(with_causes(&error))));
+    UndoneJson {
         path: lossy(&written.path),
         outcome,
         before: written.before.clone(),
         after: written.after.clone(),
         reason,
-    };
+    }
+}
+
+/// Restores the bytes of a file that did not change since the write; else its genres, if the written ones did not change.
+fn restored(
+    library: &Library,
+    written: &WrittenTags,
+    options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
+) -> Result<(UndoOutcome, Option<String>), EngineError> {
+    let path = &written.path;
     // Held open until the file is done, so that it stays the one that was checked.
-    let _held = match open_named(library, &written.path) {
-        Ok(held) => held,
-        Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
-    };
+    let _held = open_named(library, path)?;
     let patch = written.patch.as_deref().and_then(ReversePatch::from_bytes);
-    let why = match &patch {
-        // First all bytes; if others were changed since, only the tags.
-        Some(patch) => {
-            let whole = restore(&written.path, patch, options, note).and_then(|is_restored| {
-                // The user may have restored the old file.
-                let is_there = !is_restored && is_as_before(&written.path, patch)?;
-                Ok::<_, AudioError>((is_restored, is_there))
-            });
-            match whole {
-                Ok((true, _) | (_, true)) => {
-                    return if options.dry_run {
-                        end(UndoOutcome::WouldRestore, None)
-                    } else {
-                        end(UndoOutcome::Restored, None)
-                    };
-                }
-                Ok(_) => "other bytes of it were changed since",
-                Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
-            }
-        }
-        None => "its former bytes were not stored",
-    };
-    let tags_alone = Some(format!(
-        "{}: {why}: only its tags are restored",
-        written.path.display()
-    ));
-    let now = match read_tags(&written.path) {
-        Ok(tags) => tags,
-        Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
-    };
+    if let Some(patch) = &patch
+        // The user may have restored the old file.
+        && (restore(path, patch, options, note)? || is_as_before(path, patch)?)
+    {
+        let outcome = if options.dry_run {
+            UndoOutcome::WouldRestore
+        } else {
+            UndoOutcome::Restored
+        };
+        return Ok((outcome, None));
+    }
+    let now = read_tags(path)?;
     if now.genres != written.before && now.genres != written.after {
         let reason = format!(
             "{}: its genre was changed since: expected \"{}\", found \"{}\"",
-            written.path.display(),
+            path.display(),
             written.after.join("; "),
             now.genres.join("; ")
         );
-        return end(UndoOutcome::ChangedSince, Some(reason));
+        return Ok((UndoOutcome::ChangedSince, Some(reason)));
     }
-    let outcome = prepare(&written.path, &written.before, options, note);
-    match outcome.and_then(PreparedWrite::commit) {
-        Ok(WriteOutcome::Written) if options.dry_run => {
-            end(UndoOutcome::WouldRestoreTags, tags_alone)
-        }
-        Ok(WriteOutcome::Written) => end(UndoOutcome::TagsRestored, tags_alone),
-        Ok(_) => end(UndoOutcome::AsItWas, None),
-        Err(error) => end(UndoOutcome::Failed, Some(with_causes(&error))),
-    }
+    let why = if patch.is_some() {
+        "other bytes of it were changed since"
+    } else {
+        "its former bytes were not stored"
+    };
+    let reason = format!("{}: {why}: only its tags are restored", path.display());
+    let prepared = prepare(path, &written.before, options, note)?;
+    Ok(match prepared.commit()? {
+        WriteOutcome::Written if options.dry_run => (UndoOutcome::WouldRestoreTags, Some(reason)),
+        WriteOutcome::Written => (UndoOutcome::TagsRestored, Some(reason)),
+        _ => (UndoOutcome::AsItWas, None),
+    })
 }
 
 /// Prints a change as a diff, a refusal as a message.

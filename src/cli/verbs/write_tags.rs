@@ -7,70 +7,42 @@ use std::sync::atomic::Ordering;
 use anyhow::Context as _;
 
 use crate::cli::Ending;
-use crate::cli::args::{ListFormat, TagArgs};
+use crate::cli::args::{ReportFormat, TagArgs};
 use crate::cli::context::Context;
-use crate::cli::render::safe::table_path;
-use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use voisin::{Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags};
 use voisin_audio::tags::WriteOptions;
 use voisin_base::table::{TableFault, TableText};
-use voisin_base::track::TrackId;
-use voisin_explore::TrackMeta;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{Library, OpenMode, PathLookup};
 
-fn name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Written => "written",
-        Outcome::WouldWrite => "would_write",
-        Outcome::Unchanged => "unchanged",
-        Outcome::Kept => "kept",
-        Outcome::Unknown => "unknown",
-        Outcome::Failed => "failed",
-    }
-}
+/// What Ctrl-C leaves.
+pub(super) const INTERRUPTED: &str =
+    "interrupted: the files listed so far are done, the others are unchanged";
+/// The next step after files were changed.
+pub(super) const ADD_AGAIN: &str =
+    "run \"voisin add\" on their folders to update the library's tags";
 
 /// Genres to write, from predictions: for the files that were named, or all files of tracks that were named by
 /// number or words (or `--all`).
 pub(crate) fn wishes(engine: &Engine, answers: &[GenreAnswer]) -> anyhow::Result<Vec<TagWish>> {
     let mut wishes = Vec::new();
     for answer in answers {
-        let genres: Vec<String> = answer
-            .genre()
-            .map(|genre| genre.name().to_owned())
-            .into_iter()
-            .collect();
-        let reason = answer.summary();
-        for path in paths(engine, answer.track, answer.is_named_file, &answer.path)? {
-            let genres = genres.clone();
-            let reason = reason.clone();
-            wishes.push(TagWish {
-                path,
-                genres,
-                reason,
-            });
-        }
+        let paths: Vec<PathBuf> = match answer.track {
+            Some(track) if !answer.is_named_file => {
+                let files = engine.library().track(track)?.files.into_iter();
+                files.map(|file| file.record.path).collect()
+            }
+            _ => vec![answer.path.clone()],
+        };
+        let genre = answer.genre().map(|genre| genre.name().to_owned());
+        wishes.extend(paths.into_iter().map(|path| TagWish {
+            path,
+            genres: genre.iter().cloned().collect(),
+            reason: answer.summary(),
+        }));
     }
     Ok(wishes)
-}
-
-fn paths(
-    engine: &Engine,
-    track: Option<TrackId>,
-    is_named_file: bool,
-    path: &Path,
-) -> anyhow::Result<Vec<PathBuf>> {
-    Ok(match track {
-        Some(track) if !is_named_file => engine
-            .library()
-            .track(track)?
-            .files
-            .into_iter()
-            .map(|file| file.record.path)
-            .collect(),
-        _ => vec![path.to_owned()],
-    })
 }
 
 /// Genres to write from a table with the columns path and genre, or suggested without a genre.
@@ -157,92 +129,71 @@ pub(crate) fn run(
             library.dir().display()
         );
     }
-    let (mut done, mut changed): (Vec<TagResult>, Vec<PathBuf>) = Default::default();
-    let mut is_interrupted = false;
+    let is_json = args.format == ReportFormat::Json;
+    let mut done: Vec<TagResult> = Vec::new();
     write_tags(library, wishes, options, |file| -> anyhow::Result<bool> {
-        if args.output.format == ListFormat::Table {
+        if !is_json {
             show(&file)?;
-        }
-        // One call for each wish, in their order.
-        let wish = &wishes[done.len()];
-        if matches!(file.outcome, Outcome::Written | Outcome::WouldWrite) {
-            changed.push(wish.path.clone());
         }
         done.push(file);
         // After the last file there is nothing left to interrupt.
-        is_interrupted = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
+        let is_interrupted = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
         if is_interrupted {
-            context
-                .console
-                .warn("interrupted: the files listed so far are done, the others are unchanged");
+            context.console.warn(INTERRUPTED);
         }
         Ok(!is_interrupted)
     })?;
-    match args.output.format {
-        ListFormat::Table => {}
-        ListFormat::Json => render::print_json(&done)?,
-        ListFormat::Csv => render::print_csv(
-            ["path", "outcome", "before", "after", "reason"],
-            done.iter().zip(wishes).map(|(file, wish)| {
-                [
-                    table_path(&wish.path),
-                    name(file.outcome).to_owned(),
-                    file.before.join("; "),
-                    file.after.join("; "),
-                    file.reason.clone(),
-                ]
-            }),
-        )?,
-        // For players: the files that have changed, so that these can be read again.
-        ListFormat::M3u8 | ListFormat::Paths => {
-            let metas: Vec<TrackMeta> = changed
-                .iter()
-                .map(|path| TrackMeta::of_file(TrackId(0), path))
-                .collect();
-            print_files(&metas, "voisin tag", &args.output)?;
-        }
+    if is_json {
+        render::print_json(&done)?;
     }
-    let count_of =
-        |outcome: Outcome| done.iter().filter(|file| file.outcome == outcome).count() as u64;
-    let (verb, written) = if options.dry_run {
-        ("would be written", count_of(Outcome::WouldWrite))
+    let failed = report(context, &done, options);
+    Ok(if done.len() < wishes.len() {
+        Ending::Interrupted
+    } else if failed > 0 {
+        Ending::Partial
     } else {
-        ("written", count_of(Outcome::Written))
-    };
-    let mut parts = vec![format!("{} {verb}", count(written, "file"))];
-    let kept = count_of(Outcome::Kept);
+        Ending::Fine
+    })
+}
+
+/// Reports how many files had which outcome; returns the number of failures.
+fn report(context: &Context, done: &[TagResult], options: WriteOptions) -> usize {
+    let count_of = |outcome: Outcome| done.iter().filter(|file| file.outcome == outcome).count();
+    let written = count_of(Outcome::Written);
+    let failed = count_of(Outcome::Failed);
+    let mut parts = vec![if options.dry_run {
+        let files = count_of(Outcome::WouldWrite);
+        format!("{} would be written", count(files as u64, "file"))
+    } else {
+        format!("{} written", count(written as u64, "file"))
+    }];
     let is_tagged = |file: &&TagResult| {
         !options.overwrite && file.outcome == Outcome::Unknown && !file.before.is_empty()
     };
-    let tagged = done.iter().filter(is_tagged).count() as u64;
+    let tagged = done.iter().filter(is_tagged).count();
     for (files, text) in [
-        (kept, "keep their tags (--overwrite replaces them)"),
+        (
+            count_of(Outcome::Kept),
+            "keep their tags (--overwrite replaces them)",
+        ),
         (count_of(Outcome::Unchanged), "had this already"),
         (tagged, "with a genre already"),
         (
             count_of(Outcome::Unknown) - tagged,
             "left alone, as their genre is unknown (a lower --precision writes more)",
         ),
-        (count_of(Outcome::Failed), "failed"),
+        (failed, "failed"),
     ] {
         if files > 0 {
             parts.push(format!("{files} {text}"));
         }
     }
     context.console.note(&parts.join(", "));
-    if count_of(Outcome::Written) > 0 {
+    if written > 0 {
         context.console.note("\"voisin tag --undo\" undoes this");
-        context
-            .console
-            .note("run \"voisin add\" on their folders to update the library's tags");
+        context.console.note(ADD_AGAIN);
     }
-    Ok(if is_interrupted {
-        Ending::Interrupted
-    } else if count_of(Outcome::Failed) > 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    failed
 }
 
 /// Prints a change as a diff; nothing for a file that is unchanged.

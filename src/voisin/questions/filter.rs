@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::read::Refused;
-use super::spans::{Energy, KeyWish, Lengths, Span, Tag, Tempos, Years};
+use super::spans::{ENERGY, KeyWish, LENGTHS, TEMPOS, Tag, YEARS};
 use super::values::at_most;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::text::fold;
@@ -18,7 +18,6 @@ use voisin_library::{
     licences_named, stored_path,
 };
 
-/// Most licences in an error message.
 const MOST_LICENCES: usize = 20;
 
 /// Filters of tracks.
@@ -42,22 +41,22 @@ pub struct Filters {
     #[schemars(length(max = 100))]
     pub(crate) folder: Vec<PathBuf>,
     /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
-    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
-    pub(crate) year: Option<Span<Years>>,
+    #[arg(long, value_name = "YEARS", value_parser = |text: &str| YEARS.checked(text), allow_hyphen_values = true)]
+    pub(crate) year: Option<String>,
     /// Only tracks of this length, or of a span such as 2m-8m, 1:30- or -10m
-    #[arg(long, value_name = "TIMES", allow_hyphen_values = true)]
-    pub(crate) duration: Option<Span<Lengths>>,
+    #[arg(long, value_name = "TIMES", value_parser = |text: &str| LENGTHS.checked(text), allow_hyphen_values = true)]
+    pub(crate) duration: Option<String>,
     /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128
-    #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
-    pub(crate) bpm: Option<Span<Tempos>>,
+    #[arg(long, value_name = "BPM", value_parser = |text: &str| TEMPOS.checked(text), allow_hyphen_values = true)]
+    pub(crate) bpm: Option<String>,
     /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), or with seeds `compatible`: those that mix with theirs
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) key: Vec<KeyWish>,
     /// Only tracks of this energy, 0 to 100, or of a span such as 60-100 or -20
-    #[arg(long, value_name = "VALUES", allow_hyphen_values = true)]
-    pub(crate) energy: Option<Span<Energy>>,
+    #[arg(long, value_name = "VALUES", value_parser = |text: &str| ENERGY.checked(text), allow_hyphen_values = true)]
+    pub(crate) energy: Option<String>,
     /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
     /// another licence's name
     #[arg(long, visible_alias = "license", value_name = "LICENCE")]
@@ -72,7 +71,6 @@ pub struct Filters {
     pub(crate) tag: Vec<Tag>,
 }
 
-/// Parses a folder of this disk into the form that libraries store.
 fn folder() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().map(|folder| of_this_disk(&folder))
 }
@@ -139,7 +137,6 @@ fn split_not(text: &str) -> (bool, &str) {
     }
 }
 
-/// The names in one text, separated by commas.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
@@ -160,12 +157,14 @@ impl Filters {
         let artists = self.artists_meant(engine.library())?;
         let genres = names(&self.genre, |_| false);
         let folders = self.folders_meant();
-        let bounds = |span: Option<(Option<f64>, Option<f64>)>| span.unwrap_or_default();
         let year = |bound: f64| bound as i32;
-        let (year_from, year_to) = bounds(self.year.map(|span| (span.from, span.to)));
-        let (seconds_from, seconds_to) = bounds(self.duration.map(|span| (span.from, span.to)));
-        let (tempo_from, tempo_to) = bounds(self.bpm.map(|span| (span.from, span.to)));
-        let energy = self.energy.and_then(|span| energy(span.from, span.to));
+        let (year_from, year_to) = YEARS.bounds("year", self.year.as_deref())?;
+        let (seconds_from, seconds_to) = LENGTHS.bounds("duration", self.duration.as_deref())?;
+        let (tempo_from, tempo_to) = TEMPOS.bounds("bpm", self.bpm.as_deref())?;
+        let energy = match ENERGY.bounds("energy", self.energy.as_deref())? {
+            (None, None) => None,
+            (from, to) => energy(from, to),
+        };
         Ok(TrackFilter {
             // Genres may be unknown: labels may come later, or from another source.
             genres: genres.any,
@@ -205,7 +204,6 @@ impl Filters {
         Ok(keys)
     }
 
-    /// The names in tags that the artists mean.
     fn artists_meant(&self, library: &Library) -> Result<Wanted<String>, LibraryError> {
         let resolve = |name: &str| library.resolve_names(NameOf::Artist, name);
         let is_name = |text: &str| {
@@ -234,45 +232,6 @@ impl Filters {
         wanted
     }
 
-    /// The filter that no track of a library passes because none has a value: `year`, `tempo`, `key` or `energy`. `None` for
-    /// a library without tracks.
-    pub fn without_values(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
-        if library.status()?.tracks == 0 {
-            return Ok(None);
-        }
-        let any = TrackFilter::default;
-        // Each of these filters passes exactly the tracks that have a value.
-        let mut widest = Vec::new();
-        if self.year.is_some() {
-            let year_from = Some(i32::MIN);
-            widest.push(("year", TrackFilter { year_from, ..any() }));
-        }
-        if self.bpm.is_some() {
-            let tempo_from = Some(0.0);
-            widest.push((
-                "tempo",
-                TrackFilter {
-                    tempo_from,
-                    ..any()
-                },
-            ));
-        }
-        if !self.key.is_empty() {
-            let keys = MusicalKey::all().collect();
-            widest.push(("key", TrackFilter { keys, ..any() }));
-        }
-        if self.energy.is_some() {
-            let scales = energy(None, None).into_iter().collect();
-            widest.push(("energy", TrackFilter { scales, ..any() }));
-        }
-        for (what, widest) in widest {
-            if library.matching(&widest)?.is_empty() {
-                return Ok(Some(what));
-            }
-        }
-        Ok(None)
-    }
-
     /// Makes folders of this disk absolute, as a library stores them.
     pub fn of_this_disk(&mut self) {
         for folder in &mut self.folder {
@@ -280,7 +239,6 @@ impl Filters {
         }
     }
 
-    /// Refuses a licence that no track of the library has.
     pub fn check_licences(&self, library: &Library) -> Result<(), EngineError> {
         if self.licence.is_empty() {
             return Ok(());
@@ -354,7 +312,6 @@ impl Filters {
         [folders.any, folders.none].concat()
     }
 
-    /// Refuses folders without a track.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
         let lookup = engine.library();
         self.folders()

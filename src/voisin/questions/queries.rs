@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::answers::card::{CardJson, CardWords, cards};
+use super::answers::card::{CardJson, cards, nearest_options};
 use super::answers::clusters::{ClustersJson, members};
 use super::answers::duplicates::GroupJson;
 use super::answers::failed::FailureJson;
@@ -58,7 +58,7 @@ pub static QUERIES: [Query; 15] = [
     query::<Find, FoundJson<'_>>("find", "Music by what it sounds like, in words"),
     query::<Playlist, PlaylistJson>("playlist", "A playlist around tracks"),
     query::<PathBetween, WalkJson>("path", "The way from one track to another"),
-    query::<ListPage, ListedPage>("list", "The tracks of the library, a page at a time"),
+    query::<List, ListedPage>("list", "The tracks of the library, a page at a time"),
     query::<Show, CardJson<'_>>("show", "A track: tags, measurements, genre, neighbours"),
     query::<Classify, AnswersJson<'_>>("classify", "Which genre these tracks are"),
     query::<GenreRelations, GenresJson>("genres", "How close the genres are to one another"),
@@ -99,7 +99,6 @@ pub fn named(name: &str) -> Option<&'static Query> {
     QUERIES.iter().find(|query| query.name == name)
 }
 
-/// An answer, and the library's generation.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Answer<T> {
@@ -109,7 +108,6 @@ struct Answer<T> {
     answer: T,
 }
 
-/// A list as an answer.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Items<T> {
@@ -142,20 +140,16 @@ pub struct QueryInput<'a> {
     pub model: &'a dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError>,
     /// Seeds in place of the query's: those of a program on this machine, or of an uploaded file.
     pub seeds: Option<NamedSeeds>,
-    /// Seeds to avoid, in place of the query's.
     pub unlike: Option<Vec<Seed>>,
     /// [`Needs::tags`]; `None` within for a model without tags.
     pub tags: Option<Arc<Option<PredictedTags>>>,
-    /// [`Needs::neighbours`].
     pub explored: Option<Arc<Explored>>,
     /// The name of an uploaded file, in place of the path of its temporary copy.
     pub seed_name: Option<&'static str>,
-    /// Notes on the answer, for a log.
     pub notes: Vec<String>,
 }
 
 impl QueryInput<'_> {
-    /// Reads what the query needs and the caller has not given.
     pub fn prepare(&mut self, needs: Needs) -> Result<(), EngineError> {
         if needs.tags && self.tags.is_none() {
             self.tags = Some(Arc::new(self.engine.words_if_any()?));
@@ -196,9 +190,7 @@ impl QueryInput<'_> {
     }
 }
 
-/// A query that has been read.
 pub trait Question: Debug + Send + Sync {
-    /// Parts of the library that it needs.
     fn needs(&self) -> Needs {
         Needs::default()
     }
@@ -324,24 +316,6 @@ impl Question for PathBetween {
     }
 }
 
-/// A page of the tracks of the library.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListPage {
-    /// Items of a page
-    #[serde(default = "a_hundred")]
-    limit: Limit,
-    /// The previous page's `next`
-    #[schemars(with = "Option<i64>")]
-    after: Option<TrackId>,
-    #[serde(default)]
-    question: List,
-}
-
-fn a_hundred() -> Limit {
-    Limit::from(100)
-}
-
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct ListedPage {
@@ -351,24 +325,23 @@ struct ListedPage {
     next: Option<TrackId>,
 }
 
-impl Question for ListPage {
+impl Question for List {
     fn needs(&self) -> Needs {
         Needs {
-            tags: self.question.words,
+            tags: self.words,
             ..Needs::default()
         }
     }
 
     fn of_this_disk(&mut self, limit: Option<Limit>) {
         self.limit = limit.unwrap_or(Limit::from(0));
-        self.question.filters.of_this_disk();
+        self.filters.of_this_disk();
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        input.check(&self.question.filters)?;
+        input.check(&self.filters)?;
         input.prepare(self.needs())?;
-        let limit = self.limit.of(usize::MAX);
-        let query = self.question.query(input.engine, limit, self.after)?;
+        let query = self.query(input.engine)?;
         let page = input.engine.list(&query)?;
         let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
         let tags = input.tags.as_deref();
@@ -406,12 +379,15 @@ impl Question for Show {
         input.prepare(self.needs())?;
         let named = input.seeds(std::slice::from_ref(&self.track))?.all();
         let tags = input.tags.clone();
-        let words = tags
-            .as_deref()
-            .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));
+        let tags = tags.as_deref().and_then(Option::as_ref);
+        let mut nearest = Vec::new();
+        for seed in &named {
+            let seed = std::slice::from_ref(seed);
+            nearest.push(input.engine.similar(seed, &nearest_options())?);
+        }
         let notes = &mut input.notes;
         let report = |news: GenreNews| notes.push(news.to_string());
-        let found = cards(input.engine, named, words, report)?;
+        let found = cards(input.engine, named, nearest, tags, self.words, report)?;
         let card = found.first().ok_or(EngineError::Interrupted)?;
         input.written(CardJson::new(card))
     }
@@ -497,7 +473,7 @@ impl Question for Suspects {
 
 impl Question for Clusters {
     fn needs(&self) -> Needs {
-        NEIGHBOURS
+        INDEX
     }
 
     fn is_whole(&self) -> bool {
@@ -505,13 +481,8 @@ impl Question for Clusters {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let explored = input.explored()?;
-        let graph = &explored.graph;
-        // A copy, since the collection is shared and predicted genres are of this answer only.
-        let mut collection = explored.collection.clone();
-        input.engine.predict_genres(&mut collection, graph)?;
-        let found = self.run(input.engine, &collection, graph, None, None)?;
-        let members = members(&collection, &found);
+        let found = Self::all(input.engine)?;
+        let members = members(input.engine, &found)?;
         input.written(ClustersJson::new(&found, &members))
     }
 }

@@ -64,9 +64,6 @@ fn ten() -> Limit {
 }
 
 impl Similar {
-    /// Refuses invalid combinations.
-    ///
-    /// - `seeds`: number of seeds
     pub fn validate(&self, seeds: usize) -> Result<(), Refused> {
         at_least_one("seeds", seeds)?;
         // Clap checks all of this on the command line, but not for a server's clients.
@@ -92,7 +89,6 @@ impl Similar {
         Ok(())
     }
 
-    /// Beginning and end of the part of the seed, in seconds.
     pub fn part(&self) -> Option<(f64, f64)> {
         Some((self.from?.0, self.to?.0))
     }
@@ -149,30 +145,6 @@ impl Similar {
                 let found = (others + 1).to_string();
                 Err(Refused::new("from", "one track", found).into())
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    #[test]
-    fn json_conflicts_as_the_command_line_does() {
-        let field_of = |rest: Value| {
-            let mut question = json!({"seeds": [{"id": 1}]});
-            let rest = rest.as_object().unwrap().clone();
-            question.as_object_mut().unwrap().extend(rest);
-            let question: Similar = serde_json::from_value(question).unwrap();
-            question.validate(1).err().map(|refused| refused.field)
-        };
-        for (rest, field) in [
-            (json!({"from": 9, "to": 9}), Some("to")),
-            (json!({"unlike": [{"id": 2}]}), None),
-            (json!({"from": 9}), Some("to")),
-        ] {
-            assert_eq!(field_of(rest.clone()).as_deref(), field, "{rest}");
         }
     }
 }

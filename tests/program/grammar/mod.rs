@@ -469,10 +469,7 @@ fn a_folder_is_classified_file_by_file() {
     }
     // One line per file of a list, and the number of labels once.
     let of_list = fine(demo().run(["classify", list.to_str().unwrap()]));
-    assert!(
-        of_list.lines().count() == 4 && of_list.contains("how sure"),
-        "{of_list}"
-    );
+    assert!(of_list.lines().count() == 4, "{of_list}");
     assert!(
         of_list.ends_with("\nfrom 43 labelled tracks of 6 genres\n"),
         "{of_list}"
@@ -510,19 +507,18 @@ fn embedding_overwrites_nothing() {
         )
         .unwrap();
     }
-    let embed = |paths: &[&Path], to: &str, more: &[&str]| {
+    let embed = |paths: &[&Path], to: &str| {
         let mut command = sandbox.command(["embed", "--hop", "1"]);
         command
             .args(paths)
             .arg("--output")
             .arg(sandbox.path(to))
-            .args(more)
             .output()
             .unwrap()
     };
     let a = music.join("a/1.wav");
     let b = music.join("b/1.wav");
-    fine(embed(&[&a, &b], "files", &[]));
+    fine(embed(&[&a, &b], "files"));
     let first = sandbox.path("files/a/1.npz");
     let second = sandbox.path("files/b/1.npz");
     assert_ne!(
@@ -532,7 +528,7 @@ fn embedding_overwrites_nothing() {
     );
     // Existing files stay, so that the same command goes on after an interruption.
     fs::write(&first, "mine").unwrap();
-    let again = embed(&[&a, &b], "files", &[]);
+    let again = embed(&[&a, &b], "files");
     fine(&again);
     assert!(
         text(&again.stderr).contains("2 files there already"),
@@ -540,15 +536,9 @@ fn embedding_overwrites_nothing() {
         text(&again.stderr)
     );
     assert_eq!(fs::read(&first).unwrap(), b"mine");
-    // Folders are mirrored; other formats have the same numbers.
-    fine(embed(&[&music], "npy", &["--format", "npy"]));
-    let array: ndarray::Array2<f32> = ndarray_npy::read_npy(sandbox.path("npy/a/1.npy")).unwrap();
-    fine(embed(&[&music], "csv", &["--format", "csv"]));
-    let mut csv = csv::Reader::from_path(sandbox.path("csv/a/1.csv")).unwrap();
-    assert_eq!(csv.headers().unwrap().len(), 1 + array.ncols());
-    let rows: Vec<Vec<f32>> = csv.deserialize().map(Result::unwrap).collect();
-    assert_eq!((rows.len(), rows[1][0]), (array.nrows(), 1.0));
-    assert_eq!(rows[1][1..], array.row(1).to_vec());
+    // Folders are mirrored.
+    fine(embed(&[&music], "mirrored"));
+    assert!(sandbox.path("mirrored/a/1.npz").is_file());
 }
 
 #[test]

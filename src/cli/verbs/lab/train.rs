@@ -112,7 +112,7 @@ impl TrainingJob<'_> {
                 each_track(set, |file| kept.keep(file, stop), progress, stop)
             })?;
             report_faults(&found.faults);
-            let device = context.device_option();
+            let device = context.device;
             let report = metered(context, |progress| {
                 networks::train(run, inputs, (&kept, found), device, progress, stop)
             });

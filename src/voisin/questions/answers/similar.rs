@@ -37,7 +37,6 @@ impl SimilarAnswer {
     }
 }
 
-/// The documented JSON of `similar`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SimilarJson {
     seeds: Vec<SeedJson>,
@@ -47,7 +46,6 @@ pub struct SimilarJson {
     pub neighbours: Vec<NeighbourJson>,
 }
 
-/// Whether nothing is near.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FarJson {
     far: Option<bool>,
@@ -60,7 +58,6 @@ pub(crate) struct SeedJson {
     pub(crate) path: String,
 }
 
-/// A track, and how near it is.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct NeighbourJson {
     /// Its place, from 1.
@@ -105,11 +102,7 @@ impl SimilarJson {
             .enumerate()
             .map(|(i, found)| NeighbourJson {
                 rank: i + 1,
-                track: TrackJson {
-                    // Those of the label source, not of the tags.
-                    genres: found.genres.iter().map(ToString::to_string).collect(),
-                    ..TrackJson::new(&found.track, answer.measured.get(&found.track.id), None)
-                },
+                track: TrackJson::new(&found.track, answer.measured.get(&found.track.id), None),
                 similarity: found.similarity,
                 percentile: standing
                     .and_then(|standing| standing.percentile(found.similarity))
