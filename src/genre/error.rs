@@ -29,9 +29,7 @@ pub enum GenreError {
     },
     /// The default genre head or its input is invalid.
     #[error("the default genre head cannot be used: {reason}")]
-    DefaultHead {
-        reason: String,
-    },
+    DefaultHead { reason: String },
     /// Inputs with different numbers of rows.
     #[error("{what}: expected {expected} rows, found {found}")]
     Rows {
@@ -48,10 +46,7 @@ pub enum GenreError {
     },
     /// A vector has NaN or infinity.
     #[error("{what}, row {row}: not a finite number; analyse or remove that track first")]
-    NotFinite {
-        what: &'static str,
-        row: usize,
-    },
+    NotFinite { what: &'static str, row: usize },
     /// Too few labels for a classification.
     #[error("{}: {GIVE_GENRES}", .0.shortage())]
     TooFew(LabelCount),
@@ -71,10 +66,7 @@ pub enum GenreError {
     },
     /// A saved genre model that does not match or is damaged.
     #[error("{}: {problem}: \"voisin train\" trains one", path.display())]
-    Model {
-        path: PathBuf,
-        problem: String,
-    },
+    Model { path: PathBuf, problem: String },
 }
 
 impl GenreError {

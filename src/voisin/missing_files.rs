@@ -70,7 +70,6 @@ impl MissingFiles {
         Ok(gone)
     }
 
-    /// The unreachable folders, each with its number of files.
     pub fn absent_folders(&self) -> BTreeMap<&Path, u64> {
         let mut folders = BTreeMap::new();
         for folder in self

@@ -42,7 +42,6 @@ pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, RemoveArgs, StatusArgs, VerifyArgs,
     WindowCount,
 };
-pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use model::{CompletionsArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{

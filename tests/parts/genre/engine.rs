@@ -4,14 +4,20 @@ use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    FitOptions, Genre, GenreError, GenreModel, PredictOptions, Provenance, UnknownReason,
-    kin, suspects, votes_for,
+    FitOptions, Genre, GenreError, GenreModel, PredictOptions, Provenance, UnknownReason, kin,
+    suspects, votes_for,
 };
 
 use crate::genre::data::{Blobs, answers, blobs};
 
 fn provenance(train: &Blobs) -> Provenance {
-    Provenance::new("abc", "tags", &FitOptions::default(), &train.ids, &train.labels)
+    Provenance::new(
+        "abc",
+        "tags",
+        &FitOptions::default(),
+        &train.ids,
+        &train.labels,
+    )
 }
 
 #[test]
