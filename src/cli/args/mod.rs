@@ -40,7 +40,6 @@ pub(crate) use lab::{
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, RemoveArgs, StatusArgs, VerifyArgs,
-    WindowCount,
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};

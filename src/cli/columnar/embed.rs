@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::bail;
 
-use crate::cli::args::{EmbedArgs, WindowCount};
+use crate::cli::args::EmbedArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
@@ -30,11 +30,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
     let parquet = &args.parquet;
     let options = EmbedOptions {
         add: AddOptions {
-            windows: match parquet.windows {
-                None => WindowPlan::default(),
-                Some(WindowCount::All) => WindowPlan::All,
-                Some(WindowCount::Spread(n)) => WindowPlan::Spread(n),
-            },
+            windows: parquet.windows.map_or_else(WindowPlan::default, Into::into),
             threads: context.threads(),
             ..AddOptions::default()
         },
