@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use ndarray::{Array2, s};
 use serde_json::Value;
 use voisin_base::track::TrackId;
-use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions};
+use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, Weights};
 use voisin_index::{GraphBuilder, IndexOptions, Neighbor, SearchParams, VectorIndex};
 
 use common::{DEMO, Sandbox, code, fine, json, noise_wav, text, tone_wav};
@@ -128,12 +128,10 @@ fn uniform(name: &str, count: usize) -> Vec<f64> {
 fn an_openl3_network_in_candle_gives_its_golden_vectors() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/encoder/openl3.npy");
     let golden: Array2<f32> = ndarray_npy::read_npy(golden).unwrap();
-    let options = EncoderOptions {
-        engine: CpuPath::Candle,
-        ..EncoderOptions::default()
-    };
     let cpu = DeviceChoice::Cpu.resolve().unwrap();
-    let encoder = Encoder::random_with(Architecture::OpenL3, 7, &cpu, &options).unwrap();
+    let weights = Weights::random(Architecture::OpenL3, 7);
+    let encoder =
+        Encoder::with_weights(Architecture::OpenL3, weights, &cpu, CpuPath::Candle).unwrap();
     // Five windows of 128 mel bands in 199 frames, the last of which is constant.
     let [cell, band, frame] = [("cell", 128 * 199), ("band", 128), ("frame", 199)]
         .map(|(name, count)| uniform(name, 5 * count));

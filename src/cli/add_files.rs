@@ -12,7 +12,6 @@ use crate::cli::args::ReportFormat;
 use crate::cli::context::Context;
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count};
-use voisin::questions::answers::add::AddAnswer;
 use voisin::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_base::text::with_causes;
 use voisin_library::Library;
@@ -49,7 +48,7 @@ pub(crate) fn add_files(
     let report = run.settle(engine, stored)?;
     let summary = &report.summary;
     match format {
-        ReportFormat::Json => render::print_json(&AddAnswer::new(&report))?,
+        ReportFormat::Json => render::print_json(&report)?,
         ReportFormat::Table => report_summary(console, &report, &progress.reasons, dry_run)?,
     }
     report_missing(console, &report.gone, run.remove_missing, dry_run);

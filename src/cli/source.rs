@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::context::Context;
 use super::database;
-use voisin::questions::answers::card::{Card, CardWords, cards_beside, nearest_options};
+use voisin::questions::answers::card::{Card, cards, nearest_options};
 use voisin::questions::{Filters, Similar, SimilarAnswer};
 use voisin::{Engine, GenreNews, LabelSource, Seed, TrackPage, TrackQuery};
 
@@ -126,8 +126,15 @@ impl Source {
             });
         }
         self.fetch_around(context, "the predicted genre", &seeds)?;
-        let words = CardWords::Computed;
-        Ok(cards_beside(self.engine(), seeds, nearest, words, report)?)
+        let tags = self.engine().predicted_tags_if_any()?;
+        Ok(cards(
+            self.engine(),
+            seeds,
+            nearest,
+            tags.as_ref(),
+            true,
+            report,
+        )?)
     }
 }
 

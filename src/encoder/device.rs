@@ -11,9 +11,8 @@ pub enum DeviceChoice {
     /// The first GPU if there is a usable one, else the CPU.
     #[default]
     Auto,
-    /// The CPU.
     Cpu,
-    /// The GPU with this ordinal; an error if it is not available.
+    /// The GPU with this ordinal.
     Cuda(usize),
 }
 
@@ -113,7 +112,7 @@ impl Device {
         Err("this voisin was built without the feature \"cuda\"".to_owned())
     }
 
-    /// Description of the device for messages: `CPU, 2 threads, AVX-512`, `CUDA GPU 0`.
+    /// `CPU, 2 threads, AVX-512`, `CUDA GPU 0`.
     pub fn description(&self) -> &str {
         &self.description
     }
@@ -123,7 +122,6 @@ impl Device {
         self.note.as_deref()
     }
 
-    /// Whether the network runs on a GPU.
     pub fn is_gpu(&self) -> bool {
         self.inner.is_cuda()
     }
@@ -189,25 +187,15 @@ mod tests {
         for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
-        let first = "cuda".parse::<DeviceChoice>();
-        assert_eq!(first.unwrap(), DeviceChoice::Cuda(0));
-        for bad in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
-            assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
-        }
+        assert!("cuda:x".parse::<DeviceChoice>().is_err());
     }
 
     #[test]
     #[cfg(not(feature = "cuda"))]
     fn a_missing_gpu_is_reported_and_never_silently_replaced() {
         let auto = DeviceChoice::Auto.resolve().unwrap();
-        let note = auto.note().unwrap();
-        assert!(note.contains("built without"), "{note}");
-        assert!(auto.description().starts_with("CPU, "));
+        assert!(auto.note().unwrap().contains("built without"));
         let message = DeviceChoice::Cuda(0).resolve().unwrap_err().to_string();
-        assert!(
-            message.contains("cuda:0") && message.contains("feature"),
-            "{message}"
-        );
-        assert_eq!(DeviceChoice::Cpu.resolve().unwrap().note(), None);
+        assert!(message.contains("cuda:0"), "{message}");
     }
 }

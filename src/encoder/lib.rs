@@ -46,7 +46,7 @@ pub use error::EncoderError;
 pub use import::{import_clap, import_model, is_clap_folder};
 pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection};
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
-pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
+pub use network::{CpuPath, Encoder, Tagged};
 pub use stack::{FinishedStack, Stack, StackShape, StackTensor, StackTrain};
 pub use tensor_file::{WeightTensor, read_safetensors};
 pub use weights::Weights;

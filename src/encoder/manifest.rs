@@ -1,8 +1,5 @@
 //! The manifest of a model, a JSON file beside the weights.
 
-mod check;
-
-use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -15,8 +12,6 @@ use voisin_features::MelConfig;
 use voisin_simd::buffer::map_file;
 
 /// The manifest of a model.
-///
-/// A JSON file in the folder of the weights; `weights` is their file name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
@@ -24,11 +19,8 @@ pub struct ModelManifest {
     pub format: u32,
     /// Short name, for `--model`.
     pub name: String,
-    /// A description of one sentence.
     pub description: String,
-    /// The network.
     pub architecture: Architecture,
-    /// The network's spectrogram.
     pub front_end: MelConfig,
     /// Length of an embedding.
     pub dimension: usize,
@@ -53,7 +45,6 @@ pub struct ModelManifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<ModelNetwork>,
     /// The sizes and further files of a model of [`Architecture::Clap`].
-    #[doc(hidden)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clap: Option<ClapTowers>,
 }
@@ -62,7 +53,7 @@ pub struct ModelManifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelOutput {
-    /// Its subject: `mood`, `voice`; also the name of its tensors.
+    /// Its subject: `mood`, `voice`.
     pub name: String,
     /// The meaning of each logit, in order.
     pub labels: Vec<String>,
@@ -72,37 +63,22 @@ pub struct ModelOutput {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelNetwork {
-    /// The network.
     pub architecture: Architecture,
-    /// Its spectrogram.
     pub front_end: MelConfig,
-    /// File name of its weights, beside the manifest.
     pub weights: String,
-    /// SHA-256 of that file, 64 lower-case hexadecimal digits.
     pub weights_sha256: String,
     /// Factor of its unit vector before it is joined; the first network's counts once.
     pub weight: f64,
-    /// It takes the first of this many consecutive windows, 1 to [`MOST_EVERY`](Self::MOST_EVERY),
-    /// and its output is used for all of them.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    /// It takes the first of this many consecutive windows, and its output is used for all of them.
+    #[serde(default = "one")]
     pub every: usize,
     /// Replaces the linear layers after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projection: Option<ModelProjection>,
 }
 
-impl ModelNetwork {
-    /// Largest [`every`](Self::every).
-    pub const MOST_EVERY: usize = 8;
-
-    /// Length of its part of the vector.
-    pub fn dimension(&self) -> usize {
-        self.projection
-            .as_ref()
-            .map_or(self.architecture.dimension(), |projection| {
-                projection.dimension
-            })
-    }
+fn one() -> usize {
+    1
 }
 
 /// Linear layers after a network, in their own file, which reduce the output of weights shared with
@@ -113,88 +89,77 @@ pub struct ModelProjection {
     /// Name of a safetensors file beside the manifest: `projection.{weight, bias}`, and
     /// `told.{weight, bias}` if the network has further outputs.
     pub weights: String,
-    /// SHA-256 of that file, 64 lower-case hexadecimal digits.
     pub weights_sha256: String,
     /// Length of the output.
     pub dimension: usize,
 }
 
-// The signature that serde requires.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_one(number: &usize) -> bool {
-    *number == 1
-}
+impl ModelNetwork {
+    /// Length of its part of the vector.
+    pub fn dimension(&self) -> usize {
+        self.projection
+            .as_ref()
+            .map_or(self.architecture.dimension(), |projection| {
+                projection.dimension
+            })
+    }
 
-fn one() -> usize {
-    1
+    fn check(&self) -> Result<(), String> {
+        let most = self.architecture.dimension();
+        let found = self.dimension();
+        if !(1..=most).contains(&found) {
+            return Err(format!(
+                "a further network of \"{}\" has \"dimension\" {found}: expected openl3 or musicnn, 1 to {most}",
+                self.architecture
+            ));
+        }
+        check_front_end(self.architecture, &self.front_end)?;
+        check_file(&self.weights, &self.weights_sha256)?;
+        // A weight of 0 would leave a part without direction, and NaN none at all.
+        if !(self.weight.is_finite() && self.weight > 0.0) {
+            let found = self.weight;
+            return Err(format!("\"weight\" is {found}: expected a number above 0"));
+        }
+        if !(1..=8).contains(&self.every) {
+            return Err(format!("\"every\" is {}: expected 1 to 8", self.every));
+        }
+        match &self.projection {
+            Some(layer) => check_file(&layer.weights, &layer.weights_sha256),
+            None => Ok(()),
+        }
+    }
 }
 
 impl ModelManifest {
     /// The layout of manifests.
     pub const FORMAT: u32 = 1;
 
-    /// Identity of this model's vectors: 32 hexadecimal digits.
-    ///
-    /// It covers everything that changes a vector (weights, architecture, front end, pooling) and
-    /// nothing else (name, description, licence, device).
+    /// Identity of this model's vectors, 32 hexadecimal digits: of what changes a vector, and nothing
+    /// else (name, licence, tags, text encoder).
     pub fn fingerprint(&self) -> String {
-        let mut hasher = Sha256::new();
-        // A separator after each part, so that concatenated fields are unambiguous.
-        for part in [
-            "voisin-model-1",
-            &self.architecture.to_string(),
+        let parts = (
+            self.architecture,
             &self.weights_sha256,
-            &self.front_end.fingerprint(),
-            "mean",
-        ] {
-            hasher.update(part.as_bytes());
-            hasher.update([0]);
-        }
-        // The text encoder changes no vector of a track.
-        if let Some(towers) = &self.clap {
-            let sizes = &towers.audio;
-            let stages = [sizes.depths, sizes.heads];
-            let ends = [sizes.channels, sizes.mlp_ratio, towers.projection];
-            hasher.update(format!("clap {stages:?} {ends:?}\0"));
-        }
-        for network in &self.networks {
-            for part in [
-                &network.architecture.to_string(),
-                &network.weights_sha256,
-                &network.front_end.fingerprint(),
-                &network.weight.to_string(),
-            ] {
-                hasher.update(part.as_bytes());
-                hasher.update([0]);
-            }
-            // Only if it is not the default: a field that changes no vector changes no identity.
-            if network.every > 1 {
-                hasher.update(format!("every {}\0", network.every));
-            }
-            if let Some(projection) = &network.projection {
-                hasher.update(format!("projection {}\0", projection.weights_sha256));
-            }
-        }
-        hex(&hasher.finalize())[..32].to_owned()
+            &self.front_end,
+            self.clap
+                .as_ref()
+                .map(|towers| (&towers.audio, towers.projection)),
+            &self.networks,
+        );
+        let text = serde_json::to_string(&parts).expect("numbers and names are valid JSON");
+        sha256_hex(text.as_bytes())[..32].to_owned()
     }
 
     /// Length of its own network's vector, without those of `networks`.
     pub fn own_dimension(&self) -> usize {
-        match self.architecture {
-            // Only the manifest has its length.
-            Architecture::Clap => self.dimension,
-            fixed => fixed.dimension(),
-        }
+        self.clap
+            .as_ref()
+            .map_or(self.architecture.dimension(), |towers| towers.projection)
     }
 
     /// Whether there is a text encoder.
     pub fn reads(&self) -> bool {
         self.clap.is_some()
-    }
-
-    /// `[n_mels, n_frames]` that its own network takes.
-    pub fn input_shape(&self) -> [usize; 2] {
-        self.architecture.input_shape()
     }
 
     /// Parses and checks a manifest; `path` is for the message.
@@ -206,6 +171,46 @@ impl ModelManifest {
         let manifest: Self = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         manifest.check().map_err(bad)?;
         Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.format != Self::FORMAT {
+            let found = self.format;
+            return Err(format!("its format is {found}, expected {}", Self::FORMAT));
+        }
+        // A name becomes a file name in the models folder.
+        if self.name.is_empty() || self.name.contains(['/', '\\']) {
+            let name = &self.name;
+            return Err(format!(
+                "\"name\" is \"{name}\": expected a word without slashes"
+            ));
+        }
+        let further = self.networks.iter().map(ModelNetwork::dimension);
+        let dimension = self.own_dimension() + further.sum::<usize>();
+        if self.dimension != dimension {
+            let found = self.dimension;
+            return Err(format!(
+                "\"dimension\" is {found}, expected {dimension} of its networks"
+            ));
+        }
+        check_front_end(self.architecture, &self.front_end)?;
+        check_file(&self.weights, &self.weights_sha256)?;
+        if self.reads() != (self.architecture == Architecture::Clap) {
+            return Err("\"clap\" needs \"architecture\": \"clap\", and that the other".to_owned());
+        }
+        if let Some(towers) = &self.clap {
+            check_file(&towers.tokenizer, &towers.tokenizer_sha256)?;
+            check_file(&towers.captions, &towers.captions_sha256)?;
+            towers.check()?;
+        }
+        if self.reads() && !self.networks.is_empty() {
+            return Err("\"clap\" stands without \"networks\"".to_owned());
+        }
+        let mut outputs = self.outputs.iter();
+        if outputs.any(|output| output.name.is_empty() || output.labels.is_empty()) {
+            return Err("an output has no name or no labels".to_owned());
+        }
+        self.networks.iter().try_for_each(ModelNetwork::check)
     }
 
     /// The manifest of seeded random weights.
@@ -231,6 +236,34 @@ impl ModelManifest {
     }
 }
 
+fn check_front_end(architecture: Architecture, front_end: &MelConfig) -> Result<(), String> {
+    front_end.validate().map_err(|error| error.to_string())?;
+    let found = [front_end.n_mels, front_end.n_frames];
+    let shape = architecture.input_shape();
+    if found != shape {
+        return Err(format!(
+            "\"front_end\" makes windows of {found:?} mel bands and frames, but {architecture} takes {shape:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the file name and the digest of weights.
+fn check_file(weights: &str, digest: &str) -> Result<(), String> {
+    // Lower case only: digests are compared as text.
+    let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    if digest.len() != 64 || !digest.bytes().all(is_digit) {
+        return Err("\"weights_sha256\" is not 64 lower-case hexadecimal digits".to_owned());
+    }
+    // The file lies beside the manifest; a path could lead anywhere.
+    if Path::new(weights).file_name() != Some(std::ffi::OsStr::new(weights)) {
+        return Err(format!(
+            "\"weights\" is \"{weights}\": expected a file name without folders"
+        ));
+    }
+    Ok(())
+}
+
 /// Maps a file, as tensors are read from it once.
 pub(crate) fn map(path: &Path) -> Result<impl Deref<Target = [u8]> + use<>, EncoderError> {
     let file = regular_file::open(path).map_err(EncoderError::io(path))?;
@@ -247,45 +280,35 @@ pub(crate) fn map_beside(
 ) -> Result<impl Deref<Target = [u8]> + use<>, EncoderError> {
     let path = beside.with_file_name(name);
     let map = map(&path)?;
-    // Hashed through the mapping from which the tensors are then read.
-    let found = sha256_hex(&map);
-    if found != digest {
-        return Err(EncoderError::WrongDigest {
-            path,
-            expected: digest.to_owned(),
-            found,
-        });
-    }
+    check_digest(&map, digest, &path)?;
     Ok(map)
+}
+
+pub(crate) fn check_digest(bytes: &[u8], expected: &str, path: &Path) -> Result<(), EncoderError> {
+    let found = sha256_hex(bytes);
+    if found == expected {
+        return Ok(());
+    }
+    Err(EncoderError::WrongDigest {
+        path: path.to_owned(),
+        expected: expected.to_owned(),
+        found,
+    })
 }
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal digits.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    let digits = |byte: &u8| format!("{byte:02x}");
+    Sha256::digest(bytes).iter().map(digits).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn manifest() -> ModelManifest {
-        ModelManifest::random(Architecture::Musicnn, 0)
-    }
-
     /// With a second network of 56 numbers.
-    fn pair(change: impl Fn(&mut ModelNetwork)) -> ModelManifest {
-        let mut second = ModelNetwork {
+    fn pair() -> ModelManifest {
+        let second = ModelNetwork {
             architecture: Architecture::OpenL3,
             front_end: MelConfig::openl3(),
             weights: "second.safetensors".into(),
@@ -298,11 +321,10 @@ mod tests {
                 dimension: 56,
             }),
         };
-        change(&mut second);
         ModelManifest {
-            dimension: 200 + second.dimension(),
+            dimension: 256,
             networks: vec![second],
-            ..manifest()
+            ..ModelManifest::random(Architecture::Musicnn, 0)
         }
     }
 
@@ -311,89 +333,57 @@ mod tests {
         ModelManifest::parse(&json, Path::new("m.json"))
     }
 
-    type NetworkChange = fn(&mut ModelNetwork);
+    type Change = fn(&mut ModelManifest);
 
     #[test]
     fn contradictions_are_named() {
-        type Change = fn(&mut ModelManifest);
-        let of_one: [(Change, &str); 5] = [
-            (|m| m.dimension = 512, "\"dimension\" is 512"),
+        assert_eq!(parsed(&pair()).unwrap(), pair());
+        let changes: [(Change, &str); 9] = [
+            (|m| m.dimension = 512, "expected 256 of its networks"),
             (|m| m.front_end = MelConfig::openl3(), "[128, 199]"),
             (|m| m.weights = "../x".into(), "without folders"),
             (|m| m.weights_sha256 = "abc".into(), "64"),
             (|m| m.format = 9, "expected 1"),
+            (|m| m.networks[0].weight = 0.0, "above 0"),
+            (|m| m.networks[0].every = 9, "expected 1 to 8"),
+            (|m| m.networks[0].weights = "../x".into(), "without folders"),
+            (
+                |m| {
+                    m.networks[0].projection.as_mut().unwrap().dimension = 513;
+                    m.dimension = 713;
+                },
+                "1 to 512",
+            ),
         ];
-        for (change, expected) in of_one {
-            let mut manifest = manifest();
-            assert_eq!(parsed(&manifest).unwrap(), manifest);
+        for (change, expected) in changes {
+            let mut manifest = pair();
             change(&mut manifest);
             let reason = parsed(&manifest).unwrap_err().to_string();
             assert!(reason.contains(expected), "{reason}");
         }
-        let of_two: [(NetworkChange, &str); 5] = [
-            (|n| n.weight = 0.0, "above 0"),
-            (|n| n.every = 0, "expected 1 to 8"),
-            (|n| n.every = 9, "expected 1 to 8"),
-            (|n| n.weights = "../x".into(), "without folders"),
-            (
-                |n| n.projection.as_mut().unwrap().dimension = 513,
-                "expected 1 to 512",
-            ),
-        ];
-        for (change, expected) in of_two {
-            let reason = parsed(&pair(change)).unwrap_err().to_string();
-            assert!(reason.contains(expected), "{reason}");
-        }
-        let joined = pair(|_| ());
-        assert_eq!(
-            (parsed(&joined).unwrap(), joined.dimension),
-            (joined.clone(), 256)
-        );
-        let long = ModelManifest {
-            dimension: 712,
-            ..joined
-        };
-        let reason = parsed(&long).unwrap_err().to_string();
-        assert!(reason.contains("expected 256 of its networks"), "{reason}");
     }
 
     #[test]
     fn the_fingerprint_follows_what_changes_vectors() {
-        let base = manifest().fingerprint();
+        let base = pair().fingerprint();
         assert_eq!(base.len(), 32);
         let same = ModelManifest {
             name: "other".into(),
             licence: "MIT".into(),
-            outputs: vec![ModelOutput {
-                name: "voice".into(),
-                labels: vec!["sung".into()],
-            }],
-            ..manifest()
+            tags: Some(vec!["sung".into()]),
+            ..pair()
         };
         assert_eq!(same.fingerprint(), base);
-        let other_weights = ModelManifest {
-            weights_sha256: "1".repeat(64),
-            ..manifest()
-        };
-        let other_front_end = ModelManifest {
-            front_end: MelConfig::openl3(),
-            ..manifest()
-        };
-        let mut all = vec![
-            base,
-            other_weights.fingerprint(),
-            other_front_end.fingerprint(),
+        let changes: [Change; 4] = [
+            |m| m.weights_sha256 = "1".repeat(64),
+            |m| m.front_end = MelConfig::openl3(),
+            |m| m.networks[0].weight = 0.6,
+            |m| m.networks[0].every = 2,
         ];
-        let changes: [fn(&mut ModelNetwork); 4] = [
-            |_| (),
-            |n| n.weight = 0.6,
-            |n| n.every = 2,
-            |n| n.projection.as_mut().unwrap().weights_sha256 = "3".repeat(64),
-        ];
-        all.extend(changes.map(|change| pair(change).fingerprint()));
-        let count = all.len();
-        all.sort();
-        all.dedup();
-        assert_eq!(all.len(), count);
+        for change in changes {
+            let mut manifest = pair();
+            change(&mut manifest);
+            assert_ne!(manifest.fingerprint(), base);
+        }
     }
 }

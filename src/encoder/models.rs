@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::import::torch;
-use super::manifest::sha256_hex;
+use super::manifest::{check_digest, sha256_hex};
 use super::tensor_file::read_safetensors;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
@@ -122,14 +122,7 @@ impl ModelEntry {
             }
         };
         // Before parsing, to report a damaged file as damaged and not as of a wrong shape.
-        let found = sha256_hex(&bytes);
-        if found != expected {
-            return Err(EncoderError::WrongDigest {
-                path,
-                expected: expected.to_owned(),
-                found,
-            });
-        }
+        check_digest(&bytes, expected, &path)?;
         Weights::from_safetensors(&bytes, &path.display().to_string())
     }
 
@@ -158,16 +151,13 @@ impl ModelEntry {
 }
 
 /// Folder of the user's own models: `VOISIN_MODELS`, else `voisin/models` in the XDG data folder.
-///
-/// `None` without that variable and a home folder.
 pub fn models_dir() -> Option<PathBuf> {
     directories::from_variable("VOISIN_MODELS")
         .or_else(|| Some(directories::data()?.join("models")))
 }
 
 /// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read,
-/// or that has the name of a built-in model, becomes an error of its own and does not hide the
-/// others.
+/// or that has the name of a built-in model, becomes an error of its own.
 pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     let mut list: Vec<_> = built_in()
         .map(|manifest| {
@@ -220,32 +210,31 @@ pub(crate) struct Found {
 }
 
 impl ModelRef {
-    /// The model; `None` for weights without a manifest.
-    fn entry(&self) -> Result<Option<ModelEntry>, EncoderError> {
+    /// The model; an error with the path for weights without a manifest.
+    fn entry(&self) -> Result<Result<ModelEntry, &Path>, EncoderError> {
         let (manifest, path) = match self {
-            Self::Name(name) => return find_by_name(name).map(Some),
+            Self::Name(name) => return find_by_name(name).map(Ok),
             Self::Manifest(path) => (Some(read_manifest(path)?), path),
             Self::Weights(path) => (manifest_beside(path)?, path),
         };
-        Ok(manifest.map(|manifest| ModelEntry {
+        let entry = manifest.map(|manifest| ModelEntry {
             manifest,
             location: ModelLocation::File(path.clone()),
-        }))
+        });
+        Ok(entry.ok_or(path))
     }
 
-    /// Reads the manifest, without the weights if there is one.
-    ///
-    /// For a weights file without one, the file is read and a manifest is made.
+    /// Reads the manifest; one is made from the weights if there is none.
     pub fn manifest(&self) -> Result<ModelManifest, EncoderError> {
-        match self.entry()? {
-            Some(entry) => Ok(entry.manifest),
-            None => Ok(self.find()?.manifest),
-        }
+        Ok(match self.entry()? {
+            Ok(entry) => entry.manifest,
+            Err(path) => read_bare_weights(path)?.manifest,
+        })
     }
 
     /// The manifest and a file of the model's folder; `None` for a built-in model, or weights without a manifest.
     pub(crate) fn located(&self) -> Result<Option<(ModelManifest, PathBuf)>, EncoderError> {
-        Ok(self.entry()?.and_then(|entry| match entry.location {
+        Ok(self.entry()?.ok().and_then(|entry| match entry.location {
             ModelLocation::File(path) => Some((entry.manifest, path)),
             ModelLocation::BuiltIn => None,
         }))
@@ -253,10 +242,9 @@ impl ModelRef {
 
     /// Finds the model, reads its weights and compares their digest with the manifest's.
     pub(crate) fn find(&self) -> Result<Found, EncoderError> {
-        match (self.entry()?, self) {
-            (None, Self::Weights(path)) => read_bare_weights(path),
-            (Some(entry), _) => entry.found(),
-            (None, _) => unreachable!("only weights may lack a manifest"),
+        match self.entry()? {
+            Ok(entry) => entry.found(),
+            Err(path) => read_bare_weights(path),
         }
     }
 }
@@ -336,17 +324,11 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     let (weights, licence) = parse_any(&bytes, path)?;
     let architecture = weights.architecture()?;
     weights.check(architecture)?;
-    let file = path
-        .file_name()
-        .map(|f| f.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let file = path.file_name().unwrap_or_default();
+    let file = file.to_string_lossy().into_owned();
+    let stem = file.split('.').next().filter(|stem| !stem.is_empty());
     let manifest = ModelManifest {
-        name: file
-            .split('.')
-            .next()
-            .filter(|stem| !stem.is_empty())
-            .unwrap_or("weights")
-            .to_owned(),
+        name: stem.unwrap_or("weights").to_owned(),
         description: format!("{architecture} weights read from {file}"),
         licence: licence.to_owned(),
         provenance: format!("weights file {file}, given without a manifest"),
@@ -363,28 +345,21 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
 
 /// Weights in safetensors or in an archive of torch, with their licence.
 fn parse_any(bytes: &[u8], path: &Path) -> Result<(Weights, &'static str), EncoderError> {
-    let is_archive = torch::is_archive(bytes);
-    let tensors = if is_archive {
-        torch::read(path)
+    let (tensors, licence) = if torch::is_archive(bytes) {
+        (torch::read(path), torch::LICENCE)
     } else {
-        read_safetensors(bytes)
+        (read_safetensors(bytes), "unknown")
     };
-    let tensors = tensors.map_err(|reason| EncoderError::BadWeights {
-        origin: path.display().to_string(),
-        reason: format!("expected safetensors, or a zip archive of torch.save: {reason}"),
-    })?;
-    let licence = if is_archive {
-        torch::LICENCE
-    } else {
-        "unknown"
-    };
-    Ok((Weights::new(path.display().to_string(), tensors), licence))
+    let origin = path.display().to_string();
+    match tensors {
+        Ok(tensors) => Ok((Weights::new(origin, tensors), licence)),
+        Err(reason) => Err(EncoderError::bad(origin)(format!(
+            "expected safetensors, or a zip archive of torch.save: {reason}"
+        ))),
+    }
 }
 
 /// Checks the name of a model in a folder.
-///
-/// # Errors
-/// `name` has other characters than a name, or is that of a built-in model; `file` is named then.
 pub(crate) fn check_model_name(name: &str, file: &Path, folder: &Path) -> Result<(), EncoderError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
@@ -405,9 +380,6 @@ pub(crate) fn check_model_name(name: &str, file: &Path, folder: &Path) -> Result
 /// Writes `NAME.safetensors` and `NAME.json`.
 ///
 /// - `manifest`: all but the names and the digest
-///
-/// # Errors
-/// A file cannot be written.
 pub(crate) fn keep_model(
     weights: &Weights,
     name: &str,
@@ -425,13 +397,14 @@ pub(crate) fn keep_model(
         weights_sha256: sha256_hex(&read(&path)?),
         ..manifest
     };
-    let card = folder.join(format!("{name}.json"));
-    let text =
-        serde_json::to_string_pretty(&manifest).map_err(|error| EncoderError::BadManifest {
-            path: card.clone(),
-            reason: error.to_string(),
-        })?;
     // The manifest last, so that no model without weights is listed.
-    atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
+    write_manifest(&manifest, folder)?;
     Ok(manifest)
+}
+
+pub(crate) fn write_manifest(manifest: &ModelManifest, folder: &Path) -> Result<(), EncoderError> {
+    let card = folder.join(format!("{}.json", manifest.name));
+    let text = serde_json::to_string_pretty(manifest)
+        .map_err(|error| EncoderError::bad(card.display())(error.to_string()))?;
+    atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))
 }

@@ -14,12 +14,11 @@ use voisin_features::MelConfig;
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
-/// On a CPU every window is computed separately, with the same operations in the same order for any
-/// batch and number of threads, so embeddings are bit-for-bit reproducible. The current rayon pool
-/// is used; no thread is started. On a GPU the last bits may depend on the batch.
+/// On a CPU every window is computed separately, in rayon's current pool, so embeddings are
+/// bit-for-bit reproducible. On a GPU the last bits may depend on the batch.
 ///
-/// A model may join several networks: its embedding is their concatenated raw outputs. Each has its
-/// own spectrogram of the same sound ([`Encoder::front_ends`]).
+/// A model may join several networks: its embedding is their concatenated outputs. Each has its own
+/// spectrogram of the same sound ([`Encoder::front_ends`]).
 pub struct Encoder {
     manifest: ModelManifest,
     device: Device,
@@ -50,17 +49,6 @@ pub enum CpuPath {
     Candle,
 }
 
-/// Settings of speed, which change results by rounding at most.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EncoderOptions {
-    /// The implementation.
-    pub engine: CpuPath,
-    /// Windows per pass; by default chosen for the device.
-    pub batch: Option<usize>,
-    /// Leave out the linear layer after the network, if there is one, for the network's own output.
-    pub raw: bool,
-}
-
 /// Embeddings with the tag logits of the same pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tagged {
@@ -75,18 +63,9 @@ impl Encoder {
     /// Finds the model, checks its weights against its manifest, and prepares the network on
     /// `device`.
     pub fn load(model: &ModelRef, device: &Device) -> Result<Self, EncoderError> {
-        Self::load_with(model, device, &EncoderOptions::default())
-    }
-
-    /// As [`Encoder::load`], with settings.
-    pub fn load_with(
-        model: &ModelRef,
-        device: &Device,
-        options: &EncoderOptions,
-    ) -> Result<Self, EncoderError> {
         if let Some(files) = ClapFiles::of(model)? {
             return Ok(Self {
-                networks: vec![Network::clap(&files, device, options)?],
+                networks: vec![Network::clap(&files, device)?],
                 device: device.clone(),
                 manifest: files.manifest,
             });
@@ -101,11 +80,16 @@ impl Encoder {
             manifest.own_dimension(),
             weights,
             device,
-            options,
+            CpuPath::Fast,
         )?];
         for (network, weights) in manifest.networks.iter().zip(others) {
-            let dimension = network.dimension();
-            let further = Network::new(network.architecture, dimension, weights, device, options)?;
+            let further = Network::new(
+                network.architecture,
+                network.dimension(),
+                weights,
+                device,
+                CpuPath::Fast,
+            )?;
             networks.push(Network {
                 every: network.every,
                 ..further
@@ -116,11 +100,11 @@ impl Encoder {
             device: device.clone(),
             networks,
         };
-        encoder.with_named_logits(options.raw)
+        encoder.with_named_logits()
     }
 
     /// Checks that all logits of several networks have names, or leaves those of further networks out.
-    fn with_named_logits(mut self, raw: bool) -> Result<Self, EncoderError> {
+    fn with_named_logits(mut self) -> Result<Self, EncoderError> {
         let manifest = &self.manifest;
         // Logits of further networks without names would be ambiguous.
         if manifest.outputs.is_empty() {
@@ -132,8 +116,7 @@ impl Encoder {
         let outputs = manifest.outputs.iter().map(|output| output.labels.len());
         let named = outputs.sum::<usize>() + manifest.tags.as_ref().map_or(0, Vec::len);
         let given = self.tags();
-        // Without the layers after the networks there are fewer.
-        if named != given && !raw {
+        if named != given {
             return Err(EncoderError::BadWeights {
                 origin: manifest.name.clone(),
                 reason: format!(
@@ -150,55 +133,35 @@ impl Encoder {
         seed: u64,
         device: &Device,
     ) -> Result<Self, EncoderError> {
-        Self::random_with(architecture, seed, device, &EncoderOptions::default())
-    }
-
-    /// As [`Encoder::random`], with settings.
-    pub fn random_with(
-        architecture: Architecture,
-        seed: u64,
-        device: &Device,
-        options: &EncoderOptions,
-    ) -> Result<Self, EncoderError> {
-        let manifest = ModelManifest::random(architecture, seed);
         let weights = Weights::random(architecture, seed);
-        Self::new(manifest, &weights, device, options)
+        Self::with_weights(architecture, weights, device, CpuPath::Fast)
     }
 
-    /// The network of `manifest` with `weights`, which must be finite and of the architecture's
-    /// shapes.
-    #[doc(hidden)]
-    pub fn new(
-        manifest: ModelManifest,
-        weights: &Weights,
+    /// A network with these weights.
+    pub fn with_weights(
+        architecture: Architecture,
+        weights: Weights,
         device: &Device,
-        options: &EncoderOptions,
+        path: CpuPath,
     ) -> Result<Self, EncoderError> {
-        if !manifest.networks.is_empty() {
-            return Err(EncoderError::SeveralNetworks {
-                name: manifest.name,
-            });
-        }
-        let network = Network::new(
-            manifest.architecture,
-            manifest.own_dimension(),
-            weights.clone(),
-            device,
-            options,
-        )?;
+        let dimension = architecture.dimension();
         Ok(Self {
-            manifest,
+            networks: vec![Network::new(
+                architecture,
+                dimension,
+                weights,
+                device,
+                path,
+            )?],
+            manifest: ModelManifest::random(architecture, 0),
             device: device.clone(),
-            networks: vec![network],
         })
     }
 
-    /// The model's manifest.
     pub fn manifest(&self) -> &ModelManifest {
         &self.manifest
     }
 
-    /// Its device.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -240,12 +203,10 @@ impl Encoder {
 
     /// Embeds `n` windows by a model of one network.
     ///
-    /// - `mels`: `n` concatenated spectrograms, each `[n_mels][n_frames]` row-major, as written by
-    ///   [`MelFrontEnd::compute_into`](voisin_features::MelFrontEnd::compute_into)
+    /// - `mels`: `n` concatenated spectrograms, each `[n_mels][n_frames]` row-major
     /// - returns: `[n, dimension]`, raw: not normalised, may be negative
     ///
-    /// A value that is not finite, in the input or the output, is an error, and so is a model of
-    /// several networks: [`encode_each`](Self::encode_each).
+    /// A value that is not finite, in the input or the output, is an error.
     pub fn encode(&self, mels: &[f32], n: usize) -> Result<Array2<f32>, EncoderError> {
         Ok(self.encode_each(&[mels], n)?.embeddings)
     }
@@ -255,8 +216,7 @@ impl Encoder {
         self.networks.iter().map(|network| network.tags).sum()
     }
 
-    /// As [`encode`](Self::encode), with the spectrograms of each network, in the order of
-    /// [`front_ends`](Self::front_ends), and with tag logits; those of all networks are concatenated.
+    /// As [`encode`](Self::encode), with the spectrograms of each network and with tag logits.
     ///
     /// A network that takes one window of [`every`](Self::every) needs `n` / `every` spectrograms,
     /// rounded up, and its output is repeated in the rows of the windows up to the next.
@@ -277,7 +237,6 @@ impl Encoder {
                 logits.push(network.spread(rows(pass.logits, heard, network.tags)?, n));
             }
         }
-        // With one network its array is passed on without a copy.
         let joined = |mut parts: Vec<Array2<f32>>| match parts.len() {
             0 => Array2::zeros((n, 0)),
             1 => parts.remove(0),
@@ -296,11 +255,10 @@ impl Encoder {
 /// The network on its device; on a GPU it has its own thread.
 fn start<B: Backend + 'static>(
     device: &Device,
-    batch: usize,
     build: impl FnOnce() -> Result<B, EncoderError> + Send + 'static,
 ) -> Result<Box<dyn Backend>, EncoderError> {
     Ok(if device.is_gpu() {
-        Box::new(Batcher::start(build, batch)?)
+        Box::new(Batcher::start(build)?)
     } else {
         Box::new(build()?)
     })
@@ -308,20 +266,13 @@ fn start<B: Backend + 'static>(
 
 impl Network {
     /// CLAP's audio encoder.
-    fn clap(
-        files: &ClapFiles,
-        device: &Device,
-        options: &EncoderOptions,
-    ) -> Result<Self, EncoderError> {
-        let batch = options
-            .batch
-            .unwrap_or_else(|| default_batch(Architecture::Clap, device, true))
-            .max(1);
+    fn clap(files: &ClapFiles, device: &Device) -> Result<Self, EncoderError> {
+        let batch = default_batch(Architecture::Clap, device, true);
         let shape = Architecture::Clap.input_shape();
         let dimension = files.towers.projection;
         let files = files.clone();
         let on = device.candle().clone();
-        let backend = start(device, batch, move || files.audio(&on))?;
+        let backend = start(device, move || files.audio(&on))?;
         Ok(Self::bare(shape, dimension, backend, batch))
     }
 
@@ -344,28 +295,15 @@ impl Network {
         dimension: usize,
         weights: Weights,
         device: &Device,
-        options: &EncoderOptions,
+        path: CpuPath,
     ) -> Result<Self, EncoderError> {
         weights.check(architecture)?;
-        let bare = architecture.dimension();
-        let (dimension, projection) = if options.raw {
-            (bare, Projection::default())
-        } else {
-            (dimension, Projection::read(&weights, bare, dimension)?)
-        };
-        let candle = options.engine == CpuPath::Candle;
-        let mut batch = options
-            .batch
-            .unwrap_or_else(|| default_batch(architecture, device, candle))
-            .max(1);
-        if device.is_gpu() {
-            // Candle counts a tensor's numbers in 32 bits, so memory is not the only limit.
-            batch = batch.min((LARGEST_ON_GPU - 1) / columns(architecture));
-        }
+        let projection = Projection::read(&weights, architecture.dimension(), dimension)?;
         let on = device.candle().clone();
-        let way = NetworkWay::of(options.engine, &on)?;
+        let way = NetworkWay::of(path, &on)?;
+        let batch = default_batch(architecture, device, way == NetworkWay::Layers);
         let build = move || InCandle::new(architecture, &weights, &on, way);
-        let backend = start(device, batch, build)?;
+        let backend = start(device, build)?;
         let tags = match architecture {
             Architecture::Musicnn => TAGS,
             Architecture::OpenL3 | Architecture::Clap => 0,
@@ -405,7 +343,6 @@ impl Network {
         for batch in mels.chunks(self.batch * cells) {
             let mut pass = self.backend.forward(batch, batch.len() / cells)?;
             self.projection.apply(&mut pass);
-            // Most tracks are one batch, which is returned without a copy.
             if batch.len() == mels.len() {
                 return Ok(pass);
             }
@@ -415,9 +352,6 @@ impl Network {
         Ok(whole)
     }
 }
-
-/// Most numbers of a tensor on a GPU: Candle counts them in 32 bits, and loops forever beyond.
-const LARGEST_ON_GPU: usize = 1 << 31;
 
 /// Numbers of a network's largest tensor per window: the im2col rows of a convolution.
 fn columns(architecture: Architecture) -> usize {

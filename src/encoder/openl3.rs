@@ -62,10 +62,7 @@ pub fn weights(tensors: &[StackTensor]) -> Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Architecture, DeviceChoice, Encoder, EncoderOptions, ModelManifest, Stack, StackShape,
-        StackTrain,
-    };
+    use crate::{Architecture, CpuPath, DeviceChoice, Encoder, Stack, StackShape, StackTrain};
 
     #[test]
     fn a_trained_network_is_an_encoder() {
@@ -83,8 +80,8 @@ mod tests {
         }
         let expected = net.finished().unwrap().evaluate(&mels, 2).unwrap();
         let weights = weights(net.tensors());
-        let manifest = ModelManifest::random(Architecture::OpenL3, 0);
-        let encoder = Encoder::new(manifest, &weights, &cpu, &EncoderOptions::default()).unwrap();
+        let openl3 = Architecture::OpenL3;
+        let encoder = Encoder::with_weights(openl3, weights, &cpu, CpuPath::Fast).unwrap();
         let found = encoder.encode(&mels, 2).unwrap();
         let largest = expected.iter().fold(1e-6f32, |most, x| most.max(x.abs()));
         for (found, expected) in found.iter().zip(&expected) {

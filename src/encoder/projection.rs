@@ -1,23 +1,16 @@
-//! Optional affine layers after a network.
+//! Two optional affine layers after a network.
 
 use super::backend::Pass;
-use super::{EncoderError, WeightTensor, Weights};
+use super::{EncoderError, Weights};
 
-/// `projection.{weight, bias}`, dimension × the network's, turns an embedding into the search
-/// vector, which may be shorter; `standardise.{mean, scale}` then brings each number to mean 0 and
-/// variance 1 over the music that it was fitted on: `(x - mean) * scale`. Both are one layer here.
-///
-/// `told.{weight, bias}`, logits × dimension, gives logits from the result, so that they can be
-/// computed from the stored vector, too. Each may be missing, and all are affine, so they commute
-/// with the mean over a track's windows.
+/// `projection.{weight, bias}` turns an embedding into the search vector, which may be shorter;
+/// `told.{weight, bias}` gives logits from that, so that they can be computed from the stored vector
+/// too. Either may be missing, and both commute with the mean over a track's windows.
 #[derive(Debug, Default)]
 pub(super) struct Projection {
     vector: Option<Affine>,
     vector_tags: Option<Affine>,
 }
-
-/// Name of the layer that computes logits from a stored vector.
-const VECTOR_TAGS: &str = "told";
 
 #[derive(Debug)]
 struct Affine {
@@ -37,28 +30,15 @@ impl Projection {
         network: usize,
         dimension: usize,
     ) -> Result<Self, EncoderError> {
-        let mut vector = Affine::read(weights, "projection", network)?;
-        // Without a layer the network's own vector is the search vector.
+        let vector = Affine::read(weights, "projection", network)?;
         let outputs = vector.as_ref().map_or(network, |layer| layer.bias.len());
         if outputs != dimension {
             let reason = format!("projection has {outputs} outputs, expected {dimension}");
             return Err(weights.bad(reason));
         }
-        if let Some((mean, scale)) = standardisation(weights, dimension)? {
-            let mut layer = vector.unwrap_or_else(|| Affine::identity(dimension));
-            for (row, ((bias, mean), scale)) in layer
-                .weight
-                .chunks_exact_mut(network)
-                .zip(layer.bias.iter_mut().zip(mean).zip(scale))
-            {
-                row.iter_mut().for_each(|weight| *weight *= scale);
-                *bias = (*bias - mean) * scale;
-            }
-            vector = Some(layer);
-        }
         Ok(Self {
             vector,
-            vector_tags: Affine::read(weights, VECTOR_TAGS, dimension)?,
+            vector_tags: Affine::read(weights, "told", dimension)?,
         })
     }
 
@@ -88,71 +68,23 @@ impl Projection {
     }
 }
 
-/// Mean and scale, `dimension` numbers each.
-type Standardisation<'a> = (&'a [f32], &'a [f32]);
-
-/// The standardisation of the inputs, if there is one.
-fn standardisation(
-    weights: &Weights,
-    dimension: usize,
-) -> Result<Option<Standardisation<'_>>, EncoderError> {
-    let Some((mean, scale)) = pair(weights, ["standardise.mean", "standardise.scale"])? else {
-        return Ok(None);
-    };
-    for tensor in [mean, scale] {
-        if tensor.shape != [dimension] {
-            let reason = format!("standardise is {:?}, expected [{dimension}]", tensor.shape);
-            return Err(weights.bad(reason));
-        }
-    }
-    Ok(Some((&mean.values, &scale.values)))
-}
-
-/// Two tensors of finite numbers; `None` if neither is there.
-fn pair<'a>(
-    weights: &'a Weights,
-    names: [&str; 2],
-) -> Result<Option<(&'a WeightTensor, &'a WeightTensor)>, EncoderError> {
-    let [a, b] = names.map(|name| weights.tensor(name));
-    if let (None, None) = (a, b) {
-        return Ok(None);
-    }
-    let [first, second] = names;
-    let (Some(a), Some(b)) = (a, b) else {
-        let reason = format!("{first} or {second} is missing, expected both or none");
-        return Err(weights.bad(reason));
-    };
-    if a.values.iter().chain(&b.values).any(|x| !x.is_finite()) {
-        let reason = format!("{first} or {second} has values that are not finite");
-        return Err(weights.bad(reason));
-    }
-    Ok(Some((a, b)))
-}
-
 impl Affine {
-    fn identity(dimension: usize) -> Self {
-        let mut weight = vec![0.0; dimension * dimension];
-        weight
-            .iter_mut()
-            .step_by(dimension + 1)
-            .for_each(|x| *x = 1.0);
-        Self {
-            inputs: dimension,
-            weight,
-            bias: vec![0.0; dimension],
-        }
-    }
-
     fn read(weights: &Weights, name: &str, inputs: usize) -> Result<Option<Self>, EncoderError> {
-        let names = [format!("{name}.weight"), format!("{name}.bias")];
-        let Some((weight, bias)) = pair(weights, names.each_ref().map(String::as_str))? else {
-            return Ok(None);
+        let tensor = |field: &str| weights.tensor(&format!("{name}.{field}"));
+        let (weight, bias) = match (tensor("weight"), tensor("bias")) {
+            (None, None) => return Ok(None),
+            (Some(weight), Some(bias)) => (weight, bias),
+            _ => return Err(weights.bad(format!("{name} lacks its weight or its bias"))),
         };
         let outputs = bias.values.len();
         if outputs == 0 || weight.shape != [outputs, inputs] || bias.shape != [outputs] {
             let found = &weight.shape;
             let reason = format!("{name}.weight is {found:?}, expected [{outputs}, {inputs}]");
             return Err(weights.bad(reason));
+        }
+        let mut values = weight.values.iter().chain(&bias.values);
+        if !values.all(|x| x.is_finite()) {
+            return Err(weights.bad(format!("{name} has values that are not finite")));
         }
         Ok(Some(Self {
             inputs,
@@ -186,6 +118,7 @@ impl Affine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WeightTensor;
 
     fn weights(tensors: &[(&str, &[usize], &[f32])]) -> Weights {
         let tensors = tensors.iter().map(|(name, shape, values)| {
@@ -202,55 +135,37 @@ mod tests {
         ("projection.weight", &[2, 2], &[0.0, 1.0, 2.0, 0.0]),
         ("projection.bias", &[2], &[10.0, 20.0]),
     ];
-    const STANDARDISE: [(&str, &[usize], &[f32]); 2] = [
-        ("standardise.mean", &[2], &[12.0, 20.0]),
-        ("standardise.scale", &[2], &[3.0, 0.5]),
-    ];
     const TOLD: [(&str, &[usize], &[f32]); 2] = [
         ("told.weight", &[2, 2], &[1.0, 0.0, 0.0, 2.0]),
         ("told.bias", &[2], &[0.0, -1.0]),
     ];
 
-    #[test]
-    fn vector_tags_read_the_vector_as_it_is_stored() {
-        let file = weights(&[PROJECTION, STANDARDISE, TOLD].concat());
-        let projection = Projection::read(&file, 2, 2).unwrap();
-        // After the network's own logits, by window.
+    fn applied(weights: &Weights, dimension: usize) -> (Vec<f32>, Vec<f32>) {
         let mut pass = Pass {
             embeddings: vec![1.0, 2.0, 3.0, 5.0],
             logits: vec![7.0, 8.0],
         };
+        let projection = Projection::read(weights, 2, dimension).unwrap();
         projection.apply(&mut pass);
-        assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
-        assert_eq!(pass.logits, [7.0, 0.0, 1.0, 8.0, 9.0, 5.0]);
-        let standardised = Projection::read(&weights(&STANDARDISE), 2, 2).unwrap();
-        let mut pass = Pass {
-            embeddings: vec![13.0, 24.0],
-            logits: Vec::new(),
-        };
-        standardised.apply(&mut pass);
-        assert_eq!(pass.embeddings, [3.0, 2.0]);
+        (pass.embeddings, pass.logits)
+    }
+
+    #[test]
+    fn vector_tags_read_the_vector_as_it_is_stored() {
+        let (vectors, logits) = applied(&weights(&[PROJECTION, TOLD].concat()), 2);
+        assert_eq!(vectors, [12.0, 22.0, 15.0, 26.0]);
+        // After the network's own logits, by window.
+        assert_eq!(logits, [7.0, 12.0, 43.0, 8.0, 15.0, 51.0]);
     }
 
     #[test]
     fn a_projection_of_its_own_takes_the_place_of_the_layers() {
-        let conv = [("conv.weight", &[1][..], &[4.0][..])];
-        let network = weights(&[&conv[..], &PROJECTION, &STANDARDISE].concat());
         let short = weights(&[
             ("projection.weight", &[1, 2], &[1.0, 3.0]),
             ("projection.bias", &[1], &[0.5]),
-            ("conv.weight", &[1], &[5.0]),
         ]);
-        let joined = network.with_projection(short);
-        let kept = joined.tensor("conv.weight").unwrap();
-        assert_eq!(kept.values, [4.0], "the network stays");
-        let mut pass = Pass {
-            embeddings: vec![1.0, 2.0, 3.0, 5.0],
-            logits: vec![1.0],
-        };
-        let projection = Projection::read(&joined, 2, 1).unwrap();
-        projection.apply(&mut pass);
-        assert_eq!((pass.embeddings, pass.logits), (vec![7.5, 18.5], vec![1.0]));
+        let joined = weights(&[PROJECTION, TOLD].concat()).with_projection(short);
+        assert_eq!(applied(&joined, 1), (vec![7.5, 18.5], vec![7.0, 8.0]));
     }
 
     #[test]
@@ -259,20 +174,13 @@ mod tests {
             let found = Projection::read(&weights(tensors), 2, dimension);
             found.unwrap_err().to_string()
         };
-        for half in [PROJECTION[1], STANDARDISE[0]] {
-            assert!(reason(&[half], 2).contains("both or none"));
-        }
         let [_, bias] = PROJECTION;
+        assert!(reason(&[bias], 2).contains("lacks"));
         let wide = ("projection.weight", &[2, 3][..], &[0.0; 6][..]);
         assert!(reason(&[wide, bias], 2).contains("[2, 3]"));
         let nan = ("projection.weight", &[2, 2][..], &[f32::NAN; 4][..]);
         assert!(reason(&[nan, bias], 2).contains("not finite"));
         assert!(reason(&PROJECTION, 1).contains("expected 1"));
-        assert!(reason(&[], 1).contains("expected 1"), "nothing shortens it");
-        let long = [
-            ("standardise.mean", &[3][..], &[0.0; 3][..]),
-            ("standardise.scale", &[3][..], &[0.0; 3][..]),
-        ];
-        assert!(reason(&long, 2).contains("expected [2]"));
+        assert!(reason(&[], 1).contains("expected 1"));
     }
 }

@@ -73,8 +73,7 @@ impl Weights {
 
     /// These tensors with the linear layers of `projection` instead of their own.
     pub(crate) fn with_projection(mut self, projection: Self) -> Self {
-        // All of its own layers are removed, also those that the projection lacks, as they are for
-        // vectors of another length.
+        // All of its own are for vectors of another length.
         self.tensors.retain(|name, _| !is_linear_layer(name));
         self.tensors.extend(
             projection
@@ -206,9 +205,7 @@ impl Weights {
 
 /// Whether the tensor is one of the layers of [`super::projection`].
 fn is_linear_layer(name: &str) -> bool {
-    ["projection.", "standardise.", "told."]
-        .iter()
-        .any(|layer| name.starts_with(layer))
+    name.starts_with("projection.") || name.starts_with("told.")
 }
 
 /// `count` numbers in [0, 1) for the tensor `name`, from the stream that begins at FNV-1a of the

@@ -56,8 +56,6 @@ impl SpectralChange {
             for (&band, &amplitude) in self.bands.iter().zip(amplitudes) {
                 powers[band] += f64::from(amplitude).powi(2);
             }
-            // The level only decides which blocks count; the normalised spectrum is independent of
-            // loudness.
             let power: f64 = powers.iter().sum();
             let level = 10.0 * (power / (size as f64).powi(2)).log10() - LOWEST_DB;
             if samples.len() < size || level < 0.0 {
@@ -70,8 +68,7 @@ impl SpectralChange {
             shapes
                 .iter_mut()
                 .zip(powers)
-                // Square roots have length 1, so that the length of the mean measures how much they
-                // differ.
+                // Roots have length 1, so the length of their mean measures how much they differ.
                 .for_each(|(sum, power_of_band)| *sum += (power_of_band / power).sqrt());
         }
     }
@@ -79,8 +76,7 @@ impl SpectralChange {
     /// Distance of the normalised spectra from their mean, from 0, if all are equal, to 1; `None` for
     /// silence.
     fn value(&self) -> Option<f64> {
-        // Without blocks far below the loudest: the noise in gaps between clicks would count as a
-        // change.
+        // The noise in gaps between clicks would count as a change.
         let loudest = self.levels.iter().rposition(|(blocks, _)| *blocks > 0.0)?;
         let sound = &self.levels[loudest.saturating_sub(RANGE_DB)..=loudest];
         let blocks: f64 = sound.iter().map(|(blocks, _)| blocks).sum();
@@ -118,55 +114,18 @@ mod tests {
         let mut rng = Random::new(1);
         let mut noise = |_| rng.f32() - 0.5;
         assert!(change(&mut noise).is_steady());
-        let mut level = 0.0;
-        assert!(
-            change(|i| {
-                level = 0.99 * level + 0.1 * noise(i);
-                level
-            })
-            .is_steady(),
-            "brown"
-        );
-        assert!(
-            change(|i| noise(i) * i as f32 / (12 * RATE) as f32).is_steady(),
-            "rising"
-        );
+        assert!(change(|i| noise(i) * i as f32 / (12 * RATE) as f32).is_steady());
         let tone = |hz: f32, i: usize| (TAU * hz * i as f32 / RATE as f32).sin();
-        for level in [0.5, 0.001] {
-            assert!(change(|i| level * tone(440.0, i)).is_steady());
-        }
-        for a_second in [1, 2, 8] {
-            let clicks = change(|i| f32::from(u8::from(i % (RATE / a_second) == 0)));
-            assert!(clicks.is_steady(), "{a_second}");
-        }
-        let mut rng = Random::new(2);
-        assert!(
-            change(|_| f32::from(u8::from(rng.f32() < 1e-4))).is_steady(),
-            "intermittent"
-        );
-    }
-
-    #[test]
-    fn changing_sound_is_not_steady() {
-        let tone = |hz: f32, i: usize| (TAU * hz * i as f32 / RATE as f32).sin();
+        assert!(change(|i| 0.001 * tone(440.0, i)).is_steady());
+        let clicks = change(|i| f32::from(u8::from(i % (RATE / 2) == 0)));
+        assert!(clicks.is_steady());
         // Four tones, two per second.
         let tune = change(|i| tone([262.0, 330.0, 392.0, 523.0][i * 2 / RATE % 4], i));
         assert!(!tune.is_steady() && tune.value().is_some_and(|value| value < 1.0));
-        // A quarter of noise, then a tone.
-        let mut rng = Random::new(3);
-        assert!(
-            !change(|i| if i < 3 * RATE {
-                rng.f32() - 0.5
-            } else {
-                tone(440.0, i)
-            })
-            .is_steady()
-        );
     }
 
     #[test]
     fn silence_and_short_pieces_have_no_value() {
-        assert_eq!(change(|_| 0.0).value(), None);
         let mut change = SpectralChange::new(48_000);
         change.push(&[0.5; 100]);
         change.push(&vec![f32::NAN; 48_000]);

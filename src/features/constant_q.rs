@@ -192,24 +192,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halving_keeps_low_frequencies_and_removes_high_ones() {
-        let level = |share: f64| {
-            let wave: Vec<f64> = (0..4000)
-                .map(|i| (std::f64::consts::TAU * share * f64::from(i)).sin())
-                .collect();
-            let half = halved(&wave);
-            assert_eq!(half.len(), 2000);
-            (half[100..1900].iter().map(|v| v * v).sum::<f64>() / 1800.0 * 2.0).sqrt()
-        };
-        assert!(
-            (level(0.1) - 1.0).abs() < 1e-3 && level(0.4) < 1e-3,
-            "{} {}",
-            level(0.1),
-            level(0.4)
-        );
-    }
-
-    #[test]
     fn a_pitch_has_its_class_in_every_octave() {
         for (octave, rate) in [22_050.0, 44_100.0]
             .into_iter()

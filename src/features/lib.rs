@@ -4,14 +4,11 @@
 //! Not for: decoding and resampling (`audio`), or anything that has weights (`encoder`).
 //!
 //! ```
-//! use voisin_features::{MelConfig, MelFrontEnd, windows};
+//! use voisin_features::{MelConfig, MelFrontEnd};
 //!
-//! let front_end = MelFrontEnd::new(MelConfig::openl3())?;
-//! let track: Vec<f32> = (0..96_000).map(|i| (i as f32 * 0.05).sin()).collect(); // 2 s at 48 kHz
-//! for start in windows::spread(track.len() as u64, front_end.config().window_samples, 2, 48_000) {
-//!     let mel = front_end.compute(&track[start as usize..]);
-//!     assert_eq!(mel.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
-//! }
+//! let second: Vec<f32> = (0..48_000).map(|i| (i as f32 * 0.05).sin()).collect();
+//! let mel = MelFrontEnd::new(MelConfig::openl3())?.compute(&second);
+//! assert_eq!(mel.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
 //! # Ok::<(), voisin_features::FeaturesError>(())
 //! ```
 
@@ -45,24 +42,16 @@ pub use front_end::{MelFrontEnd, Scratch};
 pub use key::KeyFinder;
 pub use measures::Measures;
 pub use mel::filter_bank;
-pub use tempo::{Onsets, tempo};
+pub use tempo::Onsets;
 pub use views::ClipViews;
 
-/// An error in a front end's configuration.
+/// An error of a front end.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeaturesError {
-    /// A parameter is outside its range.
-    #[error("front end: {field} is {found}, expected {expected}")]
-    Config {
-        /// The parameter.
-        field: &'static str,
-        /// Its value.
-        found: String,
-        /// The allowed values.
-        expected: String,
-    },
-    /// The requested instruction set is not available.
+    /// A parameter, its value and what is allowed.
+    #[error("front end: {0} is {1}, expected {2}")]
+    Config(&'static str, String, String),
     #[error(transparent)]
     Isa(#[from] voisin_simd::IsaError),
 }

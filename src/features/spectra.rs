@@ -117,34 +117,18 @@ mod tests {
                 .map(|i| (std::f32::consts::TAU * hz * i as f32 / 44_100.0).sin())
                 .collect();
             let half = halved(&tone, 1);
-            assert_eq!(half.len(), 22_049);
             (half.iter().map(|x| x * x).sum::<f32>() / half.len() as f32 * 2.0).sqrt()
         };
         assert!(gain(1000.0) > 0.99 && gain(5500.0) > 0.788 && gain(17_000.0) < 0.056);
         assert_eq!(halvings(44_100, 16_000), 1);
-        assert_eq!(halvings(44_100, 8000), 2);
-        assert_eq!(halvings(16_000, 16_000), 0);
         assert_eq!(halvings(8000, 16_000), 0);
-        for short in [&[][..], &[1.0], &[1.0; 3]] {
-            assert!(halved(short, 2).is_empty());
-        }
+        assert!(halved(&[1.0; 3], 2).is_empty());
     }
 
     #[test]
     fn lengths_have_small_factors_and_are_only_slightly_longer() {
-        for (seconds, rate, length) in [
-            (0.064, 16_000.0, 1024),
-            (0.064, 48_000.0, 3072),
-            (0.512, 48_000.0, 24_576),
-            (0.064, 44_100.0, 2880),
-            (0.512, 44_100.0, 22_680),
-            (0.064, 22_050.0, 1440),
-        ] {
-            assert_eq!(
-                Spectra::of_seconds(seconds, rate).size(),
-                length,
-                "{seconds} s at {rate} Hz"
-            );
+        for (rate, length) in [(16_000.0, 1024), (44_100.0, 2880), (22_050.0, 1440)] {
+            assert_eq!(Spectra::of_seconds(0.064, rate).size(), length);
         }
     }
 }

@@ -59,7 +59,6 @@ pub use find::NameOf;
 pub use health::Health;
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
-pub use labels::LabelTotals;
 pub use licence::licence_fits;
 pub use licence::licence_id;
 pub use licence::licences_named;
@@ -337,6 +336,13 @@ impl Library {
     pub fn generation(&self) -> Result<u64> {
         let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
         let generation = self.query_one("SELECT generation FROM state", [], read);
+        generation.map(i64::unsigned_abs)
+    }
+
+    /// Counter of the changes to tags and to labels given by hand.
+    pub fn metadata_generation(&self) -> Result<u64> {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let generation = self.query_one("SELECT metadata FROM state", [], read);
         generation.map(i64::unsigned_abs)
     }
 

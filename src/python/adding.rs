@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use voisin::questions::answers::add::AddAnswer;
 use voisin::questions::answers::lossy;
 use voisin::{
-    AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Outcome, WindowPlan, held_model,
+    AddEvent, AddOptions, AddReport, AddRun, Embedder, Engine, EngineError, Outcome, WindowPlan,
+    held_model,
 };
 use voisin_audio::is_audio_candidate;
 use voisin_base::text::with_causes;
@@ -18,7 +19,6 @@ use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
 use voisin_library::Library;
 use voisin_library::scan::{Exclusions, Links, Scan, scan_without};
 
-/// Options of a run.
 pub(super) struct Adding {
     pub(super) paths: Vec<PathBuf>,
     /// The embedder, and the reference of its model; `None`: the library's model.
@@ -28,27 +28,16 @@ pub(super) struct Adding {
     pub(super) options: AddOptions,
 }
 
-/// The result of a run, as the JSON of `voisin add`, and its failures.
+/// The result of a run, as the JSON of `voisin add`, and its failures: paths with their reasons.
 #[derive(Serialize)]
 pub(super) struct Added {
     #[serde(flatten)]
-    answer: AddAnswer,
-    failures: Vec<NotAdded>,
+    report: AddReport,
+    failures: Vec<Value>,
 }
 
-#[derive(Serialize)]
-struct NotAdded {
-    path: String,
-    reason: String,
-}
-
-impl NotAdded {
-    fn new(path: &Path, reason: impl Into<String>) -> Self {
-        Self {
-            path: lossy(path),
-            reason: reason.into(),
-        }
-    }
+fn not_added(path: &Path, reason: &str) -> Value {
+    json!({"path": lossy(path), "reason": reason})
 }
 
 impl Adding {
@@ -88,11 +77,11 @@ impl Adding {
                 AddEvent::Done { path, outcome } => {
                     done += 1;
                     if let Outcome::Failed(error) = outcome {
-                        failures.push(NotAdded::new(path, with_causes(error)));
+                        failures.push(not_added(path, &with_causes(error)));
                     }
                 }
                 AddEvent::SetAside { path, reason } => {
-                    failures.push(NotAdded::new(path, reason));
+                    failures.push(not_added(path, reason));
                     // Progress counts only the planned files.
                     return;
                 }
@@ -113,8 +102,7 @@ impl Adding {
         };
         let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
         let report = run.settle(engine, stored)?;
-        let answer = AddAnswer::new(&report);
-        Ok((Added { answer, failures }, raised))
+        Ok((Added { report, failures }, raised))
     }
 }
 
@@ -128,17 +116,10 @@ fn load_model(library: &Library) -> Result<Arc<Embedder>, EngineError> {
     Ok(Arc::new(Embedder::new(encoder)?))
 }
 
-/// Paths and links that a scan did not follow.
-fn not_found(found: &Scan) -> Vec<NotAdded> {
-    let problems = found
-        .problems
-        .iter()
-        .map(|problem| NotAdded::new(&problem.path, problem.reason.clone()));
-    let links = found.leading_out.iter().map(|link| {
-        NotAdded::new(
-            link,
-            "a link out of its folder: \"voisin add --follow-links\" follows it",
-        )
-    });
+fn not_found(found: &Scan) -> Vec<Value> {
+    let out = "a link out of its folder: \"voisin add --follow-links\" follows it";
+    let problems = found.problems.iter();
+    let problems = problems.map(|problem| not_added(&problem.path, &problem.reason));
+    let links = found.leading_out.iter().map(|link| not_added(link, out));
     problems.chain(links).collect()
 }

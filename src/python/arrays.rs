@@ -14,7 +14,6 @@ fn array_of<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let numpy = value.py().import("numpy")?;
     let array = numpy.call_method1("asarray", (value,)).map_err(|error| {
-        // Mostly rows of different lengths.
         let reason = error.value(value.py());
         PyTypeError::new_err(format!("{what}: expected an array of numbers: {reason}"))
     })?;
@@ -49,12 +48,6 @@ pub(super) fn ids(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
         return Ok(Vec::new());
     }
     let array = array_of(value, what, "iu")?;
-    let shape: Vec<usize> = array.getattr("shape")?.extract()?;
-    if shape.len() > 1 {
-        return Err(PyValueError::new_err(format!(
-            "{what}: expected the shape [n], found {shape:?}"
-        )));
-    }
     // As Python's integers, since those of unsigned arrays may have more than 63 bits.
     let flat = array.call_method0("ravel")?.call_method0("tolist")?;
     flat.extract()
@@ -66,7 +59,6 @@ pub(super) fn rows<'a>(
     array: ArrayViewD<'a, f32>,
     what: &str,
 ) -> PyResult<(ArrayView2<'a, f32>, bool)> {
-    // The answer to one row is one row, not a matrix.
     let single = array.ndim() == 1;
     let array = if single {
         array.insert_axis(Axis(0))
@@ -76,7 +68,6 @@ pub(super) fn rows<'a>(
     Ok((matrix(array, what)?, single))
 }
 
-/// Rows.
 pub(super) fn matrix<'a>(array: ArrayViewD<'a, f32>, what: &str) -> PyResult<ArrayView2<'a, f32>> {
     let shape = array.shape().to_vec();
     array.into_dimensionality::<Ix2>().map_err(|_| {

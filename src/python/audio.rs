@@ -1,7 +1,6 @@
 //! Audio from Python: paths of files, and arrays of samples.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use numpy::ndarray::Ix2;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -18,20 +17,15 @@ pub(super) fn embed_file(
     embedder: &Embedder,
     path: &Path,
     plan: WindowPlan,
-    stop: &AtomicBool,
 ) -> Result<FileEmbedding, EngineError> {
     let info = voisin_audio::probe(path)?;
-    embedder.embed(path, &info, plan, Some(stop))
+    embedder.embed(path, &info, plan, None)
 }
 
 /// The paths of files; `None` if the value is no path and no list of paths.
 pub(super) fn paths(audio: &Bound<'_, PyAny>) -> PyResult<Option<(Vec<PathBuf>, bool)>> {
     if let Ok(path) = audio.extract::<PathBuf>() {
         return Ok(Some((vec![path], true)));
-    }
-    // An array is iterable, too.
-    if audio.hasattr("dtype")? {
-        return Ok(None);
     }
     let Ok(all) = audio.try_iter() else {
         return Ok(None);

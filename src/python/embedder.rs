@@ -1,9 +1,7 @@
 //! The class Embedder: audio to vectors.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use numpy::IntoPyArray as _;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -57,7 +55,10 @@ impl PyEmbedder {
     #[new]
     #[pyo3(signature = (model = None, *, device = "auto"))]
     fn new(py: Python<'_>, model: Option<PathBuf>, device: &str) -> PyResult<Self> {
-        let named = model_ref(model.as_deref().map(Path::as_os_str));
+        let named = model.map_or_else(ModelRef::default, |name| {
+            let name = name.to_string_lossy().parse();
+            name.unwrap_or_else(|never| match never {})
+        });
         let choice: DeviceChoice = device.parse().map_err(raised)?;
         let load = || {
             let encoder = Encoder::load(&named, &choice.resolve()?)?;
@@ -88,18 +89,6 @@ impl PyEmbedder {
         self.inner.encoder().manifest().dimension
     }
 
-    /// The model's sample rate, Hz; audio of any rate is resampled.
-    #[getter]
-    fn sample_rate(&self) -> u32 {
-        self.inner.sample_rate()
-    }
-
-    /// Length of a window, in seconds; shorter audio raises ValueError.
-    #[getter]
-    fn window_seconds(&self) -> f32 {
-        self.inner.window_seconds()
-    }
-
     /// Analyses audio, one or several: a dictionary of "vector", float32 [dimension], of length 1, the mean of its windows;
     /// "windows", the network's output, float32 [windows, dimension]; "starts", float32 [windows], in seconds.
     ///
@@ -124,14 +113,13 @@ impl PyEmbedder {
     ) -> PyResult<Bound<'py, PyAny>> {
         let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
         let pool = ThreadPoolBuilder::new()
-            .num_threads(thread_count(threads)?)
+            .num_threads(threads.unwrap_or_default())
             .build()
             .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-        let stop = AtomicBool::new(false);
         // With a rate, a list is one audio: a list of samples.
         let Some((paths, is_one)) = sr.map_or_else(|| paths(audio), |_| Ok(None))? else {
             let (samples, rate) = samples(audio, sr)?;
-            let embed = || self.inner.embed_samples(&samples, rate, plan, Some(&stop));
+            let embed = || self.inner.embed_samples(&samples, rate, plan, None);
             let embedded = py.detach(|| pool.install(embed)).map_err(raised)?;
             return Ok(embedding(py, embedded)?.into_any());
         };
@@ -139,7 +127,7 @@ impl PyEmbedder {
         // Between parts an interrupt ends the run.
         for part in paths.chunks(pool.current_num_threads()) {
             py.check_signals()?;
-            let embed = |path: &PathBuf| embed_file(&self.inner, path, plan, &stop);
+            let embed = |path: &PathBuf| embed_file(&self.inner, path, plan);
             let embedded: Vec<_> =
                 py.detach(|| pool.install(|| part.par_iter().map(embed).collect()));
             for one in embedded {
@@ -150,53 +138,25 @@ impl PyEmbedder {
             }
         }
         if is_one {
-            return all.get_item(0);
+            all.get_item(0)
+        } else {
+            Ok(all.into_any())
         }
-        Ok(all.into_any())
     }
-
-    fn __repr__(&self) -> String {
-        format!("Embedder({:?})", self.model())
-    }
-}
-
-fn model_ref(model: Option<&OsStr>) -> ModelRef {
-    model.map_or_else(ModelRef::default, |name| {
-        name.to_string_lossy()
-            .parse()
-            .unwrap_or_else(|never| match never {})
-    })
 }
 
 /// A number of windows, or "all".
 pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
+    let expected = "windows: expected 1 to 100000, or \"all\"";
     if let Ok(n) = windows.extract::<usize>() {
         return match n {
-            // Even for a whole day of audio, 100 000 are more than one a second, as with
-            // "all".
             1..=100_000 => Ok(WindowPlan::Spread(n)),
-            _ => Err(PyValueError::new_err(format!(
-                "windows: expected 1 to 100000, found {n}"
-            ))),
+            _ => Err(PyValueError::new_err(format!("{expected}, found {n}"))),
         };
     }
     match windows.extract::<String>() {
         Ok(text) if text == "all" => Ok(WindowPlan::All),
-        _ => Err(PyTypeError::new_err(
-            "windows: expected a number or \"all\"",
-        )),
-    }
-}
-
-/// The number of threads; by default all of the machine.
-pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
-    match threads {
-        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
-        // As on the command line: the number of the system's threads is limited.
-        Some(threads @ 1..=1024) => Ok(threads),
-        Some(threads) => Err(PyValueError::new_err(format!(
-            "threads: expected 1 to 1024, found {threads}"
-        ))),
+        _ => Err(PyTypeError::new_err(expected)),
     }
 }
 

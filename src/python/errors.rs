@@ -21,8 +21,7 @@ use voisin_library::LibraryError;
 pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     let error = error.into();
     let text = with_causes(&error);
-    // The file system first: its error may be the cause of the library's, and Python code
-    // catches `OSError` for both.
+    // The file system first: its error may be the cause of the library's, and Python code catches `OSError` for both.
     if let Some(kind) = kind_of_io(&error) {
         return io::Error::new(kind, text).into();
     }
@@ -42,8 +41,7 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             | LibraryError::Refused(_)
             | LibraryError::OtherModel { .. },
         ) => PyValueError::new_err(text),
-        // The call is valid: it may succeed later or on another
-        // machine.
+        // The call is valid: it may succeed later or on another machine.
         EngineError::Library(_)
         | EngineError::Encoder(
             EncoderError::Thread(_)
@@ -64,34 +62,24 @@ pub(super) fn no_such_track(text: String) -> PyErr {
         let raised = py
             .import("voisin")
             .and_then(|module| module.getattr("NoSuchTrack")?.call1((text,)));
-        // If the import fails, its error is raised instead.
         raised.map_or_else(|error| error, PyErr::from_value)
     })
 }
 
 /// The file system's kind of error, if it is one.
 fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
-    match error {
+    Some(match error {
         EngineError::Library(LibraryError::NotFound { .. })
-        | EngineError::Audio(AudioError::NotFound { .. }) => {
-            return Some(io::ErrorKind::NotFound);
-        }
+        | EngineError::Audio(AudioError::NotFound { .. }) => io::ErrorKind::NotFound,
         EngineError::Library(LibraryError::ReadOnly { .. })
         | EngineError::Audio(AudioError::PermissionDenied { .. }) => {
-            return Some(io::ErrorKind::PermissionDenied);
+            io::ErrorKind::PermissionDenied
         }
-        EngineError::Library(LibraryError::DiskFull { .. }) => {
-            return Some(io::ErrorKind::StorageFull);
+        EngineError::Library(LibraryError::DiskFull { .. }) => io::ErrorKind::StorageFull,
+        _ => {
+            // Errors of the crates below wrap those of the file system, some of them repeatedly.
+            let mut causes = std::iter::successors(error.source(), |&error| error.source());
+            causes.find_map(|error| Some(error.downcast_ref::<io::Error>()?.kind()))?
         }
-        _ => {}
-    }
-    // Errors of the crates below wrap those of the file system, some of them repeatedly.
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        cause = error.source();
-    }
-    None
+    })
 }

@@ -59,17 +59,14 @@ fn put(index: &mut VectorIndex, ids: &[Id], rows: ArrayView2<'_, f32>) -> Result
     Ok(())
 }
 
-/// Ids and values, [queries, k] each.
 type FoundArrays = (Array2<i64>, Array2<f32>);
 
-/// Ids from Python.
 fn index_ids(ids: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<Id>> {
     Ok(ids_of(ids, what)?.into_iter().map(Id).collect())
 }
 
 /// Arrays of lists of at most `most` neighbours; missing ones are -1 and NaN.
 fn arrays(found: Vec<Vec<Neighbor>>, most: usize) -> FoundArrays {
-    // As wide as the longest row, without columns of only -1.
     let k = found.iter().map(Vec::len).max().unwrap_or(most);
     let mut ids = Array2::from_elem((found.len(), k), -1_i64);
     let mut values = Array2::from_elem((found.len(), k), f32::NAN);
@@ -135,10 +132,8 @@ impl PyVectorIndex {
             subset: subset.as_ref(),
             ..*params
         };
-        // `k` may be any number, but the results are limited to vectors that pass.
         let k = k.min(most);
         let found = if rows.nrows() == 1 {
-            // A single query is faster than starting other threads.
             vec![index.search(&rows.row(0).to_vec(), k, &params)?]
         } else {
             index.search_batch(rows, k, &params)?

@@ -1,8 +1,7 @@
 //! voisin for Python: the wheel's native half, `voisin._voisin` (PyO3, NumPy).
 //!
-//! For: conversion of Python's arguments, and of answers to NumPy arrays, which take over the memory without a copy.
-//! Computations release the interpreter's lock. Not for: functions that other programs could use; types are in
-//! python/voisin/_voisin.pyi, named queries in python/voisin/__init__.py.
+//! For: conversion of arguments and answers; NumPy arrays take over the memory without a copy. Computations release the
+//! interpreter's lock. Types are in python/voisin/_voisin.pyi, named queries in python/voisin/__init__.py.
 
 #![allow(
     clippy::doc_markdown,

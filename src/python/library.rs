@@ -11,37 +11,22 @@ use pyo3::types::{PyDict, PyTuple};
 use serde_json::{Map, Value};
 
 use super::adding::Adding;
-use super::arguments::{count, dictionaries, fields, loads, unread};
-use super::embedder::{PyEmbedder, plan, thread_count};
+use super::arguments::{count, dictionaries, fields, loads};
+use super::embedder::{PyEmbedder, plan};
 use super::errors::raised;
 use super::seeds::{SeedArgument, no_embedder};
 use voisin::questions::queries::{QUERIES, QueryInput, Question, named};
 use voisin::questions::values::Limit;
-use voisin::{AddOptions, Embedder, Engine, EngineError, NamedSeeds};
-use voisin_library::{Library, LibraryError, OpenMode, default_dir};
+use voisin::{AddOptions, Embedder, Engine, EngineError};
+use voisin_library::{Library, OpenMode, default_dir};
 
-/// The native half of `voisin.Library`.
-///
-/// Library(path=None, *, create=False)
-///
-/// path: its folder; None: the default one. create: create a library in a folder without one. Raises FileNotFoundError without
-/// a folder.
+/// The native half of `voisin.Library`, whose documentation says what it is.
 #[pyclass(name = "Library", frozen, subclass, module = "voisin._voisin")]
 pub(super) struct PyLibrary {
     /// Its folder, absolute.
     dir: PathBuf,
     engine: Mutex<Engine>,
     process: u32,
-}
-
-/// Opens the library in a folder, read-only if it cannot be written.
-fn open_folder(dir: &Path, mode: OpenMode) -> Result<Engine, LibraryError> {
-    let library = match Library::open(dir, mode) {
-        // A folder of another user, or a mounted snapshot.
-        Err(LibraryError::ReadOnly { .. }) => Library::open_to_read(dir)?,
-        library => library?,
-    };
-    Ok(Engine::from_library(library))
 }
 
 impl PyLibrary {
@@ -65,41 +50,27 @@ impl PyLibrary {
     }
 }
 
-/// Arguments of a query beside its options.
-struct Given {
-    seeds: Option<Vec<SeedArgument>>,
-    unlike: Option<Vec<SeedArgument>>,
-    embedder: Option<Arc<Embedder>>,
-}
-
 /// The answer as JSON, with notes on it.
 ///
 /// - `one_each`: each seed is one track
 fn answered(
     engine: &mut Engine,
     question: &dyn Question,
-    given: &Given,
-    one_each: bool,
+    (seeds, one_each): (Option<&[SeedArgument]>, bool),
+    embedder: Option<&Arc<Embedder>>,
 ) -> Result<(Vec<u8>, Vec<String>), EngineError> {
-    let embedder = given.embedder.as_deref();
     let mut notes = Vec::new();
-    let mut resolved = |named: &Option<Vec<SeedArgument>>| {
-        let named = named.as_ref();
-        let named =
-            named.map(|named| SeedArgument::seeds(named, one_each, engine, embedder, &mut notes));
-        named.transpose()
-    };
-    let seeds = resolved(&given.seeds)?;
-    let unlike = resolved(&given.unlike)?.map(NamedSeeds::all);
+    let known = embedder.map(AsRef::as_ref);
+    let seeds = seeds.map(|all| SeedArgument::seeds(all, one_each, engine, known, &mut notes));
     let model = |_: &Library| {
-        let embedder = given.embedder.clone();
+        let embedder = embedder.map(Arc::clone);
         embedder.ok_or_else(|| no_embedder("this file must be analysed"))
     };
     let mut input = QueryInput {
         engine,
         model: &model,
-        seeds,
-        unlike,
+        seeds: seeds.transpose()?,
+        unlike: None,
         tags: None,
         explored: None,
         seed_name: None,
@@ -142,16 +113,15 @@ impl PyLibrary {
     #[pyo3(signature = (path = None, *, create = false))]
     fn new(py: Python<'_>, path: Option<PathBuf>, create: bool) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
-        let mode = if create {
-            OpenMode::Create
-        } else {
-            OpenMode::ReadWrite
+        let open = || match create {
+            true => Library::open(&place, OpenMode::Create),
+            false => Library::open_to_write_if_possible(&place),
         };
-        let opened = py.detach(|| open_folder(&place, mode)).map_err(raised)?;
+        let opened = py.detach(|| open().map(Engine::from_library));
         Ok(Self {
             // Absolute: a pickled library may be opened in another working directory.
             dir: std::path::absolute(&place)?,
-            engine: Mutex::new(opened),
+            engine: Mutex::new(opened.map_err(raised)?),
             process: std::process::id(),
         })
     }
@@ -215,17 +185,18 @@ impl PyLibrary {
                 .map(|path| path?.extract())
                 .collect::<PyResult<_>>()?,
         };
+        let mut options = AddOptions {
+            force,
+            retry,
+            ..AddOptions::default()
+        };
+        options.threads = threads.unwrap_or(options.threads);
         let adding = Adding {
             paths,
             embedder: embedder.map(|embedder| (Arc::clone(embedder.inner()), embedder.model_ref())),
             windows: windows.map(plan).transpose()?,
             remove_missing,
-            options: AddOptions {
-                force,
-                retry,
-                threads: thread_count(threads)?,
-                ..AddOptions::default()
-            },
+            options,
         };
         let dir = self.path();
         // Not on the engine for queries, which callbacks may use.
@@ -240,14 +211,14 @@ impl PyLibrary {
     /// The answer of a query, the JSON of the program's command of this name as a dictionary (docs/serve.md).
     ///
     /// name: similar, find, playlist, path, list, show, classify, genres, labels, suspects, clusters, map, duplicates, failed,
-    /// status. seeds, unlike: one, or a list of several: an id, a name (a path, words, "artist:NAME"; docs/guide.md lists all
+    /// status. seeds: one, or a list of several: an id, a name (a path, words, "artist:NAME"; docs/guide.md lists all
     /// forms), or a vector, float32 [dimension]. Of a path: both ends, then the tracks to pass. A file that is not in the
     /// library is analysed by `embedder`. limit: how many; 0: all; None: as the program. options: those of the command:
     /// genre="Jazz", year="1970-1979", max_per_artist=1. Notes on the answer are logged by the logger "voisin". Raises KeyError
     /// if words match no track or several, ValueError for invalid values.
     #[pyo3(
-        signature = (name, seeds = None, *, unlike = None, limit = None, embedder = None, **options),
-        text_signature = "($self, name, seeds=None, *, unlike=None, limit=None, embedder=None, **options)"
+        signature = (name, seeds = None, *, limit = None, embedder = None, **options),
+        text_signature = "($self, name, seeds=None, *, limit=None, embedder=None, **options)"
     )]
     #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn query<'py>(
@@ -255,7 +226,6 @@ impl PyLibrary {
         py: Python<'py>,
         name: &str,
         seeds: Option<Bound<'py, PyAny>>,
-        unlike: Option<Bound<'py, PyAny>>,
         limit: Option<i64>,
         embedder: Option<PyRef<'py, PyEmbedder>>,
         options: Option<&Bound<'py, PyDict>>,
@@ -266,23 +236,19 @@ impl PyLibrary {
             let text = format!("there is no query {name:?}: expected one of {names}");
             return Err(PyValueError::new_err(text));
         };
-        let all = |seeds: Option<Bound<'py, PyAny>>| {
-            seeds.map(|seeds| SeedArgument::all(&seeds)).transpose()
-        };
-        let given = Given {
-            seeds: all(seeds)?,
-            unlike: all(unlike)?,
-            embedder: embedder.map(|embedder| Arc::clone(embedder.inner())),
-        };
+        let seeds = seeds.map(|seeds| SeedArgument::all(&seeds)).transpose()?;
+        let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
         let one_each = ["path", "show"].contains(&name);
         let mut fields = fields(options)?;
-        if let Some(seeds) = &given.seeds {
+        if let Some(seeds) = &seeds {
             put_seeds(name, seeds, &mut fields)?;
         }
-        let mut question = (query.read)(fields).map_err(unread)?;
+        let mut question = (query.read)(fields).map_err(raised)?;
         question.of_this_disk(count("limit", limit)?.map(Limit::from));
-        let (answer, notes) =
-            self.with(py, |engine| answered(engine, &*question, &given, one_each))?;
+        let (answer, notes) = self.with(py, |engine| {
+            let seeds = (seeds.as_deref(), one_each);
+            answered(engine, &*question, seeds, embedder.as_ref())
+        })?;
         let logging = py.import("logging")?;
         let logger = logging.call_method1("getLogger", ("voisin",))?;
         for note in notes {
@@ -299,14 +265,6 @@ impl PyLibrary {
         let vectors = self.with(py, |engine| Ok(engine.library().vectors()?))?;
         let ids: Vec<i64> = vectors.ids.iter().map(|id| id.0).collect();
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
-    }
-
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!(
-            "Library({}, {} tracks)",
-            self.path().display(),
-            self.__len__(py)?
-        ))
     }
 
     /// The arguments of `__new__`, without `create`: a copy must not create a library elsewhere.

@@ -12,7 +12,6 @@ use voisin::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedReader};
 use voisin_base::track::TrackId;
 use voisin_library::LibraryError;
 
-/// A seed.
 pub(super) enum SeedArgument {
     Named(OsString),
     Id(TrackId),

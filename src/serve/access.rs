@@ -2,13 +2,12 @@
 //! server, and has its token.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 
-use super::peer::Peer;
 use super::problem::Problem;
 use super::token::{Rights, Secrets};
 
@@ -32,9 +31,9 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// Name of the page's cookie.
 pub(crate) const COOKIE: &str = "voisin";
 
-/// The address of this machine that a connection was made to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LocalAddress(pub(crate) IpAddr);
+/// The client of a request, behind a trusted proxy the one that it names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller(pub(crate) IpAddr);
 
 /// Among the hosts: any address, for clients that use addresses of another machine, as with a container's port.
 const EVERY_ADDRESS: &str = "0.0.0.0";
@@ -49,15 +48,14 @@ pub(crate) struct Guard {
     /// Prefix of every path; empty or such as `/voisin`.
     pub base_path: String,
     /// Trusted proxies.
-    pub proxies: Vec<Peer>,
+    pub proxies: Vec<IpAddr>,
     /// Wrong secrets of each network.
-    wrong: Mutex<HashMap<Peer, Vec<Instant>>>,
+    wrong: Mutex<HashMap<IpAddr, Vec<Instant>>>,
 }
 
 /// The host in a Host header, without its port: `None` if it is invalid.
 fn name_of_host(host: &str) -> Option<&str> {
-    // Strict: a lenient parser may take for localhost what a browser takes for
-    // another host.
+    // Strict: a lenient parser may take for localhost what a browser takes for another host.
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (name, rest) = rest.split_once(']')?;
@@ -98,8 +96,7 @@ pub(crate) fn own_names(name: &str) -> Vec<String> {
     {
         return Vec::new();
     }
-    // The host name is "nas" or "nas.example.org"; routers add their own suffix to the first
-    // part.
+    // The host name is "nas" or "nas.example.org"; routers add their own suffix to the first part.
     let first = name.split('.').next().unwrap_or_default().to_owned();
     let at_home = AT_HOME.iter().map(|end| format!("{first}.{end}"));
     [name.clone(), first.clone()]
@@ -109,20 +106,11 @@ pub(crate) fn own_names(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The hosts that a typed name allows: an address of the page means its host, and a name without a dot is one of a home
-/// network.
-pub(crate) fn allowed_names(typed: &str) -> Vec<String> {
-    let typed = typed.trim().to_ascii_lowercase();
-    let host = ["https://", "http://"]
-        .iter()
-        .find_map(|scheme| typed.strip_prefix(scheme))
-        .unwrap_or(&typed);
-    let host = host.split('/').next().unwrap_or_default();
-    let name = name_of_host(host).unwrap_or(host).to_owned();
-    if name.contains(['.', ':']) {
-        vec![name]
-    } else {
-        own_names(&name)
+/// The network by which wrong secrets count: 64 bits of IPv6 are one customer of a provider, with any number of addresses.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -131,7 +119,7 @@ impl Guard {
     /// here (DNS rebinding).
     ///
     /// - `local`: the address that the connection was made to
-    fn allows_host(&self, host: &str, local: Option<IpAddr>) -> bool {
+    fn allows_host(&self, host: &str, local: IpAddr) -> bool {
         let Some(name) = name_of_host(host) else {
             return false;
         };
@@ -139,58 +127,40 @@ impl Guard {
         let knows = |host: &str| self.hosts.iter().any(|known| known == host);
         name == "localhost"
             || knows(&name)
-            // Addresses cannot be rebound by a name server, so this machine's own are
-            // safe.
+            // Addresses cannot be rebound by a name server, so this machine's own are safe.
             || name.parse::<IpAddr>().is_ok_and(|address| {
                 let address = address.to_canonical();
-                address.is_loopback() || local == Some(address) || knows(EVERY_ADDRESS)
+                address.is_loopback() || local == address || knows(EVERY_ADDRESS)
             })
     }
 
     /// The host that a request is for, if it is this server's.
     ///
-    /// - `local`: the address that the connection was made to; `None` for a socket's file
-    pub(crate) fn check_host(
+    /// - `local`: the address that the connection was made to
+    pub(crate) fn check_host<'a>(
         &self,
-        headers: &HeaderMap,
+        headers: &'a HeaderMap,
         uri: &Uri,
-        local: Option<LocalAddress>,
-    ) -> Result<String, Problem> {
+        local: IpAddr,
+    ) -> Result<&'a str, Problem> {
         let mut named = headers.get_all(header::HOST).iter();
-        let host = named.next();
-        let more = named.next();
         // Proxies and servers interpret two Host headers differently.
-        let Some(host) = host
-            .filter(|_| more.is_none())
-            .and_then(|host| host.to_str().ok())
-        else {
-            return Err(Problem::bad(
-                "one Host header",
-                if more.is_some() { "several" } else { "none" },
-            ));
+        let (Some(host), None) = (named.next(), named.next()) else {
+            return Err(Problem::bad("one Host header", "none or several"));
         };
+        let host = host.to_str().unwrap_or_default();
         // Requests through a proxy have a second host in the request line.
-        let foreign = uri
-            .authority()
-            .map(axum::http::uri::Authority::as_str)
-            .filter(|named| *named != host);
-        // Unix sockets are opened by local programs, never by a browser's page.
-        if local.is_none() && foreign.is_none() {
-            return Ok(host.to_owned());
+        if uri.authority().is_some_and(|named| named.as_str() != host) {
+            return Err(Problem::bad("one host", "two different ones"));
         }
-        let local = local.map(|local| local.0);
-        match foreign
-            .or(Some(host))
-            .filter(|host| !self.allows_host(host, local))
-        {
-            None if foreign.is_none() => Ok(host.to_owned()),
-            None => Err(Problem::bad("one host", "two different ones")),
-            Some(host) => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                format!("this server does not answer for the host {host:?}"),
-                "use localhost or the server's address, or start the server with this host allowed (--allow-host)",
-            )),
+        if self.allows_host(host, local) {
+            return Ok(host);
         }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!("this server does not answer for the host {host:?}"),
+            "use localhost or the server's address, or start the server with this host allowed (--allow-host)",
+        ))
     }
 
     /// Refuses a request of a page that is not the server's own.
@@ -222,16 +192,15 @@ impl Guard {
         &self,
         headers: &HeaderMap,
         method: &Method,
-        peer: Peer,
+        caller: IpAddr,
         log: &dyn Fn(&str),
     ) -> Result<Rights, Problem> {
         let Some(secrets) = &self.secrets else {
             return Ok(Rights::Change);
         };
         if let Some(offered) = bearer(headers) {
-            // A wrong secret is refused even with a valid cookie, since the client means the
-            // secret.
-            return Ok(self.open(secrets, offered, peer, log)?.0);
+            // A wrong secret is refused even with a valid cookie, since the client means the secret.
+            return Ok(self.open(secrets, offered, caller, log)?.0);
         }
         let Some(rights) = cookie(headers).and_then(|cookie| secrets.of_cookie(cookie)) else {
             return Err(Problem::new(
@@ -240,8 +209,7 @@ impl Guard {
                 "send \"Authorization: Bearer TOKEN\"; the owner of the server can show it",
             ));
         };
-        // `check_origin` has compared the origin before; a request without one may be a form of
-        // another page.
+        // The origin has been compared before; a request without one may be a form of another page.
         if method.is_safe() || headers.contains_key(header::ORIGIN) {
             Ok(rights)
         } else {
@@ -258,7 +226,7 @@ impl Guard {
         &self,
         secrets: &Secrets,
         offered: &str,
-        peer: Peer,
+        caller: IpAddr,
         log: &dyn Fn(&str),
     ) -> Result<(Rights, String), Problem> {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
@@ -267,7 +235,7 @@ impl Guard {
             times.retain(|time| time.elapsed() < WINDOW);
             !times.is_empty()
         });
-        let network = peer.network();
+        let network = network(caller);
         if wrong
             .get(&network)
             .is_some_and(|times| times.len() >= TRIES)
@@ -282,7 +250,7 @@ impl Guard {
         secrets.of_secret(offered).ok_or_else(|| {
             wrong.entry(network).or_default().push(Instant::now());
             // In the format of fail2ban's filter in docs/serve.md.
-            log(&format!("wrong token from {peer}"));
+            log(&format!("wrong token from {caller}"));
             Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "this is not the server's token",
@@ -295,7 +263,7 @@ impl Guard {
     /// forged.
     ///
     /// - `peer`: the other end of the connection
-    pub(crate) fn caller(&self, peer: Peer, headers: &HeaderMap) -> Peer {
+    pub(crate) fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.proxies.contains(&peer) {
             return peer;
         }
@@ -303,7 +271,7 @@ impl Guard {
         let last = headers.get_all("x-forwarded-for").iter().next_back();
         let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next());
         last.and_then(|address| address.trim().parse::<IpAddr>().ok())
-            .map_or(peer, |address| Peer::Address(address.to_canonical()))
+            .map_or(peer, |address| address.to_canonical())
     }
 }
 
@@ -334,40 +302,25 @@ pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     #[test]
-    fn typed_hosts_are_allowed() {
-        for typed in ["Music.lan", "http://music.lan:8766", "https://music.lan/"] {
-            assert_eq!(allowed_names(typed), ["music.lan"], "{typed}");
-        }
-        assert_eq!(allowed_names("0.0.0.0"), ["0.0.0.0"]);
-        let at_home = allowed_names("nas");
-        assert!(at_home.contains(&"nas".to_owned()) && at_home.contains(&"nas.lan".to_owned()));
-        assert!(!at_home.contains(&"nas.com".to_owned()));
-    }
-
-    #[test]
     fn own_addresses_are_allowed_and_foreign_hosts_are_refused() {
-        let guard = Guard {
-            hosts: own_names("NAS.example.org"),
-            ..Guard::default()
-        };
-        let local = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let mut guard = Guard::default();
+        guard.hosts = own_names("NAS.example.org");
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let here = address("192.168.1.10");
         for (host, to) in [
             ("192.168.1.10:8766", "192.168.1.10"),
             ("[fd00::1]:8766", "fd00::1"),
             ("[FD00:0::1]", "fd00::1"),
             ("[::ffff:10.0.0.2]", "10.0.0.2"),
         ] {
-            assert!(guard.allows_host(host, local(to)), "{host}");
-            assert!(!guard.allows_host(host, local("192.168.1.11")), "{host}");
-            assert!(!guard.allows_host(host, None), "{host}");
+            assert!(guard.allows_host(host, address(to)), "{host}");
+            assert!(!guard.allows_host(host, address("192.168.1.11")), "{host}");
         }
         for host in ["nas", "nas.local", "Nas.fritz.box:1", "nas.example.org"] {
-            assert!(guard.allows_host(host, local("192.168.1.10")), "{host}");
+            assert!(guard.allows_host(host, here), "{host}");
         }
         for host in [
             "nas.evil.com",
@@ -377,73 +330,12 @@ mod tests {
             "local",
             "",
         ] {
-            assert!(!guard.allows_host(host, local("192.168.1.10")), "{host}");
+            assert!(!guard.allows_host(host, here), "{host}");
         }
         // A container, whose ports are reached by addresses of another machine.
-        let contained = Guard {
-            hosts: vec![EVERY_ADDRESS.to_owned()],
-            ..Guard::default()
-        };
-        assert!(contained.allows_host("192.168.1.10:8766", local("172.17.0.2")));
-        assert!(!contained.allows_host("nas.lan", local("172.17.0.2")));
+        guard.hosts = vec![EVERY_ADDRESS.to_owned()];
+        assert!(guard.allows_host("192.168.1.10:8766", address("172.17.0.2")));
+        assert!(!guard.allows_host("nas.lan", address("172.17.0.2")));
         assert!(own_names("").is_empty() && own_names("a/b").is_empty());
-    }
-
-    #[test]
-    fn only_trusted_proxies_set_the_client() {
-        let proxies = ["127.0.0.1", "fd00::2", "unix"]
-            .map(|text| text.parse().unwrap())
-            .to_vec();
-        let guard = Guard {
-            proxies,
-            ..Guard::default()
-        };
-        let address = |text: &str| Peer::Address(text.parse().unwrap());
-        let caller = |peer: Peer, lines: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
-            }
-            guard.caller(peer, &headers)
-        };
-        for (peer, lines, expected) in [
-            ("127.0.0.1", &["203.0.113.9"][..], "203.0.113.9"),
-            ("fd00::2", &["6.6.6.6, 203.0.113.9"], "203.0.113.9"),
-            (
-                "127.0.0.1",
-                &["6.6.6.6", "6.6.6.6,2001:db8::1"],
-                "2001:db8::1",
-            ),
-            ("127.0.0.1", &["::ffff:203.0.113.9"], "203.0.113.9"),
-            ("127.0.0.1", &[], "127.0.0.1"),
-            ("127.0.0.1", &["203.0.113.9, unknown"], "127.0.0.1"),
-            ("192.0.2.1", &["203.0.113.9"], "192.0.2.1"),
-        ] {
-            let found = caller(address(peer), lines);
-            assert_eq!(found, address(expected), "{peer} {lines:?}");
-        }
-        assert_eq!(caller(Peer::Unix, &["2001:db8::1"]), address("2001:db8::1"));
-        assert_eq!("::ffff:127.0.0.1".parse(), Ok(address("127.0.0.1")));
-        for wrong in ["", "localhost", "127.0.0.1:80", "10.0.0.0/8", "Unix"] {
-            assert!(
-                wrong
-                    .parse::<Peer>()
-                    .unwrap_err()
-                    .contains("expected an address"),
-                "{wrong}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_cookie_is_found_among_others() {
-        let mut headers = HeaderMap::new();
-        headers.append(header::COOKIE, HeaderValue::from_static("a=b; voisinx=1"));
-        assert_eq!(cookie(&headers), None);
-        headers.append(
-            header::COOKIE,
-            HeaderValue::from_static("x=y;voisin=abc ; z=1"),
-        );
-        assert_eq!(cookie(&headers), Some("abc"));
     }
 }

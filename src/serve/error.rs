@@ -1,5 +1,6 @@
 //! Why a server does not start. Not for requests that fail: these are [`problem`](crate::problem)s.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Why the server does not start.
@@ -11,7 +12,7 @@ pub enum ServeError {
     )]
     Listen {
         /// The address.
-        place: String,
+        place: SocketAddr,
         /// The operating system's error.
         source: std::io::Error,
     },
@@ -46,9 +47,6 @@ pub enum ServeError {
         /// The file's permissions.
         mode: u32,
     },
-    /// The system's random numbers failed.
-    #[error("the system's random numbers failed")]
-    Random,
     /// The system's threads failed.
     #[error("cannot start the server's threads")]
     Runtime(#[source] std::io::Error),

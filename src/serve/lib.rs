@@ -25,7 +25,6 @@ mod mcp;
 mod middleware;
 mod openapi;
 mod page;
-mod peer;
 mod problem;
 mod queries;
 mod routes;
@@ -35,24 +34,24 @@ mod subsonic;
 mod token;
 mod uploads;
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use access::{Guard, allowed_names, own_names};
-use listen::{Listener, Open};
+use access::{Guard, own_names};
+use listen::Open;
 use scan::ScanProcess;
 use state::{State, StateOptions};
 use voisin_simd::allocator;
 
 pub use error::ServeError;
-pub use listen::Listen;
 pub use mcp::assist;
-pub use peer::Peer;
 pub use state::LoadModel;
 pub use subsonic::ServerAddress;
 pub use token::Secrets;
@@ -62,7 +61,7 @@ pub struct Options {
     /// The library's folder.
     pub dir: PathBuf,
     /// Addresses to listen on.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<SocketAddr>,
     /// `None`: no token is needed.
     pub secrets: Option<Secrets>,
     /// Allowed host names besides its own.
@@ -70,7 +69,7 @@ pub struct Options {
     /// The name of this machine, if that is allowed, too.
     pub lan: Option<String>,
     /// Proxies whose X-Forwarded-For is trusted.
-    pub proxies: Vec<Peer>,
+    pub proxies: Vec<IpAddr>,
     /// Empty, or such as `/voisin`.
     pub base_path: String,
     /// The Subsonic server behind it.
@@ -107,25 +106,27 @@ pub fn serve(
         load_model: options.load_model,
         logs: options.logs,
     };
-    let state = State::new(state_options, stopped.clone(), Box::new(listener))?;
+    let state = State::new(state_options, Box::new(listener))?;
     if scans && let Err(problem) = state.scan.start() {
         state.log(problem.detail());
     }
     let state = Arc::new(state);
     let result = runtime.block_on(async {
-        let mut open = Vec::new();
-        // All addresses first: a port in use ends the start before any request is served.
-        for place in &options.listen {
-            open.push((place, Listener::open(place).await?));
-        }
-        let router = routes::router(&state, options.subsonic)?;
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
         let base = &state.guard.base_path;
-        let addresses: Vec<String> = open
-            .iter()
-            .map(|(place, listener)| address_of(place, listener, base))
-            .collect();
+        // All addresses first: a port in use ends the start before any request is served.
+        for place in options.listen {
+            let fault = |source| ServeError::Listen { place, source };
+            let listener = TcpListener::bind(place).await.map_err(fault)?;
+            // Of the listener, as port 0 means any free port.
+            let address = listener.local_addr().map_err(fault)?;
+            addresses.push(format!("http://{address}{base}/"));
+            listeners.push(listener);
+        }
+        let router = routes::router(&state, options.subsonic);
         let connections = Arc::<Open>::default();
-        let serve = |(_, listener)| {
+        let serve = |listener| {
             tokio::spawn(listen::serve(
                 listener,
                 router.clone(),
@@ -133,7 +134,7 @@ pub fn serve(
                 stopped.clone(),
             ))
         };
-        let tasks: Vec<_> = open.into_iter().map(serve).collect();
+        let tasks: Vec<_> = listeners.into_iter().map(serve).collect();
         ready(&addresses);
         // Polled, since an atomic has no wake-up.
         while !stop.load(Ordering::Relaxed) {
@@ -154,22 +155,13 @@ pub fn serve(
 
 fn guard_of(options: &mut Options) -> Guard {
     let own_hosts = options.lan.as_deref().map(own_names).unwrap_or_default();
-    let hosts = options.hosts.iter().flat_map(|host| allowed_names(host));
+    let hosts = options.hosts.iter().map(|host| host.to_ascii_lowercase());
     let mut guard = Guard::default();
     guard.secrets = options.secrets.take();
     guard.hosts = own_hosts.into_iter().chain(hosts).collect();
     guard.base_path = std::mem::take(&mut options.base_path);
-    guard.proxies = std::mem::take(&mut options.proxies);
+    guard.proxies = options.proxies.iter().map(IpAddr::to_canonical).collect();
     guard
-}
-
-/// The address that a listener is reached by: of the listener, not of the option, as port 0 means any free port.
-fn address_of(place: &Listen, listener: &Listener, base: &str) -> String {
-    match (listener.address(), place) {
-        (Some(address), _) => format!("http://{address}{base}/"),
-        (None, Listen::Unix(path)) => format!("unix:{}", path.display()),
-        (None, Listen::Tcp(address)) => address.to_string(),
-    }
 }
 
 /// The runtime of a server's connections.

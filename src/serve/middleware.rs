@@ -2,21 +2,18 @@
 
 use std::time::Instant;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use futures_util::{StreamExt as _, stream};
 
 use super::access::{
-    BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, LocalAddress, PATIENCE,
-    PATIENCE_FOR_FILES,
+    Caller, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES,
 };
 use super::cached::{packed, remembered, takes_gzip};
-use super::listen::ConnectionPlace;
-use super::peer::Peer;
-use super::problem::{Problem, ROUTES};
+use super::listen::Connection;
+use super::problem::Problem;
 use super::state::Shared;
 use super::token::Rights;
 use voisin::questions::queries::named;
@@ -28,12 +25,12 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response<Body> {
     let start = Instant::now();
-    let peer = request.extensions().get::<Peer>().copied();
+    let Some(connection) = request.extensions().get::<Connection>().cloned() else {
+        return Problem::fault().into_response();
+    };
     // The client is determined once, before any limit counts it.
-    let peer = state
-        .guard
-        .caller(peer.unwrap_or(Peer::Unix), request.headers());
-    request.extensions_mut().insert(peer);
+    let caller = Caller(state.guard.caller(connection.peer, request.headers()));
+    request.extensions_mut().insert(caller);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let below = path
@@ -42,7 +39,7 @@ pub(super) async fn guard(
     // A forwarded answer stays as its server compressed it.
     let is_own = !below.starts_with("/rest/");
     let asked = request.headers().clone();
-    let mut response = match check(&state, &request, peer, below) {
+    let mut response = match check(&state, &request, (&connection, caller), below) {
         Ok(rights) => {
             // A refused request has no rights, and reaches no handler.
             request.extensions_mut().insert(rights);
@@ -50,9 +47,6 @@ pub(super) async fn guard(
         }
         Err(problem) => problem.into_response(),
     };
-    if below.starts_with("/api/") {
-        explain(&mut response);
-    }
     if is_own && method == Method::GET {
         response = remembered(response, &asked).await;
     }
@@ -80,36 +74,12 @@ async fn in_time(request: Request, next: Next, path: &str) -> Response<Body> {
     } else {
         PATIENCE
     };
-    // A stranger could otherwise hold a connection with an endless body.
-    let request = if needs_token(request.method(), path) {
-        request
-    } else {
-        request.map(with_deadline)
-    };
     tokio::time::timeout(patience, next.run(request))
         .await
         .unwrap_or_else(|_| {
             let next = "request less, or try again later";
             Problem::later(5, "this took too long", next).into_response()
         })
-}
-
-/// Gives the router's own errors, which have no body, one.
-fn explain(response: &mut Response<Body>) {
-    let status = response.status();
-    let is_explained = response.headers().contains_key(header::CONTENT_TYPE);
-    let mut explained = match status {
-        _ if is_explained => return,
-        StatusCode::NOT_FOUND => Problem::no_route().into_response(),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(status, "this route does not have this method", ROUTES).into_response()
-        }
-        _ => return,
-    };
-    let allowed = response.headers_mut().remove(header::ALLOW);
-    let allowed = allowed.map(|allowed| (header::ALLOW, allowed));
-    explained.headers_mut().extend(allowed);
-    *response = explained;
 }
 
 fn add_headers(headers: &mut HeaderMap) {
@@ -147,28 +117,6 @@ fn needs_token(method: &Method, path: &str) -> bool {
     path.starts_with("/api/") && !is_public
 }
 
-/// A body with the timeout [`BODY_TIME`], for requests that need no token.
-fn with_deadline(body: Body) -> Body {
-    if body.is_end_stream() {
-        return body;
-    }
-    let until = tokio::time::Instant::now() + BODY_TIME;
-    Body::from_stream(stream::unfold(
-        body.into_data_stream(),
-        move |mut pieces| async move {
-            // A deadline for the whole body: with a timeout for each piece, a byte a second could take
-            // forever.
-            let piece = tokio::time::timeout_at(until, pieces.next()).await;
-            let late = || {
-                Some(Err(axum::Error::new(std::io::Error::from(
-                    std::io::ErrorKind::TimedOut,
-                ))))
-            };
-            Some((piece.unwrap_or_else(|_| late())?, pieces))
-        },
-    ))
-}
-
 /// Whether a request changes nothing: a query by POST is one.
 fn only_reads(method: &Method, path: &str) -> bool {
     let name = path.strip_prefix(FILES);
@@ -179,7 +127,12 @@ fn only_reads(method: &Method, path: &str) -> bool {
 /// The request's rights.
 ///
 /// - `path`: below the base path
-fn check(state: &Shared, request: &Request, peer: Peer, path: &str) -> Result<Rights, Problem> {
+fn check(
+    state: &Shared,
+    request: &Request,
+    (connection, Caller(caller)): (&Connection, Caller),
+    path: &str,
+) -> Result<Rights, Problem> {
     let guard = &state.guard;
     let headers = request.headers();
     let method = request.method();
@@ -193,15 +146,13 @@ fn check(state: &Shared, request: &Request, peer: Peer, path: &str) -> Result<Ri
         let found = format!("{length} bytes");
         return Err(Problem::request(StatusCode::URI_TOO_LONG, expected, found));
     }
-    // Before the token: with the cookie that a browser sends, a foreign page must not get an
-    // answer.
-    let local = request.extensions().get::<LocalAddress>().copied();
-    let host = guard.check_host(headers, uri, local)?;
-    guard.check_origin(headers, &host)?;
+    // Before the token: with the cookie that a browser sends, a foreign page must not get an answer.
+    let host = guard.check_host(headers, uri, connection.local)?;
+    guard.check_origin(headers, host)?;
     let mut rights = Rights::Read;
     if needs_token(method, path) {
         let log = |text: &str| state.log(text);
-        rights = guard.check_secret(headers, method, peer, &log)?;
+        rights = guard.check_secret(headers, method, caller, &log)?;
         if rights == Rights::Read && !only_reads(method, path) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -210,9 +161,7 @@ fn check(state: &Shared, request: &Request, peer: Peer, path: &str) -> Result<Ri
             ));
         }
         // The connection is no longer a stranger's, which are closed first.
-        if let Some(place) = request.extensions().get::<ConnectionPlace>() {
-            place.admit();
-        }
+        connection.admit();
     }
     check_length(headers, path)?;
     Ok(rights)

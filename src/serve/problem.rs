@@ -1,7 +1,5 @@
 //! Errors for clients: RFC 9457 problem details.
 
-use std::time::{Duration, Instant};
-
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -17,7 +15,7 @@ use voisin_genre::GenreError;
 use voisin_library::LibraryError;
 
 /// The next step of a client whose route or method does not exist.
-pub(crate) const ROUTES: &str = "GET /api/v1/openapi.json describes the routes";
+const ROUTES: &str = "GET /api/v1/openapi.json describes the routes";
 
 /// An error for a client: expected, found, and the next step.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -116,6 +114,12 @@ impl Problem {
         Self::not_found("there is no such route", ROUTES)
     }
 
+    /// The route has no such method.
+    pub(crate) fn no_method() -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self::new(status, "this route does not have this method", ROUTES)
+    }
+
     /// Temporarily unavailable.
     pub(crate) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<String>) -> Self {
         let retry_after = Some(seconds);
@@ -145,45 +149,6 @@ impl Problem {
     /// The message, without the next step.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
-    }
-}
-
-/// How long failed work is not started again, unless the library changes: short, so that it recovers soon after other repairs,
-/// as of a disk or permissions.
-const FAILED_FOR: Duration = if cfg!(test) {
-    Duration::from_millis(300)
-} else {
-    Duration::from_mins(1)
-};
-
-/// The failure of background work, and its time: all requests get it, and none starts the work again at once.
-#[derive(Debug, Clone)]
-pub(crate) struct KeptFailure {
-    at: Instant,
-    problem: Problem,
-}
-
-impl KeptFailure {
-    pub(crate) fn new(problem: Problem) -> Self {
-        Self {
-            at: Instant::now(),
-            problem,
-        }
-    }
-
-    /// The failure, as long as the work must not be started again while nothing has changed. `None` for errors of clients and
-    /// those that are found quickly.
-    pub(crate) fn lasting(&self) -> Option<Problem> {
-        let lasts = match (self.problem.status, self.problem.retry_after) {
-            (_, Some(seconds)) => Duration::from_secs(seconds.into()),
-            (StatusCode::INTERNAL_SERVER_ERROR, None) => FAILED_FOR,
-            _ => return None,
-        };
-        (self.at.elapsed() < lasts).then(|| self.problem.clone())
-    }
-
-    pub(crate) fn into_problem(self) -> Problem {
-        self.problem
     }
 }
 

@@ -9,18 +9,15 @@ use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures_util::stream;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 
-use super::ServeError;
-use super::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION};
+use super::access::{COOKIE, Caller, LONGEST_BODY};
 use super::audio::{self, StoredSong};
-use super::listen::raised;
 use super::middleware::guard;
-use super::peer::Peer;
 use super::problem::Problem;
 use super::queries::{ask, ask_about_file};
 use super::scan::ScanProgress;
@@ -30,36 +27,24 @@ use super::token::Rights;
 use super::{cover, extract, labels, openapi, page};
 
 /// All routes.
-pub(super) fn router(
-    state: &Shared,
-    subsonic: Option<ServerAddress>,
-) -> Result<Router, ServeError> {
+pub(super) fn router(state: &Shared, subsonic: Option<ServerAddress>) -> Router {
     let api = Router::new()
         .route("/health", get(health))
         .route("/openapi.json", get(description))
-        .route(
-            "/session",
-            get(rights)
-                .post(session)
-                .delete(end_session)
-                .layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
-        )
+        .route("/session", get(rights).post(session))
         .route("/scan", get(scan).post(start_scan).delete(stop_scan))
         .route("/tracks/{id}/audio", get(song))
         .route("/tracks/{id}/cover", get(cover::cover))
         .route("/labels", get(ask).post(ask).put(labels::give))
         .route("/{query}", get(ask).post(ask))
         .layer(DefaultBodyLimit::max(LONGEST_BODY as usize))
-        // Uploads are bounded when they are written to disk.
-        .merge(
-            Router::new()
-                .route("/files/{query}", axum::routing::post(ask_about_file))
-                .layer(DefaultBodyLimit::disable()),
-        );
+        // Its file is bounded when it is written to disk.
+        .route("/files/{query}", post(ask_about_file))
+        .method_not_allowed_fallback(async || Problem::no_method());
     let base = state.guard.base_path.clone();
     let mut all = Router::new().nest("/api/v1", api);
     if let Some(server) = subsonic {
-        all = all.merge(subsonic::router(state, server)?);
+        all = all.merge(subsonic::router(state, server));
     }
     let all = if base.is_empty() {
         all
@@ -67,11 +52,11 @@ pub(super) fn router(
         Router::new().nest(&base, all)
     };
     // It handles the base path itself, which is also served without its last slash.
-    let all = all.merge(page::router(&state.guard.base_path));
-    Ok(all
+    all.merge(page::router(&state.guard.base_path))
+        .fallback(async || Problem::no_route())
         // Outermost, so that all routes have its checks.
         .layer(middleware::from_fn_with_state(state.clone(), guard))
-        .with_state(state.clone()))
+        .with_state(state.clone())
 }
 
 async fn health() -> Json<serde_json::Value> {
@@ -92,18 +77,12 @@ async fn song(
     audio::send(song.await?, &headers).await
 }
 
-#[derive(Serialize, JsonSchema)]
-#[schemars(inline)]
-pub(super) struct OwnRights {
-    rights: Rights,
-}
-
 /// The client's rights.
-async fn rights(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
-    Json(OwnRights { rights })
+async fn rights(Extension(rights): Extension<Rights>) -> Json<serde_json::Value> {
+    Json(json!({"rights": rights}))
 }
 
-#[derive(Deserialize, schemars::JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Session {
     token: String,
@@ -117,44 +96,30 @@ const STAYS: u32 = 180 * 24 * 60 * 60;
 /// Exchanges the token for a cookie, since media elements and event streams cannot send a token.
 async fn session(
     State(state): State<Shared>,
-    Extension(peer): Extension<Peer>,
+    Extension(Caller(caller)): Extension<Caller>,
     headers: HeaderMap,
-    extract::Body(session): extract::Body<Session>,
+    extract::ShortBody(session): extract::ShortBody<Session>,
 ) -> Result<Response<Body>, Problem> {
     let Some(secrets) = &state.guard.secrets else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let log = |text: &str| state.log(text);
-    let (_, cookie) = state.guard.open(secrets, &session.token, peer, &log)?;
-    let more = if session.stay {
-        format!("; Max-Age={STAYS}")
-    } else {
-        String::new()
+    let (_, value) = state.guard.open(secrets, &session.token, caller, &log)?;
+    let path = match state.guard.base_path.as_str() {
+        "" => "/",
+        base => base,
     };
-    // A page served over TLS sends the cookie over TLS only.
-    let is_by_tls = headers
-        .get(header::ORIGIN)
-        .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
-    let secure = if is_by_tls { "; Secure" } else { "" };
-    Ok(with_cookie(&state, &cookie, &format!("{more}{secure}")))
-}
-
-async fn end_session(State(state): State<Shared>) -> Response<Body> {
-    with_cookie(&state, "", "; Max-Age=0")
-}
-
-fn with_cookie(state: &Shared, value: &str, more: &str) -> Response<Body> {
-    let path = if state.guard.base_path.is_empty() {
-        "/"
-    } else {
-        &state.guard.base_path
-    };
-    let cookie = format!("{COOKIE}={value}; HttpOnly; SameSite=Strict; Path={path}{more}");
-    let mut answer = StatusCode::NO_CONTENT.into_response();
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        answer.headers_mut().insert(header::SET_COOKIE, cookie);
+    let mut cookie = format!("{COOKIE}={value}; HttpOnly; SameSite=Strict; Path={path}");
+    if session.stay {
+        cookie += &format!("; Max-Age={STAYS}");
     }
-    answer
+    // A page served over TLS sends the cookie over TLS only.
+    let origin = headers.get(header::ORIGIN);
+    if origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://")) {
+        cookie += "; Secure";
+    }
+    let cookie = HeaderValue::from_str(&cookie).map_err(|_| Problem::fault())?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 
 /// The progress of the scan: once, or as events until it ends, if the client accepts `text/event-stream`.
@@ -170,39 +135,18 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
     }
     // The first event, with the current progress, is sent at once.
     progress.mark_changed();
-    let events = stream::unfold(
-        (progress, state.stop.clone(), false),
-        |(mut progress, mut stop, ended)| async move {
-            if ended {
-                return None;
-            }
-            let silence = std::time::Duration::from_secs(15);
-            let changed = tokio::select! {
-                () = raised(&mut stop) => return None,
-                () = tokio::time::sleep(silence) => false,
-                changed = progress.changed() => changed.map(|()| true).ok()?,
-            };
-            if !changed {
-                // A comment keeps the connection alive in proxies.
-                return Some((
-                    Ok::<_, Infallible>(": still here\n\n".to_owned()),
-                    (progress, stop, false),
-                ));
-            }
-            let now: ScanProgress = progress.borrow_and_update().clone();
-            let ended = !now.is_running();
-            let text = format!(
-                "event: progress\ndata: {}\n\n",
-                serde_json::to_string(&now).unwrap_or_default()
-            );
-            Some((Ok(text), (progress, stop, ended)))
-        },
-    );
-    let kind = [(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    )];
-    (kind, Body::from_stream(events)).into_response()
+    let events = stream::unfold(Some(progress), async |progress| {
+        let mut progress = progress?;
+        progress.changed().await.ok()?;
+        let now: ScanProgress = progress.borrow_and_update().clone();
+        let data = serde_json::to_string(&now).unwrap_or_default();
+        let event = format!("event: progress\ndata: {data}\n\n");
+        // The last event is that of its end, which the end of the server brings about.
+        let more = now.is_running().then_some(progress);
+        Some((Ok::<_, Infallible>(event), more))
+    });
+    let kind = HeaderValue::from_static("text/event-stream");
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(events)).into_response()
 }
 
 /// A body without fields.
@@ -216,27 +160,19 @@ async fn start_scan(
 ) -> Result<Response<Body>, Problem> {
     // Starting a process may block on the disk.
     let started = tokio::task::spawn_blocking(move || state.scan.start()).await;
-    let progress = started.unwrap_or_else(|_| {
-        Err(Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the scan did not start",
-            "please report it",
-        ))
-    })?;
+    let progress = started.unwrap_or_else(|_| Err(Problem::fault()))?;
     Ok((StatusCode::ACCEPTED, Json(progress)).into_response())
 }
 
 async fn stop_scan(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
     if state.scan.stop() {
-        return Ok((
-            StatusCode::ACCEPTED,
-            Json(state.scan.progress().borrow().clone()),
-        )
-            .into_response());
+        let progress = state.scan.progress().borrow().clone();
+        return Ok((StatusCode::ACCEPTED, Json(progress)).into_response());
     }
+    let next = "start one: POST /api/v1/scan";
     Err(Problem::new(
         StatusCode::CONFLICT,
         "no scan is running",
-        "start one: POST /api/v1/scan",
+        next,
     ))
 }

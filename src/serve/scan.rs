@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::http::StatusCode;
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -15,7 +14,7 @@ use tokio::sync::watch;
 use super::problem::Problem;
 
 /// The progress or outcome of the last scan.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct ScanProgress {
     /// `idle`, `running`, `done`, `stopped` or `failed`.
     state: ScanState,
@@ -32,7 +31,7 @@ pub(crate) struct ScanProgress {
     can_start: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum ScanState {
     #[default]

@@ -1,11 +1,10 @@
 //! State shared by all requests: engines, permits, and the version of the library.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServeError;
 use super::access::Guard;
@@ -19,8 +18,7 @@ use voisin_library::{DATABASE, Library, OpenMode};
 
 /// SQLite's page cache of each engine, in KiB: small, since all read through the system's cache.
 const PAGE_CACHE: u32 = 4096;
-/// Most requests that wait for a permit, and their timeout.
-const MOST_WAITING: usize = 256;
+/// How long a request waits for a permit.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Lookups at once, beside requests that compute.
 // They are short, so that a few are enough; each needs an engine of its own.
@@ -104,15 +102,12 @@ pub(crate) struct State {
     pub(crate) logs: bool,
     /// The scan of folders.
     pub(crate) scan: ScanProcess,
-    /// Turns true when the server stops.
-    pub(crate) stop: watch::Receiver<bool>,
     listener: Box<dyn Fn(&str) + Send + Sync>,
     pub(crate) model: Model,
     /// One for each thread that computes.
     permits: Arc<Semaphore>,
     /// For lookups, such as the path of a file, so that music plays on while all permits are taken.
     looks: Arc<Semaphore>,
-    waiting: AtomicUsize,
     watch: Mutex<Watch>,
     contexts: Mutex<Vec<RequestContext>>,
     pub(crate) kept: Kept,
@@ -123,6 +118,13 @@ pub(crate) struct State {
 /// Locks a mutex, also after a panic of a thread that held it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A permit, within some time.
+async fn acquire(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let busy = || Problem::later(2, "too many requests at once", "try again in a few seconds");
+    let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(permits).acquire_owned()).await;
+    permit.map_err(|_| busy())?.map_err(|_| busy())
 }
 
 /// The identity of a file, independent of its name.
@@ -146,11 +148,9 @@ fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
 }
 
 impl State {
-    /// - `stop`: turns true when the server stops
     /// - `listener`: receives log messages
     pub(crate) fn new(
         options: StateOptions,
-        stop: watch::Receiver<bool>,
         listener: Box<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Self, ServeError> {
         let kept =
@@ -160,12 +160,10 @@ impl State {
             guard: options.guard,
             logs: options.logs,
             scan: options.scan,
-            stop,
             listener,
             model: Model::new(options.load_model),
             permits: Arc::new(Semaphore::new(rayon::current_num_threads())),
             looks: Arc::new(Semaphore::new(LOOKS)),
-            waiting: AtomicUsize::new(0),
             watch: Mutex::default(),
             contexts: Mutex::default(),
             kept,
@@ -290,35 +288,12 @@ impl State {
         }
     }
 
-    /// Acquires a permit; a limited number of requests may wait for a limited time.
-    async fn acquire(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        // A free permit needs no place in the queue.
-        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let busy = || Problem::later(2, "too many requests at once", "try again in a few seconds");
-        // Counted before the comparison; `Waiting` subtracts it on every exit.
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        if before >= MOST_WAITING {
-            return Err(busy());
-        }
-        let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(permits).acquire_owned()).await;
-        permit.map_err(|_| busy())?.map_err(|_| busy())
-    }
-
     /// Runs work with an engine, on a blocking thread.
     pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = self.acquire(&self.permits).await?;
+        let permit = acquire(&self.permits).await?;
         self.with(permit, work).await
     }
 
@@ -327,7 +302,7 @@ impl State {
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = self.acquire(&self.looks).await?;
+        let permit = acquire(&self.looks).await?;
         self.with(permit, work).await
     }
 

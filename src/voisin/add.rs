@@ -11,7 +11,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
@@ -90,7 +89,7 @@ pub enum AddEvent<'a> {
 }
 
 /// Counts of a run.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct AddSummary {
     /// New tracks.
     pub added: u64,

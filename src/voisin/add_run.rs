@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use super::add::{AddEvent, AddOptions, AddSummary, add_suspects_first};
 use super::missing_files::MissingFiles;
 use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
+use serde::Serialize;
 use voisin_encoder::ModelRef;
 use voisin_library::scan::Scan;
 use voisin_library::{Failure, FileRecord, FileState, Library, LibraryError, WriterLock};
@@ -47,10 +48,13 @@ struct LeftOver {
     twice: HashSet<PathBuf>,
 }
 
-#[derive(Debug, Default)]
+/// The documented JSON of `add`.
+#[derive(Debug, Default, Serialize)]
 pub struct AddReport {
+    #[serde(flatten)]
     pub summary: AddSummary,
     /// Files that are no longer below the folders.
+    #[serde(flatten)]
     pub gone: MissingFiles,
 }
 

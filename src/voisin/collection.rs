@@ -91,15 +91,14 @@ impl Collection {
     }
 
     /// Adds the seeds that are not in the library as first rows, with ids below 1, so that playlists and paths can begin and
-    /// end with them. Nothing is stored.
+    /// end with them. Nothing is stored. For once.
     pub fn take_in<'a>(
         &mut self,
         seeds: impl IntoIterator<Item = &'a Seed>,
     ) -> Result<(), EngineError> {
         let mut guests: Vec<&Seed> = Vec::new();
         for seed in seeds {
-            let is_guest = seed.track.is_none() && self.row_of(seed).is_err();
-            if is_guest && guests.iter().all(|guest| guest.path != seed.path) {
+            if seed.track.is_none() && guests.iter().all(|guest| guest.path != seed.path) {
                 guests.push(seed);
             }
         }
@@ -114,15 +113,14 @@ impl Collection {
         vectors.slice_mut(s![..n, ..]).assign(&front);
         vectors.slice_mut(s![n.., ..]).assign(&self.vectors);
         self.vectors = vectors;
-        // Ids of the library begin at 1. These end at 0, or before those of earlier guests, so that
-        // `ids` stays ascending for binary searches.
-        let first = 1 - (self.guests + n) as i64;
+        // Ids of the library begin at 1. These end at 0, so that `ids` stays ascending for binary searches.
+        let first = 1 - n as i64;
         let ids = (0..n).map(|i| TrackId(first + i as i64));
         let meta = ids.clone().zip(&guests).map(|(id, seed)| guest(id, seed));
         self.meta.splice(..0, meta);
         self.genres.splice(..0, std::iter::repeat_n(Vec::new(), n));
         self.ids.splice(..0, ids);
-        self.guests += n;
+        self.guests = n;
         Ok(())
     }
 }
@@ -220,12 +218,10 @@ impl Engine {
         to: GraphUse,
     ) -> Result<KnnGraph, EngineError> {
         if collection.ids.len() > EXACT_UP_TO {
-            // The index is in the order of the library's ids and has no guests.
-            let same = self.index()?.ids() == collection.ids[collection.guests..]
-                && self.space == collection.space;
+            let same = self.index()?.ids() == collection.ids && self.space == collection.space;
             // They differ if another process changed the library meanwhile.
             if same && let Some(graph) = self.graph_of_index(k, to)? {
-                return Ok(with_guests(graph, collection));
+                return Ok(graph);
             }
         }
         Ok(KnnGraph::exact(collection.vectors.view(), k)?)
@@ -322,38 +318,6 @@ impl Engine {
             }
         }
         Ok(Some(graph))
-    }
-}
-
-/// The graph of a library's tracks with the guests as first rows and their exact neighbours.
-fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
-    let n = collection.ids.len();
-    let guests = collection.guests;
-    let k = tracks.k;
-    if guests == 0 {
-        return tracks;
-    }
-    let mut neighbours = Array2::zeros((n, k));
-    let mut similarities = Array2::zeros((n, k));
-    neighbours
-        .slice_mut(s![guests.., ..])
-        .assign(&(tracks.neighbours + guests as u32));
-    similarities
-        .slice_mut(s![guests.., ..])
-        .assign(&tracks.similarities);
-    for row in 0..guests {
-        let all = collection.vectors.dot(&collection.vectors.row(row));
-        let mut others: Vec<usize> = (0..n).filter(|&other| other != row).collect();
-        others.sort_by(|&a, &b| all[b].total_cmp(&all[a]).then(a.cmp(&b)));
-        for (column, &other) in others.iter().take(k).enumerate() {
-            neighbours[[row, column]] = other as u32;
-            similarities[[row, column]] = all[other];
-        }
-    }
-    KnnGraph {
-        k,
-        neighbours,
-        similarities,
     }
 }
 
@@ -534,60 +498,5 @@ mod tests {
             others.truncate(5);
             others
         });
-    }
-
-    #[test]
-    fn guests_are_the_first_rows_of_a_graph_from_the_index() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = Engine::from_library(filled(dir.path(), EXACT_UP_TO + 1));
-        let mut collection = engine.collection().unwrap();
-        let before = engine
-            .knn_graph(&collection, 5, GraphUse::Exploring)
-            .unwrap();
-        let guest = Seed {
-            path: "guest.mp3".into(),
-            ..Seed::of_vector(unit(&mut Random::new(4)))
-        };
-        collection.take_in([&guest]).unwrap();
-        let after = engine
-            .knn_graph(&collection, 5, GraphUse::Exploring)
-            .unwrap();
-        assert_eq!(after.neighbours.slice(s![1.., ..]), before.neighbours + 1);
-        let nearest = after.neighbours[[0, 0]] as usize;
-        let similarity = |row: usize| collection.vectors.row(0).dot(&collection.vectors.row(row));
-        let best = (1..collection.ids.len())
-            .max_by(|&a, &b| similarity(a).total_cmp(&similarity(b)))
-            .unwrap();
-        assert_eq!(
-            (nearest, after.similarities[[0, 0]]),
-            (best, similarity(best))
-        );
-    }
-
-    #[test]
-    fn later_guests_keep_the_earlier_ones() {
-        let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::from_library(filled(dir.path(), 3));
-        let mut collection = engine.collection().unwrap();
-        let guests: Vec<Seed> = (4..7)
-            .map(|seed| Seed {
-                path: format!("{seed}.mp3").into(),
-                seconds: Some(seed as f64),
-                ..Seed::of_vector(unit(&mut Random::new(seed)))
-            })
-            .collect();
-        collection.take_in(&guests[..1]).unwrap();
-        collection.take_in(&guests).unwrap();
-        let ids: Vec<i64> = collection.ids.iter().map(|id| id.0).collect();
-        assert_eq!(ids, [-2, -1, 0, 1, 2, 3]);
-        let rows =
-            [&guests[0], &guests[1], &guests[2]].map(|seed| collection.row_of(seed).unwrap());
-        assert_eq!((rows, collection.total()), ([2, 0, 1], 6));
-        let seconds = rows.map(|row| collection.meta[row].seconds);
-        assert_eq!(seconds, [4.0, 5.0, 6.0]);
-        for (row, guest) in rows.into_iter().zip(&guests) {
-            let expected = collection.space.centre(&guest.vector);
-            assert_eq!(collection.vectors.row(row).to_vec(), expected);
-        }
     }
 }

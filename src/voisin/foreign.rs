@@ -246,14 +246,6 @@ mod tests {
                 stored(|m| m.name = "..".into()),
                 "its name is \"..\", expected a name and no file".into(),
             ),
-            (
-                stored(|m| m.name = "x.pth".into()),
-                "its name is \"x.pth\", expected a name and no file".into(),
-            ),
-            (
-                stored(|m| m.name = "a\nb".into()),
-                "its name is \"a\\nb\", expected a name and no file".into(),
-            ),
         ] {
             assert_eq!(check_model(&model), Err(problem));
         }
@@ -283,26 +275,10 @@ mod tests {
                 "{other:?}"
             );
         }
-        let garbled = |json: String| {
-            check_model(&StoredModel {
-                manifest_json: json,
-                ..good.clone()
-            })
-            .expect_err("no manifest")
+        let garbled = StoredModel {
+            manifest_json: "[".repeat(100_000),
+            ..good
         };
-        for json in [
-            "{".repeat(100),
-            "{}".into(),
-            "[".repeat(100_000),
-            String::new(),
-        ] {
-            assert!(garbled(json).contains("its manifest"));
-        }
-        let long = garbled(format!(
-            "{}{}",
-            good.manifest_json,
-            " ".repeat(LONGEST_TEXT)
-        ));
-        assert!(long.contains("expected at most 1048576"), "{long}");
+        assert!(check_model(&garbled).unwrap_err().contains("its manifest"));
     }
 }

@@ -305,48 +305,4 @@ mod tests {
         assert_eq!(parse_vectors(&double).unwrap(), expected);
         assert!(parse_vectors(&single[..single.len() - 1]).is_err());
     }
-
-    #[test]
-    fn directions_may_exceed_single_precision() {
-        let lengths = ndarray::arr2(&[[3e300, -4e300], [3e-300, 0.0], [0.0, 0.0]]);
-        let mut bytes = Vec::new();
-        lengths.write_npy(&mut bytes).unwrap();
-        let expected = ndarray::arr2(&[[0.75, -1.0], [1.0, 0.0], [0.0, 0.0]]);
-        assert_eq!(parse_vectors(&bytes).unwrap(), expected);
-    }
-
-    #[test]
-    fn a_table_of_vectors_keeps_genres_and_years() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tracks.csv");
-        std::fs::write(
-            &path,
-            "path,album_artist,genres,genre,year\n//m/a.mp3,Various,Rock;Jazz,,1999.0\n/m/b.mp3,,,Jazz,1999-05-01\n\
-             file:///m/c%3Bd.mp3,,Jazz,Jazz,19999\n/m/d.mp3,,,,\n",
-        )
-        .unwrap();
-        let (tracks, remark) = read_vector_tracks(&path, 4).unwrap();
-        let paths: Vec<_> = tracks.iter().map(|track| track.path.as_os_str()).collect();
-        assert_eq!(paths, ["/m/a.mp3", "/m/b.mp3", "/m/c;d.mp3", "/m/d.mp3"]);
-        let genres: Vec<_> = tracks
-            .iter()
-            .map(|track| track.tags.genres.join("+"))
-            .collect();
-        assert_eq!(genres, ["Rock+Jazz", "Jazz", "Jazz", ""]);
-        let years: Vec<_> = tracks.iter().map(|track| track.tags.year).collect();
-        assert_eq!(years, [Some(1999), Some(1999), None, None]);
-        assert_eq!(tracks[0].tags.album_artist.as_deref(), Some("Various"));
-        let remark = remark.unwrap();
-        assert!(
-            remark.contains("1 row without a year") && remark.contains("\"19999\" on line 4"),
-            "{remark}"
-        );
-
-        std::fs::write(&path, "path,title\n/m/a.mp3,A,\n/m/b.mp3,One, Two\n").unwrap();
-        let refused = read_vector_tracks(&path, 2).unwrap_err().to_string();
-        assert!(
-            refused.contains("line 3") && refused.contains("expected 2 cells"),
-            "{refused}"
-        );
-    }
 }

@@ -48,6 +48,7 @@ mod export;
 mod foreign;
 mod foreign_vectors;
 mod genre;
+mod kept;
 mod known_filters;
 mod list;
 mod missing_files;
@@ -82,7 +83,7 @@ pub use genre::{
     AnswerSource, Classifier, ClassifyOptions, Evidence, FirstGuess, GenreAnswer, GenreHead,
     GenreNews, LabelSource, Labelled, LabelledTracks, TrackDisplay,
 };
-pub use genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
+pub use genre::{GENRE_MODEL_FILE, RETRAIN_SHARE, SYNONYMS_FILE};
 pub use list::{TrackPage, TrackQuery};
 pub use missing_files::MissingFiles;
 pub use moods::{READY_MOODS, measured_scale};

@@ -4,14 +4,23 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
+use serde::{Serialize, Serializer};
+
 use super::EngineError;
 use voisin_library::{Library, MissingFile, stored_path};
 
-#[derive(Debug, Default)]
+/// In JSON their numbers.
+#[derive(Debug, Default, Serialize)]
 pub struct MissingFiles {
+    #[serde(rename = "gone", serialize_with = "number")]
     pub files: Vec<MissingFile>,
     /// Files in folders that look like those of a disk that is not mounted.
+    #[serde(serialize_with = "number")]
     pub out_of_reach: Vec<MissingFile>,
+}
+
+fn number<S: Serializer>(files: &[MissingFile], serializer: S) -> Result<S::Ok, S::Error> {
+    files.len().serialize(serializer)
 }
 
 impl MissingFiles {

@@ -342,48 +342,6 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_measure_the_nearest_track_by_another_artist() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), 60);
-        let options = SimilarOptions {
-            limit: 120,
-            ..SimilarOptions::default()
-        };
-        let mut nearest = Vec::new();
-        let seeds: Vec<Seed> = (1..=120)
-            .map(|id| engine.seed_of(TrackId(id)).unwrap())
-            .collect();
-        for seed in &seeds {
-            let found = engine
-                .similar(std::slice::from_ref(seed), &options)
-                .unwrap();
-            let track = engine.library().track(seed.track.unwrap()).unwrap();
-            let other = found
-                .iter()
-                .find(|near| near.track.tags.artist != track.tags.artist)
-                .unwrap();
-            assert!(
-                found[0].similarity > other.similarity + 0.02,
-                "the artist's own is nearer"
-            );
-            nearest.push(other.similarity);
-        }
-        let standing = engine.standing(&seeds[..1]).unwrap().unwrap();
-        for value in [nearest[0], nearest[50], nearest[119]] {
-            let below = nearest.iter().filter(|one| **one <= value).count() as i32 * 100 / 120;
-            let percentile = i32::from(standing.percentile(value).unwrap());
-            assert!(
-                (percentile - below).abs() <= 2,
-                "{percentile} instead of {below}"
-            );
-        }
-        assert_eq!(standing.closeness(1.0), Some(Closeness::Same));
-        nearest.sort_by(f32::total_cmp);
-        assert_eq!(standing.closeness(nearest[119]), Some(Closeness::Close));
-        assert_eq!(standing.closeness(-1.0), Some(Closeness::Far));
-    }
-
-    #[test]
     fn small_and_partial_libraries_have_no_standing() {
         let dir = tempfile::tempdir().unwrap();
         let mut small = engine(dir.path(), 9);

@@ -90,36 +90,3 @@ pub(crate) fn measured_scales(
 fn between(value: f64, from: f64, to: f64) -> f64 {
     (100.0 * (value - from) / (to - from)).clamp(0.0, 100.0)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_follow_their_definitions_and_stay_in_range() {
-        let measures = Measures {
-            flux: 0.17,
-            onset_rate: 4.0,
-            pulse_clarity: 0.11,
-            dfa: Some(2.0f64.sqrt()),
-            percussiveness: 0.425,
-            brightness: 3000.0 / 6.0f64.sqrt(),
-        };
-        let scales = measured_scales(Some(&measures), Some(-19.0), Some(5.0));
-        let value = |name: &str| scales[&name.parse::<ScaleName>().unwrap()].value;
-        assert_eq!(value("energy"), (2.0 * 50.0 + 2.0 * 100.0 + 50.0) / 5.0);
-        assert_eq!(value("dfa"), 50.0);
-        assert_eq!(value("danceability"), (50.0 + 2.0 * 50.0 + 20.0) / 4.0);
-        assert_eq!((value("brightness"), value("dynamics")), (50.0, 25.0));
-        let loud = Measures {
-            flux: 9.0,
-            onset_rate: 90.0,
-            ..measures
-        };
-        let loud = measured_scales(Some(&loud), Some(3.0), None);
-        assert_eq!(loud[&"energy".parse().unwrap()].value, 100.0);
-        assert!(!loud.contains_key(&"dynamics".parse().unwrap()));
-        assert!(measured_scales(None, Some(-9.0), None).is_empty());
-        assert_eq!(scales.len(), MEASURED_SCALES.len());
-    }
-}

@@ -10,7 +10,6 @@ use super::seed::{Seed, is_seed};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
-use voisin_genre::Genre;
 use voisin_index::{Neighbor, SearchParams};
 use voisin_library::recording::{APART, LEAST_OF_COPIES};
 use voisin_library::{Library, Track, TrackFilter, TrackSet};
@@ -39,9 +38,8 @@ impl Default for SimilarOptions {
 
 #[derive(Debug, Clone)]
 pub struct SimilarTrack {
+    /// Its genres are those of the library's label source.
     pub track: Track,
-    /// Its genres, from the library's label source.
-    pub genres: Vec<Genre>,
     /// Cosine similarity to the seeds' mean, -1 to 1; higher is nearer.
     pub similarity: f32,
 }
@@ -85,13 +83,12 @@ impl Engine {
     /// Neighbours with their facts.
     pub(super) fn answered(&self, found: Vec<Neighbor>) -> Result<Vec<SimilarTrack>, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
-        let tracks = self.library.tracks_by_id(&ids)?;
-        let genres = self.genres_of(&tracks)?;
-        let answers = tracks.into_iter().zip(genres).zip(found);
+        let mut tracks = self.library.tracks_by_id(&ids)?;
+        self.label(&mut tracks)?;
+        let answers = tracks.into_iter().zip(found);
         Ok(answers
-            .map(|((track, genres), neighbor)| SimilarTrack {
+            .map(|(track, neighbor)| SimilarTrack {
                 track,
-                genres,
                 similarity: neighbor.similarity,
             })
             .collect())

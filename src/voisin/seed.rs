@@ -392,31 +392,6 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_name_albums_artists_and_ids() {
-        let parse = |text: &'static str| SeedName::parse(OsStr::new(text));
-        assert_eq!(parse("-"), SeedName::StandardInput);
-        assert_eq!(
-            parse("album:blue train"),
-            SeedName::Named(NameOf::Album, "blue train")
-        );
-        assert_eq!(
-            parse("artist:coltrane"),
-            SeedName::Named(NameOf::Artist, "coltrane")
-        );
-        for id in ["id:17", "ID:17", "Id: 17 "] {
-            assert_eq!(parse(id), SeedName::Id(TrackId(17)), "{id}");
-        }
-        assert_eq!(
-            parse("id:seventeen"),
-            SeedName::PathOrWords(OsStr::new("id:seventeen"))
-        );
-        assert_eq!(
-            parse("nina simone"),
-            SeedName::PathOrWords(OsStr::new("nina simone"))
-        );
-    }
-
-    #[test]
     fn a_file_outside_the_library_has_an_absolute_path() {
         let path_of = |file: &str| Seed::of_file(Path::new(file), vec![1.0]).path;
         let here = dunce::canonicalize(std::env::current_dir().unwrap()).unwrap();
@@ -472,20 +447,6 @@ mod tests {
         let id = library.insert_track(&new).unwrap();
         let line = candidate(&library.track(id).unwrap(), true);
         assert!(line.contains("one  two three"), "{line}");
-    }
-
-    #[test]
-    fn several_seeds_are_searched_by_their_mean() {
-        let middle = mean(&[
-            Seed::of_vector(vec![1.0, 0.0]),
-            Seed::of_vector(vec![0.0, 1.0]),
-        ])
-        .unwrap();
-        let half = std::f32::consts::FRAC_1_SQRT_2;
-        assert!(
-            (middle.as_slice()[0] - half).abs() < 1e-6
-                && (middle.as_slice()[1] - half).abs() < 1e-6
-        );
     }
 
     #[test]

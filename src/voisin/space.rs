@@ -177,10 +177,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Engine, GraphUse, IndexRefresh};
+    use crate::{Engine, IndexRefresh};
     use ndarray::{Axis, aview1};
     use voisin_base::track::TrackId;
-    use voisin_base::vector::{dot, make_unit, norm};
+    use voisin_base::vector::{dot, make_unit};
     use voisin_library::testing::{library, track};
 
     const DIMENSION: usize = 8;
@@ -252,103 +252,6 @@ mod tests {
             assert!((dot(&seed, &collection.vectors.row(row).to_vec()) - similarity).abs() < 1e-4);
         }
         assert_eq!(engine.library().vectors().unwrap().values, raw);
-    }
-
-    #[test]
-    fn small_libraries_have_similarities() {
-        let one_artist = alike(10, 30.0);
-        let same = vec![vec![0.6, 0.8, 0.0, 0.1, 0.0, 0.0, 0.2, 0.0]; 12];
-        for (vectors, what) in [
-            (&one_artist[..1], "one track"),
-            (&one_artist[..2], "two tracks"),
-            (&one_artist[..], "ten tracks that are much alike"),
-            (&same[..], "twelve that are the same"),
-        ] {
-            let dir = tempfile::tempdir().unwrap();
-            let mut engine = engine(dir.path(), vectors);
-            let found = similarities(&mut engine, 1);
-            assert_eq!(found.len(), vectors.len(), "{what}");
-            assert!(
-                found
-                    .iter()
-                    .all(|(_, similarity)| (-1.0..=1.0).contains(similarity)),
-                "{what}"
-            );
-            assert!((found[0].1 - 1.0).abs() < 1e-3, "{what}: {:?}", found[0]);
-            if what.starts_with("twelve") {
-                assert!(
-                    found
-                        .iter()
-                        .all(|(_, similarity)| (similarity - 1.0).abs() < 1e-3),
-                    "{found:?}"
-                );
-            }
-            let collection = engine.collection().unwrap();
-            for row in collection.vectors.rows() {
-                assert!((norm(&row.to_vec()) - 1.0).abs() < 1e-5, "{what}");
-            }
-            let k = (vectors.len() - 1).min(3);
-            if k > 0 {
-                engine
-                    .knn_graph(&collection, k, GraphUse::Exploring)
-                    .unwrap();
-            }
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let mut empty = engine(dir.path(), &[]);
-        assert_eq!(
-            empty.rebuild_index("").unwrap().to_string(),
-            "index built: "
-        );
-        assert!(empty.index().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_track_at_the_mean_is_similar_to_no_other() {
-        // Pairs on both sides of one direction, and a track in that direction, so that the mean is a multiple of it.
-        let mut vectors: Vec<Vec<f32>> = Vec::new();
-        for d in 1..DIMENSION {
-            for side in [-0.5, 0.5] {
-                let mut vector = vec![0.0; DIMENSION];
-                (vector[0], vector[d]) = (1.0, side);
-                vectors.push(vector);
-            }
-        }
-        let mut middle = vec![0.0; DIMENSION];
-        middle[0] = 1.0;
-        vectors.push(middle.clone());
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), &vectors);
-        let exactly = StoredMean {
-            values: middle,
-            tracks: 15,
-            generation: 15,
-            is_fixed: true,
-        };
-        engine.library_mut().set_mean(&exactly).unwrap();
-        let found = similarities(&mut engine, 15);
-        assert_eq!(found[0].0, 15);
-        assert!(
-            found[1..]
-                .iter()
-                .all(|(_, similarity)| similarity.abs() < 0.3),
-            "{found:?}"
-        );
-    }
-
-    #[test]
-    fn the_same_vectors_have_the_same_mean_in_any_order() {
-        let rows = alike(50, 1.0);
-        let matrix = |rows: &[Vec<f32>]| {
-            Array2::from_shape_vec((50, DIMENSION), rows.concat()).unwrap() / 4.0
-        };
-        let backwards: Vec<_> = rows.iter().rev().cloned().collect();
-        let mean = shrunk_mean(matrix(&rows).view());
-        assert_eq!(mean, shrunk_mean(matrix(&backwards).view()));
-        let plain = matrix(&rows).mean_axis(Axis(0)).unwrap();
-        for (found, expected) in mean.iter().zip(plain) {
-            assert!((found - expected * 50.0 / 70.0).abs() < 1e-6, "{mean:?}");
-        }
     }
 
     #[test]

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """CLAP with seeded random weights, in the hub's layout, and the output of the reference.
 
-    python scripts/research/models/seeded_clap.py tests/data/clap            # small; the tests' golden data
-    python scripts/research/models/seeded_clap.py /tmp/clap --real           # htsat-unfused's sizes
+    python scripts/research/models/seeded_clap.py tests/data/clap            # the tests' golden data
 
 Needs PyPI's transformers 4.49, torch 2.6, tokenizers and safetensors. Its vectors have no meaning.
 The golden data is from ClapFeatureExtractor and ClapModel of transformers (Wu et al., "Large-scale
@@ -56,9 +55,7 @@ def clip(seconds):
     return (sweep + beat).astype(np.float32)
 
 
-def config(real):
-    if real:
-        return ClapConfig(projection_dim=512)
+def config():
     text = dict(
         vocab_size=400,
         hidden_size=32,
@@ -114,11 +111,10 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--real", action="store_true", help="the sizes of clap-htsat-unfused")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 
-    model = ClapModel(config(options.real)).eval()
+    model = ClapModel(config()).eval()
     seeded(model)
     model.config.to_json_file(options.folder / "config.json")
     extractor = ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc")
@@ -155,20 +151,11 @@ def main():
     golden = {
         name: np.ascontiguousarray(values, dtype=np.float32) for name, values in golden.items()
     }
-    if options.real:
-        golden = {
-            # A view with steps would be written as what lies behind it in memory.
-            name: values.reshape(-1)[:: max(1, values.size // 20_000)].copy()
-            for name, values in golden.items()
-        }
     save_file(golden, options.folder / "golden.safetensors")
     (options.folder / "texts.json").write_text(json.dumps(TEXTS, ensure_ascii=False) + "\n")
-    alike = golden["text vectors"] @ golden["text vectors"].T if not options.real else None
-    print(
-        {name: values.shape for name, values in golden.items()},
-        "least cosine of texts",
-        alike is not None and alike.min(),
-    )
+    alike = golden["text vectors"] @ golden["text vectors"].T
+    shapes = {name: values.shape for name, values in golden.items()}
+    print(shapes, "least cosine of texts", alike.min())
 
 
 if __name__ == "__main__":

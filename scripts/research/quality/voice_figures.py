@@ -58,11 +58,7 @@ def tag_layers(manifest):
         weights = tensors(manifest.with_name(network["weights"]))
         size = {"musicnn": 200, "openl3": 512}[network["architecture"]]
         if network["architecture"] == "musicnn":
-            weight, bias = weights["dense_1.weight"], weights["dense_1.bias"]
-            if "standardise.mean" in weights:
-                bias = bias + weight @ weights["standardise.mean"]
-                weight = weight / weights["standardise.scale"]
-            layers.append((at, weight, bias))
+            layers.append((at, weights["dense_1.weight"], weights["dense_1.bias"]))
         at += size
     return layers, names
 

@@ -38,7 +38,7 @@ pub(crate) enum ModelCommand {
         /// Name to give the model
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// Licence of a CLAP model's weights [default: that in the README.md of its folder]
+        /// Licence of a CLAP model's weights [default: unknown]
         #[arg(long, value_name = "TEXT")]
         licence: Option<String>,
         /// Replace a model of that name

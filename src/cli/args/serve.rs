@@ -1,10 +1,11 @@
 //! `serve`, `mcp`.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use voisin_serve::{Listen, Peer, ServerAddress};
+use voisin_serve::ServerAddress;
 
 /// Serve players, scripts and browsers over HTTP
 ///
@@ -21,14 +22,14 @@ use voisin_serve::{Listen, Peer, ServerAddress};
     reason = "each is an option of its own"
 )]
 pub(crate) struct ServeArgs {
-    /// Address to listen on: HOST:PORT, or unix:PATH for a socket that only you can open (several: all of them)
+    /// Address to listen on: ADDRESS:PORT, such as 127.0.0.1:8766 or [::1]:8766 (several: all of them)
     #[arg(
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1:8766",
         value_delimiter = ','
     )]
-    pub(crate) listen: Vec<Listen>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// Allow other machines of this network: listen on all of this machine's addresses, and accept its host name too
     #[arg(long, conflicts_with = "no_token")]
     pub(crate) lan: bool,
@@ -37,9 +38,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) allow_host: Vec<String>,
     /// A proxy that forwards requests of others: the last address of its X-Forwarded-For is the client, for which wrong
-    /// tokens are counted and logged. An address, or `unix` for clients of a socket's file (several: all of them)
+    /// tokens are counted and logged (several: all of them)
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    pub(crate) trusted_proxy: Vec<Peer>,
+    pub(crate) trusted_proxy: Vec<IpAddr>,
     /// Open the page in this machine's browser
     #[arg(long)]
     pub(crate) open: bool,

@@ -225,12 +225,7 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
             format!("{:.3} {nearness}", found.similarity),
             found.track.main_artist().unwrap_or_default().to_owned(),
             title(&found.track),
-            found
-                .genres
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
+            found.track.tags.genres.join(", "),
         ]);
     }
     table.print()

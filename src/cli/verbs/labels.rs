@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{expand_names, seeds_to_change};
 use voisin::questions::answers::labels::{GenreCountJson, LabelSourceJson};
-use voisin::{Engine, EngineError, GroupBy, Lack, track_number};
+use voisin::{Engine, EngineError, Lack, track_number};
 use voisin_genre::Genre;
 
 pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending> {
@@ -46,7 +46,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
     let source = args.source.clone().unwrap_or_else(|| engine.label_source());
     // Read from the new source before it is set, so that a table that cannot be read changes
     // nothing.
-    let (labels, unmatched) = match engine.labelled_tracks(&source, GroupBy::Track) {
+    let (labels, unmatched) = match engine.labelled_tracks(&source) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
         // The source is shown even without labels.
         Err(EngineError::Lacks(Lack::Labels, _)) => (Vec::new(), 0),

@@ -1,7 +1,7 @@
 //! `voisin serve`.
 
 use std::io::IsTerminal as _;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -12,7 +12,7 @@ use crate::cli::args::ServeArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, Console};
 use voisin_library::{Library, LibraryError, OpenMode, stored_path};
-use voisin_serve::{Listen, Options, Secrets, serve};
+use voisin_serve::{Options, Secrets, serve};
 
 /// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";
@@ -42,14 +42,29 @@ fn address_at_home() -> Option<IpAddr> {
         .filter(|address| !address.is_unspecified())
 }
 
+/// Whether only this machine can connect.
+fn is_local(place: &SocketAddr) -> bool {
+    place.ip().to_canonical().is_loopback()
+}
+
+/// The same port on all addresses, if it was a local one.
+fn for_all(place: SocketAddr) -> SocketAddr {
+    let all = match place {
+        _ if !is_local(&place) => return place,
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(all, place.port())
+}
+
 pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Ending> {
     if args.lan {
-        args.listen = args.listen.into_iter().map(Listen::for_all).collect();
+        args.listen = args.listen.into_iter().map(for_all).collect();
     }
     let here = context.library_dir();
     let folders = folders(context, &args, &here)?;
-    let distant: Option<&Listen> = args.listen.iter().find(|place| !place.is_local());
-    if let (true, Some(Listen::Tcp(place))) = (args.no_token, distant) {
+    let distant = args.listen.iter().find(|place| !is_local(place));
+    if let (true, Some(place)) = (args.no_token, distant) {
         bail!("--no-token is only for this machine, but others can reach {place}: leave it out");
     }
     let is_distant = distant.is_some();

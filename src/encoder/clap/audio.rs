@@ -140,14 +140,20 @@ impl ClapAudio {
             .map(|((b, m), s)| b - m * s)
             .collect();
         let embed = encoder.pp("patch_embed");
-        let kernel = embed.get((sizes.channels, 1, PATCH, PATCH), "proj.weight")?;
-        let bias = embed.get(sizes.channels, "proj.bias")?;
+        let kernel = embed.get(
+            (sizes.patch_embeds_hidden_size, 1, PATCH, PATCH),
+            "proj.weight",
+        )?;
+        let bias = embed.get(sizes.patch_embeds_hidden_size, "proj.bias")?;
         // A convolution whose stride is its own size is a product with each patch.
-        let patches = Linear::new(kernel.reshape((sizes.channels, ()))?, Some(bias));
+        let patches = Linear::new(
+            kernel.reshape((sizes.patch_embeds_hidden_size, ()))?,
+            Some(bias),
+        );
         let stages = (0..4)
             .map(|i| SwinStage::new(towers, i, &encoder.pp(format!("layers.{i}"))))
             .collect::<Result<_>>()?;
-        let widest = sizes.channels << 3;
+        let widest = sizes.patch_embeds_hidden_size << 3;
         Ok(Self {
             device: device.clone(),
             fold: SpectrogramFold {
@@ -156,7 +162,7 @@ impl ClapAudio {
                 stretch: stretching(),
             },
             patches,
-            norm_of_patches: layer_norm(sizes.channels, EPSILON, embed.pp("norm"))?,
+            norm_of_patches: layer_norm(sizes.patch_embeds_hidden_size, EPSILON, embed.pp("norm"))?,
             stages,
             norm: layer_norm(widest, EPSILON, encoder.pp("norm"))?,
             projection: ClapProjection::new(
@@ -219,7 +225,7 @@ impl Backend for ClapAudio {
 impl SwinStage {
     fn new(towers: &ClapTowers, i: usize, variables: &VarBuilder) -> Result<Self> {
         let side = GRID >> i;
-        let channels = towers.audio.channels << i;
+        let channels = towers.audio.patch_embeds_hidden_size << i;
         let blocks = (0..towers.audio.depths[i])
             .map(|j| {
                 // The whole grid is one window in the last stage: nothing to shift.
@@ -228,8 +234,8 @@ impl SwinStage {
                 } else {
                     WINDOW / 2
                 };
-                let hidden = towers.audio.mlp_ratio * channels;
-                let sizes = [channels, towers.audio.heads[i], hidden];
+                let hidden = towers.audio.mlp_ratio as usize * channels;
+                let sizes = [channels, towers.audio.num_attention_heads[i], hidden];
                 SwinBlock::new(sizes, side, shift, &variables.pp(format!("blocks.{j}")))
             })
             .collect::<Result<_>>()?;

@@ -24,59 +24,75 @@ pub(super) use audio::{ClapAudio, SHAPE};
 pub use text::{ClapText, caption_vectors};
 
 /// The sizes of a CLAP model's two networks, and the files beside its weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClapTowers {
-    /// The audio encoder.
     pub audio: ClapAudioSizes,
-    /// The text encoder.
     pub text: ClapTextSizes,
     /// Hidden layer and output of both projections: the length of a vector.
     pub projection: usize,
-    /// File name of the tokenizer, beside the manifest.
+    /// File name of the tokenizer, beside the manifest, and its SHA-256.
     pub tokenizer: String,
-    /// SHA-256 of that file.
     pub tokenizer_sha256: String,
-    /// File name of the vectors of [`captions`], beside the manifest.
+    /// File name of the vectors of [`captions`], beside the manifest, and its SHA-256.
     pub captions: String,
-    /// SHA-256 of that file.
     pub captions_sha256: String,
 }
 
-/// Sizes of HTSAT; those not listed are the same in every published model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Sizes of HTSAT, with names and defaults of the transformers library; those not listed are the same
+/// in every published model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ClapAudioSizes {
     /// Numbers of a patch in the first stage; each stage doubles them.
-    pub channels: usize,
+    pub patch_embeds_hidden_size: usize,
     /// Blocks of each of the four stages.
     pub depths: [usize; 4],
-    /// Heads of attention in each stage.
-    pub heads: [usize; 4],
+    pub num_attention_heads: [usize; 4],
     /// Hidden layer of a block, as a multiple of its channels.
-    pub mlp_ratio: usize,
+    pub mlp_ratio: f64,
 }
 
-/// Sizes of `RoBERTa`.
+impl Default for ClapAudioSizes {
+    fn default() -> Self {
+        Self {
+            patch_embeds_hidden_size: 96,
+            depths: [2, 2, 6, 2],
+            num_attention_heads: [4, 8, 16, 32],
+            mlp_ratio: 4.0,
+        }
+    }
+}
+
+/// Sizes of `RoBERTa`, with names and defaults of the transformers library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct ClapTextSizes {
-    /// Numbers of a token.
-    pub hidden: usize,
-    /// Blocks.
-    pub layers: usize,
-    /// Heads of attention.
-    pub heads: usize,
-    /// Hidden layer of a block.
-    pub intermediate: usize,
-    /// Size of the vocabulary.
-    pub vocabulary: usize,
-    /// Positions, those of padding included.
-    pub positions: usize,
-    /// Kinds of tokens.
-    pub types: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub intermediate_size: usize,
+    pub vocab_size: usize,
+    /// Those of padding included.
+    pub max_position_embeddings: usize,
+    pub type_vocab_size: usize,
     /// The token that pads; positions are counted from it.
-    pub padding: u32,
+    pub pad_token_id: u32,
+}
+
+impl Default for ClapTextSizes {
+    fn default() -> Self {
+        Self {
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            vocab_size: 50_265,
+            max_position_embeddings: 514,
+            type_vocab_size: 1,
+            pad_token_id: 1,
+        }
+    }
 }
 
 impl ClapTowers {
@@ -84,24 +100,25 @@ impl ClapTowers {
     pub(super) fn check(&self) -> Result<(), String> {
         /// Far above any published size; larger networks would fail later.
         const MOST: usize = 1 << 16;
+        let Self { audio, text, .. } = self;
         let sizes = [
             ("projection", self.projection),
-            ("audio.channels", self.audio.channels),
-            ("audio.mlp_ratio", self.audio.mlp_ratio),
-            ("text.hidden", self.text.hidden),
-            ("text.layers", self.text.layers),
-            ("text.intermediate", self.text.intermediate),
-            ("text.types", self.text.types),
+            ("patch_embeds_hidden_size", audio.patch_embeds_hidden_size),
+            ("mlp_ratio", audio.mlp_ratio as usize),
+            ("hidden_size", text.hidden_size),
+            ("num_hidden_layers", text.num_hidden_layers),
+            ("intermediate_size", text.intermediate_size),
+            ("type_vocab_size", text.type_vocab_size),
         ];
-        let depths = self.audio.depths.map(|depth| ("audio.depths", depth));
+        let depths = audio.depths.map(|depth| ("depths", depth));
         for (name, found) in sizes.into_iter().chain(depths) {
             if !(1..=MOST).contains(&found) {
                 return Err(format!("{name} is {found}: expected 1 to {MOST}"));
             }
         }
-        let channels = (0..4).map(|stage| self.audio.channels << stage);
-        let heads = channels.zip(self.audio.heads);
-        for (size, heads) in heads.chain([(self.text.hidden, self.text.heads)]) {
+        let channels = (0..4).map(|stage| audio.patch_embeds_hidden_size << stage);
+        let heads = channels.zip(audio.num_attention_heads);
+        for (size, heads) in heads.chain([(text.hidden_size, text.num_attention_heads)]) {
             if heads == 0 || size % heads != 0 {
                 return Err(format!(
                     "{heads} heads of attention share {size} numbers: expected a divisor"
@@ -109,11 +126,11 @@ impl ClapTowers {
             }
         }
         // A sentence has a start token, an end token, and at least one word.
-        if self.text.positions < self.text.padding as usize + 4 {
+        let found = text.max_position_embeddings;
+        let least = text.pad_token_id as usize + 4;
+        if found < least {
             return Err(format!(
-                "text.positions is {}: expected at least {}",
-                self.text.positions,
-                self.text.padding as usize + 4
+                "max_position_embeddings is {found}: expected at least {least}"
             ));
         }
         Ok(())

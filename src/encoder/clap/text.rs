@@ -62,9 +62,13 @@ impl ClapText {
         let text = variables.pp("text_model");
         let roberta = Roberta {
             model: XLMRobertaModel::new(&config(sizes), text.clone())?,
-            pooler: linear(sizes.hidden, sizes.hidden, text.pp("pooler.dense"))?,
+            pooler: linear(
+                sizes.hidden_size,
+                sizes.hidden_size,
+                text.pp("pooler.dense"),
+            )?,
             projection: ClapProjection::new(
-                sizes.hidden,
+                sizes.hidden_size,
                 towers.projection,
                 variables.pp("text_projection"),
             )?,
@@ -72,7 +76,7 @@ impl ClapText {
         Ok(Self {
             tokenizer,
             roberta,
-            longest: sizes.positions - sizes.padding as usize - 1,
+            longest: sizes.max_position_embeddings - sizes.pad_token_id as usize - 1,
         })
     }
 
@@ -160,20 +164,20 @@ fn open_tokenizer(tokens: &[u8], path: &Path) -> Result<Tokenizer, EncoderError>
 
 fn config(sizes: &ClapTextSizes) -> Config {
     Config {
-        hidden_size: sizes.hidden,
+        hidden_size: sizes.hidden_size,
         // All published models have RoBERTa's.
         layer_norm_eps: 1e-12,
         attention_probs_dropout_prob: 0.0,
         hidden_dropout_prob: 0.0,
-        num_attention_heads: sizes.heads,
+        num_attention_heads: sizes.num_attention_heads,
         position_embedding_type: "absolute".to_owned(),
-        intermediate_size: sizes.intermediate,
+        intermediate_size: sizes.intermediate_size,
         hidden_act: Activation::Gelu,
-        num_hidden_layers: sizes.layers,
-        vocab_size: sizes.vocabulary,
-        max_position_embeddings: sizes.positions,
-        type_vocab_size: sizes.types,
-        pad_token_id: sizes.padding,
+        num_hidden_layers: sizes.num_hidden_layers,
+        vocab_size: sizes.vocab_size,
+        max_position_embeddings: sizes.max_position_embeddings,
+        type_vocab_size: sizes.type_vocab_size,
+        pad_token_id: sizes.pad_token_id,
     }
 }
 

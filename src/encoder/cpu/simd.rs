@@ -178,59 +178,6 @@ mod arm {
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm::Neon;
 
-/// Four lanes of plain Rust.
-#[derive(Clone, Copy)]
-pub(super) struct Portable;
-
-#[inline(always)]
-fn zip(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {
-    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
-}
-
-impl Simd for Portable {
-    type V = [f32; 4];
-    const LANES: usize = 4;
-    const MR: usize = 5;
-    #[inline(always)]
-    fn splat(self, x: f32) -> [f32; 4] {
-        [x; 4]
-    }
-    #[inline(always)]
-    unsafe fn load(self, p: *const f32) -> [f32; 4] {
-        // SAFETY: four floats can be read at `p`.
-        unsafe { p.cast::<[f32; 4]>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32, v: [f32; 4]) {
-        // SAFETY: four floats can be written at `p`.
-        unsafe { p.cast::<[f32; 4]>().write_unaligned(v) }
-    }
-    #[inline(always)]
-    fn add(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
-        zip(a, b, |x, y| x + y)
-    }
-    #[inline(always)]
-    fn sub(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
-        zip(a, b, |x, y| x - y)
-    }
-    #[inline(always)]
-    fn mul(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
-        zip(a, b, |x, y| x * y)
-    }
-    #[inline(always)]
-    fn max(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
-        zip(a, b, |x, y| if x > y { x } else { y })
-    }
-    #[inline(always)]
-    fn fma(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
-        zip(zip(a, b, |x, y| x * y), c, |x, y| x + y)
-    }
-    #[inline(always)]
-    fn fnma(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
-        zip(c, zip(a, b, |x, y| x * y), |x, y| x - y)
-    }
-}
-
 /// Defines `pub(super) unsafe fn $name(isa, args…)`, which runs the function `$generic(simd,
 /// args…)` compiled for `isa`.
 macro_rules! dispatch {
@@ -265,7 +212,7 @@ macro_rules! dispatch {
                     voisin_simd::isa::Set::Avx2 => avx2($($arg),*),
                     #[cfg(target_arch = "aarch64")]
                     voisin_simd::isa::Set::Neon => $generic($crate::cpu::simd::Neon::assume(), $($arg),*),
-                    voisin_simd::isa::Set::Portable => $generic($crate::cpu::simd::Portable, $($arg),*),
+                    voisin_simd::isa::Set::Portable => unreachable!("kernels need vector instructions"),
                 }
             }
         }

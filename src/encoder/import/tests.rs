@@ -59,9 +59,6 @@ fn an_error_names_missing_files_and_other_kinds() {
             "{text}"
         );
     }
-    let pickled = folder(Some((WEIGHTS, &|_| None)));
-    std::fs::write(pickled.path().join("pytorch_model.bin"), "x").unwrap();
-    assert!(message(pickled.path()).contains("but pytorch_model.bin"));
     let fused = "\"audio_config\": { \"enable_fusion\": true,";
     let window = "\"audio_config\": { \"window_size\": 7,";
     for (file, from, to, expected) in [
@@ -87,7 +84,7 @@ fn an_error_names_missing_files_and_other_kinds() {
             CONFIG,
             "\"depths\": [",
             "\"depths\": [ 9,",
-            "expected four whole numbers",
+            "invalid length 5",
         ),
         (
             PREPROCESSOR,
@@ -159,13 +156,8 @@ fn a_text_encoder_with_constant_output_is_refused() {
 }
 
 #[test]
-fn an_imported_model_embeds_audio_and_text_and_has_a_licence() {
+fn an_imported_model_embeds_audio_and_text() {
     let folder = folder(None);
-    std::fs::write(
-        folder.path().join("README.md"),
-        "---\ntags: [audio]\nlicense: apache-2.0\n---\n# CLAP",
-    )
-    .unwrap();
     let models = tempfile::tempdir().unwrap();
     let mut last = (0, 0);
     let manifest = import_clap(
@@ -178,7 +170,7 @@ fn an_imported_model_embeds_audio_and_text_and_has_a_licence() {
     .unwrap();
     assert_eq!(
         (manifest.licence.as_str(), manifest.dimension, last),
-        ("apache-2.0", 32, (1000, 1000))
+        ("unknown", 32, (1000, 1000))
     );
     let model = ModelRef::Manifest(models.path().join("small.json"));
     let tower = ClapText::load(&model).unwrap().expect("a text encoder");
@@ -216,7 +208,6 @@ fn importers(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// As torchopenl3 itself saves it, and inside a checkpoint in half precision with torch's prefix.
 #[test]
 fn archives_of_torch_hold_the_tensors_that_were_saved() {
     let bytes = std::fs::read(importers("openl3.safetensors")).unwrap();
@@ -224,17 +215,6 @@ fn archives_of_torch_hold_the_tensors_that_were_saved() {
     let whole = torch::read(&importers("torchopenl3.pth.tar")).unwrap();
     assert_eq!(whole.len(), 48);
     assert!(whole.iter().all(|(name, tensor)| expected[name] == *tensor));
-    let half = torch::read(&importers("checkpoint_half.pth")).unwrap();
-    assert_eq!(half.len(), 48);
-    for (name, tensor) in &half {
-        assert_eq!(tensor.shape, expected[name].shape);
-        for (found, expected) in tensor.values.iter().zip(&expected[name].values) {
-            assert!(
-                (found - expected).abs() <= 1e-3 * (1.0 + expected.abs()),
-                "{name}"
-            );
-        }
-    }
 }
 
 #[test]
@@ -264,20 +244,18 @@ fn weights_are_imported_with_their_manifest_or_without() {
 fn damaged_archives_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.pth");
-    for name in ["torchopenl3.pth.tar", "checkpoint_half.pth"] {
-        let bytes = std::fs::read(importers(name)).unwrap();
-        for share in [0, 5, 50, 95] {
-            std::fs::write(&path, &bytes[..bytes.len() * share / 100]).unwrap();
-            let error = torch::read(&path).unwrap_err();
-            assert!((1..500).contains(&error.len()), "{error}");
-        }
-        // The pickle comes first: its bytes, each with another value.
-        for at in (0..2000).step_by(7) {
-            let mut bytes = bytes.clone();
-            bytes[at] ^= 0x55;
-            std::fs::write(&path, &bytes).unwrap();
-            let _ = torch::read(&path);
-        }
+    let bytes = std::fs::read(importers("torchopenl3.pth.tar")).unwrap();
+    for share in [0, 5, 50, 95] {
+        std::fs::write(&path, &bytes[..bytes.len() * share / 100]).unwrap();
+        let error = torch::read(&path).unwrap_err();
+        assert!((1..500).contains(&error.len()), "{error}");
+    }
+    // The pickle comes first: its bytes, each with another value.
+    for at in (0..2000).step_by(7) {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0x55;
+        std::fs::write(&path, &bytes).unwrap();
+        let _ = torch::read(&path);
     }
 }
 

@@ -10,8 +10,6 @@ use crate::WeightTensor;
 
 /// Licence of the only weights that are published in this format.
 pub(crate) const LICENCE: &str = "CC BY 4.0 (openl3's weights as converted by torchopenl3)";
-/// Names under which training scripts save the dictionary of tensors inside a checkpoint.
-const NESTED: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 /// Most bytes of the pickle, which names the tensors: those of OpenL3 take 10 kB.
 const LARGEST_PICKLE: u64 = 1 << 17;
 /// Stack of the thread that reads: a pickle of that size may nest as deeply, and is dropped recursively.
@@ -49,28 +47,20 @@ fn short(error: impl std::fmt::Display) -> String {
 
 fn tensors(path: &Path) -> Result<BTreeMap<String, WeightTensor>, String> {
     check_entries(path)?;
-    let mut archive = PthTensors::new(path, None).map_err(short)?;
-    for key in NESTED {
-        if !archive.tensor_infos().is_empty() {
-            break;
-        }
-        archive = PthTensors::new(path, Some(key)).unwrap_or(archive);
-    }
+    let archive = PthTensors::new(path, None).map_err(short)?;
     let mut tensors = BTreeMap::new();
     let mut numbers = 0_usize;
     for (name, info) in archive.tensor_infos() {
-        // The prefix is of torch's DataParallel.
-        let short_name = name.strip_prefix("module.").unwrap_or(name);
         let dims = info.layout.dims();
         // OpenL3's networks of 256 bands have layers of the same shapes; torchopenl3's files tell by their mel filters.
-        if short_name == "speclayer.mel_basis" && dims.first().is_some_and(|bands| *bands != 128) {
+        if name == "speclayer.mel_basis" && dims.first().is_some_and(|bands| *bands != 128) {
             return Err(format!("expected 128 mel bands, found {}", dims[0]));
         }
         // Counts of batches are no weights; the front end computes what torchopenl3 stores of its spectrogram.
-        let is_count = short_name.ends_with(".num_batches_tracked");
+        let is_count = name.ends_with(".num_batches_tracked");
         if is_count
             || matches!(info.dtype, DType::I64 | DType::U8)
-            || short_name.starts_with("speclayer.")
+            || name.starts_with("speclayer.")
         {
             continue;
         }
@@ -88,10 +78,10 @@ fn tensors(path: &Path) -> Result<BTreeMap<String, WeightTensor>, String> {
                     .map(|found| found.to_dtype(DType::F32)?.flatten_all()?.to_vec1())
                     .transpose()
             })
-            .map_err(|error| format!("tensor \"{}\": {}", short(short_name), short(error)))?
+            .map_err(|error| format!("tensor \"{}\": {}", short(name), short(error)))?
             .unwrap_or_default();
         let shape = dims.to_vec();
-        tensors.insert(short_name.to_owned(), WeightTensor { shape, values });
+        tensors.insert(name.to_owned(), WeightTensor { shape, values });
     }
     if tensors.is_empty() {
         return Err(

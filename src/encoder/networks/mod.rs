@@ -33,7 +33,7 @@ use musicnn::Musicnn;
 pub(crate) enum NetworkWay {
     /// Layer by layer, by Candle's own operations.
     Layers,
-    /// Compiled into voisin's kernels, on a CPU.
+    /// Compiled into voisin's kernels, on a CPU with vector instructions.
     Kernels(Isa),
 }
 
@@ -43,8 +43,10 @@ impl NetworkWay {
     /// # Errors
     /// The requested instruction set is not available.
     pub(crate) fn of(engine: CpuPath, device: &Device) -> Result<Self, EncoderError> {
+        let isa = isa()?;
+        let has_kernels = device.is_cpu() && isa != Isa::PORTABLE;
         Ok(match engine {
-            CpuPath::Fast if device.is_cpu() => Self::Kernels(isa()?),
+            CpuPath::Fast if has_kernels => Self::Kernels(isa),
             _ => Self::Layers,
         })
     }

@@ -11,7 +11,7 @@ use super::block::{Block, EPSILON};
 use super::chain::{numbers, on_host, whole};
 use super::{Computing, Definition};
 use crate::cpu::musicnn::{
-    BANDS, FRONT, FastMusicnn, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, TAGS,
+    BANDS, FRONT, FastMusicnn, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, RESULT, TAGS,
 };
 use voisin_simd::Isa;
 
@@ -126,16 +126,7 @@ impl CustomOp1 for WholeMusicnn {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let n = layout.dims()[0];
         let found = self.0.forward(whole(storage, layout)?, n);
-        let rows = found
-            .penultimate
-            .chunks_exact(PENULTIMATE)
-            .zip(found.logits.chunks_exact(TAGS));
-        let mut out = Vec::with_capacity(n * (PENULTIMATE + TAGS));
-        for (penultimate, logits) in rows {
-            out.extend_from_slice(penultimate);
-            out.extend_from_slice(logits);
-        }
-        Ok((CpuStorage::F32(out), (n, PENULTIMATE + TAGS).into()))
+        Ok((CpuStorage::F32(found), (n, RESULT).into()))
     }
 }
 

@@ -57,7 +57,8 @@ fn compare(architecture: Architecture, weights: &Weights) {
         network.unwrap().forward(&mels, n).unwrap()
     };
     let expected = compute(NetworkWay::Layers);
-    for isa in Isa::available() {
+    let all = Isa::available().into_iter();
+    for isa in all.filter(|isa| *isa != Isa::PORTABLE) {
         let found = compute(NetworkWay::Kernels(isa));
         let a = error(&found.embeddings, &expected.embeddings, n);
         let b = error(&found.logits, &expected.logits, n);

@@ -123,7 +123,6 @@ impl CandleLayer {
             }
             // Candle's relu has a slope of 1 at 0.
             StackLayer::Relu => (&x * x.gt(0.0)?.to_dtype(DType::F32)?.detach())?,
-            StackLayer::Elu => x.elu(1.0)?,
             StackLayer::Pool(by) => pool(&x, by)?,
             StackLayer::Pool1(by) => pool(&x.unsqueeze(2)?, [1, by])?.squeeze(2)?,
             StackLayer::Dropout(share) => match pass {
@@ -135,9 +134,7 @@ impl CandleLayer {
                 x.contiguous()?.reshape((n, c * h, w))?
             }
             StackLayer::Sequence => x.unsqueeze(1)?,
-            StackLayer::Recurrent { all, one_bias, .. } => {
-                recurrent(&x, &layer_tensor, all, one_bias)?
-            }
+            StackLayer::Recurrent { one_bias, .. } => recurrent(&x, &layer_tensor, one_bias)?,
             StackLayer::Gap => {
                 let n = x.dim(0)?;
                 let c = x.dim(1)?;
@@ -224,14 +221,8 @@ fn batch_norm(
         .reshape(dims)
 }
 
-/// States `[n, units]`, or `[n, units, steps]`, of a signal `[n, channels, steps]`, by Candle's
-/// operations. Gates stand in PyTorch's order.
-fn recurrent(
-    x: &Tensor,
-    tensor: &dyn Fn(&str) -> Tensor,
-    all: bool,
-    one_bias: bool,
-) -> Result<Tensor> {
+/// The last state, `[n, units]`, of a signal `[n, channels, steps]`. Gates stand in PyTorch's order.
+fn recurrent(x: &Tensor, tensor: &dyn Fn(&str) -> Tensor, one_bias: bool) -> Result<Tensor> {
     let x = x.transpose(1, 2)?.contiguous()?;
     let mut bias = tensor("bias_ih");
     if !one_bias {
@@ -247,7 +238,6 @@ fn recurrent(
     let into = into.broadcast_add(&bias)?.reshape((n, steps, ()))?;
     let mut state = Tensor::zeros((n, units), into.dtype(), into.device())?;
     let mut cell = state.clone();
-    let mut states = Vec::with_capacity(steps);
     for step in 0..steps {
         let gates = (into.narrow(1, step, 1)?.squeeze(1)? + state.matmul(&back)?)?;
         let gate = |number: usize| gates.narrow(1, number * units, units)?.contiguous();
@@ -257,13 +247,8 @@ fn recurrent(
         let output = sigmoid(&gate(3)?)?;
         cell = ((forget * cell)? + (input * new)?)?;
         state = (output * cell.tanh()?)?;
-        states.push(state.clone());
     }
-    if all {
-        Tensor::stack(&states, 2)
-    } else {
-        Ok(state)
-    }
+    Ok(state)
 }
 
 /// Examples as a tensor.

@@ -67,8 +67,6 @@ pub enum StackLayer {
     BatchNorm(f64),
     /// Negative numbers become 0.
     Relu,
-    /// Negative numbers become `exp(x) - 1`.
-    Elu,
     /// The maximum of this many rows and columns; incomplete pools are dropped.
     Pool([usize; 2]),
     /// The maximum of this many steps; incomplete pools are dropped.
@@ -83,8 +81,6 @@ pub enum StackLayer {
     Recurrent {
         /// Numbers of its state.
         units: usize,
-        /// The state after every step instead of the last one.
-        all: bool,
         /// One bias for each gate, as in Keras, instead of PyTorch's two.
         one_bias: bool,
     },
@@ -148,7 +144,6 @@ impl StackLayer {
                 None => EPSILON,
             }),
             "relu" => Self::Relu,
-            "elu" => Self::Elu,
             "pool" => Self::Pool(sides(words.next()?)?),
             "pool1" => Self::Pool1(words.next()?.parse().ok()?),
             "dropout" => Self::Dropout(words.next()?.parse().ok()?),
@@ -156,14 +151,10 @@ impl StackLayer {
             "sequence" => Self::Sequence,
             "lstm" => {
                 let units = words.next()?.parse().ok()?;
-                let all = words.next_if_eq(&"all").is_some();
-                // "last" is the default; it may be written for clarity.
-                let _ = !all && words.next_if_eq(&"last").is_some();
-                Self::Recurrent {
-                    units,
-                    all,
-                    one_bias: words.next_if_eq(&"one-bias").is_some(),
-                }
+                // It may be written for clarity.
+                let _ = words.next_if_eq(&"last");
+                let one_bias = words.next_if_eq(&"one-bias").is_some();
+                Self::Recurrent { units, one_bias }
             }
             "gap" => Self::Gap,
             "max" => Self::Max,
@@ -205,17 +196,11 @@ impl StackLayer {
             // per step.
             (Self::Frames, Image(c, h, w)) => Signal(c * h, w),
             (Self::Sequence, Vector(d)) => Signal(1, d),
-            (Self::Recurrent { units, all, .. }, Signal(_, t)) => {
-                if all {
-                    Signal(units, t)
-                } else {
-                    Vector(units)
-                }
-            }
+            (Self::Recurrent { units, .. }, Signal(..)) => Vector(units),
             (Self::Gap | Self::Max, Image(c, ..) | Signal(c, _)) => Vector(c),
             (Self::Flatten, from) => Vector(from.cells()),
             (Self::Linear(out), Vector(_)) => Vector(out.unwrap_or(classes)),
-            (Self::BatchNorm(_) | Self::Relu | Self::Elu | Self::Dropout(_), from) => from,
+            (Self::BatchNorm(_) | Self::Relu | Self::Dropout(_), from) => from,
             _ => return None,
         };
         (shape.cells() > 0).then_some(shape)
@@ -256,9 +241,7 @@ impl StackLayer {
             ]
             .map(|(name, value)| tensor(name, &[channels], Beginning::Constant(value)))
             .into(),
-            Self::Recurrent {
-                units, one_bias, ..
-            } => {
+            Self::Recurrent { units, one_bias } => {
                 // The four gates' matrices are stacked, as in PyTorch.
                 let rows = 4 * units;
                 let start = Beginning::Uniform(1.0 / (units as f64).sqrt());

@@ -81,11 +81,6 @@ impl Stack {
         self.classes
     }
 
-    /// The texts of the first layers.
-    pub(super) fn written(&self, count: usize) -> Vec<String> {
-        self.texts[..count].to_vec()
-    }
-
     /// Layers, each with the shape of its input.
     pub(super) fn layers(&self) -> impl Iterator<Item = (StackLayer, StackShape)> {
         self.layers.iter().copied().zip(self.shapes.iter().copied())
@@ -106,6 +101,26 @@ impl Stack {
             )
         })
         .collect()
+    }
+
+    /// The layers of a classifier up to its inner layer, and the length of that one's output: the
+    /// input of the last linear layer, or, if that is a flattened image or signal, whose numbers
+    /// depend on their places, the means of its channels.
+    pub fn inner(&self) -> (Vec<String>, usize) {
+        let is_linear = |layer: &StackLayer| matches!(layer, StackLayer::Linear(_));
+        let end = self.layers.iter().rposition(is_linear);
+        let end = end.unwrap_or(self.layers.len());
+        let written = |count: usize| self.texts[..count].to_vec();
+        let flat = self.layers[..end]
+            .iter()
+            .rposition(|layer| *layer == StackLayer::Flatten);
+        let (at, channels) = match flat.map(|at| (at, self.shapes[at])) {
+            Some((at, StackShape::Image(c, ..) | StackShape::Signal(c, _))) => (at, c),
+            _ => return (written(end), self.shapes[end].cells()),
+        };
+        let mut layers = written(at);
+        layers.push("gap".to_owned());
+        (layers, channels)
     }
 
     /// Initial tensors of the network, the same for the same seed.
@@ -172,19 +187,9 @@ mod tests {
                 8,
             ),
             (
-                "conv 8 3x3, gap, linear 30, relu, linear classes",
-                "conv 8 3x3, gap, linear 30, relu",
-                30,
-            ),
-            (
                 "frames, lstm 16 last, dropout 0.3, linear classes",
                 "frames, lstm 16 last, dropout 0.3",
                 16,
-            ),
-            (
-                "frames, conv1 4 5 same, flatten, linear 4000, linear classes",
-                "frames, conv1 4 5 same, gap",
-                4,
             ),
         ] {
             let layers: Vec<&str> = layers.split(", ").collect();

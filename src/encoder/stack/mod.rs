@@ -1,8 +1,8 @@
 //! Networks as lists of layers: parsing, checking shapes, initial tensors, training steps.
 //!
 //! ```text
-//! conv N KxK [same|valid]    conv1 N K [same|valid]    batch-norm [EPSILON]    relu    elu    pool KxK    pool1 K    dropout P
-//! frames    sequence    lstm H [last|all] [one-bias]    gap    max    flatten    linear N|classes
+//! conv N KxK [same|valid]    conv1 N K [same|valid]    batch-norm [EPSILON]    relu    pool KxK    pool1 K    dropout P
+//! frames    sequence    lstm H [last] [one-bias]    gap    max    flatten    linear N|classes
 //! ```
 //!
 //! For: classifiers of the laboratory and the outputs of their inner layers, and OpenL3 in training
@@ -10,7 +10,6 @@
 
 mod convolution;
 mod forward;
-mod inner;
 mod layer;
 mod list;
 mod pool;

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::read::Refused;
-use super::spans::{Energy, KeyWish, Lengths, Span, Tag, Tempos, Years};
+use super::spans::{ENERGY, KeyWish, LENGTHS, TEMPOS, Tag, YEARS};
 use super::values::at_most;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::text::fold;
@@ -42,22 +42,22 @@ pub struct Filters {
     #[schemars(length(max = 100))]
     pub(crate) folder: Vec<PathBuf>,
     /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
-    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
-    pub(crate) year: Option<Span<Years>>,
+    #[arg(long, value_name = "YEARS", value_parser = |text: &str| YEARS.checked(text), allow_hyphen_values = true)]
+    pub(crate) year: Option<String>,
     /// Only tracks of this length, or of a span such as 2m-8m, 1:30- or -10m
-    #[arg(long, value_name = "TIMES", allow_hyphen_values = true)]
-    pub(crate) duration: Option<Span<Lengths>>,
+    #[arg(long, value_name = "TIMES", value_parser = |text: &str| LENGTHS.checked(text), allow_hyphen_values = true)]
+    pub(crate) duration: Option<String>,
     /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128
-    #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
-    pub(crate) bpm: Option<Span<Tempos>>,
+    #[arg(long, value_name = "BPM", value_parser = |text: &str| TEMPOS.checked(text), allow_hyphen_values = true)]
+    pub(crate) bpm: Option<String>,
     /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), or with seeds `compatible`: those that mix with theirs
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) key: Vec<KeyWish>,
     /// Only tracks of this energy, 0 to 100, or of a span such as 60-100 or -20
-    #[arg(long, value_name = "VALUES", allow_hyphen_values = true)]
-    pub(crate) energy: Option<Span<Energy>>,
+    #[arg(long, value_name = "VALUES", value_parser = |text: &str| ENERGY.checked(text), allow_hyphen_values = true)]
+    pub(crate) energy: Option<String>,
     /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
     /// another licence's name
     #[arg(long, visible_alias = "license", value_name = "LICENCE")]
@@ -160,12 +160,14 @@ impl Filters {
         let artists = self.artists_meant(engine.library())?;
         let genres = names(&self.genre, |_| false);
         let folders = self.folders_meant();
-        let bounds = |span: Option<(Option<f64>, Option<f64>)>| span.unwrap_or_default();
         let year = |bound: f64| bound as i32;
-        let (year_from, year_to) = bounds(self.year.map(|span| (span.from, span.to)));
-        let (seconds_from, seconds_to) = bounds(self.duration.map(|span| (span.from, span.to)));
-        let (tempo_from, tempo_to) = bounds(self.bpm.map(|span| (span.from, span.to)));
-        let energy = self.energy.and_then(|span| energy(span.from, span.to));
+        let (year_from, year_to) = YEARS.bounds("year", self.year.as_deref())?;
+        let (seconds_from, seconds_to) = LENGTHS.bounds("duration", self.duration.as_deref())?;
+        let (tempo_from, tempo_to) = TEMPOS.bounds("bpm", self.bpm.as_deref())?;
+        let energy = match ENERGY.bounds("energy", self.energy.as_deref())? {
+            (None, None) => None,
+            (from, to) => energy(from, to),
+        };
         Ok(TrackFilter {
             // Genres may be unknown: labels may come later, or from another source.
             genres: genres.any,

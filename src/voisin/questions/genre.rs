@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{Fraction, at_most};
+use super::values::{at_most, share, some_share};
 use crate::{
     Classifier, ClassifyOptions, Embedder, Engine, EngineError, GenreAnswer, GenreNews,
     LabelSource, Seed, TrackDisplay,
@@ -98,7 +98,9 @@ pub struct Classify {
     pub tracks: Vec<NamedSeed>,
     /// Share of right answers that is required, else the answer is "unknown"; needs a trained head
     #[arg(long, value_name = "P", value_parser = precision, help = "Share of right answers that is required, else the answer is \"unknown\" (0.5 to 1; needs a trained head)")]
-    pub(crate) precision: Option<Fraction>,
+    #[serde(default, deserialize_with = "some_share")]
+    #[schemars(range(min = 0, max = 1))]
+    pub(crate) precision: Option<f32>,
     /// Source of genres for this query
     #[command(flatten)]
     #[serde(default)]
@@ -110,12 +112,9 @@ pub struct Classify {
 }
 
 /// Parses a precision, 0.5 to 1.
-pub fn precision(text: &str) -> Result<Fraction, Refused> {
-    let read = text
-        .parse()
-        .ok()
-        // Answers that are mostly wrong are useless.
-        .filter(|read: &Fraction| read.get() >= 0.5);
+pub fn precision(text: &str) -> Result<f32, Refused> {
+    // Answers that are mostly wrong are useless.
+    let read = share(text).ok().filter(|read| *read >= 0.5);
     read.ok_or_else(|| Refused::text("a share from 0.5 to 1", text))
 }
 
@@ -124,7 +123,7 @@ impl Classify {
     pub fn options(&self) -> ClassifyOptions {
         ClassifyOptions {
             labels: self.label_from.label_from.clone(),
-            precision: self.precision.map(Fraction::get),
+            precision: self.precision,
             // `tag` sets it.
             or_share: false,
             exact: self.exact,

@@ -8,11 +8,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Filters;
+use super::explore::Clusters;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::spans::Playtime;
-use super::values::{Fraction, Limit, at_most, limit_of};
-use crate::questions::answers::graph::{clustered, neighbour_graph, stored_clusters};
+use super::spans::{playtime, some_playtime};
+use super::values::{Limit, at_most, limit_of, share, some_share};
+use crate::questions::answers::graph::last_clusters;
 use crate::questions::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
@@ -57,10 +58,13 @@ pub struct Playlist {
     #[arg(
         long,
         value_name = "TIME",
+        value_parser = playtime,
         conflicts_with = "limit",
         help = "Length of the list, instead of a number of tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
     )]
-    pub(crate) length: Option<Playtime>,
+    #[serde(default, deserialize_with = "some_playtime")]
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 864_000))]
+    pub(crate) length: Option<f64>,
     /// Number of tracks [default: 20]
     #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
     pub limit: Option<Limit>,
@@ -77,20 +81,24 @@ pub struct Playlist {
         long,
         default_value_t,
         value_name = "0..1",
+        value_parser = share,
         allow_negative_numbers = true
     )]
-    #[serde(default)]
-    pub(crate) diversity: Fraction,
+    #[serde(default, deserialize_with = "some_share")]
+    #[schemars(range(min = 0, max = 1))]
+    pub(crate) diversity: f32,
     /// Draw each track from the nearest 1 + 40 × this that fit: 0 always takes the best, so that the list is the same each
     /// time
     #[arg(
         long,
         default_value_t,
         value_name = "0..1",
+        value_parser = share,
         allow_negative_numbers = true
     )]
-    #[serde(default)]
-    pub(crate) variety: Fraction,
+    #[serde(default, deserialize_with = "some_share")]
+    #[schemars(range(min = 0, max = 1))]
+    pub(crate) variety: f32,
     /// Shuffle instead of ordering by small steps
     #[arg(long)]
     #[serde(default)]
@@ -134,13 +142,9 @@ fn rows_of_cluster(
     collection: &Collection,
     cluster: u32,
 ) -> Result<Vec<usize>, EngineError> {
-    let clusters = if let Some(clusters) = stored_clusters(engine)? {
-        clusters
-    } else {
-        let graph = neighbour_graph(engine, collection)?;
-        let found = clustered(engine, collection, &graph, None, 0)?;
-        let ids = collection.ids.iter().copied();
-        ids.zip(found.assignment).collect()
+    let clusters = match last_clusters(engine)? {
+        Some(clusters) => clusters,
+        None => Clusters::all(engine)?.ids(),
     };
     let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
     let rows: Vec<usize> = (0..collection.ids.len()).filter(is_in).collect();
@@ -166,8 +170,8 @@ impl Playlist {
             limit: Some(Limit::from(limit)),
             max_per_artist: OF_ARTIST,
             max_per_album: OF_ARTIST,
-            diversity: Fraction::default(),
-            variety: Fraction::new(VARIETY),
+            diversity: 0.0,
+            variety: VARIETY,
             shuffle: false,
             random_seed: None,
             exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
@@ -329,13 +333,13 @@ impl Playlist {
             .unwrap_or_else(|| RandomState::new().hash_one(0));
         PlaylistOptions {
             length: match self.length {
-                Some(length) => Length::Seconds(length.0),
+                Some(length) => Length::Seconds(length),
                 None => Length::Tracks(self.limit.unwrap_or(TRACKS.into()).of(total)),
             },
             max_per_artist: limit_of(Some(self.max_per_artist)),
             max_per_album: limit_of(Some(self.max_per_album)),
-            diversity: self.diversity.get(),
-            variety: self.variety.get(),
+            diversity: self.diversity,
+            variety: self.variety,
             random,
             shuffle: self.shuffle.then_some(random),
             seeds,

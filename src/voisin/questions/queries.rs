@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::answers::card::{CardJson, CardWords, cards};
+use super::answers::card::{CardJson, cards, nearest_options};
 use super::answers::clusters::{ClustersJson, members};
 use super::answers::duplicates::GroupJson;
 use super::answers::failed::FailureJson;
@@ -406,12 +406,15 @@ impl Question for Show {
         input.prepare(self.needs())?;
         let named = input.seeds(std::slice::from_ref(&self.track))?.all();
         let tags = input.tags.clone();
-        let words = tags
-            .as_deref()
-            .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));
+        let tags = tags.as_deref().and_then(Option::as_ref);
+        let mut nearest = Vec::new();
+        for seed in &named {
+            let seed = std::slice::from_ref(seed);
+            nearest.push(input.engine.similar(seed, &nearest_options())?);
+        }
         let notes = &mut input.notes;
         let report = |news: GenreNews| notes.push(news.to_string());
-        let found = cards(input.engine, named, words, report)?;
+        let found = cards(input.engine, named, nearest, tags, self.words, report)?;
         let card = found.first().ok_or(EngineError::Interrupted)?;
         input.written(CardJson::new(card))
     }
@@ -497,7 +500,7 @@ impl Question for Suspects {
 
 impl Question for Clusters {
     fn needs(&self) -> Needs {
-        NEIGHBOURS
+        INDEX
     }
 
     fn is_whole(&self) -> bool {
@@ -505,13 +508,8 @@ impl Question for Clusters {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let explored = input.explored()?;
-        let graph = &explored.graph;
-        // A copy, since the collection is shared and predicted genres are of this answer only.
-        let mut collection = explored.collection.clone();
-        input.engine.predict_genres(&mut collection, graph)?;
-        let found = self.run(input.engine, &collection, graph, None, None)?;
-        let members = members(&collection, &found);
+        let found = Self::all(input.engine)?;
+        let members = members(input.engine, &found)?;
         input.written(ClustersJson::new(&found, &members))
     }
 }

@@ -152,27 +152,3 @@ impl Similar {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    #[test]
-    fn json_conflicts_as_the_command_line_does() {
-        let field_of = |rest: Value| {
-            let mut question = json!({"seeds": [{"id": 1}]});
-            let rest = rest.as_object().unwrap().clone();
-            question.as_object_mut().unwrap().extend(rest);
-            let question: Similar = serde_json::from_value(question).unwrap();
-            question.validate(1).err().map(|refused| refused.field)
-        };
-        for (rest, field) in [
-            (json!({"from": 9, "to": 9}), Some("to")),
-            (json!({"unlike": [{"id": 2}]}), None),
-            (json!({"from": 9}), Some("to")),
-        ] {
-            assert_eq!(field_of(rest.clone()).as_deref(), field, "{rest}");
-        }
-    }
-}

@@ -1,14 +1,12 @@
 //! Times, spans, keys and words in queries, with one grammar everywhere (docs/guide.md).
 
-use std::borrow::Cow;
-use std::marker::PhantomData;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::read::Refused;
-use super::values::from_text;
+use super::values::{from_text, refusal};
 use voisin_library::{MusicalKey, WordBound};
 
 /// A time or length in seconds; on the command line `90`, `65.5`, `1:30`, `1:02:03`, `90m`, `1h30m` or `45s`.
@@ -93,116 +91,74 @@ pub fn length(text: &str) -> Result<Seconds, Refused> {
         .ok_or_else(|| Refused::text("more than 0 seconds", text))
 }
 
-/// The length of a list in seconds, over a network up to ten days.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(try_from = "f64")]
-pub(crate) struct Playtime(pub(crate) f64);
+/// The length of a list in seconds.
+pub(crate) fn playtime(text: &str) -> Result<f64, Refused> {
+    length(text).map(|Seconds(seconds)| seconds)
+}
 
-impl FromStr for Playtime {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        length(text).map(|Seconds(seconds)| Self(seconds))
+/// The same over a network.
+pub(crate) fn some_playtime<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<f64>, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    // Ten days bound the work of one request.
+    if seconds > 0.0 && seconds <= 864_000.0 {
+        Ok(Some(seconds))
+    } else {
+        Err(refusal(seconds, "more than 0 and up to 864000 seconds"))
     }
 }
 
-impl TryFrom<f64> for Playtime {
-    type Error = String;
-
-    fn try_from(seconds: f64) -> Result<Self, String> {
-        // Ten days bound the work of one request.
-        let fits = seconds > 0.0 && seconds <= 864_000.0;
-        let refused =
-            || format!("invalid value: {seconds}, expected more than 0 and up to 864000 seconds");
-        fits.then_some(Self(seconds)).ok_or_else(refused)
-    }
-}
-
-impl JsonSchema for Playtime {
-    fn schema_name() -> Cow<'static, str> {
-        "Playtime".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "number", "exclusiveMinimum": 0, "maximum": 864_000})
-    }
-}
-
-pub(crate) trait Measure {
-    /// The expected form, with examples.
-    const EXPECTED: &'static str;
+/// The kind of number of a span.
+pub(crate) struct Measure {
+    expected: &'static str,
     /// Half a rounding step: a bound covers the values that are shown as it.
-    const HALF: f64;
-
-    fn read(text: &str) -> Option<f64>;
+    half: f64,
+    bound: fn(&str) -> Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Years;
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Lengths;
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Tempos;
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Energy;
+pub(crate) const YEARS: Measure = Measure {
+    expected: "a year or a span such as 1970-1979, 1990- or -1965",
+    half: 0.0,
+    bound: |text| text.parse::<u16>().ok().map(f64::from),
+};
+pub(crate) const LENGTHS: Measure = Measure {
+    expected: "a length or a span such as 2m-8m, 1:30- or -10m",
+    half: 0.5,
+    bound: |text| text.parse().ok().map(|Seconds(seconds)| seconds),
+};
+pub(crate) const TEMPOS: Measure = Measure {
+    expected: "a tempo or a span such as 120-128, 120- or -90",
+    half: 0.5,
+    bound: decimal,
+};
+pub(crate) const ENERGY: Measure = Measure {
+    expected: "0 to 100 or a span such as 60-100, 60- or -20",
+    half: 0.5,
+    bound: |text| decimal(text).filter(|value| *value <= 100.0),
+};
 
-impl Measure for Years {
-    const EXPECTED: &'static str = "a year or a span such as 1970-1979, 1990- or -1965";
-    const HALF: f64 = 0.0;
+/// Inclusive bounds; `None`: open at this side.
+pub(crate) type Bounds = (Option<f64>, Option<f64>);
 
-    fn read(text: &str) -> Option<f64> {
-        text.parse::<u16>().ok().map(f64::from)
+impl Measure {
+    /// A text of the command line whose bounds can be read.
+    pub(crate) fn checked(&self, text: &str) -> Result<String, Refused> {
+        self.bounds("", Some(text)).map(|_| text.to_owned())
     }
-}
 
-impl Measure for Lengths {
-    const EXPECTED: &'static str = "a length or a span such as 2m-8m, 1:30- or -10m";
-    const HALF: f64 = 0.5;
-
-    fn read(text: &str) -> Option<f64> {
-        text.parse().ok().map(|Seconds(seconds)| seconds)
-    }
-}
-
-impl Measure for Tempos {
-    const EXPECTED: &'static str = "a tempo or a span such as 120-128, 120- or -90";
-    const HALF: f64 = 0.5;
-
-    fn read(text: &str) -> Option<f64> {
-        decimal(text)
-    }
-}
-
-impl Measure for Energy {
-    const EXPECTED: &'static str = "0 to 100 or a span such as 60-100, 60- or -20";
-    const HALF: f64 = 0.5;
-
-    fn read(text: &str) -> Option<f64> {
-        decimal(text).filter(|value| *value <= 100.0)
-    }
-}
-
-/// An inclusive span, open at a missing side.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Span<M> {
-    pub(crate) from: Option<f64>,
-    pub(crate) to: Option<f64>,
-    of: PhantomData<M>,
-}
-
-impl<M: Measure> FromStr for Span<M> {
-    type Err = Refused;
-
-    /// `A-B`, `A..B`, `A-`, `-B` or a single value.
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        let wrong = || Refused::text(M::EXPECTED, text);
+    /// The bounds of `A-B`, `A..B`, `A-`, `-B` or a single value; none without a text.
+    pub(crate) fn bounds(&self, field: &str, text: Option<&str>) -> Result<Bounds, Refused> {
+        let Some(text) = text else {
+            return Ok((None, None));
+        };
+        let wrong = || Refused {
+            field: field.to_owned(),
+            ..Refused::text(self.expected, text)
+        };
         let bound = |part: &str| match part.trim() {
             "" => Ok(None),
-            part => M::read(part).map(Some).ok_or_else(wrong),
+            part => (self.bound)(part).map(Some).ok_or_else(wrong),
         };
         let parts = text.split_once("..").or_else(|| text.split_once('-'));
         let (from, to) = match parts {
@@ -211,35 +167,12 @@ impl<M: Measure> FromStr for Span<M> {
         };
         match (from, to) {
             (None, None) => Err(wrong()),
-            (Some(from), Some(to)) if from > to => {
-                Err(Refused::text("a span that begins before it ends", text))
-            }
-            _ => Ok(Self {
-                from: from.map(|x| x - M::HALF),
-                to: to.map(|x| x + M::HALF),
-                of: PhantomData,
+            (Some(from), Some(to)) if from > to => Err(Refused {
+                expected: "a span that begins before it ends".to_owned(),
+                ..wrong()
             }),
+            _ => Ok((from.map(|x| x - self.half), to.map(|x| x + self.half))),
         }
-    }
-}
-
-impl<'de, M: Measure> Deserialize<'de> for Span<M> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer)
-    }
-}
-
-impl<M> JsonSchema for Span<M> {
-    fn schema_name() -> Cow<'static, str> {
-        "Span".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string"})
     }
 }
 
@@ -350,22 +283,19 @@ mod tests {
 
     #[test]
     fn spans_cover_the_values_rounded_to_their_bounds() {
-        fn span<M: Measure>(text: &str) -> Option<(Option<f64>, Option<f64>)> {
-            let read = text.parse::<Span<M>>().ok();
-            read.map(|span| (span.from, span.to))
-        }
-        assert_eq!(span::<Tempos>("120-128"), Some((Some(119.5), Some(128.5))));
-        assert_eq!(span::<Tempos>("120..128"), span::<Tempos>("120-128"));
-        assert_eq!(span::<Tempos>("120"), Some((Some(119.5), Some(120.5))));
-        assert_eq!(span::<Tempos>("120-"), Some((Some(119.5), None)));
-        assert_eq!(span::<Years>("-1965"), Some((None, Some(1965.0))));
-        assert_eq!(span::<Lengths>("2m-8m"), Some((Some(119.5), Some(480.5))));
-        assert_eq!(span::<Energy>("60-100"), Some((Some(59.5), Some(100.5))));
+        let span = |measure: &Measure, text| measure.bounds("x", Some(text)).ok();
+        assert_eq!(span(&TEMPOS, "120-128"), Some((Some(119.5), Some(128.5))));
+        assert_eq!(span(&TEMPOS, "120..128"), span(&TEMPOS, "120-128"));
+        assert_eq!(span(&TEMPOS, "120"), Some((Some(119.5), Some(120.5))));
+        assert_eq!(span(&TEMPOS, "120-"), Some((Some(119.5), None)));
+        assert_eq!(span(&YEARS, "-1965"), Some((None, Some(1965.0))));
+        assert_eq!(span(&LENGTHS, "2m-8m"), Some((Some(119.5), Some(480.5))));
+        assert_eq!(span(&ENERGY, "60-100"), Some((Some(59.5), Some(100.5))));
         for text in ["", "-", "..", "fast", "nan", "120-fast", "128-120"] {
-            assert_eq!(span::<Tempos>(text), None, "{text}");
+            assert_eq!(span(&TEMPOS, text), None, "{text}");
         }
-        assert_eq!(span::<Energy>("60-200"), None);
-        assert_eq!(span::<Years>("1970.5"), None);
+        assert_eq!(span(&ENERGY, "60-200"), None);
+        assert_eq!(span(&YEARS, "1970.5"), None);
         assert_eq!("8a".parse(), Ok(KeyWish::Key(MusicalKey::new(9, true))));
         assert_eq!(" Compatible".parse(), Ok(KeyWish::Compatible));
         assert!("loud".parse::<KeyWish>().is_err());

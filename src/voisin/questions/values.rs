@@ -16,7 +16,10 @@ use voisin_library::{ScaleName, SortBy};
 pub const MOST: u32 = 1000;
 
 /// serde's error for a value out of bounds.
-fn refusal<E: serde::de::Error>(found: impl fmt::Display, expected: impl fmt::Display) -> E {
+pub(crate) fn refusal<E: serde::de::Error>(
+    found: impl fmt::Display,
+    expected: impl fmt::Display,
+) -> E {
     E::custom(format!("invalid value: {found}, expected {expected}"))
 }
 
@@ -111,8 +114,8 @@ impl fmt::Display for Limit {
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // No "all" over a network, so that no request makes a server send a whole library.
-        let WholeNumber(most) = WholeNumber::<1, MOST, MOST>::deserialize(deserializer)?;
-        Ok(Self::from(most as usize))
+        let most = some_whole::<1, MOST, D>(deserializer)?;
+        Ok(Self(most.map(|most| most as usize)))
     }
 }
 
@@ -132,125 +135,44 @@ impl JsonSchema for Limit {
         true
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        WholeNumber::<1, MOST, MOST>::json_schema(generator)
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 1, "maximum": MOST})
     }
 }
-
-/// A whole number from `LEAST` to `MOST`, over a network to `FAR`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct WholeNumber<const LEAST: u32, const MOST: u32, const FAR: u32>(u32);
 
 /// A limit per artist or album; `None`: no limit, which users write as 0.
 pub(crate) fn limit_of(most: Option<u32>) -> Option<usize> {
     most.filter(|&most| most > 0).map(|most| most as usize)
 }
 
-impl<const LEAST: u32, const MOST: u32, const FAR: u32> WholeNumber<LEAST, MOST, FAR> {
-    pub fn get(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl<const LEAST: u32, const MOST: u32, const FAR: u32> FromStr for WholeNumber<LEAST, MOST, FAR> {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        let number = text
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number| (LEAST..=MOST).contains(number));
-        number
-            .map(Self)
-            .ok_or_else(|| Refused::text(format!("{LEAST} to {MOST}"), text))
-    }
-}
-
-impl<'de, const LEAST: u32, const MOST: u32, const FAR: u32> Deserialize<'de>
-    for WholeNumber<LEAST, MOST, FAR>
-{
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Wider than the type, so that the error of a too
-        // large number names the bounds and no overflow.
-        let number = u64::deserialize(deserializer)?;
-        u32::try_from(number)
-            .ok()
-            .filter(|number| (LEAST..=FAR).contains(number))
-            .map(Self)
-            .ok_or_else(|| refusal(number, format!("{LEAST} to {FAR}")))
-    }
-}
-
-impl<const LEAST: u32, const MOST: u32, const FAR: u32> JsonSchema
-    for WholeNumber<LEAST, MOST, FAR>
-{
-    fn schema_name() -> Cow<'static, str> {
-        format!("Whole_{LEAST}_{FAR}").into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "integer", "minimum": LEAST, "maximum": FAR})
-    }
+/// A whole number of a client within bounds.
+pub(crate) fn some_whole<'de, const LEAST: u32, const MOST: u32, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u32>, D::Error> {
+    // Wider than the type, so that the error of a too large number names the bounds and no overflow.
+    let number = u64::deserialize(deserializer)?;
+    let read = u32::try_from(number).ok();
+    let read = read.filter(|number| (LEAST..=MOST).contains(number));
+    read.map(Some)
+        .ok_or_else(|| refusal(number, format!("{LEAST} to {MOST}")))
 }
 
 /// A weight or share, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Fraction(f32);
-
-impl Fraction {
-    pub(crate) const fn new(number: f32) -> Self {
-        Self(number)
-    }
-
-    pub fn get(self) -> f32 {
-        self.0
-    }
-
-    fn checked(number: f32) -> Option<Self> {
-        (0.0..=1.0).contains(&number).then_some(Self(number))
-    }
+pub(crate) fn share(text: &str) -> Result<f32, Refused> {
+    let read = text.trim().parse().ok();
+    read.filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| Refused::text("0 to 1", text))
 }
 
-impl fmt::Display for Fraction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for Fraction {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        let number = text.trim().parse().ok();
-        number
-            .and_then(Self::checked)
-            .ok_or_else(|| Refused::text("0 to 1", text))
-    }
-}
-
-impl<'de> Deserialize<'de> for Fraction {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = f32::deserialize(deserializer)?;
-        Self::checked(number).ok_or_else(|| refusal(number, "0 to 1"))
-    }
-}
-
-impl JsonSchema for Fraction {
-    fn schema_name() -> Cow<'static, str> {
-        "Fraction".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "number", "minimum": 0, "maximum": 1})
+/// The same over a network.
+pub(crate) fn some_share<'de, D: Deserializer<'de>, T: From<f32>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let share = f32::deserialize(deserializer)?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share.into())
+    } else {
+        Err(refusal(share, "0 to 1"))
     }
 }
 
@@ -289,13 +211,9 @@ mod tests {
 
     #[test]
     fn shares_and_orders_are_checked() {
-        assert_eq!("0.5".parse(), Ok(Fraction(0.5)));
+        assert_eq!(share("0.5"), Ok(0.5));
         for text in ["2", "nan", "-0.1", "x"] {
-            assert_eq!(
-                text.parse::<Fraction>().unwrap_err().expected,
-                "0 to 1",
-                "{text}"
-            );
+            assert_eq!(share(text).unwrap_err().expected, "0 to 1", "{text}");
         }
         for name in ["bpm", "energy", "calm"] {
             assert_eq!(name.parse::<ListOrder>().unwrap().to_string(), name);

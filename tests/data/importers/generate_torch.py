@@ -69,17 +69,6 @@ def main():
     if REDUCTION == 1:
         model.speclayer = real
     torch.save(model.state_dict(), path("torchopenl3.pth.tar"))
-    torch.save(
-        {
-            "epoch": 3,
-            "state_dict": {
-                f"module.{k}": v.half()
-                for k, v in model.state_dict().items()
-                if not k.startswith("speclayer")
-            },
-        },
-        path("checkpoint_half.pth"),
-    )
     model.speclayer = Spectrogram()
     safetensors.torch.save_file(
         {k: v for k, v in model.state_dict().items() if not k.startswith("speclayer")},

@@ -653,24 +653,6 @@ fn an_evaluation_of_a_library_has_its_report() {
     assert!(
         html.contains("<svg") && html.contains("Genre recognition") && !html.contains("<script")
     );
-    let alone = json(sandbox.run([
-        "lab",
-        "eval",
-        "genre",
-        "--group-by",
-        "track",
-        "--no-rivals",
-        "--folds",
-        "3",
-        "--repeats",
-        "1",
-        "--format",
-        "json",
-    ]));
-    assert_eq!(
-        (&alone["groups"], alone["methods"].as_array().unwrap().len()),
-        (&54.into(), 3)
-    );
     let plain = [
         "lab",
         "eval",
@@ -701,8 +683,6 @@ fn an_evaluation_of_a_library_has_its_report() {
         "--repeats",
         "1",
         "--no-rivals",
-        "--group-by",
-        "track",
     ];
     let words = text(&sandbox.run(rare).stdout);
     assert!(

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from mcp import ClientSession, MCPError, StdioServerParameters
+from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 
@@ -22,12 +22,9 @@ async def main():
         tools = (await session.list_tools()).tools
         answers = []
         for name, arguments in calls:
-            try:
-                answer = await session.call_tool(name, arguments)
-                text = "".join(part.text for part in answer.content)
-                answers.append({"text": text, "is_error": bool(answer.is_error)})
-            except MCPError as error:
-                answers.append({"refused": str(error)})
+            answer = await session.call_tool(name, arguments)
+            text = "".join(part.text for part in answer.content)
+            answers.append({"text": text, "is_error": bool(answer.is_error)})
         print(
             json.dumps(
                 {

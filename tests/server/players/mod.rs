@@ -1,16 +1,15 @@
-//! Other programs as processes: supysonic with two clients, and an assistant.
+//! Other programs as processes: supysonic with a client, and an assistant.
 //!
 //! Programs that are not installed are skipped with a message, or fail where the variable CI is set.
-//! `VOISIN_PLAYERS_PYTHON` names the Python with the clients, `VOISIN_SUBSONIC_API` the folder of npm's subsonic-api.
+//! `VOISIN_PLAYERS_PYTHON` names the Python with the clients.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 #![cfg(unix)]
 
 mod assistant;
-mod continuations;
+mod forwarded;
 mod subsonic;
-mod subsonic_other;
 
 use std::io::Write as _;
 use std::net::TcpListener;

@@ -169,10 +169,10 @@ fn a_subsonic_server_answers_with_similar_songs() {
     let server = Server::start(&sandbox, &["--subsonic", &upstream.url()]);
     let linked = Linked::new(&sandbox, server);
     similar_songs_are_the_command_lines(&linked);
-    errors_have_subsonics_form(&linked.server, linked.first(), linked.names()[0]);
+    errors_have_subsonics_form(&linked.server, linked.first());
     let whole = fs::read(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
     other_requests_are_forwarded(&linked.server, linked.first(), &whole);
-    other_clients_get_the_same(&linked.server, &linked.names(), whole.len());
+    another_client_gets_the_same(&linked.server, &linked.names());
 
     let log = linked.server.log.lock().unwrap().clone();
     assert!(
@@ -191,12 +191,6 @@ fn a_subsonic_server_answers_with_similar_songs() {
     assert!(
         answer.contains("\"code\":0") && answer.contains("is it running"),
         "{answer}"
-    );
-    let (status, _, body) = linked.server.send("GET", "/rest/ping.view", "", b"");
-    assert!(
-        status == 200 && text(&body).contains("is it running"),
-        "{}",
-        text(&body)
     );
     assert_eq!(linked.server.get("/api/v1/status").0, 200);
 }
@@ -246,7 +240,7 @@ fn similar_songs_are_the_command_lines(linked: &Linked) {
     );
 }
 
-fn errors_have_subsonics_form(server: &Server, first: &Value, nearest: &str) {
+fn errors_have_subsonics_form(server: &Server, first: &Value) {
     let unknown = subsonic(server, "getSimilarSongs", "id=nonsense");
     assert_eq!(
         (&unknown["status"], &unknown["error"]["code"]),
@@ -270,21 +264,6 @@ fn errors_have_subsonics_form(server: &Server, first: &Value, nearest: &str) {
         &format!("/rest/getSimilarSongs?v=1.8&c=t&f=json&id={}", id_of(first)),
     );
     assert!(answer.contains("\"code\":10"), "{answer}");
-    let (_, head, answer) = get(
-        server,
-        &format!(
-            "/rest/getSimilarSongs.view?u=alice&p=enc:{}&v=1.8&c=t&f=jsonp&callback=cb&count=1&id={}",
-            "s3cret&"
-                .bytes()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>(),
-            id_of(first)
-        ),
-    );
-    assert!(
-        head.contains("javascript") && answer.starts_with("cb({") && answer.contains(nearest),
-        "{head}\n{answer}"
-    );
     let form = format!(
         "u=alice&p=s3cret%26&v=1.16.1&c=t&count=1&id={}",
         id_of(first)
@@ -293,13 +272,6 @@ fn errors_have_subsonics_form(server: &Server, first: &Value, nearest: &str) {
     let (_, _, body) = server.send("POST", "/rest/getSimilarSongs2.view", kind, form.as_bytes());
     let body = text(&body);
     assert!(body.contains("<similarSongs2><song "), "{body}");
-    let long = format!("{form}&x={}", "a".repeat(100_000));
-    assert_eq!(
-        server
-            .send("POST", "/rest/getSimilarSongs", kind, long.as_bytes())
-            .0,
-        413
-    );
 }
 
 /// The song itself, whole and in part, and the errors of the server behind.
@@ -328,8 +300,8 @@ fn other_requests_are_forwarded(server: &Server, first: &Value, whole: &[u8]) {
     );
 }
 
-/// Two clients of other projects.
-fn other_clients_get_the_same(server: &Server, names: &[&str], length: usize) {
+/// A client of another project.
+fn another_client_gets_the_same(server: &Server, names: &[&str]) {
     let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python)
         .args(["-c", "import libopensonic"])
@@ -358,28 +330,6 @@ fn other_clients_get_the_same(server: &Server, names: &[&str], length: usize) {
         );
     } else {
         skipped("py-opensonic");
-    }
-    match std::env::var("VOISIN_SUBSONIC_API") {
-        Ok(folder) if is_installed("node") => {
-            let script = concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/server/players/subsonic_api.mjs"
-            );
-            let url = format!("http://{}", server.address);
-            let output = Command::new("node")
-                .args([script, &folder, &url, "alice", "s3cret&"])
-                .output()
-                .unwrap();
-            let answer: Value = serde_json::from_str(&fine(output)).unwrap();
-            for way in [&answer["get"], &answer["post"]] {
-                assert_eq!(
-                    (&way["similar"], &way["similar2"]),
-                    (&json!(names[..3]), &json!(names[..3]))
-                );
-                assert_eq!(way["bytes"], json!(length));
-            }
-        }
-        _ => skipped("subsonic-api"),
     }
 }
 
@@ -448,10 +398,6 @@ fn a_subsonic_server_needs_a_trusted_certificate_for_https() {
     let id = first["id"].as_str().unwrap();
     let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
     assert_eq!(titles(&answer["similarSongs"]["song"]).len(), 3);
-    let whole = fs::read(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
-    let download = format!("/rest/download.view?u=alice&p=s3cret%26&v=1.8&c=t&id={id}");
-    let (status, head, body) = server.send("GET", &download, "Range: bytes=100-199\r\n", b"");
-    assert!(status == 206 && body == whole[100..200], "{head}");
     drop(server);
     // Refused: an untrusted certificate, one for another name, and a server without encryption.
     let other_name = url.replace("localhost", "127.0.0.1");

@@ -1,15 +1,13 @@
 //! Changes while the server runs: files, models, folders, and many concurrent requests.
 
 use std::fs;
-use std::io::Write as _;
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use voisin_base::track::ContentId;
 use voisin_library::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags};
 
-use crate::common::server::{Server, read_answer, small_library};
+use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, fine, noise_wav, text};
 
 #[test]
@@ -253,39 +251,19 @@ fn a_pipe_in_place_of_a_file_blocks_no_request() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    let path = server.good_get("/api/v1/show?track=id:1")["path"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    fs::remove_file(&path).unwrap();
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&path)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let request = format!(
-        "GET /api/v1/tracks/1/audio HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
-        server.address, server.token
-    );
-    // More than the server has threads.
-    for _ in 0..3 {
-        let mut connections: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
-        for stream in &mut connections {
-            stream.write_all(request.as_bytes()).unwrap();
-        }
-        for stream in &mut connections {
-            let (status, head, body) = read_answer(stream);
-            assert!(
-                status == 404 && text(&body).contains("not a file"),
-                "{head} {}",
-                text(&body)
-            );
-        }
+    let shown = server.good_get("/api/v1/show?track=id:1");
+    let path = shown["path"].as_str().unwrap();
+    fs::remove_file(path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+    for _ in 0..20 {
+        let (status, problem) = server.get("/api/v1/tracks/1/audio");
+        assert!(
+            status == 404 && problem.to_string().contains("not a file"),
+            "{problem}"
+        );
     }
     assert_eq!(server.send("GET", "/api/v1/tracks/1/cover", "", b"").0, 204);
-    assert_eq!(server.good_get("/api/v1/status")["tracks"], 6);
 }
 
 #[test]
@@ -303,15 +281,9 @@ fn a_scan_adds_the_folders_named_at_the_start() {
     };
     // One starts with the server.
     assert_eq!(ends()["state"], "done");
-    for (question, word) in [
-        (json!({"folder": "/music"}), "\"folder\""),
-        (json!([]), "a JSON object"),
-        (json!("x"), "a JSON object"),
-    ] {
-        let (status, refused) = server.post("/api/v1/scan", &question);
-        let detail = refused["detail"].as_str().unwrap_or_default();
-        assert!(status == 400 && detail.contains(word), "{refused}");
-    }
+    let (status, refused) = server.post("/api/v1/scan", &json!({"folder": "/music"}));
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(status == 400 && detail.contains("\"folder\""), "{refused}");
     let (status, started) = server.post("/api/v1/scan", &json!({}));
     assert_eq!(
         (status, &started["state"]),

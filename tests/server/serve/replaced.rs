@@ -68,7 +68,7 @@ fn a_link_in_place_of_a_file_sends_no_other_file() {
     // A link to the recording itself plays.
     symlink(&kept, &path).unwrap();
     assert!(audio(&server, &id) == (200, whole));
-    // A link to a picture outside the folder is not sent; one inside is.
+    // A picture that is a link is not sent, since it may lead out of the folder.
     let picture = b"\x89PNG\r\n\x1a\nof the owner";
     let cover = || server.send("GET", &format!("/api/v1/tracks/{id}/cover"), "", b"");
     fs::write(sandbox.path("private.png"), picture).unwrap();
@@ -78,8 +78,7 @@ fn a_link_in_place_of_a_file_sends_no_other_file() {
     )
     .unwrap();
     assert_eq!(cover().0, 204);
-    fs::write(path.with_file_name("front-1.png"), picture).unwrap();
-    symlink("front-1.png", path.with_file_name("front.png")).unwrap();
+    fs::write(path.with_file_name("front.png"), picture).unwrap();
     let (status, _, body) = cover();
     assert!(status == 200 && body == picture, "{status}");
 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 use voisin_encoder::{ModelRef, WeightTensor, caption_vectors, read_safetensors};
 
 use crate::common::server::Server;
-use crate::common::{Sandbox, code, fine, fine_json, json as answer_of, six_tracks, text, wav};
+use crate::common::{Sandbox, fine, fine_json, json as answer_of, six_tracks, text, wav};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clap")
@@ -213,88 +213,4 @@ fn a_sentence_without_a_text_tower_names_the_import() {
         let has_step = nothing.contains("voisin model import, voisin add --model");
         assert!(has_step && nothing.lines().count() == 1, "{nothing}");
     }
-}
-
-#[test]
-fn vectors_without_parquet_come_in_and_faults_are_named() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    let here = music.join("metal/muldjord-chaos-god.mp3");
-    let vectors = sandbox.path("x.npy");
-    let csv = sandbox.path("x.csv");
-    let values = ndarray::array![
-        [3.0_f32, 0.0, 0.1],
-        [0.0, 2.0, 0.0],
-        [2.9, 0.1, 0.1],
-        [0.0, 0.0, 0.0]
-    ];
-    values.write_npy(File::create(&vectors).unwrap()).unwrap();
-    let add = |table: &str, more: &[&str]| {
-        fs::write(&csv, table).unwrap();
-        let files = [
-            "add",
-            "--vectors",
-            vectors.to_str().unwrap(),
-            "--tracks",
-            csv.to_str().unwrap(),
-            "--format",
-            "json",
-        ];
-        sandbox.run([&files[..], more].concat())
-    };
-    let elsewhere = ["--vectors-of", "muq"];
-    let table = format!(
-        "path,title\n/a.ogg,A\n/b.ogg,B\n{},\n/zero.ogg,Z\n",
-        here.display()
-    );
-    for (table, more, expected) in [
-        (
-            "path\n/a.ogg\n",
-            &elsewhere[..],
-            "expected 4 rows, one for each vector, found 1",
-        ),
-        (
-            "title\nx\ny\nz\nw\n",
-            &elsewhere,
-            "expected the column path, found title",
-        ),
-        (
-            "path\na.ogg\n/b\n/c\n/d\n",
-            &elsewhere,
-            "expected an absolute path, found \"a.ogg\"",
-        ),
-        (&table, &[], "--vectors-of NAME"),
-        (
-            &table,
-            &["--model", "voisin-3"],
-            "expected vectors of 512 numbers",
-        ),
-        (
-            &table,
-            &["--vectors-of", "voisin-3"],
-            "voisin has a model voisin-3 itself",
-        ),
-    ] {
-        let refused = add(table, more);
-        assert!(
-            code(&refused) == 2 && text(&refused.stderr).contains(expected),
-            "{}",
-            text(&refused.stderr)
-        );
-    }
-    let added = add(&table, &elsewhere);
-    assert_eq!(code(&added), 1, "{}", text(&added.stderr));
-    let added = answer_of(&added);
-    assert_eq!((&added["added"], &added["refused"]), (&json!(3), &json!(1)));
-    assert_eq!(
-        answer_of(add(&table, &[]))["unchanged"],
-        3,
-        "the recordings are in the library"
-    );
-    let near = answer_of(sandbox.run(["similar", "/a.ogg", "--limit", "1", "--format", "json"]));
-    assert_eq!(near["neighbours"][0]["path"], here.to_str().unwrap());
-    assert!(
-        near["neighbours"][0]["seconds"].as_f64().unwrap() > 1.0,
-        "the file provides its length"
-    );
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use voisin_encoder::openl3::{self, WINDOW};
 use voisin_encoder::{
-    Architecture, DeviceChoice, Encoder, EncoderOptions, ModelManifest, StackTensor,
+    Architecture, CpuPath, DeviceChoice, Encoder, StackTensor,
 };
 
 use crate::cache::TrainingSet;
@@ -73,10 +73,9 @@ pub fn predict(
     weights: &[StackTensor],
     head: &TeacherHead,
 ) -> anyhow::Result<Vec<f32>> {
-    let manifest = ModelManifest::random(Architecture::OpenL3, 0);
     let weights = openl3::weights(weights);
     let cpu = DeviceChoice::Cpu.resolve()?;
-    let net = Encoder::new(manifest, &weights, &cpu, &EncoderOptions::default())?;
+    let net = Encoder::with_weights(Architecture::OpenL3, weights, &cpu, CpuPath::Fast)?;
     let mut mels = vec![0.0; BATCH * WINDOW];
     let mut embeddings = Vec::new();
     for batch in crops.chunks(BATCH) {

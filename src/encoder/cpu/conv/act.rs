@@ -94,8 +94,3 @@ impl Act {
         self.buf.reserve(self.shape.len() * n);
     }
 }
-
-/// Channels rounded up to whole blocks of 16.
-pub(super) fn c16(c: usize) -> usize {
-    c.next_multiple_of(16)
-}

@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::act::c16;
 use super::winograd::{self, A, B, POS};
 use voisin_simd::Isa;
 use voisin_simd::buffer::Buffer;
@@ -11,7 +10,7 @@ use voisin_simd::buffer::Buffer;
 #[derive(Debug)]
 pub(super) struct WinogradFilters {
     pub(super) isa: Isa,
-    /// Input and output channels, rounded up to 16.
+    /// Input and output channels, multiples of 16.
     pub(super) k: usize,
     pub(super) n: usize,
     /// Output channels that one pass over a block computes.
@@ -22,19 +21,18 @@ pub(super) struct WinogradFilters {
 
 impl WinogradFilters {
     /// From `[out][in][3][3]` weights and `out` biases.
-    pub(super) fn new(isa: Isa, weight: &[f32], bias: &[f32], cin: usize, cout: usize) -> Self {
-        let k = c16(cin);
-        let n = c16(cout);
+    pub(super) fn new(isa: Isa, weight: &[f32], bias: &[f32]) -> Self {
+        let n = bias.len();
+        let k = weight.len() / (9 * n);
         let mut filters = Self {
             isa,
             k,
             n,
             group: 64.min(n),
             u: Buffer::zeroed(POS * k * n),
-            bias: vec![0.0; n],
+            bias: bias.to_vec(),
         };
-        filters.bias[..cout].copy_from_slice(bias);
-        filters.set(weight, cin, cout);
+        filters.set(weight);
         filters
     }
 
@@ -53,7 +51,7 @@ impl WinogradFilters {
     }
 
     /// Transforms `weight`, `[out][in][3][3]`, in f64.
-    fn set(&mut self, weight: &[f32], cin: usize, cout: usize) {
+    fn set(&mut self, weight: &[f32]) {
         let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
         let k = self.k;
         let u = self.u.share();
@@ -62,11 +60,8 @@ impl WinogradFilters {
             .enumerate()
             .for_each(|(o, (offset, next_position, next_input))| {
                 for i in 0..k {
-                    let mut g = [0.0f32; 9];
-                    if o < cout && i < cin {
-                        g.copy_from_slice(&weight[(o * cin + i) * 9..][..9]);
-                    }
-                    for (position, value) in transform_filter(&g).into_iter().enumerate() {
+                    let g = &weight[(o * k + i) * 9..][..9];
+                    for (position, value) in transform_filter(g).into_iter().enumerate() {
                         let at = offset + position * next_position + i * next_input;
                         // SAFETY: every output channel has slots of its own in U, and one task.
                         unsafe { u.slice_mut(at..at + 1)[0] = value };
@@ -88,7 +83,7 @@ impl WinogradFilters {
 }
 
 /// G g Gᵀ in f64, rounded once.
-fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
+fn transform_filter(g: &[f32]) -> [f32; POS] {
     fn rows(g: [f64; 3]) -> [f64; 6] {
         // Toom-Cook's evaluation at 0, ±a, ±b and ∞ with its factors (Lavin and Gray, 2016).
         let a = f64::from(A);

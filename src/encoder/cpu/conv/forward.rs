@@ -7,8 +7,8 @@ use super::act::{Act, Shape};
 use super::chain::{BlockPlan, BlockShapes, BlockTensors, ChainPlan, turn_first};
 use super::filters::WinogradFilters;
 use super::first::{self, First};
-use super::layer::{self, BLOCK, PaddedInput, Plan, Target, TileBlock, with_scratch};
-use super::winograd::{Epilogue, Tile};
+use super::layer::{self, BLOCK, Plan, Target, TileBlock, with_scratch};
+use super::winograd::Tile;
 use crate::cpu::team::Team;
 use voisin_simd::Isa;
 use voisin_simd::buffer::{Buffer, SharedSlice};
@@ -132,14 +132,9 @@ impl FastChain {
         for i in 1..=last {
             let block = plan.blocks[i];
             let from = shapes[i].from;
-            let epilogue = match block.is_pooled {
-                _ if i == last => Epilogue::Linear,
-                true => Epilogue::ReluPool,
-                false => Epilogue::Relu,
-            };
             let BlockTensors { weight, bias, .. } = &tensors[i];
-            let filters = WinogradFilters::new(isa, weight, bias, from.c, block.out);
-            let convolution = Plan::new(from, block.out, epilogue);
+            let filters = WinogradFilters::new(isa, weight, bias);
+            let convolution = Plan::new(from, block.out, block.is_pooled);
             let kind = if i == 1 {
                 FastKind::Pair(Strips::new(&convolution), convolution, filters)
             } else if layer::is_small(&filters) && convolution.tiles.len() >= BLOCK && i < last {
@@ -295,10 +290,7 @@ impl FastChain {
             }
             FastKind::Fused(plan, filters) | FastKind::Phased(plan, filters) => (plan, filters),
         };
-        let src = PaddedInput {
-            buf: &before[i - 1].buf,
-            first: 0,
-        };
+        let src = &before[i - 1].buf;
         if i + 1 == self.blocks.len() {
             let target = Target::GlobalMax(&mut out[at * filters.n..][..n * filters.n]);
             return layer::phased(team, filters, plan, src, target, n, work);

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::front::{self, BAND_BINS, BAND_ROW, Kernel, PAIRS, ROW, Roots, TIME_BINS, Vector};
 use super::pack::{Packed, PackedMatrix};
-use super::{BANDS, FRAMES, MIDDLE, MusicnnTensors, Outputs, PENULTIMATE, TAGS};
+use super::{BANDS, FRAMES, MIDDLE, MusicnnTensors, PENULTIMATE, RESULT, TAGS};
 use crate::cpu::rows::{self, Rows};
 use crate::cpu::team::Team;
 use voisin_simd::Isa;
@@ -100,34 +100,27 @@ impl FastMusicnn {
     }
 
     /// - `mels`: `[n][96][187]`
-    pub fn forward(&self, mels: &[f32], n: usize) -> Outputs {
-        let mut outputs = Outputs {
-            penultimate: vec![0.0; n * PENULTIMATE],
-            logits: vec![0.0; n * TAGS],
-        };
-        let results = outputs
-            .penultimate
-            .chunks_exact_mut(PENULTIMATE)
-            .zip(outputs.logits.chunks_exact_mut(TAGS));
-        let patches = mels.chunks_exact(BANDS * FRAMES).zip(results);
+    /// - returns: `[n][RESULT]`
+    pub fn forward(&self, mels: &[f32], n: usize) -> Vec<f32> {
+        let mut results = vec![0.0; n * RESULT];
         if n < rayon::current_num_threads() {
             let team = Team::pool();
-            patches.for_each(|(mel, (to, logits))| self.one(&team, mel, to, logits));
-        } else {
-            let alone = |(mel, (to, logits)): (&[f32], (&mut [f32], &mut [f32]))| {
-                self.one(&Team::alone(), mel, to, logits);
-            };
+            let patches = mels.chunks_exact(BANDS * FRAMES);
             patches
-                .collect::<Vec<_>>()
-                .into_par_iter()
+                .zip(results.chunks_exact_mut(RESULT))
+                .for_each(|(mel, to)| self.one(&team, mel, to));
+        } else {
+            let patches = mels.par_chunks_exact(BANDS * FRAMES);
+            patches
+                .zip(results.par_chunks_exact_mut(RESULT))
                 .with_max_len(1)
-                .for_each(alone);
+                .for_each(|(mel, to)| self.one(&Team::alone(), mel, to));
         }
-        outputs
+        results
     }
 
     /// One patch with scratch memory of the pool.
-    fn one(&self, team: &Team, mel: &[f32], penultimate: &mut [f32], logits: &mut [f32]) {
+    fn one(&self, team: &Team, mel: &[f32], to: &mut [f32]) {
         // Safe after a panic elsewhere, as the scratch memory is overwritten.
         let idle = self
             .idle
@@ -136,6 +129,7 @@ impl FastMusicnn {
             .pop();
         let mut scratch = idle.unwrap_or_else(|| MusicnnScratch::new(&self.packed));
         self.patch(team, mel, &mut scratch);
+        let (penultimate, logits) = to.split_at_mut(PENULTIMATE);
         penultimate.copy_from_slice(&scratch.penultimate.as_slice()[..PENULTIMATE]);
         logits.copy_from_slice(&scratch.logits.as_slice()[..TAGS]);
         self.idle

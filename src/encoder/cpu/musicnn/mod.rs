@@ -1,12 +1,6 @@
 //! MusiCNN on a CPU.
 //!
-//! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at
-//! scale", ISMIR 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music
-//! audio tagging", 2019.
-//!
 //! Every convolution is followed by ReLU, then batch norm (in this order).
-//!
-//! For: the forward pass of this one network. Not for: names of its tensors (voisin-encoder), or spectrograms.
 
 mod fast;
 mod fft;
@@ -51,12 +45,5 @@ pub const JOINED: usize = FRONT + 3 * MIDDLE;
 pub const PENULTIMATE: usize = 200;
 /// Number of tags.
 pub const TAGS: usize = 50;
-
-/// The network's results for each patch.
-#[derive(Debug, Clone, Default)]
-pub struct Outputs {
-    /// `[n, 200]`
-    pub penultimate: Vec<f32>,
-    /// `[n, 50]`, before the sigmoid
-    pub logits: Vec<f32>,
-}
+/// Numbers of a patch's result: the embedding, then the tags before the sigmoid.
+pub const RESULT: usize = PENULTIMATE + TAGS;

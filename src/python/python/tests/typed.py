@@ -19,7 +19,7 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.find("calm", bpm=90, limit=5)
     library.playlist(["a", 7], length=3600, variety=0.5)
     library.path_between("a", 7, via=["b", Path("c")], steps=9)
-    library.query("similar", 7, unlike=8, limit=20, embedder=embedder)
+    library.query("similar", 7, unlike="id:8", limit=20, embedder=embedder)
     library.add(["a", Path("b")], windows="all", remove_missing=True, progress=print)
     ids, similarities = index.search(samples, 5, ids=[1, 2])
     assert_type(ids, NDArray[np.int64])

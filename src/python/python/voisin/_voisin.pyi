@@ -45,10 +45,6 @@ class Embedder:
     def fingerprint(self) -> str: ...
     @property
     def dimension(self) -> int: ...
-    @property
-    def sample_rate(self) -> int: ...
-    @property
-    def window_seconds(self) -> float: ...
     @overload
     def embed(
         self,
@@ -106,7 +102,6 @@ class Library:
         name: str,
         seeds: _Seeds | None = None,
         *,
-        unlike: _Seeds | None = None,
         limit: int | None = None,
         embedder: Embedder | None = None,
         **options: Any,

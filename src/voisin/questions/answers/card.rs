@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::stored_clusters;
+use super::graph::last_clusters;
 use super::list::TrackJson;
 use super::lossy;
 use crate::{
@@ -162,29 +162,6 @@ impl<'a> CardJson<'a> {
 }
 
 /// The words on cards: the model's tags that stand out.
-#[derive(Debug, Clone, Copy)]
-pub enum CardWords<'a> {
-    LeftOut,
-    Known(Option<&'a PredictedTags>),
-    Computed,
-}
-
-/// A card for each of these tracks of a library on this disk.
-///
-/// - `report`: called with the method that predicts genres
-pub fn cards(
-    engine: &mut Engine,
-    seeds: Vec<Seed>,
-    words: CardWords<'_>,
-    report: impl FnMut(GenreNews),
-) -> Result<Vec<Card>, EngineError> {
-    let mut nearest = Vec::new();
-    for seed in &seeds {
-        nearest.push(engine.similar(std::slice::from_ref(seed), &nearest_options())?);
-    }
-    cards_beside(engine, seeds, nearest, words, report)
-}
-
 pub fn nearest_options() -> SimilarOptions {
     SimilarOptions {
         limit: NEAREST,
@@ -192,12 +169,18 @@ pub fn nearest_options() -> SimilarOptions {
     }
 }
 
-/// As [`cards`], with the nearest tracks of each seed.
-pub fn cards_beside(
+/// A card for each of these tracks.
+///
+/// - `nearest`: of each
+/// - `tags`: the model's; without them its words and voice are left out
+/// - `has_words`: whether its words were asked for
+/// - `report`: called with the method that predicts genres
+pub fn cards(
     engine: &mut Engine,
     seeds: Vec<Seed>,
     nearest: Vec<Vec<SimilarTrack>>,
-    words: CardWords<'_>,
+    tags: Option<&PredictedTags>,
+    has_words: bool,
     report: impl FnMut(GenreNews),
 ) -> Result<Vec<Card>, EngineError> {
     let mut ids = Vec::new();
@@ -218,21 +201,10 @@ pub fn cards_beside(
         .collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
-    let clusters = stored_clusters(engine)?;
-    // Declared before `tags`, which may borrow it.
-    let computed;
-    let tags = match words {
-        CardWords::LeftOut => None,
-        CardWords::Known(tags) => tags,
-        CardWords::Computed => {
-            computed = engine.predicted_tags_if_any()?;
-            computed.as_ref()
-        }
-    };
+    let clusters = last_clusters(engine)?;
     let mut strongest = tags
         .map(|tags| tags.strongest(&ids, WORDS))
         .unwrap_or_default();
-    let is_worded = !matches!(words, CardWords::LeftOut);
     let predicted = predictions(engine, tags, seeds, report)?;
     let mut cards = Vec::new();
     for (((nearest, track), tagged_genres), predicted) in
@@ -243,7 +215,7 @@ pub fn cards_beside(
             measured: measured.get(&id).cloned(),
             predicted,
             // Empty for a model without tags, and left out if words were not requested.
-            words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
+            words: has_words.then(|| strongest.remove(&id).unwrap_or_default()),
             sung: tags.and_then(|tags| tags.sung(id)),
             cluster: clusters
                 .as_ref()

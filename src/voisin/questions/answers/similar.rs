@@ -105,11 +105,7 @@ impl SimilarJson {
             .enumerate()
             .map(|(i, found)| NeighbourJson {
                 rank: i + 1,
-                track: TrackJson {
-                    // Those of the label source, not of the tags.
-                    genres: found.genres.iter().map(ToString::to_string).collect(),
-                    ..TrackJson::new(&found.track, answer.measured.get(&found.track.id), None)
-                },
+                track: TrackJson::new(&found.track, answer.measured.get(&found.track.id), None),
                 similarity: found.similarity,
                 percentile: standing
                     .and_then(|standing| standing.percentile(found.similarity))

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
-use crate::{Engine, EngineError, GroupBy, Lack, RETRAIN_SHARE};
+use crate::{Engine, EngineError, Lack, RETRAIN_SHARE};
 use voisin_base::text::{count, grouped, with_causes};
 use voisin_index::{IndexError, IndexOptions, VectorIndex};
 use voisin_library::Status;
@@ -100,7 +100,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             let tracks = engine
                 // Current labels from the source that it was
                 // trained with, not the library's.
-                .labelled_tracks(&head.source(), GroupBy::Track);
+                .labelled_tracks(&head.source());
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.

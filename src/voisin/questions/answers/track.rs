@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::list::{KnownTracks, TrackJson};
 use super::{lossy, title};
-use crate::{Collection, Engine, EngineError};
+use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_library::Track;
@@ -38,12 +38,6 @@ impl TrackRef {
             artist,
             title: title(track),
         }
-    }
-
-    pub(crate) fn of(collection: &Collection, track: TrackId) -> Option<Self> {
-        collection
-            .row(track)
-            .map(|row| Self::of_meta(&collection.meta[row]))
     }
 }
 

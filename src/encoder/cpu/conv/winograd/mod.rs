@@ -4,9 +4,9 @@
 //! Neural Networks", CVPR 2016): `Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A`, where a 6×6 patch `d` gives
 //! 4×4 outputs. The ⊙ summed over input channels is 36 matrix products, one per position.
 //!
-//! Layouts (floats; `c16` = channels rounded up to 16):
-//! - activations: `[row][column][c16]` with a halo of zeros (see [`super::act`]);
-//! - `V`, transformed input: `[36][group][c16 / 16][tile of group][16]`, so that the microkernel
+//! Layouts (floats; channels are multiples of 16):
+//! - activations: `[row][column][channel]` with a halo of zeros (see [`super::act`]);
+//! - `V`, transformed input: `[36][group][channels / 16][tile of group][16]`, so that the microkernel
 //!   reads one stream with constant offsets; a group holds at most `Simd::MR` tiles;
 //! - `U`, transformed filters: `[36][panel][input channel][panel width]`;
 //! - `M`, the products: `[36][panel][tile][panel width]`.
@@ -17,15 +17,15 @@ mod output;
 
 #[cfg(target_arch = "aarch64")]
 use crate::cpu::simd::Neon;
+use crate::cpu::simd::Simd;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::simd::{Avx2, Avx512};
-use crate::cpu::simd::{Portable, Simd};
 use voisin_simd::Isa;
 use voisin_simd::isa::Set;
 
 pub(super) use gemm::{Gemm, gemm};
 pub(super) use input::{Input, input};
-pub(super) use output::{Epilogue, Output, global_max, output};
+pub(super) use output::{Output, global_max, output};
 
 /// The interpolation points ±a and ±b. Near-reciprocal points keep the transforms' coefficients
 /// even: in simulation 11/16 and 3/2 gave 0.45 times the error of the usual 1 and 2. All
@@ -48,7 +48,7 @@ fn microkernel(isa: Isa) -> (usize, usize) {
         Set::Avx2 => of::<Avx2>(),
         #[cfg(target_arch = "aarch64")]
         Set::Neon => of::<Neon>(),
-        Set::Portable => of::<Portable>(),
+        Set::Portable => unreachable!("kernels need vector instructions"),
     }
 }
 

@@ -25,17 +25,6 @@ fn at<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
     ]
 }
 
-/// The last step on a tile's 4×4 outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cpu::conv) enum Epilogue {
-    /// Bias, then store.
-    Linear,
-    /// Bias, ReLU, store.
-    Relu,
-    /// Bias, ReLU, 2×2 max pool, store.
-    ReluPool,
-}
-
 /// Inverse transform of a run of tiles.
 #[derive(Clone, Copy)]
 pub(in crate::cpu::conv) struct Output<'a> {
@@ -54,7 +43,8 @@ pub(in crate::cpu::conv) struct Output<'a> {
     pub(in crate::cpu::conv) row: usize,
     /// Channels of the output (floats from one column to the next).
     pub(in crate::cpu::conv) c: usize,
-    pub(in crate::cpu::conv) epilogue: Epilogue,
+    /// Whether 2 × 2 outputs become their maximum.
+    pub(in crate::cpu::conv) pool: bool,
 }
 
 impl Output<'_> {
@@ -142,7 +132,7 @@ unsafe fn store_tile<S: Simd>(
 /// # Safety
 /// `a` fits, and nothing else reads or writes its tiles' outputs.
 #[inline(always)]
-unsafe fn output_tiles<S: Simd, const RELU: bool, const POOL: bool>(simd: S, a: &Output<'_>) {
+unsafe fn output_tiles<S: Simd, const POOL: bool>(simd: S, a: &Output<'_>) {
     let zero = simd.splat(0.0);
     for (i, tile) in a.tiles.iter().enumerate() {
         let rows = tile.rows as usize;
@@ -161,20 +151,13 @@ unsafe fn output_tiles<S: Simd, const RELU: bool, const POOL: bool>(simd: S, a: 
                         for c in 0..2 {
                             let top = simd.max(y[2 * r][2 * c], y[2 * r][2 * c + 1]);
                             let low = simd.max(y[2 * r + 1][2 * c], y[2 * r + 1][2 * c + 1]);
-                            let mut z = simd.add(simd.max(top, low), bias);
-                            if RELU {
-                                z = simd.max(z, zero);
-                            }
-                            y[r][c] = z;
+                            y[r][c] = simd.max(simd.add(simd.max(top, low), bias), zero);
                         }
                     }
                 } else {
                     for row in &mut y {
                         for z in row {
-                            *z = simd.add(*z, bias);
-                            if RELU {
-                                *z = simd.max(*z, zero);
-                            }
+                            *z = simd.max(simd.add(*z, bias), zero);
                         }
                     }
                 }
@@ -197,10 +180,10 @@ unsafe fn output_tiles<S: Simd, const RELU: bool, const POOL: bool>(simd: S, a: 
 unsafe fn output_generic<S: Simd>(simd: S, a: &Output<'_>) {
     // SAFETY: as the caller promises.
     unsafe {
-        match a.epilogue {
-            Epilogue::Linear => output_tiles::<S, false, false>(simd, a),
-            Epilogue::Relu => output_tiles::<S, true, false>(simd, a),
-            Epilogue::ReluPool => output_tiles::<S, true, true>(simd, a),
+        if a.pool {
+            output_tiles::<S, true>(simd, a);
+        } else {
+            output_tiles::<S, false>(simd, a);
         }
     }
 }
@@ -209,7 +192,7 @@ dispatch! {
     output_unchecked => output_generic(a: &Output<'_>)
 }
 
-/// Aᵀ M A and the epilogue for every tile and channel of `a`.
+/// Aᵀ M A with bias and ReLU for every tile and channel of `a`.
 ///
 /// # Safety
 /// Nothing else reads or writes these tiles' outputs meanwhile.
