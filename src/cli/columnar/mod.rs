@@ -83,9 +83,5 @@ pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Endin
         args.output.display()
     );
     render::print_line(&render::terminal_safe(&text))?;
-    Ok(if summary.tracks == 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(summary.tracks == 0))
 }

@@ -147,9 +147,5 @@ fn by_hand(
         (None, n) => format!("{} removed", count(n, "label")),
     };
     render::print_wrapped("", &what)?;
-    Ok(if changed == 0 && genre.is_none() {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(changed == 0 && genre.is_none()))
 }
