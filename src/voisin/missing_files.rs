@@ -70,7 +70,6 @@ impl MissingFiles {
         Ok(gone)
     }
 
-    /// The unreachable folders.
     pub fn absent_folders(&self) -> BTreeSet<&Path> {
         let files = self.out_of_reach.iter();
         files

@@ -41,7 +41,6 @@ pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, RemoveArgs, StatusArgs, VerifyArgs,
 };
-pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use model::{CompletionsArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{

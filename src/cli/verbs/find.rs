@@ -48,7 +48,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         } else {
             ""
         };
-        context.nothing_found(engine.library(), &args.question.filters, hint)?;
+        context.nothing_found(&args.question.filters, hint);
     }
     let facts = args.question.filters.fields();
     print_found(&engine, &answer, &predicted, facts, &output)?;

@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     warn_of_lost_labels(context, source.engine());
     let question = &args.question;
     source.fetch_filters(&question.filters)?;
-    let query = question.query(source.engine(), args.limit.of(usize::MAX), None)?;
+    let query = question.query(source.engine())?;
     let page = source.list(&query)?;
     let engine = source.engine();
     if page.tracks.is_empty() {
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
             .map(|track| format!("{} (id:{})", track.display_name(), track.id))
             .collect();
         let hint = did_you_mean(&alike);
-        context.nothing_found(engine.library(), &question.filters, &hint)?;
+        context.nothing_found(&question.filters, &hint);
     }
     // In formats with room for them, or if filtered by.
     let wants_words = matches!(output.format, ListFormat::Json | ListFormat::Csv)

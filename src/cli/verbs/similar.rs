@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         context.console.note(&nearest_to(engine, &wanted)?);
     }
     if answer.found.is_empty() {
-        context.nothing_found(engine.library(), &question.filters, "")?;
+        context.nothing_found(&question.filters, "");
         // Programs still get an empty list in their format.
         if output.format == ListFormat::Table {
             return Ok(Ending::Partial);
