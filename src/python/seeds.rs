@@ -86,7 +86,7 @@ fn of_vector(engine: &Engine, vector: &[f32]) -> Result<Seed, EngineError> {
     let expected = engine.model()?.dimension;
     let found = vector.len();
     if expected != found {
-        return Err(LibraryError::Dimension { expected, found }.into());
+        return Err(LibraryError::dimension(expected, found).into());
     }
     let mut vector = vector.to_vec();
     // Stored vectors are of length 1, and the mean of several seeds would lean to the longest.
