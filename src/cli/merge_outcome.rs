@@ -41,9 +41,5 @@ pub(crate) fn finish(
             ))?;
         }
     }
-    Ok(if refused > 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(refused > 0))
 }

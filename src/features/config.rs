@@ -35,7 +35,6 @@ pub enum MelScale {
 pub enum MelNorm {
     /// Unit area over frequency in Hz: height `2 / (upper - lower)`.
     Slaney,
-    /// Height 1.
     Peak,
 }
 
@@ -198,7 +197,6 @@ impl MelConfig {
         }
     }
 
-    /// Cells of one spectrogram, `n_mels · n_frames`.
     pub fn cells(&self) -> usize {
         self.n_mels * self.n_frames
     }

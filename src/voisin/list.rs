@@ -25,9 +25,7 @@ pub struct TrackPage {
     /// The tracks, in order; their genres are those of the library's label source.
     pub tracks: Vec<Track>,
     pub descriptors: HashMap<TrackId, Descriptors>,
-    /// Number of tracks on all pages.
     pub total: usize,
-    /// The last track of this page, if another page follows.
     pub next: Option<TrackId>,
 }
 

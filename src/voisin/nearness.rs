@@ -15,29 +15,23 @@ use voisin_base::track::{TrackId, is_same_recording};
 use voisin_index::{Neighbor, SearchParams};
 use voisin_library::OpenMode;
 
-/// Most tracks in the sample that the percentiles are measured on.
 const SAMPLE: usize = 1000;
 /// Fewest tracks with a neighbour by another artist for percentiles to be computed.
 const LEAST: usize = 20;
-/// Neighbours among which one by another artist is looked for.
 const REACH: usize = 64;
 /// Share of the tracks that must change before the percentiles are measured again.
 const RENEWAL_SHARE: f64 = 0.05;
-/// Similarities below this percentile are [`Closeness::Far`].
 const FAR_BELOW: u8 = 5;
-/// Similarities from this percentile on are [`Closeness::Close`].
 const CLOSE_FROM: u8 = 50;
 
 /// Percentiles 0 to 100 of how near the library's tracks are to others by another artist; empty if fewer than [`LEAST`]
 /// tracks have such a neighbour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Nearness {
-    /// The space that it was measured in.
     space: String,
     /// The index generation at which it was measured, and the number of tracks then.
     generation: u64,
     tracks: u64,
-    /// Similarity to the nearest.
     nearest: Vec<f32>,
 }
 
@@ -62,14 +56,10 @@ impl std::fmt::Display for Closeness {
     }
 }
 
-/// How near the results are to a query, compared with the rest of the library.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    /// Percentiles 0 to 100 of the library.
     points: Vec<f32>,
-    /// Similarity of the nearest result.
     nearest: Option<f32>,
-    /// The query hardly changes from beginning to end.
     is_steady: bool,
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let question = &args.question;
     question.validate(question.seeds.len())?;
     let mut source = Source::open(context)?;
+    warn_of_lost_labels(context, source.engine());
     let named = seed_names(&question.seeds)?;
     let unlike = seed_names(&question.unlike)?;
     source.fetch(&named)?;
@@ -29,12 +30,11 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let unlike = seeds(context, engine, &unlike)?;
     let answer = source.similar(question, &wanted, unlike)?;
     let engine = source.engine();
-    warn_of_lost_labels(context, engine);
     if output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);
     }
     if answer.found.is_empty() {
-        context.nothing_found(engine.library(), &question.filters, "")?;
+        context.nothing_found(&question.filters, "");
         // Programs still get an empty list in their format.
         if output.format == ListFormat::Table {
             return Ok(Ending::Partial);

@@ -64,9 +64,6 @@ fn ten() -> Limit {
 }
 
 impl Similar {
-    /// Refuses invalid combinations.
-    ///
-    /// - `seeds`: number of seeds
     pub fn validate(&self, seeds: usize) -> Result<(), Refused> {
         at_least_one("seeds", seeds)?;
         // Clap checks all of this on the command line, but not for a server's clients.
@@ -92,7 +89,6 @@ impl Similar {
         Ok(())
     }
 
-    /// Beginning and end of the part of the seed, in seconds.
     pub fn part(&self) -> Option<(f64, f64)> {
         Some((self.from?.0, self.to?.0))
     }

@@ -10,7 +10,6 @@ use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_library::Track;
 
-/// A reference to a track in JSON answers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TrackRef {
     pub id: TrackId,
@@ -41,7 +40,6 @@ impl TrackRef {
     }
 }
 
-/// A track of a list, and its place.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ListedJson {
     /// Its place, from 1.
