@@ -48,9 +48,5 @@ pub(crate) fn finish(
             ))?;
         }
     }
-    Ok(if conflicts + refused > 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(conflicts + refused > 0))
 }

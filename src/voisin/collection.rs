@@ -384,8 +384,8 @@ mod tests {
     use super::*;
     use voisin_base::random::Random;
     use voisin_base::vector::make_unit;
-    use voisin_library::testing::{library, track};
     use voisin_library::Library;
+    use voisin_library::testing::{library, track};
 
     fn unit(rng: &mut Random) -> Vec<f32> {
         let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();

@@ -6,7 +6,9 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::ReportFormat;
 use super::units::Shard;
+use voisin::WindowPlan;
 use voisin::questions::spans::{Seconds, length};
+use voisin_library::scan::Links;
 
 /// Build a small library from the music that comes with voisin, and show what it can do
 ///
@@ -92,6 +94,26 @@ pub(crate) struct AddArgs {
 pub(crate) enum WindowCount {
     All,
     Spread(usize),
+}
+
+impl AddArgs {
+    /// The links that are followed.
+    pub(crate) fn links(&self) -> Links {
+        if self.follow_links {
+            Links::All
+        } else {
+            Links::Inside
+        }
+    }
+}
+
+impl From<WindowCount> for WindowPlan {
+    fn from(count: WindowCount) -> Self {
+        match count {
+            WindowCount::All => Self::All,
+            WindowCount::Spread(n) => Self::Spread(n),
+        }
+    }
 }
 
 impl std::str::FromStr for WindowCount {

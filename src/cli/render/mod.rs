@@ -9,7 +9,6 @@
 pub(crate) mod answers;
 mod busy;
 pub(crate) mod find;
-pub(crate) mod kinship;
 pub(crate) mod list;
 pub(crate) mod neighbours;
 pub(crate) mod safe;

@@ -30,9 +30,5 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
         args.output.display()
     );
     render::print_line(&render::terminal_safe(&text))?;
-    Ok(if summary.tracks == 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(summary.tracks == 0))
 }
