@@ -228,7 +228,10 @@ impl Question for Similar {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let named = input.seeds(&self.seeds)?.all();
+        let mut named = input.seeds(&self.seeds)?.all();
+        if !self.vector.is_empty() {
+            named.push(input.engine.seed_of_vector(self.vector.clone())?);
+        }
         self.validate(named.len())?;
         input.check(&self.filters)?;
         let model = input.model;
