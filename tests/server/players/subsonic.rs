@@ -1,7 +1,6 @@
 //! A Subsonic server behind voisin, and its clients.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -330,88 +329,5 @@ fn another_client_gets_the_same(server: &Server, names: &[&str]) {
         );
     } else {
         skipped("py-opensonic");
-    }
-}
-
-#[test]
-fn a_subsonic_server_needs_a_trusted_certificate_for_https() {
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
-        return;
-    };
-    if !is_installed("openssl") || !is_installed("python3") {
-        return skipped("openssl or python3");
-    }
-    let certificate = sandbox.path("server.crt");
-    let key = sandbox.path("server.key");
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-new",
-            "-x509",
-            "-days",
-            "2",
-            "-nodes",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args([
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", text(&made.stderr));
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/server/players/tls_end.py"
-    );
-    let mut end = Command::new("python3");
-    end.arg(script)
-        .arg(&certificate)
-        .arg(&key)
-        .arg(upstream.port.to_string())
-        .stdout(Stdio::piped());
-    let mut end = Running(end.spawn().unwrap());
-    let mut port = String::new();
-    BufReader::new(end.0.stdout.take().unwrap())
-        .read_line(&mut port)
-        .unwrap();
-    let url = format!("https://localhost:{}", port.trim());
-    let trusting = [("SSL_CERT_FILE", certificate.as_os_str())];
-    let server = Server::start_with(&sandbox, &["--subsonic", &url], &trusting);
-    let songs =
-        subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
-    let first = songs
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|song| song["title"] == "Chaos God")
-        .unwrap();
-    let id = first["id"].as_str().unwrap();
-    let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
-    assert_eq!(titles(&answer["similarSongs"]["song"]).len(), 3);
-    drop(server);
-    // Refused: an untrusted certificate, one for another name, and a server without encryption.
-    let other_name = url.replace("localhost", "127.0.0.1");
-    let plain = upstream.url().replace("http:", "https:");
-    for (url, trusting, expected) in [
-        (&url, &[][..], "SSL_CERT_FILE"),
-        (&other_name, &trusting, "certificate"),
-        (&plain, &trusting, "is this its address?"),
-    ] {
-        let server = Server::start_with(&sandbox, &["--subsonic", url], trusting);
-        for (endpoint, query) in [("getSimilarSongs", "id=1&count=3"), ("ping", "")] {
-            let answer = subsonic(&server, endpoint, query);
-            let message = answer["error"]["message"].as_str().unwrap();
-            assert!(message.contains(expected), "{url}: {answer}");
-        }
     }
 }
