@@ -12,9 +12,7 @@ use super::{AudioError, is_audio_candidate, probe, source};
 /// A file as it was when it was analysed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnalysedFile {
-    /// Its path.
     pub path: PathBuf,
-    /// Size in bytes.
     pub size: u64,
     /// Modification time in nanoseconds since 1970 UTC.
     pub mtime_ns: i64,

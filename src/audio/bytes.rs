@@ -32,20 +32,6 @@ pub(crate) fn bytes_at(file: &mut (impl Read + Seek), at: u64, size: u64) -> io:
     Ok(bytes)
 }
 
-/// Reads until the buffer is full or the file ends.
-pub(crate) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
 /// The error for contents that no reader should be given.
 pub(crate) fn damaged(expected: &str, found: &str) -> io::Error {
     let text = format!("damaged: expected {expected}, found {found}");

@@ -47,7 +47,6 @@ impl Decoder {
         decoder.map(Self::Symphonia).map_err(|error| plain(&error))
     }
 
-    /// Resets all state, as if the next packet were the first.
     pub(super) fn reset(&mut self) {
         match self {
             Self::Symphonia(decoder) => decoder.reset(),

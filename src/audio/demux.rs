@@ -50,7 +50,6 @@ enum Counting {
     Decoding,
 }
 
-/// A packet and its position.
 pub(super) struct Piece {
     pub packet: Packet,
     /// Number of the packet in its track, from 0 (as long as there was no seek).
@@ -72,9 +71,7 @@ pub(super) struct Totals {
     pub ticks: u64,
     /// Frames to cut from the last packets.
     pub trailing_trim: u64,
-    /// Bytes in packets.
     pub bytes: u64,
-    /// Packets.
     pub packets: u64,
     /// Whether the timestamps always agreed with the count.
     pub regular: bool,
@@ -207,7 +204,6 @@ impl Demuxer {
         }
     }
 
-    /// A decoder for this track.
     pub(super) fn decoder(&self) -> Result<Decoder, AudioError> {
         guard(&self.path, || Decoder::new(&self.params))?
             .map_err(|reason| AudioError::not_audio(&self.path, reason))
@@ -225,7 +221,6 @@ impl Demuxer {
         &self.params
     }
 
-    /// Rate and channels of decoded packets.
     pub(super) fn actual(&self) -> PacketFormat {
         self.actual
     }
@@ -251,24 +246,18 @@ impl Demuxer {
 
     /// Delay, padding and the frames between them, as given by the container.
     pub(super) fn declared(&self) -> (Option<u32>, Option<u32>, Option<u64>) {
-        let track = self
-            .format
-            .tracks()
-            .iter()
-            .find(|track| track.id == self.track);
-        track.map_or((None, None, None), |track| {
+        self.track().map_or((None, None, None), |track| {
             (track.delay, track.padding, track.num_frames)
         })
     }
 
-    /// Seconds per tick as a fraction.
+    fn track(&self) -> Option<&Track> {
+        let mut tracks = self.format.tracks().iter();
+        tracks.find(|track| track.id == self.track)
+    }
+
     fn time_base(&self) -> Option<(u32, u32)> {
-        let track = self
-            .format
-            .tracks()
-            .iter()
-            .find(|track| track.id == self.track)?;
-        let base = track.time_base?;
+        let base = self.track()?.time_base?;
         Some((base.numer.get(), base.denom.get()))
     }
 
@@ -286,7 +275,6 @@ impl Demuxer {
         self.counting != Counting::Decoding
     }
 
-    /// Whether the codec is uncompressed.
     pub(super) fn is_pcm(&self) -> bool {
         matches!(self.counting, Counting::Pcm(_))
     }
@@ -296,7 +284,6 @@ impl Demuxer {
         self.totals.frames
     }
 
-    /// The next packet of the track; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Piece>, AudioError> {
         let packet = match self.ahead.pop_front() {
             Some(packet) => packet,

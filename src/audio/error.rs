@@ -11,74 +11,34 @@ use std::path::{Path, PathBuf};
 pub enum AudioError {
     /// There is no file at the path.
     #[error("{}: no such file", path.display())]
-    NotFound {
-        /// The file.
-        path: PathBuf,
-    },
+    NotFound { path: PathBuf },
     /// The file may not be read.
     #[error("{}: permission denied", path.display())]
-    PermissionDenied {
-        /// The file.
-        path: PathBuf,
-    },
+    PermissionDenied { path: PathBuf },
     /// The path is a folder, a socket, a device: anything but a regular file.
     #[error("{}: not a regular file", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
+    NotAFile { path: PathBuf },
     /// The content is no audio that voisin can read, whatever the file's name.
     #[error("{}: not an audio file voisin can read ({reason})", path.display())]
-    NotAudio {
-        /// The file.
-        path: PathBuf,
-        /// Why, in lower case.
-        reason: String,
-    },
-    /// Less than half of the requested audio could be decoded.
+    NotAudio { path: PathBuf, reason: String },
+    /// Less than half of the requested audio could be decoded: this share.
     #[error("{}: damaged: only {:.0} % of the audio decodes", path.display(), 100.0 * share)]
-    MostlyDamaged {
-        /// The file.
-        path: PathBuf,
-        /// Share of the audio that decoded, 0 to 1.
-        share: f64,
-    },
+    MostlyDamaged { path: PathBuf, share: f64 },
     /// The file changed after it was probed.
     #[error("{}: changed while it was being read; add it again", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
+    Changed { path: PathBuf },
     /// The file at a stored path holds another recording than the one that was analysed, or none.
     #[error("{}: this file is not the one that was analysed: add it again", path.display())]
-    OtherRecording {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A sample rate that cannot be converted.
+    OtherRecording { path: PathBuf },
+    /// A sample rate (Hz) that cannot be converted.
     #[error("cannot resample from {from} Hz to {to} Hz")]
-    Rate {
-        /// Native rate, Hz.
-        from: u32,
-        /// Requested rate, Hz.
-        to: u32,
-    },
+    Rate { from: u32, to: u32 },
     /// The format has no tags, or not this field.
     #[error("{}: cannot write tags: {reason}", path.display())]
-    TagsUnwritable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    TagsUnwritable { path: PathBuf, reason: String },
     /// Any other failure of the file system.
     #[error("{}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 impl AudioError {

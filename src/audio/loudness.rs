@@ -17,7 +17,6 @@ const MOST_PIECES: usize = 128;
 /// The channels of a decoded packet.
 #[derive(Debug, Default)]
 pub(super) struct Planes {
-    /// Each channel's weight.
     pub kinds: Vec<Channel>,
     /// The samples of each channel, equally many.
     pub samples: Vec<Vec<f32>>,
@@ -72,9 +71,7 @@ impl Planes {
 
 /// Measures stretches of a track, in ascending order.
 pub(super) struct LoudnessMeter {
-    /// Sample rate, Hz.
     rate: u32,
-    /// Whether all of the track was measured.
     complete: bool,
     /// Frames of a piece, and between the starts of two pieces.
     piece: u64,
@@ -90,9 +87,13 @@ pub(super) struct LoudnessMeter {
 
 impl LoudnessMeter {
     /// - `whole`: the track comes without gaps, and all of it counts
-    /// - `frames`: of the track
     pub(super) fn new(rate: u32, whole: bool, frames: u64) -> Self {
-        let piece = if whole { u64::MAX } else { piece(rate) };
+        let tenth = rate.div_ceil(10);
+        let piece = if whole {
+            u64::MAX
+        } else {
+            u64::from(PIECE_TENTHS * tenth)
+        };
         let apart = if whole {
             u64::MAX
         } else {
@@ -168,7 +169,6 @@ pub const SHORT_TERM_SECONDS: u32 = 3;
 pub struct ShortTermMeter {
     /// `None` for a rate outside the standard.
     meter: Option<EbuR128>,
-    /// Samples of a measured block.
     block: usize,
     /// Whether every second sample is measured.
     is_halved: bool,
@@ -230,23 +230,14 @@ pub fn loudness_range(blocks: &[f64]) -> Option<f64> {
     Some(percentile(0.95) - percentile(0.10))
 }
 
-/// Frames of a piece.
-fn piece(rate: u32) -> u64 {
-    u64::from(PIECE_TENTHS * rate.div_ceil(10))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_loudness_range_is_that_of_the_reference() {
-        for rate in [16_000, 44_100] {
-            compare(rate);
-        }
-    }
-
-    fn compare(rate: u32) {
+        // Halved.
+        let rate = 44_100;
         // A tone of 60 s that swells and fades, with a silence in it.
         let at = |i: u32| {
             let time = i as f32 / rate as f32;

@@ -28,39 +28,23 @@ const DISC: u64 = 40;
 /// An element of a segment.
 struct Element {
     id: u32,
-    /// Where its header begins, and the bytes of id and size in it.
+    /// Where its header begins.
     at: u64,
-    id_width: usize,
-    size_width: usize,
+    body: u64,
     size: u64,
-}
-
-impl Element {
-    fn body(&self) -> u64 {
-        self.at + (self.id_width + self.size_width) as u64
-    }
-
-    /// The header that turns the element into one without content.
-    fn void(&self) -> Vec<u8> {
-        const VOID: u8 = 0xec;
-        // A void's id has one byte, and its size takes up what is left of the header, of eight bytes at most.
-        let left = self.id_width + self.size_width - 1;
-        let width = left.min(8);
-        let size = (self.size + (left - width) as u64) | 1 << (7 * width);
-        [&[VOID], &size.to_be_bytes()[8 - width..]].concat()
-    }
 }
 
 /// The parts of a file that a reader may see: no chapters, which FFmpeg writes without numbers (RFC 9559, section 5.1).
 pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
     let mut elements = elements(file, length, Some(CLUSTER))?;
     elements.retain(|element| element.id == CHAPTERS);
+    // An id that no element has: readers pass over what they do not know.
     let hidden = elements.iter();
-    Ok(hidden.map(|element| (element.at, element.void())).collect())
+    Ok(hidden.map(|element| (element.at + 3, vec![0x7f])).collect())
 }
 
-/// Id and size, with the bytes of each, at the start of an element; no size if it is unknown.
-fn head(bytes: &[u8]) -> Option<(u32, usize, Option<u64>, usize)> {
+/// Id and size at the start of an element, and the bytes of both; no size if it is unknown.
+fn head(bytes: &[u8]) -> Option<(u32, Option<u64>, usize)> {
     // Leading zeros of the first byte give the width (RFC 8794, section 4). An id keeps the bit
     // after them, a size does not.
     let id_width = bytes.first()?.leading_zeros() as usize + 1;
@@ -72,7 +56,7 @@ fn head(bytes: &[u8]) -> Option<(u32, usize, Option<u64>, usize)> {
     // All bits set: the writer did not know the size, as in a live stream.
     let unknown = (1u64 << (7 * size_width)) - 1;
     let size = Some(big(size) & unknown).filter(|size| *size != unknown);
-    Some((big(&bytes[..id_width]) as u32, id_width, size, size_width))
+    Some((big(&bytes[..id_width]) as u32, size, id_width + size_width))
 }
 
 /// The elements of a file's segment up to one that is truncated or of unknown size, or to one of this id.
@@ -84,10 +68,10 @@ fn elements(
     let mut found = Vec::new();
     let mut at = 0;
     while found.len() < MAX_ITEMS {
-        let Some((id, id_width, size, size_width)) = head(&bytes_at(file, at, 12)?) else {
+        let Some((id, size, width)) = head(&bytes_at(file, at, 12)?) else {
             break;
         };
-        let body = at + (id_width + size_width) as u64;
+        let body = at + width as u64;
         if id == SEGMENT {
             at = body;
             continue;
@@ -96,13 +80,7 @@ fn elements(
         let Some(size) = size.filter(|size| *size <= left && until != Some(id)) else {
             break;
         };
-        found.push(Element {
-            id,
-            at,
-            id_width,
-            size_width,
-            size,
-        });
+        found.push(Element { id, at, body, size });
         at = body + size;
     }
     Ok(found)
@@ -111,8 +89,8 @@ fn elements(
 /// The elements within another; the last may be truncated.
 fn children(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     std::iter::from_fn(move || {
-        let (id, id_width, size, size_width) = head(bytes)?;
-        let body = &bytes[id_width + size_width..];
+        let (id, size, width) = head(bytes)?;
+        let body = &bytes[width..];
         let size = size.map_or(body.len(), |size| body.len().min(size as usize));
         let (content, rest) = body.split_at(size);
         bytes = rest;
@@ -138,7 +116,7 @@ pub(super) fn texts(
         if !matches!(element.id, INFO | TAGS) || element.size > MAX_TAG_BYTES as u64 {
             continue;
         }
-        let bytes = bytes_at(file, element.body(), element.size)?;
+        let bytes = bytes_at(file, element.body, element.size)?;
         for (id, content) in children(&bytes) {
             match id {
                 SEGMENT_TITLE => title = content.to_vec(),
@@ -230,7 +208,6 @@ mod tests {
         [id, &size, body].concat()
     }
 
-    /// A tag of this level with names and texts.
     fn tag(level: &[u8], texts: &[(&str, &str)]) -> Vec<u8> {
         let targets = element(TARGETS, &element(TARGET_TYPE_VALUE, level));
         let texts = texts.iter().flat_map(|(name, text)| {
@@ -285,7 +262,6 @@ mod tests {
         for (at, bytes) in repairs(&mut Cursor::new(&whole), whole.len() as u64).unwrap() {
             seen[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
         }
-        // A void's header is at least three bytes shorter, which its body gains.
-        assert_eq!(seen, matroska(b"\xec\x01\0\0\0\0\0\0\x05\0\0\x02"));
+        assert_eq!(seen, matroska(b"\x10\x43\xa7\x7f\x01\0\0\0\0\0\0\x02"));
     }
 }

@@ -94,7 +94,6 @@ impl Opus {
         let _ = self.decoder.reset_state();
     }
 
-    /// Decodes a packet into `planes`.
     pub(super) fn decode(&mut self, packet: &[u8], planes: &mut Planes) -> Result<(), String> {
         let channels = self.kinds.len();
         let samples = packet_samples(packet) as usize;

@@ -15,11 +15,6 @@ const DIGESTED: usize = 1 << 16;
 /// Least share of the bytes of a raw MP3 or AAC stream in packets, as random bytes hold some by chance.
 const LEAST_SHARE: f64 = 0.5;
 
-/// Whether a format is a raw stream of packets without a magic number.
-fn is_raw(container: &str) -> bool {
-    matches!(container, "mp3" | "aac")
-}
-
 /// Reads a file once, without decoding more than its beginning: its format, its length, and its content's
 /// digest.
 ///
@@ -45,7 +40,8 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     let totals = demuxer.totals();
     let container = demuxer.container();
     let share = totals.bytes as f64 / demuxer.bytes_in_source().max(1) as f64;
-    if is_raw(container) && share < LEAST_SHARE {
+    // Streams without a magic number.
+    if matches!(container, "mp3" | "aac") && share < LEAST_SHARE {
         let reason = format!(
             "{:.0} % of its bytes look like audio, expected {:.0} % at least",
             100.0 * share,

@@ -147,7 +147,6 @@ struct FilePass<'a> {
 
 struct Passed {
     counts: DecodeCounts,
-    /// Samples that no music has.
     loud: u64,
     loudness: Option<Loudness>,
 }
@@ -282,7 +281,6 @@ struct Cutter<'a> {
     buffer: Vec<f32>,
     start: i64,
     window: Vec<f32>,
-    /// Samples that no music has.
     loud: u64,
 }
 

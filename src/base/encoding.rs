@@ -226,15 +226,12 @@ mod tests {
 
     #[test]
     fn utf_16_needs_no_mark_and_no_whole_units() {
-        assert_eq!(utf16(b"\xff\xfee\0n\0c\0", Utf16::Little), "enc");
-        assert_eq!(utf16(b"\xfe\xff\0e\0n\0c\0", Utf16::Little), "enc");
-        assert_eq!(utf16(b"e\0n\0c\0", Utf16::Little), "enc");
-        assert_eq!(utf16(b"\0e\0n\0c", Utf16::Little), "enc");
+        for bytes in [b"\xff\xfee\0n\0", b"\xfe\xff\0e\0n"] {
+            assert_eq!(utf16(bytes, Utf16::Little), "en");
+            assert_eq!(utf16(&bytes[2..], Utf16::Little), "en");
+        }
         assert_eq!(utf16(b"\xff\xfea\0\x3d\xd8", Utf16::Little), "a\u{fffd}");
-        assert_eq!(utf16(b"\0", Utf16::Little), "");
         assert_eq!(with_mark(b"\xff\xfea\0b\0").unwrap(), "ab");
-        assert_eq!(with_mark(b"a\0b\0\n\0").unwrap(), "ab\n");
-        assert_eq!(with_mark(b"\0a\0b").unwrap(), "ab");
         assert_eq!(with_mark(b"ab\0\0\0\0"), None);
         assert_eq!(with_mark(b"\xef\xbb\xbfab").unwrap(), "ab");
     }

@@ -7,50 +7,40 @@
 //! Which files must not be replaced (music, inputs) is the command line's rule.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::atomic_file::{AtomicFile, folder_of};
 
-/// Why an output file cannot be written.
+/// Why an output file cannot be written; the message names it.
 #[derive(Debug, thiserror::Error)]
-pub enum OutputError {
-    /// The name is not that of a file that can be written.
-    #[error("{0}")]
-    Refused(io::Error),
-    /// The system refused.
-    #[error("cannot write {}", path.display())]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-}
+#[error("{0}")]
+pub struct OutputError(io::Error);
 
 impl OutputError {
     /// For `map_err`.
     pub fn io(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
+        move |error| {
+            Self::new(
+                error.kind(),
+                format!("cannot write {}: {error}", path.display()),
+            )
         }
     }
 
     /// The system's kind of error, or the most similar one.
     pub fn kind(&self) -> io::ErrorKind {
-        match self {
-            Self::Refused(source) | Self::Io { source, .. } => source.kind(),
-        }
+        self.0.kind()
     }
 
-    fn refused(kind: io::ErrorKind, path: &Path, why: &str) -> Self {
-        Self::Refused(io::Error::new(kind, format!("{}{why}", path.display())))
+    fn new(kind: io::ErrorKind, message: String) -> Self {
+        Self(io::Error::new(kind, message))
     }
 
     fn folder(path: &Path) -> Self {
-        let why = " is a folder, expected the name of a file to write";
-        Self::refused(io::ErrorKind::IsADirectory, path, why)
+        let shown = path.display();
+        let message = format!("{shown} is a folder, expected the name of a file to write");
+        Self::new(io::ErrorKind::IsADirectory, message)
     }
 }
 
@@ -94,10 +84,13 @@ impl OutputTarget {
     pub fn target(&self) -> Result<PathBuf, OutputError> {
         let path = &self.path;
         if is_stream(path) && self.is_whole {
-            let why =
-                " is no file on disk, expected the name of a file, which can be written as a whole";
-            return Err(OutputError::refused(io::ErrorKind::InvalidInput, path, why));
-        } else if is_stream(path) {
+            let shown = path.display();
+            let message = format!(
+                "{shown} is no file on disk, expected the name of a file, which can be written as a whole"
+            );
+            return Err(OutputError::new(io::ErrorKind::InvalidInput, message));
+        }
+        if is_stream(path) {
             return Ok(path.clone());
         }
         match std::fs::metadata(path) {
@@ -114,99 +107,49 @@ impl OutputTarget {
             return Err(OutputError::folder(path));
         }
         if !folder_of(&target).is_dir() {
-            let folder = folder_of(&target).display();
-            let why = format!(": there is no folder {folder}: make it first, or name another");
-            return Err(OutputError::refused(io::ErrorKind::NotFound, &target, &why));
+            let [shown, folder] = [&target, folder_of(&target)].map(Path::display);
+            let message =
+                format!("{shown}: there is no folder {folder}: make it first, or name another");
+            return Err(OutputError::new(io::ErrorKind::NotFound, message));
         }
         Ok(target)
     }
 
-    /// Opens it for writing; a regular file is renamed to its name by [`OutputFile::commit`].
-    pub fn open(&self) -> Result<OutputFile, OutputError> {
-        let failed = OutputError::io(&self.path);
+    /// Creates a regular file, which appears when it is complete.
+    pub fn open(&self) -> Result<AtomicFile, OutputError> {
         let target = self.target()?;
-        if self.is_standard() {
-            return Ok(OutputFile::StandardOutput);
-        }
-        if is_stream(&target) {
-            let opened = File::options().write(true).open(&target);
-            return opened.map(OutputFile::Stream).map_err(failed);
-        }
-        let mut file = AtomicFile::create(&target).map_err(failed)?;
+        let mut file = AtomicFile::create(&target).map_err(OutputError::io(&self.path))?;
         if let Ok(former) = std::fs::metadata(&target) {
             // Some file systems have none.
             let _ = file.file().set_permissions(former.permissions());
         }
-        Ok(OutputFile::Whole(file))
+        Ok(file)
     }
 
     /// Writes all of it.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
-        let mut file = self.open()?;
-        file.write_all(bytes.as_ref())
-            .and_then(|()| file.commit())
-            .map_err(OutputError::io(&self.path))
-    }
-}
-
-/// An [`OutputTarget`] that is being written.
-#[derive(Debug)]
-pub enum OutputFile {
-    /// Standard output.
-    StandardOutput,
-    /// A device or a pipe, which is written directly.
-    Stream(File),
-    /// A file that appears when it is complete.
-    Whole(AtomicFile),
-}
-
-impl OutputFile {
-    /// Flushes the output and renames a file to its name.
-    pub fn commit(mut self) -> io::Result<()> {
-        self.flush()?;
-        match self {
-            Self::Whole(file) => file.commit(),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Write for OutputFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::StandardOutput => io::stdout().write(bytes),
-            Self::Stream(file) => file.write(bytes),
-            Self::Whole(file) => file.file().write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::StandardOutput => io::stdout().flush(),
-            Self::Stream(file) => file.flush(),
-            Self::Whole(file) => file.file().flush(),
-        }
-    }
-}
-
-impl Seek for OutputFile {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        match self {
-            Self::Whole(file) => file.file().seek(to),
-            _ => Err(io::ErrorKind::NotSeekable.into()),
-        }
+        let bytes = bytes.as_ref();
+        let target = self.target()?;
+        let written = if self.is_standard() {
+            let mut output = io::stdout();
+            output.write_all(bytes).and_then(|()| output.flush())
+        } else if is_stream(&target) {
+            let opened = File::options().write(true).open(&target);
+            opened.and_then(|mut file| file.write_all(bytes))
+        } else {
+            let mut file = self.open()?;
+            file.write_all(bytes).and_then(|()| file.commit())
+        };
+        written.map_err(OutputError::io(&self.path))
     }
 }
 
 /// Refuses a path that is no folder; a missing folder is accepted.
 pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
     if is_standard(folder) || folder.exists() && !folder.is_dir() {
-        let why = ": expected a folder, found a file or a device: name another";
-        return Err(OutputError::refused(
-            io::ErrorKind::NotADirectory,
-            folder,
-            why,
-        ));
+        let shown = folder.display();
+        let message = format!("{shown}: expected a folder, found a file or a device: name another");
+        return Err(OutputError::new(io::ErrorKind::NotADirectory, message));
     }
     Ok(())
 }
@@ -267,23 +210,5 @@ mod tests {
         output.open().unwrap().write_all(b"half").unwrap();
         assert_eq!(std::fs::read(at("x.csv")).unwrap(), b"2");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
-    }
-
-    #[test]
-    fn streams_and_folders_are_no_whole_files() {
-        let folder = tempfile::tempdir().unwrap();
-        OutputTarget::new(Path::new("/dev/null"))
-            .unwrap()
-            .write("through")
-            .unwrap();
-        for name in ["-", "/dev/null"].map(Path::new) {
-            let refused = OutputTarget::whole(name);
-            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
-            assert!(check_folder(name).is_err());
-        }
-        let refused = |path: &Path| OutputTarget::new(path).unwrap_err().to_string();
-        assert!(refused(folder.path()).contains("is a folder"));
-        assert!(refused(&folder.path().join("none/x.csv")).contains("there is no folder"));
-        assert!(check_folder(&folder.path().join("none")).is_ok());
     }
 }

@@ -43,35 +43,18 @@ pub fn is_same(a: &Metadata, b: &Metadata) -> bool {
     // There the standard library has no inode number.
     #[cfg(not(unix))]
     {
-        let state =
-            |metadata: &Metadata| (metadata.len(), mtime_ns(metadata), metadata.created().ok());
-        state(a) == state(b)
+        (a.len(), mtime_ns(a), a.created().ok()) == (b.len(), mtime_ns(b), b.created().ok())
     }
 }
 
 /// Reads a regular file of at most `limit` bytes; see [`open`].
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
-    let metadata = file.metadata()?;
-    let too_large = |size: u64| {
-        io::Error::new(
-            ErrorKind::FileTooLarge,
-            format!(
-                "expected at most {} MB, found {} MB",
-                limit >> 20,
-                size.div_ceil(1 << 20)
-            ),
-        )
-    };
-    if metadata.len() > limit {
-        return Err(too_large(metadata.len()));
-    }
-    // Not more than `limit`, which was checked.
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    // The file may grow while it is read.
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+    let mut bytes = Vec::new();
+    // Not by the size in its metadata: the file may grow while it is read.
+    open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(too_large(bytes.len() as u64));
+        let message = format!("expected at most {} MB, found more", limit >> 20);
+        return Err(io::Error::new(ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
 }

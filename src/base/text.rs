@@ -15,7 +15,6 @@ pub fn fold(text: &str) -> String {
     folded(text, is_combining_mark)
 }
 
-/// - `is_dropped`: whether a mark of a letter is left out
 fn folded(text: &str, is_dropped: fn(char) -> bool) -> String {
     let mut folded = String::with_capacity(text.len());
     let mut add = |c: char| {
@@ -107,10 +106,9 @@ pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -
 /// `did you mean A or B?`, or nothing.
 pub fn did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
     let names: Vec<&str> = suggestions.iter().map(AsRef::as_ref).collect();
-    if names.is_empty() {
-        String::new()
-    } else {
-        format!("did you mean {}? ", names.join(" or "))
+    match names[..] {
+        [] => String::new(),
+        _ => format!("did you mean {}? ", names.join(" or ")),
     }
 }
 
@@ -148,25 +146,20 @@ pub fn grouped(n: u64) -> String {
 
 /// Seconds as people write them: `3:07`, `1:02:45`.
 pub fn clock(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
-    let hours = seconds / 3600;
-    let minutes = seconds / 60 % 60;
-    let seconds = seconds % 60;
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes}:{seconds:02}")
+    let all = seconds.max(0.0).round() as u64;
+    let (hours, minutes, seconds) = (all / 3600, all / 60 % 60, all % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
     }
 }
 
 /// A number of bytes: `4.2 MB`, `289.2 GB`.
 pub fn size(bytes: u64) -> String {
-    let (unit, name) = if bytes < 1_000_000_000 {
-        (1e6, "MB")
-    } else {
-        (1e9, "GB")
-    };
-    format!("{:.1} {name}", bytes as f64 / unit)
+    match bytes as f64 / 1e6 {
+        small if small < 1000.0 => format!("{small:.1} MB"),
+        large => format!("{:.1} GB", large / 1000.0),
+    }
 }
 
 /// Without the numbers after the system's messages: `No such file or directory (os error 2)`.
@@ -252,14 +245,8 @@ mod tests {
         let missing = std::io::Error::from_raw_os_error(2);
         assert!(missing.to_string().ends_with(" (os error 2)"));
         assert!(!with_causes(&missing).contains("os error"));
-        assert_eq!(
-            without_error_numbers("a: b (os error 2): c (os error -1)"),
-            "a: b: c"
-        );
-        assert_eq!(
-            without_error_numbers("a (os error x) (os error 2"),
-            "a (os error x) (os error 2"
-        );
+        let odd = "a (os error 2): c (os error x) (os error 2";
+        assert_eq!(without_error_numbers(odd), "a: c (os error x) (os error 2");
     }
 
     #[test]
@@ -267,11 +254,8 @@ mod tests {
         assert_eq!(fold("  Björk & Þórunn "), "bjork thorunn");
         assert_eq!(fold("MÖTLEY CRÜE—Dr. Feelgood"), "motley crue dr feelgood");
         assert_eq!(fold("Don\u{2019}t"), fold("dont"));
-        assert_eq!(fold("Straße"), "strasse");
-        assert_eq!(fold("ﬁre"), "fire");
-        assert_eq!(fold("Łódź Ørsted"), "lodz orsted");
+        assert_eq!(fold("Straße ﬁre Łódź"), "strasse fire lodz");
         assert_eq!(fold("久石 譲"), "久石 譲");
-        assert_eq!(fold("AC/DC"), "ac dc");
         assert_eq!(fold(" !!! "), "!!!");
         assert_eq!(fold("e\u{301}"), fold("é"));
         assert_eq!(fold(""), "");
@@ -297,8 +281,6 @@ mod tests {
         assert!(matching_names("", names).is_empty() && matching_names("nobody", names).is_empty());
         assert_eq!(spelt_alike("frederic chopn", names), ["Frédéric Chopin"]);
         assert!(spelt_alike("xyz", names).is_empty());
-        let names = ["Ivan Ilić", "Sinead", "The Ivy League"];
-        assert_eq!(spelt_alike("ilik", names), ["Ivan Ilić"]);
         assert_eq!(did_you_mean(&["a", "b"]), "did you mean a or b? ");
         assert_eq!(did_you_mean::<&str>(&[]), "");
     }
@@ -306,10 +288,7 @@ mod tests {
     #[test]
     fn nothing_breaks_out_of_xml_and_what_xml_allows_is_kept() {
         assert_eq!(xml("<x a=\"b\">&'ä"), "&lt;x a=&quot;b&quot;&gt;&amp;'ä");
-        assert_eq!(
-            xml("a\tb\r\nc\u{7f}\u{9b}2J"),
-            "a&#9;b&#13;&#10;c&#127;&#155;2J"
-        );
+        assert_eq!(xml("a\tb\n\u{9b}2J"), "a&#9;b&#10;&#155;2J");
         assert_eq!(xml("a\0\u{1b}\u{fffe}\u{ffff}b"), "ab");
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use super::args::Global;
 use super::render::Console;
 use voisin::questions::Filters;
-use voisin::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external};
+use voisin::{Embedder, Engine, EngineError, IndexRefresh, held_model, is_external};
 use voisin_base::directories::from_variable;
 use voisin_base::output::check_folder;
 use voisin_base::text::with_causes;
@@ -121,10 +121,9 @@ impl Context {
         engine.on_index_news(move |news| {
             let is_problem = matches!(
                 news,
-                IndexNews::NotKept(_)
-                    | IndexNews::Ready(IndexRefresh::Built { unusable: true, .. })
+                IndexRefresh::NotKept(_) | IndexRefresh::Built { unusable: true, .. }
             );
-            let is_usual = matches!(news, IndexNews::Ready(IndexRefresh::Loaded));
+            let is_usual = matches!(news, IndexRefresh::Loaded);
             console.say(&news.to_string(), is_problem || is_loud && !is_usual);
         });
     }
@@ -154,25 +153,13 @@ impl Context {
     /// Reports that nothing was found, with the next step.
     ///
     /// - `hint`: another next step, with punctuation at its end; or empty
-    pub(crate) fn nothing_found(
-        &self,
-        library: &Library,
-        filters: &Filters,
-        hint: &str,
-    ) -> anyhow::Result<()> {
-        let text = match filters.without_values(library)? {
-            Some(what) => {
-                format!(
-                    "no track of this library has a {what} (\"voisin show\" prints the data of a track)"
-                )
-            }
-            None if *filters == Filters::default() => {
-                format!("{hint}add more music, or relax the options")
-            }
-            None => format!("{hint}loosen the filters or add more music"),
+    pub(crate) fn nothing_found(&self, filters: &Filters, hint: &str) {
+        let next = if *filters == Filters::default() {
+            "add more music, or relax the options"
+        } else {
+            "loosen the filters or add more music"
         };
-        self.console.note(&format!("nothing found: {text}"));
-        Ok(())
+        self.console.note(&format!("nothing found: {hint}{next}"));
     }
 
     /// The model, on its device: --model or its variable, else the library's own, else the default. Loaded once.

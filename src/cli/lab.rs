@@ -202,18 +202,10 @@ pub(crate) fn predict_with(context: &Context, args: &PredictArgs) -> anyhow::Res
             output.path().display()
         );
         render::print_place(context.console, output, &text)?;
-        return Ok(if failed.is_empty() {
-            Ending::Fine
-        } else {
-            Ending::Partial
-        });
+        return Ok(Ending::partial_if(!failed.is_empty()));
     }
     print(&answered, args.format)?;
-    Ok(if answered.faults.is_empty() {
-        Ending::Fine
-    } else {
-        Ending::Partial
-    })
+    Ok(Ending::partial_if(!answered.faults.is_empty()))
 }
 
 /// `voisin lab predict RUN --vectors OUT.npy`: the inner layer of a run's network.
@@ -257,11 +249,7 @@ fn inner_vectors(
         path.display(),
         table.path().display()
     ))?;
-    Ok(if matrix.faults.is_empty() {
-        Ending::Fine
-    } else {
-        Ending::Partial
-    })
+    Ok(Ending::partial_if(!matrix.faults.is_empty()))
 }
 
 /// A run's predictions for tracks; `None` if interrupted.

@@ -38,9 +38,9 @@ use clap::FromArgMatches as _;
 use args::Cli;
 use context::Context;
 
-use voisin::{Engine, EngineError};
+use voisin::EngineError;
 use voisin_explore::ExploreError;
-use voisin_library::{Library, LibraryError, OpenMode};
+use voisin_library::LibraryError;
 
 /// Replaces musl's allocator, which calls the system for each block above 128 KiB, and has one lock for all threads.
 #[cfg(target_env = "musl")]
@@ -56,6 +56,16 @@ pub(crate) enum Ending {
     Partial,
     /// Ctrl-C was pressed.
     Interrupted,
+}
+
+impl Ending {
+    pub(crate) fn partial_if(is_partial: bool) -> Self {
+        if is_partial {
+            Self::Partial
+        } else {
+            Self::Fine
+        }
+    }
 }
 
 /// A named item does not exist: exit code 1, as for a search without results.
@@ -136,16 +146,5 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         .command
         .is_busy()
         .then(|| context.console.busy("working"));
-    let ending = cli.command.run(&context);
-    if let Err(error) = &ending
-        && let Ok(library) = Library::open(&context.library_dir(), OpenMode::ReadOnly)
-    {
-        // Only where the error is about it.
-        let engine = Engine::from_library(library);
-        let lost = source::lost_labels(&engine);
-        if lost.is_some_and(|table| format!("{error:#}").contains(&*table.to_string_lossy())) {
-            source::warn_of_lost_labels(&context, &engine);
-        }
-    }
-    ending
+    cli.command.run(&context)
 }

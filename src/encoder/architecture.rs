@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use voisin_features::MelConfig;
 
-/// The networks voisin can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {

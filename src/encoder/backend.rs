@@ -10,7 +10,6 @@ pub(super) struct Pass {
     pub(super) logits: Vec<f32>,
 }
 
-/// A network on a device.
 pub(super) trait Backend: Send + Sync {
     /// `mels` holds `n` windows.
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;

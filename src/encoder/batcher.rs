@@ -20,7 +20,6 @@ struct Request {
     reply: Sender<Result<Pass, EncoderError>>,
 }
 
-/// A network on a thread of its own.
 pub(super) struct Batcher {
     sender: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
@@ -93,7 +92,6 @@ impl Backend for Batcher {
     }
 }
 
-/// Serves requests until all callers are dropped.
 fn serve<B: Backend>(network: &B, requests: &Receiver<Request>) {
     while let Ok(request) = requests.recv() {
         let mut whole = Pass::default();

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use super::EncoderError;
 
-/// The user's choice of a device, `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The first GPU if there is a usable one, else the CPU.
@@ -62,7 +61,6 @@ impl DeviceChoice {
     }
 }
 
-/// An open device.
 #[derive(Debug, Clone)]
 pub struct Device {
     inner: candle_core::Device,
@@ -127,26 +125,16 @@ impl Device {
     }
 
     /// Free memory of the GPU in bytes; `None` for the CPU.
-    #[cfg(feature = "cuda")]
     pub(crate) fn memory(&self) -> Option<u64> {
-        let candle_core::Device::Cuda(device) = &self.inner else {
-            return None;
-        };
-        // All cards that CUDA 13 supports have more.
-        Some(
-            device
-                .cuda_stream()
-                .context()
-                .mem_get_info()
-                .map_or(2 << 30, |(free, _)| free as u64),
-        )
-    }
-
-    /// Free memory of the GPU in bytes; `None` for the CPU.
-    #[cfg(not(feature = "cuda"))]
-    #[allow(clippy::unused_self, reason = "the GPU's version reads it")]
-    pub(crate) fn memory(&self) -> Option<u64> {
-        None
+        match &self.inner {
+            #[cfg(feature = "cuda")]
+            candle_core::Device::Cuda(device) => {
+                let free = device.cuda_stream().context().mem_get_info();
+                // All cards that CUDA 13 supports have more.
+                Some(free.map_or(2 << 30, |(free, _)| free as u64))
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn candle(&self) -> &candle_core::Device {

@@ -12,7 +12,6 @@ use voisin_base::vector::{make_unit, norm, squared_norm};
 pub struct Embedding(Vec<f32>);
 
 impl Embedding {
-    /// Scales `values` to unit norm.
     pub fn new(mut values: Vec<f32>) -> Result<Self, EncoderError> {
         if values.is_empty() {
             return Err(EncoderError::BadVector("it has no dimensions"));

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-/// An error of the encoder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncoderError {

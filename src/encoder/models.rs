@@ -11,7 +11,6 @@ use super::tensor_file::read_safetensors;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
 
-/// The default model.
 pub const DEFAULT_MODEL: &str = crate::shipped::NAMES[0];
 
 /// A user's reference to a model.
@@ -79,18 +78,14 @@ impl fmt::Display for ModelRef {
 /// The place of a listed model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelLocation {
-    /// In the binary.
     BuiltIn,
     /// Its manifest, or another file of its folder.
     File(PathBuf),
 }
 
-/// An available model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelEntry {
-    /// Its manifest.
     pub manifest: ModelManifest,
-    /// Where it lies.
     pub location: ModelLocation,
 }
 

@@ -8,12 +8,9 @@ use safetensors::{Dtype, SafeTensors};
 /// kB.
 const LONGEST_HEADER: u64 = 4 << 20;
 
-/// One tensor, row-major, widened to f32.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WeightTensor {
-    /// Length of each axis.
     pub shape: Vec<usize>,
-    /// Values, the last axis running fastest.
     pub values: Vec<f32>,
 }
 

@@ -22,7 +22,6 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Wraps tensors; `origin` is the file or model in messages.
     pub fn new(origin: impl Into<String>, tensors: BTreeMap<String, WeightTensor>) -> Self {
         Self {
             origin: origin.into(),
@@ -36,7 +35,6 @@ impl Weights {
         Ok(Self::new(origin, tensors))
     }
 
-    /// Writes a safetensors file in f32.
     pub fn to_safetensors(&self, path: &Path) -> Result<(), EncoderError> {
         let bytes: Vec<Vec<u8>> = self
             .tensors
@@ -61,12 +59,10 @@ impl Weights {
         atomic_file::write(path, file).map_err(EncoderError::io(path))
     }
 
-    /// An error in these weights.
     pub(crate) fn bad(&self, reason: String) -> EncoderError {
         EncoderError::bad(&self.origin)(reason)
     }
 
-    /// The file or model that the tensors come from.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -84,14 +80,12 @@ impl Weights {
         self
     }
 
-    /// Names and tensors, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &WeightTensor)> {
         self.tensors
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// The tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<&WeightTensor> {
         self.tensors.get(name)
     }
@@ -181,7 +175,6 @@ impl Weights {
         )
     }
 
-    /// The tensors as Candle's variables on `device`.
     pub(crate) fn var_builder(
         &self,
         device: &candle_core::Device,

@@ -6,3 +6,4 @@
 pub mod parquet;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod row;

@@ -4,13 +4,13 @@
 //! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic
 //! Hann window.
 
-use std::borrow::Cow;
-
 use ndarray::{Array2, Axis, concatenate, s};
 use realfft::RealFftPlanner;
 
+use super::MelConfig;
 use super::constant_q::{CHROMA, around, pitch_classes};
-use super::{MelConfig, filter_bank};
+use super::mel::Triangles;
+use super::stft::hann;
 
 const FRAME: usize = 2048;
 pub(super) const HOP: usize = 512;
@@ -22,41 +22,27 @@ pub(super) const RANGE_DB: f64 = 80.0;
 pub(super) const CONTRAST_BANDS: usize = 7;
 const CONTRAST_FROM: f64 = 200.0;
 
-/// Samples with values that are not finite replaced by silence.
-pub(super) fn audible(samples: &[f32]) -> Cow<'_, [f32]> {
-    if samples.iter().all(|x| x.is_finite()) {
-        return Cow::Borrowed(samples);
-    }
-    samples
-        .iter()
-        .map(|x| if x.is_finite() { *x } else { 0.0 })
-        .collect()
-}
-
 /// Samples and the power of their spectra.
-pub(super) struct Clip<'a> {
+pub(super) struct Clip {
     rate: u32,
-    samples: Cow<'a, [f32]>,
+    samples: Vec<f64>,
     /// `[frames, BINS]`
     pub(super) power: Array2<f32>,
 }
 
-impl<'a> Clip<'a> {
+impl Clip {
     /// - `samples`: those that are not finite count as silence
-    pub(super) fn new(samples: &'a [f32], rate: u32) -> Self {
-        let samples = audible(samples);
+    pub(super) fn new(samples: &[f32], rate: u32) -> Self {
+        let audible = |x: &f32| f64::from(if x.is_finite() { *x } else { 0.0 });
+        let samples: Vec<f64> = samples.iter().map(audible).collect();
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
         let mut frame = fft.make_input_vec();
         let mut bins = fft.make_output_vec();
         let mut scratch = fft.make_scratch_vec();
-        // Periodic, as in librosa; a symmetric window differs slightly.
-        let turn = std::f64::consts::TAU / FRAME as f64;
-        let hann: Vec<f64> = (0..FRAME)
-            .map(|i| 0.5 - 0.5 * (turn * i as f64).cos())
-            .collect();
+        let hann = hann(FRAME);
         let mut power = Array2::zeros((1 + samples.len() / HOP, BINS));
         for (number, mut row) in power.outer_iter_mut().enumerate() {
-            around::<f32, f64>(&samples, number * HOP, &mut frame);
+            around(&samples, number * HOP, &mut frame);
             frame
                 .iter_mut()
                 .zip(&hann)
@@ -101,26 +87,11 @@ impl<'a> Clip<'a> {
 
     /// Bands over time in decibels.
     pub(super) fn band_decibels(&self, config: &MelConfig) -> Array2<f64> {
-        // Each triangle covers few bins, so that only those between its first and last non-zero weight
-        // are multiplied.
-        let bank = filter_bank(config);
-        let bands: Vec<(usize, &[f64])> = bank
-            .outer_iter()
-            .map(|weights| {
-                let weights = weights.to_slice().unwrap_or_default();
-                let first = weights.iter().position(|w| *w > 0.0).unwrap_or(0);
-                let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(0);
-                (first, &weights[first..=last])
-            })
-            .collect();
+        let triangles = Triangles::new(config);
         let mut mel = Array2::zeros((config.n_mels, self.frames()));
         for (power, mut column) in self.spectra().zip(mel.columns_mut()) {
-            for ((first, weights), cell) in bands.iter().zip(&mut column) {
-                let power = &power[*first..];
-                *cell = summed(weights, &power[..weights.len()], |weight, power| {
-                    weight * f64::from(power)
-                });
-            }
+            let bins = power.as_chunks::<1>().0;
+            triangles.project(bins, |band, [sum]| column[band] = sum);
         }
         decibels(mel)
     }
@@ -128,7 +99,7 @@ impl<'a> Clip<'a> {
     /// The rows of [`DescriptorSet::Fma`](super::DescriptorSet::Fma), in their order.
     pub(super) fn fma(&self) -> Array2<f64> {
         let shape = self.shape();
-        let mut classes = pitch_classes::<f32>(
+        let mut classes = pitch_classes(
             // As in librosa, the tuning is estimated from magnitudes for constant-Q bins and from powers
             // for `chroma`.
             &self.samples,
@@ -220,7 +191,7 @@ impl<'a> Clip<'a> {
         // With running counts each frame's crossings are one difference.
         let mut so_far = vec![0u32; last + 1];
         for i in 1..=last {
-            let is_below = |at: usize| f64::from(self.samples[at]) < -1e-10;
+            let is_below = |at: usize| self.samples[at] < -1e-10;
             so_far[i] = so_far[i - 1] + u32::from(is_below(i) != is_below(i - 1));
         }
         let at = |i: usize| so_far[i.saturating_sub(FRAME / 2).min(last)];

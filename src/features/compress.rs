@@ -3,36 +3,10 @@
 use std::f32::consts::{LN_2, LOG10_2, LOG10_E, SQRT_2};
 
 use super::Compression;
-use voisin_simd::{Isa, Work, vectorised};
 
 /// Applies the compression to all cells of one window, after a square root if `root`.
-pub(super) fn compress(isa: Isa, compression: Compression, root: bool, cells: &mut [f32]) {
-    let work = Compress {
-        compression,
-        root,
-        cells,
-    };
-    vectorised(isa, work);
-}
-
-/// The function that [`compress`] runs with vector instructions.
-struct Compress<'a> {
-    compression: Compression,
-    root: bool,
-    cells: &'a mut [f32],
-}
-
-impl Work for Compress<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        compress_inline(self.compression, self.root, self.cells);
-    }
-}
-
 #[inline(always)]
-fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
+pub(super) fn compress(compression: Compression, root: bool, cells: &mut [f32]) {
     // 10 log10(max(√x, 1e-10)) is 5 log10(max(x, 1e-20)).
     let (factor, least) = if root { (5.0, 1e-20) } else { (10.0, 1e-10) };
     match compression {
@@ -112,21 +86,15 @@ mod tests {
 
     #[test]
     fn rounding_to_half_is_that_of_the_half_crate() {
-        for bits in (0..0x4800_0000u32)
-            .step_by(499)
-            .chain((0..0x7c00).flat_map(|half| {
-                // Every boundary between two adjacent halves, and its neighbours.
-                let low = f16::from_bits(half);
-                let high = f16::from_bits((half + 1).min(0x7bff));
-                let middle = f32::midpoint(low.to_f32(), high.to_f32()).to_bits();
-                [
-                    middle.saturating_sub(1),
-                    middle,
-                    middle + 1,
-                    low.to_f32().to_bits(),
-                ]
-            }))
-        {
+        // Every boundary between two adjacent halves, and its neighbours.
+        let near = |half: u16| {
+            let low = f16::from_bits(half).to_f32();
+            let high = f16::from_bits((half + 1).min(0x7bff)).to_f32();
+            let middle = f32::midpoint(low, high).to_bits();
+            [middle.saturating_sub(1), middle, middle + 1, low.to_bits()]
+        };
+        let spread = (0..0x4800_0000u32).step_by(499);
+        for bits in spread.chain((0..0x7c00).flat_map(near)) {
             let x = f32::from_bits(bits);
             let expected = f16::from_f32(x).to_f32().min(65_504.0);
             assert_eq!(round_to_half(x), expected, "{x:e}");
@@ -155,14 +123,14 @@ mod tests {
             (false, [100.0, 1.0, 1e-3, 1e-7, 0.0]),
             (true, [1e4, 1.0, 1e-6, 1e-14, 0.0]),
         ] {
-            compress(Isa::PORTABLE, decibel, root, &mut cells);
+            compress(decibel, root, &mut cells);
             for (found, expected) in cells.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-5, "{cells:?}");
             }
         }
         // All below the least: the maximum is -100 dB, and nothing is below it.
         let mut cells = [0.0, 1e-12];
-        compress(Isa::PORTABLE, decibel, false, &mut cells);
+        compress(decibel, false, &mut cells);
         assert_eq!(cells, [0.0, 0.0]);
     }
 }

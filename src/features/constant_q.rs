@@ -6,6 +6,8 @@
 //! processing", 2010; windows, lengths and scales are librosa's, the filters that halve the rate
 //! are not.
 
+use std::borrow::Cow;
+
 use ndarray::Array2;
 use realfft::{RealFftPlanner, num_complex::Complex};
 
@@ -62,7 +64,6 @@ impl Filter {
         }
     }
 
-    /// Magnitude of its output for a spectrum.
     fn strength(&self, spectrum: &[Complex<f64>]) -> f64 {
         let bins = self.weights.iter().zip(&spectrum[self.first..]);
         let sum: Complex<f64> = bins.map(|(weight, bin)| weight * bin).sum();
@@ -74,20 +75,17 @@ impl Filter {
 /// zeros outside the clip.
 ///
 /// - `tuning`: of the clip, in semitones
-pub(super) fn pitch_classes<T: Copy + Default>(
-    samples: &[T],
+pub(super) fn pitch_classes(
+    samples: &[f64],
     rate: f64,
     hop: usize,
     frames: usize,
     tuning: f64,
-) -> Array2<f64>
-where
-    f64: From<T>,
-{
+) -> Array2<f64> {
     // A higher rate would need filters longer than the frame; at half the rate the highest octave is
     // still well below the Nyquist frequency.
     if rate > FASTEST {
-        return pitch_classes::<f64>(&halved(samples), rate / 2.0, hop / 2, frames, tuning);
+        return pitch_classes(&halved(samples), rate / 2.0, hop / 2, frames, tuning);
     }
     let lowest = LOWEST * 2f64.powf(tuning / CHROMA as f64);
     let width = 2f64.powf(2.0 / CHROMA as f64);
@@ -104,16 +102,13 @@ where
             Filter::new(hz, rate, q * rate / hz)
         })
         .collect();
-    let mut slower: Vec<f64> = Vec::new();
+    let mut signal = Cow::Borrowed(samples);
     for octave in 0..OCTAVES {
         let octave_hop = hop >> octave;
         // Scaled by the root of the filter's length at the full rate.
         let longer = (octave as f64).exp2().sqrt();
         for (number, sums) in classes.iter_mut().enumerate() {
-            match octave {
-                0 => around::<T, f64>(samples, number * octave_hop, &mut frame),
-                _ => around::<f64, f64>(&slower, number * octave_hop, &mut frame),
-            }
+            around(&signal, number * octave_hop, &mut frame);
             // Fails only for buffers of other lengths.
             let _ = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
             for (filter, sum) in filters.iter().zip(sums) {
@@ -121,41 +116,25 @@ where
             }
         }
         // At half the rate the next octave's filters are the same.
-        slower = if octave == 0 {
-            halved::<T>(samples)
-        } else {
-            halved::<f64>(&slower)
-        };
+        signal = Cow::Owned(halved(&signal));
     }
     Array2::from_shape_fn((CHROMA, frames), |(class, frame)| classes[frame][class])
 }
 
 /// Fills a frame with the samples around its middle, zeros outside the clip.
-pub(super) fn around<T: Copy, U: From<T> + Default + Clone>(
-    samples: &[T],
-    middle: usize,
-    frame: &mut [U],
-) {
+pub(super) fn around(samples: &[f64], middle: usize, frame: &mut [f64]) {
     let half = frame.len() / 2;
     let first = half.saturating_sub(middle).min(frame.len());
     let inside = samples.get(middle + first - half..).unwrap_or_default();
-    let (before, frame) = frame.split_at_mut(first);
-    let after = inside.len().min(frame.len());
-    let inside = &inside[..after];
-    before.fill(U::default());
-    frame
-        .iter_mut()
-        .zip(inside)
-        .for_each(|(to, from)| *to = U::from(*from));
-    frame[after..].fill(U::default());
+    frame.fill(0.0);
+    for (to, from) in frame[first..].iter_mut().zip(inside) {
+        *to = *from;
+    }
 }
 
 /// Halves the rate with a half-band filter of 31 taps under a Blackman window. The used band ends at a
 /// tenth of the old rate, and frequencies that alias into it begin at four tenths.
-fn halved<T: Copy + Default>(samples: &[T]) -> Vec<f64>
-where
-    f64: From<T>,
-{
+fn halved(samples: &[f64]) -> Vec<f64> {
     const REACH: usize = 15;
     let turn = std::f64::consts::PI / (REACH + 1) as f64;
     let tap = |n: usize| {
@@ -164,7 +143,7 @@ where
         0.5 * angle.sin() / angle * window
     };
     let taps: [f64; REACH.div_ceil(2)] = std::array::from_fn(|k| tap(2 * k + 1));
-    let mut frame = [T::default(); 2 * REACH + 1];
+    let mut frame = [0.0; 2 * REACH + 1];
     (0..samples.len())
         .step_by(2)
         .map(|i| {
@@ -173,14 +152,14 @@ where
                 .checked_sub(REACH)
                 .and_then(|from| samples.get(from..=i + REACH));
             let part = inside.unwrap_or_else(|| {
-                around::<T, T>(samples, i, &mut frame);
+                around(samples, i, &mut frame);
                 &frame
             });
             // Two independent sums.
-            let mut sums = [0.5 * f64::from(samples[i]), 0.0];
+            let mut sums = [0.5 * samples[i], 0.0];
             for (k, tap) in taps.iter().enumerate() {
                 let n = 2 * k + 1;
-                sums[k % 2] += tap * (f64::from(part[REACH - n]) + f64::from(part[REACH + n]));
+                sums[k % 2] += tap * (part[REACH - n] + part[REACH + n]);
             }
             sums[0] + sums[1]
         })

@@ -19,7 +19,6 @@ pub const DESCRIPTOR_HOP: usize = HOP;
 
 const BARKS: usize = 24;
 
-/// A set of descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DescriptorSet {
     /// Mean and deviation of 128 mel bands in decibels: 256 numbers.
@@ -36,7 +35,6 @@ pub enum DescriptorSet {
 }
 
 impl DescriptorSet {
-    /// All sets with their names.
     pub const ALL: [(&str, Self); 5] = [
         ("mel", Self::Mel),
         ("bark", Self::Bark),
@@ -45,7 +43,6 @@ impl DescriptorSet {
         ("fma", Self::Fma),
     ];
 
-    /// Its name.
     pub fn name(self) -> &'static str {
         Self::ALL
             .iter()
@@ -76,7 +73,6 @@ impl DescriptorSet {
         }
     }
 
-    /// Its statistics.
     fn statistics(self) -> &'static [&'static str] {
         match self {
             Self::Mel | Self::Bark => &["mean", "std"],

@@ -45,7 +45,6 @@ pub use mel::filter_bank;
 pub use tempo::Onsets;
 pub use views::ClipViews;
 
-/// An error of a front end.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeaturesError {

@@ -18,12 +18,10 @@ const SHORTEST: f64 = 6.0;
 /// Amplitude of silence: -100 dB of full scale.
 const SILENT: f32 = 1e-5;
 
-/// The measures of a piece.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measures {
     /// Mean rise of 40 logarithmic mel bands over a fiftieth of a second.
     pub flux: f64,
-    /// Onsets a second.
     pub onset_rate: f64,
     /// Mean autocorrelation of onset strength at eight multiples of the beat, 0 to 1.
     pub pulse_clarity: f64,
@@ -202,7 +200,6 @@ pub(crate) fn fluctuation(samples: &[f32], rate: f64) -> Option<f64> {
     (mean > 0.0).then(|| mean.recip())
 }
 
-/// Standard deviation, of samples.
 fn deviation(samples: &[f32]) -> f64 {
     let number = |sample: &f32| f64::from(if sample.is_finite() { *sample } else { 0.0 });
     let count = samples.len() as f64;
@@ -305,40 +302,31 @@ mod tests {
     }
 
     #[test]
-    fn measures_separate_a_drum_from_a_tone_at_any_rate() {
-        for rate in [16_000, 44_100, 48_000] {
-            let sound = |value: &dyn Fn(f64) -> f64| -> Vec<f32> {
-                let at = |i: u32| value(f64::from(i) / f64::from(rate)) as f32;
-                (0..10 * rate).map(at).collect()
-            };
-            let sine = |hz: f64, time: f64| (std::f64::consts::TAU * hz * time).sin();
-            // Two clicks per second.
-            let drum =
-                sound(&|time| 0.8 * (-400.0 * (time % 0.5)).exp() * sine(1500.0, time % 0.5));
-            let drum = measures(&drum, rate).unwrap();
-            let tone = measures(&sound(&|time| 0.3 * sine(1000.0, time)), rate).unwrap();
-            assert!((drum.onset_rate - 2.0).abs() < 0.15, "{drum:?}");
-            assert!(tone.onset_rate < 0.2 && tone.flux < drum.flux, "{tone:?}");
-            assert!(drum.pulse_clarity > 0.5, "{drum:?}");
-            assert!(
-                drum.percussiveness > 0.7 && tone.percussiveness < 0.3,
-                "{drum:?} {tone:?}"
-            );
-            assert!(
-                (tone.brightness / 1000.0 - 1.0).abs() < 0.05,
-                "{rate}: {tone:?}"
-            );
-        }
+    fn measures_separate_a_drum_from_a_tone() {
+        let rate = 44_100;
+        let sound = |value: &dyn Fn(f64) -> f64| {
+            let at = |i: u32| value(f64::from(i) / f64::from(rate)) as f32;
+            let samples: Vec<f32> = (0..10 * rate).map(at).collect();
+            measures(&samples, rate).unwrap()
+        };
+        let sine = |hz: f64, time: f64| (std::f64::consts::TAU * hz * time).sin();
+        // Two clicks per second.
+        let drum = sound(&|time| 0.8 * (-400.0 * (time % 0.5)).exp() * sine(1500.0, time % 0.5));
+        let tone = sound(&|time| 0.3 * sine(1000.0, time));
+        assert!((drum.onset_rate - 2.0).abs() < 0.15 && drum.pulse_clarity > 0.5);
+        assert!(tone.onset_rate < 0.2 && tone.flux < drum.flux, "{tone:?}");
+        assert!(drum.percussiveness > 0.7 && tone.percussiveness < 0.3);
+        assert!((tone.brightness / 1000.0 - 1.0).abs() < 0.05, "{tone:?}");
     }
 
     #[test]
     fn silence_and_short_pieces_are_not_measured() {
         for samples in [
-            vec![0.0; 160_000],
-            vec![f32::NAN; 160_000],
-            piece()[..80_000].to_vec(),
+            &[0.0; 160_000][..],
+            &[f32::NAN; 160_000],
+            &piece()[..80_000],
         ] {
-            assert_eq!(measures(&samples, RATE), None);
+            assert_eq!(measures(samples, RATE), None);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::stft::hann;
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
@@ -66,11 +67,8 @@ impl Spectra {
     /// - `size`: samples of a frame, even
     fn new(size: usize) -> Self {
         let fft = RealFftPlanner::new().plan_fft_forward(size);
-        let turn = std::f64::consts::TAU / size as f64;
         Self {
-            hann: (0..size)
-                .map(|i| (0.5 - 0.5 * (turn * i as f64).cos()) as f32)
-                .collect(),
+            hann: hann(size).into_iter().map(|x| x as f32).collect(),
             frame: fft.make_input_vec(),
             bins: fft.make_output_vec(),
             scratch: fft.make_scratch_vec(),
@@ -79,7 +77,6 @@ impl Spectra {
         }
     }
 
-    /// Samples of a frame.
     pub(super) fn size(&self) -> usize {
         self.hann.len()
     }

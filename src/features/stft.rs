@@ -12,9 +12,7 @@ use realfft::{RealFftPlanner, RealToComplex};
 use super::MelConfig;
 use super::config::Spectrum;
 use super::mel::Triangles;
-use voisin_simd::{Isa, Work, vectorised};
 
-/// Frames per group.
 const GROUP: usize = 8;
 
 /// The transform of one length with its analysis window.
@@ -24,7 +22,6 @@ pub(super) struct Stft {
     fft: Arc<dyn RealToComplex<f64>>,
 }
 
-/// Buffers of one thread.
 #[derive(Debug, Clone)]
 pub(super) struct StftScratch {
     frame: Vec<f64>,
@@ -35,10 +32,10 @@ pub(super) struct StftScratch {
 }
 
 impl Stft {
-    pub(super) fn new(hann: Vec<f64>) -> Self {
+    pub(super) fn new(n: usize) -> Self {
         Self {
-            fft: RealFftPlanner::new().plan_fft_forward(hann.len()),
-            hann,
+            fft: RealFftPlanner::new().plan_fft_forward(n),
+            hann: hann(n),
         }
     }
 
@@ -55,60 +52,15 @@ impl Stft {
     ///
     /// - `padded`: the window with its zeros on either side, `(n_frames - 1) · hop + n_fft` samples
     /// - `out`: `[n_mels][n_frames]`
-    ///
-    /// # Panics
-    /// If `scratch` is another transform's.
+    #[inline(always)]
     pub(super) fn bands(
         &self,
-        isa: Isa,
         config: &MelConfig,
         mel: &Triangles,
         padded: &[f32],
         scratch: &mut StftScratch,
         out: &mut [f32],
     ) {
-        assert_eq!(
-            scratch.frame.len(),
-            self.fft.len(),
-            "scratch of another front end"
-        );
-        vectorised(
-            isa,
-            Bands {
-                stft: self,
-                config,
-                mel,
-                padded,
-                scratch,
-                out,
-            },
-        );
-    }
-}
-
-/// The function that [`Stft::bands`] runs with vector instructions.
-struct Bands<'a> {
-    stft: &'a Stft,
-    config: &'a MelConfig,
-    mel: &'a Triangles,
-    padded: &'a [f32],
-    scratch: &'a mut StftScratch,
-    out: &'a mut [f32],
-}
-
-impl Work for Bands<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self {
-            stft,
-            config,
-            mel,
-            padded,
-            scratch,
-            out,
-        } = self;
         let StftScratch {
             frame,
             bins,
@@ -121,10 +73,10 @@ impl Work for Bands<'_> {
             for i in 0..count {
                 // In f64: an f32 window would have the rounding that the transform avoids.
                 let samples = &padded[(first + i) * config.hop..][..config.n_fft];
-                for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(&stft.hann) {
+                for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(&self.hann) {
                     *value = f64::from(sample) * hann;
                 }
-                stft.fft
+                self.fft
                     .process_with_scratch(frame, bins, fft)
                     .expect("buffers were made by this plan");
                 let magnitude = config.spectrum == Spectrum::Magnitude;
@@ -141,4 +93,12 @@ impl Work for Bands<'_> {
             });
         }
     }
+}
+
+/// The periodic Hann window.
+pub(super) fn hann(n: usize) -> Vec<f64> {
+    let turn = std::f64::consts::TAU / n as f64;
+    (0..n)
+        .map(|i| 0.5 - 0.5 * (turn * i as f64).cos())
+        .collect()
 }

@@ -79,7 +79,6 @@ impl Onsets {
             .map_or(0.0, |(_, strength)| strength.clamp(0.0, 1.0))
     }
 
-    /// Mean onset strength.
     pub fn flux(&self) -> f64 {
         let sum: f64 = self.strength.iter().copied().map(f64::from).sum();
         sum / self.strength.len().max(1) as f64

@@ -13,15 +13,11 @@ pub struct ClipViews {
     pub bin_hz: f64,
     /// Mean amplitude of each bin, in decibels below the strongest.
     pub spectrum: Vec<f64>,
-    /// `[bins, frames]`, decibels below the loudest cell.
     pub bins: Array2<f64>,
-    /// `[128, frames]`, decibels below the loudest cell.
     pub mel: Array2<f64>,
     /// Centre frequencies of the mel bands, Hz.
     pub mel_hz: Vec<f64>,
-    /// `[20, frames]`: mel-frequency cepstral coefficients.
     pub mfcc: Array2<f64>,
-    /// `[12, frames]`: pitch classes from C, the strongest of each frame 1.
     pub chroma: Array2<f64>,
 }
 

@@ -13,7 +13,8 @@ use crate::dataset::Dataset;
 use crate::eval::plots::{Panel, Ramp, hertz, sound};
 use crate::scene::Scene;
 use voisin_audio::{self, AudioInfo};
-use voisin_base::output::{OutputError, OutputFile, OutputTarget};
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::text::with_causes;
 use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
 
@@ -80,7 +81,7 @@ pub fn column_table(names: &[String]) -> Vec<u8> {
 
 /// Writes an array, whole or not at all, replacing an existing one.
 pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Result<(), String> {
-    let write = |mut file: OutputFile| {
+    let write = |mut file: AtomicFile| {
         values
             // In row-major order, the default of .npy.
             .as_standard_layout()

@@ -1,57 +1,14 @@
 //! Genres that the owner gave single recordings by hand. They are stored by content id, so that a track that is removed
 //! and added again keeps its label.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use serde::{Deserialize, Serialize};
 
 use super::{Library, Result, now};
 use voisin_base::track::ContentId;
 
-/// Counts of labels, at a cost that hardly grows with the library.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LabelTotals {
-    /// Number of labels given by hand, and number of their last change.
-    by_hand: (u64, u64),
-    /// Files whose tags have each genre, by its key.
-    tagged: BTreeMap<String, u64>,
-}
-
-impl LabelTotals {
-    /// Least number of labels that were given, removed or changed; labels exchanged between files do
-    /// not count.
-    pub fn changes(&self, other: &Self) -> u64 {
-        let count_of = |totals: &Self, key: &String| totals.tagged.get(key).copied().unwrap_or(0);
-        let fewer = |a: &Self, b: &Self| -> u64 {
-            a.tagged
-                .iter()
-                .map(|(key, count)| count.saturating_sub(count_of(b, key)))
-                .sum()
-        };
-        // A label given and removed again leaves the count as it was.
-        let by_hand = self
-            .by_hand
-            .0
-            .abs_diff(other.by_hand.0)
-            .max(self.by_hand.1.abs_diff(other.by_hand.1));
-        by_hand + fewer(self, other).max(fewer(other, self))
-    }
-}
-
 impl Library {
-    /// Counts of labels.
-    pub fn label_totals(&self) -> Result<LabelTotals> {
-        let count = |value: i64| value.unsigned_abs();
-        let sql = "SELECT (SELECT count(*) FROM labels), (SELECT coalesce(max(id), 0) FROM label_changes)";
-        let by_hand =
-            self.query_one(sql, [], |row| Ok((count(row.get(0)?), count(row.get(1)?))))?;
-        // A covering index.
-        let sql = "SELECT genre_key, count(*) FROM genres GROUP BY genre_key";
-        let tagged = self.query_all(sql, [], |row| Ok((row.get(0)?, count(row.get(1)?))))?;
-        Ok(LabelTotals { by_hand, tagged })
-    }
-
     /// Number of tracks with a label given by hand; labels of removed recordings are kept but not counted.
     pub fn tracks_labelled_by_hand(&self) -> Result<u64> {
         let sql = "SELECT count(*) FROM labels WHERE content IN (SELECT content FROM audio)";
@@ -74,10 +31,6 @@ impl Library {
             for content in contents {
                 if label(tx, *content)?.as_deref() != genre {
                     put(tx, *content, genre)?;
-                    tx.prepare_cached(
-                        "INSERT INTO label_changes (content, changed_at) VALUES (?1, ?2)",
-                    )?
-                    .execute(params![content.0, now()])?;
                     changed += 1;
                 }
             }

@@ -11,7 +11,7 @@
 //!   the last transactions when the power goes. A flush costs a millisecond or so, analysing a track
 //!   hundreds.)
 //! - **Readers never wait.** They see all that is committed so far. Writers queue for up to ten seconds, then
-//!   fail with [`LibraryError::Locked`]; a long run takes [`Library::lock_for_writing`] besides.
+//!   fail with [`LibraryError::WriterBusy`]; a long run takes [`Library::lock_for_writing`] besides.
 //! - **Generations.** Triggers raise a counter and keep a log whenever a vector is added, replaced or
 //!   removed, so that an index can detect that it lags ([`Library::generation`](Library::generation))
 //!   and catch up
@@ -59,7 +59,6 @@ pub use find::NameOf;
 pub use health::Health;
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
-pub use labels::LabelTotals;
 pub use licence::licence_fits;
 pub use licence::licence_id;
 pub use licence::licences_named;
@@ -109,11 +108,6 @@ impl Library {
     /// The folder of the library.
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// Its database file.
-    pub fn database_path(&self) -> &Path {
-        &self.path
     }
 
     /// The mode it was opened in.
@@ -337,6 +331,13 @@ impl Library {
     pub fn generation(&self) -> Result<u64> {
         let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
         let generation = self.query_one("SELECT generation FROM state", [], read);
+        generation.map(i64::unsigned_abs)
+    }
+
+    /// Counter of the changes to tags and to labels given by hand.
+    pub fn metadata_generation(&self) -> Result<u64> {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let generation = self.query_one("SELECT metadata FROM state", [], read);
         generation.map(i64::unsigned_abs)
     }
 

@@ -9,11 +9,13 @@ CREATE TABLE model (
     manifest    TEXT    NOT NULL
 ) STRICT;
 
--- One row: who this library is, and counters that triggers keep. generation counts the changes to vectors.
+-- One row: who this library is, and counters that triggers keep. generation counts the changes to vectors, metadata those
+-- to tags and to labels given by hand.
 CREATE TABLE state (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
     library_id  TEXT    NOT NULL,
     generation  INTEGER NOT NULL DEFAULT 0,
+    metadata    INTEGER NOT NULL DEFAULT 0,
     tracks      INTEGER NOT NULL DEFAULT 0,
     files       INTEGER NOT NULL DEFAULT 0,
     vectors     INTEGER NOT NULL DEFAULT 0,
@@ -121,13 +123,6 @@ CREATE TABLE labels (
     set_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Changes of labels, which are counted to know whether a head that was trained on them is stale.
-CREATE TABLE label_changes (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    content    BLOB    NOT NULL CHECK (length(content) = 32),
-    changed_at INTEGER NOT NULL
-) STRICT;
-
 -- Pairs that were listened to: whether they are one recording, as the method of this version heard it.
 CREATE TABLE duplicate_verdicts (
     first        INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
@@ -197,6 +192,11 @@ CREATE TRIGGER vector_removed AFTER DELETE ON vectors BEGIN
     INSERT INTO changes SELECT generation, old.track, 2 FROM state;
     DELETE FROM changes WHERE generation <= (SELECT generation FROM state) - 131072;
 END;
+CREATE TRIGGER tags_written AFTER INSERT ON tags BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER tags_removed AFTER DELETE ON tags BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER label_given AFTER INSERT ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER label_changed AFTER UPDATE ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER label_removed AFTER DELETE ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
 CREATE TRIGGER track_counted AFTER INSERT ON audio BEGIN UPDATE state SET tracks = tracks + 1; END;
 CREATE TRIGGER track_discounted AFTER DELETE ON audio BEGIN UPDATE state SET tracks = tracks - 1; END;
 CREATE TRIGGER failure_counted AFTER INSERT ON failures BEGIN UPDATE state SET failures = failures + 1; END;

@@ -24,7 +24,6 @@ pub enum Set {
     /// 8 lanes, 16 registers: AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 4 lanes, 32 registers.
     #[cfg(target_arch = "aarch64")]
     Neon,
     /// Plain Rust that the compiler vectorises for its baseline.
@@ -63,13 +62,11 @@ impl Isa {
         all
     }
 
-    /// The set.
     #[inline]
     pub fn set(self) -> Set {
         self.0
     }
 
-    /// Floats in a register.
     pub fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -114,23 +111,19 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// An invalid `VOISIN_ISA`: an instruction set that this processor, or this build of voisin, lacks.
+/// An instruction set in `VOISIN_ISA` that this processor, or this build of voisin, lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IsaError {
-    /// The text of the variable.
-    found: String,
-    /// Names that this machine supports, best first.
-    available: Vec<&'static str>,
-}
+pub struct IsaError(String);
 
 impl fmt::Display for IsaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { found, available } = self;
-        let available = available.join(" or ");
+        let available: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
         write!(
             f,
-            "VOISIN_ISA: this machine lacks the instruction set {found:?}: expected {available}; \
-             unset it to use the best this machine has"
+            "VOISIN_ISA: this machine lacks the instruction set {:?}: expected {}; \
+             unset it to use the best this machine has",
+            self.0,
+            available.join(" or ")
         )
     }
 }
@@ -140,18 +133,12 @@ impl std::error::Error for IsaError {}
 impl FromStr for Isa {
     type Err = IsaError;
 
-    /// Accepts upper or lower case, with or without a hyphen.
     fn from_str(text: &str) -> Result<Self, IsaError> {
         // Accepts the printed form, AVX-512, as well as the variable's.
         let wanted = text.trim().replace('-', "").to_ascii_lowercase();
-        let all = Self::available();
-        if let Some(isa) = all.iter().find(|isa| isa.name() == wanted) {
-            return Ok(*isa);
-        }
-        Err(IsaError {
-            found: text.to_owned(),
-            available: all.iter().map(|isa| isa.name()).collect(),
-        })
+        let mut all = Self::available().into_iter();
+        all.find(|isa| isa.name() == wanted)
+            .ok_or_else(|| IsaError(text.to_owned()))
     }
 }
 
@@ -183,17 +170,7 @@ mod tests {
 
     #[test]
     fn choosing_an_absent_instruction_set_names_those_present() {
-        let foreign = if cfg!(target_arch = "aarch64") {
-            "avx2"
-        } else {
-            "neon"
-        };
-        for name in ["sse9", foreign] {
-            let error = name.parse::<Isa>().unwrap_err().to_string();
-            assert!(
-                error.contains(name) && error.contains("portable"),
-                "{error}"
-            );
-        }
+        let error = "sse9".parse::<Isa>().unwrap_err().to_string();
+        assert!(error.contains("sse9") && error.contains("portable"));
     }
 }

@@ -4,7 +4,6 @@ use crate::Isa;
 
 /// A computation that [`vectorised`] compiles for every instruction set.
 pub trait Work {
-    /// Its result.
     type Output;
     /// Runs it; implementations, and functions called in their loops, must be `inline(always)`.
     fn run(self) -> Self::Output;

@@ -88,44 +88,30 @@ pub enum AddEvent<'a> {
     },
 }
 
-/// Counts of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AddSummary {
-    /// New tracks.
     pub added: u64,
     /// Known tracks with new tags or vectors, or in one more file.
     pub updated: u64,
-    /// Of `updated`, the tracks with one more file.
-    #[serde(skip)]
-    pub copies: u64,
-    /// Known tracks in a new place.
     pub moved: u64,
-    /// Files that have not changed.
     pub unchanged: u64,
     /// Tracks that were removed because their last file now has other audio.
     pub removed: u64,
-    /// Files that failed in this run.
     pub failed: u64,
     /// Files that failed in an earlier run and have not changed since.
     pub skipped: u64,
-    /// Duration in seconds.
     pub seconds: f64,
-    /// The device that the network ran on.
     pub device: String,
-    /// The model that made the vectors.
     pub model: String,
-    /// Whether the run was stopped before its end.
     pub interrupted: bool,
 }
 
 struct FileJob {
     file: FileRecord,
-    /// Whether the vectors are computed again.
     again: bool,
 }
 
 enum FileFinding {
-    /// New audio, or known audio to be analysed again.
     Embedded {
         info: AudioInfo,
         tags: TrackTags,
@@ -607,7 +593,6 @@ impl Writer<'_> {
             Outcome::Failed(_) => &mut self.summary.failed,
         };
         *counter += 1;
-        self.summary.copies += u64::from(matches!(outcome, Outcome::Duplicate(_)));
         (self.progress)(AddEvent::Done {
             path,
             outcome: &outcome,

@@ -29,7 +29,6 @@ pub struct Collection {
     pub ids: Vec<TrackId>,
     /// `[tracks, dimension]`, in the library's space, unit rows.
     pub vectors: Array2<f32>,
-    /// Tags and file facts, in the same order.
     pub meta: Vec<TrackMeta>,
     /// Genres from the library's label source, in the same order, each in its most common spelling.
     pub genres: Vec<Vec<Genre>>,
@@ -287,7 +286,6 @@ impl Engine {
 
     /// The graph of the index's tracks, in their order; `None` if it does not find `k` for each.
     fn graph_of_index(&mut self, k: usize, to: GraphUse) -> Result<Option<KnnGraph>, EngineError> {
-        /// Fewest lists that are searched.
         const LEAST: usize = 8;
         let index = self.index()?;
         let fitted = index.stats().lists.filter(|_| to == GraphUse::Copies);
@@ -386,52 +384,8 @@ mod tests {
     use super::*;
     use voisin_base::random::Random;
     use voisin_base::vector::make_unit;
+    use voisin_library::Library;
     use voisin_library::testing::{library, track};
-    use voisin_library::{Library, TrackFilter};
-
-    #[test]
-    fn tracks_near_seeds_equal_those_of_the_whole_collection() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 8);
-        let mut rng = Random::new(5);
-        for seed in 0..300 {
-            let mut new = track(seed, unit(&mut rng));
-            new.tags.year = Some(1900 + seed as i32 % 100);
-            library.insert_track(&new).unwrap();
-        }
-        let mut engine = Engine::from_library(library);
-        let whole = engine.collection().unwrap();
-        let seeds = [
-            engine.seed_of(whole.ids[7]).unwrap(),
-            Seed::of_vector(unit(&mut rng)),
-        ];
-        for filter in [
-            TrackFilter::default(),
-            TrackFilter {
-                year_from: Some(1900),
-                year_to: Some(1919),
-                ..TrackFilter::default()
-            },
-        ] {
-            let allowed = engine.matching(&filter).unwrap();
-            let near = engine
-                .collection_near(&seeds, 30, allowed.as_ref())
-                .unwrap();
-            assert!(
-                (31..=61).contains(&near.ids.len()) && near.total() == 300,
-                "{}",
-                near.ids.len()
-            );
-            for (row, &id) in near.ids.iter().enumerate() {
-                let same = whole.row(id).unwrap();
-                assert_eq!(near.vectors.row(row), whole.vectors.row(same));
-                assert_eq!(
-                    (&near.meta[row].path, near.meta[row].year),
-                    (&whole.meta[same].path, whole.meta[same].year)
-                );
-            }
-        }
-    }
 
     fn unit(rng: &mut Random) -> Vec<f32> {
         let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();

@@ -75,7 +75,6 @@ pub struct FileEmbedding {
     pub starts: Vec<f32>,
     pub report: DecodeReport,
     pub descriptors: Option<Descriptors>,
-    /// Whether its sound hardly changes, if requested ([`Embedder::embed_seed`]).
     pub is_steady: Option<bool>,
 }
 
@@ -95,7 +94,6 @@ pub struct Embedder {
 
 struct NetworkInput {
     front_end: MelFrontEnd,
-    /// It processes the first of so many windows.
     every: usize,
 }
 
@@ -108,11 +106,11 @@ struct Reading {
     inputs: Vec<(usize, Option<WindowResampler>)>,
 }
 
-/// Measurements besides the vectors.
-struct Besides<'a> {
-    measures: bool,
-    /// Output for the spectral change, if requested.
-    change: Option<&'a mut Option<SpectralChange>>,
+#[derive(Clone, Copy, PartialEq)]
+enum Besides {
+    Nothing,
+    Descriptors,
+    Change,
 }
 
 #[derive(Clone, Copy)]
@@ -158,7 +156,6 @@ impl Embedder {
         self.encoder.front_ends().map(seconds).fold(0.0, f32::max)
     }
 
-    /// The sample rate of its input in Hz; the highest of several.
     pub fn sample_rate(&self) -> u32 {
         self.rate
     }
@@ -244,17 +241,16 @@ impl Embedder {
         plan: WindowPlan,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, false, false, stop)
+        self.embed_sound(Sound::File(path), info, plan, Besides::Nothing, stop)
     }
 
-    /// As [`embed`](Self::embed), and determines whether the sound changes.
     pub fn embed_seed(
         &self,
         path: &Path,
         info: &AudioInfo,
         plan: WindowPlan,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, false, true, None)
+        self.embed_sound(Sound::File(path), info, plan, Besides::Change, None)
     }
 
     /// As [`embed`](Self::embed), and measures tempo, key and loudness from the same decoding.
@@ -265,7 +261,7 @@ impl Embedder {
         plan: WindowPlan,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, true, false, stop)
+        self.embed_sound(Sound::File(path), info, plan, Besides::Descriptors, stop)
     }
 
     /// As [`embed`](Self::embed), for mono samples in memory, full scale ±1.
@@ -279,7 +275,7 @@ impl Embedder {
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let info = AudioInfo::of_samples(samples.len(), sample_rate);
-        self.embed_sound(Sound::Samples(samples), &info, plan, false, false, stop)
+        self.embed_sound(Sound::Samples(samples), &info, plan, Besides::Nothing, stop)
     }
 
     fn embed_sound(
@@ -287,19 +283,13 @@ impl Embedder {
         sound: Sound<'_>,
         info: &AudioInfo,
         plan: WindowPlan,
-        measures: bool,
-        hears_change: bool,
+        besides: Besides,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let mut rows: Vec<f32> = Vec::new();
         // In double precision, since there may be thousands of windows.
         let mut logits = vec![0.0f64; self.encoder.tags()];
-        let mut change = None;
-        let besides = Besides {
-            measures,
-            change: hears_change.then_some(&mut change),
-        };
-        let (starts, report, mut descriptors) =
+        let (starts, report, mut descriptors, change) =
             self.each_batch(sound, info, plan, besides, stop, |mels, n| {
                 let tagged = self.encoder.encode_each(mels, n)?;
                 rows.extend(tagged.embeddings.iter());
@@ -341,10 +331,18 @@ impl Embedder {
         sound: Sound<'_>,
         info: &AudioInfo,
         plan: WindowPlan,
-        besides: Besides<'_>,
+        besides: Besides,
         stop: Option<&AtomicBool>,
         mut encode: impl FnMut(&[&[f32]], usize) -> Result<(), EngineError>,
-    ) -> Result<(Vec<f32>, DecodeReport, Option<Descriptors>), EngineError> {
+    ) -> Result<
+        (
+            Vec<f32>,
+            DecodeReport,
+            Option<Descriptors>,
+            Option<SpectralChange>,
+        ),
+        EngineError,
+    > {
         let mut reading = self.reading(info, plan)?;
         let rate = reading.rate;
         let length = reading.length;
@@ -361,9 +359,7 @@ impl Embedder {
         }
         let starts = plan.starts(samples, length, rate);
 
-        let mut change = besides
-            .change
-            .map(|at| at.insert(SpectralChange::new(rate)));
+        let mut change = (besides == Besides::Change).then(|| SpectralChange::new(rate));
         // A multiple of all groups, so that results do not depend on the batches.
         let group: usize = self
             .inputs
@@ -415,8 +411,13 @@ impl Embedder {
                 fault = flush(&mut batch).err();
             }
         };
-        let (report, measured) =
-            reading.windows(sound, info, &starts, besides.measures, &mut process)?;
+        let (report, measured) = reading.windows(
+            sound,
+            info,
+            &starts,
+            besides == Besides::Descriptors,
+            &mut process,
+        )?;
         // After the decoder has closed the file.
         if let Some(error) = fault {
             return Err(error);
@@ -428,7 +429,7 @@ impl Embedder {
         if batch.windows > 0 {
             flush(&mut batch)?;
         }
-        Ok((kept, report, measured))
+        Ok((kept, report, measured, change))
     }
 }
 
@@ -486,13 +487,10 @@ struct InputBuffers {
     from: usize,
     resampler: Option<WindowResampler>,
     window: Vec<f32>,
-    /// The spectrograms of all windows of the batch.
     mels: Vec<f32>,
 }
 
 impl<'a> MelBatch<'a> {
-    /// - `resamplers`: [`Reading::inputs`]
-    /// - `most`: most windows of a batch
     fn new(
         inputs: &'a [NetworkInput],
         resamplers: Vec<(usize, Option<WindowResampler>)>,

@@ -29,6 +29,8 @@ pub enum IndexRefresh {
         /// Whether there was one that could not be used: damaged, of another format or model, or of other vectors.
         unusable: bool,
     },
+    /// It could not be written, for this reason; only in news of it.
+    NotKept(String),
 }
 
 impl std::fmt::Display for IndexRefresh {
@@ -49,33 +51,15 @@ impl std::fmt::Display for IndexRefresh {
                 reason,
                 unusable: true,
             } => write!(f, "index rebuilt: {reason}"),
+            Self::NotKept(reason) => write!(
+                f,
+                "the index could not be saved and is built again at its next use: {reason}"
+            ),
         }
     }
 }
 
-#[derive(Debug)]
-pub enum IndexNews<'a> {
-    Ready(&'a IndexRefresh),
-    /// It could not be written: the next command builds it again.
-    NotKept(&'a IndexError),
-}
-
-impl std::fmt::Display for IndexNews<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ready(refresh) => refresh.fmt(f),
-            Self::NotKept(error) => {
-                write!(
-                    f,
-                    "the index could not be saved and is built again at its next use: {}",
-                    with_causes(error)
-                )
-            }
-        }
-    }
-}
-
-type IndexListener = Arc<dyn Fn(&IndexNews<'_>) + Send + Sync>;
+type IndexListener = Arc<dyn Fn(&IndexRefresh) + Send + Sync>;
 
 pub struct Engine {
     pub(crate) library: Library,
@@ -118,7 +102,7 @@ impl Engine {
         }
     }
 
-    pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
+    pub fn on_index_news(&mut self, listener: impl Fn(&IndexRefresh) + Send + Sync + 'static) {
         self.listener = Some(Arc::new(listener));
     }
 
@@ -128,7 +112,7 @@ impl Engine {
         self.copies_index = true;
     }
 
-    fn notify(&self, news: &IndexNews<'_>) {
+    fn notify(&self, news: &IndexRefresh) {
         if let Some(listener) = &self.listener {
             listener(news);
         }
@@ -155,7 +139,6 @@ impl Engine {
             .ok_or_else(|| EngineError::no_tracks(self.library.dir()))
     }
 
-    /// The name or path by which this library's model is loaded.
     pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
         Ok(held_model(&self.library, &self.model()?)?)
     }
@@ -209,7 +192,7 @@ impl Engine {
         self.space = space;
         self.keep(&index, &self.stamp);
         self.index = Some(index);
-        self.notify(&IndexNews::Ready(&refresh));
+        self.notify(&refresh);
         Ok(refresh)
     }
 
@@ -219,7 +202,7 @@ impl Engine {
             return;
         }
         if let Err(error) = index.save(&self.index_path(), stamp) {
-            self.notify(&IndexNews::NotKept(&error));
+            self.notify(&IndexRefresh::NotKept(with_causes(&error)));
         }
     }
 
@@ -263,7 +246,7 @@ impl Engine {
             Err(error) => return Err(error),
         };
         self.index = Some(index);
-        self.notify(&IndexNews::Ready(&refresh));
+        self.notify(&refresh);
         Ok(refresh)
     }
 
@@ -489,7 +472,6 @@ impl Engine {
         Ok(&self.space)
     }
 
-    /// Whether an index with this stamp has the library's model and space.
     pub fn is_in_space(&self, index: &IndexStamp) -> bool {
         let kept = LibrarySpace::kept(&self.library).ok().flatten();
         self.model().is_ok_and(|model| {
@@ -519,7 +501,6 @@ fn stamp(model: &StoredModel, space: Option<&LibrarySpace>) -> IndexStamp {
     }
 }
 
-/// The setting with the path of a model that was given as a file.
 fn place_of_model(fingerprint: &str) -> String {
     format!("model.{fingerprint}")
 }

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use ndarray_npy::{WriteNpyError, WriteNpyExt as _};
 use serde_json::{Value, json};
-use voisin_base::output::{OutputError, OutputFile, OutputTarget, check_folder};
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::output::{OutputError, OutputTarget, check_folder};
 use voisin_base::track::TrackId;
 use voisin_explore::playlist::address;
 use voisin_library::Track;
 
 use super::{Engine, EngineError, LibrarySpace};
 
-type Writer = BufWriter<OutputFile>;
+type Writer = BufWriter<AtomicFile>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportSummary {
@@ -91,12 +92,11 @@ fn model(engine: &Engine, space: &LibrarySpace) -> Result<Value, EngineError> {
     }))
 }
 
-/// A complete file that has no name yet.
 fn finished(
     dir: &Path,
     name: &str,
     write: impl FnOnce(&mut Writer) -> io::Result<()>,
-) -> Result<(PathBuf, OutputFile), EngineError> {
+) -> Result<(PathBuf, AtomicFile), EngineError> {
     let path = dir.join(name);
     let mut writer = BufWriter::new(OutputTarget::whole(&path)?.open()?);
     let written = write(&mut writer)
@@ -106,7 +106,6 @@ fn finished(
 }
 
 fn write_tracks(engine: &Engine, ids: &[TrackId], file: &mut Writer) -> io::Result<()> {
-    /// Tracks whose tags are in memory at once.
     const TOGETHER: usize = 1000;
     let mut table = csv::Writer::from_writer(file);
     table.write_record(TRACK_COLUMNS)?;

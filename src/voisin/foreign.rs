@@ -13,10 +13,8 @@ use voisin_library::{
     AudioFacts, FileRecord, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags, mtime_ns,
 };
 
-/// Numbers of the longest vector that an index takes.
 const LONGEST_VECTOR: usize = 65_536;
 
-/// The manifest of an external model, which voisin cannot run.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExternalManifest {

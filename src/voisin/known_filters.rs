@@ -10,7 +10,6 @@ const MOST_KNOWN: usize = 16;
 pub(crate) struct FilterState {
     pub(crate) library: (i64, u64),
     pub(crate) source: String,
-    /// Length and time of the user's synonyms.
     pub(crate) synonyms: Option<(u64, SystemTime)>,
 }
 
@@ -40,7 +39,6 @@ impl KnownFilters {
                 sets: Vec::new(),
             };
         }
-        // The first is the least recently used.
         if self.sets.len() == MOST_KNOWN {
             self.sets.remove(0);
         }

@@ -8,37 +8,12 @@
 //! ```
 //!
 //! An [`Engine`] joins the parts: a [`Library`] (SQLite, the truth), a [`VectorIndex`](voisin_index::VectorIndex) (a cache of it), and
-//! queries. An [`Embedder`] converts files to vectors.
-//!
-//! ```
-//! use std::sync::atomic::AtomicBool;
-//! use voisin::{
-//!     AddOptions, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions, WindowPlan, add,
-//!     is_audio_candidate, scan,
-//! };
-//!
-//! let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve()?)?;
-//! let embedder = Embedder::new(encoder)?;
-//! let folder = tempfile::tempdir()?;
-//! let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
-//!
-//! let music = scan(&["../../data/demo/library/metal".into()], &is_audio_candidate);
-//! let options = AddOptions { windows: WindowPlan::Spread(2), ..AddOptions::default() };
-//! let stop = AtomicBool::new(false);
-//! let summary = add(engine.library_mut(), &embedder, &music.files, &options, &mut |_| {}, &stop)?;
-//! assert_eq!(summary.added as usize, music.files.len());
-//!
-//! let seed = engine.seed("chaos god".as_ref(), || Ok(&embedder))?;
-//! let found = engine.similar(&[seed], &SimilarOptions { limit: 2, ..SimilarOptions::default() })?;
-//! assert!(found.len() == 2 && found[0].similarity >= found[1].similarity);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! queries. An [`Embedder`] converts files to vectors. `examples/similar.rs` is a program.
 
 #![deny(unsafe_code)]
 
 mod add;
 mod add_run;
-mod artist_limit;
 mod collection;
 mod descriptors;
 mod embedder;
@@ -48,13 +23,13 @@ mod export;
 mod foreign;
 mod foreign_vectors;
 mod genre;
+mod kept;
 mod known_filters;
 mod list;
 mod missing_files;
 mod moods;
 mod named_seeds;
 mod nearness;
-mod part;
 pub mod questions;
 mod same_recording;
 mod scales;
@@ -72,7 +47,7 @@ pub use add_run::{AddReport, AddRun, StoredFiles, pending_files};
 pub use collection::meta;
 pub use collection::{Collection, GraphUse};
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
-pub use engine::{Engine, IndexNews, IndexRefresh};
+pub use engine::{Engine, IndexRefresh};
 pub use engine::{INDEX_FILE, held_model, remember_model};
 pub use error::{EngineError, Lack};
 pub use export::{EXPORT_FILES, ExportSummary, export, spreadsheet_safe, table_path};
@@ -82,7 +57,7 @@ pub use genre::{
     AnswerSource, Classifier, ClassifyOptions, Evidence, FirstGuess, GenreAnswer, GenreHead,
     GenreNews, LabelSource, Labelled, LabelledTracks, TrackDisplay,
 };
-pub use genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
+pub use genre::{GENRE_MODEL_FILE, RETRAIN_SHARE, SYNONYMS_FILE};
 pub use list::{TrackPage, TrackQuery};
 pub use missing_files::MissingFiles;
 pub use moods::{READY_MOODS, measured_scale};

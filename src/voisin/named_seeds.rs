@@ -18,7 +18,6 @@ const ADD_FIRST: &str = "run \"voisin add\" on it first";
 
 #[derive(Debug, Default)]
 pub struct NamedSeeds {
-    /// Those of names of one track.
     pub named: Vec<Seed>,
     /// Those of names of several: a playlist, a folder, an album, an artist.
     pub of_lists: Vec<Seed>,
@@ -56,7 +55,6 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         Ok(found)
     }
 
-    /// Adds the seeds that a name stands for.
     pub fn read(&mut self, text: &OsStr, found: &mut NamedSeeds) -> Result<(), EngineError> {
         let engine = self.engine;
         let seeds = match SeedName::parse(text) {

@@ -9,35 +9,29 @@ use std::collections::HashMap;
 use ndarray::{Array2, aview1};
 use serde::{Deserialize, Serialize};
 
-use super::artist_limit::artists_of;
+use super::search::artists_of;
 use super::{Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_index::{Neighbor, SearchParams};
 use voisin_library::OpenMode;
 
-/// Most tracks in the sample that the percentiles are measured on.
 const SAMPLE: usize = 1000;
 /// Fewest tracks with a neighbour by another artist for percentiles to be computed.
 const LEAST: usize = 20;
-/// Neighbours among which one by another artist is looked for.
 const REACH: usize = 64;
 /// Share of the tracks that must change before the percentiles are measured again.
 const RENEWAL_SHARE: f64 = 0.05;
-/// Similarities below this percentile are [`Closeness::Far`].
 const FAR_BELOW: u8 = 5;
-/// Similarities from this percentile on are [`Closeness::Close`].
 const CLOSE_FROM: u8 = 50;
 
 /// Percentiles 0 to 100 of how near the library's tracks are to others by another artist; empty if fewer than [`LEAST`]
 /// tracks have such a neighbour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Nearness {
-    /// The space that it was measured in.
     space: String,
     /// The index generation at which it was measured, and the number of tracks then.
     generation: u64,
     tracks: u64,
-    /// Similarity to the nearest.
     nearest: Vec<f32>,
 }
 
@@ -62,14 +56,10 @@ impl std::fmt::Display for Closeness {
     }
 }
 
-/// How near the results are to a query, compared with the rest of the library.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    /// Percentiles 0 to 100 of the library.
     points: Vec<f32>,
-    /// Similarity of the nearest result.
     nearest: Option<f32>,
-    /// The query hardly changes from beginning to end.
     is_steady: bool,
 }
 
@@ -359,32 +349,5 @@ mod tests {
         };
         part.library_mut().set_mean(&fixed).unwrap();
         assert!(part.standing(&seed).unwrap().is_none());
-    }
-
-    #[test]
-    fn nearness_is_measured_again_after_many_changes() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), 60);
-        engine.maintain_index().unwrap();
-        let name = format!("nearness.{}", engine.model().unwrap().fingerprint);
-        let kept = |engine: &Engine| engine.library().setting(&name).unwrap().unwrap();
-        let first = kept(&engine);
-        let mut rng = Random::new(6);
-        let mut put = |engine: &mut Engine, range: std::ops::Range<u64>| {
-            for i in range {
-                engine
-                    .library_mut()
-                    .insert_track(&track(i, about(0, &mut rng)))
-                    .unwrap();
-            }
-            engine.maintain_index().unwrap();
-        };
-        put(&mut engine, 200..210);
-        assert_ne!(kept(&engine), first);
-        // An unreadable value is measured again.
-        engine.library_mut().set_setting(&name, Some("{}")).unwrap();
-        let seed = [engine.seed_of(TrackId(1)).unwrap()];
-        assert!(engine.standing(&seed).unwrap().is_some());
-        assert!(kept(&engine).len() > 500);
     }
 }

@@ -43,7 +43,6 @@ pub const MEASURED_SCALES: [MeasuredScale; 7] = [
     },
 ];
 
-/// The values of a track, without those that could not be measured.
 pub(crate) fn measured_scales(
     measures: Option<&Measures>,
     loudness: Option<f64>,

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 
 use ndarray::{ArrayView2, Axis, aview1};
 
-use super::artist_limit::ArtistLimit;
 use super::seed::{Seed, is_seed};
-use super::{Engine, EngineError, LibrarySpace, WindowPlan};
+use super::{Engine, EngineError, WindowPlan};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
+use voisin_explore::NameLimit;
 use voisin_index::{Neighbor, SearchParams};
-use voisin_library::recording::{APART, LEAST_OF_COPIES};
-use voisin_library::{Library, Track, TrackFilter, TrackSet};
+use voisin_library::recording::LEAST_OF_COPIES;
+use voisin_library::{Library, Track, TrackFilter, TrackSet, fold};
 
 #[derive(Debug, Clone)]
 pub struct SimilarOptions {
@@ -57,8 +57,10 @@ impl Engine {
         let (seeds, query) = self.space()?.direction(seeds, &options.unlike)?;
         let allowed = self.matching(&options.filter)?;
         let index = self.loaded_index();
-        let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
-        let mut answered = AnsweredTracks::beside(&seeds, &self.library, &self.space);
+        let mut artists = options
+            .max_per_artist
+            .map(|most| NameLimit::new(Some(most)));
+        let mut answered = AnsweredTracks::beside(&seeds, &self.library);
         let query = aview1(query.as_slice()).insert_axis(Axis(0));
         let is_unwanted = |track| options.unlike.iter().any(|seed| seed.track == Some(track));
         let choose = |_, mut found: Vec<Neighbor>| {
@@ -68,7 +70,7 @@ impl Engine {
                     && !is_seed(&seeds, neighbor.id, vector.as_deref())
                     && answered.is_new(neighbor.id, vector)
             });
-            artists.choose(found, |neighbor| neighbor.id)
+            self.of_few_artists(found, &mut artists)
         };
         let found = self.search_until_all(
             query,
@@ -80,7 +82,6 @@ impl Engine {
         self.answered(found.into_iter().flatten().collect())
     }
 
-    /// Neighbours with their facts.
     pub(super) fn answered(&self, found: Vec<Neighbor>) -> Result<Vec<SimilarTrack>, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
         let mut tracks = self.library.tracks_by_id(&ids)?;
@@ -92,6 +93,22 @@ impl Engine {
                 similarity: neighbor.similarity,
             })
             .collect())
+    }
+
+    /// The neighbours, in order, that keep the limit together with all chosen before; reads the library once.
+    fn of_few_artists(
+        &self,
+        found: Vec<Neighbor>,
+        taken: &mut Option<NameLimit>,
+    ) -> Result<Vec<Neighbor>, EngineError> {
+        let Some(taken) = taken else {
+            return Ok(found);
+        };
+        let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
+        let tracks = self.library.tracks_by_id(&ids)?;
+        let both = found.into_iter().zip(tracks);
+        let chosen = both.filter(|(_, track)| taken.admit(artists_of(track)));
+        Ok(chosen.map(|(neighbor, _)| neighbor).collect())
     }
 
     /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that pass a filter, nearest first.
@@ -130,7 +147,6 @@ impl Engine {
         index.search_until(queries, limit, &params, choose)
     }
 
-    /// The windows by which this library's tracks are analysed.
     pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
         let model = self.library.model()?;
         self.windows_for(model.is_some_and(|model| super::words::reads(&model)))
@@ -163,9 +179,13 @@ impl Engine {
 
 const WINDOWS_SETTING: &str = "windows";
 
+/// The artists that a track counts for: "A feat. B" counts for A and for B.
+pub(super) fn artists_of(track: &Track) -> Vec<String> {
+    track.artists().into_iter().map(fold).collect()
+}
+
 pub(super) struct AnsweredTracks<'a> {
     library: &'a Library,
-    space: &'a LibrarySpace,
     seeds: Vec<AnsweredTrack>,
     last: VecDeque<AnsweredTrack>,
 }
@@ -173,15 +193,13 @@ pub(super) struct AnsweredTracks<'a> {
 struct AnsweredTrack {
     id: TrackId,
     vector: Vec<f32>,
-    raw: Vec<f32>,
     track: OnceCell<Option<Track>>,
 }
 
 impl AnsweredTrack {
-    fn new(id: TrackId, vector: Vec<f32>, space: &LibrarySpace) -> Self {
+    fn new(id: TrackId, vector: Vec<f32>) -> Self {
         Self {
             id,
-            raw: space.restore(&vector),
             vector,
             track: OnceCell::new(),
         }
@@ -197,19 +215,13 @@ impl AnsweredTrack {
 impl<'a> AnsweredTracks<'a> {
     /// Most ranks between copies of a recording, whose similarities hardly differ.
     const REACH: usize = 32;
-    /// Least cosine of raw vectors of copies with one artist, title and length: re-encoded at 64 kbit/s, a song of the demo
-    /// has 0.89 with its original; centred, 0.87 or less.
-    const LEAST_OF_NAMED: f32 = 0.87;
 
-    pub(super) fn beside(seeds: &[Seed], library: &'a Library, space: &'a LibrarySpace) -> Self {
+    pub(super) fn beside(seeds: &[Seed], library: &'a Library) -> Self {
         Self {
             library,
-            space,
             seeds: seeds
                 .iter()
-                .filter_map(|seed| {
-                    Some(AnsweredTrack::new(seed.track?, seed.vector.clone(), space))
-                })
+                .filter_map(|seed| Some(AnsweredTrack::new(seed.track?, seed.vector.clone())))
                 .collect(),
             last: VecDeque::new(),
         }
@@ -221,7 +233,7 @@ impl<'a> AnsweredTracks<'a> {
         let Some(vector) = vector else {
             return true;
         };
-        let track = AnsweredTrack::new(id, vector, self.space);
+        let track = AnsweredTrack::new(id, vector);
         let mut known = self.seeds.iter().chain(&self.last);
         if known.any(|other| is_same_recording(dot(&other.vector, &track.vector))) {
             return false;
@@ -239,16 +251,13 @@ impl<'a> AnsweredTracks<'a> {
     /// Whether names and lengths say so, which takes a read of both tracks.
     fn are_copies(&self, a: &AnsweredTrack, b: &AnsweredTrack) -> bool {
         let similarity = dot(&a.vector, &b.vector);
-        let is_alike = dot(&a.raw, &b.raw) >= Self::LEAST_OF_NAMED;
-        if similarity < LEAST_OF_COPIES && !is_alike {
+        if similarity < LEAST_OF_COPIES {
             return false;
         }
         let [Some(a), Some(b)] = [a, b].map(|one| one.track(self.library)) else {
             return false;
         };
-        let names = a.recording();
-        names.is_copy(&b.recording(), similarity)
-            || is_alike && a.song().is_some() && names.has_name_of(&b.recording(), APART)
+        a.recording().is_copy(&b.recording(), similarity)
     }
 }
 
@@ -293,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_at_lower_rates_are_recognised_by_name() {
+    fn copies_are_recognised_by_name() {
         use voisin_library::testing::{library, track};
 
         let dir = tempfile::tempdir().unwrap();
@@ -306,10 +315,6 @@ mod tests {
             (0.35, "SONG", "a"),
             (0.40, "Song", "B"),
             (0.44, "Song (Live)", "A"),
-            // Copies of a low rate, farther from the first one than from each other.
-            (0.8, "Song", "A"),
-            (1.2, "Song", "A"),
-            (1.9, "Song", "A"),
         ]
         .into_iter()
         .enumerate()
@@ -323,7 +328,7 @@ mod tests {
         let seeds = [engine.seed_of(TrackId(1)).unwrap()];
         let found = engine.similar(&seeds, &SimilarOptions::default()).unwrap();
         let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
-        assert_eq!(ids, [3, 5, 6, 9]);
+        assert_eq!(ids, [3, 5, 6]);
     }
 
     #[test]
@@ -371,39 +376,5 @@ mod tests {
         let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
         // Track 31 is as near as 29, and lies on the side to stay away from.
         assert!(ids.len() == 3 && ids.iter().all(|id| *id < 30), "{ids:?}");
-    }
-
-    #[test]
-    fn seeds_of_another_dimension_report_the_expected_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path());
-        let known = engine.seed_of(TrackId(1)).unwrap();
-        let long = Seed::of_vector(vec![0.6, 0.8, 0.0]);
-        let options = SimilarOptions {
-            limit: 5,
-            unlike: vec![long.clone()],
-            ..SimilarOptions::default()
-        };
-        let mut collection = engine.collection().unwrap();
-        for error in [
-            engine.similar(&[known], &options).unwrap_err(),
-            collection.take_in(std::slice::from_ref(&long)).unwrap_err(),
-        ] {
-            assert_eq!(
-                error.to_string(),
-                "vector has dimension 3, the library's model has 2"
-            );
-        }
-        collection
-            .take_in(&[Seed::of_vector(vec![0.6, 0.8])])
-            .unwrap();
-        let expected = engine.space().unwrap().centre(&[0.6, 0.8]);
-        assert_eq!(
-            (
-                collection.vectors.nrows(),
-                collection.vectors.row(0).to_vec()
-            ),
-            (61, expected)
-        );
     }
 }

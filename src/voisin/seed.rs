@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::{Embedder, Engine, EngineError, LibrarySpace};
+use super::{Embedder, Engine, EngineError, LibrarySpace, WindowPlan};
 use crate::questions::read::Refused;
 use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
-use voisin_base::vector::dot;
+use voisin_base::vector::{dot, make_unit};
 use voisin_encoder::Embedding;
 use voisin_library::scan::is_playlist;
 use voisin_library::{LibraryError, MusicalKey, NameOf, Resolution, Track, stored_path};
@@ -19,7 +19,6 @@ use voisin_library::{LibraryError, MusicalKey, NameOf, Resolution, Track, stored
 pub(super) const NAME_PREFIXES: [(&str, NameOf); 2] =
     [("artist:", NameOf::Artist), ("album:", NameOf::Album)];
 
-/// Most tracks that an error lists.
 const MOST_CANDIDATES: usize = 10;
 const NAME_TRACK: &str = "give a path, id:NUMBER, or words of artist and title";
 
@@ -64,7 +63,6 @@ impl<'a> SeedName<'a> {
         track_number(plain).map_or(Self::PathOrWords(text), Self::Id)
     }
 
-    /// Whether it stands for several files: a folder or a playlist.
     pub fn is_list(self) -> bool {
         matches!(self, Self::Playlist(_) | Self::Folder(_))
     }
@@ -250,6 +248,61 @@ impl Engine {
         })
     }
 
+    /// A seed with the vector of a part of its file, by one window per second.
+    ///
+    /// - `from`, `to`: seconds from the file's start; a part that goes on after the file's end stops there
+    pub fn part_of_seed(
+        &self,
+        seed: Seed,
+        from: f64,
+        to: f64,
+        embedder: &Embedder,
+    ) -> Result<Seed, EngineError> {
+        let info = voisin_audio::probe(&seed.path)?;
+        let seconds = info.seconds();
+        // Written so that NaN fails.
+        if !(from >= 0.0 && from < to && from < seconds) {
+            return Err(EngineError::from(voisin_explore::ExploreError::Parameter {
+                name: "part",
+                found: format!("{from:.2} s to {to:.2} s"),
+                expected: if seconds > from {
+                    "an end after its start"
+                } else {
+                    "a start inside the track"
+                },
+            }));
+        }
+        let end = to.min(seconds);
+        // 32 bits hold 49 days of milliseconds; beyond that the cast saturates.
+        let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;
+        let part = WindowPlan::Part {
+            from: milliseconds(from),
+            to: milliseconds(end),
+        };
+        let embedded = embedder.embed_seed(&seed.path, &info, part)?;
+        Ok(Seed {
+            seconds: Some(end - from),
+            vector: embedded.vector.into_vec(),
+            is_steady: embedded.is_steady,
+            ..seed
+        })
+    }
+
+    /// A seed of a vector from elsewhere, of which only the direction counts.
+    pub fn seed_of_vector(&self, mut vector: Vec<f32>) -> Result<Seed, EngineError> {
+        let expected = self.model()?.dimension;
+        let found = vector.len();
+        if expected != found {
+            let expected = format!("a vector of dimension {expected}");
+            return Err(Refused::new("vector", expected, format!("one of {found}")).into());
+        }
+        if !make_unit(&mut vector) {
+            let expected = "finite numbers that are not all zero";
+            return Err(Refused::new("vector", expected, "a vector without a direction").into());
+        }
+        Ok(Seed::of_vector(vector))
+    }
+
     /// A track of the library as a seed, named by a file of it: one of the library's, or any other with its audio.
     pub fn seed_of_file(&self, track: TrackId, file: &Path) -> Result<Seed, EngineError> {
         Ok(Seed {
@@ -260,7 +313,6 @@ impl Engine {
     }
 }
 
-/// The track that `id:NUMBER` names, in any case.
 pub fn track_number(text: &str) -> Option<TrackId> {
     behind_id(text)?.parse().ok().map(TrackId)
 }
@@ -286,7 +338,6 @@ impl LibrarySpace {
         seeds: &[Seed],
         unlike: &[Seed],
     ) -> Result<(Vec<Seed>, Embedding), EngineError> {
-        /// Weight of the seeds to stay away from.
         const AWAY: f32 = 0.5;
         let (seeds, query) = self.query(seeds)?;
         if unlike.is_empty() {
@@ -311,7 +362,6 @@ impl LibrarySpace {
     }
 }
 
-/// The direction of the mean of some seeds.
 fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     let Some(first) = seeds.first() else {
         let expected = "a seed: files, id:NUMBER, words, playlists or folders";
@@ -332,7 +382,6 @@ fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     Ok(Embedding::new(sum)?)
 }
 
-/// The vectors of seeds as rows.
 pub(super) fn stacked<S: Borrow<Seed>>(
     seeds: &[S],
     dimension: usize,
@@ -342,11 +391,7 @@ pub(super) fn stacked<S: Borrow<Seed>>(
         .map(|at| row(at).len())
         .find(|&found| found != dimension)
     {
-        return Err(LibraryError::Dimension {
-            expected: dimension,
-            found,
-        }
-        .into());
+        return Err(LibraryError::dimension(dimension, found).into());
     }
     Ok(Array2::from_shape_fn(
         (seeds.len(), dimension),
@@ -397,43 +442,6 @@ mod tests {
         let here = dunce::canonicalize(std::env::current_dir().unwrap()).unwrap();
         assert_eq!(path_of("1.mp3"), here.join("1.mp3"));
         assert_eq!(path_of("no/../2.mp3"), here.join("2.mp3"));
-    }
-
-    #[test]
-    fn words_that_match_one_artist_offer_all_his_tracks() {
-        use voisin_library::testing::{library, track};
-
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 2);
-        for (seed, artist) in [(1, "Dejan Ilic"), (2, "Dejan Ilić"), (3, "Dejan"), (4, "A")] {
-            let mut new = track(seed, vec![1.0, 0.0]);
-            new.tags.artist = Some(artist.into());
-            library.insert_track(&new).unwrap();
-        }
-        let engine = Engine::from_library(library);
-        let refused = |words: &str| {
-            let embedder =
-                || -> Result<&'static Embedder, EngineError> { Err(EngineError::Interrupted) };
-            engine
-                .seed(OsStr::new(words), embedder)
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(
-            refused("ilic").contains("all of this artist's: \"artist:Dejan Ilic\""),
-            "{}",
-            refused("ilic")
-        );
-        assert!(
-            !refused("dejan").contains("artist:"),
-            "{}",
-            refused("dejan")
-        );
-        // "id:a" must not be the track of the artist A.
-        assert_eq!(
-            refused("ID:a"),
-            "ID:a: expected a number after \"id:\", as in id:17, found \"a\": \"voisin list\" lists all tracks"
-        );
     }
 
     #[test]

@@ -25,8 +25,6 @@ pub struct LibrarySpace {
 }
 
 impl LibrarySpace {
-    /// - `mean`: to subtract
-    /// - `manifest`: of the model that made the vectors
     pub fn new(mean: Vec<f32>, manifest: &str) -> Self {
         Self {
             mean,
@@ -34,9 +32,6 @@ impl LibrarySpace {
         }
     }
 
-    /// The stored space of a library, or if none is stored, the one of its current vectors.
-    ///
-    /// - `vectors`: all of the library's
     pub fn of(library: &Library, vectors: &Vectors) -> Result<Self, EngineError> {
         let mean = match library.mean()? {
             Some(kept) => kept.values,
@@ -75,7 +70,6 @@ impl LibrarySpace {
         self.parts.all()
     }
 
-    /// Centres a raw vector and scales it to length 1.
     pub fn centre(&self, raw: &[f32]) -> Vec<f32> {
         let mut vector = raw.to_vec();
         self.parts.centre(&mut vector, &self.mean);
@@ -89,7 +83,6 @@ impl LibrarySpace {
         vector
     }
 
-    /// Centres raw vectors, in the same order.
     pub fn centre_rows(&self, mut raw: Array2<f32>) -> Array2<f32> {
         use rayon::prelude::*;
         let width = raw.ncols().max(1);
@@ -113,7 +106,6 @@ impl LibrarySpace {
     }
 }
 
-/// The vector parts of a library's model.
 fn parts(library: &Library) -> Result<Parts, EngineError> {
     Ok(library.model()?.map_or_else(
         || Parts::of_stored(""),
@@ -180,7 +172,7 @@ mod tests {
     use crate::{Engine, IndexRefresh};
     use ndarray::{Axis, aview1};
     use voisin_base::track::TrackId;
-    use voisin_base::vector::{dot, make_unit};
+    use voisin_base::vector::make_unit;
     use voisin_library::testing::{library, track};
 
     const DIMENSION: usize = 8;
@@ -228,33 +220,6 @@ mod tests {
     }
 
     #[test]
-    fn similarity_is_zero_on_average() {
-        let dir = tempfile::tempdir().unwrap();
-        let vectors = alike(400, 3.0);
-        let mut engine = engine(dir.path(), &vectors);
-        let mean = |values: &mut dyn Iterator<Item = f32>| {
-            let all: Vec<f32> = values.collect();
-            all.iter().sum::<f32>() / all.len() as f32
-        };
-        let raw = engine.library().vectors().unwrap().values;
-        let first = raw.row(0).to_vec();
-        assert!(mean(&mut raw.rows().into_iter().map(|row| dot(&first, &row.to_vec()))) > 0.6);
-        let found = similarities(&mut engine, 1);
-        assert_eq!((found.len(), found[0].0), (400, 1));
-        assert!((found[0].1 - 1.0).abs() < 1e-3, "{:?}", found[0]);
-        let usual = mean(&mut found.iter().map(|(_, similarity)| *similarity));
-        assert!(usual.abs() < 0.05, "{usual}");
-        // A collection has the same centred vectors as a search, and the stored ones stay raw.
-        let collection = engine.collection().unwrap();
-        let seed = collection.vectors.row(0).to_vec();
-        for (id, similarity) in &found {
-            let row = collection.row(TrackId(*id)).unwrap();
-            assert!((dot(&seed, &collection.vectors.row(row).to_vec()) - similarity).abs() < 1e-4);
-        }
-        assert_eq!(engine.library().vectors().unwrap().values, raw);
-    }
-
-    #[test]
     fn the_mean_stays_until_the_index_is_rebuilt() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(200, 1.0));
@@ -275,23 +240,6 @@ mod tests {
         assert_eq!(other.refresh_index().unwrap(), IndexRefresh::Loaded);
         assert_eq!(other.space().unwrap(), engine.space().unwrap());
         assert_eq!(similarities(&mut other, 1), similarities(&mut engine, 1));
-    }
-
-    #[test]
-    fn a_fixed_mean_is_never_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), &alike(60, 1.0));
-        let fixed = StoredMean {
-            values: vec![0.125; DIMENSION],
-            tracks: 0,
-            generation: 0,
-            is_fixed: true,
-        };
-        engine.library_mut().set_mean(&fixed).unwrap();
-        engine.maintain_index().unwrap();
-        engine.rebuild_index("").unwrap();
-        assert_eq!(engine.library().mean().unwrap(), Some(fixed.clone()));
-        assert_eq!(engine.space().unwrap().mean(), fixed.values);
     }
 
     #[test]
@@ -327,34 +275,5 @@ mod tests {
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(similarities(&mut reader, 1), before);
         assert_eq!(reader.library().mean().unwrap(), None);
-    }
-
-    #[test]
-    fn a_read_only_library_without_an_index_is_scanned() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), &alike(6000, 1.0));
-        let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        let generation = engine.library().generation().unwrap();
-        assert_eq!(reader.follow().unwrap(), generation);
-        assert!(!reader.index_path().exists());
-        assert!(
-            reader.loaded_index().stats().lists.is_none(),
-            "lists are not built in memory"
-        );
-        let found = similarities(&mut reader, 1);
-        assert_eq!(similarities(&mut engine, 1)[..10], found[..10]);
-        // Later tracks are found, too.
-        put(&mut engine, &alike(1, 1.0));
-        assert_eq!(
-            reader.follow().unwrap(),
-            engine.library().generation().unwrap()
-        );
-        let later = similarities(&mut reader, 1);
-        assert!(
-            later[..10]
-                .iter()
-                .any(|(id, similarity)| *id == 6001 && *similarity > 0.999),
-            "{later:?}"
-        );
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::EngineError;
@@ -18,34 +17,24 @@ pub struct TagWish {
 }
 
 /// The result of one file; the documented JSON of `tag` is a list of these.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 pub struct TagResult {
-    /// The file.
     pub path: String,
     pub outcome: TagOutcome,
-    /// Genres that it had.
     pub before: Vec<String>,
-    /// Genres that it has, or would have.
     pub after: Vec<String>,
-    /// Why, in words: the answer, or the fault.
     pub reason: String,
 }
 
-/// The outcome of writing a file's tags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TagOutcome {
-    /// Its tags were written.
     Written,
-    /// They would have been written without a dry run.
     WouldWrite,
-    /// It has them already.
     Unchanged,
     /// It has tags of its own that are not to be replaced, or was written in this run.
     Kept,
-    /// Its genre is unknown.
     Unknown,
-    /// It could not be written.
     Failed,
 }
 

@@ -234,7 +234,7 @@ impl Engine {
             .collect();
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
         let space = LibrarySpace::of_library(self.library())?;
-        let mut answered = AnsweredTracks::beside(&[], self.library(), &space);
+        let mut answered = AnsweredTracks::beside(&[], self.library());
         // Lazily, because each row needs a read of its vector and the list is soon full.
         let new_rows = rows.into_iter().filter(|&row| {
             let id = tags.ids[row];

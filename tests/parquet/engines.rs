@@ -1,4 +1,4 @@
-//! Other programs read voisin's files, voisin reads theirs, and the recipes of docs/scale.md run.
+//! Other programs read voisin's files, and the recipes of docs/scale.md run.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::common::{Sandbox, code, fine, json, noise_wav, text};
-use crate::{DEMO, TRACKS, half_vectors, music, parquet_files, python};
+use crate::common::{Sandbox, code, text};
+use crate::{half_vectors, music, parquet_files, python};
 
 fn run_python(python: &Path, script: &str, arguments: &[&Path]) -> String {
     let output = Command::new(python)
@@ -28,15 +28,8 @@ fn three_programs_read_the_same() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
     let vectors = sandbox.path("vectors");
-    let arguments = [
-        "embed",
-        music.to_str().unwrap(),
-        "--format",
-        "parquet",
-        "--output",
-        vectors.to_str().unwrap(),
-    ];
-    let ran = sandbox.run(arguments.iter().chain(&["--per-file", "2"]));
+    let [from, to] = [&music, &vectors].map(|path| path.to_str().unwrap());
+    let ran = sandbox.run(["embed", from, "--format", "parquet", "--output", to]);
     assert_eq!(
         code(&ran),
         1,
@@ -90,111 +83,6 @@ print(json.dumps([answers, failures]))
         failed[0][1].as_str().unwrap().contains("not an audio file"),
         "{failed:?}"
     );
-
-    // Files with a row are not analysed again; those whose rows are gone are.
-    let again = sandbox.run(arguments);
-    assert_eq!(code(&again), 0, "{}", text(&again.stderr));
-    assert!(
-        text(&again.stdout).contains("0 files and 0 failures")
-            && text(&again.stdout).contains("7 there")
-    );
-    fs::remove_file(&parquet_files(&vectors, "tracks-")[0]).unwrap();
-    let third = text(&sandbox.run(arguments).stdout);
-    assert!(
-        third.contains(" and 0 failures") && !third.starts_with("0 files"),
-        "{third}"
-    );
-    assert!(text(&sandbox.run(arguments).stdout).contains("0 files and 0 failures"));
-}
-
-/// Files that went through other programs: other codecs, types and orders of columns, and no metadata.
-#[test]
-fn files_of_other_programs_are_imported() {
-    let Some(python) = python("pyarrow.parquet, duckdb, polars, pandas") else {
-        return;
-    };
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    for name in [TRACKS[0], TRACKS[4]] {
-        let from = Path::new(DEMO).join(name);
-        fs::copy(&from, music.join(from.file_name().unwrap())).unwrap();
-    }
-    fs::write(music.join("noise.wav"), noise_wav(22_050, 8.0, 7)).unwrap();
-    let vectors = sandbox.path("vectors");
-    let arguments = [
-        "embed",
-        music.to_str().unwrap(),
-        "--format",
-        "parquet",
-        "--windows",
-        "3",
-        "--output",
-        vectors.to_str().unwrap(),
-    ];
-    fine(sandbox.run(arguments));
-    fine(sandbox.run(["add", "--from-parquet", vectors.to_str().unwrap()]));
-    let script = r"
-import glob, sys, duckdb, pandas, polars, pyarrow as pa, pyarrow.parquet as pq
-file, out = glob.glob(sys.argv[1] + '/tracks-*.parquet')[0], sys.argv[2]
-table = pq.read_table(file)
-for codec in 'snappy', 'zstd', 'none':
-    pq.write_table(table, f'{out}/pyarrow-{codec}.parquet', compression=codec)
-polars.read_parquet(file).write_parquet(f'{out}/lost-polars.parquet')
-duckdb.read_parquet(file).write_parquet(f'{out}/lost-duckdb.parquet', compression='zstd')
-pandas.read_parquet(file).sample(frac=1, random_state=1).to_parquet(f'{out}/lost-pandas.parquet')
-wide = lambda kind: (pa.large_list(pa.float64()) if pa.types.is_fixed_size_list(kind) else
-    pa.large_list(pa.large_list(pa.float32())) if pa.types.is_list(kind) and pa.types.is_nested(kind.value_type) else
-    pa.large_string() if pa.types.is_string(kind) else pa.int64() if pa.types.is_integer(kind) else kind)
-types = {field.name: wide(field.type) for field in table.schema}
-columns = {name: table[name].cast(kind) for name, kind in types.items()}
-columns['artist'] = table['artist'].dictionary_encode()
-columns['title'] = table['title'].cast(pa.string_view())
-columns['size'] = table['size'].cast(pa.float64())
-columns['packets'] = table['packets'].cast(pa.decimal128(20, 0))
-columns['composer'] = pa.nulls(len(table))
-del columns['path_bytes']
-pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, data_page_version='2.0')
-";
-    let out = sandbox.path("out");
-    fs::create_dir_all(&out).unwrap();
-    run_python(&python, script, &[&vectors, &out]);
-    let listed = |sandbox: &Sandbox| {
-        let mut list =
-            json(sandbox.run(["list", "--sort", "path", "--format", "json"]))["tracks"].clone();
-        for track in list.as_array_mut().unwrap() {
-            track.as_object_mut().unwrap().remove("id");
-        }
-        list
-    };
-    let files = parquet_files(&out, "");
-    assert_eq!(files.len(), 7);
-    for file in files {
-        let new = Sandbox::new();
-        let path = file.to_str().unwrap();
-        let lost = path.contains("lost-");
-        if lost {
-            let refused = new.run(["add", "--from-parquet", path]);
-            let stderr = text(&refused.stderr);
-            assert_eq!(code(&refused), 2, "{path}: {stderr}");
-            assert!(
-                stderr.contains("\"voisin.dimension\" in its metadata, found none: name the model"),
-                "{stderr}"
-            );
-            let other = new.run(["add", "--from-parquet", path, "--model", "musicnn-msd"]);
-            assert_eq!(code(&other), 2, "{path}: of another model");
-            fine(new.run(["add", "--from-parquet", path, "--model", "voisin-equal"]));
-        } else {
-            fine(new.run(["add", "--from-parquet", path]));
-        }
-        assert_eq!(half_vectors(&new), half_vectors(&sandbox), "{path}");
-        assert_eq!(listed(&new), listed(&sandbox), "{path}");
-        // A library has its model: it need not be named again.
-        assert_eq!(
-            json(new.run(["add", "--format", "json", "--from-parquet", path]))["unchanged"],
-            3
-        );
-    }
 }
 
 /// A code block of docs/scale.md, by the heading above it.

@@ -1,4 +1,4 @@
-//! Parquet files of `embed` and `export`: pyarrow, `DuckDB` and voisin read the same, also after kills.
+//! Parquet files of `embed` and `export`: pyarrow, `DuckDB` and voisin read the same.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -8,9 +8,6 @@ mod common;
 
 mod engines;
 mod exchange;
-#[allow(dead_code, reason = "filters and odd tracks are for databases")]
-#[path = "../postgres/made.rs"]
-mod made;
 mod rows;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Axis};
 use voisin_base::track::TrackId;
-use voisin_explore::clusters::{NEIGHBOURS, adjusted_rand_index, cluster};
+use voisin_explore::clusters::{Clustering, NEIGHBOURS, adjusted_rand_index, cluster};
 use voisin_explore::layout::layout;
 use voisin_explore::map::{MapData, html};
 use voisin_explore::{KnnGraph, TrackMeta};
@@ -100,8 +100,9 @@ fn clusters_of_gtzan_match_genres_as_well_as_scikit_learn() {
     };
     let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
     let found = cluster(vectors.view(), &graph, &metas(genres.len()), None, 0).expect("733 tracks");
-    let nmi = mutual_information(&genres, &found.assignment);
-    let ari = adjusted_rand_index(&genres, &found.assignment);
+    let ids: Vec<u32> = found.ids().into_values().collect();
+    let nmi = mutual_information(&genres, &ids);
+    let ari = adjusted_rand_index(&genres, &ids);
     // The best of k-means, HDBSCAN and leidenalg on the same vectors.
     let best_nmi = 0.683;
     let best_ari = 0.605;
@@ -200,13 +201,6 @@ fn write_page(path: &Path, n: usize) {
             track.genres.push(hostile.into());
         }
     }
-    let clustering = voisin_explore::clusters::Clustering {
-        clusters: Vec::new(),
-        noise: Vec::new(),
-        assignment: vec![0; n],
-        modularity: 0.0,
-        resolution: 1.0,
-    };
     let with_clusters = if n < 10_000 {
         let vectors = Array2::from_shape_fn((n, groups), |(i, d)| {
             if i % groups == d {
@@ -220,13 +214,13 @@ fn write_page(path: &Path, n: usize) {
         });
         cluster(unit.view(), &graph, &meta, None, 0).expect("enough tracks")
     } else {
-        clustering
+        Clustering::default()
     };
     let data = MapData {
         positions: positions.view(),
         meta: &meta,
         graph: &graph,
-        clustering: Some(&with_clusters),
+        clustering: &with_clusters,
     };
     std::fs::write(
         path,

@@ -1,4 +1,4 @@
-//! Synthetic libraries, and the filters that they are queried with.
+//! Synthetic libraries.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 use voisin::ContentId;
 use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, ScaleValue, Scales,
-    StoredModel, TrackFilter, TrackTags,
+    StoredModel, TrackTags,
 };
 
 pub(super) const DIMENSION: usize = 64;
@@ -64,7 +64,7 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
     };
     let tags = TrackTags {
         title: Some(if hostile {
-            format!("nul\0 '; drop table voisin_track; -- {i} %_\\")
+            format!("'; drop table voisin_track; -- {i} %_\\")
         } else {
             format!("title {i}")
         }),
@@ -130,7 +130,7 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
 }
 
 /// Any 32 bytes that differ will do.
-pub(super) fn content(i: usize) -> ContentId {
+fn content(i: usize) -> ContentId {
     let mut random = StdRng::seed_from_u64(i as u64);
     ContentId(std::array::from_fn(|_| random.random()))
 }
@@ -140,108 +140,4 @@ fn odd_path(i: usize) -> PathBuf {
     let mut bytes = format!("/music/odd/{i}-").into_bytes();
     bytes.extend_from_slice(b"\xff\n'$1.flac");
     PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))
-}
-
-pub(super) fn filters() -> Vec<(&'static str, TrackFilter)> {
-    let none = TrackFilter::default;
-    let names = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>()
-    };
-    vec![
-        ("none", none()),
-        (
-            "half",
-            TrackFilter {
-                genres: names(&["rock"]),
-                ..none()
-            },
-        ),
-        (
-            "a tenth",
-            TrackFilter {
-                genres: names(&["Jazz"]),
-                ..none()
-            },
-        ),
-        (
-            "a thousandth",
-            TrackFilter {
-                genres: names(&["zeuhl"]),
-                ..none()
-            },
-        ),
-        (
-            "not rock",
-            TrackFilter {
-                exclude_genres: names(&["Rock"]),
-                ..none()
-            },
-        ),
-        (
-            "an artist",
-            TrackFilter {
-                artists: names(&["artist 17"]),
-                ..none()
-            },
-        ),
-        (
-            "not these artists",
-            TrackFilter {
-                exclude_artists: names(&["Ärtist 1", "artist 2"]),
-                ..none()
-            },
-        ),
-        (
-            "years",
-            TrackFilter {
-                year_from: Some(1960),
-                year_to: Some(1969),
-                ..none()
-            },
-        ),
-        (
-            "a folder",
-            TrackFilter {
-                folders: vec!["/music/3".into()],
-                ..none()
-            },
-        ),
-        (
-            "not this folder",
-            TrackFilter {
-                exclude_folders: vec!["/music/3".into()],
-                ..none()
-            },
-        ),
-        (
-            "odd files",
-            TrackFilter {
-                folders: vec!["/music/odd".into()],
-                ..none()
-            },
-        ),
-        (
-            "licence and length",
-            TrackFilter {
-                licences: names(&["cc-by"]),
-                seconds_to: Some(200.0),
-                ..none()
-            },
-        ),
-        (
-            "sound",
-            TrackFilter {
-                tempo_from: Some(90.0),
-                tempo_to: Some(100.0),
-                keys: vec![
-                    MusicalKey::from_number(3).unwrap(),
-                    MusicalKey::from_number(15).unwrap(),
-                ],
-                ..none()
-            },
-        ),
-    ]
 }

@@ -162,41 +162,15 @@ impl Server {
         );
     }
 
-    /// Turns encryption on, with a certificate for localhost, its own or that of another server. Returns its file.
-    pub(super) fn encrypt(&self, as_other: Option<&Self>) -> PathBuf {
+    /// Turns encryption on, with a certificate of its own for localhost. Returns its file.
+    pub(super) fn encrypt(&self) -> PathBuf {
         let [key, certificate] = ["server.key", "server.crt"].map(|name| self.folder.join(name));
-        let made = match as_other {
-            Some(other) => as_nobody(
-                Path::new("cp"),
-                &[
-                    "-p",
-                    &format!("{}/server.key", other.folder.display()),
-                    &format!("{}/server.crt", other.folder.display()),
-                    self.folder.to_str().unwrap(),
-                ],
-            ),
-            None => as_nobody(
-                Path::new("openssl"),
-                &[
-                    "req",
-                    "-new",
-                    "-x509",
-                    "-days",
-                    "2",
-                    "-nodes",
-                    "-subj",
-                    "/CN=localhost",
-                    "-addext",
-                    "subjectAltName=DNS:localhost",
-                    "-addext",
-                    "basicConstraints=critical,CA:FALSE",
-                    "-keyout",
-                    key.to_str().unwrap(),
-                    "-out",
-                    certificate.to_str().unwrap(),
-                ],
-            ),
-        };
+        let options = "req -new -x509 -days 2 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+            -addext basicConstraints=critical,CA:FALSE";
+        let mut options: Vec<&str> = options.split_whitespace().collect();
+        options.extend(["-keyout", key.to_str().unwrap()]);
+        options.extend(["-out", certificate.to_str().unwrap()]);
+        let made = as_nobody(Path::new("openssl"), &options);
         assert!(made.status.success(), "{}", text(&made.stderr));
         self.psql("alter system set ssl = on");
         self.psql("select pg_reload_conf()");
@@ -239,13 +213,11 @@ impl Server {
         text(&output.stdout).trim().to_owned()
     }
 
-    /// Everything that a push writes, except for times and the number of transactions.
+    /// Everything that a push writes, except for the number of pushes.
     pub(super) fn tables(&self) -> String {
         self.psql(
-            "select id, md5(content || digest), facts, path, genres, words,
-                md5(embedding::text) from voisin_track order by id;
-             select name, md5(value) from voisin_setting order by name;
-             select model, fingerprint, dimension, md5(mean) from voisin_state;",
+            "select id, md5(digest), path, labels, words, md5(vector::text) from voisin_track order by id;
+             select library, fingerprint, labels, md5(mean::text) from voisin_state;",
         )
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Trailing {
     pub(crate) audio: u64,
 }
 
-/// Finds the tags at a file's end: `ID3v1`, APE and `Lyrics3v2`, in any order. An APE tag beyond [`MAX_TAG_BYTES`] or
+/// Finds the tags at a file's end: `ID3v1` and APE, in any order. An APE tag beyond [`MAX_TAG_BYTES`] or
 /// [`MAX_ITEMS`] tags is not read, and counts as audio with everything before it.
 pub(crate) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
     let mut found = Trailing {
@@ -63,16 +63,6 @@ pub(crate) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
                 found.audio -= size;
                 found.ape.push(bytes_at(file, found.audio, size)?);
             }
-        }
-        let trailer = bytes_at(file, found.audio.saturating_sub(15), 15)?;
-        if trailer.ends_with(b"LYRICS200") {
-            let size = std::str::from_utf8(&trailer[..6])
-                .ok()
-                .and_then(|digits| digits.parse::<u64>().ok());
-            let size = size
-                .map(|size| size + 15)
-                .filter(|size| *size <= found.audio.saturating_sub(audio));
-            found.audio -= size.unwrap_or(0);
         }
         if found.audio == end {
             return Ok(found);

@@ -17,9 +17,6 @@ struct Comments {
 }
 
 /// Parses a list of comments, which begins with the vendor's name.
-///
-/// # Errors
-/// A message if the list is truncated.
 fn parse(list: &[u8]) -> Result<Comments, String> {
     let found = follow(list).filter(|(_, is_whole)| *is_whole);
     found.map(|(comments, _)| comments).ok_or_else(|| {
@@ -90,9 +87,6 @@ fn sized(text: &str) -> Vec<u8> {
 }
 
 /// The splices that write the genres into a list and keep everything else.
-///
-/// # Errors
-/// A message if the list is truncated.
 pub(super) fn edit(list: &[u8], genres: &[String]) -> Result<Vec<Splice>, String> {
     let comments = parse(list)?;
     let mut splices = replace(&comments.items, comments.end, made(genres));

@@ -26,9 +26,6 @@ impl Copy {
     }
 
     /// Copies the file's metadata: everything besides its contents.
-    ///
-    /// # Errors
-    /// A message with the attribute that cannot be kept.
     pub(super) fn take_after(&mut self, target: &Path, before: &Metadata) -> Result<(), String> {
         let copy = self.0.file();
         #[cfg(unix)]

@@ -34,7 +34,6 @@ pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     Ok(cover.map(|(_, data)| data))
 }
 
-/// The pictures of a file.
 fn covers(file: &mut File) -> io::Result<Vec<Cover>> {
     let found = id3::find(file)?;
     let tags = found.tags.iter();

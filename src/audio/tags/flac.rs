@@ -96,9 +96,6 @@ pub(crate) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<
 
 /// The splices that write the genres into a file's comments and keep everything else; into each block of
 /// comments, since readers differ in which one they use.
-///
-/// # Errors
-/// A message if the blocks or a list of comments are damaged.
 pub(super) fn edit(
     file: &mut File,
     start: u64,
@@ -141,32 +138,4 @@ fn size(size: u64) -> Result<Vec<u8>, String> {
     let fits = u32::try_from(size).ok().filter(|size| *size < 1 << 24);
     let size = fits.ok_or("its FLAC comments would be larger than a block may be")?;
     Ok(size.to_be_bytes()[1..].to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Cursor;
-
-    use super::*;
-
-    #[test]
-    fn all_blocks_but_the_first_of_sound_become_padding() {
-        let file = |kinds: [u8; 6]| {
-            let block = |kind: u8, body: &[u8]| [&[kind, 0, 0, body.len() as u8], body].concat();
-            let blocks = kinds.map(|kind| block(kind, &[7; 18]));
-            [b"fLaC", &blocks.concat()[..]].concat()
-        };
-        let seen = |file: &[u8]| {
-            let mut seen = file.to_vec();
-            for (at, bytes) in repairs(&mut Cursor::new(file), file.len() as u64).unwrap() {
-                seen[at as usize] = bytes[0];
-            }
-            seen
-        };
-        let whole = file([0, 3, 4, 6, 0, 0x84]);
-        assert_eq!(seen(&whole), file([0, 3, 1, 1, 1, 0x81]));
-        for length in 0..whole.len() {
-            let _ = seen(&whole[..length]);
-        }
-    }
 }

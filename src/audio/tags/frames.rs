@@ -11,9 +11,6 @@ const EXTENDED: u8 = 0x40;
 const FOOTER: u8 = 0x10;
 
 /// The frames of a tag, and their end (bytes of the tag).
-///
-/// # Errors
-/// A message if the tag is damaged, as the bytes after the damage may be frames.
 fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let size = id3::body_size(tag).ok_or("its ID3v2 tag has no header that makes sense")?;
     let body = tag
@@ -52,9 +49,6 @@ fn damaged(at: usize, found: &str) -> String {
 }
 
 /// Whether a frame holds a genre.
-///
-/// # Errors
-/// The bytes in place of a frame that can be followed.
 fn is_genre(version: u8, frame: &Frame<'_>) -> Result<bool, String> {
     let id = &frame.header[..if version == 2 { 3 } else { 4 }];
     // Names of version 2.2 in a tag of 2.3 are followed by a zero or a space.
@@ -78,9 +72,6 @@ fn is_genre(version: u8, frame: &Frame<'_>) -> Result<bool, String> {
 }
 
 /// The splices that write the genres into a tag and keep everything else.
-///
-/// # Errors
-/// A message if the tag cannot be changed without a loss.
 pub(super) fn edit(tag: &[u8], genres: &[String]) -> Result<Vec<Splice>, String> {
     let (items, end) = parse(tag)?;
     let mut splices = replace(&items, end, frame(tag[3], genres));

@@ -342,19 +342,3 @@ pub(super) fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])>
     let at = units.position(|unit| unit.iter().all(|&byte| byte == 0))? * width;
     Some((&text[..at], &text[at + width..]))
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn any_bytes_make_a_tag(version in 2_u8..5, flags: u8, body in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let head = [b'I', b'D', b'3', version, 0, flags];
-            let size = in_seven_bits(body.len() as u32);
-            let _ = texts(&[&head[..], &size, &body].concat());
-        }
-    }
-}

@@ -11,7 +11,6 @@ use super::patch::{Splice, growth, replace};
 use crate::bytes::big;
 
 impl Atom {
-    /// The splice that changes its size.
     fn resized(&self, movie: &[u8], growth: i64) -> Result<Splice, String> {
         let size = (self.end - self.start).saturating_add_signed(growth);
         let start = self.start as usize;
@@ -49,9 +48,6 @@ fn item(genres: &[String]) -> Vec<u8> {
 
 /// The splices that write the genres into a file and keep everything else. If sound follows the items, the
 /// positions in the file's tables are moved.
-///
-/// # Errors
-/// A message if the boxes cannot be parsed, or have positions in a form that voisin does not support.
 pub(super) fn edit(file: &mut File, genres: &[String]) -> Result<Vec<Splice>, String> {
     let all = atoms_of_file(file)?;
     let movie = movie(file, &all)?;
@@ -91,7 +87,6 @@ pub(super) fn edit(file: &mut File, genres: &[String]) -> Result<Vec<Splice>, St
     Ok(splices)
 }
 
-/// Changes within a movie; positions are those in its bytes.
 struct MovieChanges<'a> {
     movie: &'a Movie,
     splices: Vec<Splice>,
@@ -119,7 +114,6 @@ impl MovieChanges<'_> {
         }
     }
 
-    /// Adds a list of items with its enclosing boxes.
     fn add_list(&mut self, genres: &[String]) -> Result<(), String> {
         let list = boxed(b"ilst", &item(genres));
         let root = self.movie.root.clone();
@@ -131,30 +125,22 @@ impl MovieChanges<'_> {
                 .map(|child| child.end as usize);
             Ok(last.unwrap_or(parent.end as usize))
         };
-        let mut others = self
-            .movie
-            .all(std::slice::from_ref(&root), b"udta")?
-            .into_iter();
-        if let Some(udta) = others.next() {
+        let others = self.movie.all(std::slice::from_ref(&root), b"udta")?;
+        if let Some(udta) = others.into_iter().next() {
             let metas = self.movie.all(std::slice::from_ref(&udta), b"meta")?;
-            match metas.first() {
-                Some(meta) if self.movie.is_itunes(meta) => {
-                    let put = Splice::new(behind(meta)?, 0, list);
-                    self.make(&[root, udta.clone(), meta.clone()], vec![put]);
-                    return Ok(());
-                }
-                // Before items of another kind, as readers search for items in the first.
-                Some(_) => {
-                    let put = Splice::new(udta.body as usize, 0, meta_of(&list));
-                    self.make(&[root, udta], vec![put]);
-                    return Ok(());
-                }
-                None => {
-                    let put = Splice::new(behind(&udta)?, 0, meta_of(&list));
-                    self.make(&[root, udta], vec![put]);
-                    return Ok(());
-                }
+            let first = metas.first();
+            if let Some(meta) = first.filter(|meta| self.movie.is_itunes(meta)) {
+                let put = Splice::new(behind(meta)?, 0, list);
+                self.make(&[root, udta, meta.clone()], vec![put]);
+                return Ok(());
             }
+            // Before items of another kind, as readers search for items in the first.
+            let at = match first {
+                Some(_) => udta.body as usize,
+                None => behind(&udta)?,
+            };
+            self.make(&[root, udta], vec![Splice::new(at, 0, meta_of(&list))]);
+            return Ok(());
         }
         let put = Splice::new(behind(&root)?, 0, boxed(b"udta", &meta_of(&list)));
         self.make(&[root], vec![put]);
@@ -178,9 +164,6 @@ fn meta_of(list: &[u8]) -> Vec<u8> {
 }
 
 /// Moves the positions in a file's tables that are after its movie.
-///
-/// # Errors
-/// A message if there may be positions in a form that voisin does not write: those of fragments and of encrypted sound.
 fn moved(all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Splice>, String> {
     let others = [b"sidx", b"moof", b"mfra", b"meta"];
     let other = others

@@ -10,9 +10,8 @@ use symphonia::core::io::Monitor as _;
 
 use super::comments;
 use super::patch::{Splice, spliced};
-use crate::bytes::{MAX_TAG_BYTES, little, read_up_to};
+use crate::bytes::{MAX_TAG_BYTES, little};
 
-/// Bytes of a page before its table of segments.
 const HEADER: usize = 27;
 /// Positions of flags and checksum in a page.
 const FLAGS: usize = 5;
@@ -29,7 +28,6 @@ const LAST: u8 = 4;
 const SEGMENTS: usize = 255;
 const SEGMENT: usize = 255;
 
-/// A page of a file.
 struct OggPage {
     at: u64,
     bytes: Vec<u8>,
@@ -39,8 +37,8 @@ struct OggPage {
 impl OggPage {
     /// The next page of a file; `None` at its end or if no page follows.
     fn read(file: &mut impl Read, at: u64) -> io::Result<Option<Self>> {
-        let mut bytes = vec![0; HEADER];
-        if read_up_to(file, &mut bytes)? < HEADER || !bytes.starts_with(b"OggS") {
+        let mut bytes = Vec::new();
+        if !read_more(file, &mut bytes, HEADER)? || !bytes.starts_with(b"OggS") {
             return Ok(None);
         }
         let segments = usize::from(bytes[HEADER - 1]);
@@ -81,7 +79,6 @@ fn read_more(file: &mut impl Read, page: &mut Vec<u8>, wanted: usize) -> io::Res
 /// The pages of a file up to anything else.
 struct OggPages<R> {
     file: BufReader<R>,
-    /// Position of the next page.
     at: u64,
 }
 
@@ -124,10 +121,6 @@ pub(super) fn mark(opus: bool) -> &'static [u8] {
     if opus { b"OpusTags" } else { b"\x03vorbis" }
 }
 
-/// Reads the packets before the sound.
-///
-/// # Errors
-/// A message if they are not in the expected place.
 fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
     let text = |error: io::Error| error.to_string();
     let odd = |what: &str| format!("the packets at the start of its Ogg stream are odd: {what}");
@@ -220,9 +213,6 @@ pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8
 
 /// The splices that write the genres into a file's comments and keep everything else. Later pages are only
 /// renumbered if the number of the comments' pages changes.
-///
-/// # Errors
-/// A message why the file's pages cannot be read.
 pub(super) fn edit(file: &mut File, genres: &[String], opus: bool) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
     if let Some(at) = damaged_page(&mut *file).map_err(text)? {

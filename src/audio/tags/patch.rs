@@ -7,11 +7,8 @@ use crate::bytes::bytes_at;
 /// A replacement of bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Splice {
-    /// Position of the replaced bytes.
     pub(super) at: u64,
-    /// Number of replaced bytes.
     pub(super) removed: u64,
-    /// The new bytes.
     pub(super) put: Vec<u8>,
 }
 
@@ -29,12 +26,10 @@ impl Splice {
         (self.at, self.removed > 0)
     }
 
-    /// Number of bytes that the file gains.
     pub(super) fn growth(&self) -> i64 {
         self.put.len() as i64 - self.removed as i64
     }
 
-    /// The same splice `by` bytes later.
     pub(super) fn moved(self, by: u64) -> Self {
         Self {
             at: self.at + by,
@@ -77,9 +72,6 @@ pub(super) fn replace(items: &[TagItem], end: usize, new: Vec<u8>) -> Vec<Splice
 }
 
 /// Applies splices to bytes in memory.
-///
-/// # Errors
-/// The splices overlap or reach beyond the bytes.
 pub(super) fn spliced(bytes: &[u8], splices: Vec<Splice>) -> io::Result<Vec<u8>> {
     let mut all = Vec::with_capacity(bytes.len());
     splice(&mut io::Cursor::new(bytes), splices, &mut all)?;
@@ -87,9 +79,6 @@ pub(super) fn spliced(bytes: &[u8], splices: Vec<Splice>) -> io::Result<Vec<u8>>
 }
 
 /// Writes a file with splices applied; returns its length.
-///
-/// # Errors
-/// The splices overlap or reach beyond the file.
 pub(super) fn splice(
     file: &mut (impl Read + Seek),
     mut splices: Vec<Splice>,
@@ -116,7 +105,6 @@ pub(super) fn splice(
     Ok(written)
 }
 
-/// A file's length and digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileDigest {
     length: u64,
@@ -124,7 +112,6 @@ pub(super) struct FileDigest {
 }
 
 impl FileDigest {
-    /// Of a file with splices applied.
     pub(super) fn of(file: &mut (impl Read + Seek), splices: Vec<Splice>) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         let length = splice(file, splices, &mut hasher)?;

@@ -59,7 +59,6 @@ fn from_all(all: &[Tag], is_opus: bool) -> TrackTags {
     merged
 }
 
-/// Fields with the year of a release.
 const RELEASE_DATES: [ItemKey; 3] = [ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate];
 
 /// The earliest year in the first of these fields that has one: a field with several has the recording's beside those of

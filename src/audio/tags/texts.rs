@@ -17,7 +17,6 @@ use crate::bytes::{MAX_ITEMS, MAX_TAG_BYTES, big, bytes_at, little};
 use crate::iff::{Chunk, Iff};
 use crate::mkv;
 
-/// Raw names and values of a tag.
 pub(super) type NamedTexts = Vec<(String, Vec<u8>)>;
 
 /// Reads all tags, the richest first: the format's own, `ID3v2`, all others; and whether the file is an Opus stream.

@@ -32,9 +32,6 @@ impl PreparedWrite {
     }
 
     /// Replaces the file by the new version; returns what was done.
-    ///
-    /// # Errors
-    /// Those of the file system, and if the file was changed meanwhile; it stays unchanged.
     pub fn commit(self) -> Result<WriteOutcome, AudioError> {
         if let Some(replacement) = self.replacement {
             replacement
@@ -85,23 +82,23 @@ pub fn prepare(
     } else {
         WriteOutcome::Written
     };
-    let is_written = outcome == WriteOutcome::Written;
     let mut prepared = PreparedWrite {
         path: path.to_owned(),
         outcome,
         patch: None,
         replacement: None,
     };
-    if !is_written {
+    if prepared.outcome != WriteOutcome::Written {
         return Ok(prepared);
     }
-    let target = WriteTarget::of(path, &file)?;
-    let info = probe(&target.path)?;
+    let (target, before) = replaceable(path, &file)?;
+    let info = probe(&target)?;
     let splices = edit(&info, &mut file, genres, &present).map_err(refused)?;
     if options.dry_run {
         return Ok(prepared);
     }
-    let mut copy = target.copy(note)?;
+    let mut new_version = Replacement::new(target, before, options, note)?;
+    let copy = &mut new_version.copy;
     let io = |error| AudioError::from_io(path, error);
     splice(&mut file, splices.clone(), copy.file()).map_err(io)?;
     let written = read_tags(copy.path())?;
@@ -120,11 +117,7 @@ pub fn prepare(
             "its bytes of before would not come back".to_owned(),
         ));
     }
-    prepared.replacement = Some(Replacement {
-        target,
-        copy,
-        keep_mtime: options.keep_mtime,
-    });
+    prepared.replacement = Some(new_version);
     Ok(prepared)
 }
 
@@ -141,20 +134,15 @@ pub fn restore(
     if FileDigest::of(&mut file, Vec::new()).map_err(io)? != patch.after {
         return Ok(false);
     }
-    let target = WriteTarget::of(path, &file)?;
+    let (target, before) = replaceable(path, &file)?;
     if options.dry_run {
         return Ok(true);
     }
-    let mut copy = target.copy(note)?;
-    if !patch.undo(&mut file, copy.file()).map_err(io)? {
+    let mut former = Replacement::new(target, before, options, note)?;
+    if !patch.undo(&mut file, former.copy.file()).map_err(io)? {
         return Ok(false);
     }
-    let replacement = Replacement {
-        target,
-        copy,
-        keep_mtime: options.keep_mtime,
-    };
-    replacement.commit().map_err(io)?;
+    former.commit().map_err(io)?;
     Ok(true)
 }
 
@@ -165,63 +153,58 @@ pub fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioErro
     Ok(state == patch.before)
 }
 
-/// A file to be replaced, not a link to it.
-struct WriteTarget {
-    path: PathBuf,
-    /// Of the open file.
-    before: Metadata,
-}
-
-impl WriteTarget {
-    /// # Errors
-    /// If it may not be replaced, or not without a loss.
-    fn of(path: &Path, file: &File) -> Result<Self, AudioError> {
-        let io = |error| AudioError::from_io(path, error);
-        // Renaming over a link would replace the link and leave the file with its old tags.
-        let target = std::fs::canonicalize(path).map_err(io)?;
-        let before = file.metadata().map_err(io)?;
-        if before.permissions().readonly() {
-            return Err(AudioError::PermissionDenied {
-                path: path.to_owned(),
-            });
-        }
-        match copy::loss(&before) {
-            Some(loss) => Err(unwritable(path, loss)),
-            None => Ok(Self {
-                path: target,
-                before,
-            }),
-        }
-    }
-
-    /// An empty copy beside it with its permissions.
-    fn copy(&self, note: &mut dyn FnMut(&Path)) -> Result<Copy, AudioError> {
-        let mut copy = Copy::beside(&self.path, note)
-            .map_err(|error| AudioError::from_io(&self.path, error))?;
-        // Before the contents are written, so that nobody can read them who cannot read the file.
-        copy.take_after(&self.path, &self.before)
-            .map_err(|reason| unwritable(&self.path, reason))?;
-        Ok(copy)
-    }
-}
-
+/// The new version of a file beside it.
 struct Replacement {
-    target: WriteTarget,
+    path: PathBuf,
+    before: Metadata,
     copy: Copy,
     keep_mtime: bool,
 }
 
 impl Replacement {
+    /// An empty copy with the file's permissions.
+    fn new(
+        path: PathBuf,
+        before: Metadata,
+        options: WriteOptions,
+        note: &mut dyn FnMut(&Path),
+    ) -> Result<Self, AudioError> {
+        let mut copy =
+            Copy::beside(&path, note).map_err(|error| AudioError::from_io(&path, error))?;
+        // Before the contents are written, so that nobody can read them who cannot read the file.
+        copy.take_after(&path, &before)
+            .map_err(|reason| unwritable(&path, reason))?;
+        Ok(Self {
+            path,
+            before,
+            copy,
+            keep_mtime: options.keep_mtime,
+        })
+    }
+
     fn commit(self) -> io::Result<()> {
-        self.copy
-            .replace(&self.target.path, &self.target.before, self.keep_mtime)
+        self.copy.replace(&self.path, &self.before, self.keep_mtime)
+    }
+}
+
+/// The path and metadata of a file to be replaced.
+fn replaceable(path: &Path, file: &File) -> Result<(PathBuf, Metadata), AudioError> {
+    let io = |error| AudioError::from_io(path, error);
+    // Renaming over a link would replace the link and leave the file with its old tags.
+    let target = std::fs::canonicalize(path).map_err(io)?;
+    let before = file.metadata().map_err(io)?;
+    if before.permissions().readonly() {
+        return Err(AudioError::PermissionDenied {
+            path: path.to_owned(),
+        });
+    }
+    match copy::loss(&before) {
+        Some(loss) => Err(unwritable(path, loss)),
+        None => Ok((target, before)),
     }
 }
 
 /// The splices that write the genres into a file of a format in which that is done.
-///
-/// # Errors
-/// A message if that is not possible without a loss.
 fn edit(
     info: &AudioInfo,
     file: &mut File,

@@ -6,22 +6,19 @@ use super::ReportFormat;
 
 /// Send the library to PostgreSQL with pgvector, where others can query it
 ///
-/// Only changes since the last push are sent, and tracks removed here are removed there. A schema of a database holds one
-/// library. Each batch is one transaction: a push can be stopped or killed at any time, and the next one resumes. The first creates the tables and, at its end, the vector
-/// index. Keep passwords off the command line: use PGPASSWORD, or put the whole address into `VOISIN_BACKEND`.
+/// Only changes since the last push are sent, and tracks removed here are removed there, all in one transaction. A schema
+/// of a database holds one library. The first push creates the tables and the vector index. Keep passwords off the command
+/// line: use PGPASSWORD, or put the whole address into `VOISIN_BACKEND`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --index-memory 16000\n  voisin push --print-ddl > tables.sql"
+    after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --print-ddl > tables.sql"
 )]
 pub(crate) struct PushArgs {
     /// Address of the database [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
-    /// Memory for building the index, in MB [default: the server's `maintenance_work_mem`]
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
-    pub(crate) index_memory: Option<u32>,
     /// Print the schema as SQL and end
-    #[arg(long, conflicts_with_all = ["to", "index_memory"])]
+    #[arg(long, conflicts_with = "to")]
     pub(crate) print_ddl: bool,
     /// Format of the summary
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]

@@ -1,11 +1,11 @@
 //! `lab eval genre`.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueHint};
 
 use super::eval::html;
-use super::units::ReportFile;
 use super::{RandomArgs, ReportFormat};
-use voisin::GroupBy;
 use voisin::questions::genre::LabelArgs;
 use voisin_genre::WELL_KNOWN;
 
@@ -16,14 +16,11 @@ use voisin_genre::WELL_KNOWN;
 /// nearest centroid, and the majority class.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin lab eval genre --report genres.html\n  voisin lab eval genre --label-from folder --group-by track --format json"
+    after_help = "Examples:\n  voisin lab eval genre --report genres.html\n  voisin lab eval genre --label-from folder --format json"
 )]
 pub(crate) struct EvalGenreArgs {
     #[command(flatten)]
     pub(crate) labels_from: LabelArgs,
-    /// Groups that are never on both sides of a split
-    #[arg(long, value_name = "artist|track", default_value = "artist", value_parser = parse_group)]
-    pub(crate) group_by: GroupBy,
     /// Folds; all tracks of an artist are in one
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=50))]
     pub(crate) folds: u32,
@@ -43,16 +40,8 @@ pub(crate) struct EvalGenreArgs {
     pub(crate) join: Vec<String>,
     /// Write the report as one self-contained page
     #[arg(long, alias = "html", value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
-    pub(crate) report: Option<ReportFile>,
+    pub(crate) report: Option<PathBuf>,
     /// Format of the report
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-}
-
-fn parse_group(text: &str) -> Result<GroupBy, String> {
-    match text {
-        "artist" => Ok(GroupBy::Artist),
-        "track" => Ok(GroupBy::Track),
-        _ => Err("expected artist or track".to_owned()),
-    }
 }

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::units::RandomArgs;
 use super::{ListOutput, TableFormat};
 use voisin::questions::Filters;
-use voisin::questions::explore::{Clusters, Duplicates, PathBetween};
+use voisin::questions::explore::{Duplicates, PathBetween};
 use voisin::questions::playlist::Playlist;
 use voisin::questions::values::Limit;
 
@@ -20,11 +19,7 @@ use voisin::questions::values::Limit;
 )]
 pub(crate) struct ClustersArgs {
     #[command(flatten)]
-    pub(crate) question: Clusters,
-    #[command(flatten)]
     pub(crate) filters: Filters,
-    #[command(flatten)]
-    pub(crate) random: RandomArgs,
     /// Output format; csv lists every track with its cluster
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

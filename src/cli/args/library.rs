@@ -6,7 +6,9 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::ReportFormat;
 use super::units::Shard;
+use voisin::WindowPlan;
 use voisin::questions::spans::{Seconds, length};
+use voisin_library::scan::Links;
 
 /// Build a small library from the music that comes with voisin, and show what it can do
 ///
@@ -32,7 +34,7 @@ pub(crate) struct AddArgs {
     /// Folders, playlists or files; `-` for a list on standard input
     #[arg(required_unless_present_any = ["from_parquet", "vectors", "retry"], value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Import the output of `embed --format parquet` or `export --format parquet`: files, or folders of them
+    /// Import the output of `embed --format parquet` or `export FILE.parquet`: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathBuf>,
     /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/models.md)
@@ -45,9 +47,9 @@ pub(crate) struct AddArgs {
     /// on this machine `title`, `artist`, `album`, `genre` and `year`
     #[arg(long, value_name = "FILE", requires = "vectors", value_hint = ValueHint::FilePath)]
     pub(crate) tracks: Option<PathBuf>,
-    /// With --from-parquet or --vectors: name of the model of the vectors, if it is not one of voisin's (MERT, the original
-    /// OpenL3). Each row of Parquet needs a `path` and a `vector`; the library then holds vectors of this model
-    #[arg(long, value_name = "NAME", conflicts_with = "paths")]
+    /// With --vectors: name of the model of the vectors, if it is not one of voisin's (MERT, the original OpenL3); the library
+    /// then holds vectors of this model
+    #[arg(long, value_name = "NAME", requires = "vectors")]
     pub(crate) vectors_of: Option<String>,
     /// Leave out files and folders that match this pattern, as in a .gitignore: '*.wav', 'Podcasts/', '/incoming'
     /// (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
@@ -92,6 +94,26 @@ pub(crate) struct AddArgs {
 pub(crate) enum WindowCount {
     All,
     Spread(usize),
+}
+
+impl AddArgs {
+    /// The links that are followed.
+    pub(crate) fn links(&self) -> Links {
+        if self.follow_links {
+            Links::All
+        } else {
+            Links::Inside
+        }
+    }
+}
+
+impl From<WindowCount> for WindowPlan {
+    fn from(count: WindowCount) -> Self {
+        match count {
+            WindowCount::All => Self::All,
+            WindowCount::Spread(n) => Self::Spread(n),
+        }
+    }
 }
 
 impl std::str::FromStr for WindowCount {
@@ -139,20 +161,6 @@ pub(crate) struct EmbedArgs {
     /// Format of the output
     #[arg(long, value_enum, default_value_t = EmbedFormat::Npz)]
     pub(crate) format: EmbedFormat,
-    #[command(flatten)]
-    pub(crate) parquet: EmbedParquetArgs,
-}
-
-/// Further options of `embed --format parquet`.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "With --format parquet")]
-pub(crate) struct EmbedParquetArgs {
-    /// Windows per track, spread evenly over it; `all` for one every second [default: 24]
-    #[arg(long, value_name = "N|all")]
-    pub(crate) windows: Option<WindowCount>,
-    /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) per_file: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -201,23 +209,16 @@ pub(crate) struct RemoveArgs {
 ///
 /// A name that ends in .db gets a copy of the library's database, which is checked. To restore it, delete `voisin.db-wal` and
 /// `voisin.db-shm` in the library's folder, and put the copy there as `voisin.db`.
+///
+/// A name that ends in .parquet gets a table of the tracks with their vectors (docs/scale.md), in builds with that feature.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""
 )]
 pub(crate) struct ExportArgs {
-    /// Folder to write into, or a file that ends in .db
-    #[arg(value_name = "DIR|FILE.db", value_hint = ValueHint::AnyPath)]
+    /// Folder to write into, or a file that ends in .db or .parquet
+    #[arg(value_name = "DIR|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
-    /// Format of the output: arrays and tables, or Parquet files (docs/scale.md)
-    #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
-    pub(crate) format: ExportFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
-    Npy,
-    Parquet,
 }
 
 /// Check the database, the index, and that every track finds itself

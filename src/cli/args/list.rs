@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::{ListOutput, ReportFormat};
 use voisin::questions::list::List;
-use voisin::questions::values::Limit;
 
 /// Show what is in the library, with the ids that other commands take
 #[derive(Debug, Args)]
@@ -17,9 +16,6 @@ pub(crate) struct ListArgs {
     /// List the files that could not be added instead, and why
     #[arg(long, conflicts_with = "query")]
     pub(crate) failed: bool,
-    /// Number of tracks at most
-    #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
-    pub(crate) limit: Limit,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

@@ -1,9 +1,11 @@
 //! Refusals in place of Parquet files, for builds without that feature.
 
+use std::path::Path;
+
 use anyhow::bail;
 
 use super::Ending;
-use super::args::{AddArgs, EmbedArgs, ExportArgs};
+use super::args::{AddArgs, EmbedArgs};
 use super::context::Context;
 use voisin::Engine;
 use voisin_library::scan::Scan;
@@ -22,6 +24,6 @@ pub(crate) fn embed(_: &Context, _: &EmbedArgs, _: &Scan) -> anyhow::Result<Endi
     refuse()
 }
 
-pub(crate) fn export(_: &Engine, _: &ExportArgs) -> anyhow::Result<Ending> {
+pub(crate) fn export(_: &Context, _: &Engine, _: &Path) -> anyhow::Result<Ending> {
     refuse()
 }

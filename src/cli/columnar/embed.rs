@@ -4,41 +4,27 @@ use std::sync::atomic::Ordering;
 
 use anyhow::bail;
 
-use crate::cli::args::{EmbedArgs, WindowCount};
+use crate::cli::args::EmbedArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
-use voisin::{AddEvent, AddOptions, Outcome, WindowPlan};
+use voisin::{AddEvent, AddOptions, Outcome};
 use voisin_base::text::with_causes;
-use voisin_exchange::parquet::{EmbedOptions, embed_to_parquet};
+use voisin_exchange::parquet::embed_to_parquet;
 use voisin_library::scan::Scan;
-
-/// Audio files in one Parquet file by default.
-const PER_FILE: usize = 500;
 
 pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
     // Clap cannot exclude these, as that depends on the value of --format.
     if args.hop.is_some() {
-        bail!(
-            "--hop is for npz, npy and csv; --windows sets the number of windows of each track in a Parquet file"
-        );
+        bail!("--hop is for npz, npy and csv: a Parquet file has one vector a track");
     }
     // A shard may be empty by chance, which is no error.
     if found.files.is_empty() && found.problems.is_empty() && args.shard.is_none() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
-    let parquet = &args.parquet;
-    let options = EmbedOptions {
-        add: AddOptions {
-            windows: match parquet.windows {
-                None => WindowPlan::default(),
-                Some(WindowCount::All) => WindowPlan::All,
-                Some(WindowCount::Spread(n)) => WindowPlan::Spread(n),
-            },
-            threads: context.threads(),
-            ..AddOptions::default()
-        },
-        per_file: parquet.per_file.map_or(PER_FILE, |n| n as usize),
+    let options = AddOptions {
+        threads: context.threads(),
+        ..AddOptions::default()
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

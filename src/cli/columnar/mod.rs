@@ -1,17 +1,20 @@
-//! Parquet files, `add --from-parquet`, `embed` and `export --format parquet`. Builds without the feature have `absent.rs`
-//! instead.
+//! Parquet files: `add --from-parquet`, `embed --format parquet` and `export FILE.parquet`. Builds without the feature have
+//! `absent.rs` instead.
 
 mod embed;
 
-use voisin_exchange::parquet::{VectorsOf, add_from_parquet, export_parquet, parquet_files};
+use std::path::Path;
 
-use super::args::{AddArgs, ExportArgs};
+use voisin_exchange::parquet::{add_from_parquet, export_parquet, parquet_files};
+
+use super::args::AddArgs;
 use super::context::Context;
 use super::merge_outcome::finish;
+use super::outputs::whole_file;
 use super::render::{self, count};
 use super::{Ending, NothingFound};
-use voisin::{Engine, is_external, manifest_as_stored};
-use voisin_library::{MergeOutcome, OpenMode, StoredModel};
+use voisin::Engine;
+use voisin_library::{MergeOutcome, OpenMode};
 
 pub(crate) use embed::run as embed;
 
@@ -29,14 +32,9 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     let lock = engine.library().lock_for_writing()?;
     let mut taken = MergeOutcome::default();
     let mut failed = false;
-    let mut bad_numbers = 0;
-    let vectors = vectors_of(context, args, engine.library().model()?)?;
     for file in &files {
-        match add_from_parquet(engine.library_mut(), file, &vectors) {
-            Ok((of_file, bad)) => {
-                taken += of_file;
-                bad_numbers += bad;
-            }
+        match add_from_parquet(engine.library_mut(), file) {
+            Ok(of_file) => taken += of_file,
             // With one file its error is that of the command, with its own exit code.
             Err(error) if files.len() == 1 => return Err(error.into()),
             Err(error) => {
@@ -45,47 +43,16 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
             }
         }
     }
-    if bad_numbers > 0 {
-        context.console.warn(&format!(
-            "{} of tags left out: expected whole numbers, and years of four digits",
-            count(bad_numbers, "number")
-        ));
-    }
     let ending = finish(context, &mut engine, taken, args.format)?;
     // Held until the index is up to date, so that no other writer changes vectors meanwhile.
     drop(lock);
     Ok(if failed { Ending::Partial } else { ending })
 }
 
-/// The model of vectors in files that do not name it.
-fn vectors_of(
-    context: &Context,
-    args: &AddArgs,
-    held: Option<StoredModel>,
-) -> anyhow::Result<VectorsOf> {
-    if let Some(name) = &args.vectors_of {
-        return Ok(VectorsOf::Elsewhere(name.clone()));
-    }
-    Ok(match (context.requested_model(), held) {
-        (Some(model), _) => VectorsOf::Model(manifest_as_stored(&model.manifest()?)?),
-        (None, Some(held)) if is_external(&held) => VectorsOf::Elsewhere(held.name),
-        (None, Some(held)) => VectorsOf::Model(held),
-        (None, None) => VectorsOf::File,
-    })
-}
-
-pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
-    let summary = export_parquet(engine, &args.output)?;
-    let text = format!(
-        "{} and {} in {}",
-        count(summary.tracks, "file"),
-        count(summary.failures, "failure"),
-        args.output.display()
-    );
+pub(crate) fn export(context: &Context, engine: &Engine, file: &Path) -> anyhow::Result<Ending> {
+    whole_file(context, file)?;
+    let tracks = export_parquet(engine, file)?;
+    let text = format!("{} in {}", count(tracks, "track"), file.display());
     render::print_line(&render::terminal_safe(&text))?;
-    Ok(if summary.tracks == 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(tracks == 0))
 }

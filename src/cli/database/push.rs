@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use voisin_exchange::postgres::{
-    BackendError, Postgres, PushEvent, PushOptions, PushSummary, ddl, push,
-};
+use voisin_exchange::postgres::{BackendError, PushSummary, ddl, push};
 
 use super::place;
 use crate::cli::Ending;
@@ -27,40 +25,24 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         return Ok(Ending::Fine);
     }
     let place = place(args.to.as_deref(), "--to")?;
-    let options = PushOptions {
-        index_memory: args.index_memory,
-    };
     let stop =
         context.stop_with_message("stopping after this batch (Ctrl-C again to stop at once)")?;
     let console = context.console;
-    let mut store = Postgres::open_or_create(&place, &model)?;
-    let mut last_shown: Option<Instant> = None;
-    let mut progress = |event: PushEvent| match event {
-        // A push of millions of tracks has thousands of batches, too many for a log.
-        PushEvent::Sent { done, total }
-            if done < total && last_shown.is_some_and(|time| time.elapsed() < PAUSE) => {}
-        PushEvent::Sent { done, total } => {
-            last_shown = Some(Instant::now());
-            console.note(&format!("{} of {}", grouped(done), count(total, "track")));
-        }
-        PushEvent::Indexing { needed, given } => {
-            let [needed_mb, given_mb] =
-                [needed, given].map(|bytes| grouped(bytes.div_ceil(1 << 20)));
+    let mut last_shown = Instant::now();
+    let mut progress = |done: usize, total: usize| {
+        // Millions of tracks have thousands of batches, too many for a log.
+        if last_shown.elapsed() > PAUSE {
+            last_shown = Instant::now();
             console.note(&format!(
-                "building the vector index: it needs some {needed_mb} MB, maintenance_work_mem is {given_mb} MB"
+                "{} of {}",
+                grouped(done as u64),
+                count(total as u64, "track")
             ));
-            // No error: the resulting index is the same, it only takes longer.
-            if needed > given {
-                console.warn(&format!(
-                    "the index does not fit into maintenance_work_mem, so building it takes many times longer: stop here (Ctrl-C twice) and push again with --index-memory {}",
-                    needed.div_ceil(1 << 20)
-                ));
-            }
         }
     };
-    let summary = match push(&engine, &mut store, &options, &mut progress, &stop) {
+    let summary = match push(&engine, &place, &mut progress, &stop) {
         Err(BackendError::Interrupted) => {
-            console.note("interrupted: sent tracks are kept; the same command resumes from here");
+            console.note("interrupted: the database is as it was");
             return Ok(Ending::Interrupted);
         }
         summary => summary?,
@@ -71,17 +53,12 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         unchanged,
         removed,
         seconds,
-        index_seconds,
     } = summary;
     match args.format {
         ReportFormat::Json => render::print_json(&summary)?,
-        ReportFormat::Table => {
-            let index = index_seconds
-                .map_or_else(String::new, |seconds| format!(", index in {seconds:.1} s"));
-            render::print_line(&format!(
-                "added {added}, updated {updated}, unchanged {unchanged}, removed {removed} in {seconds:.1} s{index}"
-            ))?;
-        }
+        ReportFormat::Table => render::print_line(&format!(
+            "added {added}, updated {updated}, unchanged {unchanged}, removed {removed} in {seconds:.1} s"
+        ))?,
     }
     Ok(Ending::Fine)
 }

@@ -9,7 +9,6 @@
 pub(crate) mod answers;
 mod busy;
 pub(crate) mod find;
-pub(crate) mod kinship;
 pub(crate) mod list;
 pub(crate) mod neighbours;
 pub(crate) mod safe;
@@ -29,7 +28,7 @@ pub(crate) use table::{Align, Table};
 
 use voisin::EngineError;
 use voisin::questions::read::Refused;
-use voisin_base::output::{OutputError, OutputTarget};
+use voisin_base::output::OutputTarget;
 pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
 use voisin_base::text::{with_causes, without_error_numbers};
 
@@ -276,9 +275,7 @@ pub(crate) fn age(at: u64) -> String {
 /// Writes a result to a file that the user named.
 pub(crate) fn write(output: &OutputTarget, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     match busy::undisturbed(|| output.write(bytes)) {
-        Err(OutputError::Io { source, .. })
-            if output.is_standard() && source.kind() == io::ErrorKind::BrokenPipe =>
-        {
+        Err(error) if output.is_standard() && error.kind() == io::ErrorKind::BrokenPipe => {
             Err(ReaderGone.into())
         }
         written => Ok(written?),

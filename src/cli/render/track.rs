@@ -111,7 +111,7 @@ pub(crate) fn print_rows<M: Borrow<TrackMeta>>(
     }
 }
 
-fn print_csv(columns: &[Column]) -> anyhow::Result<()> {
+pub(crate) fn print_csv(columns: &[Column]) -> anyhow::Result<()> {
     let columns: Vec<&Column> = columns
         .iter()
         .filter(|column| column.field.is_some())
@@ -127,7 +127,7 @@ fn print_csv(columns: &[Column]) -> anyhow::Result<()> {
 }
 
 /// Prints a table, without columns that have no value.
-fn print_table(columns: &[Column]) -> anyhow::Result<()> {
+pub(crate) fn print_table(columns: &[Column]) -> anyhow::Result<()> {
     let has_value = |column: &&Column| column.cells.iter().any(|(text, _)| !text.is_empty());
     let columns = columns.iter().filter(|column| column.name.is_some());
     let columns: Vec<&Column> = columns.filter(has_value).collect();

@@ -2,7 +2,8 @@
 
 use crate::cli::args::{By, ListFormat, SimilarArgs};
 use crate::cli::context::Context;
-use crate::cli::render::{self, Align, Table};
+use crate::cli::render::track::{Column, print_csv, print_table};
+use crate::cli::render::{self, Align};
 use crate::cli::{Ending, NothingFound};
 use voisin::questions::answers::artists::{ArtistJson, FoundArtists};
 use voisin::questions::explore::NearArtists;
@@ -49,82 +50,54 @@ pub(super) fn run(
         render::print_json(&ArtistJson::list(found, |id| tracks.get(&id)))?;
         return Ok(Ending::Fine);
     }
-    match &found {
-        FoundArtists::All(all) => print_all(all, makers, format)?,
-        FoundArtists::Near(near) => print_near(near, makers, format)?,
+    let columns = match &found {
+        FoundArtists::All(all) => columns_of_all(all),
+        FoundArtists::Near(near) => columns_of_near(near),
+    };
+    match format {
+        ListFormat::Csv => print_csv(&columns)?,
+        _ => print_table(&columns)?,
     }
     Ok(Ending::Fine)
 }
 
-/// The cells that name one: an album by title and artist.
-fn names(album: Option<&str>, artist: &str) -> Vec<String> {
-    album
-        .into_iter()
-        .chain([artist])
-        .map(str::to_owned)
-        .collect()
+fn column<T>(name: &str, align: Align, rows: &[T], cell: impl Fn(&T) -> Option<String>) -> Column {
+    let text = |row| cell(row).unwrap_or_default();
+    Column::plain(name, name, align, rows, text)
 }
 
-fn headed(makers: Makers, others: &[(&'static str, Align)]) -> Vec<(&'static str, Align)> {
-    let first: &[_] = match makers {
-        Makers::Artists => &[("artist", Align::Left)],
-        Makers::Albums => &[("album", Align::Left), ("artist", Align::Left)],
+fn columns_of_all(found: &[ArtistSummary]) -> Vec<Column> {
+    let nearest = |one: &ArtistSummary| {
+        let near = one.nearest.as_ref()?;
+        let names = near.album.iter().chain([&near.artist]);
+        let names: Vec<&str> = names
+            .map(String::as_str)
+            .filter(|name| !name.is_empty())
+            .collect();
+        Some(names.join(" – "))
     };
-    [first, others].concat()
+    let similarity = |one: &ArtistSummary| Some(format!("{:.3}", one.nearest.as_ref()?.similarity));
+    let cohesion = |one: &ArtistSummary| Some(format!("{:.3}", one.cohesion?));
+    vec![
+        column("album", Align::Left, found, |one| one.album.clone()),
+        column("artist", Align::Left, found, |one| Some(one.artist.clone())),
+        column("tracks", Align::Right, found, |one| {
+            Some(one.tracks.to_string())
+        }),
+        column("cohesion", Align::Right, found, cohesion),
+        column("nearest", Align::Left, found, nearest),
+        column("similarity", Align::Right, found, similarity),
+    ]
 }
 
-fn print_all(found: &[ArtistSummary], makers: Makers, format: ListFormat) -> anyhow::Result<()> {
-    let others = [
-        ("tracks", Align::Right),
-        ("cohesion", Align::Right),
-        ("nearest", Align::Left),
-        ("similarity", Align::Right),
-    ];
-    let rows = found.iter().map(|one| {
-        let (near, similarity) = one.nearest.as_ref().map_or_else(Default::default, |near| {
-            let whose = near
-                .album
-                .iter()
-                .map(String::as_str)
-                .chain([near.artist.as_str()]);
-            let name = whose
-                .filter(|text| !text.is_empty())
-                .collect::<Vec<_>>()
-                .join(" – ");
-            (name, format!("{:.3}", near.similarity))
-        });
-        let cohesion = one
-            .cohesion
-            .map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.3}"));
-        let mut cells = names(one.album.as_deref(), &one.artist);
-        cells.extend([one.tracks.to_string(), cohesion, near, similarity]);
-        cells
-    });
-    print(&headed(makers, &others), rows, format)
-}
-
-fn print_near(near: &[NearArtist], makers: Makers, format: ListFormat) -> anyhow::Result<()> {
-    let others = [("tracks", Align::Right), ("similarity", Align::Right)];
-    let rows = near.iter().map(|one| {
-        let mut cells = names(one.album.as_deref(), &one.artist);
-        cells.extend([one.tracks.to_string(), format!("{:.3}", one.similarity)]);
-        cells
-    });
-    print(&headed(makers, &others), rows, format)
-}
-
-fn print(
-    columns: &[(&'static str, Align)],
-    rows: impl Iterator<Item = Vec<String>>,
-    format: ListFormat,
-) -> anyhow::Result<()> {
-    if format == ListFormat::Csv {
-        return render::print_csv(
-            columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-            rows,
-        );
-    }
-    let mut table = Table::new(columns);
-    rows.for_each(|row| table.row(row));
-    table.print()
+fn columns_of_near(near: &[NearArtist]) -> Vec<Column> {
+    let similarity = |one: &NearArtist| Some(format!("{:.3}", one.similarity));
+    vec![
+        column("album", Align::Left, near, |one| one.album.clone()),
+        column("artist", Align::Left, near, |one| Some(one.artist.clone())),
+        column("tracks", Align::Right, near, |one| {
+            Some(one.tracks.to_string())
+        }),
+        column("similarity", Align::Right, near, similarity),
+    ]
 }

@@ -8,41 +8,25 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, count};
 use voisin::questions::answers::clusters::{ClustersJson, members};
-use voisin::questions::answers::graph::neighbour_graph;
+use voisin::questions::explore::Clusters;
 use voisin::{Engine, meta};
 use voisin_base::track::TrackId;
-use voisin_explore::TrackMeta;
 use voisin_explore::clusters::{Clustering, Share};
 
 pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     args.filters.check_folders(&engine)?;
     let filter = args.filters.filter(&engine, &[])?;
-    let some = engine.matching(&filter)?;
-    let seed = Some(args.random.random_seed);
-    let found = if let Some(tracks) = &some {
-        let mut collection = engine.collection()?;
-        let rows = collection.rows_of(tracks);
-        if rows.is_empty() {
-            context
-                .console
-                .note("no track passes the filters: loosen them");
-            return Ok(Ending::Partial);
-        }
-        let graph = neighbour_graph(&mut engine, &collection)?;
-        engine.predict_genres(&mut collection, &graph)?;
-        args.question
-            .run(&mut engine, &collection, &graph, Some(&rows), seed)?
-    } else {
-        args.question.all(&mut engine, seed)?
+    let found = match engine.matching(&filter)? {
+        Some(tracks) => Clusters::among(&mut engine, &tracks)?,
+        None => Clusters::all(&mut engine)?,
     };
     match args.format {
         TableFormat::Json => {
-            let collection = engine.collection()?;
-            let members = members(&collection, &found);
+            let members = members(&engine, &found)?;
             render::print_json(&ClustersJson::new(&found, &members))?;
         }
-        TableFormat::Csv => print_csv(&engine.collection()?.meta, &found, some.is_none())?,
+        TableFormat::Csv => print_csv(&engine, &found)?,
         TableFormat::Table => cluster_table(&engine, &found)?,
     }
     if found.clusters.is_empty() {
@@ -54,22 +38,23 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     Ok(Ending::Fine)
 }
 
-/// - `all`: whether all tracks were clustered; else those in no cluster did not pass the filters and are not listed
-fn print_csv(meta: &[TrackMeta], found: &Clustering, all: bool) -> anyhow::Result<()> {
+fn print_csv(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
     let clusters = found.clusters.iter();
     let names: HashMap<u32, &str> = clusters.map(|c| (c.id, c.name.as_str())).collect();
-    let assigned = meta.iter().zip(&found.assignment);
-    let rows = assigned
-        .filter(|(_, id)| **id != 0 || all)
-        .map(|(track, cluster)| {
+    let ids = found.ids();
+    let mut rows = Vec::new();
+    engine.library().for_each_track(|track| {
+        if let Some(cluster) = ids.get(&track.id) {
             let name = names.get(cluster).copied().unwrap_or("noise");
-            [
+            rows.push([
                 track.id.to_string(),
-                table_path(track.system_path()),
+                table_path(&track.path),
                 cluster.to_string(),
                 name.to_owned(),
-            ]
-        });
+            ]);
+        }
+        Ok(())
+    })?;
     render::print_csv(["id", "path", "cluster", "name"], rows)
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
 
-use crate::cli::args::{EmbedArgs, EmbedFormat, EmbedParquetArgs};
+use crate::cli::args::{EmbedArgs, EmbedFormat};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::{named_paths, scan_named, targets};
@@ -48,7 +48,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     if args.format == EmbedFormat::Parquet {
         return columnar::embed(context, args, &found);
     }
-    refuse_options_of_parquet(&args.parquet)?;
     let files: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
     // No file at all is a mistake even with a shard; a shard itself may be empty by chance.
     if files.is_empty() && found.problems.is_empty() {
@@ -85,11 +84,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         let note = format!("{files} there already and left as they are");
         context.console.note(&note);
     }
-    Ok(if failed > 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(failed > 0))
 }
 
 /// Writes the windows of `file` to `target`; returns their number and dimension.
@@ -115,19 +110,6 @@ fn embed(
     write(target, &embedding.windows, &timestamps)
         .with_context(|| format!("cannot write {}", target.display()))?;
     Ok(embedding.windows.dim())
-}
-
-/// Refuses options that other formats do not have.
-fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
-    let EmbedParquetArgs { windows, per_file } = args;
-    let given = [
-        ("--windows", windows.is_some()),
-        ("--per-file", per_file.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((name, _)) => bail!("{name}: expected with it --format parquet"),
-        None => Ok(()),
-    }
 }
 
 fn write(target: &Path, windows: &Array2<f32>, timestamps: &Array1<f64>) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::backup;
 use crate::cli::Ending;
-use crate::cli::args::{ExportArgs, ExportFormat};
+use crate::cli::args::ExportArgs;
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::outputs::check_output_folder;
@@ -11,14 +11,15 @@ use voisin::{EXPORT_FILES, Engine, export};
 use voisin_library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
-    if args.output.extension().is_some_and(|ending| ending == "db") {
+    let is_file = |ending: &str| args.output.extension().is_some_and(|found| found == ending);
+    if is_file("db") {
         return backup::run(context, &args.output);
     }
     // Read-only: no index is needed.
     let library = Library::open_to_read(&context.library_dir())?;
     let engine = &Engine::from_library(library);
-    if args.format == ExportFormat::Parquet {
-        return columnar::export(engine, args);
+    if is_file("parquet") {
+        return columnar::export(context, engine, &args.output);
     }
     check_output_folder(context, &args.output, &EXPORT_FILES)?;
     let summary = export(engine, &args.output)?;
@@ -29,9 +30,5 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
         args.output.display()
     );
     render::print_line(&render::terminal_safe(&text))?;
-    Ok(if summary.tracks == 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(summary.tracks == 0))
 }

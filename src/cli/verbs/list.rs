@@ -19,12 +19,12 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
         return failed::run(context, &output);
     }
     let mut source = Source::open(context)?;
+    warn_of_lost_labels(context, source.engine());
     let question = &args.question;
     source.fetch_filters(&question.filters)?;
-    let query = question.query(source.engine(), args.limit.of(usize::MAX), None)?;
+    let query = question.query(source.engine())?;
     let page = source.list(&query)?;
     let engine = source.engine();
-    warn_of_lost_labels(context, engine);
     if page.tracks.is_empty() {
         // Words without a match are most often misspelt.
         let alike = engine.library().spelt_alike(&query.words, 3)?;
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
             .map(|track| format!("{} (id:{})", track.display_name(), track.id))
             .collect();
         let hint = did_you_mean(&alike);
-        context.nothing_found(engine.library(), &question.filters, &hint)?;
+        context.nothing_found(&question.filters, &hint);
     }
     // In formats with room for them, or if filtered by.
     let wants_words = matches!(output.format, ListFormat::Json | ListFormat::Csv)
@@ -56,9 +56,5 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let filtered = query.filter.scales.iter().map(|bound| bound.scale);
     let shown = filtered.chain(sorted).collect();
     print_page(&page, &words, query.sort == SortBy::Album, &shown, &output)?;
-    Ok(if page.tracks.is_empty() {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(page.tracks.is_empty()))
 }

@@ -7,7 +7,7 @@ use crate::cli::args::MapArgs;
 use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
 use crate::cli::render::{self, count};
-use voisin::questions::answers::graph::{clustered, collection_and_graph};
+use voisin::questions::answers::graph::{clustered, clusters_of, collection_and_graph};
 use voisin_base::output;
 use voisin_explore::layout::layout;
 use voisin_explore::map::{self, MapData};
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     }
     engine.predict_genres(&mut collection, &graph)?;
     let positions = layout(collection.vectors.view(), &graph, 0);
-    let clustering = clustered(&mut engine, &collection, &graph, None, 0)?;
+    let clustering = clustered(&mut engine, |_| clusters_of(&collection, &graph, None))?;
     // After the clustering, whose names must not change with these tags.
     if let Some(predicted) = engine.predicted_tags_if_any()? {
         let words = predicted.strongest(&collection.ids, WORDS);
@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         positions: positions.view(),
         meta: &collection.meta,
         graph: &graph,
-        clustering: Some(&clustering),
+        clustering: &clustering,
     };
     let title = format!("voisin: {}", count(n as u64, "track"));
     let text = if extension == "html" {

@@ -134,9 +134,5 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
             .console
             .note(&format!("your own models: {}", models_dir_for_display()));
     }
-    Ok(if broken {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(broken))
 }

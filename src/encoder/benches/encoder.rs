@@ -55,7 +55,6 @@ fn mels(n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Median seconds of a batch.
 fn time(encoder: &Encoder, batch: usize, repeats: usize) -> Result<f64> {
     let mels = mels(batch);
     encoder.encode(&mels, batch)?;

@@ -29,7 +29,6 @@ const WINDOW: usize = 8;
 const TOKENS: usize = WINDOW * WINDOW;
 const EPSILON: f64 = 1e-5;
 
-/// The audio encoder.
 pub(crate) struct ClapAudio {
     device: Device,
     fold: SpectrogramFold,
@@ -40,7 +39,6 @@ pub(crate) struct ClapAudio {
     projection: ClapProjection,
 }
 
-/// From a spectrogram to the patches of a square.
 struct SpectrogramFold {
     /// Factor and summand of each band: the batch norm.
     scale: Vec<f32>,
@@ -174,7 +172,7 @@ impl ClapAudio {
     }
 
     /// The output of each stage, beginning with the embedded patches, `[n, patches, channels]`.
-    fn stages(&self, mels: &[f32], mut visit: impl FnMut(&Tensor)) -> Result<Tensor> {
+    pub(super) fn stages(&self, mels: &[f32], mut visit: impl FnMut(&Tensor)) -> Result<Tensor> {
         let n = mels.len() / CELLS;
         let mut patches = vec![0.0; n * SQUARE * SQUARE];
         for (mel, patches) in mels
@@ -199,11 +197,6 @@ impl ClapAudio {
     pub(super) fn vector(&self, mel: &[f32]) -> std::result::Result<Vec<f32>, EncoderError> {
         let pooled = self.stages(mel, |_| ())?;
         Ok(self.projection.vectors(&pooled)?.concat())
-    }
-
-    #[cfg(test)]
-    pub(super) fn visited(&self, mel: &[f32], visit: impl FnMut(&Tensor)) -> Result<Tensor> {
-        self.stages(mel, visit)
     }
 }
 

@@ -64,7 +64,6 @@ impl Default for ClapAudioSizes {
     }
 }
 
-/// Sizes of `RoBERTa`, with names and defaults of the transformers library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClapTextSizes {
@@ -96,7 +95,6 @@ impl Default for ClapTextSizes {
 }
 
 impl ClapTowers {
-    /// Whether the sizes are valid.
     pub(super) fn check(&self) -> Result<(), String> {
         /// Far above any published size; larger networks would fail later.
         const MOST: usize = 1 << 16;
@@ -137,7 +135,6 @@ impl ClapTowers {
     }
 }
 
-/// The files of a CLAP model.
 #[derive(Clone)]
 pub(super) struct ClapFiles {
     pub(super) manifest: ModelManifest,
@@ -169,7 +166,6 @@ impl ClapFiles {
         map_beside(&self.beside, name, digest)
     }
 
-    /// The audio encoder.
     pub(super) fn audio(&self, device: &Device) -> Result<ClapAudio, EncoderError> {
         let bytes = self.map(&self.manifest.weights, &self.manifest.weights_sha256)?;
         clap_audio(&bytes, &self.towers, device).map_err(in_file(&self.manifest.weights))
@@ -256,7 +252,6 @@ pub fn captions() -> impl Iterator<Item = &'static str> {
     include_str!("captions.txt").lines()
 }
 
-/// Two linear layers with ReLU between them.
 struct ClapProjection {
     first: Linear,
     second: Linear,

@@ -104,7 +104,7 @@ fn audio_stages_equal_those_of_transformers() {
     let heard = mel(6.01, false);
     let mut stages = Vec::new();
     let pooled = network
-        .visited(&heard, |stage| {
+        .stages(&heard, |stage| {
             stages.push(flat(&stage.transpose(1, 2).unwrap()));
         })
         .unwrap();
@@ -162,16 +162,9 @@ fn sizes_that_no_network_has_are_refused() {
         assert!(reason.contains(expected), "{reason}");
     }
     // Wrong shapes are reported before anything is allocated.
-    let folder = golden();
     let mut towers = small();
     towers.text.intermediate_size = 65_536;
-    let found = open_clap(
-        &folder.join("model.safetensors"),
-        &folder.join("tokenizer.json"),
-        &towers,
-    );
-    assert!(
-        found.unwrap_err().to_string().contains("intermediate"),
-        "a tensor is named"
-    );
+    let [weights, tokens] = ["model.safetensors", "tokenizer.json"].map(|f| golden().join(f));
+    let found = open_clap(&weights, &tokens, &towers).unwrap_err();
+    assert!(found.to_string().contains("intermediate"), "{found}");
 }

@@ -21,7 +21,6 @@ const LONGEST_TEXT: usize = 4096;
 pub struct ClapText {
     tokenizer: Tokenizer,
     roberta: Roberta,
-    /// Most tokens of a text.
     longest: usize,
 }
 

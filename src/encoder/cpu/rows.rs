@@ -24,12 +24,10 @@ pub(super) struct Rows<'a> {
     /// Rows that are added at the end to the first outputs, and their length, a multiple of
     /// `2 · LANES`.
     pub(super) residual: Option<(&'a [f32], usize)>,
-    /// Number of outputs, a multiple of `2 · LANES`.
     pub(super) outputs: usize,
 }
 
 impl Rows<'_> {
-    /// Whether everything is there for `count` rows.
     fn fits(&self, count: usize, lanes: usize) -> bool {
         let is_row = |row: &u8| (usize::from(*row) + 1) * self.outputs <= self.bias.len();
         count > 0

@@ -5,11 +5,8 @@
 //! stores are not, because they take pointers. Every method is `inline(always)` and must be reached
 //! from a function compiled with the matching target features, or it runs, but slowly.
 
-/// Vectors of `LANES` f32.
 pub(super) trait Simd: Copy + 'static {
-    /// The vector register.
     type V: Copy;
-    /// Floats in a register.
     const LANES: usize;
     /// Tiles that one microkernel call covers at most (accumulators = `MR` × `NV`).
     const MR: usize;
@@ -65,7 +62,6 @@ mod x86 {
 
     use super::Simd;
 
-    /// 16 lanes, 32 registers.
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx512(());
 
@@ -100,7 +96,6 @@ mod x86 {
         }
     }
 
-    /// 8 lanes, 16 registers.
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx2(());
 
@@ -145,7 +140,6 @@ mod arm {
 
     use super::Simd;
 
-    /// 4 lanes, 32 registers.
     #[derive(Clone, Copy)]
     pub(in super::super) struct Neon(());
 

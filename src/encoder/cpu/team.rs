@@ -2,25 +2,21 @@
 
 use rayon::prelude::*;
 
-/// Runs steps of independent tasks.
 pub(super) struct Team {
     threads: usize,
 }
 
 impl Team {
-    /// The threads of rayon's current pool.
     pub(super) fn pool() -> Self {
         Self {
             threads: rayon::current_num_threads(),
         }
     }
 
-    /// Only the calling thread.
     pub(super) fn alone() -> Self {
         Self { threads: 1 }
     }
 
-    /// Threads that may work on a step.
     pub(super) fn threads(&self) -> usize {
         self.threads
     }

@@ -12,7 +12,6 @@ use crate::{Architecture, EncoderError, ModelManifest, WeightTensor, Weights};
 use voisin_base::regular_file;
 use voisin_features::MelConfig;
 
-/// The files of a folder.
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -24,7 +23,6 @@ const LARGEST_TEXT: u64 = 32 << 20;
 // A text encoder that ignores its input gives 1; the margin also catches one that nearly does.
 const ALIKE: f32 = 0.99;
 
-/// Whether a folder has any of the files of a CLAP model.
 pub fn is_clap_folder(folder: &Path) -> bool {
     FILES.iter().any(|name| folder.join(name).is_file())
 }

@@ -60,19 +60,8 @@ impl Block {
     }
 
     fn convolve(&self, x: &Tensor) -> Result<Tensor> {
-        let [rows, columns] = self.padding();
-        // Over one axis, Candle's own operation of one.
-        if x.dim(3)? == 1 && self.weight.dim(3)? == 1 && rows[0] == rows[1] {
-            let weight = self.weight.squeeze(3)?;
-            return x
-                .squeeze(3)?
-                .conv1d(&weight, rows[0], 1, 1, 1)?
-                .unsqueeze(3);
-        }
         // Candle has one number of zeros for all four sides.
-        if rows == columns && rows[0] == rows[1] {
-            return x.conv2d(&self.weight, rows[0], 1, 1, 1);
-        }
+        let [rows, columns] = self.padding();
         x.pad_with_zeros(2, rows[0], rows[1])?
             .pad_with_zeros(3, columns[0], columns[1])?
             .conv2d(&self.weight, 0, 1, 1, 1)

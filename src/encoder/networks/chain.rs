@@ -1,4 +1,4 @@
-//! Consecutive blocks, compiled from their Candle modules into one operation: voisin's fused chain of convolutions.
+//! OpenL3's blocks, compiled from their Candle modules into one operation: voisin's fused chain of convolutions.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor, bail};
 use candle_nn::BatchNorm;
@@ -7,16 +7,9 @@ use super::block::{Block, Size};
 use crate::cpu::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, NormNumbers, affine};
 use voisin_simd::Isa;
 
-/// Consecutive blocks.
-pub(crate) struct BlockRun<'a> {
-    /// The image's own batch norm.
-    pub(crate) input: Option<&'a BatchNorm>,
-    pub(crate) blocks: &'a [Block],
-}
-
-/// Consecutive blocks as one operation, `[n, inputs, height, width]` to `[n, outputs, 1, 1]`.
+/// Consecutive blocks as one operation, `[n, 1, height, width]` to `[n, outputs]`.
 #[derive(Debug)]
-pub(crate) struct CompiledChain(pub(crate) FastChain);
+pub(crate) struct CompiledChain(FastChain);
 
 /// A block's tensors on the host.
 pub(crate) fn on_host(block: &Block) -> Result<BlockTensors> {
@@ -57,16 +50,24 @@ pub(crate) fn numbers(norm: &BatchNorm) -> Result<NormNumbers> {
     ])
 }
 
-impl BlockRun<'_> {
+impl CompiledChain {
     /// For a CPU, with batch norms folded; each pool is of 2 × 2 places, the last one of all.
     ///
+    /// - `input`: the image's own batch norm
     /// - `size`: of the image
     /// - `together`: examples per pass of each block
-    pub(crate) fn fast(&self, size: Size, together: &[usize], isa: Isa) -> Result<FastChain> {
-        let blocks = self.blocks.iter().zip(together);
+    pub(crate) fn new(
+        input: &BatchNorm,
+        blocks: &[Block],
+        size: Size,
+        together: &[usize],
+        isa: Isa,
+    ) -> Result<Self> {
         let plan = ChainPlan {
             input: size,
             blocks: blocks
+                .iter()
+                .zip(together)
                 .map(|(block, together)| BlockPlan {
                     out: block.bias.elem_count(),
                     is_pooled: block.pool == Some([2, 2]),
@@ -74,15 +75,12 @@ impl BlockRun<'_> {
                 })
                 .collect(),
         };
-        let tensors = self.blocks.iter().map(folded);
+        let tensors = blocks.iter().map(folded);
         let tensors = tensors.collect::<Result<Vec<BlockTensors>>>()?;
-        let input = match self.input {
-            // An image has one channel.
-            Some(norm) => affine(&numbers(norm)?, norm.eps())[0],
-            None => (1.0, 0.0),
-        };
-        let input = (input.0 as f32, input.1 as f32);
-        Ok(FastChain::new(plan, input, &tensors, isa))
+        // An image has one channel.
+        let (scale, shift) = affine(&numbers(input)?, input.eps())[0];
+        let input = (scale as f32, shift as f32);
+        Ok(Self(FastChain::new(plan, input, &tensors, isa)))
     }
 }
 
@@ -96,7 +94,13 @@ impl CustomOp1 for CompiledChain {
         let n = layout.dims()[0];
         let mut out = vec![0.0; n * chain.dimension()];
         chain.forward(whole(storage, layout)?, n, &mut out);
-        Ok((CpuStorage::F32(out), (n, 1, 1, chain.dimension()).into()))
+        Ok((CpuStorage::F32(out), (n, chain.dimension()).into()))
+    }
+}
+
+impl Module for CompiledChain {
+    fn forward(&self, mels: &Tensor) -> Result<Tensor> {
+        mels.apply_op1_no_bwd(self)
     }
 }
 
@@ -105,13 +109,5 @@ pub(crate) fn whole<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice()?[from..to]),
         None => bail!("expected a contiguous tensor"),
-    }
-}
-
-impl Module for CompiledChain {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        // Both have channels next to each other; that is how a view of what another chain made lies in memory.
-        let x = x.permute((0, 2, 3, 1))?.contiguous()?;
-        x.apply_op1_no_bwd(self)?.permute((0, 3, 1, 2))
     }
 }

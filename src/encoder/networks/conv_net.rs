@@ -4,7 +4,7 @@ use candle_core::{Module, ModuleT as _, Result, Tensor};
 use candle_nn::{BatchNorm, VarBuilder, batch_norm};
 
 use super::block::{Block, EPSILON};
-use super::chain::{BlockRun, CompiledChain};
+use super::chain::CompiledChain;
 use super::{Computing, Definition};
 use crate::weights::Weights;
 use voisin_simd::Isa;
@@ -21,12 +21,9 @@ const OPENL3_TOGETHER: [usize; 8] = [2, 2, 2, 2, 2, 2, 8, 8];
 /// Zeros on each side, which keep the size.
 const SAME: [bool; 2] = [true, true];
 
-/// A network of blocks.
 pub(crate) struct ConvNet {
     input: BatchNorm,
-    /// Empty if they are compiled.
     blocks: Vec<Block>,
-    chain: Option<CompiledChain>,
 }
 
 impl ConvNet {
@@ -58,21 +55,15 @@ impl ConvNet {
         Ok(Self {
             input: norm(0)?, // [n, 1, 128, 199]
             blocks: (0..8).map(block).collect::<Result<_>>()?,
-            chain: None,
         })
     }
 }
 
 impl Definition for ConvNet {
-    fn in_kernels(mut self: Box<Self>, size: [usize; 2], isa: Isa) -> Result<Computing> {
-        let run = BlockRun {
-            input: Some(&self.input),
-            blocks: &self.blocks,
-        };
-        self.chain = Some(CompiledChain(run.fast(size, &OPENL3_TOGETHER, isa)?));
-        // Their weights are in the chain now, in the kernels' order.
-        self.blocks = Vec::new();
-        Ok(self)
+    fn in_kernels(self: Box<Self>, size: [usize; 2], isa: Isa) -> Result<Computing> {
+        let Self { input, blocks } = *self;
+        let chain = CompiledChain::new(&input, &blocks, size, &OPENL3_TOGETHER, isa)?;
+        Ok(Box::new(chain))
     }
 }
 
@@ -80,15 +71,10 @@ impl Module for ConvNet {
     /// - `mels`: `[n, 1, mels, frames]`
     /// - returns: embeddings
     fn forward(&self, mels: &Tensor) -> Result<Tensor> {
-        let x = if let Some(chain) = &self.chain {
-            chain.forward(mels)?
-        } else {
-            let mut x = self.input.forward_t(mels, false)?;
-            for block in &self.blocks {
-                x = block.forward(&x)?;
-            }
-            x
-        };
+        let mut x = self.input.forward_t(mels, false)?;
+        for block in &self.blocks {
+            x = block.forward(&x)?;
+        }
         x.flatten_from(1)
     }
 }

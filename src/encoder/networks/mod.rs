@@ -28,31 +28,17 @@ use conv_net::ConvNet;
 pub(crate) use conv_net::{OPENL3_CHANNELS, openl3_layer};
 use musicnn::Musicnn;
 
-/// Implementations of a network.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NetworkWay {
-    /// Layer by layer, by Candle's own operations.
-    Layers,
-    /// Compiled into voisin's kernels, on a CPU with vector instructions.
-    Kernels(Isa),
+/// The instruction set of voisin's kernels; `None` where Candle computes layer by layer: on a GPU, as
+/// the reference, and on a CPU without vector instructions.
+///
+/// # Errors
+/// The requested instruction set is not available.
+pub(crate) fn kernels(path: CpuPath, device: &Device) -> Result<Option<Isa>, EncoderError> {
+    let isa = isa()?;
+    let has_kernels = device.is_cpu() && isa != Isa::PORTABLE;
+    Ok((path == CpuPath::Fast && has_kernels).then_some(isa))
 }
 
-impl NetworkWay {
-    /// The implementation of an engine on a device.
-    ///
-    /// # Errors
-    /// The requested instruction set is not available.
-    pub(crate) fn of(engine: CpuPath, device: &Device) -> Result<Self, EncoderError> {
-        let isa = isa()?;
-        let has_kernels = device.is_cpu() && isa != Isa::PORTABLE;
-        Ok(match engine {
-            CpuPath::Fast if has_kernels => Self::Kernels(isa),
-            _ => Self::Layers,
-        })
-    }
-}
-
-/// A Candle module in use.
 type Computing = Box<dyn Module + Send + Sync>;
 
 /// A network's definition, in Candle's own operations.
@@ -131,7 +117,6 @@ pub(crate) fn tensors(architecture: Architecture, weights: Option<&Weights>) -> 
     std::mem::take(&mut *list)
 }
 
-/// A network on a device.
 pub(crate) struct InCandle {
     module: Computing,
     device: Device,
@@ -145,15 +130,15 @@ impl InCandle {
         architecture: Architecture,
         weights: &Weights,
         device: &Device,
-        way: NetworkWay,
+        kernels: Option<Isa>,
     ) -> Result<Self, EncoderError> {
         let vb = weights.var_builder(device)?;
         let network = define(architecture, Some(weights), &vb)?;
         let shape = architecture.input_shape();
         Ok(Self {
-            module: match way {
-                NetworkWay::Layers => network as Computing,
-                NetworkWay::Kernels(isa) => network.in_kernels(shape, isa)?,
+            module: match kernels {
+                None => network as Computing,
+                Some(isa) => network.in_kernels(shape, isa)?,
             },
             device: device.clone(),
             shape,

@@ -15,7 +15,6 @@ use crate::cpu::musicnn::{
 };
 use voisin_simd::Isa;
 
-/// The network.
 pub(crate) struct Musicnn {
     input: BatchNorm,
     front: Vec<Block>,

@@ -32,7 +32,6 @@ pub(super) fn convolve(
         .broadcast_add(&bias.reshape((1, (), 1, 1))?)
 }
 
-/// Sizes of a convolution.
 #[derive(Clone, Copy)]
 struct Sizes {
     inputs: usize,
@@ -42,7 +41,6 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// Rows and columns of the result.
     fn out(&self) -> [usize; 2] {
         [0, 1].map(|axis| self.image[axis] + 2 * self.zeros[axis] + 1 - self.kernel[axis])
     }

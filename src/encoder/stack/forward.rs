@@ -17,7 +17,6 @@ use voisin_base::random::Random;
 /// Numbers of a dropout mask that are drawn from one stream.
 const DRAWN_TOGETHER: usize = 1 << 14;
 
-/// The purpose of a pass.
 #[derive(Clone, Copy)]
 pub(super) enum PassMode {
     /// Batch norms by the batch, dropout by seed and step.
@@ -64,7 +63,7 @@ impl CandleLayers {
         // A maximum of ReLUs is the ReLU of a maximum, of a quarter of the numbers.
         for at in 1..layers.len() {
             let pair = (layers[at - 1].layer, layers[at].layer);
-            if let (StackLayer::Relu, StackLayer::Pool(_) | StackLayer::Pool1(_)) = pair {
+            if let (StackLayer::Relu, StackLayer::Pool(_)) = pair {
                 layers.swap(at - 1, at);
             }
         }
@@ -111,30 +110,24 @@ impl CandleLayer {
                 };
                 convolve(&x, &layer_tensor("weight"), &layer_tensor("bias"), zeros)?
             }
-            // An image of one row: Candle's conv1d has a wrong gradient.
-            StackLayer::Convolution1 { kernel, same, .. } => {
-                let zeros = [0, if same { kernel / 2 } else { 0 }];
-                let weight = layer_tensor("weight");
-                let bias = layer_tensor("bias");
-                convolve(&x.unsqueeze(2)?, &weight, &bias, zeros)?.squeeze(2)?
-            }
             StackLayer::BatchNorm(epsilon) => {
                 batch_norm(at, epsilon, &x, &layer_tensor, pass, observed)?
             }
             // Candle's relu has a slope of 1 at 0.
             StackLayer::Relu => (&x * x.gt(0.0)?.to_dtype(DType::F32)?.detach())?,
             StackLayer::Pool(by) => pool(&x, by)?,
-            StackLayer::Pool1(by) => pool(&x.unsqueeze(2)?, [1, by])?.squeeze(2)?,
             StackLayer::Dropout(share) => match pass {
                 PassMode::Training { seed, step } => (&x * mask(&x, share, seed, step, at)?)?,
                 PassMode::Evaluating => x,
             },
             StackLayer::Frames => {
                 let (n, c, h, w) = x.dims4()?;
-                x.contiguous()?.reshape((n, c * h, w))?
+                x.contiguous()?.reshape((n, c * h, 1, w))?
             }
-            StackLayer::Sequence => x.unsqueeze(1)?,
-            StackLayer::Recurrent { one_bias, .. } => recurrent(&x, &layer_tensor, one_bias)?,
+            StackLayer::Sequence => x.unsqueeze(1)?.unsqueeze(1)?,
+            StackLayer::Recurrent { one_bias, .. } => {
+                recurrent(&x.squeeze(2)?, &layer_tensor, one_bias)?
+            }
             StackLayer::Gap => {
                 let n = x.dim(0)?;
                 let c = x.dim(1)?;

@@ -6,29 +6,21 @@ use std::iter::Peekable;
 /// The shape of one example between layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StackShape {
-    /// Channels, rows (bands), columns (frames).
+    /// Channels, rows (bands), columns (frames). A signal has one row.
     Image(usize, usize, usize),
-    /// Channels, steps.
-    Signal(usize, usize),
-    /// Numbers.
     Vector(usize),
 }
 
 impl StackShape {
     /// Numbers in all.
     pub fn cells(self) -> usize {
-        match self {
-            Self::Image(c, h, w) => c * h * w,
-            Self::Signal(c, t) => c * t,
-            Self::Vector(d) => d,
-        }
+        self.axes().iter().product()
     }
 
     /// Length of each axis after the batch's.
     pub(super) fn axes(self) -> Vec<usize> {
         match self {
             Self::Image(c, h, w) => vec![c, h, w],
-            Self::Signal(c, t) => vec![c, t],
             Self::Vector(d) => vec![d],
         }
     }
@@ -41,54 +33,35 @@ impl fmt::Display for StackShape {
     }
 }
 
-/// One layer of a network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum StackLayer {
     /// A convolution over rows and columns, with a bias.
     Convolution {
-        /// Output channels.
         out: usize,
-        /// Rows and columns of its kernel.
         kernel: [usize; 2],
         /// Whether zeros around the input keep its sides.
-        same: bool,
-    },
-    /// A convolution over steps, with a bias.
-    Convolution1 {
-        /// Output channels.
-        out: usize,
-        /// Steps of its kernel.
-        kernel: usize,
-        /// Whether zeros around the input keep its length.
         same: bool,
     },
     /// Normalises every channel to mean 0 and deviation 1 over the batch, then scales and shifts
     /// it; with this added to the variance.
     BatchNorm(f64),
-    /// Negative numbers become 0.
     Relu,
     /// The maximum of this many rows and columns; incomplete pools are dropped.
     Pool([usize; 2]),
-    /// The maximum of this many steps; incomplete pools are dropped.
-    Pool1(usize),
     /// In training, numbers become 0 with this probability, and the others are scaled up.
     Dropout(f64),
-    /// Columns become steps, rows and channels together become channels.
+    /// An image becomes a signal whose channels are the rows of all channels.
     Frames,
     /// A vector becomes a signal of one channel.
     Sequence,
     /// Long short-term memory (Hochreiter and Schmidhuber, 1997).
     Recurrent {
-        /// Numbers of its state.
         units: usize,
         /// One bias for each gate, as in Keras, instead of PyTorch's two.
         one_bias: bool,
     },
-    /// The mean of each channel.
     Gap,
-    /// The maximum of each channel.
     Max,
-    /// All axes become one.
     Flatten,
     /// A matrix and a bias; `None`: an output for each class.
     Linear(Option<usize>),
@@ -105,12 +78,9 @@ pub(super) struct TensorPlan {
     pub(super) start: Beginning,
 }
 
-/// Initial values of a tensor.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Beginning {
-    /// Uniform within ± this.
     Uniform(f64),
-    /// A constant.
     Constant(f32),
 }
 
@@ -134,9 +104,9 @@ impl StackLayer {
                 kernel: sides(words.next()?)?,
                 same: is_same(&mut words),
             },
-            "conv1" => Self::Convolution1 {
+            "conv1" => Self::Convolution {
                 out: words.next()?.parse().ok()?,
-                kernel: words.next()?.parse().ok()?,
+                kernel: [1, words.next()?.parse().ok()?],
                 same: is_same(&mut words),
             },
             "batch-norm" => Self::BatchNorm(match words.next() {
@@ -145,7 +115,7 @@ impl StackLayer {
             }),
             "relu" => Self::Relu,
             "pool" => Self::Pool(sides(words.next()?)?),
-            "pool1" => Self::Pool1(words.next()?.parse().ok()?),
+            "pool1" => Self::Pool([1, words.next()?.parse().ok()?]),
             "dropout" => Self::Dropout(words.next()?.parse().ok()?),
             "frames" => Self::Frames,
             "sequence" => Self::Sequence,
@@ -168,7 +138,7 @@ impl StackLayer {
 
     /// The output's shape for an input of shape `from`; `None` if it does not fit.
     pub(super) fn shape(self, from: StackShape, classes: usize) -> Option<StackShape> {
-        use StackShape::{Image, Signal, Vector};
+        use StackShape::{Image, Vector};
         // Padding by half a kernel on each side keeps the length.
         let side = |length: usize, kernel: usize, same: bool| {
             if same {
@@ -186,18 +156,13 @@ impl StackLayer {
                 },
                 Image(_, h, w),
             ) => Image(out, side(h, rows, same)?, side(w, columns, same)?),
-            (Self::Convolution1 { out, kernel, same }, Signal(_, t)) => {
-                Signal(out, side(t, kernel, same)?)
-            }
             // Incomplete pools are dropped.
             (Self::Pool([rows, columns]), Image(c, h, w)) => Image(c, h / rows, w / columns),
-            (Self::Pool1(by), Signal(c, t)) => Signal(c, t / by),
-            // Every band of every channel becomes a channel, as a recurrent layer takes one vector
-            // per step.
-            (Self::Frames, Image(c, h, w)) => Signal(c * h, w),
-            (Self::Sequence, Vector(d)) => Signal(1, d),
-            (Self::Recurrent { units, .. }, Signal(..)) => Vector(units),
-            (Self::Gap | Self::Max, Image(c, ..) | Signal(c, _)) => Vector(c),
+            // A recurrent layer takes one vector per step.
+            (Self::Frames, Image(c, h, w)) => Image(c * h, 1, w),
+            (Self::Sequence, Vector(d)) => Image(1, 1, d),
+            (Self::Recurrent { units, .. }, Image(_, 1, _)) => Vector(units),
+            (Self::Gap | Self::Max, Image(c, ..)) => Vector(c),
             (Self::Flatten, from) => Vector(from.cells()),
             (Self::Linear(out), Vector(_)) => Vector(out.unwrap_or(classes)),
             (Self::BatchNorm(_) | Self::Relu | Self::Dropout(_), from) => from,
@@ -230,8 +195,6 @@ impl StackLayer {
                 kernel: [rows, columns],
                 ..
             } => with_bias(&[out, channels, rows, columns]),
-            // Weights files have an axis of one row here, which the forward pass squeezes away.
-            Self::Convolution1 { out, kernel, .. } => with_bias(&[out, channels, 1, kernel]),
             Self::Linear(out) => with_bias(&[out.unwrap_or(classes), channels]),
             Self::BatchNorm(_) => [
                 ("weight", 1.0),

@@ -8,7 +8,6 @@ use voisin_base::random::Random;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
     layers: Vec<StackLayer>,
-    /// Their texts.
     texts: Vec<String>,
     /// Inputs of the layers, and the output of the last.
     shapes: Vec<StackShape>,
@@ -18,11 +17,8 @@ pub struct Stack {
 /// A parameter or a running statistic of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StackTensor {
-    /// `layers.0.weight` …
     pub name: String,
-    /// Length of each axis.
     pub shape: Vec<usize>,
-    /// Values, the last axis running fastest.
     pub values: Vec<f32>,
 }
 
@@ -71,12 +67,10 @@ impl Stack {
         })
     }
 
-    /// One example.
     pub fn input(&self) -> StackShape {
         self.shapes[0]
     }
 
-    /// Outputs.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -104,8 +98,8 @@ impl Stack {
     }
 
     /// The layers of a classifier up to its inner layer, and the length of that one's output: the
-    /// input of the last linear layer, or, if that is a flattened image or signal, whose numbers
-    /// depend on their places, the means of its channels.
+    /// input of the last linear layer, or, if that is a flattened image, whose numbers depend on their
+    /// places, the means of its channels.
     pub fn inner(&self) -> (Vec<String>, usize) {
         let is_linear = |layer: &StackLayer| matches!(layer, StackLayer::Linear(_));
         let end = self.layers.iter().rposition(is_linear);
@@ -115,7 +109,7 @@ impl Stack {
             .iter()
             .rposition(|layer| *layer == StackLayer::Flatten);
         let (at, channels) = match flat.map(|at| (at, self.shapes[at])) {
-            Some((at, StackShape::Image(c, ..) | StackShape::Signal(c, _))) => (at, c),
+            Some((at, StackShape::Image(c, ..))) => (at, c),
             _ => return (written(end), self.shapes[end].cells()),
         };
         let mut layers = written(at);
@@ -159,22 +153,6 @@ mod tests {
         let error = Stack::new(&pools, image, 3).unwrap_err().to_string();
         let expected = "layer 2 \"pool 8x8\": does not fit what comes to it, 1 x 4 x 5";
         assert!(error.contains(expected), "{error}");
-    }
-
-    #[test]
-    fn a_summary_has_every_layer_its_shape_and_its_parameters() {
-        let layers = ["conv 4 3x3 same", "batch-norm", "gap", "linear classes"];
-        let found = Stack::new(&layers, StackShape::Image(1, 8, 10), 3)
-            .unwrap()
-            .summary();
-        let row = |text: &str, shape: &str, learnt| (text.to_owned(), shape.to_owned(), learnt);
-        let expected = [
-            row("conv 4 3x3 same", "4 x 8 x 10", 40),
-            row("batch-norm", "4 x 8 x 10", 8),
-            row("gap", "4", 0),
-            row("linear classes", "3", 15),
-        ];
-        assert_eq!(found, expected);
     }
 
     #[test]

@@ -23,7 +23,6 @@ pub(super) fn pool(x: &Tensor, [rows, columns]: [usize; 2]) -> Result<Tensor> {
     x.gather(&first, D::Minus1)?.squeeze(D::Minus1)
 }
 
-/// The pool as an operation with a gradient.
 struct MaximumPool {
     size: [usize; 2],
 }

@@ -33,13 +33,11 @@ struct LastPass {
     outputs: Tensor,
 }
 
-/// The numbers of a tensor.
 fn numbers(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
 impl StackTrain {
-    /// A network with initial weights by a seed.
     pub fn new(stack: Stack, seed: u64, device: Device) -> Self {
         let tensors = stack.tensors(seed);
         let length = |one: &StackTensor| {
@@ -60,12 +58,10 @@ impl StackTrain {
         }
     }
 
-    /// Its layers.
     pub fn stack(&self) -> &Stack {
         &self.stack
     }
 
-    /// Parameters and running statistics.
     pub fn tensors(&self) -> &[StackTensor] {
         &self.tensors
     }
@@ -147,7 +143,6 @@ impl StackTrain {
         Ok(())
     }
 
-    /// The present network, for inference.
     pub fn finished(&self) -> Result<FinishedStack, EncoderError> {
         FinishedStack::new(self.stack.clone(), &self.tensors, self.device.clone())
     }
@@ -159,7 +154,6 @@ impl StackTrain {
         FinishedStack::new(stack, &self.tensors, self.device.clone())
     }
 
-    /// Moves running statistics by a batch's.
     fn observe(&mut self, seen: &Observed) {
         // A batch's own variance is biased; the running one is not, as in PyTorch.
         let unbiased = seen.count as f32 / (seen.count as f32 - 1.0).max(1.0);
@@ -177,7 +171,6 @@ impl StackTrain {
     }
 }
 
-/// A trained network of layers, for inference.
 #[derive(Debug)]
 pub struct FinishedStack {
     stack: Stack,
@@ -186,13 +179,13 @@ pub struct FinishedStack {
 }
 
 impl FinishedStack {
-    /// - `tensors`: all tensors of the layers
     fn new(stack: Stack, tensors: &[StackTensor], device: Device) -> Result<Self, EncoderError> {
-        let mut named = HashMap::new();
-        for one in tensors {
-            let tensor = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
-            named.insert(one.name.clone(), tensor);
-        }
+        let named = tensors.iter().map(|one| {
+            let shape = one.shape.as_slice();
+            let tensor = Tensor::from_slice(&one.values, shape, device.candle())?;
+            Ok((one.name.clone(), tensor))
+        });
+        let named = named.collect::<candle_core::Result<HashMap<_, _>>>()?;
         let vb = VarBuilder::from_tensors(named, DType::F32, device.candle());
         Ok(Self {
             layers: CandleLayers::new(&stack, &vb)?,
@@ -201,7 +194,6 @@ impl FinishedStack {
         })
     }
 
-    /// Its layers.
     pub fn stack(&self) -> &Stack {
         &self.stack
     }
@@ -259,37 +251,22 @@ mod tests {
 
     #[test]
     fn batch_norms_move_towards_what_they_see() {
-        let mut net = network(
-            &["batch-norm", "gap", "linear classes"],
-            StackShape::Image(2, 3, 5),
-            2,
-        );
+        let layers = ["batch-norm", "gap", "linear classes"];
+        let mut net = network(&layers, StackShape::Image(2, 3, 5), 2);
         let x: Vec<f32> = (0..60)
             .map(|i| (i / 15 % 2) as f32 * 10.0 + (i % 5) as f32)
             .collect();
         for step in 0..200 {
             net.forward(&x, 2, step).unwrap();
         }
-        let values = |name: &str| {
-            net.tensors()
-                .iter()
-                .find(|t| t.name.ends_with(name))
-                .unwrap()
-                .values
-                .clone()
+        let near = |name: &str, expected: [f32; 2]| {
+            let mut all = net.tensors().iter();
+            let found = all.find(|one| one.name.ends_with(name)).unwrap();
+            let mut pairs = found.values.iter().zip(expected);
+            assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-3), "{found:?}");
         };
-        let mean = values("running_mean");
-        let variance = values("running_var");
-        assert!(
-            (mean[0] - 2.0).abs() < 1e-3 && (mean[1] - 12.0).abs() < 1e-3,
-            "{mean:?}"
-        );
-        // of 30 numbers, unbiased
-        assert!(
-            variance
-                .iter()
-                .all(|v| (v - 2.0 * 30.0 / 29.0).abs() < 1e-3),
-            "{variance:?}"
-        );
+        near("running_mean", [2.0, 12.0]);
+        // Of 30 numbers, unbiased.
+        near("running_var", [2.0 * 30.0 / 29.0; 2]);
     }
 }

@@ -1,35 +1,31 @@
 //! Recordings in Parquet files, for other engines and from other machines, by the schema of docs/scale.md.
 
-mod read;
-mod rows;
-mod schema;
-mod widths;
-mod write;
+mod file;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use arrow_array::Array as _;
-
-use read::ParquetInput;
-use voisin::{
-    AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model,
-};
+use crate::row::{COLUMNS, Cell, cells, record};
+use file::{FAILURES, IDENTITY, ParquetInput, write};
+use voisin::{AddEvent, AddOptions, Embedder, Engine, EngineError, add, stored_model};
 use voisin_base::output::{OutputError, check_folder};
+use voisin_base::vector::make_unit;
 use voisin_library::{
     Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord,
-    path_to_bytes,
+    path_from_bytes, path_to_bytes,
 };
-use write::{ParquetOutput, RowSet};
 
 // Re-exported in the versions used here.
-pub use {arrow_array, arrow_schema, parquet};
+pub use {arrow_array, parquet};
 
 /// Rows in memory at once, and in a row group.
 const BATCH: usize = 1000;
 
-/// Counts of the rows and files written.
+/// Audio files whose tracks go into one file.
+const PER_FILE: usize = 500;
+
+/// Counts of the rows written by [`embed_to_parquet`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ParquetSummary {
     /// Rows of tracks.
@@ -42,53 +38,29 @@ pub struct ParquetSummary {
     pub interrupted: bool,
 }
 
-/// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
-pub fn export_parquet(engine: &Engine, dir: &Path) -> Result<ParquetSummary, EngineError> {
-    const TRACKS: &str = "tracks.parquet";
-    const FAILURES: &str = "failures.parquet";
-    check_folder(dir)?;
-    let library = engine.library();
-    let _snapshot = library.snapshot()?;
-    let model = engine.model()?;
-    make_folder(dir)?;
-    let mut summary = ParquetSummary::default();
-    let ids = library.track_ids()?;
-    let mut chunks = ids.chunks(BATCH);
-    let tracks = ParquetOutput::create(dir.join(TRACKS), &model)?;
-    summary.tracks = tracks
-        .of_library(&LibrarySpace::of_library(library)?)
-        .fill(|| {
-            let Some(chunk) = chunks.next() else {
-                return Ok(None);
-            };
-            let mut records = Vec::with_capacity(chunk.len());
-            for &id in chunk {
-                // A track without a vector has no record and is skipped.
-                records.extend(library.record(id)?);
-            }
-            Ok(Some(RowSet {
-                records,
-                ..RowSet::default()
-            }))
-        })?;
-    // Paths and reasons are small compared with vectors: all failures are written at once.
-    let mut failures = Some(library.failures()?);
-    summary.failures = ParquetOutput::create(dir.join(FAILURES), &model)?.fill(|| {
-        Ok(failures.take().map(|failures| RowSet {
-            failures,
-            ..RowSet::default()
-        }))
-    })?;
-    Ok(summary)
+fn row(record: &TrackRecord) -> Result<Vec<Cell>, EngineError> {
+    cells(record).map_err(|error| EngineError::file(Path::new("row"), error.to_string()))
 }
 
-/// How audio files are analysed into Parquet files.
-#[derive(Debug, Clone, Copy)]
-pub struct EmbedOptions {
-    /// How each file is analysed.
-    pub add: AddOptions,
-    /// Audio files in one Parquet file.
-    pub per_file: usize,
+/// Writes the tracks of a library into a file; returns their number.
+pub fn export_parquet(engine: &Engine, target: &Path) -> Result<u64, EngineError> {
+    let library = engine.library();
+    let _snapshot = library.snapshot()?;
+    let ids = library.track_ids()?;
+    let mut chunks = ids.chunks(BATCH);
+    write(target, &engine.model()?, &COLUMNS, || {
+        let Some(chunk) = chunks.next() else {
+            return Ok(None);
+        };
+        let mut rows = Vec::with_capacity(chunk.len());
+        for &id in chunk {
+            // A track without a vector has no record and is skipped.
+            if let Some(record) = library.record(id)? {
+                rows.push(row(&record)?);
+            }
+        }
+        Ok(Some(rows))
+    })
 }
 
 /// Analyses files and writes the results, as [`add`] would store them, into new Parquet files of a
@@ -100,12 +72,13 @@ pub fn embed_to_parquet(
     embedder: &Embedder,
     files: &[FileRecord],
     dir: &Path,
-    options: &EmbedOptions,
+    options: &AddOptions,
     progress: &mut dyn FnMut(AddEvent<'_>),
     stop: &AtomicBool,
 ) -> Result<ParquetSummary, EngineError> {
-    let cannot_write = |path: &Path, source| OutputError::io(path)(source);
-    make_folder(dir)?;
+    let cannot_write = OutputError::io(dir);
+    check_folder(dir)?;
+    std::fs::create_dir_all(dir).map_err(&cannot_write)?;
     let model = stored_model(embedder)?;
     let known = known_files(dir, &model)?;
     // Size and time, as `add` compares them; contents are not read again.
@@ -115,33 +88,28 @@ pub fn embed_to_parquet(
         known: (files.len() - todo.len()) as u64,
         ..ParquetSummary::default()
     };
-    for chunk in todo.chunks(options.per_file.max(1)) {
+    for chunk in todo.chunks(PER_FILE) {
         // A temporary library, so that files are analysed and failures reported as by `add`.
-        let scratch = tempfile::tempdir().map_err(|source| cannot_write(dir, source))?;
+        let scratch = tempfile::tempdir().map_err(&cannot_write)?;
         let mut library = Library::open(scratch.path(), OpenMode::Create)?;
-        let added = add(&mut library, embedder, chunk, &options.add, progress, stop)?;
-        let mut records = Vec::new();
+        let added = add(&mut library, embedder, chunk, options, progress, stop)?;
+        let mut tracks = Vec::new();
         for id in library.track_ids()? {
-            records.extend(library.record(id)?);
+            if let Some(record) = library.record(id)? {
+                tracks.push(row(&record)?);
+            }
         }
-        // Workers finish in any order, and the file's name is a digest of its paths in this order.
-        records.sort_by(|a, b| {
-            // A library gives each track at least one file.
-            a.facts.files[0]
-                .record
-                .path
-                .cmp(&b.facts.files[0].record.path)
-        });
-        let tracks = RowSet {
-            records,
-            ..RowSet::default()
-        };
-        let failures = RowSet {
-            failures: library.failures()?,
-            ..RowSet::default()
-        };
-        summary.tracks += write_rows(dir, "tracks", &model, tracks)?;
-        summary.failures += write_rows(dir, "failures", &model, failures)?;
+        let failures: Vec<Vec<Cell>> = library.failures()?.iter().map(failure_row).collect();
+        for (kind, columns, rows, written) in [
+            ("tracks", &COLUMNS[..], tracks, &mut summary.tracks),
+            ("failures", &FAILURES, failures, &mut summary.failures),
+        ] {
+            if !rows.is_empty() {
+                let target = dir.join(file_name(kind, &model, &rows));
+                let mut rows = Some(rows);
+                *written += write(&target, &model, columns, || Ok(rows.take()))?;
+            }
+        }
         // Checked after writing, so that files analysed so far are kept.
         if added.interrupted {
             summary.interrupted = true;
@@ -151,44 +119,33 @@ pub fn embed_to_parquet(
     Ok(summary)
 }
 
-/// Writes rows into a file of their own; returns their number.
-fn write_rows(
-    dir: &Path,
-    kind: &str,
-    model: &StoredModel,
-    rows: RowSet,
-) -> Result<u64, EngineError> {
-    let Some(name) = file_name(kind, model, &rows) else {
-        return Ok(0);
-    };
-    let mut rows = Some(rows);
-    ParquetOutput::create(dir.join(name), model)?.fill(|| Ok(rows.take()))
+fn failure_row(failure: &Failure) -> Vec<Cell> {
+    let path = &failure.path;
+    let bytes = path_to_bytes(path).ok().filter(|_| path.to_str().is_none());
+    let number = |number: Option<i64>| number.map_or(Cell::Null, Cell::Int);
+    vec![
+        Cell::Text(path.to_string_lossy().into_owned()),
+        bytes.map_or(Cell::Null, |bytes| Cell::Bytes(bytes.to_vec())),
+        number(failure.size.map(|size| size as i64)),
+        number(failure.mtime_ns),
+        Cell::Text(failure.reason.clone()),
+        Cell::Bool(failure.transient),
+    ]
 }
 
-/// A name that is unique to a set of files; `None` if there is nothing to write.
-fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
-    let RowSet {
-        records, failures, ..
-    } = rows;
-    if records.is_empty() && failures.is_empty() {
-        return None;
-    }
+/// A name that is unique to a set of files.
+fn file_name(kind: &str, model: &StoredModel, rows: &[Vec<Cell>]) -> String {
     // A digest and not a counter: several processes may write into one folder.
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.fingerprint.as_bytes());
-    let files = records
+    // Workers finish in any order.
+    let mut files: Vec<String> = rows
         .iter()
-        .flat_map(|record| &record.facts.files)
-        .map(|file| &file.record.path);
-    for path in files.chain(failures.iter().map(|failure| &failure.path)) {
-        hasher.update(path_to_bytes(path).unwrap_or_default());
-        // No path contains a zero byte, so two lists of paths never give the same bytes.
-        hasher.update(&[0]);
-    }
-    Some(format!(
-        "{kind}-{}.parquet",
-        &hasher.finalize().to_hex()[..16]
-    ))
+        .map(|row| format!("{:?}", &row[..IDENTITY]))
+        .collect();
+    files.sort_unstable();
+    hasher.update(files.concat().as_bytes());
+    format!("{kind}-{}.parquet", &hasher.finalize().to_hex()[..16])
 }
 
 /// Size and time of each file in the Parquet files of a folder, except those to be analysed again.
@@ -199,32 +156,69 @@ fn known_files(
     let mut known = HashMap::new();
     for path in parquet_files(dir)? {
         let input = ParquetInput::open(&path)?;
-        input.check(model)?;
-        input.each_batch(
-            &["path", "path_bytes", "size", "mtime_ns", "transient"],
-            |columns| {
-                let transient = columns.booleans("transient")?;
-                for row in 0..columns.batch.num_rows() {
-                    // Files with a transient failure, or a text that every library would refuse, are analysed again.
-                    if (transient.is_valid(row) && transient.value(row))
-                        || columns.check_texts(row).is_err()
-                    {
-                        continue;
-                    }
-                    let file = columns.file(row)?;
-                    known.insert(file.path, (file.size, file.mtime_ns));
+        // The fingerprint covers all of a model that changes a vector.
+        if input.model.fingerprint != model.fingerprint {
+            return Err(EngineError::file(
+                &path,
+                format!(
+                    "its vectors are from model {}, expected {}: write into another folder",
+                    input.model.name, model.name
+                ),
+            ));
+        }
+        if input.has_failures {
+            input.each_row(&FAILURES, |cells| {
+                let failure = failure(&cells);
+                // Files with a transient failure are analysed again.
+                if let (false, Some(size), Some(time)) =
+                    (failure.transient, failure.size, failure.mtime_ns)
+                {
+                    known.insert(failure.path, (size, time));
                 }
                 Ok(())
-            },
-        )?;
+            })?;
+        } else {
+            input.each_row(&COLUMNS, |cells| {
+                for file in record(cells)
+                    .into_iter()
+                    .flat_map(|track| track.facts.files)
+                {
+                    let FileRecord {
+                        path,
+                        size,
+                        mtime_ns,
+                    } = file.record;
+                    known.insert(path, (size, mtime_ns));
+                }
+                Ok(())
+            })?;
+        }
     }
     Ok(known)
 }
 
-/// Creates a folder for Parquet files.
-fn make_folder(dir: &Path) -> Result<(), EngineError> {
-    check_folder(dir)?;
-    Ok(std::fs::create_dir_all(dir).map_err(OutputError::io(dir))?)
+/// The path of a row, whose bytes count where it is not UTF-8.
+fn path_of(cells: &[Cell]) -> PathBuf {
+    match cells {
+        [_, Cell::Bytes(bytes), ..] => path_from_bytes(bytes),
+        [Cell::Text(path), ..] => PathBuf::from(path),
+        _ => PathBuf::new(),
+    }
+}
+
+/// The failure of a row of [`FAILURES`].
+fn failure(cells: &[Cell]) -> Failure {
+    let number = |at: usize| match cells[at] {
+        Cell::Int(number) => Some(number),
+        _ => None,
+    };
+    let reason = cells[IDENTITY].text().unwrap_or_default().to_owned();
+    Failure {
+        size: number(2).map(|size| size as u64),
+        mtime_ns: number(3),
+        transient: cells[IDENTITY + 1] == Cell::Bool(true),
+        ..Failure::refused(path_of(cells), reason)
+    }
 }
 
 /// The Parquet files directly in a folder, by name; a file is itself.
@@ -235,10 +229,10 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
     }
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(&failed)? {
-        let file = entry.map_err(&failed)?.path();
-        let is_hidden = file
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let entry = entry.map_err(&failed)?;
+        let file = entry.path();
+        // Others are still being written.
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         if !is_hidden && file.extension().is_some_and(|ending| ending == "parquet") {
             files.push(file);
         }
@@ -247,89 +241,40 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
     Ok(files)
 }
 
-/// The model of vectors in a file whose metadata does not name it, as files of other programs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum VectorsOf {
-    /// The metadata has to name it.
-    #[default]
-    File,
-    /// This model's, if the file's rows have its fingerprint.
-    Model(StoredModel),
-    /// Another program's, under this name: each row needs a path and a vector, of which only the direction is used.
-    Elsewhere(String),
-}
-
 /// Adds the rows of a Parquet file to a library. Its model must be the library's, or the library empty.
-/// Returns also the count of years and other numbers of tags that were left out, since they cannot be one.
-///
-/// - `vectors`: their model, if the file does not name it
-pub fn add_from_parquet(
-    library: &mut Library,
-    file: &Path,
-    vectors: &VectorsOf,
-) -> Result<(MergeOutcome, u64), EngineError> {
-    let input = ParquetInput::open_as(file, vectors)?;
-    // All checks of the file as a whole come before the first change of the library.
-    input.check_rows()?;
+pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<MergeOutcome, EngineError> {
+    let input = ParquetInput::open(file)?;
     library.set_model(&input.model)?;
-    let mut intake = Intake::new(library)?;
-    if matches!(vectors, VectorsOf::Elsewhere(_)) {
-        intake.replace_known();
-    }
-    // The rows of one recording with several files are adjacent.
-    let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();
     let mut refused = MergeOutcome::default();
-    let mut rows = 0_u64;
-    input.each_batch(&[], |columns| {
-        for row in 0..columns.batch.num_rows() {
-            rows += 1;
-            if let Err(reason) = columns.check_texts(row) {
-                refused.refuse(|| reason.clone());
-                failures.push(Failure::refused(columns.file(row)?.path, reason));
-                continue;
-            }
-            let found = match columns.row(row, input.model.dimension) {
-                // A fault in one row does not affect the others.
-                Err(EngineError::File { problem, .. }) => {
-                    let reason = format!("{}, row {rows}: {problem}", file.display());
-                    refused.refuse(|| reason.clone());
-                    let path = columns.file(row)?.path;
-                    if !path.as_os_str().is_empty() {
-                        failures.push(Failure::refused(path, reason));
-                    }
-                    continue;
+    let mut intake = Intake::new(library)?;
+    input.each_row(input.columns(), |cells| {
+        if input.has_failures {
+            failures.push(failure(&cells));
+            return Ok(());
+        }
+        let path = path_of(&cells);
+        match record(cells) {
+            Ok(mut track) => {
+                // Sixteen bits a number leave a length of nearly 1. The library refuses others.
+                let norm = voisin_base::vector::norm(&track.vector);
+                if (norm - 1.0).abs() < 0.01 {
+                    make_unit(&mut track.vector);
                 }
-                found => found?,
-            };
-            match found {
-                // A recording in two files is one track. Facts about the audio come from its first row.
-                Ok(record) => match &mut pending {
-                    Some(last) if last.facts.audio.content == record.facts.audio.content => {
-                        last.facts.files.extend(record.facts.files);
-                    }
-                    _ => {
-                        if let Some(last) = pending.replace(record) {
-                            intake.add(last)?;
-                        }
-                    }
-                },
-                Err(failure) => failures.push(failure),
+                intake.add(track)?;
+            }
+            // A fault in one row does not affect the others.
+            Err(error) => {
+                let reason = format!("{}: {}: {error}", file.display(), path.display());
+                refused.refuse(|| reason.clone());
+                failures.push(Failure::refused(path, reason));
             }
         }
         Ok(())
     })?;
-    if let Some(last) = pending {
-        intake.add(last)?;
-    }
     let mut taken = intake.finish()?;
     taken += refused;
     // Last, so that a path that was added as a track is not stored as failed.
     library.take_in_failures(&failures)?;
-    Ok((taken, input.bad_numbers.get()))
-}
-
-/// The error for a wrong file.
-fn wrong(path: &Path, problem: String) -> EngineError {
-    EngineError::file(path, problem)
+    Ok(taken)
 }

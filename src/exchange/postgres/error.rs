@@ -8,11 +8,10 @@ use voisin_library::LibraryError;
 #[non_exhaustive]
 pub enum BackendError {
     /// Not a valid address.
-    #[error("the address of the database: {problem}; expected postgres://USER@HOST:PORT/DATABASE")]
-    Address {
-        /// The fault.
-        problem: String,
-    },
+    #[error(
+        "expected the address of a database, postgres://USER@HOST:PORT/DATABASE, with %3F for a ? and %40 for an @ in a password"
+    )]
+    Address,
     /// A password where other users of the machine can read it.
     #[error(
         "a password on the command line can be read by everybody on this machine: put it into PGPASSWORD, or the whole address into VOISIN_BACKEND (push, pull) or VOISIN_LIBRARY (queries)"
@@ -26,12 +25,12 @@ pub enum BackendError {
         /// The client's or the server's message.
         problem: String,
     },
-    /// The server refuses a statement, or its tables are not fit.
+    /// The library there is not fit for this command.
     #[error("{place}: {problem}")]
     Refused {
         /// The address, without a password.
         place: String,
-        /// The message of the server or of voisin, with what to do.
+        /// What was expected and found, and what to do.
         problem: String,
     },
     /// There are no tables of voisin.
@@ -40,6 +39,9 @@ pub enum BackendError {
         /// The address, without a password.
         place: String,
     },
+    /// The server refuses a statement, or the connection was lost.
+    #[error("the database: {}", causes(.0))]
+    Statement(#[from] postgres::Error),
     /// A filter that only a library on this disk has.
     #[error(
         "a filter by tag needs all tracks, which a database does not send: fetch its library with \"voisin pull --from URL --library DIR\", then use --library DIR"
@@ -57,4 +59,21 @@ pub enum BackendError {
     /// A temporary file.
     #[error("cannot make a temporary library")]
     Io(#[from] std::io::Error),
+}
+
+/// Every cause of an error, once each, in one line; the client's message alone is too short to act on.
+pub(super) fn causes(error: &postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    if let Some(hint) = error.as_db_error().and_then(|error| error.hint()) {
+        text = format!("{text}; {hint}");
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

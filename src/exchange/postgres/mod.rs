@@ -4,12 +4,14 @@
 //! (`--library postgresql://…`) with the code that answers from a library on this disk: the tracks that a query
 //! needs are fetched into a temporary library ([`Remote`]). One schema of a database holds one
 //! library. Not for dividing data among servers: an extension such as Citus does that.
+//!
+//! Statements have no names and nothing is left in a session, so that a pooler in transaction mode, such as
+//! `PgBouncer`, may stand between.
 
 mod address;
 pub mod ddl;
 mod error;
 mod filter;
-mod parameter;
 mod push;
 mod remote;
 mod row;
@@ -17,7 +19,7 @@ mod server;
 
 pub use address::PostgresAddress;
 pub use error::BackendError;
-pub use push::{PushEvent, PushOptions, PushSummary, pull, push};
+pub use push::{PushSummary, pull, push};
 pub use remote::Remote;
 pub use server::Postgres;
 

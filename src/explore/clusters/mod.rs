@@ -15,9 +15,11 @@ mod stability;
 
 pub use stability::adjusted_rand_index;
 
+use std::collections::BTreeMap;
+
 use ndarray::{ArrayView2, Axis};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, KnnGraph, Result, TrackMeta, strays};
 use voisin_base::track::TrackId;
@@ -29,7 +31,7 @@ pub const NEIGHBOURS: usize = 15;
 /// Largest part of a collection for which an exact neighbour graph is computed.
 const EXACT_SUBSET: usize = 20_000;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
     /// From 1, largest first.
     pub id: u32,
@@ -50,7 +52,7 @@ pub struct Cluster {
 }
 
 /// Frequency of a label in a cluster, and relative to the whole collection.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(clippy::struct_field_names, reason = "a share is what it is called")]
 pub struct Share {
     /// Genre or artist.
@@ -66,7 +68,7 @@ pub struct Share {
 }
 
 /// A neighbouring cluster.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NearCluster {
     /// Its id.
     pub id: u32,
@@ -77,23 +79,30 @@ pub struct NearCluster {
 }
 
 /// A division of a collection into clusters and noise.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Clustering {
     pub clusters: Vec<Cluster>,
     pub noise: Vec<TrackId>,
-    /// Cluster id per input row; 0 for noise and for rows that were not clustered.
-    pub assignment: Vec<u32>,
     /// Modularity of the division (at resolution 1, without noise), −0.5 to 1; higher is better separated.
     pub modularity: f64,
     pub resolution: f64,
+}
+
+impl Clustering {
+    /// The cluster of each track that was clustered; 0 is noise.
+    pub fn ids(&self) -> BTreeMap<TrackId, u32> {
+        let clusters = self.clusters.iter();
+        let members = clusters.flat_map(|c| c.members.iter().map(|&track| (track, c.id)));
+        let noise = self.noise.iter().map(|&track| (track, 0));
+        members.chain(noise).collect()
+    }
 }
 
 /// Finds clusters and names them.
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `graph` and `meta` have the same rows. The first [`NEIGHBOURS`] of the
 ///   graph's neighbours are used.
-/// - `rows`: clusters only these rows, such as those of one genre, ascending; `None` for all. The result's
-///   `assignment` still has one entry per input row.
+/// - `rows`: clusters only these rows, such as those of one genre, ascending; `None` for all
 /// - `seed`: of the random numbers: the same seed gives the same clusters
 pub fn cluster(
     vectors: ArrayView2<'_, f32>,
@@ -113,13 +122,7 @@ pub fn cluster(
         graph.induced(rows)
     };
     let part_meta: Vec<&TrackMeta> = rows.iter().map(|&row| &meta[row]).collect();
-    let mut clustering = cluster_rows(part.view(), &part_graph, &part_meta, seed)?;
-    let mut assignment = vec![0; meta.len()];
-    for (&row, &id) in rows.iter().zip(&clustering.assignment) {
-        assignment[row] = id;
-    }
-    clustering.assignment = assignment;
-    Ok(clustering)
+    cluster_rows(part.view(), &part_graph, &part_meta, seed)
 }
 
 fn cluster_rows(
@@ -150,7 +153,6 @@ fn cluster_rows(
             .filter(|&(_, &id)| id == 0)
             .map(|(track, _)| track.id)
             .collect(),
-        assignment,
         modularity: division.modularity,
         resolution: division.resolution,
     })
@@ -230,13 +232,9 @@ mod tests {
         let rows: Vec<usize> = (0..200).filter(|&i| labels[i] < 2).collect();
         let found = cluster(vectors.view(), &graph, &meta, Some(&rows), 0).expect("100");
         assert_eq!(found.clusters.len(), 2);
-        assert!(
-            found
-                .assignment
-                .iter()
-                .zip(&labels)
-                .all(|(&id, &label)| (id == 0) == (label >= 2))
-        );
+        let ids = found.ids();
+        assert_eq!(ids.len(), 100);
+        assert!(rows.iter().all(|&row| ids.contains_key(&meta[row].id)));
     }
 
     #[test]

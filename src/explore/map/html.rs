@@ -232,6 +232,7 @@ fn pack(bytes: impl Iterator<Item = u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::super::KnnGraph;
+    use super::super::super::clusters::Clustering;
     use super::super::super::testing::unit_vectors;
     use super::*;
     use voisin_base::track::TrackId;
@@ -251,11 +252,12 @@ mod tests {
                 track
             })
             .collect();
+        let clustering = Clustering::default();
         let data = MapData {
             positions: positions.view(),
             meta: &meta,
             graph: &graph,
-            clustering: None,
+            clustering: &clustering,
         };
         let draw = || html(&data, hostile, Some(Path::new("/music"))).expect("consistent");
         let page = draw();

@@ -11,6 +11,8 @@ pub use colour::{coloured_genres, genre};
 pub use html::html;
 pub use palette::CORE;
 
+use std::collections::HashMap;
+
 use ndarray::ArrayView2;
 
 use super::clusters::Clustering;
@@ -23,25 +25,19 @@ pub struct MapData<'a> {
     pub meta: &'a [TrackMeta],
     /// Same rows; the first eight neighbours are shown.
     pub graph: &'a KnnGraph,
-    pub clustering: Option<&'a Clustering>,
+    pub clustering: &'a Clustering,
 }
 
 impl MapData<'_> {
-    /// Name of each row's cluster; `None` is noise or no clustering.
+    /// Name of each row's cluster; `None` is noise.
     fn cluster_names(&self) -> Vec<Option<&str>> {
-        let Some(clustering) = self.clustering else {
-            return vec![None; self.meta.len()];
-        };
-        let names: std::collections::HashMap<u32, &str> = clustering
-            .clusters
-            .iter()
-            .map(|cluster| (cluster.id, cluster.name.as_str()))
-            .collect();
-        clustering
-            .assignment
-            .iter()
-            .map(|id| names.get(id).copied())
-            .collect()
+        let mut names = HashMap::new();
+        for cluster in &self.clustering.clusters {
+            let members = cluster.members.iter();
+            names.extend(members.map(|&track| (track, cluster.name.as_str())));
+        }
+        let name = |track: &TrackMeta| names.get(&track.id).copied();
+        self.meta.iter().map(name).collect()
     }
 
     /// Smallest and largest coordinates: x, y, x, y.

@@ -11,7 +11,6 @@ use std::fmt;
 pub struct Scored(u64);
 
 impl Scored {
-    /// A name with its score.
     #[inline]
     pub fn new(score: f32, name: u32) -> Self {
         let bits = score.to_bits();
@@ -20,14 +19,12 @@ impl Scored {
         Self(u64::from(descending) << 32 | u64::from(name))
     }
 
-    /// The score.
     #[inline]
     pub fn score(self) -> f32 {
         let ascending = !((self.0 >> 32) as u32);
         f32::from_bits(ascending ^ (!(ascending as i32 >> 31) as u32 | 1 << 31))
     }
 
-    /// The name.
     #[inline]
     pub fn name(self) -> u32 {
         self.0 as u32
@@ -41,7 +38,6 @@ impl Scored {
 }
 
 impl From<u64> for Scored {
-    /// From a [key](Self::key).
     #[inline]
     fn from(key: u64) -> Self {
         Self(key)
@@ -74,29 +70,14 @@ mod tests {
 
     #[test]
     fn orders_are_those_of_scores_and_then_names() {
-        let values = [
-            f32::NEG_INFINITY,
-            -1.,
-            -1e-9,
-            -0.,
-            0.,
-            1e-9,
-            0.3,
-            0.999_999,
-            1.,
-            f32::INFINITY,
-            f32::NAN,
-        ];
+        let values = [f32::NEG_INFINITY, -1., -1e-9, -0., 0., 0.3, 1., f32::NAN];
         for (a, b) in values.iter().flat_map(|&a| values.map(|b| (a, b))) {
             for (i, j) in [(0_u32, 0), (1, 2), (7, 1 << 31), (u32::MAX, 3)] {
                 let order = b.total_cmp(&a).then(i.cmp(&j));
                 assert_eq!(Scored::new(a, i).cmp(&Scored::new(b, j)), order, "{a} {b}");
-                let candidate = Scored::new(a, i);
-                assert_eq!(
-                    (candidate.score().to_bits(), candidate.name()),
-                    (a.to_bits(), i)
-                );
-                assert_eq!(Scored::from(candidate.key()), candidate);
+                let one = Scored::new(a, i);
+                assert_eq!((one.score().to_bits(), one.name()), (a.to_bits(), i));
+                assert_eq!(Scored::from(one.key()), one);
             }
         }
     }

@@ -31,13 +31,9 @@ pub const ALIGN: usize = 64;
 /// A query's components at 16 bits, split into two planes: `value = 254 · hi + lo`.
 #[derive(Debug, Clone, Default)]
 pub struct QueryCode {
-    /// High part of each component.
     pub hi: Vec<i8>,
-    /// Low part of each component.
     pub lo: Vec<i8>,
-    /// Sum of `hi`.
     pub hi_sum: i32,
-    /// Sum of `lo`.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(dead_code, reason = "AVX-512 asks for it")
@@ -128,21 +124,43 @@ mod tests {
     use super::*;
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
-    fn row(rng: &mut StdRng, width: usize) -> Vec<u8> {
-        (0..width).map(|_| rng.random_range(1..=255)).collect()
-    }
-
-    fn query(rng: &mut StdRng, width: usize) -> QueryCode {
-        let mut plane =
-            || -> Vec<i8> { (0..width).map(|_| rng.random_range(-127..=127)).collect() };
-        let hi = plane();
-        let lo = plane();
+    /// - `draw`: a component within ±127
+    fn compare(width: usize, mut draw: impl FnMut() -> i8) {
+        let n = 21;
+        let mut plane = |len: usize| -> Vec<i8> { (0..len).map(|_| draw()).collect() };
+        let [values_hi, values_lo] = [(); 2].map(|()| plane(n * width));
+        let [hi, lo] = [(); 2].map(|()| plane(width));
+        let bytes = |values: &[i8]| -> Vec<u8> { values.iter().map(|x| *x as u8 ^ 0x80).collect() };
+        let [rows_hi, rows_lo] = [&values_hi, &values_lo].map(|values| bytes(values));
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
-        QueryCode {
+        let query = QueryCode {
             hi_sum: sum(&hi),
             lo_sum: sum(&lo),
             hi,
             lo,
+        };
+        let product = |a: &[i8], b: &[i8]| -> i64 {
+            let pairs = a.iter().zip(b);
+            pairs.map(|(a, b)| i64::from(*a) * i64::from(*b)).sum()
+        };
+        let ids: Vec<u32> = (0..n as u32).rev().collect();
+        for isa in Isa::available() {
+            let mut out = Vec::new();
+            isa.dot8_list(&rows_hi, &ids, &query, &mut out);
+            for (&id, &got) in ids.iter().zip(&out) {
+                let at = id as usize * width..(id as usize + 1) * width;
+                let high = &values_hi[at.clone()];
+                let low = &values_lo[at.clone()];
+                let what = format!("{isa:?} {width}");
+                assert_eq!(i64::from(got), product(high, &query.hi), "{what}");
+                let wide = 254 * 254 * product(high, &query.hi)
+                    + 254 * (product(high, &query.lo) + product(low, &query.hi))
+                    + product(low, &query.lo);
+                let [one, other] = [&rows_hi, &rows_lo].map(|rows| &rows[at.clone()]);
+                assert_eq!(isa.dot16(one, other, &query), wide, "{what}");
+                let stored = isa.dot8_stored(one, other);
+                assert_eq!(i64::from(stored), product(high, low), "{what}");
+            }
         }
     }
 
@@ -150,67 +168,10 @@ mod tests {
     fn every_instruction_set_sums_exactly() {
         let mut rng = StdRng::seed_from_u64(3);
         for width in [64, 128, 192, 256, 512, 576, 1024] {
-            let n = 21;
-            let hi = row(&mut rng, width * n);
-            let lo = row(&mut rng, width * n);
-            let query = query(&mut rng, width);
-            let value = |x: u8| i64::from(x) - 128;
-            for isa in Isa::available() {
-                let ids: Vec<u32> = (0..n as u32).rev().collect();
-                let mut out = Vec::new();
-                isa.dot8_list(&hi, &ids, &query, &mut out);
-                for (&id, &got) in ids.iter().zip(&out) {
-                    let at = id as usize * width..(id as usize + 1) * width;
-                    let want: i64 = hi[at.clone()]
-                        .iter()
-                        .zip(&query.hi)
-                        .map(|(&x, &q)| value(x) * i64::from(q))
-                        .sum();
-                    assert_eq!(i64::from(got), want, "{isa:?} width {width}");
-                    let wide: i64 = (at.clone())
-                        .map(|i| {
-                            let j = i - at.start;
-                            (254 * value(hi[i]) + value(lo[i]))
-                                * (254 * i64::from(query.hi[j]) + i64::from(query.lo[j]))
-                        })
-                        .sum();
-                    assert_eq!(
-                        isa.dot16(&hi[at.clone()], &lo[at.clone()], &query),
-                        wide,
-                        "{isa:?} {width}"
-                    );
-                    let stored: i64 = at.clone().map(|i| value(hi[i]) * value(lo[i])).sum();
-                    assert_eq!(
-                        i64::from(isa.dot8_stored(&hi[at.clone()], &lo[at.clone()])),
-                        stored
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn extreme_components_do_not_saturate() {
-        let width = 512;
-        for (stored, component) in [(255_u8, 127_i8), (255, -127), (1, 127), (1, -127)] {
-            let plane = vec![stored; width];
-            let query = QueryCode {
-                hi: vec![component; width],
-                lo: vec![component; width],
-                hi_sum: i32::from(component) * width as i32,
-                lo_sum: i32::from(component) * width as i32,
-            };
-            let product = (i64::from(stored) - 128) * i64::from(component);
-            for isa in Isa::available() {
-                let mut out = Vec::new();
-                isa.dot8_list(&plane, &[0], &query, &mut out);
-                assert_eq!(i64::from(out[0]), product * width as i64, "{isa:?}");
-                assert_eq!(
-                    isa.dot16(&plane, &plane, &query),
-                    product * 255 * 255 * width as i64,
-                    "{isa:?}"
-                );
-            }
+            compare(width, || rng.random_range(-127..=127));
+            // No sum saturates.
+            compare(width, || 127);
+            compare(width, || if rng.random() { 127 } else { -127 });
         }
     }
 }

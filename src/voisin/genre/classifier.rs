@@ -6,16 +6,15 @@ use super::RETRAIN_SHARE;
 use super::answer::GenreAnswer;
 use super::first_guess::FirstGuess;
 use super::head::GenreHead;
-use super::kept_labels::LabelSummary;
-use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use super::labels::{LabelSource, LabelledTracks};
 use super::vote::{MetLabels, Voted};
 use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Lack, Seed};
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    Familiarity, GIVE_GENRES, GenreError, GenreModel, LabelCount, MEASURED, PredictOptions, Priors,
-    Taxonomy, UnknownReason, thinned,
+    Familiarity, GIVE_GENRES, Genre, GenreError, GenreModel, LabelCount, MEASURED, PredictOptions,
+    Priors, Taxonomy, UnknownReason, thinned,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -202,18 +201,43 @@ impl Labelled {
             .clone()
             .unwrap_or_else(|| engine.label_source());
         let is_untrained = head.is_none();
-        let head = head.filter(|head| is_of_labels(head, &source, &mut tell));
-        if head.is_none()
-            && options.precision.is_none()
-            && source == LabelSource::Tags
-            && let Some(kept) = engine.kept_labels()?
-        {
-            if is_untrained {
-                tell(no_head_yet(options));
-            }
-            return Self::voting(engine, source, options, kept).map(Ok);
+        if let Some(head) = head.filter(|head| is_of_labels(head, &source, &mut tell)) {
+            return Self::with_head(engine, head, source, options, tell);
         }
-        let tracks = match engine.labelled_tracks(&source, GroupBy::Artist) {
+        let (count, genres, familiarity) = match summary(engine, &source) {
+            Err(EngineError::Lacks(Lack::Labels, _)) => return Ok(Err(LabelCount::default())),
+            found => found?,
+        };
+        if !count.is_enough() {
+            return Ok(Err(count));
+        }
+        if is_untrained {
+            tell(no_head_yet(options));
+        }
+        check_precision(options, tell)?;
+        let genres = genres.into_iter();
+        let genres = genres.map(|(name, key, tracks)| (Genre::from_parts(name, key), tracks));
+        Ok(Ok(Self {
+            taxonomy: engine.taxonomy()?,
+            source,
+            count,
+            priors: Priors::from_counts(genres, count.tracks),
+            exact: options.exact,
+            method: GenreMethod::Vote {
+                familiarity,
+                least_share: options.precision.unwrap_or(0.0),
+            },
+        }))
+    }
+
+    fn with_head(
+        engine: &Engine,
+        head: GenreHead,
+        source: LabelSource,
+        options: &ClassifyOptions,
+        tell: impl FnMut(GenreNews),
+    ) -> Result<Result<Self, LabelCount>, EngineError> {
+        let tracks = match engine.labelled_tracks(&source) {
             Err(EngineError::Lacks(Lack::Labels, _)) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
@@ -221,85 +245,26 @@ impl Labelled {
         if !count.is_enough() {
             return Ok(Err(count));
         }
-        let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
-        if let Some(head) = head {
-            let model = Box::new(up_to_date(engine, head, &tracks, tell).model);
-            let predicting = PredictOptions {
-                precision: options.precision,
-                ..PredictOptions::default()
-            };
-            return Ok(Ok(Self {
-                taxonomy: engine.taxonomy()?,
-                source,
-                count,
-                priors,
-                exact: options.exact,
-                method: GenreMethod::Head {
-                    model,
-                    options: predicting,
-                },
-            }));
-        }
-        if is_untrained {
-            tell(no_head_yet(options));
-        }
-        check_precision(options, tell)?;
-        let summary = LabelSummary {
-            count,
-            priors,
-            familiarity: Familiarity::default(),
-        };
-        let mut labelled = Self::voting(engine, source, options, summary)?;
-        labelled.measure(engine, &tracks)?;
-        Ok(Ok(labelled))
-    }
-
-    /// The vote of neighbours alone.
-    fn voting(
-        engine: &Engine,
-        source: LabelSource,
-        options: &ClassifyOptions,
-        labels: LabelSummary,
-    ) -> Result<Self, EngineError> {
-        Ok(Self {
+        let model = Box::new(up_to_date(engine, head, &tracks, tell).model);
+        Ok(Ok(Self {
             taxonomy: engine.taxonomy()?,
             source,
-            count: labels.count,
-            priors: labels.priors,
+            count,
+            priors: Priors::from_labels(tracks.labels.iter().map(Vec::as_slice)),
             exact: options.exact,
-            method: GenreMethod::Vote {
-                familiarity: labels.familiarity,
-                least_share: options.precision.unwrap_or(0.0),
+            method: GenreMethod::Head {
+                model,
+                options: PredictOptions {
+                    precision: options.precision,
+                    ..PredictOptions::default()
+                },
             },
-        })
-    }
-
-    /// Measures how familiar labelled tracks are to those by other artists, and stores it in a large library.
-    fn measure(&mut self, engine: &mut Engine, tracks: &LabelledTracks) -> Result<(), EngineError> {
-        let labelled: Vec<usize> = (0..tracks.ids.len())
-            .filter(|&row| !tracks.labels[row].is_empty())
-            .collect();
-        let sample = thinned(labelled.len(), MEASURED);
-        let seeds: Vec<Seed> = sample.iter().map(|&at| tracks.seed(labelled[at])).collect();
-        let voted = self.votes(engine, &seeds, true)?;
-        let measured = voted.iter().map(|(voted, _)| voted.votes.nearness);
-        let summary = LabelSummary {
-            count: self.count,
-            priors: self.priors.clone(),
-            familiarity: Familiarity::of(measured),
-        };
-        if self.source == LabelSource::Tags {
-            engine.keep_labels(&summary)?;
-        }
-        if let GenreMethod::Vote { familiarity, .. } = &mut self.method {
-            *familiarity = summary.familiarity;
-        }
-        Ok(())
+        }))
     }
 
     /// Every track of the library as a seed.
     pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
-        let tracks = engine.labelled_tracks(&self.source, GroupBy::Track)?;
+        let tracks = engine.labelled_tracks(&self.source)?;
         Ok(tracks.seeds())
     }
 
@@ -309,7 +274,7 @@ impl Labelled {
         engine: &mut Engine,
         seeds: &[Seed],
         by_others: bool,
-    ) -> Result<Vec<(Voted, Vec<voisin_genre::Genre>)>, EngineError> {
+    ) -> Result<Vec<(Voted, Vec<Genre>)>, EngineError> {
         engine.space()?;
         let mut labels = MetLabels::new(engine, &self.taxonomy, &self.source, &self.priors)?;
         let voted = engine.vote(seeds, &mut labels, &self.priors, self.exact, by_others)?;
@@ -387,6 +352,45 @@ impl Labelled {
         }
         Ok(answers)
     }
+}
+
+/// Numbers of labelled tracks, names of genres with their keys and tracks, and how familiar labelled tracks are to those by
+/// other artists.
+type Summary = (LabelCount, Vec<(String, String, f64)>, Familiarity);
+
+/// What the vote needs of all labels, stored in the library, so that later the labels of tracks near the question are enough.
+fn summary(engine: &mut Engine, source: &LabelSource) -> Result<Summary, EngineError> {
+    engine.kept("label_summary", source, |engine| {
+        let tracks = engine.labelled_tracks(source)?;
+        let count = tracks.label_count();
+        let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
+        let genres = priors
+            .counts()
+            .map(|(genre, n)| (genre.name().to_owned(), genre.key().to_owned(), n));
+        let genres: Vec<_> = genres.collect();
+        if !count.is_enough() {
+            return Ok((count, genres, Familiarity::default()));
+        }
+        let voting = Labelled {
+            taxonomy: engine.taxonomy()?,
+            source: source.clone(),
+            count,
+            priors,
+            exact: false,
+            method: GenreMethod::Vote {
+                familiarity: Familiarity::default(),
+                least_share: 0.0,
+            },
+        };
+        let labelled: Vec<usize> = (0..tracks.ids.len())
+            .filter(|&row| !tracks.labels[row].is_empty())
+            .collect();
+        let sample = thinned(labelled.len(), MEASURED);
+        let seeds: Vec<Seed> = sample.iter().map(|&at| tracks.seed(labelled[at])).collect();
+        let voted = voting.votes(engine, &seeds, true)?;
+        let nearness = voted.iter().map(|(voted, _)| voted.votes.nearness);
+        Ok((count, genres, Familiarity::of(nearness)))
+    })
 }
 
 /// Without a head, a precision is at most the least share of the votes.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use super::labels::{LabelSource, LabelledTracks};
 use crate::{Engine, EngineError};
 use voisin_genre::{FitOptions, GenreModel, Provenance, Recipe};
 
@@ -46,7 +46,7 @@ impl Engine {
     ) -> Result<(GenreHead, LabelledTracks), EngineError> {
         // Absolute, because it is stored with the head, which may be trained again from another folder.
         let source = source.absolute();
-        let tracks = self.labelled_tracks(&source, GroupBy::Artist)?;
+        let tracks = self.labelled_tracks(&source)?;
         Ok((self.fit_genre(&tracks, &source, options)?, tracks))
     }
 

@@ -1,6 +1,6 @@
 //! Kinship of the library's genres, and tracks whose labels look wrong.
 
-use super::{GroupBy, LabelSource};
+use super::LabelSource;
 use crate::{Engine, EngineError};
 use voisin_genre::{FitOptions, Kinship, Suspect, kinship, suspects};
 
@@ -9,7 +9,7 @@ impl Engine {
     ///
     /// Tracks of one artist never count as each other's neighbours.
     pub fn kinship(&self, source: &LabelSource) -> Result<Kinship, EngineError> {
-        let tracks = self.labelled_tracks(source, GroupBy::Artist)?;
+        let tracks = self.labelled_tracks(source)?;
         Ok(kinship(&tracks.set())?)
     }
 
@@ -19,7 +19,7 @@ impl Engine {
         source: &LabelSource,
         options: &FitOptions,
     ) -> Result<Vec<Suspect>, EngineError> {
-        let tracks = self.labelled_tracks(source, GroupBy::Artist)?;
+        let tracks = self.labelled_tracks(source)?;
         Ok(suspects(&tracks.set(), options)?)
     }
 }

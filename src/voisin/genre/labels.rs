@@ -67,16 +67,6 @@ impl LabelSource {
     }
 }
 
-/// Groups of tracks that must not be on both sides of a split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum GroupBy {
-    /// Tracks of one artist; without an artist, those of one album, and without an album single tracks.
-    #[default]
-    Artist,
-    /// Single tracks.
-    Track,
-}
-
 /// Facts of a track to show to a user.
 #[derive(Debug, Clone)]
 pub struct TrackDisplay {
@@ -139,34 +129,21 @@ impl TrackDisplay {
     }
 }
 
-/// The main artist of a track, without one its album, or the track itself. With featured artists whole genres would become
-/// one group.
+/// The main artist of a track, without one its album ([`TrackMeta::album_key`]), or the track itself. With featured artists
+/// whole genres would become one group.
 pub(super) fn artist_group(track: &Track) -> String {
-    track
-        .artists()
-        .first()
-        .map_or_else(|| album_group(track), |artist| fold(artist))
-}
-
-/// The album of a track, as [`TrackMeta::album_key`].
-fn album_of(track: &Track) -> Option<String> {
+    if let Some(artist) = track.artists().first() {
+        return fold(artist);
+    }
     let album = TrackMeta {
         album: track.album().map(str::to_owned),
-        artist: track.main_artist().map(str::to_owned),
         album_artist: track.tags.album_artist.clone(),
         ..TrackMeta::of_file(track.id, &track.path)
     };
-    album.album_key()
-}
-
-/// The album, or the track itself without one.
-fn album_group(track: &Track) -> String {
-    album_of(track).unwrap_or_else(|| group_of_one(track))
-}
-
-/// A unique group: NUL cannot occur in a tag or a path.
-fn group_of_one(track: &Track) -> String {
-    format!("\0{}\0{}", track.path.display(), track.id)
+    // Unique: NUL cannot occur in a tag or a path.
+    album
+        .album_key()
+        .unwrap_or_else(|| format!("\0{}\0{}", track.path.display(), track.id))
 }
 
 impl LabelledTracks {
@@ -333,11 +310,7 @@ impl Engine {
 
     /// Reads vectors, labels and groups of all tracks.
     #[doc(hidden)]
-    pub fn labelled_tracks(
-        &self,
-        source: &LabelSource,
-        group_by: GroupBy,
-    ) -> Result<LabelledTracks, EngineError> {
+    pub fn labelled_tracks(&self, source: &LabelSource) -> Result<LabelledTracks, EngineError> {
         let vectors = self.library.vectors()?;
         if vectors.ids.is_empty() {
             return Err(EngineError::no_tracks(self.library.dir()));
@@ -353,11 +326,7 @@ impl Engine {
                 return Ok(());
             };
             labels[row] = genres;
-            let key = match group_by {
-                GroupBy::Artist => artist_group(&track),
-                GroupBy::Track => group_of_one(&track),
-            };
-            members.entry(key).or_default().push(row);
+            members.entry(artist_group(&track)).or_default().push(row);
             facts[row] = Some(TrackDisplay::of(&track));
             Ok(())
         })?;

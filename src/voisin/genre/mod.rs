@@ -10,15 +10,16 @@ mod answer;
 mod classifier;
 mod first_guess;
 mod head;
-mod kept_labels;
 mod kinship;
 mod labels;
 mod matching;
 mod path_table;
 mod vote;
 
+pub(crate) use labels::table_state;
+
 pub use answer::{AnswerSource, Evidence, GenreAnswer};
 pub use classifier::{Classifier, ClassifyOptions, GenreNews, Labelled};
 pub use first_guess::FirstGuess;
 pub use head::{GENRE_MODEL_FILE, GenreHead, RETRAIN_SHARE};
-pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackDisplay};
+pub use labels::{LabelSource, LabelledTracks, SYNONYMS_FILE, TrackDisplay};

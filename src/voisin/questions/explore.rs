@@ -9,13 +9,16 @@ use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{at_most, limit_of, some_whole};
 use crate::questions::answers::artists::FoundArtists;
 use crate::questions::answers::duplicates::{GroupJson, with_exact_copies};
-use crate::questions::answers::graph::{clustered, collection_and_graph};
+use crate::questions::answers::graph::{
+    clustered, clusters_of, collection_and_graph, neighbour_graph,
+};
 use crate::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::Clustering;
 use voisin_explore::duplicates::{NEIGHBOURS, duplicates};
 use voisin_explore::path::{PathOptions, Walk, between_ends, path};
 use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
+use voisin_library::TrackSet;
 
 /// From this many tracks on, a path is searched among near ones: reading all would take long.
 const NEAR_FROM: u64 = 20_000;
@@ -29,26 +32,26 @@ const NEAR_EACH: usize = 200;
 pub struct Clusters {}
 
 impl Clusters {
-    /// The groups.
-    ///
-    /// - `rows`: rows of the collection; `None`: all
-    /// - `seed`: random seed
-    pub fn run(
-        &self,
-        engine: &mut Engine,
-        collection: &Collection,
-        graph: &KnnGraph,
-        rows: Option<&[usize]>,
-        seed: Option<u64>,
-    ) -> Result<Clustering, EngineError> {
-        clustered(engine, collection, graph, rows, seed.unwrap_or_default())
+    /// The groups of the whole library.
+    pub fn all(engine: &mut Engine) -> Result<Clustering, EngineError> {
+        clustered(engine, |engine| {
+            let (mut collection, graph) = collection_and_graph(engine)?;
+            engine.predict_genres(&mut collection, &graph)?;
+            clusters_of(&collection, &graph, None)
+        })
     }
 
-    /// [`run`](Self::run) on the whole library.
-    pub fn all(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
-        let (mut collection, graph) = collection_and_graph(engine)?;
+    /// The groups among some tracks.
+    pub fn among(engine: &mut Engine, tracks: &TrackSet) -> Result<Clustering, EngineError> {
+        let mut collection = engine.collection()?;
+        let rows = collection.rows_of(tracks);
+        if rows.is_empty() {
+            let text = "no track passes the filters: loosen the filters";
+            return Err(EngineError::NotFound(text.to_owned()));
+        }
+        let graph = neighbour_graph(engine, &collection)?;
         engine.predict_genres(&mut collection, &graph)?;
-        self.run(engine, &collection, &graph, None, seed)
+        clusters_of(&collection, &graph, Some(&rows))
     }
 }
 

@@ -18,7 +18,6 @@ use voisin_library::{
     licences_named, stored_path,
 };
 
-/// Most licences in an error message.
 const MOST_LICENCES: usize = 20;
 
 /// Filters of tracks.
@@ -72,7 +71,6 @@ pub struct Filters {
     pub(crate) tag: Vec<Tag>,
 }
 
-/// Parses a folder of this disk into the form that libraries store.
 fn folder() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().map(|folder| of_this_disk(&folder))
 }
@@ -139,7 +137,6 @@ fn split_not(text: &str) -> (bool, &str) {
     }
 }
 
-/// The names in one text, separated by commas.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
@@ -207,7 +204,6 @@ impl Filters {
         Ok(keys)
     }
 
-    /// The names in tags that the artists mean.
     fn artists_meant(&self, library: &Library) -> Result<Wanted<String>, LibraryError> {
         let resolve = |name: &str| library.resolve_names(NameOf::Artist, name);
         let is_name = |text: &str| {
@@ -236,45 +232,6 @@ impl Filters {
         wanted
     }
 
-    /// The filter that no track of a library passes because none has a value: `year`, `tempo`, `key` or `energy`. `None` for
-    /// a library without tracks.
-    pub fn without_values(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
-        if library.status()?.tracks == 0 {
-            return Ok(None);
-        }
-        let any = TrackFilter::default;
-        // Each of these filters passes exactly the tracks that have a value.
-        let mut widest = Vec::new();
-        if self.year.is_some() {
-            let year_from = Some(i32::MIN);
-            widest.push(("year", TrackFilter { year_from, ..any() }));
-        }
-        if self.bpm.is_some() {
-            let tempo_from = Some(0.0);
-            widest.push((
-                "tempo",
-                TrackFilter {
-                    tempo_from,
-                    ..any()
-                },
-            ));
-        }
-        if !self.key.is_empty() {
-            let keys = MusicalKey::all().collect();
-            widest.push(("key", TrackFilter { keys, ..any() }));
-        }
-        if self.energy.is_some() {
-            let scales = energy(None, None).into_iter().collect();
-            widest.push(("energy", TrackFilter { scales, ..any() }));
-        }
-        for (what, widest) in widest {
-            if library.matching(&widest)?.is_empty() {
-                return Ok(Some(what));
-            }
-        }
-        Ok(None)
-    }
-
     /// Makes folders of this disk absolute, as a library stores them.
     pub fn of_this_disk(&mut self) {
         for folder in &mut self.folder {
@@ -282,7 +239,6 @@ impl Filters {
         }
     }
 
-    /// Refuses a licence that no track of the library has.
     pub fn check_licences(&self, library: &Library) -> Result<(), EngineError> {
         if self.licence.is_empty() {
             return Ok(());
@@ -356,7 +312,6 @@ impl Filters {
         [folders.any, folders.none].concat()
     }
 
-    /// Refuses folders without a track.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
         let lookup = engine.library();
         self.folders()

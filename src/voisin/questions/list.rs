@@ -31,9 +31,27 @@ pub struct List {
     /// Reverse the order
     #[arg(long, short)]
     pub(crate) reverse: bool,
+    /// Number of tracks at most
+    #[arg(
+        long,
+        short,
+        default_value_t,
+        value_name = "N|all",
+        allow_negative_numbers = true
+    )]
+    #[serde(default = "a_hundred")]
+    pub limit: Limit,
+    /// The previous page's `next`
+    #[arg(skip)]
+    #[schemars(with = "Option<i64>")]
+    pub(crate) after: Option<TrackId>,
     /// Include the model's strongest tags of each track
     #[arg(skip)]
     pub words: bool,
+}
+
+fn a_hundred() -> Limit {
+    Limit::from(100)
 }
 
 /// The words, which are one text over a network.
@@ -44,23 +62,15 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 }
 
 impl List {
-    /// The engine's query.
-    ///
-    /// - `after`: the last track of the page before
-    pub fn query(
-        &self,
-        engine: &Engine,
-        limit: usize,
-        after: Option<TrackId>,
-    ) -> Result<TrackQuery, EngineError> {
+    pub fn query(&self, engine: &Engine) -> Result<TrackQuery, EngineError> {
         Ok(TrackQuery {
             words: self.query.join(" "),
             // A list has no seeds, so no keys are compatible.
             filter: self.filters.filter(engine, &[])?,
             sort: self.sort.0,
             descending: self.reverse,
-            limit: Some(limit),
-            after,
+            limit: Some(self.limit.of(usize::MAX)),
+            after: self.after,
         })
     }
 }
@@ -85,9 +95,6 @@ pub struct Find {
 }
 
 impl Find {
-    /// The tracks that fit best.
-    ///
-    /// - `tags`: the model's tags of all tracks
     pub fn run(&self, engine: &Engine, tags: &PredictedTags) -> Result<PhraseAnswer, EngineError> {
         let filter = self.filters.filter(engine, &[])?;
         let limit = self.limit.of(usize::MAX);

@@ -8,11 +8,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Filters;
+use super::explore::Clusters;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::{playtime, some_playtime};
 use super::values::{Limit, at_most, limit_of, share, some_share};
-use crate::questions::answers::graph::{clustered, collection_and_graph, stored_clusters};
+use crate::questions::answers::graph::last_clusters;
 use crate::questions::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
@@ -141,13 +142,9 @@ fn rows_of_cluster(
     collection: &Collection,
     cluster: u32,
 ) -> Result<Vec<usize>, EngineError> {
-    let clusters = if let Some(clusters) = stored_clusters(engine)? {
-        clusters
-    } else {
-        // Another one, without the seeds that were taken in.
-        let (whole, graph) = collection_and_graph(engine)?;
-        let found = clustered(engine, &whole, &graph, None, 0)?;
-        whole.ids.into_iter().zip(found.assignment).collect()
+    let clusters = match last_clusters(engine)? {
+        Some(clusters) => clusters,
+        None => Clusters::all(engine)?.ids(),
     };
     let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
     let rows: Vec<usize> = (0..collection.ids.len()).filter(is_in).collect();

@@ -58,7 +58,7 @@ pub static QUERIES: [Query; 15] = [
     query::<Find, FoundJson<'_>>("find", "Music by what it sounds like, in words"),
     query::<Playlist, PlaylistJson>("playlist", "A playlist around tracks"),
     query::<PathBetween, WalkJson>("path", "The way from one track to another"),
-    query::<ListPage, ListedPage>("list", "The tracks of the library, a page at a time"),
+    query::<List, ListedPage>("list", "The tracks of the library, a page at a time"),
     query::<Show, CardJson<'_>>("show", "A track: tags, measurements, genre, neighbours"),
     query::<Classify, AnswersJson<'_>>("classify", "Which genre these tracks are"),
     query::<GenreRelations, GenresJson>("genres", "How close the genres are to one another"),
@@ -99,7 +99,6 @@ pub fn named(name: &str) -> Option<&'static Query> {
     QUERIES.iter().find(|query| query.name == name)
 }
 
-/// An answer, and the library's generation.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Answer<T> {
@@ -109,7 +108,6 @@ struct Answer<T> {
     answer: T,
 }
 
-/// A list as an answer.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Items<T> {
@@ -144,16 +142,13 @@ pub struct QueryInput<'a> {
     pub seeds: Option<NamedSeeds>,
     /// [`Needs::tags`]; `None` within for a model without tags.
     pub tags: Option<Arc<Option<PredictedTags>>>,
-    /// [`Needs::neighbours`].
     pub explored: Option<Arc<Explored>>,
     /// The name of an uploaded file, in place of the path of its temporary copy.
     pub seed_name: Option<&'static str>,
-    /// Notes on the answer, for a log.
     pub notes: Vec<String>,
 }
 
 impl QueryInput<'_> {
-    /// Reads what the query needs and the caller has not given.
     pub fn prepare(&mut self, needs: Needs) -> Result<(), EngineError> {
         if needs.tags && self.tags.is_none() {
             self.tags = Some(Arc::new(self.engine.words_if_any()?));
@@ -194,9 +189,7 @@ impl QueryInput<'_> {
     }
 }
 
-/// A query that has been read.
 pub trait Question: Debug + Send + Sync {
-    /// Parts of the library that it needs.
     fn needs(&self) -> Needs {
         Needs::default()
     }
@@ -234,7 +227,10 @@ impl Question for Similar {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let named = input.seeds(&self.seeds)?.all();
+        let mut named = input.seeds(&self.seeds)?.all();
+        if !self.vector.is_empty() {
+            named.push(input.engine.seed_of_vector(self.vector.clone())?);
+        }
         self.validate(named.len())?;
         input.check(&self.filters)?;
         let model = input.model;
@@ -319,24 +315,6 @@ impl Question for PathBetween {
     }
 }
 
-/// A page of the tracks of the library.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListPage {
-    /// Items of a page
-    #[serde(default = "a_hundred")]
-    limit: Limit,
-    /// The previous page's `next`
-    #[schemars(with = "Option<i64>")]
-    after: Option<TrackId>,
-    #[serde(default)]
-    question: List,
-}
-
-fn a_hundred() -> Limit {
-    Limit::from(100)
-}
-
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct ListedPage {
@@ -346,24 +324,23 @@ struct ListedPage {
     next: Option<TrackId>,
 }
 
-impl Question for ListPage {
+impl Question for List {
     fn needs(&self) -> Needs {
         Needs {
-            tags: self.question.words,
+            tags: self.words,
             ..Needs::default()
         }
     }
 
     fn of_this_disk(&mut self, limit: Option<Limit>) {
         self.limit = limit.unwrap_or(Limit::from(0));
-        self.question.filters.of_this_disk();
+        self.filters.of_this_disk();
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        input.check(&self.question.filters)?;
+        input.check(&self.filters)?;
         input.prepare(self.needs())?;
-        let limit = self.limit.of(usize::MAX);
-        let query = self.question.query(input.engine, limit, self.after)?;
+        let query = self.query(input.engine)?;
         let page = input.engine.list(&query)?;
         let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
         let tags = input.tags.as_deref();
@@ -495,7 +472,7 @@ impl Question for Suspects {
 
 impl Question for Clusters {
     fn needs(&self) -> Needs {
-        NEIGHBOURS
+        INDEX
     }
 
     fn is_whole(&self) -> bool {
@@ -503,13 +480,8 @@ impl Question for Clusters {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let explored = input.explored()?;
-        let graph = &explored.graph;
-        // A copy, since the collection is shared and predicted genres are of this answer only.
-        let mut collection = explored.collection.clone();
-        input.engine.predict_genres(&mut collection, graph)?;
-        let found = self.run(input.engine, &collection, graph, None, None)?;
-        let members = members(&collection, &found);
+        let found = Self::all(input.engine)?;
+        let members = members(input.engine, &found)?;
         input.written(ClustersJson::new(&found, &members))
     }
 }

@@ -29,7 +29,6 @@ impl Refused {
         }
     }
 
-    /// For a value in text form.
     pub(crate) fn text(expected: impl Into<String>, found: &str) -> Self {
         // Truncated, since a client may send megabytes.
         let found = found.chars().take(100).collect::<String>();
@@ -93,7 +92,7 @@ pub fn pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Map<String, V
 }
 
 /// A query from its fields, the same at every door: null is not given, a whole number may be 2.0 or "2", a list of one may be
-/// its value, and the fields of `filters` and of an inner `question` are beside the others.
+/// its value, and the fields of `filters` are beside the others.
 pub fn from_arguments<T: DeserializeOwned + JsonSchema>(
     mut arguments: Map<String, Value>,
 ) -> Result<T, Refused> {
@@ -107,11 +106,10 @@ pub fn from_arguments<T: DeserializeOwned + JsonSchema>(
     }
     serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
         let path = error.path().to_string();
-        // A client does not know the inner objects.
-        let field = SPREAD.iter().fold(path.as_str(), |path, inner| {
-            let rest = path.strip_prefix(inner).map(|rest| rest.strip_prefix('.'));
-            rest.flatten().unwrap_or(path)
-        });
+        // A client does not know the inner object.
+        let inner = path.strip_prefix(SPREAD);
+        let inner = inner.and_then(|rest| rest.strip_prefix('.'));
+        let field = inner.unwrap_or(&path);
         let field = if field == "." { "" } else { field };
         Refused::of_serde(field.to_owned(), &error.inner().to_string())
     })
@@ -128,8 +126,8 @@ fn remove_nulls(value: &mut Value) {
     }
 }
 
-/// Fields whose inner fields are beside the others in a query string.
-pub(super) const SPREAD: [&str; 2] = ["question", "filters"];
+/// The field whose inner fields are beside the others in a query string.
+pub(super) const SPREAD: &str = "filters";
 /// The beginning of what is expected in place of an unknown field.
 const FIELD_OF: &str = "a field of ";
 
@@ -144,7 +142,7 @@ fn nested(
     let mut object = Map::new();
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let given = arguments.remove(name);
-        if SPREAD.contains(&name.as_str()) {
+        if name == SPREAD {
             if let Some(Value::Object(inner)) = given {
                 arguments.extend(inner);
             }

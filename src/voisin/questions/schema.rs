@@ -23,19 +23,15 @@ pub(crate) fn of_body<T: JsonSchema>() -> Value {
 /// The schema of a query as it is asked: its inner fields are beside the others (see `read::SPREAD`).
 pub fn of<T: JsonSchema>() -> Value {
     let mut schema = of_body::<T>();
-    for name in SPREAD {
-        let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
-            continue;
-        };
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         let inner = properties
-            .remove(name)
+            .remove(SPREAD)
             .and_then(|mut inner| inner["properties"].as_object_mut().map(std::mem::take));
         properties.extend(inner.into_iter().flatten());
     }
     schema
 }
 
-/// A generator of the schemas of answers, with definitions in `path`.
 pub fn answers(path: &'static str) -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let settings = settings.with(|settings| {
@@ -45,15 +41,19 @@ pub fn answers(path: &'static str) -> SchemaGenerator {
     settings.into_generator()
 }
 
-/// Removes formats of numbers and names of types from the schema of an answer.
+fn remove_types(fields: &mut Map<String, Value>) {
+    for name in ["title", "format"] {
+        // A field of this name has a schema, and no text.
+        if fields.get(name).is_some_and(Value::is_string) {
+            fields.remove(name);
+        }
+    }
+}
+
 pub fn tidy_answer(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            for name in ["title", "format"] {
-                if fields.get(name).is_some_and(Value::is_string) {
-                    fields.remove(name);
-                }
-            }
+            remove_types(fields);
             fields.values_mut().for_each(tidy_answer);
         }
         Value::Array(items) => items.iter_mut().for_each(tidy_answer),
@@ -65,11 +65,7 @@ pub fn tidy_answer(schema: &mut Value) {
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            for name in ["title", "format"] {
-                if fields.get(name).is_some_and(Value::is_string) {
-                    fields.remove(name);
-                }
-            }
+            remove_types(fields);
             let is_nothing = |value: &Value| match value {
                 Value::Null | Value::Bool(false) => true,
                 Value::Array(items) => items.is_empty(),

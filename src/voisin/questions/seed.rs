@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _, ValueParser, ValueParserFactory};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::read::{Refused, typed};
@@ -20,14 +20,10 @@ use voisin_base::track::TrackId;
 pub const MOST_SEEDS: usize = 500;
 
 /// A track: by its id, by its path in the library, or by words that match it only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedSeed {
     Id(i64),
-    Path(String),
-    Words(String),
     /// In the command line's grammar (docs/guide.md); of a client a path in the library, or words.
-    #[serde(skip)]
     Written(OsString),
 }
 
@@ -81,8 +77,9 @@ impl<'de> Visitor<'de> for SeedVisitor {
         let fields = SeedFields::deserialize(MapAccessDeserializer::new(map))?;
         match (fields.id, fields.path, fields.words) {
             (Some(id), None, None) => Ok(NamedSeed::Id(id)),
-            (None, Some(path), None) => Ok(NamedSeed::Path(path)),
-            (None, None, Some(words)) => Ok(NamedSeed::Words(words)),
+            (None, Some(text), None) | (None, None, Some(text)) => {
+                Ok(NamedSeed::Written(text.into()))
+            }
             _ => Err(A::Error::invalid_value(Unexpected::Map, &self)),
         }
     }
@@ -120,7 +117,6 @@ impl NamedSeed {
         match self {
             Self::Written(text) => text.clone(),
             Self::Id(id) => format!("id:{id}").into(),
-            Self::Path(text) | Self::Words(text) => text.into(),
         }
     }
 
@@ -128,24 +124,14 @@ impl NamedSeed {
     pub fn seed(&self, engine: &Engine) -> Result<Seed, EngineError> {
         match self {
             Self::Id(id) => engine.seed_of(TrackId(*id)),
-            Self::Path(path) => {
-                let path = PathBuf::from(path);
-                let seed = of_stored_path(engine, &path)?;
-                seed.ok_or(EngineError::NotInLibrary { path })
-            }
-            Self::Words(_) | Self::Written(_) => {
-                if let Self::Written(text) = self
-                    && let Some(seed) = of_stored_path(engine, Path::new(text))?
-                {
-                    return Ok(seed);
-                }
-                engine.seed_of_words(&self.written().to_string_lossy(), false)
-            }
+            Self::Written(text) => match of_stored_path(engine, Path::new(text))? {
+                Some(seed) => Ok(seed),
+                None => engine.seed_of_words(&text.to_string_lossy(), false),
+            },
         }
     }
 }
 
-/// The track of a file of the library.
 fn of_stored_path(engine: &Engine, path: &Path) -> Result<Option<Seed>, EngineError> {
     let Some(track) = engine.library().find_by_stored_path(path)? else {
         return Ok(None);
@@ -158,9 +144,6 @@ fn of_stored_path(engine: &Engine, path: &Path) -> Result<Option<Seed>, EngineEr
     }))
 }
 
-/// Refuses a query without seeds.
-///
-/// - `count`: number of seeds
 pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
     if count > 0 {
         Ok(())
@@ -173,7 +156,6 @@ pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
     }
 }
 
-/// The tracks of the library that these name.
 pub fn seeds(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineError> {
     named.iter().map(|named| named.seed(engine)).collect()
 }

@@ -91,12 +91,10 @@ pub fn length(text: &str) -> Result<Seconds, Refused> {
         .ok_or_else(|| Refused::text("more than 0 seconds", text))
 }
 
-/// The length of a list in seconds.
 pub(crate) fn playtime(text: &str) -> Result<f64, Refused> {
     length(text).map(|Seconds(seconds)| seconds)
 }
 
-/// The same over a network.
 pub(crate) fn some_playtime<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<f64>, D::Error> {
@@ -109,7 +107,6 @@ pub(crate) fn some_playtime<'de, D: Deserializer<'de>>(
     }
 }
 
-/// The kind of number of a span.
 pub(crate) struct Measure {
     expected: &'static str,
     /// Half a rounding step: a bound covers the values that are shown as it.
@@ -215,11 +212,9 @@ impl<'de> Deserialize<'de> for Tag {
     }
 }
 
-/// A filter by key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(inline, with = "String")]
 pub(crate) enum KeyWish {
-    /// This one.
     Key(MusicalKey),
     /// Keys that mix with the seeds' keys.
     Compatible,

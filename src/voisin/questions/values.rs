@@ -32,7 +32,6 @@ pub(crate) fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = Refused>>(
         .map_err(|refused: Refused| refusal(refused.found, refused.expected))
 }
 
-/// The order of a list of tracks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
 #[schemars(inline, with = "String")]
 pub(crate) struct ListOrder(pub(crate) SortBy);
@@ -74,7 +73,7 @@ impl<'de> Deserialize<'de> for ListOrder {
 }
 
 /// A limit: a number, or all. A server's limit is at most [`MOST`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limit(Option<usize>);
 
 impl Limit {
@@ -145,7 +144,6 @@ pub(crate) fn limit_of(most: Option<u32>) -> Option<usize> {
     most.filter(|&most| most > 0).map(|most| most as usize)
 }
 
-/// A whole number of a client within bounds.
 pub(crate) fn some_whole<'de, const LEAST: u32, const MOST: u32, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u32>, D::Error> {
@@ -157,14 +155,12 @@ pub(crate) fn some_whole<'de, const LEAST: u32, const MOST: u32, D: Deserializer
         .ok_or_else(|| refusal(number, format!("{LEAST} to {MOST}")))
 }
 
-/// A weight or share, 0 to 1.
 pub(crate) fn share(text: &str) -> Result<f32, Refused> {
     let read = text.trim().parse().ok();
     read.filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| Refused::text("0 to 1", text))
 }
 
-/// The same over a network.
 pub(crate) fn some_share<'de, D: Deserializer<'de>, T: From<f32>>(
     deserializer: D,
 ) -> Result<T, D::Error> {

@@ -201,6 +201,26 @@ fn an_export_keeps_genres_and_years_on_its_way_back() {
         let tracks = tracks.map(|track| ["path", "genres", "year"].map(|key| track[key].clone()));
         assert_eq!(serde_json::json!(tracks.collect::<Vec<_>>()), expected);
     }
+    // A vector of another program takes the place of a seed.
+    let asked = sandbox.path("asked.npy");
+    let ask = |numbers: &[f32]| {
+        let row = ndarray::aview1(numbers).insert_axis(ndarray::Axis(0));
+        ndarray_npy::write_npy(&asked, &row).unwrap();
+        let file = asked.to_str().unwrap();
+        sandbox.run(["similar", "--vector", file, "--format", "json"])
+    };
+    let near = json(ask(&[2.0, 1.0, 0.0]));
+    let paths = near["neighbours"].as_array().unwrap().iter();
+    let paths: Vec<_> = paths.map(|near| near["path"].clone()).collect();
+    assert_eq!(paths, ["/x/a.mp3", "/x/b.mp3", "/x/c.mp3"]);
+    for numbers in [&[1.0, 2.0][..], &[0.0; 3], &[f32::NAN, 1.0, 0.0]] {
+        let refused = ask(numbers);
+        assert_eq!(code(&refused), 2, "{numbers:?}");
+        assert!(
+            text(&refused.stderr).contains("--vector: expected"),
+            "{numbers:?}"
+        );
+    }
     // No file is scanned, so options of a scan are refused.
     for option in [
         &["--exclude", "*.wav"][..],

@@ -57,10 +57,9 @@ fn one_bad_frame_hides_no_other() {
                 frame(version, "TCON", &text("Jazz")),
             ];
             let tags = tags_of(&file(version, &frames));
-            let found = (tags.title.as_deref(), tags.artist.as_deref());
-            assert_eq!(found, (Some("Title"), Some("Artist")), "{version} {id}");
-            let found = (tags.album.as_deref(), &tags.genres[..]);
-            assert_eq!(found, (Some("Album"), &["Jazz".to_owned()][..]), "{id}");
+            let found = [tags.title, tags.artist, tags.album].map(Option::unwrap);
+            assert_eq!(found, ["Title", "Artist", "Album"], "{version} {id}");
+            assert_eq!(tags.genres, ["Jazz"], "{version} {id}");
         }
     }
 }
@@ -104,15 +103,6 @@ fn sizes_as_old_itunes_wrote_them_are_followed() {
     assert_eq!(tags.artist.as_deref(), Some("Anna Test"));
     assert_eq!(tags.album.as_deref(), Some(long.trim()));
     assert_eq!(tags.genres, ["Polka"]);
-    // Sizes of standard frames are accepted.
-    let frames = [
-        frame(4, "TALB", &text(&long)),
-        frame(4, "TPE1", &text("Anna Test")),
-    ];
-    assert_eq!(
-        tags_of(&file(4, &frames)).artist.as_deref(),
-        Some("Anna Test")
-    );
 }
 
 #[test]
@@ -121,15 +111,8 @@ fn a_text_that_shows_nothing_is_no_title() {
     for unseen in ["\u{200b}", "\u{7f}", " \r\n\u{2028}", "\u{202e}\u{202c}"] {
         assert_eq!(title(unseen), None, "{unseen:?}");
     }
-    for (written, read) in [
-        ("\u{200e}\u{feff}Title\u{200f}", "Title"),
-        ("\u{202b}مرحبا\u{202c}", "مرحبا"),
-        ("a\u{200d}b", "a\u{200d}b"),
-        ("❤\u{fe0f}", "❤\u{fe0f}"),
-        ("?", "?"),
-    ] {
-        assert_eq!(title(written).as_deref(), Some(read), "{written:?}");
-    }
+    let marked = title("\u{200e}\u{feff}a\u{200d}b\u{200f}");
+    assert_eq!(marked.as_deref(), Some("a\u{200d}b"));
 }
 
 #[test]
@@ -154,13 +137,9 @@ fn a_reissue_has_the_year_of_its_recording() {
 
 #[test]
 fn texts_that_are_not_latin_1_are_decoded_correctly() {
-    let title = |content: &[u8]| {
-        let title = frame(3, "TIT2", &[&[0], content].concat());
-        tags_of(&file(3, &[title])).title.unwrap()
-    };
-    assert_eq!(title(b"Don\x92t \x96 stop"), "Don’t – stop");
-    assert_eq!(title(b"Caf\xc3\xa9"), "Café");
-    assert_eq!(title(b"Caf\xe9"), "Café");
+    let title = frame(3, "TIT2", b"\0Don\x92t Caf\xe9");
+    let tags = tags_of(&file(3, &[title]));
+    assert_eq!(tags.title.as_deref(), Some("Don’t Café"));
     let russian = [
         frame(3, "TPE1", b"\0\xca\xe8\xed\xee"),
         frame(3, "TCON", b"\0\xd0\xee\xea"),
@@ -197,19 +176,13 @@ fn chunks_of_text_are_read_in_any_encoding() {
     ]
     .concat();
     let tags = tags_of(&wav);
-    assert_eq!(tags.title.as_deref(), Some("Café d'or"));
-    assert_eq!(tags.artist.as_deref(), Some("Été"));
+    let found = [tags.title, tags.artist].map(Option::unwrap);
+    assert_eq!(found, ["Café d'or", "Été"]);
     assert_eq!(tags.genres, ["Dub"]);
 
-    let aiff = [
-        b"FORM\0\0\0\0AIFF",
-        &chunk(b"NAME", b"\xca\xe8\xed\xee", u32::to_be_bytes)[..],
-        &chunk(b"AUTH", b"Someone", u32::to_be_bytes),
-    ]
-    .concat();
-    let tags = tags_of(&aiff);
-    assert_eq!(tags.title.as_deref(), Some("Кино"));
-    assert_eq!(tags.artist.as_deref(), Some("Someone"));
+    let name = chunk(b"NAME", b"\xca\xe8\xed\xee", u32::to_be_bytes);
+    let aiff = [b"FORM\0\0\0\0AIFF", &name[..]].concat();
+    assert_eq!(tags_of(&aiff).title.as_deref(), Some("Кино"));
 }
 
 fn comment_list(comments: &[&[u8]]) -> Vec<u8> {
@@ -261,10 +234,8 @@ fn opus_counts_its_own_gain_before_any_other() {
         tags_of(&[head, page(9, b"of another stream"), page(7, &list)].concat())
     };
     let other = b"REPLAYGAIN_TRACK_GAIN=-12.00 dB";
-    assert_eq!(
-        opus(&[other, b"R128_TRACK_GAIN=-256"]).replay_gain,
-        Some(4.0)
-    );
+    let both = opus(&[other, b"R128_TRACK_GAIN=-256"]);
+    assert_eq!(both.replay_gain, Some(4.0));
     assert_eq!(opus(&[other]).replay_gain, Some(-12.0));
 }
 
@@ -300,12 +271,8 @@ fn free_items_of_movies_give_years_and_genres() {
     let tags = tags_of(&file);
     assert_eq!(tags.musical_key.as_deref(), Some("8A"));
     assert_eq!(tags.bpm, Some(127.5));
-    let genre = free("GENRE", "Jazz");
-    assert_eq!(
-        tags_of(&movie_of(std::slice::from_ref(&genre))).genres,
-        ["Jazz"]
-    );
-    let both = [genre, item(b"\xa9gen", 1, b"Dub")];
+    let both = [free("GENRE", "Jazz"), item(b"\xa9gen", 1, b"Dub")];
+    assert_eq!(tags_of(&movie_of(&both[..1])).genres, ["Jazz"]);
     assert_eq!(tags_of(&movie_of(&both)).genres, ["Dub"]);
 }
 
@@ -327,9 +294,8 @@ fn items_of_movies_are_read_in_any_encoding() {
     ];
     let file = [movie_of(&items), b"\0\0\x09\0mo".to_vec()].concat();
     let tags = tags_of(&file);
-    assert_eq!(tags.title.as_deref(), Some("Café"));
-    assert_eq!(tags.album.as_deref(), Some("Café"));
-    assert_eq!(tags.artist.as_deref(), Some("A; B"));
+    let found = [tags.title, tags.album, tags.artist].map(Option::unwrap);
+    assert_eq!(found, ["Café", "Café", "A; B"]);
     assert_eq!(tags.genres, ["Jazz"]);
     assert_eq!((tags.track_number, tags.bpm), (Some(3), Some(128.0)));
     assert_eq!(tags.year, Some(1999));
@@ -346,8 +312,8 @@ fn the_oldest_tags_are_read_behind_a_stray_footer() {
     v1[127] = 17;
     let stray = [b"APETAGEX\xd0\x07\0\0", &[0xff; 20][..]].concat();
     let tags = tags_of(&[&[0x55; 4096][..], &stray, &v1].concat());
-    assert_eq!(tags.title.as_deref(), Some("Title"));
-    assert_eq!(tags.artist.as_deref(), Some("Кино"));
+    let found = [tags.title, tags.artist].map(Option::unwrap);
+    assert_eq!(found, ["Title", "Кино"]);
     assert_eq!((tags.year, tags.track_number), (Some(1987), Some(5)));
     assert_eq!(tags.genres, ["Rock"]);
 }
@@ -357,7 +323,7 @@ fn core_audio_files_have_tags() {
     let info = b"\0\0\0\x03title\0A title\0artist\0Someone\0recorded date\x002004\0";
     let size = (info.len() as u64).to_be_bytes();
     let tags = tags_of(&[b"caff\0\x01\0\0info", &size[..], info].concat());
-    assert_eq!(tags.title.as_deref(), Some("A title"));
-    assert_eq!(tags.artist.as_deref(), Some("Someone"));
+    let found = [tags.title, tags.artist].map(Option::unwrap);
+    assert_eq!(found, ["A title", "Someone"]);
     assert_eq!(tags.year, Some(2004));
 }

@@ -128,14 +128,9 @@ impl FeaturesJob<'_> {
                 render::write(&OutputTarget::new(output)?, feature_table(&set, &matrix))?;
             }
             FeaturesPlace::Matrix => {
-                let place = OutputTarget::new(output)?;
-                let cannot_write = || format!("cannot write {}", output.display());
-                let mut file = place.open()?;
-                matrix
-                    .values
-                    .write_npy(&mut file)
-                    .with_context(cannot_write)?;
-                file.commit().with_context(cannot_write)?;
+                let mut array = Vec::new();
+                matrix.values.write_npy(&mut array)?;
+                render::write(&OutputTarget::new(output)?, array)?;
             }
             FeaturesPlace::Folder => {
                 self.make_folder()?;

@@ -21,11 +21,9 @@ impl Shape {
     pub(super) fn tiles_wide(self) -> usize {
         self.w.div_ceil(4)
     }
-    /// Padded rows.
     pub(super) fn rows(self) -> usize {
         self.tiles_high() * 4 + 2
     }
-    /// Padded columns.
     pub(super) fn cols(self) -> usize {
         self.tiles_wide() * 4 + 2
     }
@@ -33,7 +31,6 @@ impl Shape {
     pub(super) fn row(self) -> usize {
         self.cols() * self.c
     }
-    /// Floats of one window.
     pub(super) fn len(self) -> usize {
         self.rows() * self.row()
     }

@@ -6,7 +6,6 @@ use super::act::Shape;
 /// channel's maximum over all places.
 #[derive(Clone, Debug)]
 pub struct ChainPlan {
-    /// Rows and columns of the image.
     pub input: [usize; 2],
     /// The blocks, the first of which takes the image.
     pub blocks: Vec<BlockPlan>,
@@ -27,18 +26,13 @@ pub struct BlockPlan {
 /// γ, β, running mean and running variance of a batch norm.
 pub type NormNumbers = [Vec<f32>; 4];
 
-/// A block's tensors.
 #[derive(Debug)]
 pub struct BlockTensors {
-    /// `[out][in][3][3]`.
     pub weight: Vec<f32>,
-    /// `[out]`.
     pub bias: Vec<f32>,
-    /// Where the block has a batch norm.
     pub norm: Option<NormNumbers>,
 }
 
-/// The shapes of a block: of its input and its output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockShapes {
     pub(super) from: Shape,

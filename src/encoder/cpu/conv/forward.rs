@@ -60,7 +60,6 @@ struct Strips {
 #[derive(Clone, Debug)]
 struct Strip {
     tile_row: usize,
-    /// Tile columns.
     columns: Range<usize>,
     /// Its tiles in `Strips::tiles`.
     tiles: Range<usize>,
@@ -70,7 +69,6 @@ struct Strip {
 struct ChainWorkspace {
     /// Images with a border of zeros.
     image: Buffer,
-    /// Outputs of the blocks.
     acts: Vec<Act>,
     /// V and M of the phased form.
     work: Buffer,
@@ -302,7 +300,6 @@ impl FastChain {
         }
     }
 
-    /// The first two blocks, strip by strip.
     fn first_pair(
         &self,
         team: &Team,

@@ -9,7 +9,6 @@ use super::winograd::{self, Gemm, Groups, Input, Output, POS, Tile};
 use crate::cpu::team::Team;
 use voisin_simd::buffer::{Buffer, SharedSlice};
 
-/// Tiles of a fused block.
 pub(super) const BLOCK: usize = 28;
 /// Filters (input times output channels) up to which a convolution is fused rather than phased.
 const SMALL: usize = 128 * 128;
@@ -70,7 +69,6 @@ pub(super) fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
 pub(super) struct TileBlock<'a> {
     pub(super) filters: &'a WinogradFilters,
     pub(super) plan: &'a Plan,
-    /// Its tiles.
     pub(super) tiles: &'a [Tile],
 }
 
@@ -211,7 +209,6 @@ fn phased_parts(plan: &Plan) -> usize {
     plan.tiles.len().div_ceil(8)
 }
 
-/// The result of the phased form.
 pub(super) enum Target<'a> {
     /// Padded activations, from this window on.
     Act(&'a mut Buffer, usize),
@@ -248,7 +245,6 @@ pub(super) fn phased(
     phases.invert(m, target);
 }
 
-/// The phased form of a convolution of `n` windows.
 struct Phases<'a> {
     team: &'a Team,
     filters: &'a WinogradFilters,

@@ -35,7 +35,6 @@ fn with_work(lanes: usize, f: impl FnOnce(&mut [f32], &mut [f32])) {
     });
 }
 
-/// The bias row of a dense layer.
 const NO_BORDER: &[u8] = &[0];
 
 /// The network, prepared for one instruction set. Any number of threads may use it.
@@ -44,7 +43,6 @@ pub struct FastMusicnn {
     isa: Isa,
     packed: Packed,
     roots: Roots,
-    /// Unused scratch memory.
     idle: Mutex<Vec<MusicnnScratch>>,
 }
 
@@ -119,7 +117,6 @@ impl FastMusicnn {
         results
     }
 
-    /// One patch with scratch memory of the pool.
     fn one(&self, team: &Team, mel: &[f32], to: &mut [f32]) {
         // Safe after a panic elsewhere, as the scratch memory is overwritten.
         let idle = self
@@ -275,7 +272,6 @@ impl FastMusicnn {
         }
     }
 
-    /// Pools and dense layers.
     fn back(&self, team: &Team, scratch: &mut MusicnnScratch) {
         let half = self.packed.dense.inner / 2;
         let front = self.packed.front_width;

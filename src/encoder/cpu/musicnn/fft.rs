@@ -5,7 +5,6 @@
 
 use crate::cpu::simd::Simd;
 
-/// Complex numbers, one per lane.
 #[derive(Clone, Copy)]
 pub(super) struct C<V> {
     pub(super) re: V,

@@ -449,12 +449,9 @@ dispatch! {
     temporal_unchecked => temporal_generic(a: &Vector<'_>, work: *mut f32, maxima: *mut f32)
 }
 
-/// The kernel size of a vector of filters.
 #[derive(Clone, Copy)]
 pub(super) enum Kernel {
-    /// 7 frames × 38 bands.
     Timbral38,
-    /// 7 frames × 67 bands.
     Timbral67,
     /// 128, 64 or 32 frames × 1 band.
     Temporal,

@@ -19,7 +19,6 @@ fn norm(numbers: &NormNumbers) -> Vec<(f64, f64)> {
     affine(numbers, EPSILON)
 }
 
-/// A convolution with the batch norm after it.
 struct NormedConvolution<'a> {
     weight: &'a [f32],
     bias: &'a [f32],
@@ -56,19 +55,14 @@ impl NormedConvolution<'_> {
 /// Filters of the front that are computed side by side.
 #[derive(Debug)]
 pub(super) struct Bank {
-    /// Vectors of filters.
     pub(super) vectors: usize,
-    /// Spectra, one block per vector.
     pub(super) filters: Buffer,
-    /// Values of a block.
     pub(super) block: usize,
     /// Sign, bias, scale and shift of each vector.
     pub(super) epilogues: Buffer,
-    /// First column in the front's rows.
     pub(super) column: usize,
 }
 
-/// A matrix with bias, scale and shift.
 #[derive(Debug)]
 pub(super) struct PackedMatrix {
     pub(super) inner: usize,
@@ -82,14 +76,10 @@ pub(super) struct PackedMatrix {
     pub(super) shift: Buffer,
 }
 
-/// Everything the kernels read.
 #[derive(Debug)]
 pub(super) struct Packed {
-    /// Batch norm of the input.
     pub(super) input: (f32, f32),
-    /// Kernels of 38 bands, of 67 bands, and temporal ones.
     pub(super) banks: [Bank; 3],
-    /// Columns of the front's rows.
     pub(super) front_width: usize,
     pub(super) middle: [PackedMatrix; 3],
     pub(super) dense: PackedMatrix,
@@ -185,7 +175,6 @@ impl Packed {
     }
 }
 
-/// The front's filters.
 struct PackedFront {
     banks: [Bank; 3],
     /// Of its rows.

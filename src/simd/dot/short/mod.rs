@@ -15,9 +15,7 @@ use super::dispatch;
 use crate::Isa;
 use crate::isa::Set;
 
-/// Bytes of a short code.
 pub const SHORT: usize = 64;
-/// Vectors of a block.
 pub const LANES: usize = 16;
 /// Bytes of a block of short codes.
 pub const BLOCK_BYTES: usize = block_bytes(SHORT);
@@ -47,7 +45,6 @@ const LARGEST: i32 = 15;
 pub struct ShortQuery<'a> {
     /// The [`COMPONENTS`].
     pub code: &'a [i8],
-    /// Sum of `code`.
     pub sum: i32,
     /// Value of one step of `code`.
     pub factor: f32,
@@ -109,9 +106,7 @@ pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
 
 /// A query to compare with vectors, and the output for its matches.
 pub struct ShortSearch<'a> {
-    /// The query.
     pub query: ShortQuery<'a>,
-    /// The least score.
     pub limit: f32,
     /// Every vector of this score is appended.
     pub out: &'a mut Vec<Scored>,
@@ -323,41 +318,20 @@ mod tests {
                 });
                 for isa in Isa::available() {
                     let mut got = [const { Vec::new() }; 4];
-                    let mut each = [const { Vec::new() }; 4];
                     for (&limit, out) in limits.iter().zip(&mut got) {
                         near(isa, bytes, &blocks, [ShortSearch { query, limit, out }]);
                     }
                     assert_eq!(got, want, "{isa:?} {bytes} {extreme:?}");
-                    // Four queries together, each with its own limit and factor.
-                    let mut factors = [1., 1., 2., 0.5].into_iter().zip(limits);
-                    let together = each.each_mut().map(|out| {
-                        let (factor, limit) = factors.next().expect("four");
-                        ShortSearch {
-                            query: ShortQuery {
-                                factor: factor * query.factor,
-                                ..query
-                            },
-                            limit,
-                            out,
-                        }
+                    // Four queries together, each with its own limit.
+                    let mut together = [const { Vec::new() }; 4];
+                    let mut each = limits.into_iter();
+                    let searches = together.each_mut().map(|out| ShortSearch {
+                        query,
+                        limit: each.next().expect("four"),
+                        out,
                     });
-                    near(isa, bytes, &blocks, together);
-                    let mut alone = [const { Vec::new() }; 4];
-                    for ((factor, limit), out) in
-                        [1., 1., 2., 0.5].into_iter().zip(limits).zip(&mut alone)
-                    {
-                        let query = ShortQuery {
-                            factor: factor * query.factor,
-                            ..query
-                        };
-                        near(
-                            Isa::PORTABLE,
-                            bytes,
-                            &blocks,
-                            [ShortSearch { query, limit, out }],
-                        );
-                    }
-                    assert_eq!(each, alone, "{isa:?} {bytes} {extreme:?}");
+                    near(isa, bytes, &blocks, searches);
+                    assert_eq!(together, want, "{isa:?} {bytes} {extreme:?}");
                 }
             }
         }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::stored_clusters;
+use super::graph::last_clusters;
 use super::list::TrackJson;
 use super::lossy;
 use crate::{
@@ -32,37 +32,29 @@ pub struct Card {
     pub nearest: Vec<SimilarTrack>,
 }
 
-/// The documented JSON of `show`: a list of these.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CardJson<'a> {
     #[serde(flatten)]
     track: TrackJson,
-    /// From the tags.
     track_number: Option<u32>,
-    /// From the tags.
     disc_number: Option<u32>,
     /// In the tags' spelling.
     licence_text: Option<&'a str>,
     /// In the tags' spelling.
     tagged_genres: &'a [String],
-    /// From the tags.
     tagged_bpm: Option<f64>,
-    /// From the tags.
     tagged_key: Option<&'a str>,
     /// BLAKE3 of the compressed packets.
     content: String,
     sample_rate: u32,
     channels: u16,
     container: &'a str,
-    /// The answer of `classify`.
     predicted: PredictedJson<'a>,
     /// Probability of a voice; null if the model does not predict it.
     sung: Option<f32>,
     /// Of the last `voisin clusters`; null for noise and later tracks.
     cluster: Option<u32>,
-    /// Tracks that sound most like it.
     nearest: Vec<NearJson>,
-    /// Its files.
     places: Vec<PlaceJson>,
 }
 
@@ -201,7 +193,7 @@ pub fn cards(
         .collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
-    let clusters = stored_clusters(engine)?;
+    let clusters = last_clusters(engine)?;
     let mut strongest = tags
         .map(|tags| tags.strongest(&ids, WORDS))
         .unwrap_or_default();

@@ -1,10 +1,12 @@
 //! Groups of tracks that sound alike.
 
+use std::collections::HashMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::track::TrackRef;
-use crate::Collection;
+use crate::{Engine, EngineError};
 use voisin_explore::clusters::{Clustering, NearCluster, Share};
 
 /// The documented JSON of `clusters`.
@@ -30,12 +32,15 @@ pub(crate) struct ClusterJson<'a> {
 }
 
 /// The members of all clusters, one cluster after the other, then the tracks in none.
-pub fn members(collection: &Collection, found: &Clustering) -> Vec<TrackRef> {
+pub fn members(engine: &Engine, found: &Clustering) -> Result<Vec<TrackRef>, EngineError> {
+    let mut named = HashMap::new();
+    engine.library().for_each_track(|track| {
+        named.insert(track.id, TrackRef::of_track(&track));
+        Ok(())
+    })?;
     let clustered = found.clusters.iter().flat_map(|cluster| &cluster.members);
-    clustered
-        .chain(&found.noise)
-        .filter_map(|&id| TrackRef::of(collection, id))
-        .collect()
+    let all = clustered.chain(&found.noise);
+    Ok(all.filter_map(|id| named.remove(id)).collect())
 }
 
 impl<'a> ClustersJson<'a> {

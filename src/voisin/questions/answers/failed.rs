@@ -6,7 +6,6 @@ use serde::Serialize;
 use super::lossy;
 use voisin_library::Failure;
 
-/// The documented JSON of `failed`: a list of these.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FailureJson {
     path: String,

@@ -1,17 +1,18 @@
-//! Parts of several answers that come from the library's neighbour graph: the graph itself, clusters.
+//! The library's neighbour graph, and its clusters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::{Collection, Engine, EngineError, GraphUse};
 use voisin_base::track::TrackId;
-use voisin_explore::clusters::{self, Clustering};
-use voisin_explore::{ExploreError, KnnGraph};
-use voisin_library::OpenMode;
+use voisin_explore::KnnGraph;
+use voisin_explore::clusters::{Clustering, cluster};
 
 /// The setting with the last clusters of the whole library.
 const CLUSTERS: &str = "clusters";
 /// Neighbours in the graphs that clusters and maps are made from.
 const GRAPH_K: usize = 15;
+/// Where the random numbers of clusters start.
+const SEED: u64 = 1;
 
 /// The library's tracks and their neighbour graph.
 pub fn neighbour_graph(
@@ -30,36 +31,31 @@ pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph
     engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)
 }
 
-/// The cluster of each track by the last clusters of the whole library, if there were any.
-pub fn stored_clusters(engine: &Engine) -> Result<Option<HashMap<TrackId, u32>>, EngineError> {
-    let text = engine.library().setting(CLUSTERS)?;
-    // With an unreadable setting, clusters are computed again.
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+/// The cluster of each track by the last clusters of the whole library, if there were any; 0 is noise.
+pub fn last_clusters(engine: &Engine) -> Result<Option<BTreeMap<TrackId, u32>>, EngineError> {
+    let last: Option<Clustering> = engine.last_kept(CLUSTERS)?;
+    Ok(last.map(|found| found.ids()))
 }
 
-/// Clusters a library; those of the whole collection are stored, so that others can name their numbers.
+/// The clusters of the whole library: the stored ones, if nothing changed since.
+///
+/// - `work`: makes new ones
 pub fn clustered(
     engine: &mut Engine,
+    work: impl FnOnce(&mut Engine) -> Result<Clustering, EngineError>,
+) -> Result<Clustering, EngineError> {
+    let source = engine.label_source();
+    engine.kept(CLUSTERS, &source, work)
+}
+
+/// The clusters of a collection with predicted genres.
+///
+/// - `rows`: only these rows; `None`: all
+pub fn clusters_of(
     collection: &Collection,
     graph: &KnnGraph,
     rows: Option<&[usize]>,
-    seed: u64,
 ) -> Result<Clustering, EngineError> {
-    let found = clusters::cluster(
-        collection.vectors.view(),
-        graph,
-        &collection.meta,
-        rows,
-        seed,
-    )?;
-    if rows.is_none() && engine.library().mode() != OpenMode::ReadOnly {
-        let ids = collection.ids.iter().zip(&found.assignment);
-        let stored: BTreeMap<&TrackId, &u32> = ids.filter(|(_, id)| **id > 0).collect();
-        let text = serde_json::to_string(&stored).map_err(ExploreError::from)?;
-        // Written only if it changed.
-        if engine.library().setting(CLUSTERS)?.as_deref() != Some(&text) {
-            engine.library_mut().set_setting(CLUSTERS, Some(&text))?;
-        }
-    }
-    Ok(found)
+    let vectors = collection.vectors.view();
+    Ok(cluster(vectors, graph, &collection.meta, rows, SEED)?)
 }

@@ -13,20 +13,16 @@ use voisin_explore::TrackMeta;
 use voisin_library::artists::{is_no_album, is_nobody};
 use voisin_library::{Descriptors, Track, licence_id};
 
-/// The documented JSON of `list`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PageJson {
     pub(crate) total: usize,
-    /// The tracks, in order.
     pub tracks: Vec<TrackJson>,
 }
 
-/// A track of an answer.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct TrackJson {
     /// The track's number; null if it is not in the library.
     pub id: Option<TrackId>,
-    /// Where its file is.
     pub path: String,
     /// Its artist; null also for a placeholder such as `Unknown Artist`.
     pub artist: Option<String>,
@@ -39,20 +35,15 @@ pub struct TrackJson {
     /// Its genres by the library's label source.
     pub genres: Vec<String>,
     pub year: Option<i32>,
-    /// Its length in seconds.
     pub seconds: f64,
-    /// The codec of the file.
     pub(crate) codec: String,
-    /// The licence in its tags.
     pub licence: Option<String>,
-    /// Its recording's MBID.
     pub mbid: Option<String>,
     pub isrc: Option<String>,
     /// Track gain in dB, from its tags.
     pub(crate) replay_gain: Option<f64>,
     /// Measured, in beats a minute; null if it was not.
     pub tempo: Option<f64>,
-    /// Its musical key.
     pub key: Option<&'static str>,
     pub(crate) camelot: Option<String>,
     /// Its loudness in LUFS.
@@ -70,7 +61,6 @@ pub struct TrackJson {
     pub(crate) files: usize,
 }
 
-/// A word that fits a track.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct WordJson {
     pub word: String,
@@ -141,24 +131,12 @@ impl TrackJson {
             title: track.display_title().to_owned(),
             album: track.album.clone(),
             album_artist: track.album_artist.clone(),
-            composer: None,
             genres: track.genres.clone(),
             year: track.year,
             seconds: track.seconds,
             codec: track.codec.clone(),
-            licence: None,
-            mbid: None,
-            isrc: None,
-            replay_gain: None,
-            tempo: None,
-            key: None,
-            camelot: None,
-            loudness: None,
-            loudness_is_exact: None,
-            scales: BTreeMap::new(),
-            words: None,
-            added: None,
             files: 1,
+            ..Self::default()
         }
     }
 }
@@ -197,7 +175,6 @@ impl KnownTracks {
         Ok(Self(known.collect()))
     }
 
-    /// A track, with the path of the file in question.
     pub(crate) fn track(&self, meta: &TrackMeta) -> TrackJson {
         match self.0.get(&meta.id) {
             Some(known) => TrackJson {

@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::clustered;
+use super::graph::{clustered, clusters_of};
 use super::list::scale_values;
 use crate::{Collection, Engine, EngineError};
 use voisin_base::track::TrackId;
@@ -65,25 +65,22 @@ impl MapJson {
         graph: &KnnGraph,
         positions: ArrayView2<'_, f32>,
     ) -> Result<Self, EngineError> {
-        let found = clustered(engine, collection, graph, None, 0)?;
+        let found = clustered(engine, |_| clusters_of(collection, graph, None))?;
+        let ids = found.ids();
         let measured = engine.library().descriptors(&collection.ids)?;
         let tags = engine.predicted_tags_if_any()?;
         let mut words = tags
             .map(|tags| tags.strongest(&collection.ids, 1))
             .unwrap_or_default();
-        let tracks = collection
-            .meta
-            .iter()
-            .zip(positions.rows())
-            .zip(&found.assignment);
-        let tracks = tracks.map(|((track, at), &cluster)| {
+        let tracks = collection.meta.iter().zip(positions.rows());
+        let tracks = tracks.map(|(track, at)| {
             let measured = measured.get(&track.id);
             let key = measured.and_then(|measured| measured.key);
             MapTrack {
                 id: track.id,
                 x: at[0],
                 y: at[1],
-                cluster,
+                cluster: ids.get(&track.id).copied().unwrap_or_default(),
                 artist: track.artist.clone(),
                 title: track.display_title().to_owned(),
                 genre: genre(track).map(str::to_owned),

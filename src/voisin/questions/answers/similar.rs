@@ -37,7 +37,6 @@ impl SimilarAnswer {
     }
 }
 
-/// The documented JSON of `similar`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SimilarJson {
     seeds: Vec<SeedJson>,
@@ -47,7 +46,6 @@ pub struct SimilarJson {
     pub neighbours: Vec<NeighbourJson>,
 }
 
-/// Whether nothing is near.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FarJson {
     far: Option<bool>,
@@ -60,7 +58,6 @@ pub(crate) struct SeedJson {
     pub(crate) path: String,
 }
 
-/// A track, and how near it is.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct NeighbourJson {
     /// Its place, from 1.

@@ -4,12 +4,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
-use crate::{Engine, EngineError, GroupBy, Lack, RETRAIN_SHARE};
+use crate::{Engine, EngineError, Lack, RETRAIN_SHARE};
 use voisin_base::text::{count, grouped, with_causes};
-use voisin_index::{IndexError, IndexOptions, VectorIndex};
+use voisin_index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
 use voisin_library::Status;
 
-/// The library's index, from its header.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IndexJson {
     /// `current`, `behind`, `none` or `unusable`.
@@ -22,69 +21,50 @@ pub struct IndexJson {
     pub(crate) tombstones: usize,
 }
 
-/// How neighbours are found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SearchJson {
     /// `graph`, or `exact` in a library that is too small for one.
     pub mode: &'static str,
-    /// The reason, in words.
     pub why: String,
 }
 
-/// The documented JSON of `status`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StatusJson {
-    /// Where the library is.
     pub library: String,
     pub tracks: u64,
     pub files: u64,
     /// Number of files that could not be added.
     pub failed: u64,
-    /// The model's name.
     pub model: Option<String>,
     pub(crate) model_fingerprint: Option<String>,
-    /// Numbers in a track's vector.
     pub dimension: Option<usize>,
-    /// The library's generation.
     pub index_generation: u64,
-    /// The state of the index.
     pub index: IndexJson,
-    /// The search method, and the reason.
     pub search: SearchJson,
-    /// Size of the database in bytes.
     pub database_bytes: u64,
-    /// Size of the index's file in bytes.
     pub index_bytes: u64,
     /// The index's bytes in memory.
     pub index_resident_bytes: u64,
-    /// Version of the database's tables.
     pub schema: u32,
-    /// The source of labels.
     pub labels: LabelsJson,
-    /// The trained head, if there is one.
     pub genre_head: Option<HeadJson>,
 }
 
-/// The library's labels.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabelsJson {
-    /// The source of labels.
     pub source: String,
     /// Labels given by hand, which take precedence.
     pub by_hand: usize,
 }
 
-/// The trained genre head.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct HeadJson {
     /// Seconds since 1970 UTC.
     pub trained_at: u64,
-    /// Number of training tracks.
     pub tracks: usize,
     pub genres: usize,
     /// Accuracy on held-out tracks.
     pub accuracy: f64,
-    /// The source of its labels.
     pub labels: String,
     /// Share of labels that are new, gone or changed since; null if they cannot be read.
     pub changed_share: Option<f64>,
@@ -100,7 +80,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             let tracks = engine
                 // Current labels from the source that it was
                 // trained with, not the library's.
-                .labelled_tracks(&head.source(), GroupBy::Track);
+                .labelled_tracks(&head.source());
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // All of its labels are gone.
@@ -118,18 +98,10 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 problem: share.err(),
             }
         }),
-        // An unreadable head is shown with its error, not
-        // as missing.
+        // An unreadable head is shown with its error, not as missing.
         Err(error) => Some(HeadJson {
-            trained_at: 0,
-            tracks: 0,
-            genres: 0,
-            accuracy: 0.0,
-            labels: String::new(),
-            changed_share: None,
-            // It has no source of labels to train on again.
-            retrain: false,
             problem: Some(with_causes(&error)),
+            ..HeadJson::default()
         }),
     }
 }
@@ -170,48 +142,22 @@ impl StatusJson {
 fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let path = &engine.index_path();
     let found = VectorIndex::summary(path);
-    let mut json = IndexJson {
-        state: "current",
-        note: String::new(),
-        generation: None,
-        tail: 0,
-        tombstones: 0,
-    };
-    match &found {
-        Ok(index) => {
-            json.generation = Some(index.stamp.generation);
-            json.tail = index.tail;
-            json.tombstones = index.tombstones;
-            let model = status.model.as_ref();
-            // The stamp has the model before the first blank.
-            let mut made_of = index.stamp.model_fingerprint.split(' ');
-            // The gravest fault first, since only one is shown.
-            if model.is_some_and(|model| Some(&*model.fingerprint) != made_of.next()) {
-                json.state = "unusable";
-                json.note = String::from("of another model: the next search rebuilds it");
-            } else if !engine.is_in_space(&index.stamp) {
-                json.state = "unusable";
-                json.note = String::from("relative to another mean: the next search rebuilds it");
-            } else if index.stamp.generation > status.generation {
-                json.state = "unusable";
-                json.note =
-                    String::from("of a later state of the library: the next search rebuilds it");
-            } else if index.stamp.generation < status.generation {
-                json.state = "behind";
-                let changes = count(status.generation - index.stamp.generation, "change");
-                json.note = format!("{changes}, which the next search adds");
-            }
-        }
+    let (state, note) = match &found {
+        Ok(index) => state(engine, status, &index.stamp),
         // A new library has no index yet.
         Err(IndexError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            json.state = "none";
-            json.note = String::from("the next search builds it");
+            ("none", "the next search builds it".to_owned())
         }
-        Err(error) => {
-            json.state = "unusable";
-            json.note = with_causes(&error);
-        }
-    }
+        Err(error) => ("unusable", with_causes(error)),
+    };
+    let known = found.as_ref().ok();
+    let json = IndexJson {
+        state,
+        note,
+        generation: known.map(|index| index.stamp.generation),
+        tail: known.map_or(0, |index| index.tail),
+        tombstones: known.map_or(0, |index| index.tombstones),
+    };
     // An index that will be rebuilt does not count.
     let usable = found
         .as_ref()
@@ -220,6 +166,29 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let measured = usable.and_then(|index| index.ef.zip(index.recall));
     let search = searched(status.vectors as usize, measured);
     (json, search, found.map_or(0, |index| index.resident))
+}
+
+/// The state of an index with this stamp, and the next search's action on it.
+fn state(engine: &Engine, status: &Status, stamp: &IndexStamp) -> (&'static str, String) {
+    let model = status.model.as_ref();
+    // The stamp has the model before the first blank.
+    let made_of = stamp.model_fingerprint.split(' ').next();
+    let unusable = |what| ("unusable", format!("{what}: the next search rebuilds it"));
+    // The gravest fault first, since only one is shown.
+    if model.is_some_and(|model| Some(&*model.fingerprint) != made_of) {
+        return unusable("of another model");
+    }
+    if !engine.is_in_space(stamp) {
+        return unusable("relative to another mean");
+    }
+    match status.generation.checked_sub(stamp.generation) {
+        None => unusable("of a later state of the library"),
+        Some(0) => ("current", String::new()),
+        Some(changes) => {
+            let changes = count(changes, "change");
+            ("behind", format!("{changes}, which the next search adds"))
+        }
+    }
 }
 
 /// - `measured`: width and recall of the index's graph, if it has one

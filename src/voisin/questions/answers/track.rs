@@ -5,12 +5,11 @@ use serde::Serialize;
 
 use super::list::{KnownTracks, TrackJson};
 use super::{lossy, title};
-use crate::{Collection, Engine, EngineError};
+use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_library::Track;
 
-/// A reference to a track in JSON answers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TrackRef {
     pub id: TrackId,
@@ -39,15 +38,8 @@ impl TrackRef {
             title: title(track),
         }
     }
-
-    pub(crate) fn of(collection: &Collection, track: TrackId) -> Option<Self> {
-        collection
-            .row(track)
-            .map(|row| Self::of_meta(&collection.meta[row]))
-    }
 }
 
-/// A track of a list, and its place.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ListedJson {
     /// Its place, from 1.

@@ -7,14 +7,14 @@ use crate::cli::args::EvalGenreArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{page_place, show_page};
 use crate::cli::render::count;
-use voisin::{GroupBy, LabelledTracks};
+use voisin::LabelledTracks;
 use voisin_genre::{FitOptions, Genre, Spellings};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let place = page_place(context, args.report.as_deref())?;
     let engine = context.open_engine()?;
-    let mut tracks = engine.labelled_tracks(&args.labels_from.source(&engine), args.group_by)?;
+    let mut tracks = engine.labelled_tracks(&args.labels_from.source(&engine))?;
     if tracks.unmatched > 0 {
         context.console.warn(&format!(
             "{} of the label file named no track of this library",
@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
             ..FitOptions::default()
         },
         rivals: !args.no_rivals,
-        group: group_of(context, &tracks, args.group_by),
+        group: group_of(context, &tracks),
     };
     let report = evaluate_genre(&tracks.set(), &options)?;
     drop(busy);
@@ -57,10 +57,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
 }
 
 /// The kind of groups that are never on both sides of a split: artists, or, if none is known, albums or tracks.
-fn group_of(context: &Context, tracks: &LabelledTracks, by: GroupBy) -> String {
-    if by == GroupBy::Track {
-        return "track".to_owned();
-    }
+fn group_of(context: &Context, tracks: &LabelledTracks) -> String {
     let rows = 0..tracks.labels.len();
     let rows: Vec<usize> = rows.filter(|&row| !tracks.labels[row].is_empty()).collect();
     if rows.iter().any(|&row| tracks.facts[row].artist.is_some()) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use ndarray::{Array2, Axis};
-use voisin::{Engine, GroupBy};
+use voisin::Engine;
 use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 
 use crate::cli::Ending;
@@ -122,7 +122,7 @@ fn joins(
 
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet> {
-    let tracks = engine.labelled_tracks(&output.labels.source(engine), GroupBy::Artist)?;
+    let tracks = engine.labelled_tracks(&output.labels.source(engine))?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
     let joined = joins(&engine.taxonomy()?, &known, &output.join)?;
     let first: Vec<Option<String>> = tracks

@@ -26,7 +26,6 @@ pub(in crate::cpu::conv) struct Gemm<'a> {
 }
 
 impl Gemm<'_> {
-    /// Whether V, U and M hold the positions.
     fn fits(&self) -> bool {
         let last = self.positions.end.saturating_sub(1);
         let tiles = self.groups.tiles;

@@ -32,17 +32,13 @@ fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
 /// Transforms the patches of a run of tiles.
 #[derive(Clone, Copy)]
 pub(in crate::cpu::conv) struct Input<'a> {
-    /// Padded activation of the window.
     pub(in crate::cpu::conv) src: &'a [f32],
     /// Floats from one row of `src` to the next.
     pub(in crate::cpu::conv) row: usize,
-    /// Input channels, a multiple of 16.
     pub(in crate::cpu::conv) c: usize,
-    /// The tiles to transform.
     pub(in crate::cpu::conv) tiles: &'a [Tile],
     /// Index of the first of them in the block.
     pub(in crate::cpu::conv) first: usize,
-    /// How the block is split.
     pub(in crate::cpu::conv) groups: Groups,
     /// The block's `V`, and floats from one position to the next.
     pub(in crate::cpu::conv) v: SharedSlice<'a>,

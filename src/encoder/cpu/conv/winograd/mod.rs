@@ -33,7 +33,6 @@ pub(super) use output::{Output, global_max, output};
 pub(super) const A: f32 = 0.6875;
 pub(super) const B: f32 = 1.5;
 
-/// Positions of the Winograd domain.
 pub(super) const POS: usize = 36;
 
 /// Tiles that a microkernel takes at most, and output channels side by side in its panel.
@@ -52,7 +51,6 @@ fn microkernel(isa: Isa) -> (usize, usize) {
     }
 }
 
-/// Output channels side by side in a microkernel's panel.
 pub(super) fn panel_width(isa: Isa) -> usize {
     microkernel(isa).1
 }
@@ -67,7 +65,6 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// For the microkernels of `isa`.
     pub(super) fn new(tiles: usize, isa: Isa) -> Self {
         let count = tiles.div_ceil(microkernel(isa).0).max(1);
         Self {

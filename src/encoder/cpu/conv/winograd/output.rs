@@ -36,7 +36,6 @@ pub(in crate::cpu::conv) struct Output<'a> {
     /// The tiles, and the index of the first of them in the block.
     pub(in crate::cpu::conv) tiles: &'a [Tile],
     pub(in crate::cpu::conv) first: usize,
-    /// `n` biases.
     pub(in crate::cpu::conv) bias: &'a [f32],
     /// The window's padded output, at this `M`'s first channel.
     pub(in crate::cpu::conv) dst: SharedSlice<'a>,
