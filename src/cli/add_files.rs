@@ -11,16 +11,13 @@ use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::context::Context;
 use crate::cli::missing_files::why_some_stay;
-use crate::cli::render::{self, Console, clock, count, grouped};
+use crate::cli::render::{self, Console, clock, count};
 use voisin::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_base::text::with_causes;
 use voisin_library::Library;
 
-/// Number of reasons that the report repeats.
 const FIRST_REASONS: usize = 5;
 
-/// Adds files, shows progress, and prints a report.
-///
 /// - `run`: the files and options; threads and other settings of this program are set here
 pub(crate) fn add_files(
     context: &Context,
@@ -78,99 +75,56 @@ fn report_summary(
             summary.skipped
         ));
     }
-    if !console.is_quiet() {
-        for reason in reasons {
-            console.warn(reason);
-        }
-        // The number of further reasons suffices: one bad disk fails thousands of files alike.
-        if summary.failed as usize > reasons.len() {
-            console.note(&format!(
-                "… and {} more",
-                summary.failed as usize - reasons.len()
-            ));
-        }
-        if summary.failed as usize > reasons.len() {
-            console.note("\"voisin list --failed\" lists all of them");
-        }
-        if summary.interrupted {
-            console
-                .note("interrupted: everything above is kept; the same command resumes from here");
-        }
-    }
     if console.is_quiet() {
         return Ok(());
     }
-    // A nightly run without changes prints one short line.
-    let changes = [
-        summary.added,
-        summary.updated,
-        summary.moved,
-        summary.removed,
-        summary.failed,
-    ];
-    if !summary.interrupted && summary.unchanged > 0 && changes.iter().all(|n| *n == 0) {
-        let skipped = match summary.skipped {
-            0 => String::new(),
-            n => format!(
-                ", {} failed before (\"voisin list --failed\" lists the reasons)",
-                grouped(n)
-            ),
-        };
-        return render::print_line(&format!(
-            "nothing new: {} unchanged{skipped}",
-            count(summary.unchanged, "file")
+    for reason in reasons {
+        console.warn(reason);
+    }
+    // The number of further reasons suffices: one bad disk fails thousands of files alike.
+    let more = (summary.failed as usize).saturating_sub(reasons.len());
+    if more > 0 {
+        console.note(&format!(
+            "… and {more} more: \"voisin list --failed\" lists all of them"
         ));
+    }
+    if summary.interrupted {
+        console.note("interrupted: everything above is kept; the same command resumes from here");
     }
     let mut text = format!(
         "added {}, updated {}, moved {}, unchanged {}, failed {}",
         summary.added, summary.updated, summary.moved, summary.unchanged, summary.failed
     );
-    if summary.removed > 0 {
-        text.push_str(&format!(", removed {}", summary.removed));
+    for (number, what) in [
+        (summary.removed, "removed"),
+        (summary.skipped, "failed before and skipped"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!(", {what} {number}"));
+        }
     }
-    if summary.skipped > 0 {
-        text.push_str(&format!(" ({} failed before and skipped)", summary.skipped));
-    }
-    if summary.copies > 0 {
-        let files = match summary.copies {
-            1 => "1 is another file of a known recording".to_owned(),
-            n => format!("{} are other files of known recordings", grouped(n)),
-        };
-        text.push_str(&format!(" (of the updated, {files})"));
-    }
-    render::print_line(&format!(
-        "{text} in {} on {}",
-        seconds(summary.seconds),
-        summary.device
-    ))
+    let seconds = match summary.seconds {
+        short @ ..60.0 => format!("{short:.1} s"),
+        long => clock(long),
+    };
+    render::print_line(&format!("{text} in {seconds} on {}", summary.device))
 }
 
-/// Reports the files that are gone, and the next step.
 fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: bool) {
     if !gone.files.is_empty() {
         let files = count(gone.files.len() as u64, "file");
-        console.note(&match (remove, dry_run) {
-            (true, false) => format!("{files} gone since: removed from the library"),
-            (true, true) => format!("{files} gone since: would be removed from the library"),
-            (false, _) => {
-                format!("{files} gone since: --remove-missing removes them from the library")
-            }
-        });
+        let what = match (remove, dry_run) {
+            (true, false) => "removed from the library",
+            (true, true) => "would be removed from the library",
+            (false, _) => "--remove-missing removes them from the library",
+        };
+        console.note(&format!("{files} gone since: {what}"));
     }
     if let Some(reason) = why_some_stay(gone) {
         console.warn(&reason);
     }
 }
 
-fn seconds(seconds: f64) -> String {
-    if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        clock(seconds)
-    }
-}
-
-/// Progress: a bar on a terminal, else lines.
 struct AddProgress {
     console: Console,
     dry_run: bool,
@@ -200,21 +154,16 @@ impl AddProgress {
                 skipped,
             } => {
                 self.total = *jobs;
-                let mut text = format!("{} to process", count(*jobs as u64, "file"));
-                if *unchanged > 0 {
-                    text.push_str(&format!(", {unchanged} unchanged"));
-                }
-                if *skipped > 0 {
-                    text.push_str(&format!(", {skipped} failed before"));
-                }
-                self.console.note(&text);
+                self.console.note(&format!(
+                    "{} to process, {unchanged} unchanged, {skipped} failed before",
+                    count(*jobs as u64, "file")
+                ));
                 // A dry run finishes before a bar could be read.
                 if self.console.shows_progress_bar() && *jobs > 0 && !self.dry_run {
-                    let style = ProgressStyle::with_template(
-                        "{bar:30} {pos}/{len}, {eta} left  {wide_msg}",
-                    )
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
-                    let bar = ProgressBar::new(*jobs as u64).with_style(style);
+                    let style = "{bar:30} {pos}/{len}, {eta} left  {wide_msg}";
+                    let style = ProgressStyle::with_template(style);
+                    let bar = ProgressBar::new(*jobs as u64)
+                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                     bar.enable_steady_tick(Duration::from_millis(200));
                     self.bar = Some(bar);
                 }
@@ -243,7 +192,7 @@ impl AddProgress {
             Outcome::WouldAdd => "would be analysed".to_owned(),
             Outcome::Failed(error) => {
                 let reason = with_causes(error);
-                // Only these are kept in memory; all are stored in the library, for `voisin list --failed`.
+                // All are stored in the library.
                 if self.reasons.len() < FIRST_REASONS {
                     self.reasons.push(reason.clone());
                 }

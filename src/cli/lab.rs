@@ -202,18 +202,10 @@ pub(crate) fn predict_with(context: &Context, args: &PredictArgs) -> anyhow::Res
             output.path().display()
         );
         render::print_place(context.console, output, &text)?;
-        return Ok(if failed.is_empty() {
-            Ending::Fine
-        } else {
-            Ending::Partial
-        });
+        return Ok(Ending::partial_if(!failed.is_empty()));
     }
     print(&answered, args.format)?;
-    Ok(if answered.faults.is_empty() {
-        Ending::Fine
-    } else {
-        Ending::Partial
-    })
+    Ok(Ending::partial_if(!answered.faults.is_empty()))
 }
 
 /// `voisin lab predict RUN --vectors OUT.npy`: the inner layer of a run's network.
@@ -252,16 +244,12 @@ fn inner_vectors(
     write_vectors(&vectors, &table, &matrix)?;
     let tracks = count(matrix.rows.len() as u64, "track");
     line(&format!(
-        "{tracks} in {}; \"voisin add --vectors {} --tracks {} --vectors-of NAME\" makes a library of them",
+        "{tracks} in {}; \"voisin add --vectors {} --tracks {} --model NAME\" makes a library of them",
         path.display(),
         path.display(),
         table.path().display()
     ))?;
-    Ok(if matrix.faults.is_empty() {
-        Ending::Fine
-    } else {
-        Ending::Partial
-    })
+    Ok(Ending::partial_if(!matrix.faults.is_empty()))
 }
 
 /// A run's predictions for tracks; `None` if interrupted.

@@ -5,7 +5,7 @@ use voisin::MissingFiles;
 /// The reason why some files stay in the library, and the next step; `None` if none do.
 pub(crate) fn why_some_stay(gone: &MissingFiles) -> Option<String> {
     let folders = gone.absent_folders();
-    let first = folders.keys().next()?.display();
+    let first = folders.first()?.display();
     let stay = match gone.out_of_reach.len() {
         1 => "1 file cannot be found and stays".to_owned(),
         files => format!("{files} files cannot be found and stay"),

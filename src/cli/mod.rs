@@ -38,9 +38,9 @@ use clap::FromArgMatches as _;
 use args::Cli;
 use context::Context;
 
-use voisin::{Engine, EngineError};
+use voisin::EngineError;
 use voisin_explore::ExploreError;
-use voisin_library::{Library, LibraryError, OpenMode};
+use voisin_library::LibraryError;
 
 /// Replaces musl's allocator, which calls the system for each block above 128 KiB, and has one lock for all threads.
 #[cfg(target_env = "musl")]
@@ -50,12 +50,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How a verb ended, if without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Success.
     Fine,
     /// Some files failed, or nothing was found.
     Partial,
     /// Ctrl-C was pressed.
     Interrupted,
+}
+
+impl Ending {
+    pub(crate) fn partial_if(is_partial: bool) -> Self {
+        if is_partial {
+            Self::Partial
+        } else {
+            Self::Fine
+        }
+    }
 }
 
 /// A named item does not exist: exit code 1, as for a search without results.
@@ -73,7 +82,6 @@ impl From<Ending> for ExitCode {
     }
 }
 
-/// Runs the program.
 pub fn main() -> ExitCode {
     // A codec's panic on a damaged file is caught and becomes that file's failure: its message would only alarm users.
     let loud = std::panic::take_hook();
@@ -136,16 +144,5 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         .command
         .is_busy()
         .then(|| context.console.busy("working"));
-    let ending = cli.command.run(&context);
-    if let Err(error) = &ending
-        && let Ok(library) = Library::open(&context.library_dir(), OpenMode::ReadOnly)
-    {
-        // Only where the error is about it.
-        let engine = Engine::from_library(library);
-        let lost = source::lost_labels(&engine);
-        if lost.is_some_and(|table| format!("{error:#}").contains(&*table.to_string_lossy())) {
-            source::warn_of_lost_labels(&context, &engine);
-        }
-    }
-    ending
+    cli.command.run(&context)
 }

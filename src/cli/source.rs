@@ -2,7 +2,6 @@
 //! tracks are fetched into a temporary library as far as a query needs them.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
 
 use super::context::Context;
 use super::database;
@@ -10,9 +9,7 @@ use voisin::questions::answers::card::{Card, cards, nearest_options};
 use voisin::questions::{Filters, Similar, SimilarAnswer};
 use voisin::{Engine, GenreNews, LabelSource, Seed, TrackPage, TrackQuery};
 
-/// A library that answers queries.
 pub(crate) enum Source {
-    /// On this disk.
     Local(Box<Engine>),
     Database(Box<database::Remote>),
 }
@@ -82,7 +79,6 @@ impl Source {
         Ok(())
     }
 
-    /// As [`Engine::list`].
     pub(crate) fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage> {
         match self {
             Self::Local(engine) => Ok(engine.list(query)?),
@@ -90,7 +86,6 @@ impl Source {
         }
     }
 
-    /// Tracks that sound like these.
     pub(crate) fn similar(
         &mut self,
         question: &Similar,
@@ -109,7 +104,6 @@ impl Source {
         }
     }
 
-    /// A card for each of these tracks.
     pub(crate) fn cards(
         &mut self,
         context: &Context,
@@ -140,18 +134,12 @@ impl Source {
 
 /// Reports a lost table of labels: searches go on with the genres in the files' tags, other commands fail.
 pub(crate) fn warn_of_lost_labels(context: &Context, engine: &Engine) {
-    if let Some(table) = lost_labels(engine) {
+    if let LabelSource::File(table) = engine.label_source()
+        && !table.is_file()
+    {
         context.console.warn(&format!(
             "{}, where the genres of this library come from, is not there: restore it, or \"voisin labels tags\" uses the files' tags instead",
             table.display()
         ));
-    }
-}
-
-/// The library's table of labels, if it is set and no longer there.
-pub(crate) fn lost_labels(engine: &Engine) -> Option<PathBuf> {
-    match engine.label_source() {
-        LabelSource::File(table) if !table.is_file() => Some(table),
-        _ => None,
     }
 }

@@ -8,9 +8,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
 
-use voisin::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedReader};
+use voisin::{Embedder, Engine, EngineError, NamedSeeds, SeedReader};
 use voisin_base::track::TrackId;
-use voisin_library::LibraryError;
 
 pub(super) enum SeedArgument {
     Named(OsString),
@@ -75,23 +74,13 @@ impl SeedArgument {
                 Self::Named(name) if one_each => found.named.push(reader.one(name)?),
                 Self::Named(name) => reader.read(name, &mut found)?,
                 Self::Id(id) => found.named.push(reader.engine.seed_of(*id)?),
-                Self::Vector(vector) => found.named.push(of_vector(reader.engine, vector)?),
+                Self::Vector(vector) => found
+                    .named
+                    .push(reader.engine.seed_of_vector(vector.clone())?),
             }
         }
         Ok(found)
     }
-}
-
-fn of_vector(engine: &Engine, vector: &[f32]) -> Result<Seed, EngineError> {
-    let expected = engine.model()?.dimension;
-    let found = vector.len();
-    if expected != found {
-        return Err(LibraryError::Dimension { expected, found }.into());
-    }
-    let mut vector = vector.to_vec();
-    // Stored vectors are of length 1, and the mean of several seeds would lean to the longest.
-    voisin_base::vector::make_unit(&mut vector);
-    Ok(Seed::of_vector(vector))
 }
 
 pub(super) fn no_embedder(why: &str) -> EngineError {

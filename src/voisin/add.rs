@@ -93,9 +93,6 @@ pub struct AddSummary {
     pub added: u64,
     /// Known tracks with new tags or vectors, or in one more file.
     pub updated: u64,
-    /// Of `updated`, the tracks with one more file.
-    #[serde(skip)]
-    pub copies: u64,
     pub moved: u64,
     pub unchanged: u64,
     /// Tracks that were removed because their last file now has other audio.
@@ -596,7 +593,6 @@ impl Writer<'_> {
             Outcome::Failed(_) => &mut self.summary.failed,
         };
         *counter += 1;
-        self.summary.copies += u64::from(matches!(outcome, Outcome::Duplicate(_)));
         (self.progress)(AddEvent::Done {
             path,
             outcome: &outcome,

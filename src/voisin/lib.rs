@@ -8,13 +8,12 @@
 //! ```
 //!
 //! An [`Engine`] joins the parts: a [`Library`] (SQLite, the truth), a [`VectorIndex`](voisin_index::VectorIndex) (a cache of it), and
-//! queries. An [`Embedder`] converts files to vectors. `examples/` has two programs.
+//! queries. An [`Embedder`] converts files to vectors. `examples/similar.rs` is a program.
 
 #![deny(unsafe_code)]
 
 mod add;
 mod add_run;
-mod artist_limit;
 mod collection;
 mod descriptors;
 mod embedder;
@@ -31,7 +30,6 @@ mod missing_files;
 mod moods;
 mod named_seeds;
 mod nearness;
-mod part;
 pub mod questions;
 mod same_recording;
 mod scales;

@@ -1,7 +1,7 @@
 //! Files of the library that are no longer on the disk, separated into those that may be removed and those that may only be
 //! unreachable.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
@@ -70,15 +70,10 @@ impl MissingFiles {
         Ok(gone)
     }
 
-    pub fn absent_folders(&self) -> BTreeMap<&Path, u64> {
-        let mut folders = BTreeMap::new();
-        for folder in self
-            .out_of_reach
-            .iter()
+    pub fn absent_folders(&self) -> BTreeSet<&Path> {
+        let files = self.out_of_reach.iter();
+        files
             .filter_map(|file| file.absent_folder.as_deref())
-        {
-            *folders.entry(folder).or_insert(0) += 1;
-        }
-        folders
+            .collect()
     }
 }

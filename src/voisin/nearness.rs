@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use ndarray::{Array2, aview1};
 use serde::{Deserialize, Serialize};
 
-use super::artist_limit::artists_of;
+use super::search::artists_of;
 use super::{Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_index::{Neighbor, SearchParams};
@@ -349,32 +349,5 @@ mod tests {
         };
         part.library_mut().set_mean(&fixed).unwrap();
         assert!(part.standing(&seed).unwrap().is_none());
-    }
-
-    #[test]
-    fn nearness_is_measured_again_after_many_changes() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), 60);
-        engine.maintain_index().unwrap();
-        let name = format!("nearness.{}", engine.model().unwrap().fingerprint);
-        let kept = |engine: &Engine| engine.library().setting(&name).unwrap().unwrap();
-        let first = kept(&engine);
-        let mut rng = Random::new(6);
-        let mut put = |engine: &mut Engine, range: std::ops::Range<u64>| {
-            for i in range {
-                engine
-                    .library_mut()
-                    .insert_track(&track(i, about(0, &mut rng)))
-                    .unwrap();
-            }
-            engine.maintain_index().unwrap();
-        };
-        put(&mut engine, 200..210);
-        assert_ne!(kept(&engine), first);
-        // An unreadable value is measured again.
-        engine.library_mut().set_setting(&name, Some("{}")).unwrap();
-        let seed = [engine.seed_of(TrackId(1)).unwrap()];
-        assert!(engine.standing(&seed).unwrap().is_some());
-        assert!(kept(&engine).len() > 500);
     }
 }

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 
 use ndarray::{ArrayView2, Axis, aview1};
 
-use super::artist_limit::ArtistLimit;
 use super::seed::{Seed, is_seed};
 use super::{Engine, EngineError, WindowPlan};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
+use voisin_explore::NameLimit;
 use voisin_index::{Neighbor, SearchParams};
 use voisin_library::recording::LEAST_OF_COPIES;
-use voisin_library::{Library, Track, TrackFilter, TrackSet};
+use voisin_library::{Library, Track, TrackFilter, TrackSet, fold};
 
 #[derive(Debug, Clone)]
 pub struct SimilarOptions {
@@ -57,7 +57,9 @@ impl Engine {
         let (seeds, query) = self.space()?.direction(seeds, &options.unlike)?;
         let allowed = self.matching(&options.filter)?;
         let index = self.loaded_index();
-        let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
+        let mut artists = options
+            .max_per_artist
+            .map(|most| NameLimit::new(Some(most)));
         let mut answered = AnsweredTracks::beside(&seeds, &self.library);
         let query = aview1(query.as_slice()).insert_axis(Axis(0));
         let is_unwanted = |track| options.unlike.iter().any(|seed| seed.track == Some(track));
@@ -68,7 +70,7 @@ impl Engine {
                     && !is_seed(&seeds, neighbor.id, vector.as_deref())
                     && answered.is_new(neighbor.id, vector)
             });
-            artists.choose(found, |neighbor| neighbor.id)
+            self.of_few_artists(found, &mut artists)
         };
         let found = self.search_until_all(
             query,
@@ -91,6 +93,22 @@ impl Engine {
                 similarity: neighbor.similarity,
             })
             .collect())
+    }
+
+    /// The neighbours, in order, that keep the limit together with all chosen before; reads the library once.
+    fn of_few_artists(
+        &self,
+        found: Vec<Neighbor>,
+        taken: &mut Option<NameLimit>,
+    ) -> Result<Vec<Neighbor>, EngineError> {
+        let Some(taken) = taken else {
+            return Ok(found);
+        };
+        let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
+        let tracks = self.library.tracks_by_id(&ids)?;
+        let both = found.into_iter().zip(tracks);
+        let chosen = both.filter(|(_, track)| taken.admit(artists_of(track)));
+        Ok(chosen.map(|(neighbor, _)| neighbor).collect())
     }
 
     /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that pass a filter, nearest first.
@@ -160,6 +178,11 @@ impl Engine {
 }
 
 const WINDOWS_SETTING: &str = "windows";
+
+/// The artists that a track counts for: "A feat. B" counts for A and for B.
+pub(super) fn artists_of(track: &Track) -> Vec<String> {
+    track.artists().into_iter().map(fold).collect()
+}
 
 pub(super) struct AnsweredTracks<'a> {
     library: &'a Library,

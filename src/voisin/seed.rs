@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::{Embedder, Engine, EngineError, LibrarySpace};
+use super::{Embedder, Engine, EngineError, LibrarySpace, WindowPlan};
 use crate::questions::read::Refused;
 use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
-use voisin_base::vector::dot;
+use voisin_base::vector::{dot, make_unit};
 use voisin_encoder::Embedding;
 use voisin_library::scan::is_playlist;
 use voisin_library::{LibraryError, MusicalKey, NameOf, Resolution, Track, stored_path};
@@ -248,6 +248,61 @@ impl Engine {
         })
     }
 
+    /// A seed with the vector of a part of its file, by one window per second.
+    ///
+    /// - `from`, `to`: seconds from the file's start; a part that goes on after the file's end stops there
+    pub fn part_of_seed(
+        &self,
+        seed: Seed,
+        from: f64,
+        to: f64,
+        embedder: &Embedder,
+    ) -> Result<Seed, EngineError> {
+        let info = voisin_audio::probe(&seed.path)?;
+        let seconds = info.seconds();
+        // Written so that NaN fails.
+        if !(from >= 0.0 && from < to && from < seconds) {
+            return Err(EngineError::from(voisin_explore::ExploreError::Parameter {
+                name: "part",
+                found: format!("{from:.2} s to {to:.2} s"),
+                expected: if seconds > from {
+                    "an end after its start"
+                } else {
+                    "a start inside the track"
+                },
+            }));
+        }
+        let end = to.min(seconds);
+        // 32 bits hold 49 days of milliseconds; beyond that the cast saturates.
+        let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;
+        let part = WindowPlan::Part {
+            from: milliseconds(from),
+            to: milliseconds(end),
+        };
+        let embedded = embedder.embed_seed(&seed.path, &info, part)?;
+        Ok(Seed {
+            seconds: Some(end - from),
+            vector: embedded.vector.into_vec(),
+            is_steady: embedded.is_steady,
+            ..seed
+        })
+    }
+
+    /// A seed of a vector from elsewhere, of which only the direction counts.
+    pub fn seed_of_vector(&self, mut vector: Vec<f32>) -> Result<Seed, EngineError> {
+        let expected = self.model()?.dimension;
+        let found = vector.len();
+        if expected != found {
+            let expected = format!("a vector of dimension {expected}");
+            return Err(Refused::new("vector", expected, format!("one of {found}")).into());
+        }
+        if !make_unit(&mut vector) {
+            let expected = "finite numbers that are not all zero";
+            return Err(Refused::new("vector", expected, "a vector without a direction").into());
+        }
+        Ok(Seed::of_vector(vector))
+    }
+
     /// A track of the library as a seed, named by a file of it: one of the library's, or any other with its audio.
     pub fn seed_of_file(&self, track: TrackId, file: &Path) -> Result<Seed, EngineError> {
         Ok(Seed {
@@ -336,11 +391,7 @@ pub(super) fn stacked<S: Borrow<Seed>>(
         .map(|at| row(at).len())
         .find(|&found| found != dimension)
     {
-        return Err(LibraryError::Dimension {
-            expected: dimension,
-            found,
-        }
-        .into());
+        return Err(LibraryError::dimension(dimension, found).into());
     }
     Ok(Array2::from_shape_fn(
         (seeds.len(), dimension),

@@ -276,33 +276,4 @@ mod tests {
         assert_eq!(similarities(&mut reader, 1), before);
         assert_eq!(reader.library().mean().unwrap(), None);
     }
-
-    #[test]
-    fn a_read_only_library_without_an_index_is_scanned() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), &alike(6000, 1.0));
-        let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        let generation = engine.library().generation().unwrap();
-        assert_eq!(reader.follow().unwrap(), generation);
-        assert!(!reader.index_path().exists());
-        assert!(
-            reader.loaded_index().stats().lists.is_none(),
-            "lists are not built in memory"
-        );
-        let found = similarities(&mut reader, 1);
-        assert_eq!(similarities(&mut engine, 1)[..10], found[..10]);
-        // Later tracks are found, too.
-        put(&mut engine, &alike(1, 1.0));
-        assert_eq!(
-            reader.follow().unwrap(),
-            engine.library().generation().unwrap()
-        );
-        let later = similarities(&mut reader, 1);
-        assert!(
-            later[..10]
-                .iter()
-                .any(|(id, similarity)| *id == 6001 && *similarity > 0.999),
-            "{later:?}"
-        );
-    }
 }

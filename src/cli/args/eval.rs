@@ -1,8 +1,10 @@
 //! `lab eval`: genres and neighbours, evaluated against labels.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueHint};
 
-use super::units::{ReportFile, with_ending};
+use super::units::with_ending;
 use super::{EvalGenreArgs, ReportFormat};
 use voisin::questions::genre::LabelArgs;
 
@@ -35,13 +37,13 @@ pub(crate) struct EvalOutput {
     pub(crate) min_tracks: u32,
     /// Write the report as one self-contained page
     #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
-    pub(crate) report: Option<ReportFile>,
+    pub(crate) report: Option<PathBuf>,
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
-pub(super) fn html(text: &str) -> Result<ReportFile, String> {
+pub(super) fn html(text: &str) -> Result<PathBuf, String> {
     with_ending(text, "html")
 }
 

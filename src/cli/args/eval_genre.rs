@@ -1,9 +1,10 @@
 //! `lab eval genre`.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueHint};
 
 use super::eval::html;
-use super::units::ReportFile;
 use super::{RandomArgs, ReportFormat};
 use voisin::questions::genre::LabelArgs;
 use voisin_genre::WELL_KNOWN;
@@ -39,7 +40,7 @@ pub(crate) struct EvalGenreArgs {
     pub(crate) join: Vec<String>,
     /// Write the report as one self-contained page
     #[arg(long, alias = "html", value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
-    pub(crate) report: Option<ReportFile>,
+    pub(crate) report: Option<PathBuf>,
     /// Format of the report
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{ListOutput, ReportFormat, TableFormat};
+use super::{ListOutput, ReportFormat};
 use voisin::questions::genre::{Classify, GenreRelations, Suspects};
 use voisin::questions::values::Limit;
 
@@ -81,8 +81,8 @@ pub(crate) struct GenresArgs {
     #[command(flatten)]
     pub(crate) question: GenreRelations,
     /// Output format
-    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
-    pub(crate) format: TableFormat,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }
 
 /// List tracks whose own genre looks wrong

@@ -40,7 +40,6 @@ pub(crate) use lab::{
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, RemoveArgs, StatusArgs, VerifyArgs,
-    WindowCount,
 };
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use model::{CompletionsArgs, ModelArgs, ModelCommand};
@@ -176,21 +175,5 @@ mod tests {
         assert!(similar.lines().count() <= 45, "{similar}");
         let words = words(&command());
         assert!(words <= 12_000, "{words}");
-    }
-
-    #[test]
-    fn examples_fit_a_line() {
-        fn check(command: &clap::Command) {
-            let examples = command.get_after_long_help().or(command.get_after_help());
-            let examples = examples.map(ToString::to_string).unwrap_or_default();
-            let mut is_continued = false;
-            for line in examples.lines() {
-                let is_example = is_continued || line.starts_with("  voisin ");
-                assert!(!is_example || line.chars().count() <= 100, "{line}");
-                is_continued = is_example && line.ends_with(" \\");
-            }
-            command.get_subcommands().for_each(check);
-        }
-        check(&command());
     }
 }

@@ -17,7 +17,7 @@ use voisin::questions::Similar;
 /// seeds themselves and their exact duplicates are left out of the results. With --from and --to only this part of the seed is searched by, read from its file.
 #[derive(Debug, Args)]
 #[command(
-    mut_arg("seeds", |seeds| seeds.required(false).required_unless_present("by")),
+    mut_arg("seeds", |seeds| seeds.required(false).required_unless_present_any(["by", "vector"])),
     after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4\n  voisin similar --by artist 'nina simone'"
 )]
 pub(crate) struct SimilarArgs {
@@ -27,6 +27,9 @@ pub(crate) struct SimilarArgs {
     /// of both are compared
     #[arg(long, value_enum, conflicts_with_all = ["unlike", "from", "to", "max_per_artist"])]
     pub(crate) by: Option<By>,
+    /// Search by vectors of another program, of the library's dimension: an array of one a row
+    #[arg(long, value_name = "FILE.npy", value_hint = ValueHint::FilePath, conflicts_with_all = ["by", "from", "to"])]
+    pub(crate) vector: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

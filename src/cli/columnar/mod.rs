@@ -54,9 +54,5 @@ pub(crate) fn export(context: &Context, engine: &Engine, file: &Path) -> anyhow:
     let tracks = export_parquet(engine, file)?;
     let text = format!("{} in {}", count(tracks, "track"), file.display());
     render::print_line(&render::terminal_safe(&text))?;
-    Ok(if tracks == 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(tracks == 0))
 }

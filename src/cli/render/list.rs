@@ -8,11 +8,9 @@ use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, Output, ReportFormat};
 use voisin::questions::answers::card::{Card, CardJson, state};
 use voisin::questions::answers::list::PageJson;
-use voisin::{Standing, StrongTags, TrackPage};
-use voisin_library::{Descriptors, ScaleName, Track, licence_id};
+use voisin::{SimilarTrack, Standing, StrongTags, TrackPage};
+use voisin_library::{ScaleName, Track, licence_id};
 
-/// Prints a page of tracks, in the requested format.
-///
 /// - `by_album`: whether the tracks are sorted by album
 /// - `shown`: scales that a table shows
 pub(crate) fn print_page(
@@ -63,25 +61,6 @@ fn number_on_album(track: &Track) -> String {
     }
 }
 
-fn loudness_text(measured: &Descriptors) -> String {
-    let about = if measured.loudness_is_exact { "" } else { "~" };
-    measured
-        .loudness
-        .map_or_else(String::new, |loudness| format!("{about}{loudness:.1}"))
-}
-
-/// `energy 71 ± 6, calm 40`
-fn scales_text(measured: &Descriptors) -> String {
-    let texts = measured.scales.iter().map(|(name, value)| {
-        let error = value.error.map(|error| format!(" ± {error:.0}"));
-        let error = error.unwrap_or_default();
-        format!("{name} {:.0}{error}", value.value)
-    });
-    texts.collect::<Vec<_>>().join(", ")
-}
-
-/// Prints cards.
-///
 /// - `standings`: the meaning of the similarities on each card, as far as it is known
 pub(crate) fn print_cards(
     cards: &[Card],
@@ -105,111 +84,105 @@ pub(crate) fn print_cards(
 }
 
 fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
-    // Destructured without `..`, so that a new field of a card must be shown here or ignored explicitly.
-    let Card {
-        track,
-        tagged_genres,
-        measured,
-        predicted,
-        cluster,
-        words,
-        sung,
-        nearest,
-    } = card;
-    let tags = &track.tags;
-    let mut lines: Vec<(&str, String)> = Vec::new();
-    let mut add = |name: &'static str, value: Option<String>| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            lines.push((name, value));
+    let artist = card.track.main_artist();
+    let artist = artist.map_or_else(String::new, |artist| format!("{artist} – "));
+    let title = title(&card.track);
+    super::print_line(&super::one_line(&format!(
+        "{artist}{title} (id:{})",
+        card.track.id
+    )))?;
+    for (name, value) in tag_lines(card).into_iter().chain(sound_lines(card)) {
+        if !value.is_empty() {
+            super::print_wrapped(&format!("  {name:<12}  "), &value)?;
         }
-    };
-    add("album", tags.album.clone());
-    add(
-        "album artist",
-        tags.album_artist
-            .clone()
-            // Most albums are by one artist, whose name need not be shown twice.
-            .filter(|name| tags.artist.as_ref() != Some(name)),
-    );
-    add("composer", tags.composer.clone());
-    add("genre", Some(tags.genres.join(", ")));
-    add("year", tags.year.map(|year| year.to_string()));
-    add("time", Some(clock(track.audio.seconds)));
-    add("licence", tags.licence.as_deref().map(licence_id));
-    add("MusicBrainz", tags.mbid.clone());
-    add("ISRC", tags.isrc.clone());
-    let descriptors = measured.clone().unwrap_or_default();
-    add(
-        "tempo",
-        descriptors
-            .tempo
-            .map(|tempo| format!("{tempo:.1} beats a minute")),
-    );
-    add("key", descriptors.key.map(|key| key.to_string()));
-    add(
-        "loudness",
-        descriptors
-            .loudness
-            .map(|_| format!("{} LUFS", loudness_text(&descriptors))),
-    );
-    add("scales", Some(scales_text(&descriptors)));
-    // Tags beside voisin's own measurements, and genres only if they differ from its labels.
+    }
+    print_nearest(&card.nearest, standing)
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn tag_lines(card: &Card) -> Vec<(&'static str, String)> {
+    let tags = &card.track.tags;
+    let genres = tags.genres.join(", ");
+    // Most albums are by one artist, whose name need not be shown twice.
+    let album_artist = tags.album_artist.as_ref();
+    let album_artist = album_artist.filter(|name| tags.artist.as_ref() != Some(name));
+    // Beside voisin's own measurements, and genres only if they differ from its labels.
     let tagged = [
-        Some(tagged_genres.join(", "))
-            .filter(|genres| *genres != tags.genres.join(", ") && !genres.is_empty()),
+        Some(card.tagged_genres.join(", ")).filter(|tagged| *tagged != genres),
         tags.bpm.map(|bpm| format!("{bpm} beats a minute")),
         tags.musical_key.as_ref().map(|key| format!("key {key}")),
         tags.replay_gain
             .map(|gain| format!("ReplayGain {gain:+.2} dB")),
     ];
-    add(
-        "tags",
-        Some(tagged.into_iter().flatten().collect::<Vec<_>>().join(", ")),
-    );
-    add("predicted", Some(predicted.summary()));
-    let shares = words
-        .iter()
-        .flatten()
-        .map(|(word, share)| format!("{word} ({})", rank(*share)));
-    add("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
-    let voice = |chance: f32| {
-        let (what, chance) = if chance < 0.5 {
-            ("none", 1.0 - chance)
-        } else {
-            ("yes", chance)
-        };
-        format!("{what}, {:.0} % sure", 100.0 * chance)
-    };
-    add("voice", sung.map(voice));
-    add(
-        "cluster",
-        cluster.map(|cluster| format!("{cluster}, as of the last \"voisin clusters\"")),
-    );
-    let audio = &track.audio;
-    let sound = format!(
-        "{}, {} Hz, {}",
-        audio.codec,
-        audio.sample_rate,
-        count(audio.channels.into(), "channel")
-    );
-    add("audio", Some(sound));
+    let tagged = tagged.into_iter().flatten().filter(|tag| !tag.is_empty());
+    let tagged = tagged.collect::<Vec<_>>().join(", ");
+    vec![
+        ("album", text(tags.album.as_ref())),
+        ("album artist", text(album_artist)),
+        ("composer", text(tags.composer.as_ref())),
+        ("genre", genres),
+        ("year", text(tags.year)),
+        ("licence", text(tags.licence.as_deref().map(licence_id))),
+        ("MusicBrainz", text(tags.mbid.as_ref())),
+        ("ISRC", text(tags.isrc.as_ref())),
+        ("tags", tagged),
+    ]
+}
+
+fn sound_lines(card: &Card) -> Vec<(&'static str, String)> {
+    let audio = &card.track.audio;
+    let measured = card.measured.clone().unwrap_or_default();
+    let tempo = measured.tempo;
+    let about = if measured.loudness_is_exact { "" } else { "~" };
+    let loudness = measured.loudness;
+    let scales = measured.scales.iter().map(|(name, value)| {
+        let error = text(value.error.map(|error| format!(" ± {error:.0}")));
+        format!("{name} {:.0}{error}", value.value)
+    });
+    let words = card.words.iter().flatten();
+    let words = words.map(|(word, share)| format!("{word} ({})", rank(*share)));
+    let voice = card.sung.map(|chance| match chance {
+        ..0.5 => format!("none, {:.0} % sure", 100.0 * (1.0 - chance)),
+        _ => format!("yes, {:.0} % sure", 100.0 * chance),
+    });
+    let cluster = card.cluster;
+    let channels = count(audio.channels.into(), "channel");
+    let mut lines = vec![
+        ("time", clock(audio.seconds)),
+        (
+            "tempo",
+            text(tempo.map(|bpm| format!("{bpm:.1} beats a minute"))),
+        ),
+        ("key", text(measured.key)),
+        (
+            "loudness",
+            text(loudness.map(|lufs| format!("{about}{lufs:.1} LUFS"))),
+        ),
+        ("scales", scales.collect::<Vec<_>>().join(", ")),
+        ("predicted", card.predicted.summary()),
+        ("sounds", words.collect::<Vec<_>>().join(", ")),
+        ("voice", text(voice)),
+        (
+            "cluster",
+            text(cluster.map(|id| format!("{id}, as of the last \"voisin clusters\""))),
+        ),
+        (
+            "audio",
+            format!("{}, {} Hz, {channels}", audio.codec, audio.sample_rate),
+        ),
+    ];
     // The state is checked on the disk now, to show whether each file still exists.
-    for file in &track.files {
+    lines.extend(card.track.files.iter().map(|file| {
         let at = lossy(&file.record.path);
-        let state = state(&file.record);
-        add("file", Some(format!("{at} ({state})")));
-    }
-    let artist = track
-        .main_artist()
-        .map_or_else(String::new, |artist| format!("{artist} – "));
-    let head = format!("{artist}{} (id:{})", title(track), track.id);
-    super::print_line(&super::one_line(&head))?;
-    for (name, value) in lines {
-        super::print_wrapped(&format!("  {name:<12}  "), &value)?;
-    }
-    if nearest.is_empty() {
-        return Ok(());
-    }
+        ("file", format!("{at} ({})", state(&file.record)))
+    }));
+    lines
+}
+
+fn print_nearest(nearest: &[SimilarTrack], standing: Option<&Standing>) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("  nearest", Align::Left),
         ("similarity", Align::Left),
@@ -219,10 +192,9 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
     ]);
     for found in nearest {
         let nearness = standing.and_then(|standing| standing.closeness(found.similarity));
-        let nearness = nearness.map_or_else(String::new, |nearness| nearness.to_string());
         table.row([
             format!("  id:{}", found.track.id),
-            format!("{:.3} {nearness}", found.similarity),
+            format!("{:.3} {}", found.similarity, text(nearness)),
             found.track.main_artist().unwrap_or_default().to_owned(),
             title(&found.track),
             found.track.tags.genres.join(", "),

@@ -2,10 +2,11 @@
 
 use crate::cli::args::{By, ListFormat, SimilarArgs};
 use crate::cli::context::Context;
-use crate::cli::render::{self, Align, Table};
+use crate::cli::render::track::{Column, print_csv, print_table};
+use crate::cli::render::{self, Align};
 use crate::cli::{Ending, NothingFound};
 use voisin::questions::explore::near_makers;
-use voisin_explore::artists::Makers;
+use voisin_explore::artists::{ArtistSummary, Makers};
 
 pub(super) fn run(
     context: &Context,
@@ -44,39 +45,33 @@ pub(super) fn run(
         render::print_json(&found)?;
         return Ok(Ending::Fine);
     }
-    let mut columns = vec![("artist", Align::Left), ("tracks", Align::Right)];
-    if makers == Makers::Albums {
-        columns.insert(0, ("album", Align::Left));
+    let number = |value: Option<f32>| value.map(|value| format!("{value:.3}"));
+    let columns = [
+        column("album", Align::Left, &found, |one| one.album.clone()),
+        column("artist", Align::Left, &found, |one| {
+            Some(one.artist.clone())
+        }),
+        column("tracks", Align::Right, &found, |one| {
+            Some(one.tracks.to_string())
+        }),
+        column("cohesion", Align::Right, &found, |one| number(one.cohesion)),
+        column("similarity", Align::Right, &found, |one| {
+            number(one.similarity)
+        }),
+    ];
+    match format {
+        ListFormat::Csv => print_csv(&columns)?,
+        _ => print_table(&columns)?,
     }
-    let measure = if name.is_some() {
-        "similarity"
-    } else {
-        "cohesion"
-    };
-    columns.push((measure, Align::Right));
-    let rows = found.iter().map(|one| {
-        let measured = one.similarity.or(one.cohesion);
-        let measured = measured.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
-        let mut cells: Vec<String> = one.album.iter().cloned().collect();
-        cells.extend([one.artist.clone(), one.tracks.to_string(), measured]);
-        cells
-    });
-    print(&columns, rows, format)?;
     Ok(Ending::Fine)
 }
 
-fn print(
-    columns: &[(&'static str, Align)],
-    rows: impl Iterator<Item = Vec<String>>,
-    format: ListFormat,
-) -> anyhow::Result<()> {
-    if format == ListFormat::Csv {
-        return render::print_csv(
-            columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-            rows,
-        );
-    }
-    let mut table = Table::new(columns);
-    rows.for_each(|row| table.row(row));
-    table.print()
+fn column(
+    name: &str,
+    align: Align,
+    rows: &[ArtistSummary],
+    cell: impl Fn(&ArtistSummary) -> Option<String>,
+) -> Column {
+    let text = |row| cell(row).unwrap_or_default();
+    Column::plain(name, name, align, rows, text)
 }

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
-use crate::cli::render::{self, Console, answers, count};
+use crate::cli::named::scan_named;
+use crate::cli::render::{self, answers, count};
 use crate::cli::seeds::{library_seeds, seed_names, seeds};
 use crate::cli::source::Source;
 use crate::cli::{Ending, NothingFound};
 use voisin::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, SeedName,
 };
-use voisin_audio::is_audio_candidate;
-use voisin_library::scan::{self, Exclusions, Links};
+use voisin_library::scan::{Exclusions, Links};
 use voisin_library::{Library, LibraryError};
 
-/// Answers for the tracks named.
+#[derive(Default)]
 pub(super) struct Classified {
     pub(super) answers: Vec<GenreAnswer>,
     /// Whether there was a folder or playlist.
@@ -49,8 +49,6 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     Ok(found.ending())
 }
 
-/// Classifies the tracks named.
-///
 /// - `names`: `None`: all tracks
 pub(super) fn classified(
     context: &Context,
@@ -60,47 +58,51 @@ pub(super) fn classified(
 ) -> anyhow::Result<Classified> {
     let is_writing = options.or_share;
     let embedder = |library: Option<&Library>| context.embedder(library);
-    let classifier = Classifier::open(engine.as_deref_mut(), options, embedder, |news| {
-        report_news(context, &news);
-    })?;
+    let report = |news: GenreNews| match news.is_warning {
+        true => context.console.warn(&news.text),
+        false => context.console.note(&news.text),
+    };
+    let classifier = Classifier::open(engine.as_deref_mut(), options, embedder, report)?;
     if is_writing {
         classifier.check_for_writing()?;
     }
-    let is_all = names.is_none();
-    let names = names.unwrap_or_default();
-    let joined = match &engine {
-        Some(engine) if !is_writing => engine.joined_words(&names)?,
-        _ => None,
-    };
-    let names = joined.map_or(names, |name| vec![name]);
-    let mut failed = 0;
-    let named = RequestedFiles::new(context, names, is_writing, &mut failed)?;
-    let answers = match (&classifier, engine) {
-        (Classifier::FirstGuess(guess), engine) => first_guesses(
-            context,
-            guess,
-            engine.as_deref(),
-            &named,
-            is_all,
-            &mut failed,
-        )?,
-        (Classifier::Labelled(labelled), Some(engine)) => {
-            let seeds = if is_all {
-                labelled.seeds(engine)?
-            } else {
-                named.each(context.console, &mut failed, |text| {
-                    seeds(context, engine, std::slice::from_ref(text))
-                })?
-            };
-            labelled.classify(engine, seeds)?
+    let mut found = Classified::default();
+    let names = match (names, &engine) {
+        (None, _) => None,
+        (Some(names), Some(engine)) if !is_writing => {
+            let joined = engine.joined_words(&names)?;
+            Some(joined.map_or(names, |name| vec![name]))
         }
-        (Classifier::Labelled(_), None) => Vec::new(),
+        (names, _) => names,
     };
-    Ok(Classified {
-        answers,
-        of_lists: named.of_lists,
-        failed,
-    })
+    let names = names.map(|names| files_of_lists(context, names, is_writing, &mut found));
+    let names = names.transpose()?;
+    match (&classifier, engine, names) {
+        (Classifier::FirstGuess(guess), engine, names) => {
+            let paths = match (&names, &engine) {
+                (None, Some(engine)) => all_paths(engine)?,
+                (names, engine) => {
+                    let names = names.as_deref().unwrap_or_default();
+                    found.each(context, names, |name| {
+                        files_named(context, engine.as_deref(), name)
+                    })?
+                }
+            };
+            first_guesses(context, guess, &paths, &mut found);
+        }
+        (Classifier::Labelled(labelled), Some(engine), None) => {
+            let seeds = labelled.seeds(engine)?;
+            found.answers = labelled.classify(engine, seeds)?;
+        }
+        (Classifier::Labelled(labelled), Some(engine), Some(names)) => {
+            let seeds = found.each(context, &names, |name| {
+                seeds(context, engine, std::slice::from_ref(name))
+            })?;
+            found.answers = labelled.classify(engine, seeds)?;
+        }
+        (Classifier::Labelled(_), None, _) => {}
+    }
+    Ok(found)
 }
 
 /// The library; `None` if there is none and files were named.
@@ -109,126 +111,104 @@ fn open(
     args: &ClassifyArgs,
     names: &[OsString],
 ) -> anyhow::Result<Option<Source>> {
-    let opened = Source::open(context).and_then(|mut source| {
-        if !source.is_local() {
-            source.fetch(names)?;
-            // Files that are not in it are analysed later, and their neighbours are not fetched.
-            let seeds = library_seeds(context, source.engine(), names).unwrap_or_default();
-            source.fetch_around(context, "a vote", &seeds)?;
-        }
-        Ok(source)
-    });
-    match opened {
-        Ok(source) => Ok(Some(source)),
-        Err(error) => {
-            // Without a library files can still get a first guess, which needs only the model.
-            let missing = error.downcast_ref::<EngineError>().is_some_and(|error| {
-                matches!(error, EngineError::Library(LibraryError::NotFound { .. }))
-            });
-            if missing && !args.all {
-                Ok(None)
-            } else {
-                Err(error)
-            }
-        }
+    let mut source = match Source::open(context) {
+        Ok(source) => source,
+        // Without a library files can still get a first guess, which needs only the model.
+        Err(error) if !args.all && is_missing(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !source.is_local() {
+        source.fetch(names)?;
+        // Files that are not in it are analysed later, and their neighbours are not fetched.
+        let seeds = library_seeds(context, source.engine(), names).unwrap_or_default();
+        source.fetch_around(context, "a vote", &seeds)?;
     }
+    Ok(Some(source))
 }
 
-fn report_news(context: &Context, news: &GenreNews) {
-    if news.is_warning {
-        context.console.warn(&news.text);
-    } else {
-        context.console.note(&news.text);
-    }
+fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(EngineError::Library(LibraryError::NotFound { .. }))
+    )
 }
 
-/// The files to classify.
-struct RequestedFiles {
-    /// Names as they were given, with folders and playlists replaced by their files.
+/// The names as they were given, with folders and playlists replaced by their files: lists are expanded here and not as
+/// seeds, for an answer for each file instead of their mean.
+fn files_of_lists(
+    context: &Context,
     names: Vec<OsString>,
-    /// Whether there was a folder or playlist.
-    of_lists: bool,
+    is_writing: bool,
+    found: &mut Classified,
+) -> anyhow::Result<Vec<OsString>> {
+    // Files behind links that lead elsewhere are not written to.
+    let links = if is_writing {
+        Links::Inside
+    } else {
+        Links::All
+    };
+    let console = context.console;
+    let mut files = Vec::new();
+    for text in names {
+        if !SeedName::parse(&text).is_list() {
+            files.push(text);
+            continue;
+        }
+        let path = PathBuf::from(text);
+        let none = Exclusions::default();
+        let listed = scan_named(std::slice::from_ref(&path), &none, links);
+        for link in &listed.leading_out {
+            console.warn(&format!(
+                "not followed: {} leads out of its folder",
+                link.display()
+            ));
+        }
+        for problem in &listed.problems {
+            console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
+            found.failed += 1;
+        }
+        if listed.files.is_empty() {
+            let text = format!("{}: expected audio files in it, found none", path.display());
+            return Err(NothingFound(text).into());
+        }
+        files.extend(
+            listed
+                .files
+                .into_iter()
+                .map(|file| file.path.into_os_string()),
+        );
+        found.of_lists = true;
+    }
+    Ok(files)
 }
 
-impl RequestedFiles {
-    fn new(
-        context: &Context,
-        names: Vec<OsString>,
-        is_writing: bool,
-        failed: &mut u64,
-    ) -> anyhow::Result<Self> {
-        let mut this = Self {
-            names: Vec::new(),
-            of_lists: false,
-        };
-        for text in names {
-            // Lists are expanded here and not as seeds, for an answer for each file instead of
-            // their mean.
-            if !SeedName::parse(&text).is_list() {
-                this.names.push(text);
-                continue;
-            }
-            let path = Path::new(&text);
-            // Files behind links that lead elsewhere are not written to.
-            let links = if is_writing {
-                Links::Inside
-            } else {
-                Links::All
-            };
-            let none = Exclusions::default();
-            let found = scan::scan_without(&[path.to_owned()], &is_audio_candidate, &none, links);
-            for link in &found.leading_out {
-                context.console.warn(&format!(
-                    "not followed: {} leads out of its folder",
-                    link.display()
-                ));
-            }
-            for problem in &found.problems {
-                context
-                    .console
-                    .warn(&format!("{}: {}", problem.path.display(), problem.reason));
-                *failed += 1;
-            }
-            if found.files.is_empty() {
-                let text = format!("{}: expected audio files in it, found none", path.display());
-                return Err(NothingFound(text).into());
-            }
-            this.names.extend(
-                found
-                    .files
-                    .into_iter()
-                    .map(|file| file.path.into_os_string()),
-            );
-            this.of_lists = true;
-        }
-        Ok(this)
-    }
-
+impl Classified {
     /// The meaning of each name, in order; of several, unknown ones are reported and counted.
     fn each<T>(
-        &self,
-        console: Console,
-        failed: &mut u64,
+        &mut self,
+        context: &Context,
+        names: &[OsString],
         mut meaning: impl FnMut(&OsString) -> anyhow::Result<Vec<T>>,
     ) -> anyhow::Result<Vec<T>> {
         let mut all = Vec::new();
-        for (i, text) in self.names.iter().enumerate() {
-            let _busy = console.busy(&progress(i, self.names.len()));
+        for (i, text) in names.iter().enumerate() {
+            let _busy = context.console.busy(&progress(i, names.len()));
             match meaning(text) {
                 Ok(found) => all.extend(found),
                 // With one name its error is that of the command, with its own exit code.
-                Err(error) if self.names.len() == 1 => return Err(error),
-                Err(error) => {
-                    render::print_error(&error);
-                    *failed += 1;
-                }
+                Err(error) if names.len() == 1 => return Err(error),
+                Err(error) => self.fail(&error),
             }
         }
         Ok(all)
     }
+
+    fn fail(&mut self, error: &anyhow::Error) {
+        render::print_error(error);
+        self.failed += 1;
+    }
 }
 
-/// The progress as text.
 fn progress(done: usize, all: usize) -> String {
     if all > 1 {
         format!("{} of {}", done + 1, count(all as u64, "file"))
@@ -237,39 +217,23 @@ fn progress(done: usize, all: usize) -> String {
     }
 }
 
-/// Analyses the files named, or every track of the library.
-fn first_guesses(
-    context: &Context,
-    guess: &FirstGuess,
-    engine: Option<&Engine>,
-    named: &RequestedFiles,
-    all: bool,
-    failed: &mut u64,
-) -> anyhow::Result<Vec<GenreAnswer>> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    match engine {
-        Some(engine) if all => engine.library().for_each_track(|track| {
-            paths.push(track.path);
-            Ok(())
-        })?,
-        _ => {
-            paths = named.each(context.console, failed, |text| {
-                files_named(context, engine, text)
-            })?;
-        }
-    }
-    let mut answers = Vec::new();
+fn all_paths(engine: &Engine) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    engine.library().for_each_track(|track| {
+        paths.push(track.path);
+        Ok(())
+    })?;
+    Ok(paths)
+}
+
+fn first_guesses(context: &Context, guess: &FirstGuess, paths: &[PathBuf], found: &mut Classified) {
     for (i, path) in paths.iter().enumerate() {
         let _busy = context.console.busy(&progress(i, paths.len()));
         match guess.classify(path) {
-            Ok(answer) => answers.push(answer),
-            Err(error) => {
-                render::print_error(&error.into());
-                *failed += 1;
-            }
+            Ok(answer) => found.answers.push(answer),
+            Err(error) => found.fail(&error.into()),
         }
     }
-    Ok(answers)
 }
 
 fn files_named(

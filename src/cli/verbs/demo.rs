@@ -3,22 +3,22 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
+use super::classify::classified;
 use crate::cli::Ending;
 use crate::cli::add_files::add_files;
 use crate::cli::args::{DemoArgs, ListFormat, Output, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
-use crate::cli::render::{self, answers, count};
+use crate::cli::render::{answers, count, print_line};
 use crate::cli::seeds::seeds;
 use voisin::questions::SimilarAnswer;
-use voisin::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
+use voisin::{AddRun, ClassifyOptions, Engine, LabelSource, SimilarOptions};
 use voisin_audio::is_audio_candidate;
-use voisin_genre::{GenreError, kinship};
+use voisin_genre::kinship;
 use voisin_library::{OpenMode, scan, stored_path};
 
-/// Default folder of the demo's library, beside the user's.
 const FOLDER: &str = "voisin-demo";
 /// Folders of labelled music, and of a genre without labels.
 const MUSIC: [&str; 3] = ["library", "songs", "punk"];
@@ -46,7 +46,8 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
     if ending != Ending::Fine {
         return Ok(ending);
     }
-    print_text("\nWhat sounds like \"Chaos God\" by Muldjord, a death metal track?")?;
+    let table = Output::of(ListFormat::Table);
+    print_line("\nWhat sounds like \"Chaos God\" by Muldjord, a death metal track?")?;
     let seed = seeds(context, &engine, &[OsString::from(data.join(SEED))])?;
     let options = SimilarOptions {
         limit: 5,
@@ -55,34 +56,25 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
     let found = engine.similar(&seed, &options)?;
     let standing = engine.standing(&seed)?;
     let answer = SimilarAnswer::new(&engine, found, standing)?;
-    let output = Output::of(ListFormat::Table);
-    print_neighbours(&seed, &answer, Vec::new(), &output)?;
+    print_neighbours(&seed, &answer, Vec::new(), &table)?;
 
-    print_text("\nWhich genre is a track that is not in the library?")?;
-    let stranger = seeds(context, &engine, &[OsString::from(data.join(STRANGER))])?;
+    print_line("\nWhich genre is a track that is not in the library?")?;
+    let stranger = Some(vec![OsString::from(data.join(STRANGER))]);
     let options = ClassifyOptions::default();
-    let labelled = Labelled::open(&mut engine, &options, |_| ())?.map_err(GenreError::TooFew)?;
-    for answer in labelled.classify(&mut engine, stranger)? {
-        answers::print_one(&answer)?;
-    }
+    let found = classified(context, Some(&mut engine), &options, stranger)?;
+    answers::print(&found.answers, false, &table)?;
 
-    print_text("\nHow far is punk, which no label names, from the labelled genres (0 to 1)?")?;
-    let folders = LabelSource::Folder;
-    let kinship = kinship(&engine.labelled_tracks(&folders)?.set())?;
-    let punk = engine.taxonomy()?.genre("punk");
-    for kin in punk
-        .map(|punk| kinship.of(&punk))
-        .transpose()?
-        .iter()
-        .flat_map(|punk| &punk.nearest)
-    {
-        print_text(&format!(
-            "  {:<12} {:.2}",
-            kin.genre.to_string(),
-            kin.distance
-        ))?;
+    print_line("\nHow far is punk, which no label names, from the labelled genres (0 to 1)?")?;
+    let kinship = kinship(&engine.labelled_tracks(&LabelSource::Folder)?.set())?;
+    let punk = engine
+        .taxonomy()?
+        .genre("punk")
+        .context("punk is no genre")?;
+    for kin in &kinship.of(&punk)?.nearest {
+        let genre = kin.genre.to_string();
+        print_line(&format!("  {genre:<12} {:.2}", kin.distance))?;
     }
-    print_text(&format!(
+    print_line(&format!(
         "\nBrowse and play the demo's library: voisin --library {:?} serve --open\nNow on your own music: voisin add ~/Music",
         context.library_dir().display().to_string()
     ))?;
@@ -108,25 +100,18 @@ fn refuse_other_tracks(engine: &Engine, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_text(text: &str) -> anyhow::Result<()> {
-    render::print_line(&render::terminal_safe(text))
-}
-
 /// The demo's music: below the current folder, beside the program, or where it was built.
 fn find_data() -> anyhow::Result<PathBuf> {
-    let beside = std::env::current_exe().unwrap_or_default();
-    let beside = beside.parent().unwrap_or(Path::new(""));
+    let program = std::env::current_exe().unwrap_or_default();
+    let beside = program.parent().unwrap_or(Path::new(""));
     let places = [
         PathBuf::from("data/demo"),
         beside.join("data/demo"),
         beside.join("../share/voisin/demo"),
         Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo"),
     ];
-    match places
-        .into_iter()
+    let mut places = places.into_iter();
+    places
         .find(|place| place.join("library").is_dir())
-    {
-        Some(place) => Ok(place),
-        None => bail!("the demo's music was not found: run this in the folder of voisin's source"),
-    }
+        .context("the demo's music was not found: run this in the folder of voisin's source")
 }

@@ -1,10 +1,12 @@
 //! `voisin duplicates`.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
+use crate::cli::meter::Meter;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
@@ -17,27 +19,22 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     let output = args.output.prepare(context)?;
     let mut engine = context.open_engine()?;
     let console = context.console;
-    // Hidden until the number of pairs is known.
-    let bar = ProgressBar::hidden();
-    let shown = bar.clone();
-    let mut groups = args.question.all(&mut engine, move |event| match event {
-        CompareEvent::Begin(pairs) => {
-            if console.shows_progress_bar() && pairs > 0 {
-                shown.set_length(pairs as u64);
-                shown.set_style(bar_style());
-                shown.set_draw_target(ProgressDrawTarget::stderr());
-                shown.set_message("pairs compared");
-            } else if pairs > 100 {
-                // Fewer take little time.
-                console.note(&format!(
-                    "comparing the audio of {}",
-                    count(pairs as u64, "near pair")
-                ));
+    let meter = Mutex::new(Meter::new(context));
+    let (done, all) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut groups = args.question.all(&mut engine, |event| match event {
+        CompareEvent::Begin(pairs) => all.store(pairs, Ordering::Relaxed),
+        CompareEvent::Compared => {
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            let all = all.load(Ordering::Relaxed);
+            if let Ok(mut meter) = meter.lock() {
+                let text = || format!("{done} of {all} near pairs compared");
+                meter.show(done as f64 / all as f64, text);
             }
         }
-        CompareEvent::Compared => shown.inc(1),
     })?;
-    bar.finish_and_clear();
+    if let Ok(meter) = meter.lock() {
+        meter.finish();
+    }
     // Copies may be deleted, so only existing files count.
     let gone = leave_out_gone(&mut groups);
     if gone > 0 {
@@ -95,9 +92,4 @@ fn print_table(groups: &[GroupJson]) -> anyhow::Result<()> {
     let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
     let groups = count(groups.len() as u64, "group");
     render::print_line(&format!("{groups}, {} could be freed", size(bytes)))
-}
-
-fn bar_style() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:20} {pos}/{len}  {eta} left  {wide_msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -84,11 +84,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         let note = format!("{files} there already and left as they are");
         context.console.note(&note);
     }
-    Ok(if failed > 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(failed > 0))
 }
 
 /// Writes the windows of `file` to `target`; returns their number and dimension.

@@ -15,7 +15,6 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if is_file("db") {
         return backup::run(context, &args.output);
     }
-    // Read-only: no index is needed.
     let library = Library::open_to_read(&context.library_dir())?;
     let engine = &Engine::from_library(library);
     if is_file("parquet") {
@@ -30,9 +29,5 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
         args.output.display()
     );
     render::print_line(&render::terminal_safe(&text))?;
-    Ok(if summary.tracks == 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(summary.tracks == 0))
 }

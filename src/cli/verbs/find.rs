@@ -20,11 +20,11 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         print_words(&engine.predicted_tags()?, is_json)?;
         return Ok(Ending::Fine);
     }
+    warn_of_lost_labels(context, &engine);
     args.question.filters.check_folders(&engine)?;
     args.question.filters.check_licences(engine.library())?;
     let predicted = engine.predicted_tags()?;
     let answer = args.question.run(&engine, &predicted)?;
-    warn_of_lost_labels(context, &engine);
     let unknown = &answer.phrase.unknown;
     if !unknown.is_empty() {
         let is_year = |word: &&String| word.len() == 4 && word.parse::<u32>().is_ok();
@@ -52,9 +52,5 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     }
     let facts = args.question.filters.fields();
     print_found(&engine, &answer, &predicted, facts, &output)?;
-    Ok(if answer.tracks.is_empty() {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(answer.tracks.is_empty()))
 }

@@ -1,65 +1,58 @@
 //! `voisin genres`.
 
 use crate::cli::Ending;
-use crate::cli::args::{GenresArgs, TableFormat};
+use crate::cli::args::{GenresArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::{self, Align, Table, count};
 use voisin::Engine;
 use voisin::questions::answers::genres::{GenreJson, GenresJson};
 use voisin_base::track::TrackId;
-use voisin_genre::{Genre, GenreKinship};
+use voisin_genre::{Genre, GenreKinship, Kinship};
+
+const KIN: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let kinship = args.question.run(&mut engine)?;
-    match &args.genre {
-        None => match args.format {
-            TableFormat::Table => print_kinship(&kinship)?,
-            TableFormat::Json => {
-                render::print_json(&GenresJson::new(&engine, &kinship)?)?;
-            }
-            TableFormat::Csv => csv(&kinship.genres.iter().collect::<Vec<_>>())?,
-        },
-        Some(name) => {
-            let wanted = engine
-                .taxonomy()?
-                .genre(name)
-                // A name outside the taxonomy is looked up as it is, for the error that suggests
-                // others.
-                .unwrap_or_else(|| Genre::plain(name));
-            let genre = kinship.of(&wanted)?;
-            match args.format {
-                TableFormat::Table => one(&engine, genre)?,
-                TableFormat::Json => render::print_json(&GenreJson::new(&engine, genre)?)?,
-                TableFormat::Csv => csv(&[genre])?,
-            }
+    let is_json = args.format == ReportFormat::Json;
+    let Some(name) = &args.genre else {
+        if is_json {
+            render::print_json(&GenresJson::new(&engine, &kinship)?)?;
+        } else {
+            all(&kinship)?;
         }
+        return Ok(Ending::Fine);
+    };
+    // A name outside the taxonomy is looked up as it is, for the error that suggests others.
+    let wanted = engine.taxonomy()?.genre(name);
+    let genre = kinship.of(&wanted.unwrap_or_else(|| Genre::plain(name)))?;
+    if is_json {
+        render::print_json(&GenreJson::new(&engine, genre)?)?;
+    } else {
+        one(&engine, genre)?;
     }
     Ok(Ending::Fine)
 }
 
-fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
-    render::print_csv(
-        [
-            "genre", "tracks", "cohesion", "other", "distance", "centroid", "votes",
-        ],
-        genres.iter().flat_map(|genre| {
-            genre.nearest.iter().map(|kin| {
-                [
-                    genre.genre.to_string(),
-                    genre.tracks.to_string(),
-                    genre
-                        .cohesion
-                        .map_or_else(String::new, |cohesion| format!("{cohesion:.4}")),
-                    kin.genre.to_string(),
-                    format!("{:.4}", kin.distance),
-                    format!("{:.4}", kin.centroid),
-                    format!("{:.4}", kin.votes),
-                ]
-            })
-        }),
-    )
+fn all(kinship: &Kinship) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("genre", Align::Left),
+        ("tracks", Align::Right),
+        ("cohesion", Align::Right),
+        ("nearest genres (distance, 0 to 1)", Align::Left),
+    ]);
+    for genre in &kinship.genres {
+        let kin = genre.nearest.iter().take(KIN);
+        let kin = kin.map(|kin| format!("{} {:.2}", kin.genre, kin.distance));
+        let cohesion = genre.cohesion.map(|cohesion| format!("{cohesion:.2}"));
+        table.row([
+            genre.genre.to_string(),
+            genre.tracks.to_string(),
+            cohesion.unwrap_or_else(|| "–".to_owned()),
+            kin.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    table.print()
 }
 
 fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {

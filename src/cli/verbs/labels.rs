@@ -55,68 +55,66 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
     if args.source.is_some() {
         engine.set_label_source(&source)?;
     }
-    let mut sizes: BTreeMap<&Genre, u64> = BTreeMap::new();
-    for genre in labels.iter().flatten() {
-        *sizes.entry(genre).or_default() += 1;
-    }
-    let mut genres: Vec<GenreCountJson> = sizes
-        .into_iter()
-        .map(|(genre, tracks)| GenreCountJson {
-            genre: genre.to_string(),
-            tracks,
-        })
-        .collect();
-    genres.sort_by_key(|genre| std::cmp::Reverse(genre.tracks));
-    let source = engine.label_source();
     let json = LabelSourceJson {
-        source: source.to_string(),
+        source: engine.label_source().to_string(),
         tracks: engine.library().status()?.tracks,
-        labelled: labels
-            .iter()
-            .filter(|genres_of| !genres_of.is_empty())
-            .count() as u64,
+        labelled: labels.iter().filter(|genres| !genres.is_empty()).count() as u64,
         by_hand: engine.library().tracks_labelled_by_hand()?,
         unmatched,
-        genres,
+        genres: sizes(&labels),
     };
-    if json.unmatched > 0 {
-        let lines = count(json.unmatched as u64, "line");
+    if unmatched > 0 {
+        let lines = count(unmatched as u64, "line");
         context.console.warn(&format!(
             "{lines} of the label file named no track of this library"
         ));
     }
     // A head that cannot be read is reported by the commands that need it.
     if let Ok(Some(head)) = engine.genre_head()
-        && head.source() != source
+        && head.source() != engine.label_source()
     {
         context.console.note(&format!(
             "the trained head has labels from {}: \"voisin train\" trains one on these",
             head.source()
         ));
     }
-    if args.format == ReportFormat::Json {
-        render::print_json(&json)?;
-        return Ok(Ending::Fine);
-    }
-    let hand = match json.by_hand {
-        0 => String::new(),
-        n => format!(", {} by hand", count(n, "label")),
-    };
-    let text = format!(
-        "labels from {}: {} of {} labelled{hand}",
-        json.source,
-        json.labelled,
-        count(json.tracks, "track")
-    );
-    render::print_wrapped("", &text)?;
-    if !json.genres.is_empty() {
-        let mut table = Table::new(&[("genre", Align::Left), ("tracks", Align::Right)]);
-        for genre in &json.genres {
-            table.row([genre.genre.clone(), genre.tracks.to_string()]);
-        }
-        table.print()?;
+    match args.format {
+        ReportFormat::Json => render::print_json(&json)?,
+        ReportFormat::Table => print(&json)?,
     }
     Ok(Ending::Fine)
+}
+
+/// The genres with their tracks, the largest first.
+fn sizes(labels: &[Vec<Genre>]) -> Vec<GenreCountJson> {
+    let mut sizes: BTreeMap<&Genre, u64> = BTreeMap::new();
+    for genre in labels.iter().flatten() {
+        *sizes.entry(genre).or_default() += 1;
+    }
+    let counted = |(genre, tracks): (&Genre, u64)| GenreCountJson {
+        genre: genre.to_string(),
+        tracks,
+    };
+    let mut genres: Vec<GenreCountJson> = sizes.into_iter().map(counted).collect();
+    genres.sort_by_key(|genre| std::cmp::Reverse(genre.tracks));
+    genres
+}
+
+fn print(json: &LabelSourceJson) -> anyhow::Result<()> {
+    let tracks = count(json.tracks, "track");
+    let mut text = format!(
+        "labels from {}: {} of {tracks} labelled",
+        json.source, json.labelled
+    );
+    if json.by_hand > 0 {
+        text += &format!(", {} by hand", count(json.by_hand, "label"));
+    }
+    render::print_wrapped("", &text)?;
+    let mut table = Table::new(&[("genre", Align::Left), ("tracks", Align::Right)]);
+    for genre in &json.genres {
+        table.row([genre.genre.clone(), genre.tracks.to_string()]);
+    }
+    table.print()
 }
 
 /// Labels tracks by hand, or removes such labels.
@@ -149,9 +147,5 @@ fn by_hand(
         (None, n) => format!("{} removed", count(n, "label")),
     };
     render::print_wrapped("", &what)?;
-    Ok(if changed == 0 && genre.is_none() {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(changed == 0 && genre.is_none()))
 }

@@ -10,7 +10,6 @@ use voisin_base::text::did_you_mean;
 use voisin_base::track::TrackId;
 use voisin_library::SortBy;
 
-/// Number of words per track.
 const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
@@ -19,12 +18,12 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
         return failed::run(context, &output);
     }
     let mut source = Source::open(context)?;
+    warn_of_lost_labels(context, source.engine());
     let question = &args.question;
     source.fetch_filters(&question.filters)?;
     let query = question.query(source.engine())?;
     let page = source.list(&query)?;
     let engine = source.engine();
-    warn_of_lost_labels(context, engine);
     if page.tracks.is_empty() {
         // Words without a match are most often misspelt.
         let alike = engine.library().spelt_alike(&query.words, 3)?;
@@ -56,9 +55,5 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let filtered = query.filter.scales.iter().map(|bound| bound.scale);
     let shown = filtered.chain(sorted).collect();
     print_page(&page, &words, query.sort == SortBy::Album, &shown, &output)?;
-    Ok(if page.tracks.is_empty() {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(page.tracks.is_empty()))
 }

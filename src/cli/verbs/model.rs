@@ -19,7 +19,6 @@ struct ModelJson {
     dimension: usize,
     /// Whether `find` accepts sentences with it.
     reads: bool,
-    /// Size of its weights.
     bytes: u64,
     licence: String,
     location: String,
@@ -134,9 +133,5 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
             .console
             .note(&format!("your own models: {}", models_dir_for_display()));
     }
-    Ok(if broken {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(broken))
 }

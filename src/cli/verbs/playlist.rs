@@ -50,9 +50,5 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
             file.display()
         ));
     }
-    Ok(if tracks.is_empty() {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(tracks.is_empty()))
 }

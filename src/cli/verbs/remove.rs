@@ -13,9 +13,8 @@ use anyhow::bail;
 use serde::Serialize;
 use voisin::{Engine, MissingFiles};
 use voisin_base::track::TrackId;
-use voisin_library::{OpenMode, Track, stored_path};
+use voisin_library::{OpenMode, stored_path};
 
-/// The documented JSON of `remove`.
 #[derive(Default, Serialize)]
 struct RemovedJson {
     dry_run: bool,
@@ -33,10 +32,10 @@ struct RemovedJson {
 
 impl RemovedJson {
     fn staying(gone: &MissingFiles) -> Self {
-        let folders = gone.absent_folders();
+        let folders = gone.absent_folders().into_iter();
         Self {
             out_of_reach: gone.out_of_reach.len(),
-            absent_folders: folders.keys().map(|folder| lossy(folder)).collect(),
+            absent_folders: folders.map(lossy).collect(),
             ..Self::default()
         }
     }
@@ -58,11 +57,8 @@ fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFi
 pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     // Locked before names are looked up, as their meaning must not change until they are removed.
-    let _lock = if args.dry_run {
-        None
-    } else {
-        Some(engine.library().lock_for_writing()?)
-    };
+    let lock = (!args.dry_run).then(|| engine.library().lock_for_writing());
+    let _lock = lock.transpose()?;
     let (paths, tracks) = named(&engine, args)?;
     let mut gone = match (args.missing, paths.is_empty()) {
         (false, _) => MissingFiles::default(),
@@ -73,7 +69,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     if args.force {
         gone.files.append(&mut gone.out_of_reach);
     }
-    let ending = if args.dry_run {
+    let removed = if args.dry_run {
         let files: HashSet<&Path> = gone
             .files
             .iter()
@@ -89,10 +85,18 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     } else {
         remove(args, context, &mut engine, &gone, (&paths, &tracks))?
     };
+    if args.format == ReportFormat::Json {
+        render::print_json(&removed)?;
+    }
+    let is_nothing = removed.files == 0 && removed.failures == 0;
+    if is_nothing && args.format == ReportFormat::Table {
+        report_nothing_removed(args, context, &gone);
+    }
     // After the rest was removed: an error, so that a script notices a disk that is not mounted.
     match why_some_stay(&gone) {
         Some(reason) => bail!(reason),
-        None => Ok(ending),
+        None if is_nothing => Ok(Ending::Partial),
+        None => Ok(Ending::Fine),
     }
 }
 
@@ -102,51 +106,39 @@ fn remove(
     engine: &mut Engine,
     gone: &MissingFiles,
     (paths, tracks): (&[PathBuf], &[TrackId]),
-) -> anyhow::Result<Ending> {
+) -> anyhow::Result<RemovedJson> {
+    let library = engine.library_mut();
     let mut removed = if args.missing {
-        engine.library_mut().remove_missing(&gone.files)?
+        library.remove_missing(&gone.files)?
     } else {
-        engine.library_mut().remove_paths(paths)?
+        library.remove_paths(paths)?
     };
-    if !tracks.is_empty() {
-        let more = engine.library_mut().remove_tracks(tracks)?;
-        removed.files += more.files;
-        removed.tracks += more.tracks;
-        removed.failures += more.failures;
-    }
+    let more = library.remove_tracks(tracks)?;
+    removed.files += more.files;
+    removed.tracks += more.tracks;
+    removed.failures += more.failures;
     // Without vectors there is no index.
     if removed.tracks > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
     }
-    let nothing = removed.files == 0 && removed.failures == 0;
-    if args.format == ReportFormat::Json {
-        render::print_json(&RemovedJson {
-            dry_run: false,
-            files: removed.files,
-            tracks: removed.tracks,
-            failures: removed.failures,
-            would_remove: Vec::new(),
-            ..RemovedJson::staying(gone)
-        })?;
-    } else if nothing {
-        report_nothing_removed(args, context, gone);
-    } else {
-        let text = format!(
+    let is_nothing = removed.files == 0 && removed.failures == 0;
+    if args.format == ReportFormat::Table && !is_nothing {
+        render::print_line(&format!(
             "removed {} and {}",
             count(removed.files, "file"),
             count(removed.tracks, "track")
-        );
-        render::print_line(&text)?;
+        ))?;
         if !args.missing {
             context.console.note(
                 "files that stay in a music folder come back with its next \"voisin add\": move them away, or leave them out with --exclude",
             );
         }
     }
-    Ok(if nothing {
-        Ending::Partial
-    } else {
-        Ending::Fine
+    Ok(RemovedJson {
+        files: removed.files,
+        tracks: removed.tracks,
+        failures: removed.failures,
+        ..RemovedJson::staying(gone)
     })
 }
 
@@ -157,54 +149,35 @@ fn would_remove(
     engine: &Engine,
     gone: &MissingFiles,
     is_removed: impl Fn(TrackId, &Path) -> bool,
-) -> anyhow::Result<Ending> {
+) -> anyhow::Result<RemovedJson> {
     let tracks = engine.library().tracks()?;
-    let all = tracks.iter().flat_map(|track| {
-        track
-            .files
-            .iter()
-            .map(|file| (track.id, file.record.path.as_path()))
-    });
-    let files: Vec<&Path> = all
-        .filter(|(id, path)| is_removed(*id, path))
-        .map(|(_, path)| path)
-        .collect();
-    // A track is removed with the last of its files.
-    let whole = |track: &&Track| {
-        !track.files.is_empty()
-            && track
-                .files
-                .iter()
-                .all(|file| is_removed(track.id, &file.record.path))
-    };
-    let whole = tracks.iter().filter(whole).count() as u64;
-    if args.format == ReportFormat::Json {
-        render::print_json(&RemovedJson {
-            dry_run: true,
-            files: files.len() as u64,
-            tracks: whole,
-            failures: 0,
-            would_remove: files.iter().map(|path| lossy(path)).collect(),
-            ..RemovedJson::staying(gone)
-        })?;
-    } else if files.is_empty() {
-        report_nothing_removed(args, context, gone);
-    } else {
+    let mut files: Vec<&Path> = Vec::new();
+    let mut whole = 0;
+    for track in &tracks {
+        let before = files.len();
+        let all = track.files.iter().map(|file| file.record.path.as_path());
+        files.extend(all.filter(|path| is_removed(track.id, path)));
+        // A track is removed with the last of its files.
+        let removed = files.len() - before;
+        whole += u64::from(removed > 0 && removed == track.files.len());
+    }
+    if args.format == ReportFormat::Table && !files.is_empty() {
         let lines = files
             .iter()
             .flat_map(|path| [path.as_os_str().as_encoded_bytes(), b"\n"]);
         render::print_exact(&lines.collect::<Vec<_>>().concat())?;
-        let text = format!(
-            "{} and {}",
+        context.console.note(&format!(
+            "would remove {} and {}",
             count(files.len() as u64, "file"),
             count(whole, "track")
-        );
-        context.console.note(&format!("would remove {text}"));
+        ));
     }
-    Ok(if files.is_empty() {
-        Ending::Partial
-    } else {
-        Ending::Fine
+    Ok(RemovedJson {
+        dry_run: true,
+        files: files.len() as u64,
+        tracks: whole,
+        would_remove: files.iter().map(|path| lossy(path)).collect(),
+        ..RemovedJson::staying(gone)
     })
 }
 

@@ -10,11 +10,10 @@ use anyhow::{Context as _, bail};
 use crate::cli::Ending;
 use crate::cli::args::ServeArgs;
 use crate::cli::context::Context;
-use crate::cli::render;
+use crate::cli::render::{self, Console};
 use voisin_library::{Library, LibraryError, OpenMode, stored_path};
 use voisin_serve::{Options, Secrets, serve};
 
-/// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";
 
 /// This machine's host name; empty if unknown.
@@ -62,98 +61,54 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         args.listen = args.listen.into_iter().map(for_all).collect();
     }
     let here = context.library_dir();
-    let folders: Vec<PathBuf> = args
-        .folder
-        .iter()
-        .map(|folder| stored_path(folder))
-        .collect();
-    for folder in folders.iter().filter(|folder| !folder.is_dir()) {
-        // A disk may be mounted late, as after a boot, and the server works without it.
-        if folder.exists() || Library::open_to_read(&here).is_err() {
-            bail!("--folder: there is no folder {}", folder.display());
-        }
-        context.console.warn(&format!(
-            "{} does not exist yet: it is watched once it does, and the library is available meanwhile",
-            folder.display()
-        ));
-    }
+    let folders = folders(context, &args, &here)?;
     let distant = args.listen.iter().find(|place| !is_local(place));
     if let (true, Some(place)) = (args.no_token, distant) {
         bail!("--no-token is only for this machine, but others can reach {place}: leave it out");
     }
-    if args.show_token && args.token_file.is_none() {
-        // A library that would be created now has no token that any server uses.
-        drop(Library::open_to_read(&here)?);
-    }
-    if create_if_missing(&here)? {
-        let next = if folders.is_empty() {
-            "\"voisin add FOLDER\" fills it, and this server sees it"
-        } else {
-            "the music of the folders named is added to it"
-        };
-        context.console.note(&format!(
-            "created an empty library in {}: {next}",
-            here.display()
-        ));
-    }
-    let distant = distant.is_some();
-    let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
-    let secrets = if args.no_token {
-        None
-    } else {
-        Some(Secrets::of_file(&token_file)?)
-    };
+    let is_distant = distant.is_some();
     if args.show_token {
-        if let Some(secrets) = &secrets {
-            render::print_line(secrets.reveal())?;
-        }
-        return Ok(Ending::Fine);
+        return show_token(&here, args.token_file);
     }
-    let scans = !folders.is_empty();
+    create_if_missing(context, &here, &folders)?;
+    let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
+    let secrets = (!args.no_token).then(|| Secrets::of_file(&token_file));
+    let secrets = secrets.transpose()?;
+    // Scans are separate processes, so that a decoder that crashes does not stop the server.
     let program =
-        // Scans are separate processes, so that a decoder that crashes does not stop the
-        // server.
         std::env::current_exe().context("cannot find this program to start scans with")?;
-    let _watcher = if scans {
-        let mut command = Command::new(&program);
-        let watch = ["--quiet", "add", "--watch", "--while-input-lasts", "--"];
-        command
-            .args(context.as_arguments())
-            .args(watch)
-            .args(&folders);
-        Some(Watcher(
-            command
-                // Open as long as this process lives; its end stops the watcher.
-                .stdin(Stdio::piped())
-                .spawn()
-                .context("cannot start the watcher")?,
-        ))
-    } else {
-        None
-    };
+    let scans = !folders.is_empty();
     let globals = context.as_arguments();
-    let add = move || {
+    let command = move |words: &[&str]| {
         let mut command = Command::new(&program);
-        command
-            .args(&globals)
-            .args([
-                // The server parses the progress from the lines of --verbose.
-                "--verbose",
-                "add",
-                "--format",
-                "json",
-                "--while-input-lasts",
-                "--",
-            ])
-            .args(&folders);
+        let words = words.iter().chain(&["--while-input-lasts", "--"]);
+        command.args(&globals).args(words).args(&folders);
         command
     };
+    let watch = scans.then(|| Watcher::start(command(&["--quiet", "add", "--watch"])));
+    let _watcher = watch.transpose()?;
+    // The server parses the progress from the lines of --verbose.
+    let add = move || command(&["--verbose", "add", "--format", "json"]);
     let console = context.console;
     let stop = context.stop_with_message("stopping: running requests are finished first")?;
-    let shown = secrets
-        .as_ref()
-        .filter(|_| std::io::stdout().is_terminal())
-        .map(|secrets| secrets.reveal().to_owned());
+    // The token is printed on a terminal only, not into logs; a password is never printed.
+    let shown = secrets.as_ref().map(|secrets| secrets.reveal().to_owned());
+    let shown = shown.filter(|token| {
+        std::io::stdout().is_terminal() && token.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    if args.lan {
+        console.warn(
+            "every machine of this network can reach this server: it requires a token, but connections are not encrypted",
+        );
+    }
+    // Behind a named proxy this machine's own address is not used.
+    let is_named = !args.lan && !args.allow_host.is_empty();
+    let begun = Begun {
+        console,
+        lan: (is_distant && !is_named).then(address_at_home).flatten(),
+        token: shown,
+        opens: args.open,
+    };
     let options = Options {
         dir: here,
         listen: args.listen,
@@ -167,51 +122,76 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         load_model: Box::new(context.model_loader()),
         add: scans.then(|| Box::new(add) as Box<_>),
     };
-    if args.lan {
-        console.warn(
-            "every machine of this network can reach this server: it requires a token, but connections are not encrypted",
-        );
-    }
-    // Behind a named proxy this machine's own address is not used.
-    let is_named = !args.lan && !options.hosts.is_empty();
-    let lan = (distant && !is_named).then(address_at_home).flatten();
-    let opens = args.open;
     let mut printed = Ok(());
-    // An error of printing does not stop the server: the first is returned at the end.
-    serve(
-        options,
-        &stop,
-        move |text| console.note(text),
-        |addresses| {
-            for address in addresses {
-                let address = &match lan {
-                    Some(lan) => address.replacen("://0.0.0.0:", &format!("://{lan}:"), 1),
-                    None => address.clone(),
-                };
-                // The token is printed on a terminal only, not into logs; a password is never printed.
-                let token = shown.as_ref().filter(|token| {
-                    address.starts_with("http")
-                        && token.bytes().all(|byte| byte.is_ascii_hexdigit())
-                });
-                let fragment = token.map_or_else(String::new, |token| format!("#token={token}"));
-                let line = render::print_line(&format!("listening on {address}{fragment}"));
-                printed = std::mem::replace(&mut printed, Ok(())).and(line);
-            }
-            let page = addresses.iter().find(|address| address.starts_with("http"));
-            if let Some(page) = page.filter(|_| opens) {
-                // Without the token, since other users can see the browser's arguments.
-                let page = page.replacen("://0.0.0.0:", "://127.0.0.1:", 1);
-                if let Err(error) = browser(&page).spawn() {
-                    console.warn(&format!("no browser could be started: {error}"));
-                }
-            }
-        },
-    )?;
+    let note = move |text: &str| console.note(text);
+    // An error of printing does not stop the server: it is returned at the end.
+    serve(options, &stop, note, |addresses| {
+        printed = begun.print(addresses)
+    })?;
     printed?;
     Ok(Ending::Fine)
 }
 
-/// The command that opens an address in this machine's browser.
+fn show_token(library: &Path, file: Option<PathBuf>) -> anyhow::Result<Ending> {
+    if file.is_none() {
+        // A library that would be created now has no token that any server uses.
+        drop(Library::open_to_read(library)?);
+    }
+    let file = file.unwrap_or_else(|| library.join(TOKEN_FILE));
+    render::print_line(Secrets::of_file(&file)?.reveal())?;
+    Ok(Ending::Fine)
+}
+
+/// The folders of music. A disk may be mounted late, as after a boot, and the server works without it.
+fn folders(context: &Context, args: &ServeArgs, library: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let folders = args.folder.iter().map(|folder| stored_path(folder));
+    let folders: Vec<PathBuf> = folders.collect();
+    for folder in folders.iter().filter(|folder| !folder.is_dir()) {
+        if folder.exists() || Library::open_to_read(library).is_err() {
+            bail!("--folder: there is no folder {}", folder.display());
+        }
+        context.console.warn(&format!(
+            "{} does not exist yet: it is watched once it does, and the library is available meanwhile",
+            folder.display()
+        ));
+    }
+    Ok(folders)
+}
+
+struct Begun {
+    console: Console,
+    /// The address at which others reach this machine.
+    lan: Option<IpAddr>,
+    token: Option<String>,
+    opens: bool,
+}
+
+impl Begun {
+    fn print(&self, addresses: &[String]) -> anyhow::Result<()> {
+        let web = || {
+            let is_web = |address: &&String| address.starts_with("http");
+            addresses.iter().filter(is_web)
+        };
+        if let Some(page) = web().next().filter(|_| self.opens) {
+            // Without the token, since other users can see the browser's arguments.
+            let page = page.replacen("://0.0.0.0:", "://127.0.0.1:", 1);
+            if let Err(error) = browser(&page).spawn() {
+                self.console
+                    .warn(&format!("no browser could be started: {error}"));
+            }
+        }
+        for address in addresses {
+            let shown = self.lan.map_or(address.clone(), |lan| {
+                address.replacen("://0.0.0.0:", &format!("://{lan}:"), 1)
+            });
+            let token = self.token.as_ref().filter(|_| address.starts_with("http"));
+            let token = token.map_or_else(String::new, |token| format!("#token={token}"));
+            render::print_line(&format!("listening on {shown}{token}"))?;
+        }
+        Ok(())
+    }
+}
+
 fn browser(address: &str) -> Command {
     let mut command = if cfg!(windows) {
         let mut command = Command::new("rundll32");
@@ -230,17 +210,35 @@ fn browser(address: &str) -> Command {
     command
 }
 
-/// Creates an empty library if there is none, as `add` does; returns whether it did.
-fn create_if_missing(dir: &Path) -> Result<bool, LibraryError> {
+/// Creates an empty library if there is none, as `add` does.
+fn create_if_missing(context: &Context, dir: &Path, folders: &[PathBuf]) -> anyhow::Result<()> {
     match Library::open_to_read(dir) {
-        Err(LibraryError::NotFound { .. }) => Library::open(dir, OpenMode::Create).map(|_| true),
-        opened => opened.map(|_| false),
+        Err(LibraryError::NotFound { .. }) => drop(Library::open(dir, OpenMode::Create)?),
+        opened => return Ok(opened.map(drop)?),
     }
+    let next = if folders.is_empty() {
+        "\"voisin add FOLDER\" fills it, and this server sees it"
+    } else {
+        "the music of the folders named is added to it"
+    };
+    context.console.note(&format!(
+        "created an empty library in {}: {next}",
+        dir.display()
+    ));
+    Ok(())
 }
 
 /// The process that watches folders. It ends with the server, also if that is killed, as its standard input ends then.
 /// Stored data is safe at any moment.
 struct Watcher(Child);
+
+impl Watcher {
+    fn start(mut command: Command) -> anyhow::Result<Self> {
+        // Open as long as this process lives; its end stops the watcher.
+        let child = command.stdin(Stdio::piped()).spawn();
+        Ok(Self(child.context("cannot start the watcher")?))
+    }
+}
 
 impl Drop for Watcher {
     fn drop(&mut self) {

@@ -28,9 +28,5 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
         *standing = standing.take().map(|known| known.beside(similarities));
     }
     print_cards(&cards, &standings, args.format)?;
-    Ok(if cards.is_empty() {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(cards.is_empty()))
 }

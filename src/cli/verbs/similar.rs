@@ -9,7 +9,7 @@ use crate::cli::render::{clock, count};
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{Source, warn_of_lost_labels};
 use voisin::questions::Similar;
-use voisin::{Engine, Seed, Standing};
+use voisin::{Engine, Seed, Standing, read_directions};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     let output = args.output.prepare(context)?;
@@ -17,19 +17,27 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         return artists::run(context, args, by, output.format);
     }
     let question = &args.question;
-    question.validate(question.seeds.len())?;
+    question.validate(question.seeds.len() + usize::from(args.vector.is_some()))?;
     let mut source = Source::open(context)?;
+    warn_of_lost_labels(context, source.engine());
     let named = seed_names(&question.seeds)?;
     let unlike = seed_names(&question.unlike)?;
     source.fetch(&named)?;
     source.fetch(&unlike)?;
     source.fetch_filters(&question.filters)?;
     let engine = source.engine();
-    let wanted = part_of(context, engine, question, seeds(context, engine, &named)?)?;
+    let mut wanted = part_of(context, engine, question, seeds(context, engine, &named)?)?;
+    if let Some(file) = &args.vector {
+        for row in read_directions(file)?.rows() {
+            wanted.push(Seed {
+                path: file.clone(),
+                ..engine.seed_of_vector(row.to_vec())?
+            });
+        }
+    }
     let unlike = seeds(context, engine, &unlike)?;
     let answer = source.similar(question, &wanted, unlike)?;
     let engine = source.engine();
-    warn_of_lost_labels(context, engine);
     if output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);
     }
@@ -73,7 +81,6 @@ fn part_of(
     Ok(seeds)
 }
 
-/// Names the seed, as words may have matched any track.
 fn nearest_to(engine: &Engine, seeds: &[Seed]) -> anyhow::Result<String> {
     let [seed] = seeds else {
         return Ok(format!(

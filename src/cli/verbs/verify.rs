@@ -21,7 +21,6 @@ const SAMPLE: usize = 200;
 /// A row of the table: the check, whether it passed, the finding.
 type CheckRow = (&'static str, bool, String);
 
-/// The documented JSON of `verify`.
 #[derive(Serialize)]
 struct VerifyJson {
     ok: bool,
@@ -137,36 +136,28 @@ fn check(mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<CheckRow>, u64)>
 
 /// Leftovers of killed runs: no damage, and removed by the next run that writes.
 fn left_behind(leftovers: &Leftovers) -> Vec<CheckRow> {
-    const NAMED: usize = 3;
-    let named = |paths: &[PathBuf]| {
-        let names: Vec<String> = paths
+    let interrupted: BTreeSet<&PathBuf> = leftovers.interrupted.iter().collect();
+    let interrupted = Vec::from_iter(interrupted);
+    let temporary = leftovers.temporary.iter().collect();
+    [
+        (
+            "temporary",
+            "of a killed run, removed by the next one",
+            temporary,
+        ),
+        ("interrupted", "being read by a killed run", interrupted),
+    ]
+    .into_iter()
+    .filter(|(_, _, files)| !files.is_empty())
+    .map(|(check, what, files)| {
+        let names: Vec<String> = files
             .iter()
-            .take(NAMED)
             .map(|path| path.display().to_string())
             .collect();
-        let more = if paths.len() > NAMED { ", …" } else { "" };
-        format!("{}{more}", names.join(", "))
-    };
-    let mut rows = Vec::new();
-    if !leftovers.temporary.is_empty() {
-        let files = count(leftovers.temporary.len() as u64, "file");
-        let text = format!(
-            "{files} of a killed run, removed by the next one: {}",
-            named(&leftovers.temporary)
-        );
-        rows.push(("temporary", true, text));
-    }
-    let interrupted: BTreeSet<PathBuf> = leftovers.interrupted.iter().cloned().collect();
-    if !interrupted.is_empty() {
-        let interrupted = Vec::from_iter(interrupted);
-        let files = count(interrupted.len() as u64, "file");
-        let text = format!(
-            "{files} being read by a killed run: {}",
-            named(&interrupted)
-        );
-        rows.push(("interrupted", true, text));
-    }
-    rows
+        let files = count(files.len() as u64, "file");
+        (check, true, format!("{files} {what}: {}", names.join(", ")))
+    })
+    .collect()
 }
 
 fn check_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
@@ -223,60 +214,59 @@ fn check_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     Ok(rows)
 }
 
-/// Reads every file again.
-fn check_files(engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
-    /// The result of reading a track's file again.
-    enum Reread {
-        Same,
-        /// It has no file any more.
-        Missing,
-        /// Size or time differ from the stored ones, which add handles.
-        Changed,
-        /// Size and time are as stored, but the audio differs or cannot be read.
-        Damaged(String),
-    }
-    let tracks = engine.library().tracks()?;
-    let read = |track: &Track| {
-        // Any existing file, as copies of a recording have the same audio.
-        let Some(file) = track.files.iter().find(|file| file.record.path.exists()) else {
-            return Reread::Missing;
-        };
-        let path = &file.record.path;
-        let unchanged = FileRecord::read(path)
-            .is_ok_and(|now| (now.size, now.mtime_ns) == (file.record.size, file.record.mtime_ns));
-        let reason = match voisin_audio::probe(path) {
-            // The content decides, not size and time, which change if a file is restored from a copy.
-            Ok(info) if info.content == track.audio.content => return Reread::Same,
-            _ if !unchanged => return Reread::Changed,
-            Ok(_) => "its audio differs from the one that was analysed".to_owned(),
-            Err(error) => with_causes(&error),
-        };
-        Reread::Damaged(format!("{}: {reason}", path.display()))
+enum Reread {
+    Same,
+    /// It has no file any more.
+    Missing,
+    /// Size or time differ from the stored ones, which add handles.
+    Changed,
+    /// Size and time are as stored, but the audio differs or cannot be read.
+    Damaged(String),
+}
+
+fn reread(track: &Track) -> Reread {
+    // Any existing file, as copies of a recording have the same audio.
+    let Some(file) = track.files.iter().find(|file| file.record.path.exists()) else {
+        return Reread::Missing;
     };
+    let path = &file.record.path;
+    let is_unchanged = FileRecord::read(path)
+        .is_ok_and(|now| (now.size, now.mtime_ns) == (file.record.size, file.record.mtime_ns));
+    let reason = match voisin_audio::probe(path) {
+        // The content decides, not size and time, which change if a file is restored from a copy.
+        Ok(info) if info.content == track.audio.content => return Reread::Same,
+        _ if !is_unchanged => return Reread::Changed,
+        Ok(_) => "its audio differs from the one that was analysed".to_owned(),
+        Err(error) => with_causes(&error),
+    };
+    Reread::Damaged(format!("{}: {reason}", path.display()))
+}
+
+fn check_files(engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
+    let tracks = engine.library().tracks()?;
     // In parallel, as reading files is most of the work.
-    let found: Vec<Reread> = tracks.par_iter().map(read).collect();
-    let number = |of: fn(&Reread) -> bool| found.iter().filter(|one| of(one)).count() as u64;
-    let same = number(|one| matches!(one, Reread::Same));
+    let found: Vec<Reread> = tracks.par_iter().map(reread).collect();
+    let (mut same, mut missing, mut changed, mut damaged) = (0, 0, 0, Vec::new());
+    for one in found {
+        match one {
+            Reread::Same => same += 1,
+            Reread::Missing => missing += 1,
+            Reread::Changed => changed += 1,
+            Reread::Damaged(reason) => damaged.push(reason),
+        }
+    }
     let mut text = format!("{} read again and unchanged", count(same, "file"));
-    let changed = number(|one| matches!(one, Reread::Changed));
     if changed > 0 {
         text += &format!(", {changed} changed since (voisin add)");
     }
-    let damaged = number(|one| matches!(one, Reread::Damaged(_)));
-    let first = found.iter().find_map(|one| match one {
-        Reread::Damaged(first) => Some(first),
-        _ => None,
-    });
-    if let Some(first) = first {
+    if let Some(first) = damaged.first() {
+        let damaged = damaged.len();
         text += &format!(", {damaged} damaged on the disk, the first {first}");
     }
-    let mut rows = vec![("files", damaged == 0, text)];
-    let missing = number(|one| matches!(one, Reread::Missing));
+    let mut rows = vec![("files", damaged.is_empty(), text)];
     if missing > 0 {
-        let text = format!(
-            "{} without a file (voisin remove --missing)",
-            count(missing, "track")
-        );
+        let tracks = count(missing, "track");
+        let text = format!("{tracks} without a file (voisin remove --missing)");
         rows.push(("gone", false, text));
     }
     Ok(rows)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -34,12 +34,6 @@ struct Watched {
 }
 
 pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
-    let exclusions = scan::Exclusions::new(&args.exclude);
-    let links = if args.follow_links {
-        scan::Links::All
-    } else {
-        scan::Links::Inside
-    };
     for folder in &args.paths {
         // A server may start before its folders exist.
         if !folder.is_dir() && !args.while_input_lasts {
@@ -54,73 +48,53 @@ pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
         context.stop_with_input();
     }
     let (sender, events) = channel();
-    let watcher = notify::recommended_watcher(sender)?;
-    let folders = args
-        .paths
-        .iter()
-        .map(|folder| (folder.clone(), false))
-        .collect();
+    let folders = args.paths.iter().map(|folder| (folder.clone(), false));
     let mut watched = Watched {
-        watcher,
+        watcher: notify::recommended_watcher(sender)?,
         events,
-        folders,
+        folders: folders.collect(),
         changes: None,
     };
     watched.update_folders(context);
-    let count = args.paths.len();
-    context.console.note(&format!(
-        "watching {}; Ctrl-C ends it",
-        if count == 1 {
-            args.paths[0].display().to_string()
-        } else {
-            format!("{count} folders")
-        }
-    ));
+    let names: Vec<String> = args.paths.iter().map(|f| f.display().to_string()).collect();
+    context
+        .console
+        .note(&format!("watching {}; Ctrl-C ends it", names.join(", ")));
     // Starts with a scan for earlier changes; under a server, which scans by itself, one follows later.
-    let mut due = !args.while_input_lasts;
-    if !due {
+    let mut is_due = !args.while_input_lasts;
+    if !is_due {
         watched.note_change();
     }
     while !stop.load(Ordering::Relaxed) {
-        if due {
-            let there: Vec<PathBuf> = watched
-                .folders
-                .iter()
-                .filter(|(_, is_watched)| *is_watched)
-                .map(|(folder, _)| folder.clone())
-                .collect();
-            match add_changes(context, &there, &exclusions, links) {
+        if is_due {
+            match add_changes(context, &watched.folders, args) {
                 // Another run writes: the scan is repeated soon.
                 Err(error) if is_busy(&error) => watched.note_change(),
                 Err(error) => return Err(error),
                 Ok(()) => {}
             }
         }
-        due = watched.wait(context);
+        is_due = watched.wait(context);
     }
     context.console.note("no longer watching");
     Ok(Ending::Fine)
 }
 
-/// Adds new and changed files below the folders. Missing files stay in the library.
+/// Adds new and changed files below the folders that are watched. Missing files stay in the library.
 fn add_changes(
     context: &Context,
-    folders: &[PathBuf],
-    exclusions: &scan::Exclusions,
-    links: scan::Links,
+    folders: &[(PathBuf, bool)],
+    args: &AddArgs,
 ) -> anyhow::Result<()> {
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
-    let found = scan::scan_without(folders, &is_audio_candidate, exclusions, links);
+    let there = folders.iter().filter(|(_, is_watched)| *is_watched);
+    let there: Vec<PathBuf> = there.map(|(folder, _)| folder.clone()).collect();
+    let exclusions = scan::Exclusions::new(&args.exclude);
+    let found = scan::scan_without(&there, &is_audio_candidate, &exclusions, args.links());
     for problem in &found.problems {
         context
             .console
             .detail(&format!("{}: {}", problem.path.display(), problem.reason));
-    }
-    for link in &found.leading_out {
-        context.console.detail(&format!(
-            "not followed: {} leads out of its folder",
-            link.display()
-        ));
     }
     // Most events are no changes, for which nothing is to be printed.
     let pending = pending_files(engine.library(), &found)?;
@@ -141,10 +115,7 @@ fn is_busy(error: &anyhow::Error) -> bool {
             _ => None,
         }
     });
-    matches!(
-        library,
-        Some(LibraryError::WriterBusy { .. } | LibraryError::Locked { .. })
-    )
+    matches!(library, Some(LibraryError::WriterBusy { .. }))
 }
 
 impl Watched {
@@ -187,30 +158,26 @@ impl Watched {
     fn wait(&mut self, context: &Context) -> bool {
         let end = Instant::now() + TICK;
         loop {
-            match self
-                .events
-                .recv_timeout(end.saturating_duration_since(Instant::now()))
-            {
-                Ok(Ok(event)) if concerns_music(&event) => self.note_change(),
-                Ok(Ok(_)) => {}
+            let left = end.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Ok(event)) if !concerns_music(&event) => {}
                 // Events were lost, or a folder vanished: a scan finds the changes.
-                Ok(Err(_)) => self.note_change(),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                Ok(_) => self.note_change(),
+                Err(_) => break,
             }
             // Events may come without a pause, but Ctrl-C must be checked.
-            if Instant::now() >= end {
+            if left.is_zero() {
                 break;
             }
         }
         self.update_folders(context);
-        let Some((first, last)) = self.changes else {
-            return false;
-        };
-        let due = last.elapsed() >= QUIET || first.elapsed() >= LONGEST;
-        if due {
+        let is_due = self
+            .changes
+            .is_some_and(|(first, last)| last.elapsed() >= QUIET || first.elapsed() >= LONGEST);
+        if is_due {
             self.changes = None;
         }
-        due
+        is_due
     }
 }
 

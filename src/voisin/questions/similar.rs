@@ -13,6 +13,9 @@ use super::values::{Limit, at_most, limit_of};
 use super::{Filters, SimilarAnswer};
 use crate::{Embedder, Engine, EngineError, Seed, SimilarOptions};
 
+/// Numbers of the longest vector.
+const LONGEST_VECTOR: usize = 65_536;
+
 /// Tracks that sound like these, or like a part of one
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -23,9 +26,13 @@ pub struct Similar {
         value_name = "TRACK",
         help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`; `-` reads them from standard input"
     )]
-    #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
-    #[schemars(length(min = 1, max = MOST_SEEDS))]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
     pub seeds: Vec<NamedSeed>,
+    /// A vector of the library's dimension, in place of seeds or beside them
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "at_most::<LONGEST_VECTOR, _, _>")]
+    pub(crate) vector: Vec<f32>,
     /// Number of neighbours
     #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "ten")]

@@ -72,7 +72,7 @@ fn albums_are_compared_and_listed_by_disc_and_number() {
     // A name longer than the query.
     assert!(
         fine(sandbox.run(["similar", "--by", "album", "--format", "csv"]))
-            .starts_with("album,artist,tracks,cohesion\n")
+            .starts_with("album,artist,tracks,cohesion,similarity\n")
     );
 
     let table = fine(sandbox.run(["list", "--sort", "album"]));

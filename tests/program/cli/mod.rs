@@ -169,15 +169,7 @@ fn an_export_keeps_genres_and_years_on_its_way_back() {
     .unwrap();
     let add = |sandbox: &Sandbox, array: &Path, table: &Path, more: &[&str]| {
         let [array, table] = [array, table].map(|path| path.to_str().unwrap());
-        let files = [
-            "add",
-            "--vectors",
-            array,
-            "--tracks",
-            table,
-            "--vectors-of",
-            "x",
-        ];
+        let files = ["add", "--vectors", array, "--tracks", table, "--model", "x"];
         sandbox.run([&files[..], more].concat())
     };
     let added = add(&sandbox, &array, &table, &[]);
@@ -201,12 +193,28 @@ fn an_export_keeps_genres_and_years_on_its_way_back() {
         let tracks = tracks.map(|track| ["path", "genres", "year"].map(|key| track[key].clone()));
         assert_eq!(serde_json::json!(tracks.collect::<Vec<_>>()), expected);
     }
+    // A vector of another program takes the place of a seed.
+    let asked = sandbox.path("asked.npy");
+    let ask = |numbers: &[f32]| {
+        let row = ndarray::aview1(numbers).insert_axis(ndarray::Axis(0));
+        ndarray_npy::write_npy(&asked, &row).unwrap();
+        let file = asked.to_str().unwrap();
+        sandbox.run(["similar", "--vector", file, "--format", "json"])
+    };
+    let near = json(ask(&[2.0, 1.0, 0.0]));
+    let paths = near["neighbours"].as_array().unwrap().iter();
+    let paths: Vec<_> = paths.map(|near| near["path"].clone()).collect();
+    assert_eq!(paths, ["/x/a.mp3", "/x/b.mp3", "/x/c.mp3"]);
+    for numbers in [&[1.0, 2.0][..], &[0.0; 3], &[f32::NAN, 1.0, 0.0]] {
+        let refused = ask(numbers);
+        assert_eq!(code(&refused), 2, "{numbers:?}");
+        assert!(
+            text(&refused.stderr).contains("--vector: expected"),
+            "{numbers:?}"
+        );
+    }
     // No file is scanned, so options of a scan are refused.
-    for option in [
-        &["--exclude", "*.wav"][..],
-        &["--windows", "4"],
-        &["--remove-missing"],
-    ] {
+    for option in [&["--exclude", "*.wav"][..], &["--remove-missing"]] {
         assert_eq!(code(&add(&other, &array, &table, option)), 2, "{option:?}");
     }
 }
@@ -222,7 +230,7 @@ fn imported_vectors_replace_those_of_an_earlier_table() {
         ndarray_npy::write_npy(&array, vectors).unwrap();
         fs::write(&table, format!("path,title\n{rows}")).unwrap();
         let files = ["--vectors", array_name, "--tracks", table_name];
-        sandbox.run([&["add", "--vectors-of", "x"][..], &files].concat())
+        sandbox.run([&["add", "--model", "x"][..], &files].concat())
     };
     let refused = |output: &std::process::Output, words: &str| {
         let stderr = text(&output.stderr);

@@ -53,11 +53,7 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         ReportFormat::Json => render::print_json(&summary)?,
         ReportFormat::Table => print(&summary)?,
     }
-    Ok(if summary.failures.is_empty() {
-        Ending::Fine
-    } else {
-        Ending::Partial
-    })
+    Ok(Ending::partial_if(!summary.failures.is_empty()))
 }
 
 fn print(summary: &Overview) -> anyhow::Result<()> {

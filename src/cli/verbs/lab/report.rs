@@ -74,9 +74,5 @@ fn scored(submission: &Path, truth: &Path, format: ReportFormat) -> anyhow::Resu
     }
     // A submission with missing rows is scored, but the exit code is 1.
     let is_whole = found.missing.is_empty() && found.unknown.is_empty();
-    Ok(if is_whole {
-        Ending::Fine
-    } else {
-        Ending::Partial
-    })
+    Ok(Ending::partial_if(!is_whole))
 }

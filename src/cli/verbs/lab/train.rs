@@ -240,11 +240,7 @@ fn metered<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(&Progress)) ->
 
 fn show(args: &TrainClassifierArgs, report: &Report) -> anyhow::Result<Ending> {
     show_page(&pages::run(report), report, args.format, None)?;
-    Ok(if report.data.failed > 0 {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    })
+    Ok(Ending::partial_if(report.data.failed > 0))
 }
 
 /// The configuration of the options.

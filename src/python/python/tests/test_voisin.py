@@ -179,7 +179,7 @@ def test_wrong_questions_are_python_errors(folder):
         "in lines, without quotes"
     )
     with pytest.raises(
-        ValueError, match=f"dimension 10, the library's model has {library.dimension}"
+        ValueError, match=f"vector of dimension {library.dimension}, found one of 10"
     ):
         library.similar(np.ones(10))
     with pytest.raises(TypeError, match="expected an id, a path, words, or .* found True"):
