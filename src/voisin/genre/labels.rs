@@ -68,7 +68,7 @@ impl LabelSource {
 }
 
 /// Facts of a track to show to a user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TrackDisplay {
     /// Its artist, or its album's.
     pub artist: Option<String>,
@@ -309,7 +309,7 @@ impl Engine {
         let n = vectors.ids.len();
         let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
         let mut groups = vec![0; n];
-        let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
+        let mut facts = vec![TrackDisplay::default(); n];
         let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let unmatched = self.for_each_labelled(source, |track, genres| {
             // A track without a vector.
@@ -318,7 +318,7 @@ impl Engine {
             };
             labels[row] = genres;
             members.entry(artist_group(&track)).or_default().push(row);
-            facts[row] = Some(TrackDisplay::of(&track));
+            facts[row] = TrackDisplay::of(&track);
             Ok(())
         })?;
         // Ordered by name, so that folds do not depend on the ids of tracks.
@@ -331,16 +331,6 @@ impl Engine {
         // One spelling per genre: the most common.
         let spellings = Spellings::count(labels.iter().flatten()).genres();
         spell(&spellings, labels.iter_mut().flatten());
-        let facts = facts
-            .into_iter()
-            .map(|known| {
-                known.unwrap_or_else(|| TrackDisplay {
-                    artist: None,
-                    display: String::new(),
-                    path: PathBuf::new(),
-                })
-            })
-            .collect();
         Ok(LabelledTracks {
             ids: vectors.ids,
             vectors: vectors.values,
