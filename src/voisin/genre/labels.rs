@@ -6,12 +6,11 @@ use std::time::SystemTime;
 
 use ndarray::Array2;
 
-use super::answer::Evidence;
 use super::path_table::PathTable;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_explore::TrackMeta;
-use voisin_genre::{Genre, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
+use voisin_genre::{Genre, LabelCount, LabelledVectors, Spellings, Taxonomy};
 use voisin_library::{Library, LibraryError, Track, fold};
 
 /// Name of a user's own synonyms inside a library's folder.
@@ -96,29 +95,6 @@ impl TrackDisplay {
             artist: track.main_artist().map(str::to_owned),
             display: track.display_name(),
             path: track.path.clone(),
-        }
-    }
-
-    pub(super) fn evidence(&self, voter: &Voter) -> Evidence {
-        let Self {
-            artist,
-            display,
-            path,
-        } = self.clone();
-        let Voter {
-            track,
-            similarity,
-            weight,
-            ..
-        } = *voter;
-        Evidence {
-            track,
-            path,
-            display,
-            artist,
-            genres: voter.genres.clone(),
-            similarity,
-            weight,
         }
     }
 }
