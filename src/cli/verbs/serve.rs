@@ -185,11 +185,7 @@ impl Begun {
     }
 
     fn print(&self, addresses: &[String]) -> anyhow::Result<()> {
-        let web = || {
-            let is_web = |address: &&String| address.starts_with("http");
-            addresses.iter().filter(is_web)
-        };
-        if let Some(page) = web().next().filter(|_| self.opens) {
+        if let Some(page) = addresses.first().filter(|_| self.opens) {
             // Without the token, since other users can see the browser's arguments.
             let page = page.replacen("://0.0.0.0:", "://127.0.0.1:", 1);
             if let Err(error) = browser(&page).spawn() {
@@ -201,7 +197,7 @@ impl Begun {
             let shown = self.lan.map_or(address.clone(), |lan| {
                 address.replacen("://0.0.0.0:", &format!("://{lan}:"), 1)
             });
-            let token = self.token.as_ref().filter(|_| address.starts_with("http"));
+            let token = self.token.as_ref();
             let token = token.map_or_else(String::new, |token| format!("#token={token}"));
             render::print_line(&format!("listening on {shown}{token}"))?;
         }
