@@ -6,7 +6,6 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::units::with_ending;
 use super::{RandomArgs, ReportFormat};
-use voisin::questions::genre::LabelArgs;
 use voisin_genre::WELL_KNOWN;
 
 /// Measure how well genres and neighbours fit the labels of a library
@@ -28,8 +27,6 @@ pub(crate) enum EvalCommand {
 /// Options of an evaluation.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EvalOutput {
-    #[command(flatten)]
-    pub(crate) labels: LabelArgs,
     /// Genres to count as one, separated by commas; may be repeated
     #[arg(long, value_name = "GENRE,GENRE")]
     pub(crate) join: Vec<String>,
@@ -74,11 +71,9 @@ pub(crate) struct RetrievalArgs {
 /// nearest centroid, and the majority class.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin lab eval genre --report genres.html\n  voisin lab eval genre --label-from folder --format json"
+    after_help = "Examples:\n  voisin lab eval genre --report genres.html\n  voisin lab eval genre --folds 3 --format json"
 )]
 pub(crate) struct EvalGenreArgs {
-    #[command(flatten)]
-    pub(crate) labels_from: LabelArgs,
     /// Folds; all tracks of an artist are in one
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=50))]
     pub(crate) folds: u32,

@@ -165,13 +165,9 @@ pub(crate) struct UnsetLabelArgs {
 /// of the labels have changed; `voisin status` shows how many have.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train\n  voisin train --label-from folder\n  voisin train --label-from labels.csv --min-tracks 20"
+    after_help = "Examples:\n  voisin train\n  voisin labels folder && voisin train --min-tracks 20"
 )]
 pub(crate) struct TrainArgs {
-    /// Source of genres, for this head and from now on, as set by `voisin labels`: tags, folder (the name of the folder a
-    /// file lies in), or a CSV file with the columns path and genre [default: that of `voisin labels`]
-    #[arg(long, value_name = "tags|folder|CSV", value_parser = label_source)]
-    pub(crate) label_from: Option<LabelSource>,
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) min_tracks: u32,

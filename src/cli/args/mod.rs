@@ -153,7 +153,9 @@ mod tests {
     fn words(command: &clap::Command) -> usize {
         let own = command.clone().term_width(110).render_long_help();
         let own = own.to_string().split_whitespace().count();
-        own + command.get_subcommands().map(words).sum::<usize>()
+        let below = command.get_subcommands();
+        let below = below.filter(|verb| verb.get_name() != "help");
+        own + below.map(words).sum::<usize>()
     }
 
     #[test]
@@ -165,6 +167,6 @@ mod tests {
         let similar = similar.term_width(110).render_help().to_string();
         assert!(similar.lines().count() <= 45, "{similar}");
         let words = words(&command());
-        assert!(words <= 12_000, "{words}");
+        assert!(words <= 9_000, "{words}");
     }
 }

@@ -12,27 +12,17 @@ use voisin::{GenreHead, LabelledTracks};
 use voisin_genre::{FitOptions, Genre};
 
 pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
-    let mut engine = context.open_engine()?;
+    let engine = context.open_engine()?;
     let options = FitOptions {
         min_tracks: args.min_tracks as usize,
         ..FitOptions::default()
     };
     let start = Instant::now();
-    let before = engine.label_source();
-    let source = args.label_from.clone().unwrap_or_else(|| before.clone());
     let busy = context
         .console
         .busy("training and validating the genre head");
-    let (head, tracks) = engine.train_genre(&source, &options)?;
+    let (head, tracks) = engine.train_genre(&engine.label_source(), &options)?;
     drop(busy);
-    // The head's labels and the library's must have the same source.
-    engine.set_label_source(&source)?;
-    let now = engine.label_source();
-    if now != before {
-        context.console.note(&format!(
-            "from now on this library's labels come from {now}, not from {before} (\"voisin labels {before}\" restores that)"
-        ));
-    }
     let seconds = start.elapsed().as_secs_f64();
     if tracks.unmatched > 0 {
         context.console.warn(&format!(
