@@ -90,14 +90,14 @@ fn refuse_other_tracks(engine: &Engine, data: &Path) -> anyhow::Result<()> {
         others += u64::from(!track.path.starts_with(&music));
         Ok(())
     })?;
-    if others > 0 {
-        bail!(
-            "the library in {} holds {} of your own: expected a new folder for the demo, or no --library at all",
-            engine.library().dir().display(),
-            count(others, "track")
-        );
+    if others == 0 {
+        return Ok(());
     }
-    Ok(())
+    bail!(
+        "the library in {} holds {} of your own: expected a new folder for the demo, or no --library at all",
+        engine.library().dir().display(),
+        count(others, "track")
+    );
 }
 
 /// The demo's music: below the current folder, beside the program, or where it was built.
