@@ -69,11 +69,7 @@ fn pipes_and_devices_are_no_models_and_no_vectors() {
     for vectors in [&string(&pipe), "/dev/zero"] {
         let tracks = string(&sandbox.path("tracks.csv"));
         let add = ["add", "--vectors", vectors, "--tracks", &tracks];
-        refused(
-            &sandbox,
-            &[&add[..], &["--vectors-of", "x"]].concat(),
-            words,
-        );
+        refused(&sandbox, &[&add[..], &["--model", "x"]].concat(), words);
     }
 }
 
@@ -173,7 +169,8 @@ fn a_damaged_genre_head_is_reported_alike_by_all_verbs() {
         format!("path,genre\n{}{}", row("00.wav"), row("01.wav")),
     )
     .unwrap();
-    let classified = sandbox.run(["classify", "id:1", "--label-from", &string(&table)]);
+    fine(&sandbox, &["labels", &string(&table)]);
+    let classified = sandbox.run(["classify", "id:1"]);
     assert!(
         text(&classified.stderr).contains(next),
         "{}",
