@@ -196,9 +196,7 @@ impl From<EngineError> for Problem {
             | EngineError::File { source: None, .. } => (Status::UNPROCESSABLE_ENTITY, None),
             // Damage stays until a copy is put back, so that a retry is of no use.
             EngineError::Library(
-                LibraryError::Damaged { .. }
-                | LibraryError::Dimension { .. }
-                | LibraryError::NotALibrary { .. },
+                LibraryError::Damaged { .. } | LibraryError::NotALibrary { .. },
             ) => (Status::INTERNAL_SERVER_ERROR, None),
             EngineError::Library(_) | EngineError::Index(_) => {
                 (Status::SERVICE_UNAVAILABLE, Some(5))
