@@ -244,7 +244,7 @@ fn inner_vectors(
     write_vectors(&vectors, &table, &matrix)?;
     let tracks = count(matrix.rows.len() as u64, "track");
     line(&format!(
-        "{tracks} in {}; \"voisin add --vectors {} --tracks {} --vectors-of NAME\" makes a library of them",
+        "{tracks} in {}; \"voisin add --vectors {} --tracks {} --model NAME\" makes a library of them",
         path.display(),
         path.display(),
         table.path().display()

@@ -13,9 +13,7 @@ use voisin::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedName, SeedRead
 /// How a file that is not in the library is resolved.
 #[derive(Clone, Copy, PartialEq)]
 enum SeedReach {
-    /// It is an error.
     Library,
-    /// It is analysed.
     Files,
 }
 

@@ -70,7 +70,6 @@ fn answered(
         engine,
         model: &model,
         seeds: seeds.transpose()?,
-        unlike: None,
         tags: None,
         explored: None,
         seed_name: None,

@@ -174,7 +174,6 @@ impl Assistant<'_> {
             engine,
             model: &model,
             seeds: None,
-            unlike: None,
             tags: None,
             explored: None,
             seed_name: None,

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::ReportFormat;
 use super::units::Shard;
-use voisin::WindowPlan;
 use voisin::questions::spans::{Seconds, length};
 use voisin_library::scan::Links;
 
@@ -27,7 +26,7 @@ pub(crate) struct DemoArgs {}
 /// time: finished tracks are kept, and the next run resumes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --model clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
@@ -37,9 +36,10 @@ pub(crate) struct AddArgs {
     /// Import the output of `embed --format parquet` or `export FILE.parquet`: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathBuf>,
-    /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/models.md)
+    /// Import vectors that another program computed: a .npy file [tracks, dimension]; --model is the name of their model, of
+    /// yours or of voisin's (docs/models.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
-        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows",
+        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links",
         "remove_missing"
     ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
@@ -47,10 +47,6 @@ pub(crate) struct AddArgs {
     /// on this machine `title`, `artist`, `album`, `genre` and `year`
     #[arg(long, value_name = "FILE", requires = "vectors", value_hint = ValueHint::FilePath)]
     pub(crate) tracks: Option<PathBuf>,
-    /// With --vectors: name of the model of the vectors, if it is not one of voisin's (MERT, the original OpenL3); the library
-    /// then holds vectors of this model
-    #[arg(long, value_name = "NAME", requires = "vectors")]
-    pub(crate) vectors_of: Option<String>,
     /// Leave out files and folders that match this pattern, as in a .gitignore: '*.wav', 'Podcasts/', '/incoming'
     /// (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
     #[arg(long, value_name = "PATTERN")]
@@ -59,14 +55,11 @@ pub(crate) struct AddArgs {
     /// folder can make voisin read other files. Links that stay below their folder are always followed
     #[arg(long, conflicts_with = "from_parquet")]
     pub(crate) follow_links: bool,
-    /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
-    #[arg(long, value_name = "N|all")]
-    pub(crate) windows: Option<WindowCount>,
     /// Try the files again that could not be added before (those at or below PATH, if given)
     #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "watch", "dry_run", "remove_missing"])]
     pub(crate) retry: bool,
     /// Go on until Ctrl-C: add new, changed and moved files below the folders two seconds after the last change
-    #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "dry_run", "remove_missing", "force", "windows"])]
+    #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "dry_run", "remove_missing", "force"])]
     pub(crate) watch: bool,
     /// Read and analyse unchanged files again
     #[arg(long)]
@@ -89,13 +82,6 @@ pub(crate) struct AddArgs {
     pub(crate) while_input_lasts: bool,
 }
 
-/// A number of windows per track, or all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WindowCount {
-    All,
-    Spread(usize),
-}
-
 impl AddArgs {
     /// The links that are followed.
     pub(crate) fn links(&self) -> Links {
@@ -103,32 +89,6 @@ impl AddArgs {
             Links::All
         } else {
             Links::Inside
-        }
-    }
-}
-
-impl From<WindowCount> for WindowPlan {
-    fn from(count: WindowCount) -> Self {
-        match count {
-            WindowCount::All => Self::All,
-            WindowCount::Spread(n) => Self::Spread(n),
-        }
-    }
-}
-
-impl std::str::FromStr for WindowCount {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "all" => Ok(Self::All),
-            number => match number.parse() {
-                // More than one window a second of a whole day.
-                Ok(n @ 1..=100_000) => Ok(Self::Spread(n)),
-                _ => Err(format!(
-                    "expected a number from 1 to 100000, or \"all\", found \"{text}\""
-                )),
-            },
         }
     }
 }

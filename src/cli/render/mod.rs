@@ -99,7 +99,6 @@ fn write_message(name: Option<StyledObject<&str>>, text: &str) {
     let _ = busy::undisturbed(|| writeln!(io::stderr().lock(), "{head}{text}"));
 }
 
-/// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let refused = match error.downcast_ref() {
         Some(EngineError::Refused(refused)) => Some(refused),

@@ -16,7 +16,6 @@ use voisin::{
 use voisin_library::scan::{Exclusions, Links};
 use voisin_library::{Library, LibraryError};
 
-/// Answers for the tracks named.
 #[derive(Default)]
 pub(super) struct Classified {
     pub(super) answers: Vec<GenreAnswer>,
@@ -50,8 +49,6 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     Ok(found.ending())
 }
 
-/// Classifies the tracks named.
-///
 /// - `names`: `None`: all tracks
 pub(super) fn classified(
     context: &Context,
@@ -129,7 +126,6 @@ fn open(
     Ok(Some(source))
 }
 
-/// Whether there is no library.
 fn is_missing(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref(),
@@ -213,7 +209,6 @@ impl Classified {
     }
 }
 
-/// The progress as text.
 fn progress(done: usize, all: usize) -> String {
     if all > 1 {
         format!("{} of {}", done + 1, count(all as u64, "file"))

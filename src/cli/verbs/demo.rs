@@ -18,7 +18,6 @@ use voisin::{AddRun, ClassifyOptions, Engine, LabelSource, SimilarOptions};
 use voisin_audio::is_audio_candidate;
 use voisin_library::{OpenMode, scan, stored_path};
 
-/// Default folder of the demo's library, beside the user's.
 const FOLDER: &str = "voisin-demo";
 /// Folders of labelled music, and of a genre without labels.
 const MUSIC: [&str; 3] = ["library", "songs", "punk"];

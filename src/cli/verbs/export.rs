@@ -15,7 +15,6 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if is_file("db") {
         return backup::run(context, &args.output);
     }
-    // Read-only: no index is needed.
     let library = Library::open_to_read(&context.library_dir())?;
     let engine = &Engine::from_library(library);
     if is_file("parquet") {

@@ -10,7 +10,6 @@ use voisin_base::text::did_you_mean;
 use voisin_base::track::TrackId;
 use voisin_library::SortBy;
 
-/// Number of words per track.
 const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {

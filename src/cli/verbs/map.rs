@@ -13,7 +13,6 @@ use voisin_explore::layout::layout;
 use voisin_explore::map::{self, MapData};
 use voisin_library::stored_path;
 
-/// Number of words per track.
 const WORDS: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {

@@ -19,7 +19,6 @@ struct ModelJson {
     dimension: usize,
     /// Whether `find` accepts sentences with it.
     reads: bool,
-    /// Size of its weights.
     bytes: u64,
     licence: String,
     location: String,

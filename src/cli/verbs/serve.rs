@@ -14,7 +14,6 @@ use crate::cli::render::{self, Console};
 use voisin_library::{Library, LibraryError, OpenMode, stored_path};
 use voisin_serve::{Options, Secrets, serve};
 
-/// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";
 
 /// This machine's host name; empty if unknown.
@@ -159,13 +158,11 @@ fn folders(context: &Context, args: &ServeArgs, library: &Path) -> anyhow::Resul
     Ok(folders)
 }
 
-/// How a server that listens is announced.
 struct Begun {
     console: Console,
     /// The address at which others reach this machine.
     lan: Option<IpAddr>,
     token: Option<String>,
-    /// Whether a browser opens the page.
     opens: bool,
 }
 
@@ -195,7 +192,6 @@ impl Begun {
     }
 }
 
-/// The command that opens an address in this machine's browser.
 fn browser(address: &str) -> Command {
     let mut command = if cfg!(windows) {
         let mut command = Command::new("rundll32");

@@ -10,7 +10,6 @@ use voisin_base::text::size;
 use voisin_library::{Library, StoredModel};
 
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
-    // Read-only: no index is needed.
     let library = Library::open_to_read(&context.library_dir())?;
     let engine = Engine::from_library(library);
     let json = StatusJson::new(&engine, &engine.library().status()?);

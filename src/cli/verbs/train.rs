@@ -91,7 +91,6 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// The settings that validation chose.
 fn settings(head: &GenreHead) -> String {
     format!(
         "head: logistic regression, penalty {}; calibration error {:.3}",

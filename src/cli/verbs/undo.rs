@@ -33,7 +33,6 @@ struct UndoneJson {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum UndoOutcome {
-    /// The file has its old bytes.
     Restored,
     WouldRestore,
     /// It has its old tags; other bytes may differ.
@@ -54,7 +53,6 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
         context
             .console
             .note("nothing to undo: nothing was written into files");
-        // An empty list.
         if is_json {
             render::print_json(&[(); 0])?;
         }

@@ -16,10 +16,8 @@ use voisin_base::table::{TableFault, TableText};
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{Library, OpenMode, PathLookup};
 
-/// What Ctrl-C leaves.
 pub(super) const INTERRUPTED: &str =
     "interrupted: the files listed so far are done, the others are unchanged";
-/// The next step after files were changed.
 pub(super) const ADD_AGAIN: &str =
     "run \"voisin add\" on their folders to update the library's tags";
 
