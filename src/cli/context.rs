@@ -354,10 +354,3 @@ pub(crate) fn check_model_place(folder: &Path, name: &str, replaces: bool) -> an
         _ => Ok(()),
     }
 }
-
-pub(crate) fn models_dir_for_display() -> String {
-    models_dir().map_or_else(
-        || "(no home folder)".to_owned(),
-        |dir| dir.display().to_string(),
-    )
-}

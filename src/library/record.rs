@@ -1,7 +1,6 @@
 //! Recordings with everything stored about them, for transfer from one library to another.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -72,37 +71,6 @@ impl std::ops::AddAssign for MergeOutcome {
     }
 }
 
-/// A path as text where it is UTF-8, else as its bytes.
-#[derive(Serialize, Deserialize)]
-// Most paths are UTF-8 and stay readable in the JSON; serde distinguishes a string from a list.
-#[serde(untagged)]
-enum PathForm {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-/// Serialises paths without loss, whatever their bytes.
-pub(super) mod path_form {
-    use super::{Path, PathBuf, PathForm, paths};
-    use serde::ser::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-        let form = match path.to_str() {
-            Some(text) => PathForm::Text(text.to_owned()),
-            None => PathForm::Bytes(paths::to_bytes(path).map_err(S::Error::custom)?.to_vec()),
-        };
-        form.serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-        Ok(match PathForm::deserialize(from)? {
-            PathForm::Text(text) => PathBuf::from(text),
-            PathForm::Bytes(bytes) => paths::from_bytes(&bytes),
-        })
-    }
-}
-
 impl Library {
     /// The id of this library, which identifies it to others; a copy has the same.
     pub fn identity(&self) -> Result<String> {
@@ -167,9 +135,7 @@ impl Library {
             logits: logits.map_or_else(Vec::new, |(_, logits)| logits),
         }))
     }
-}
 
-impl Library {
     /// Imports recordings of another library: new ones as they are, with this id if one is given; of known ones only
     /// what is missing here. Existing data stays. Each call is one transaction.
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
@@ -201,9 +167,9 @@ impl Library {
     }
 
     /// Imports failures of another library, except of files that this one has an entry for.
-    pub fn take_in_failures(&mut self, failures: &[Failure]) -> Result<u64> {
+    pub fn take_in_failures(&mut self, failures: &[Failure]) -> Result<()> {
         if failures.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         self.write(|tx| Ok(put_failures(tx, failures)?))
     }
@@ -212,41 +178,31 @@ impl Library {
 /// Characters of a path that a message shows.
 const MOST_OF_A_PATH: usize = 4096;
 
-fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<u64> {
+fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(
         "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
          SELECT ?1, ?2, ?3, ?4, ?5, 1, ?6 WHERE NOT EXISTS (SELECT 1 FROM files WHERE path = ?1)
          ON CONFLICT (path) DO NOTHING",
     )?;
-    let mut taken = 0;
     for failure in failures {
         let Ok(path) = paths::to_bytes(&failure.path) else {
             continue;
         };
-        // failures come from other machines and are as untrusted as tracks
-        if paths::check(&failure.path).is_err()
-            || path.len().max(failure.reason.len()) > LONGEST_TEXT
-        {
+        // They come from other machines and are as untrusted as tracks.
+        let is_long = path.len().max(failure.reason.len()) > LONGEST_TEXT;
+        if is_long || paths::check(&failure.path).is_err() {
             continue;
         }
-        let Failure {
-            size,
-            mtime_ns,
-            reason,
-            transient,
-            ..
-        } = failure;
-        let size = size.map(|size| size as i64);
-        taken += insert.execute(params![
+        insert.execute(params![
             path,
-            size,
-            mtime_ns,
-            reason,
-            transient,
+            failure.size.map(|size| size as i64),
+            failure.mtime_ns,
+            failure.reason,
+            failure.transient,
             super::now()
-        ])? as u64;
+        ])?;
     }
-    Ok(taken)
+    Ok(())
 }
 
 impl TrackRecord {
@@ -258,10 +214,9 @@ impl TrackRecord {
             )))
         };
         let facts = &self.facts;
-        facts
-            .files
-            .iter()
-            .try_for_each(|file| paths::check(&file.record.path))?;
+        for file in &facts.files {
+            paths::check(&file.record.path)?;
+        }
         let longest = facts
             .files
             .iter()
@@ -535,11 +490,10 @@ fn take_in(
             .execute(params![&audio.content.0[..], label, super::now()])?;
         changed |= added > 0;
     }
-    let count = |is: bool| u64::from(is);
     Ok(MergeOutcome {
-        added: count(known.is_none()),
-        updated: count(known.is_some() && changed),
-        unchanged: count(known.is_some() && !changed),
+        added: known.is_none().into(),
+        updated: (known.is_some() && changed).into(),
+        unchanged: (known.is_some() && !changed).into(),
         ..MergeOutcome::default()
     })
 }

@@ -44,7 +44,7 @@ pub struct AudioFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Its path, in the form [`stored_path`](super::stored_path) gives.
-    #[serde(with = "super::record::path_form")]
+    #[serde(with = "super::paths")]
     pub path: PathBuf,
     pub size: u64,
     /// Modification time in nanoseconds since 1970 UTC. Compared for equality only, never for order:

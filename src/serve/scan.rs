@@ -25,7 +25,6 @@ pub(crate) struct ScanProgress {
     seconds: f64,
     /// The last line of `voisin add --format json`.
     summary: Option<Value>,
-    /// Why it failed.
     message: Option<String>,
     /// Whether the server has folders to scan.
     can_start: bool,
@@ -50,7 +49,6 @@ pub(crate) struct ScanProcess {
 }
 
 impl ScanProgress {
-    /// Whether a scan runs.
     pub(crate) fn is_running(&self) -> bool {
         self.state == ScanState::Running
     }

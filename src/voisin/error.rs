@@ -130,7 +130,7 @@ impl EngineError {
     }
 
     pub(crate) fn no_labels() -> Self {
-        let text = "no track of this library has a genre: add tagged music, or set the source of genres with --label-from folder or a CSV file";
+        let text = "no track of this library has a genre: add tagged music, or set the source of genres with \"voisin labels folder\" or a CSV file";
         Self::Lacks(Lack::Labels, text.to_owned())
     }
 

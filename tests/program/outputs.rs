@@ -92,7 +92,6 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
     fs::create_dir(at("labels")).unwrap();
     fs::write(at("labels/tracks.csv"), genres).unwrap();
     fine(sandbox.run([Path::new("labels"), &at("labels/tracks.csv")]));
-    fs::write(at("other.html"), genres).unwrap();
     fs::create_dir(at("folder.csv")).unwrap();
     for (line, target, reason) in [
         ("list --format csv -o {}", "one.wav", "is music"),
@@ -107,11 +106,6 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
         ("similar -o{} ./{}", "mine.m3u8", "is an input"),
         ("similar --output={} {}", "mine.m3u8", "is an input"),
         ("lab data table:{} -o {}", "features.csv", "is an input"),
-        (
-            "lab eval genre --label-from {} --report {}",
-            "other.html",
-            "is an input",
-        ),
         ("list -o {}", "labels/tracks.csv", "labels come from"),
         ("map -o {}", "labels/tracks.csv", "labels come from"),
         ("export labels", "labels/tracks.csv", "labels come from"),

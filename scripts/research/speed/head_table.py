@@ -92,13 +92,12 @@ def neighbours(options):
         )
         run(options.rival, options.emotify, 2, work / "features.tsv")
         theirs = script("rival_quality.py", work / "features.tsv", tracks, "--join", "pop=rock")
+        run(RELEASE / "voisin", "labels", "folder", env=environment)
         genres = run(
             RELEASE / "voisin",
             "lab",
             "eval",
             "genre",
-            "--label-from",
-            "folder",
             "--repeats",
             5,
             env=environment,

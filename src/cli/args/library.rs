@@ -1,8 +1,8 @@
-//! The verbs that fill, maintain and export the library.
+//! The verbs that fill, maintain and export the library; models and completions.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use super::ReportFormat;
 use super::units::Shard;
@@ -191,6 +191,94 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     pub(crate) deep: bool,
     /// Output format
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// List and import models
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin model list")]
+pub(crate) struct ModelArgs {
+    #[command(subcommand)]
+    pub(crate) command: ModelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// List the models that --model accepts
+    #[command(after_help = "Example:\n  voisin model list --format json")]
+    List {
+        /// Output format
+        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+        format: ReportFormat,
+    },
+    /// Import a model: a CLAP folder of the hub, or weights
+    ///
+    /// A CLAP folder has `config.json`, `preprocessor_config.json`, `model.safetensors` and `tokenizer.json` of an unfused model
+    /// (clap-htsat-unfused, `larger_clap_music_and_speech`); with it, `find` accepts sentences. Weights of OpenL3 or MusiCNN are
+    /// safetensors, with a manifest (FILE.json) beside them or without, or an archive of torch (.pth).
+    #[command(
+        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import openl3.safetensors --name openl3"
+    )]
+    Import {
+        /// The weights file, or the folder of a CLAP model
+        #[arg(value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
+        file: PathBuf,
+        /// Name to give the model
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Licence of a CLAP model's weights [default: unknown]
+        #[arg(long, value_name = "TEXT")]
+        licence: Option<String>,
+        /// Replace a model of that name
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin"
+)]
+pub(crate) struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Send the library to PostgreSQL with pgvector, where others can query it
+///
+/// Only changes since the last push are sent, and tracks removed here are removed there, all in one transaction. A schema
+/// of a database holds one library. The first push creates the tables and the vector index. Keep passwords off the command
+/// line: use PGPASSWORD, or put the whole address into `VOISIN_BACKEND`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --print-ddl > tables.sql"
+)]
+pub(crate) struct PushArgs {
+    /// Address of the database [variable: `VOISIN_BACKEND`]
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Print the schema as SQL and end
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) print_ddl: bool,
+    /// Format of the summary
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Fetch a library from a database
+///
+/// Into a new library, or one of the same model: everything the first time, then only changes and removals.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin pull --from postgres://me@db.example/music --library ~/music-library"
+)]
+pub(crate) struct PullArgs {
+    /// Address of the database [variable: `VOISIN_BACKEND`]
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }

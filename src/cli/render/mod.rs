@@ -31,6 +31,7 @@ use voisin::questions::read::Refused;
 use voisin_base::output::OutputTarget;
 pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
 use voisin_base::text::{with_causes, without_error_numbers};
+use voisin_library::scan::ScanProblem;
 
 /// Prints messages on standard error, as far as --quiet and --verbose allow.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +73,13 @@ impl Console {
     pub(crate) fn say(self, text: &str, is_loud: bool) {
         if self.verbose || is_loud && !self.quiet {
             write_message(None, &one_line(text));
+        }
+    }
+
+    /// Warns of what a scan could not read.
+    pub(crate) fn warn_of(self, problems: &[ScanProblem]) {
+        for problem in problems {
+            self.warn(&format!("{}: {}", problem.path.display(), problem.reason));
         }
     }
 

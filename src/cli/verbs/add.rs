@@ -109,9 +109,7 @@ fn open(
 /// Reports what was not read, and links that lead out of the folders named.
 fn report_scan(context: &Context, found: &scan::Scan) {
     let console = context.console;
-    for problem in &found.problems {
-        console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
-    }
+    console.warn_of(&found.problems);
     if found.files.is_empty() && found.problems.is_empty() {
         console.warn(
             "expected audio files (.mp3, .flac, .ogg, .m4a, .wav …), found none in the paths named",

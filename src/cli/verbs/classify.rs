@@ -58,9 +58,12 @@ pub(super) fn classified(
 ) -> anyhow::Result<Classified> {
     let is_writing = options.or_share;
     let embedder = |library: Option<&Library>| context.embedder(library);
-    let report = |news: GenreNews| match news.is_warning {
-        true => context.console.warn(&news.text),
-        false => context.console.note(&news.text),
+    let report = |news: GenreNews| {
+        if news.is_warning {
+            context.console.warn(&news.text);
+        } else {
+            context.console.note(&news.text);
+        }
     };
     let classifier = Classifier::open(engine.as_deref_mut(), options, embedder, report)?;
     if is_writing {
@@ -163,10 +166,8 @@ fn files_of_lists(
                 link.display()
             ));
         }
-        for problem in &listed.problems {
-            console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
-            found.failed += 1;
-        }
+        console.warn_of(&listed.problems);
+        found.failed += listed.problems.len() as u64;
         if listed.files.is_empty() {
             let text = format!("{}: expected audio files in it, found none", path.display());
             return Err(NothingFound(text).into());

@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         let folder = stored_path(&args.output);
         map::html(&data, &title, folder.parent())?
     } else {
-        map::csv(&data)?
+        map::csv(&data)
     };
     render::write(&place, text.as_bytes())?;
     let text = format!("{} in {}", count(n as u64, "track"), args.output.display());

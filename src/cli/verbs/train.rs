@@ -9,32 +9,20 @@ use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use voisin::questions::answers::genre::{SmallGenre, TrainedJson};
 use voisin::{GenreHead, LabelledTracks};
-use voisin_genre::FitOptions;
+use voisin_genre::{FitOptions, Genre};
 
 pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
-    let mut engine = context.open_engine()?;
+    let engine = context.open_engine()?;
     let options = FitOptions {
         min_tracks: args.min_tracks as usize,
-        folds: args.folds as usize,
-        seed: args.random.random_seed,
         ..FitOptions::default()
     };
     let start = Instant::now();
-    let before = engine.label_source();
-    let source = args.label_from.clone().unwrap_or_else(|| before.clone());
     let busy = context
         .console
         .busy("training and validating the genre head");
-    let (head, tracks) = engine.train_genre(&source, &options)?;
+    let (head, tracks) = engine.train_genre(&engine.label_source(), &options)?;
     drop(busy);
-    // The head's labels and the library's must have the same source.
-    engine.set_label_source(&source)?;
-    let now = engine.label_source();
-    if now != before {
-        context.console.note(&format!(
-            "from now on this library's labels come from {now}, not from {before} (\"voisin labels {before}\" restores that)"
-        ));
-    }
     let seconds = start.elapsed().as_secs_f64();
     if tracks.unmatched > 0 {
         context.console.warn(&format!(
@@ -42,19 +30,7 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending>
             count(tracks.unmatched as u64, "line")
         ));
     }
-    let small: Vec<SmallGenre> = head
-        .model
-        .genres_without_head()
-        .into_iter()
-        .map(|genre| SmallGenre {
-            genre: genre.to_string(),
-            tracks: tracks
-                .labels
-                .iter()
-                .filter(|genres_of_track| genres_of_track.contains(genre))
-                .count(),
-        })
-        .collect();
+    let small = small_genres(&head, &tracks);
     let path = lossy(&engine.genre_model_path());
     if args.format == ReportFormat::Json {
         render::print_json(&TrainedJson {
@@ -81,6 +57,23 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending>
         short(head.model.training_digest())
     )))?;
     Ok(Ending::Fine)
+}
+
+/// The genres that are left to the neighbours.
+fn small_genres(head: &GenreHead, tracks: &LabelledTracks) -> Vec<SmallGenre> {
+    let size = |genre: &Genre| {
+        tracks
+            .labels
+            .iter()
+            .filter(|all| all.contains(genre))
+            .count()
+    };
+    let genres = head.model.genres_without_head().into_iter();
+    let small = |genre: &Genre| SmallGenre {
+        genre: genre.to_string(),
+        tracks: size(genre),
+    };
+    genres.map(small).collect()
 }
 
 fn short(digest: &str) -> String {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::super::TrackMeta;
-use super::palette;
+use super::PALETTE;
 
 /// A track's genre on maps: the first of its tags, else the predicted one.
 pub fn genre(track: &TrackMeta) -> Option<&str> {
@@ -31,23 +31,21 @@ pub(super) fn genre_order(meta: &[TrackMeta]) -> Vec<String> {
 /// The genres with a colour of their own, in the order of the palette's colours.
 pub fn coloured_genres(meta: &[TrackMeta]) -> Vec<String> {
     let mut order = genre_order(meta);
-    order.truncate(palette::colours());
+    let palette: serde_json::Value = serde_json::from_str(PALETTE).expect("JSON");
+    let colours = palette["light"]["colours"].as_array();
+    order.truncate(colours.map_or(0, Vec::len));
     order
 }
 
 /// Names in the order of colours: the most common first, then by name.
 pub(super) fn ranked<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
-    let mut order: Vec<(&str, usize)> = counts(labels).into_iter().collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    labels
+        .flatten()
+        .for_each(|label| *counts.entry(label).or_default() += 1);
+    let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
     order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
     order.into_iter().map(|(name, _)| name.to_owned()).collect()
-}
-
-fn counts<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> HashMap<&'a str, usize> {
-    let mut counts = HashMap::new();
-    for label in labels.flatten() {
-        *counts.entry(label).or_default() += 1;
-    }
-    counts
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Playlists: tracks near some seeds, with limits per artist and album and adjustable diversity.
+//! Playlists: tracks near some seeds, with limits per artist and album and adjustable variety.
 //!
 //! For: choosing and ordering tracks, and writing them as files that players read. Not for: reading
 //! playlists; that is `library::scan`.
@@ -10,7 +10,7 @@ pub use formats::{Format, PathStyle, address, write};
 
 use std::collections::HashSet;
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 
 use super::{NameLimit, TrackMeta};
 use voisin_base::random::Random;
@@ -49,14 +49,9 @@ pub struct PlaylistOptions {
     pub max_per_artist: Option<usize>,
     /// Most tracks of one album (see [`TrackMeta::album_key`]).
     pub max_per_album: Option<usize>,
-    /// From 0, nearest to the seeds only, to 1, as varied as the neighbourhood allows, which is [`REACH`] times the list's
-    /// length, and at most a quarter of all tracks unless the list is longer.
-    pub diversity: f32,
     /// Each track is drawn from the nearest 1 + 40 × this that the list admits; 0 takes the best, 1 is most.
     pub variety: f32,
     pub random: u64,
-    /// Shuffles with this seed; `None` orders by small steps.
-    pub shuffle: Option<u64>,
     pub seeds: SeedUse,
 }
 
@@ -66,13 +61,19 @@ impl Default for PlaylistOptions {
             length: Length::Tracks(20),
             max_per_artist: None,
             max_per_album: None,
-            diversity: 0.0,
             variety: 0.0,
             random: 0,
-            shuffle: None,
             seeds: SeedUse::Leave,
         }
     }
+}
+
+/// The chosen tracks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    pub entries: Vec<Entry>,
+    /// Whether it is as long as requested.
+    pub is_full: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -82,32 +83,29 @@ pub struct Entry {
     pub similarity: f32,
 }
 
-/// Most seeds that are used separately; more are thinned out to the most different ones.
+/// Most seeds that are used separately; of more, some that are spread evenly over them.
 const MOST_SEEDS: usize = 32;
 /// Tracks from which one is drawn at full variety, besides the best.
 const DRAWN_FROM: f32 = 40.0;
-/// Nearest tracks per track of the list in its neighbourhood at full diversity.
-const REACH: usize = 3;
 /// Length in seconds assumed for tracks of unknown length.
 const USUAL_SECONDS: f64 = 240.0;
 
 /// Chooses tracks near `seeds`.
 ///
-/// Each seed gets the same share of the list: in turn, each takes the track that is near it and (by
-/// `diversity`) unlike those already taken (maximal marginal relevance, Carbonell and Goldstein, 1998).
+/// Each seed gets the same share of the list: in turn, each takes a track that is near it.
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 /// - `seeds`: row numbers; without any the list is empty
-/// - `excluded`: rows to leave out, such as duplicates
+/// - `usable`: whether a row with this similarity to a seed may be chosen
 ///
 /// The list is shorter than requested if no more tracks fulfil the conditions.
 pub fn playlist(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
     seeds: &[usize],
-    excluded: &dyn Fn(usize) -> bool,
+    usable: &dyn Fn(usize, f32) -> bool,
     options: &PlaylistOptions,
-) -> Vec<Entry> {
+) -> Chosen {
     let mut list = Builder::new(meta, options);
     let left_out: HashSet<usize> = match options.seeds {
         SeedUse::Leave => seeds.iter().copied().collect(),
@@ -115,80 +113,44 @@ pub fn playlist(
     };
     let opening = list.entries.len();
     // From here on each seed chooses in turn, which gives each the same share.
-    let mut pools: Vec<CandidatePool> = thin_out(vectors, seeds)
-        .into_iter()
-        .map(|seed| {
-            let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
-            CandidatePool::new(vectors, seed, usable)
-        })
+    let usable = |row: usize, near: f32| !left_out.contains(&row) && usable(row, near);
+    let mut pools: Vec<CandidatePool> = thinned(seeds)
+        .map(|seed| CandidatePool::new(vectors, seed, usable))
         .collect();
     let drawn_from = 1 + (DRAWN_FROM * options.variety) as usize;
-    let reach = reach(options, vectors.nrows()).max(drawn_from);
     let mut random = Random::new(options.random);
     let mut idle = 0;
-    // Ends when no pool has a track to add.
-    'list: while idle < pools.len() {
+    let is_full = 'list: loop {
+        // No pool has a track to add.
+        if idle >= pools.len() {
+            break !list.wants_more();
+        }
         for pool in &mut pools {
             if !list.wants_more() {
-                break 'list;
+                break 'list true;
             }
-            let draw = |best: usize| random.below(drawn_from.min(best));
-            match pool.take(vectors, &list, opening, reach, draw) {
+            let draw = |near: usize| random.below(near);
+            match pool.take(&list, drawn_from, draw) {
                 Some((row, similarity)) if list.push(row, pool.seed, similarity) => idle = 0,
-                Some(_) => break 'list,
+                Some(_) => break 'list true,
                 None => idle += 1,
             }
         }
-    }
+    };
     let mut entries = list.entries;
-    match (options.shuffle, seeds.first()) {
-        (Some(seed), _) => Random::new(seed).shuffle(&mut entries[opening..]),
-        (None, Some(&first)) => order_by_small_steps(vectors, &mut entries, opening, first),
-        (None, None) => {}
+    if let Some(&first) = seeds.first() {
+        order_by_small_steps(vectors, &mut entries, opening, first);
     }
-    entries
+    Chosen { entries, is_full }
 }
 
-/// Number of candidates of each seed that are compared at once.
-fn reach(options: &PlaylistOptions, rows: usize) -> usize {
-    let wanted = options.length.search_count();
-    // At most a quarter of a small library, and at least the length of the list.
-    let most = wanted.max(rows / 4).max(1);
-    let widest = REACH.saturating_mul(wanted) as f32;
-    ((options.diversity * widest) as usize).clamp(1, most)
-}
-
-/// Distinct seeds; if there are many, the most central one and then each time the one farthest from those taken.
-fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
+/// Distinct seeds; of many, every so-many-th.
+fn thinned(seeds: &[usize]) -> impl Iterator<Item = usize> {
     let mut seen = HashSet::new();
-    let seeds: Vec<usize> = seeds
-        .iter()
-        .copied()
-        .filter(|&seed| seen.insert(seed))
-        .collect();
-    if seeds.len() <= MOST_SEEDS {
-        return seeds;
-    }
-    let part = vectors.select(Axis(0), &seeds);
-    // The most typical seed first.
-    let centre = part.mean_axis(Axis(0)).expect("there are seeds");
-    let first = (0..seeds.len())
-        .max_by(|&a, &b| {
-            part.row(a)
-                .dot(&centre)
-                .total_cmp(&part.row(b).dot(&centre))
-        })
-        .expect("there are seeds");
-    let mut taken = vec![first];
-    let mut nearest = part.dot(&part.row(first));
-    while taken.len() < MOST_SEEDS {
-        let next = (0..seeds.len())
-            .min_by(|&a, &b| nearest[a].total_cmp(&nearest[b]))
-            .expect("there are seeds");
-        taken.push(next);
-        nearest.zip_mut_with(&part.dot(&part.row(next)), |old, &new| *old = old.max(new));
-    }
-    taken.into_iter().map(|i| seeds[i]).collect()
+    let mut distinct = seeds.to_vec();
+    distinct.retain(|&seed| seen.insert(seed));
+    let step = distinct.len().div_ceil(MOST_SEEDS).max(1);
+    distinct.into_iter().step_by(step)
 }
 
 /// Orders entries after `opening` so that each is followed by the nearest of those left.
@@ -300,26 +262,18 @@ struct CandidatePool {
     candidates: Vec<(usize, f32)>,
     /// Number of candidates considered so far.
     seen: usize,
-    /// Those of them that the list admits.
-    near: Vec<Candidate>,
-}
-
-struct Candidate {
-    row: usize,
-    similarity: f32,
-    /// Largest similarity to the first `compared` entries of the list; −1 without any.
-    repeated: f32,
-    compared: usize,
+    /// Those of them that the list admits, nearest first.
+    near: Vec<(usize, f32)>,
 }
 
 impl CandidatePool {
-    fn new(vectors: ArrayView2<'_, f32>, seed: usize, usable: impl Fn(usize) -> bool) -> Self {
+    fn new(vectors: ArrayView2<'_, f32>, seed: usize, usable: impl Fn(usize, f32) -> bool) -> Self {
         let similarities = vectors.dot(&vectors.row(seed));
         let mut candidates: Vec<(usize, f32)> = similarities
             .iter()
             .enumerate()
-            .filter(|&(row, _)| usable(row))
-            .map(|(row, &s)| (row, s))
+            .map(|(row, &similarity)| (row, similarity))
+            .filter(|&(row, similarity)| usable(row, similarity))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         Self {
@@ -330,56 +284,28 @@ impl CandidatePool {
         }
     }
 
-    /// One of the best of the `reach` nearest candidates that the list admits; farther ones replace those that
-    /// are taken. A candidate that the list refuses is dropped, since it would be refused
-    /// again.
+    /// One of the `most` nearest candidates that the list admits; farther ones replace those that are taken. A candidate
+    /// that the list refuses is dropped, since it would be refused again.
     ///
-    /// - `opening`: number of first entries that candidates are not compared with
-    /// - `draw`: which of so many to take, by place, the best at 0
+    /// - `draw`: which of so many to take, by place, the nearest at 0
     fn take(
         &mut self,
-        vectors: ArrayView2<'_, f32>,
         list: &Builder<'_>,
-        opening: usize,
-        reach: usize,
+        most: usize,
         draw: impl FnOnce(usize) -> usize,
     ) -> Option<(usize, f32)> {
-        self.near.retain(|candidate| list.admits(candidate.row));
-        while let Some(&(row, similarity)) = self
-            .candidates
-            .get(self.seen)
-            .filter(|_| self.near.len() < reach)
-        {
+        self.near.retain(|&(row, _)| list.admits(row));
+        let left = &self.candidates[self.seen..];
+        for &candidate in left {
+            if self.near.len() >= most {
+                break;
+            }
             self.seen += 1;
-            if list.admits(row) {
-                self.near.push(Candidate {
-                    row,
-                    similarity,
-                    repeated: -1.0,
-                    compared: opening,
-                });
+            if list.admits(candidate.0) {
+                self.near.push(candidate);
             }
         }
-        let diversity = list.options.diversity;
-        if diversity > 0.0 {
-            for candidate in &mut self.near {
-                // Only entries that were added meanwhile; the largest similarity to the others is
-                // known.
-                for entry in &list.entries[candidate.compared..] {
-                    let similarity = vectors.row(candidate.row).dot(&vectors.row(entry.row));
-                    candidate.repeated = candidate.repeated.max(similarity);
-                }
-                candidate.compared = list.entries.len();
-            }
-        }
-        let score = |candidate: &Candidate| {
-            (1.0 - diversity) * candidate.similarity - diversity * candidate.repeated
-        };
-        let mut best: Vec<&Candidate> = self.near.iter().collect();
-        // Stable, so that of equals the nearest comes first.
-        best.sort_by(|a, b| score(b).total_cmp(&score(a)));
-        let taken = best.get(draw(best.len()))?;
-        Some((taken.row, taken.similarity))
+        self.near.get(draw(self.near.len())).copied()
     }
 }
 
@@ -411,8 +337,8 @@ mod tests {
 
     fn rows(seeds: &[usize], options: &PlaylistOptions) -> Vec<usize> {
         let (vectors, _, meta) = collection();
-        let list = playlist(vectors.view(), &meta, seeds, &|_| false, options);
-        list.into_iter().map(|entry| entry.row).collect()
+        let list = playlist(vectors.view(), &meta, seeds, &|_, _| true, options);
+        list.entries.into_iter().map(|entry| entry.row).collect()
     }
 
     /// Rows but for one by their similarity to it, nearest first.
@@ -431,10 +357,10 @@ mod tests {
             vectors.view(),
             &meta,
             &[3],
-            &|row| row % 2 == 0,
+            &|row, _| row % 2 == 1,
             &tracks(12),
         );
-        let mut found: Vec<usize> = list.iter().map(|entry| entry.row).collect();
+        let mut found: Vec<usize> = list.entries.iter().map(|entry| entry.row).collect();
         found.sort_unstable();
         let mut plain = nearest(3);
         plain.retain(|row| row % 2 == 1);
@@ -474,7 +400,7 @@ mod tests {
             max_per_album: Some(2),
             ..tracks(12)
         };
-        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options);
+        let list = playlist(vectors.view(), &meta, &[3], &|_, _| true, &options).entries;
         let of_sampler = list.iter().filter(|entry| is_on_sampler(entry.row));
         assert_eq!((list.len(), of_sampler.count()), (12, 2));
     }
@@ -486,7 +412,7 @@ mod tests {
             length: Length::Seconds(5400.0),
             ..PlaylistOptions::default()
         };
-        let list = playlist(vectors.view(), &meta, &[0, 1, 2], &|_| false, &options);
+        let list = playlist(vectors.view(), &meta, &[0, 1, 2], &|_, _| true, &options).entries;
         let total: f64 = list.iter().map(|e| meta[e.row].seconds).sum();
         assert!((total - 5400.0).abs() < 200.0, "{total}");
         for seed in 0..3 {
@@ -500,32 +426,9 @@ mod tests {
             seeds: SeedUse::Open(0),
             ..tracks(64)
         };
-        let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options);
+        let list = playlist(vectors.view(), &meta, &seeds, &|_, _| true, &options).entries;
         let used: HashSet<usize> = list.iter().map(|e| e.seed).collect();
-        assert_eq!((list.len(), used.len()), (64, MOST_SEEDS));
-    }
-
-    #[test]
-    fn diversity_widens_and_stays_near_the_seed() {
-        let (vectors, _, _) = collection();
-        let alike = |diversity: f32| {
-            let list = rows(
-                &[7],
-                &PlaylistOptions {
-                    diversity,
-                    ..tracks(15)
-                },
-            );
-            let list = vectors.select(Axis(0), &list);
-            list.dot(&list.t()).sum()
-        };
-        assert!(alike(0.0) > alike(0.5) && alike(0.5) > alike(1.0));
-        let options = PlaylistOptions {
-            diversity: 1.0,
-            ..tracks(4)
-        };
-        let near = &nearest(7)[..(REACH + 1) * 4];
-        assert!(rows(&[7], &options).iter().all(|row| near.contains(row)));
+        assert_eq!((list.len(), used.len()), (64, 25));
     }
 
     #[test]
@@ -547,20 +450,36 @@ mod tests {
     }
 
     #[test]
-    fn ordered_steps_are_smaller_than_shuffled_ones() {
-        let (vectors, _, _) = collection();
-        let length = |shuffle| {
+    fn a_drawn_list_is_full_while_near_tracks_are_left() {
+        let (vectors, _, meta) = collection();
+        let to_seed = vectors.dot(&vectors.row(7));
+        let least = to_seed[nearest(7)[14]];
+        for random in 0..9 {
             let options = PlaylistOptions {
-                shuffle,
-                seeds: SeedUse::Open(2),
-                ..tracks(40)
+                variety: 1.0,
+                random,
+                ..tracks(10)
             };
-            let list = rows(&[0, 1], &options);
-            assert_eq!(list[..2], [0, 1]);
-            assert_eq!(list, rows(&[0, 1], &options));
-            let step = |w: &[usize]| 1.0 - vectors.row(w[0]).dot(&vectors.row(w[1]));
-            list.windows(2).map(step).sum::<f32>()
+            let is_near = |_: usize, similarity: f32| similarity >= least;
+            let list = playlist(vectors.view(), &meta, &[7], &is_near, &options);
+            assert!(list.is_full && list.entries.iter().all(|e| e.similarity >= least));
+            let list = playlist(vectors.view(), &meta, &[7], &is_near, &tracks(16));
+            assert!(!list.is_full && list.entries.len() == 15);
+        }
+    }
+
+    #[test]
+    fn each_track_is_followed_by_the_nearest_of_those_left() {
+        let vectors = collection().0;
+        let options = PlaylistOptions {
+            seeds: SeedUse::Open(2),
+            ..tracks(40)
         };
-        assert!(length(None) < 0.8 * length(Some(1)));
+        let list = rows(&[0, 1], &options);
+        assert_eq!(list[..2], [0, 1]);
+        for at in 2..list.len() {
+            let near = |row: usize| vectors.row(list[at - 1]).dot(&vectors.row(row));
+            assert!(list[at..].iter().all(|&row| near(row) <= near(list[at])));
+        }
     }
 }

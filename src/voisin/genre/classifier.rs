@@ -21,8 +21,6 @@ use voisin_library::{Library, OpenMode};
 /// How tracks are classified.
 #[derive(Debug, Clone, Default)]
 pub struct ClassifyOptions {
-    /// Where labels come from; `None`: [`Engine::label_source`].
-    pub labels: Option<LabelSource>,
     /// The precision of answers; less certain ones become unknown. Needs a trained head.
     pub precision: Option<f32>,
     /// Without a head, take the precision as the least share of the votes instead of failing.
@@ -34,7 +32,6 @@ pub struct ClassifyOptions {
 /// How the classifier answers, and why.
 #[derive(Debug, Clone)]
 pub struct GenreNews {
-    /// In words.
     pub text: String,
     /// Whether it is a problem that the user can fix.
     pub is_warning: bool,
@@ -58,15 +55,12 @@ impl std::fmt::Display for GenreNews {
     }
 }
 
-/// A method of classification.
 pub enum Classifier {
     /// By the model's tags, since too few tracks are labelled.
     FirstGuess(FirstGuess),
-    /// By the labelled tracks of the library.
     Labelled(Labelled),
 }
 
-/// A classifier based on labelled tracks.
 pub struct Labelled {
     taxonomy: Taxonomy,
     source: LabelSource,
@@ -131,7 +125,7 @@ impl Classifier {
             return Err(if labelled.tracks > 0 {
                 GenreError::TooFew(labelled).into()
             } else {
-                no_head(options)
+                no_head()
             });
         }
         let mut problem = None;
@@ -169,19 +163,14 @@ impl Classifier {
 }
 
 /// The error for a precision without a head.
-fn no_head(options: &ClassifyOptions) -> EngineError {
-    let next = train_on(options.labels.as_ref());
+fn no_head() -> EngineError {
     EngineError::Lacks(
         Lack::Head,
-        format!("a precision needs a trained head: {next}"),
+        format!("a precision needs a trained head: {TRAIN}"),
     )
 }
 
-/// - `labels`: the requested source, if any
-fn train_on(labels: Option<&LabelSource>) -> String {
-    let from = labels.map_or(String::new(), |labels| format!(" --label-from {labels}"));
-    format!("\"voisin train{from}\" trains one")
-}
+const TRAIN: &str = "\"voisin train\" trains one";
 
 impl Labelled {
     /// Reads head and labels, and chooses the method. The inner error is the number of labels if there are too few.
@@ -196,10 +185,7 @@ impl Labelled {
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Result<Self, LabelCount>, EngineError> {
         let head = usable_head(engine, &mut tell)?;
-        let source = options
-            .labels
-            .clone()
-            .unwrap_or_else(|| engine.label_source());
+        let source = engine.label_source();
         let is_untrained = head.is_none();
         if let Some(head) = head.filter(|head| is_of_labels(head, &source, &mut tell)) {
             return Self::with_head(engine, head, source, options, tell);
@@ -212,7 +198,7 @@ impl Labelled {
             return Ok(Err(count));
         }
         if is_untrained {
-            tell(no_head_yet(options));
+            tell(no_head_yet());
         }
         check_precision(options, tell)?;
         let genres = genres.into_iter();
@@ -262,7 +248,6 @@ impl Labelled {
         }))
     }
 
-    /// Every track of the library as a seed.
     pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
         let tracks = engine.labelled_tracks(&self.source)?;
         Ok(tracks.seeds())
@@ -402,7 +387,7 @@ fn check_precision(
         return Ok(());
     };
     if !options.or_share {
-        return Err(no_head(options));
+        return Err(no_head());
     }
     tell(GenreNews::note(format!(
         "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
@@ -435,17 +420,15 @@ fn is_of_labels(head: &GenreHead, source: &LabelSource, mut tell: impl FnMut(Gen
     let is_of_these = same_source(source, &trained);
     if !is_of_these {
         tell(GenreNews::note(format!(
-            "the head was trained on labels from {trained}, not from {source}: the neighbours vote alone; {}",
-            train_on(Some(source))
+            "the head was trained on labels from {trained}, not from {source}: the neighbours vote alone; {TRAIN}"
         )));
     }
     is_of_these
 }
 
-fn no_head_yet(options: &ClassifyOptions) -> GenreNews {
+fn no_head_yet() -> GenreNews {
     GenreNews::note(format!(
-        "no trained head yet: the neighbours vote alone; {}",
-        train_on(options.labels.as_ref())
+        "no trained head yet: the neighbours vote alone; {TRAIN}"
     ))
 }
 
@@ -459,7 +442,6 @@ impl Engine {
         }
     }
 
-    /// Whether a track of the library never changes.
     pub fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
         let measured = self.library.descriptors(&[track])?;
         Ok(measured.get(&track).is_some_and(|known| known.is_steady))

@@ -6,12 +6,11 @@ use std::time::SystemTime;
 
 use ndarray::Array2;
 
-use super::answer::Evidence;
 use super::path_table::PathTable;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_explore::TrackMeta;
-use voisin_genre::{Genre, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
+use voisin_genre::{Genre, LabelCount, LabelledVectors, Spellings, Taxonomy};
 use voisin_library::{Library, LibraryError, Track, fold};
 
 /// Name of a user's own synonyms inside a library's folder.
@@ -68,63 +67,34 @@ impl LabelSource {
 }
 
 /// Facts of a track to show to a user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TrackDisplay {
     /// Its artist, or its album's.
     pub artist: Option<String>,
-    /// Artist and title, or the file's name.
     pub display: String,
-    /// Its path.
     pub path: PathBuf,
 }
 
 /// All tracks with a vector, with their labels, if any, and their groups.
 #[derive(Debug, Clone)]
 pub struct LabelledTracks {
-    /// The tracks, ascending.
     pub ids: Vec<TrackId>,
     /// `[tracks, dimension]`, raw, unit rows.
     pub vectors: Array2<f32>,
     /// Genres of each track, one spelling per genre.
     pub labels: Vec<Vec<Genre>>,
-    /// Group of each track, as a number.
     pub groups: Vec<usize>,
-    /// Further facts of each.
     pub facts: Vec<TrackDisplay>,
     /// Lines of a label file that named no track of the library.
     pub unmatched: usize,
 }
 
 impl TrackDisplay {
-    /// The facts of a track.
     pub fn of(track: &Track) -> Self {
         Self {
             artist: track.main_artist().map(str::to_owned),
             display: track.display_name(),
             path: track.path.clone(),
-        }
-    }
-
-    pub(super) fn evidence(&self, voter: &Voter) -> Evidence {
-        let Self {
-            artist,
-            display,
-            path,
-        } = self.clone();
-        let Voter {
-            track,
-            similarity,
-            weight,
-            ..
-        } = *voter;
-        Evidence {
-            track,
-            path,
-            display,
-            artist,
-            genres: voter.genres.clone(),
-            similarity,
-            weight,
         }
     }
 }
@@ -157,7 +127,6 @@ impl LabelledTracks {
         }
     }
 
-    /// The row of a track.
     pub fn row(&self, track: TrackId) -> Option<usize> {
         self.ids.binary_search(&track).ok()
     }
@@ -175,7 +144,6 @@ impl LabelledTracks {
         }
     }
 
-    /// Number of tracks with a label.
     pub fn labelled(&self) -> usize {
         self.labels
             .iter()
@@ -189,7 +157,6 @@ impl LabelledTracks {
     }
 }
 
-/// Genres of tracks from one source.
 pub(super) struct Labeller<'a> {
     taxonomy: &'a Taxonomy,
     source: &'a LabelSource,
@@ -318,7 +285,7 @@ impl Engine {
         let n = vectors.ids.len();
         let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
         let mut groups = vec![0; n];
-        let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
+        let mut facts = vec![TrackDisplay::default(); n];
         let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let unmatched = self.for_each_labelled(source, |track, genres| {
             // A track without a vector.
@@ -327,7 +294,7 @@ impl Engine {
             };
             labels[row] = genres;
             members.entry(artist_group(&track)).or_default().push(row);
-            facts[row] = Some(TrackDisplay::of(&track));
+            facts[row] = TrackDisplay::of(&track);
             Ok(())
         })?;
         // Ordered by name, so that folds do not depend on the ids of tracks.
@@ -340,16 +307,6 @@ impl Engine {
         // One spelling per genre: the most common.
         let spellings = Spellings::count(labels.iter().flatten()).genres();
         spell(&spellings, labels.iter_mut().flatten());
-        let facts = facts
-            .into_iter()
-            .map(|known| {
-                known.unwrap_or_else(|| TrackDisplay {
-                    artist: None,
-                    display: String::new(),
-                    path: PathBuf::new(),
-                })
-            })
-            .collect();
         Ok(LabelledTracks {
             ids: vectors.ids,
             vectors: vectors.values,
@@ -362,7 +319,6 @@ impl Engine {
 }
 
 impl Engine {
-    /// Sets where this library's labels come from.
     pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
         let source = source.absolute();
         let text = match &source {

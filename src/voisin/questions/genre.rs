@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use clap::Args;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error as _, Unexpected};
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
@@ -16,26 +15,8 @@ use crate::{
     LabelSource, Seed, TrackDisplay,
 };
 use voisin_base::track::TrackId;
-use voisin_genre::{FitOptions, Kinship, Suspect};
+use voisin_genre::{FitOptions, Kinship, Suspect, kinship, suspects};
 use voisin_library::Library;
-
-/// The source of labels; over a network its name alone.
-#[derive(Debug, Clone, Default, Args)]
-pub struct LabelArgs {
-    /// Source of genres for this command: tags, folder (the name of the folder a file lies in), or a CSV file with the columns
-    /// path and genre [default: that of `voisin labels`]
-    #[arg(long, value_name = "tags|folder|CSV", value_parser = label_source)]
-    pub(crate) label_from: Option<LabelSource>,
-}
-
-impl LabelArgs {
-    /// The source of labels: of the query, or of the library.
-    pub fn source(&self, engine: &Engine) -> LabelSource {
-        self.label_from
-            .clone()
-            .unwrap_or_else(|| engine.label_source())
-    }
-}
 
 /// Parses a source of labels of the command line; a table must exist.
 pub fn label_source(text: &str) -> Result<LabelSource, String> {
@@ -47,40 +28,6 @@ pub fn label_source(text: &str) -> Result<LabelSource, String> {
             path.display()
         )),
         _ => Ok(source),
-    }
-}
-
-impl<'de> Deserialize<'de> for LabelArgs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        // No paths: clients must not read files of the server.
-        let label_from = match text.as_str() {
-            "tags" => LabelSource::Tags,
-            "folder" => LabelSource::Folder,
-            _ => {
-                return Err(D::Error::invalid_value(
-                    Unexpected::Str(&text),
-                    &"tags or folder",
-                ));
-            }
-        };
-        Ok(Self {
-            label_from: Some(label_from),
-        })
-    }
-}
-
-impl JsonSchema for LabelArgs {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "LabelArgs".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "enum": ["tags", "folder"]})
     }
 }
 
@@ -101,10 +48,6 @@ pub struct Classify {
     #[serde(default, deserialize_with = "some_share")]
     #[schemars(range(min = 0, max = 1))]
     pub(crate) precision: Option<f32>,
-    /// Source of genres for this query
-    #[command(flatten)]
-    #[serde(default)]
-    pub(crate) label_from: LabelArgs,
     /// Compare with every track
     #[arg(long)]
     #[serde(default)]
@@ -122,7 +65,6 @@ impl Classify {
     /// The engine's options.
     pub fn options(&self) -> ClassifyOptions {
         ClassifyOptions {
-            labels: self.label_from.label_from.clone(),
             precision: self.precision,
             // `tag` sets it.
             or_share: false,
@@ -157,17 +99,13 @@ impl Classify {
 /// Distances between genres
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct GenreRelations {
-    /// Source of genres for this query
-    #[command(flatten)]
-    pub(crate) label_from: LabelArgs,
-}
+pub struct GenreRelations {}
 
 impl GenreRelations {
     /// The relations.
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
-        let source = self.label_from.source(engine);
-        engine.kinship(&source)
+        let source = engine.label_source();
+        Ok(kinship(&engine.labelled_tracks(&source)?.set())?)
     }
 }
 
@@ -178,9 +116,6 @@ pub struct Suspects {
     /// Rank all labelled tracks, also those that are not contradicted
     #[arg(long)]
     pub all: bool,
-    /// Source of genres for this query
-    #[command(flatten)]
-    pub(crate) label_from: LabelArgs,
 }
 
 /// Labels that look wrong, and how many were checked.
@@ -195,8 +130,9 @@ pub struct FoundSuspects {
 impl Suspects {
     /// The labels that look wrong.
     pub fn run(&self, engine: &mut Engine) -> Result<FoundSuspects, EngineError> {
-        let source = self.label_from.source(engine);
-        let mut suspects = engine.suspects(&source, &FitOptions::default())?;
+        let source = engine.label_source();
+        let tracks = engine.labelled_tracks(&source)?;
+        let mut suspects = suspects(&tracks.set(), &FitOptions::default())?;
         let judged = suspects.len();
         suspects.retain(|suspect| self.all || suspect.confident);
         Ok(FoundSuspects { suspects, judged })

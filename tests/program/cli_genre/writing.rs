@@ -324,15 +324,11 @@ fn only_the_named_file_is_written() {
     let table = sandbox.path("labels.csv");
     fs::write(&table, labels).unwrap();
     assert_eq!(code(&sandbox.run([Path::new("add"), &music])), 0);
+    assert_eq!(code(&sandbox.run([Path::new("labels"), &table])), 0);
     let write = |what: &Path, more: &[&str]| {
         let mut command = sandbox.command(["tag", "--overwrite"]);
         // Two voters, and music far from the labels: more than half of the votes is the most possible.
-        command
-            .args(["--precision", "0.5"])
-            .arg("--label-from")
-            .arg(&table)
-            .arg(what)
-            .args(more);
+        command.args(["--precision", "0.5"]).arg(what).args(more);
         let output = command.output().unwrap();
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
         text(&output.stdout)

@@ -169,7 +169,8 @@ fn a_damaged_genre_head_is_reported_alike_by_all_verbs() {
         format!("path,genre\n{}{}", row("00.wav"), row("01.wav")),
     )
     .unwrap();
-    let classified = sandbox.run(["classify", "id:1", "--label-from", &string(&table)]);
+    fine(&sandbox, &["labels", &string(&table)]);
+    let classified = sandbox.run(["classify", "id:1"]);
     assert!(
         text(&classified.stderr).contains(next),
         "{}",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::server::small_library;
-use crate::common::{Sandbox, fine, fine_json};
+use crate::common::{Sandbox, fine, json as json_of};
 
 /// The answers of `voisin mcp` to these lines, after which its input is closed.
 fn talk(sandbox: &Sandbox, lines: &[Value]) -> Vec<Value> {
@@ -77,7 +77,7 @@ fn an_assistants_tools_give_the_command_lines_answers() {
     let similar = [
         "similar", "id:1", "--limit", "2", "--genre", "Metal", "--format", "json",
     ];
-    let expected = fine_json(sandbox.run(similar));
+    let expected = json_of(sandbox.run(similar));
     let found: Value = serde_json::from_str(text_of(&answers, 4)).unwrap();
     let ids = |answer: &Value| {
         let tracks = answer["neighbours"].as_array().unwrap().iter();

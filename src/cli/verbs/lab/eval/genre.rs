@@ -14,7 +14,7 @@ use voisin_lab::genre::{EvalOptions, evaluate_genre};
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let place = page_place(context, args.report.as_deref())?;
     let engine = context.open_engine()?;
-    let mut tracks = engine.labelled_tracks(&args.labels_from.source(&engine))?;
+    let mut tracks = engine.labelled_tracks(&engine.label_source())?;
     if tracks.unmatched > 0 {
         context.console.warn(&format!(
             "{} of the label file named no track of this library",

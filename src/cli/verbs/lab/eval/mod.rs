@@ -122,7 +122,7 @@ fn joins(
 
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet> {
-    let tracks = engine.labelled_tracks(&output.labels.source(engine))?;
+    let tracks = engine.labelled_tracks(&engine.label_source())?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
     let joined = joins(&engine.taxonomy()?, &known, &output.join)?;
     let first: Vec<Option<String>> = tracks
@@ -172,7 +172,7 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     }
     if order.len() < 2 {
         bail!(
-            "found {} of {} tracks or more among {}: expected two, so tag some tracks and run \"voisin add\" again, or give --label-from",
+            "found {} of {} tracks or more among {}: expected two, so tag some tracks and run \"voisin add\" again, or set another source by \"voisin labels\"",
             count(order.len() as u64, "genre"),
             output.min_tracks,
             count(tracks.ids.len() as u64, "track")
