@@ -373,7 +373,7 @@ fn a_networks_inner_layer_is_a_space_where_metal_lies_by_techno_and_rock() {
     fine(run(&sandbox, &line));
     fine(run(
         &sandbox,
-        "add --vectors @x.npy --tracks @x.csv --vectors-of mine",
+        "add --vectors @x.npy --tracks @x.csv --model mine",
     ));
     let metal = ask(&sandbox, "genres metal");
     let mut nearest = each(&metal, "/nearest", "/genre");

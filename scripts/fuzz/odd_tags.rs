@@ -122,7 +122,8 @@ fn flat(bytes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-fn pages(mut bytes: &[u8]) -> Vec<&[u8]> {
+/// The pages of an Ogg file.
+pub fn pages(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut all = Vec::new();
     while bytes.len() >= 27 {
         let table = 27 + usize::from(bytes[26]);
@@ -136,6 +137,18 @@ fn pages(mut bytes: &[u8]) -> Vec<&[u8]> {
         bytes = rest;
     }
     all
+}
+
+/// Sets the checksum of a page (RFC 3533, section 6).
+pub fn seal(page: &mut [u8]) {
+    page[22..26].fill(0);
+    let sum = page.iter().fold(0_u32, |sum, &byte| {
+        let sum = sum ^ u32::from(byte) << 24;
+        (0..8).fold(sum, |sum, _| {
+            sum << 1 ^ if sum >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    });
+    page[22..26].copy_from_slice(&sum.to_le_bytes());
 }
 
 fn seven_bits(size: usize) -> [u8; 4] {
@@ -270,14 +283,7 @@ pub fn ogg(is_opus: bool, list: &[u8], most: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     }
     for (number, page) in new.iter_mut().enumerate() {
         page[18..22].copy_from_slice(&little(number));
-        page[22..26].fill(0);
-        let sum = page.iter().fold(0_u32, |sum, &byte| {
-            let sum = sum ^ u32::from(byte) << 24;
-            (0..8).fold(sum, |sum, _| {
-                sum << 1 ^ if sum >> 31 == 1 { 0x04c1_1db7 } else { 0 }
-            })
-        });
-        page[22..26].copy_from_slice(&sum.to_le_bytes());
+        seal(page);
     }
     (new.concat(), kept)
 }

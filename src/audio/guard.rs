@@ -40,13 +40,13 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_with_its_message() {
-        let error =
-            guard(Path::new("x.mp3"), || panic!("index {} out of range", 7)).expect_err("panics");
-        assert_eq!(
-            error.to_string(),
-            "x.mp3: not an audio file voisin can read (the decoder failed: index 7 out of range)"
+        let error = guard(Path::new("x"), || panic!("index {} out of range", 7)).unwrap_err();
+        let found = error.to_string();
+        assert!(
+            found.contains("the decoder failed: index 7 out of range"),
+            "{found}"
         );
         assert!(!is_guarded());
-        assert!(guard(Path::new("x"), is_guarded).expect("does not panic"));
+        assert!(guard(Path::new("x"), is_guarded).unwrap());
     }
 }

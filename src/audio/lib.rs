@@ -59,12 +59,6 @@ pub struct Waveform {
     pub sample_rate: u32,
 }
 
-impl Waveform {
-    pub fn seconds(&self) -> f64 {
-        self.samples.len() as f64 / f64::from(self.sample_rate)
-    }
-}
-
 /// The result of [`probe`]: a file's format and length, without decoding it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioInfo {
@@ -165,7 +159,7 @@ pub fn resampled_len(info: &AudioInfo, rate: u32) -> u64 {
     resample::resampled(info.n_frames, info.sample_rate, rate)
 }
 
-/// The whole file in memory at `rate` Hz. For short files and for reference: a library uses [`read_windows`].
+/// The whole file in memory at `rate` Hz, for short files.
 pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), AudioError> {
     let info = probe(path)?;
     let length = resampled_len(&info, rate);

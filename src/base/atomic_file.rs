@@ -51,7 +51,6 @@ impl AtomicFile {
         Ok(Self { file, target })
     }
 
-    /// The open file, to write to.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
@@ -81,7 +80,6 @@ impl Write for AtomicFile {
     }
 }
 
-/// Writes a file atomically.
 pub fn write(target: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
     let mut file = AtomicFile::create(target)?;
     file.write_all(contents.as_ref())?;
@@ -126,7 +124,6 @@ pub fn refuse_streams(target: &Path) -> io::Result<()> {
     }
 }
 
-/// The folder of a file.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())

@@ -17,7 +17,6 @@ pub fn data() -> Option<PathBuf> {
     data.map(|data| data.join("voisin"))
 }
 
-/// The user's home.
 pub fn home() -> Option<PathBuf> {
     // `home_dir` uses Windows' profile, and Unix's user database if HOME is not set.
     from_variable("HOME").or_else(std::env::home_dir)

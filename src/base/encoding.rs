@@ -120,12 +120,9 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|&byte| byte == b'\n' || byte == b'\r')
 }
 
-/// Byte order of UTF-16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Utf16 {
-    /// Little-endian.
     Little,
-    /// Big-endian.
     Big,
 }
 

@@ -48,17 +48,14 @@ impl MusicalKey {
         (number < 24).then_some(Self(number))
     }
 
-    /// 0 to 11 from C major upwards, 12 to 23 from C minor.
     pub fn number(self) -> u8 {
         self.0
     }
 
-    /// Pitch class of its first note: 0 for C … 11 for B.
     pub fn tonic(self) -> u8 {
         self.0 % 12
     }
 
-    /// Whether it is a minor key.
     pub fn is_minor(self) -> bool {
         self.0 >= 12
     }

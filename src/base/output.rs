@@ -70,7 +70,6 @@ impl OutputTarget {
         Ok(output)
     }
 
-    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -126,7 +125,6 @@ impl OutputTarget {
         Ok(file)
     }
 
-    /// Writes all of it.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
         let bytes = bytes.as_ref();
         let target = self.target()?;

@@ -12,7 +12,6 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 pub struct Random(u64);
 
 impl Random {
-    /// The stream that begins at `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -25,7 +24,6 @@ impl Random {
         Self(start ^ stream)
     }
 
-    /// All 64 bits.
     pub fn u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)

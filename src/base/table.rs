@@ -22,14 +22,12 @@ pub type TableFault = (u64, String);
 pub struct TableText {
     /// Lines end in `\n`; a first one that names the separator is empty.
     pub text: String,
-    /// Between cells.
     pub separator: u8,
     /// The encoding of lines that are neither UTF-8 nor UTF-16, if there are any.
     pub old_encoding: Option<OldEncoding>,
 }
 
 impl TableText {
-    /// Reads a file.
     pub fn read(path: &Path) -> io::Result<Self> {
         let bytes = regular_file::read(path, LARGEST)?;
         if let Some(found) = no_text(&bytes) {
@@ -39,7 +37,6 @@ impl TableText {
         Ok(Self::parse(&bytes))
     }
 
-    /// The table in these bytes.
     pub fn parse(bytes: &[u8]) -> Self {
         let plain = with_mark(bytes).or_else(|| std::str::from_utf8(bytes).ok().map(str::to_owned));
         let old_encoding = plain.is_none().then(|| OldEncoding::detect(lines(bytes)));

@@ -5,13 +5,9 @@ use serde::{Deserialize, Serialize};
 /// The tags voisin uses. Missing ones are `None` or empty; strings are as in the file, without NULs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrackTags {
-    /// Title of the track.
     pub title: Option<String>,
-    /// Artist of the track.
     pub artist: Option<String>,
-    /// Album.
     pub album: Option<String>,
-    /// Artist of the album.
     pub album_artist: Option<String>,
     /// Composer; several are separated by `; `.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,9 +17,7 @@ pub struct TrackTags {
     pub genres: Vec<String>,
     /// Year of release or recording.
     pub year: Option<i32>,
-    /// Number of the track on its disc.
     pub track_number: Option<u32>,
-    /// Number of the disc.
     pub disc_number: Option<u32>,
     /// The recording's id at `MusicBrainz`, a UUID in lower case.
     pub mbid: Option<String>,

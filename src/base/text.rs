@@ -192,7 +192,6 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     without_error_numbers(&text)
 }
 
-/// Base64 (RFC 4648, with padding).
 pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }

@@ -16,11 +16,8 @@ use voisin::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outc
 use voisin_base::text::with_causes;
 use voisin_library::Library;
 
-/// Number of reasons that the report repeats.
 const FIRST_REASONS: usize = 5;
 
-/// Adds files, shows progress, and prints a report.
-///
 /// - `run`: the files and options; threads and other settings of this program are set here
 pub(crate) fn add_files(
     context: &Context,
@@ -113,7 +110,6 @@ fn report_summary(
     render::print_line(&format!("{text} in {seconds} on {}", summary.device))
 }
 
-/// Reports the files that are gone, and the next step.
 fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: bool) {
     if !gone.files.is_empty() {
         let files = count(gone.files.len() as u64, "file");
@@ -129,7 +125,6 @@ fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: 
     }
 }
 
-/// Progress: a bar on a terminal, else lines.
 struct AddProgress {
     console: Console,
     dry_run: bool,

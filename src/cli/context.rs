@@ -65,12 +65,10 @@ impl Context {
         })
     }
 
-    /// The library's folder.
     pub(crate) fn library_dir(&self) -> PathBuf {
         self.library.clone()
     }
 
-    /// The address of the library, if it is in a database.
     pub(crate) fn database(&self) -> Option<&str> {
         let text = self.library.to_str()?;
         ["postgres://", "postgresql://"]
@@ -79,7 +77,6 @@ impl Context {
             .then_some(text)
     }
 
-    /// The same context with another library.
     pub(crate) fn with_library(&self, dir: &Path) -> anyhow::Result<Self> {
         Self::new(Global {
             library: Some(dir.to_owned()),
@@ -206,7 +203,6 @@ impl Context {
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
     }
 
-    /// Reports the model and its device.
     fn announce(&self, model: &ModelRef, encoder: &Encoder, is_loud: bool) {
         // A user's file of a built-in model's name is never loaded, which would otherwise go
         // unnoticed.
@@ -357,12 +353,4 @@ pub(crate) fn check_model_place(folder: &Path, name: &str, replaces: bool) -> an
         ),
         _ => Ok(()),
     }
-}
-
-/// The folder of the user's own models, for messages.
-pub(crate) fn models_dir_for_display() -> String {
-    models_dir().map_or_else(
-        || "(no home folder)".to_owned(),
-        |dir| dir.display().to_string(),
-    )
 }

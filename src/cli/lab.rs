@@ -13,6 +13,7 @@ use super::args::{PredictArgs, ReportFormat, TableFormat};
 use super::context::Context;
 use super::meter::Meter;
 use super::outputs::{output_file, second_file, whole_file};
+use super::render::track::{Column, print_csv, print_table};
 use super::render::{self, Align, Table, clock, count};
 use super::seeds::expand_names;
 use voisin_audio::is_audio_candidate;
@@ -244,7 +245,7 @@ fn inner_vectors(
     write_vectors(&vectors, &table, &matrix)?;
     let tracks = count(matrix.rows.len() as u64, "track");
     line(&format!(
-        "{tracks} in {}; \"voisin add --vectors {} --tracks {} --vectors-of NAME\" makes a library of them",
+        "{tracks} in {}; \"voisin add --vectors {} --tracks {} --model NAME\" makes a library of them",
         path.display(),
         path.display(),
         table.path().display()
@@ -358,65 +359,38 @@ pub(crate) fn requested_set(
 
 fn print(answered: &RunPredictions, format: TableFormat) -> anyhow::Result<()> {
     let rows = 0..answered.keys.len();
+    if format == TableFormat::Json {
+        let row = |row: usize| {
+            let (genre, p) = answered.best(row);
+            let shares = answered.classes.iter().zip(answered.probabilities.row(row));
+            let shares: std::collections::BTreeMap<&String, &f32> = shares.collect();
+            serde_json::json!({
+                "path": answered.keys[row], "genre": genre, "probability": p, "probabilities": shares,
+            })
+        };
+        return render::print_json(&rows.map(row).collect::<Vec<_>>());
+    }
+    let path = |row: usize| answered.keys[row].clone();
+    let genre = |row: usize| answered.best(row).0.to_owned();
+    let probability = |row: usize| {
+        let (_, p) = answered.best(row);
+        (format!("{:.1} %", 100.0 * p), format!("{p:.4}"))
+    };
+    let name = "probability";
+    let mut columns = vec![
+        Column::plain("path", "path", Align::Left, rows.clone(), path),
+        Column::plain("genre", "genre", Align::Left, rows.clone(), genre),
+        Column::new(name, name, Align::Right, rows.clone(), probability),
+    ];
+    for (class, name) in answered.classes.iter().enumerate() {
+        let share = |row: usize| format!("{:.4}", answered.probabilities[[row, class]]);
+        let field = format!("p_{name}");
+        let column = Column::plain("", &field, Align::Right, rows.clone(), share);
+        columns.push(column.for_programs());
+    }
     match format {
-        TableFormat::Table => {
-            let columns = [
-                ("path", Align::Left),
-                ("genre", Align::Left),
-                ("probability", Align::Right),
-            ];
-            let mut table = Table::new(&columns);
-            for row in rows {
-                let (genre, p) = answered.best(row);
-                let p = format!("{:.1} %", 100.0 * p);
-                table.row([answered.keys[row].as_str(), genre, &p]);
-            }
-            table.print()
-        }
-        TableFormat::Json => {
-            let list: Vec<serde_json::Value> = rows
-                .map(|row| {
-                    let (genre, p) = answered.best(row);
-                    let shares = answered.classes.iter().cloned().zip(answered.probabilities.row(row));
-                    let shares: std::collections::BTreeMap<String, &f32> = shares.collect();
-                    serde_json::json!({
-                        "path": answered.keys[row], "genre": genre, "probability": p, "probabilities": shares,
-                    })
-                })
-                .collect();
-            render::print_json(&list)
-        }
-        TableFormat::Csv => {
-            let mut writer = csv::Writer::from_writer(Vec::new());
-            let heads = answered.classes.iter().map(|class| format!("p_{class}"));
-            writer.write_record(
-                ["path", "genre", "probability"]
-                    .map(str::to_owned)
-                    .into_iter()
-                    .chain(heads),
-            )?;
-            for row in rows {
-                let (genre, p) = answered.best(row);
-                let cells = [
-                    answered.keys[row].clone(),
-                    genre.to_owned(),
-                    format!("{p:.4}"),
-                ];
-                let shares = answered
-                    .probabilities
-                    .row(row)
-                    .to_vec()
-                    .into_iter()
-                    .map(|p| format!("{p:.4}"));
-                // Paths and classes come from files: no formulas for spreadsheets, no escapes for
-                // terminals.
-                let safe = |cell: String| {
-                    render::terminal_safe(&voisin::spreadsheet_safe(&cell)).into_owned()
-                };
-                writer.write_record(cells.into_iter().chain(shares).map(safe))?;
-            }
-            render::print(writer.into_inner()?)
-        }
+        TableFormat::Csv => print_csv(&columns),
+        _ => print_table(&columns),
     }
 }
 

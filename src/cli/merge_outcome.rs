@@ -18,7 +18,6 @@ pub(crate) fn finish(
         added,
         updated,
         unchanged,
-        conflicts,
         refused,
         ..
     } = taken;
@@ -27,15 +26,9 @@ pub(crate) fn finish(
         engine.maintain_index()?;
         engine.fill_moods()?;
     }
-    if conflicts > 0 {
-        context.console.warn(&format!(
-            "{} left out, because this library has other audio under the same paths",
-            count(conflicts, "track")
-        ));
-    }
     if refused > 0 {
         context.console.warn(&format!(
-            "{} left out; \"voisin list --failed\" lists their files. The first: {}",
+            "{} left out; \"voisin list --failed\" lists new files of theirs. The first: {}",
             count(refused, "track"),
             taken.refusal.as_deref().unwrap_or_default()
         ));
@@ -48,5 +41,5 @@ pub(crate) fn finish(
             ))?;
         }
     }
-    Ok(Ending::partial_if(conflicts + refused > 0))
+    Ok(Ending::partial_if(refused > 0))
 }

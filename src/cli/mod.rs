@@ -50,7 +50,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How a verb ended, if without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Success.
     Fine,
     /// Some files failed, or nothing was found.
     Partial,
@@ -83,7 +82,6 @@ impl From<Ending> for ExitCode {
     }
 }
 
-/// Runs the program.
 pub fn main() -> ExitCode {
     // A codec's panic on a damaged file is caught and becomes that file's failure: its message would only alarm users.
     let loud = std::panic::take_hook();

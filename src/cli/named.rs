@@ -37,8 +37,6 @@ pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Path
     Ok(named)
 }
 
-/// The paths of the list on standard input.
-///
 /// - `null`: whether they end in NUL, even if there is but one
 pub(crate) fn listed_paths(null: bool) -> anyhow::Result<Vec<PathBuf>> {
     // Bytes, since paths in the list need not be UTF-8.
@@ -55,7 +53,6 @@ pub(crate) fn listed_paths(null: bool) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths.map(local_path).collect())
 }
 
-/// The music that the paths stand for.
 pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions, links: Links) -> Scan {
     scan::scan_without(paths, &is_audio_candidate, exclusions, links)
 }

@@ -33,7 +33,6 @@ pub(crate) fn second_file(context: &Context, path: &Path) -> anyhow::Result<Outp
     Ok(OutputTarget::whole(path)?)
 }
 
-/// Checks a folder that gets files of these names.
 pub(crate) fn check_output_folder(
     context: &Context,
     folder: &Path,
@@ -46,8 +45,6 @@ pub(crate) fn check_output_folder(
     Ok(())
 }
 
-/// Refuses a file that must not be replaced.
-///
 /// - `mentions`: how often the command line names it as an output
 pub(crate) fn check_replaced(path: &Path, library: &Path, mentions: usize) -> anyhow::Result<()> {
     let Ok(target) = path.canonicalize() else {
@@ -111,7 +108,6 @@ fn names(word: &OsStr, target: &Path) -> bool {
         .any(|path| path.canonicalize().is_ok_and(|path| path == target))
 }
 
-/// The table that the library's labels come from.
 fn label_table(library: &Path) -> Option<PathBuf> {
     let library = Library::open(library, OpenMode::ReadOnly).ok()?;
     match Engine::from_library(library).label_source() {

@@ -10,15 +10,6 @@ use crate::cli::named::named_paths;
 use voisin::questions::seed::NamedSeed;
 use voisin::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedName, SeedReader};
 
-/// How a file that is not in the library is resolved.
-#[derive(Clone, Copy, PartialEq)]
-enum SeedReach {
-    /// It is an error.
-    Library,
-    /// It is analysed.
-    Files,
-}
-
 /// The names on a command line, with `-` replaced by the list on standard input.
 ///
 /// Standard input can be read only once, so names are expanded before any other use.
@@ -55,7 +46,7 @@ pub(crate) fn seeds_and_lists(
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<NamedSeeds> {
-    read(context, engine, named, SeedReach::Files, |reader| {
+    read(context, engine, named, true, |reader| {
         reader.read_all(named)
     })
 }
@@ -66,7 +57,7 @@ pub(crate) fn library_seeds(
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<Vec<Seed>> {
-    let found = read(context, engine, named, SeedReach::Library, |reader| {
+    let found = read(context, engine, named, false, |reader| {
         reader.read_all(named)
     })?;
     Ok(found.all())
@@ -79,7 +70,7 @@ pub(crate) fn seeds_to_change(
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<Vec<Seed>> {
-    read(context, engine, named, SeedReach::Library, |reader| {
+    read(context, engine, named, false, |reader| {
         let mut found = NamedSeeds::default();
         for text in named {
             match SeedName::parse(text) {
@@ -98,7 +89,7 @@ pub(crate) fn one_seed(
     named: &NamedSeed,
 ) -> anyhow::Result<Seed> {
     let names = seed_names(std::slice::from_ref(named))?;
-    read(context, engine, &names, SeedReach::Files, |reader| {
+    read(context, engine, &names, true, |reader| {
         let [text] = &names[..] else {
             let text = named.written().to_string_lossy().into_owned();
             let found = names.len();
@@ -114,22 +105,23 @@ pub(crate) fn one_seed(
     })
 }
 
+/// - `is_analysed`: whether a file that is not in the library is analysed; else it is an error
 fn read<T>(
     context: &Context,
     engine: &Engine,
     named: &[OsString],
-    reach: SeedReach,
+    is_analysed: bool,
     work: impl FnOnce(&mut SeedReader<'_, Arc<Embedder>>) -> Result<T, EngineError>,
 ) -> anyhow::Result<T> {
     if named.iter().any(|text| text == "-") {
         anyhow::bail!("a list on standard input cannot name \"-\", standard input itself");
     }
-    let embedder = |path: &Path| match reach {
-        SeedReach::Files => context.embedder(Some(engine.library())),
-        SeedReach::Library => {
-            let path = path.to_owned();
-            Err(EngineError::NotInLibrary { path })
+    let embedder = |path: &Path| {
+        if is_analysed {
+            return context.embedder(Some(engine.library()));
         }
+        let path = path.to_owned();
+        Err(EngineError::NotInLibrary { path })
     };
     let mut reader = SeedReader {
         engine,

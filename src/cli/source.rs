@@ -9,9 +9,7 @@ use voisin::questions::answers::card::{Card, cards, nearest_options};
 use voisin::questions::{Filters, Similar, SimilarAnswer};
 use voisin::{Engine, GenreNews, LabelSource, Seed, TrackPage, TrackQuery};
 
-/// A library that answers queries.
 pub(crate) enum Source {
-    /// On this disk.
     Local(Box<Engine>),
     Database(Box<database::Remote>),
 }
@@ -81,7 +79,6 @@ impl Source {
         Ok(())
     }
 
-    /// As [`Engine::list`].
     pub(crate) fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage> {
         match self {
             Self::Local(engine) => Ok(engine.list(query)?),
@@ -89,7 +86,6 @@ impl Source {
         }
     }
 
-    /// Tracks that sound like these.
     pub(crate) fn similar(
         &mut self,
         question: &Similar,
@@ -108,7 +104,6 @@ impl Source {
         }
     }
 
-    /// A card for each of these tracks.
     pub(crate) fn cards(
         &mut self,
         context: &Context,

@@ -13,6 +13,7 @@ use voisin::{
     Engine, VectorTrack, external_model, foreign_track, is_external, manifest_as_stored,
     read_directions, read_vector_tracks,
 };
+use voisin_encoder::ModelRef;
 use voisin_library::{Intake, OpenMode, StoredModel};
 
 /// Adds a track with its vector for each row of the table.
@@ -29,10 +30,13 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
     }
     refuse_repeated_paths(table, &tracks)?;
     let dimension = values.ncols();
-    let named = match (&args.vectors_of, context.requested_model()) {
-        (Some(name), _) => Some(external_model(name, dimension).map_err(anyhow::Error::msg)?),
-        (None, Some(model)) => Some(manifest_as_stored(&model.manifest()?)?),
-        (None, None) => None,
+    let named = match context.requested_model() {
+        // A name of no model here is that of another program's.
+        Some(ModelRef::Name(name)) if ModelRef::Name(name.clone()).manifest().is_err() => {
+            Some(external_model(&name, dimension).map_err(anyhow::Error::msg)?)
+        }
+        Some(model) => Some(manifest_as_stored(&model.manifest()?)?),
+        None => None,
     };
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
@@ -92,7 +96,7 @@ fn model_of_vectors(
         // With a model of voisin's the name is required: a wrong guess would mix two spaces.
         (None, Some(held)) if is_external(&held) => held,
         _ => bail!(
-            "expected the model of the vectors, found none: --vectors-of NAME for a model of another program, --model NAME for one of voisin's"
+            "expected the model of the vectors, found none: --model NAME, of another program's model or of one of voisin's"
         ),
     };
     if model.dimension != dimension {

@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, ArrayView2};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ExploreError, Result, TrackMeta};
 use voisin_base::text::{did_you_mean, fold, matching_names, spelt_alike};
-use voisin_base::track::TrackId;
 use voisin_library::artists;
-
-/// Artists per block in the comparison of all.
-const TOGETHER: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Makers {
@@ -32,9 +28,9 @@ impl Makers {
     }
 }
 
-/// An artist, or an album, near another.
+/// An artist, or an album.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct NearArtist {
+pub struct ArtistSummary {
     /// Title of the album, if albums are compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub album: Option<String>,
@@ -42,19 +38,11 @@ pub struct NearArtist {
     pub artist: String,
     /// Number of tracks.
     pub tracks: usize,
-    /// Cosine similarity of the directions of both means, -1 to 1.
-    pub similarity: f32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct ArtistSummary {
-    pub artist: String,
-    pub album: Option<String>,
-    pub tracks: usize,
-    pub medoid: TrackId,
     /// Mean cosine similarity of the tracks to their centre; `None` for a single track.
     pub cohesion: Option<f32>,
-    pub nearest: Option<NearArtist>,
+    /// Cosine similarity of the directions of both means, -1 to 1, to the named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<f32>,
 }
 
 struct ArtistTracks {
@@ -164,34 +152,15 @@ impl ArtistTracks {
         }
     }
 
-    fn near(&self, other: &Self) -> NearArtist {
-        NearArtist {
+    fn summary(&self) -> ArtistSummary {
+        ArtistSummary {
             album: self.album.clone(),
             artist: self.artist.clone(),
             tracks: self.rows.len(),
-            similarity: self.direction.dot(&other.direction).clamp(-1.0, 1.0),
+            cohesion: (self.rows.len() > 1).then_some(self.cohesion),
+            similarity: None,
         }
     }
-}
-
-/// For some artists, the other with the most similar direction, of equals the first.
-fn nearest_of(bodies: &[ArtistTracks], some: &[usize]) -> Vec<Option<usize>> {
-    let Some(first) = bodies.first() else {
-        return Vec::new();
-    };
-    let mut directions = Array2::zeros((bodies.len(), first.direction.len()));
-    for (mut row, body) in directions.rows_mut().into_iter().zip(bodies) {
-        row.assign(&body.direction);
-    }
-    let nearest = |some: &[usize]| -> Vec<Option<usize>> {
-        let products = directions.select(Axis(0), some).dot(&directions.t());
-        let best = |(&artist, products): (&usize, ndarray::ArrayView1<'_, f32>)| {
-            let others = (0..bodies.len()).filter(|&other| other != artist);
-            others.max_by(|&a, &b| products[a].total_cmp(&products[b]).then(b.cmp(&a)))
-        };
-        some.iter().zip(products.rows()).map(best).collect()
-    };
-    some.par_chunks(TOGETHER).flat_map_iter(nearest).collect()
 }
 
 const NAMED: usize = 5;
@@ -207,7 +176,7 @@ pub fn near_artists(
     makers: Makers,
     name: &str,
     limit: usize,
-) -> Result<Vec<NearArtist>> {
+) -> Result<Vec<ArtistSummary>> {
     let bodies = bodies(vectors, meta, makers);
     let names = || bodies.iter().map(|body| body.name.as_str());
     // "A feat. B" means A; the title of an album is not split.
@@ -238,15 +207,15 @@ pub fn near_artists(
     let others = bodies
         .par_iter()
         .filter(|body| !std::ptr::eq(*body, queried));
-    let mut near: Vec<(NearArtist, &str)> = others
-        .map(|body| (body.near(queried), body.name.as_str()))
-        .collect();
-    near.sort_by(|a, b| {
-        let nearest_first = b.0.similarity.total_cmp(&a.0.similarity);
-        nearest_first.then_with(|| a.1.cmp(b.1))
-    });
+    let similarity = |body: &ArtistTracks| body.direction.dot(&queried.direction);
+    let mut near: Vec<(f32, &ArtistTracks)> = others.map(|body| (similarity(body), body)).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
     near.truncate(limit);
-    Ok(near.into_iter().map(|(near, _)| near).collect())
+    let summary = |(similarity, body): (f32, &ArtistTracks)| ArtistSummary {
+        similarity: Some(similarity.clamp(-1.0, 1.0)),
+        ..body.summary()
+    };
+    Ok(near.into_iter().map(summary).collect())
 }
 
 /// All artists, or all albums, most tracks first.
@@ -260,40 +229,19 @@ pub fn artists(
     limit: usize,
 ) -> Vec<ArtistSummary> {
     let bodies = bodies(vectors, meta, makers);
-    let mut rows: Vec<usize> = (0..bodies.len()).collect();
-    rows.sort_by(|&a, &b| {
-        let a = &bodies[a];
-        let b = &bodies[b];
-        (b.rows.len().cmp(&a.rows.len()))
-            .then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
+    let mut all: Vec<ArtistSummary> = bodies.iter().map(ArtistTracks::summary).collect();
+    all.sort_by(|a, b| {
+        (b.tracks.cmp(&a.tracks)).then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
     });
-    rows.truncate(limit);
-    let near = nearest_of(&bodies, &rows);
-    rows.iter()
-        .zip(near)
-        .map(|(&row, near)| {
-            let body = &bodies[row];
-            let closeness = |row: &&usize| vectors.row(**row).dot(&body.direction);
-            let medoid = body
-                .rows
-                .iter()
-                .max_by(|a, b| closeness(a).total_cmp(&closeness(b)).then(b.cmp(a)))
-                .expect("an artist has tracks");
-            ArtistSummary {
-                artist: body.artist.clone(),
-                album: body.album.clone(),
-                tracks: body.rows.len(),
-                medoid: meta[*medoid].id,
-                cohesion: (body.rows.len() > 1).then_some(body.cohesion),
-                nearest: near.map(|other| bodies[other].near(body)),
-            }
-        })
-        .collect()
+    all.truncate(limit);
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array2;
+    use voisin_base::track::TrackId;
 
     /// A track's path, artist, album, album artist and angle.
     type Row<'a> = (&'a str, &'a str, Option<&'a str>, Option<&'a str>, f32);
@@ -331,13 +279,12 @@ mod tests {
             (of_ann[0].artist.as_str(), of_ann[1].artist.as_str()),
             ("Bo", "Cy")
         );
-        assert!(of_ann[0].similarity > 0.99 && of_ann[1].similarity < 0.9);
+        assert!(of_ann[0].similarity > Some(0.99) && of_ann[1].similarity < Some(0.9));
         let all = artists(vectors.view(), &meta, Makers::Artists, 9);
         let counted: Vec<(&str, usize)> =
             all.iter().map(|a| (a.artist.as_str(), a.tracks)).collect();
         assert_eq!(counted, [("Ann", 3), ("Cy", 2), ("Bo", 1)]);
         assert_eq!(all[2].cohesion, None);
-        assert_eq!(all[0].nearest.as_ref().expect("another").artist, "Bo");
         let unknown = near("Z").expect_err("unknown").to_string();
         assert!(unknown.contains("no artist \"Z\""), "{unknown}");
     }

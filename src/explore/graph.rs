@@ -1,6 +1,5 @@
 //! The k-nearest-neighbour graph of clusters, maps and paths.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, s};
@@ -27,11 +26,6 @@ pub struct KnnGraph {
 /// Query rows per block: 128 rows of 512 dimensions are 256 KiB, which fit into the second-level cache.
 const QUERY_BLOCK: usize = 128;
 const BASE_BLOCK: usize = 2048;
-
-/// Rows that [`KnnGraph::thinned`] compares per neighbour.
-const THINNED_FROM: usize = 4;
-/// Most rows that it visits for each row.
-const MET: usize = 4096;
 
 impl KnnGraph {
     pub fn len(&self) -> usize {
@@ -89,7 +83,10 @@ impl KnnGraph {
     /// - `rows`: ascending row numbers; row `j` of the result is row `rows[j]` here
     #[must_use]
     pub fn induced(&self, rows: &[usize]) -> Self {
-        let new_row = self.renumbered(rows);
+        let mut new_row = vec![NONE; self.len()];
+        for (new, &old) in rows.iter().enumerate() {
+            new_row[old] = new as u32;
+        }
         let mut graph = Self::empty(rows.len(), self.k);
         for (new, &old) in rows.iter().enumerate() {
             let kept = self.row(old).filter(|&(j, _)| new_row[j] != NONE);
@@ -99,52 +96,6 @@ impl KnnGraph {
             }
         }
         graph
-    }
-
-    /// The approximate graph among some rows: the nearest of those that a breadth-first search from each row finds first. For
-    /// samples of large collections, in which most neighbours are outside.
-    ///
-    /// - `vectors`: of this graph; `rows`: ascending; row `j` of the result is row `rows[j]` here
-    #[must_use]
-    pub fn thinned(&self, vectors: ArrayView2<'_, f32>, rows: &[usize]) -> Self {
-        let new_row = self.renumbered(rows);
-        let near = |&row: &usize| {
-            let mut met = vec![row];
-            let mut seen = HashSet::from([row]);
-            let mut found = Vec::new();
-            let mut at = 0;
-            while at < met.len() && met.len() < MET && found.len() < THINNED_FROM * self.k {
-                for (other, _) in self.row(met[at]).filter(|(other, _)| seen.insert(*other)) {
-                    met.push(other);
-                    if new_row[other] != NONE {
-                        let similarity = vectors.row(row).dot(&vectors.row(other));
-                        found.push((similarity.clamp(-1.0, 1.0), new_row[other]));
-                    }
-                }
-                at += 1;
-            }
-            found.sort_unstable_by(nearest_first);
-            found.truncate(self.k);
-            found
-        };
-        let lists: Vec<Vec<(f32, u32)>> = rows.par_iter().map(near).collect();
-        let mut graph = Self::empty(rows.len(), self.k);
-        for (row, list) in lists.into_iter().enumerate() {
-            for (slot, (similarity, id)) in list.into_iter().enumerate() {
-                graph.neighbours[[row, slot]] = id;
-                graph.similarities[[row, slot]] = similarity;
-            }
-        }
-        graph
-    }
-
-    /// For each row its number among `rows`, or [`NONE`].
-    fn renumbered(&self, rows: &[usize]) -> Vec<u32> {
-        let mut new_row = vec![NONE; self.len()];
-        for (new, &old) in rows.iter().enumerate() {
-            new_row[old] = new as u32;
-        }
-        new_row
     }
 
     /// Neighbours of row `i`, nearest first, with their similarity.

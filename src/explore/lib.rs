@@ -71,8 +71,6 @@ pub enum ExploreError {
         requested: String,
         hint: String,
     },
-    #[error("drawing the map failed: {0}")]
-    Draw(String),
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }

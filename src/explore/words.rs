@@ -31,7 +31,6 @@ pub struct WordMeaning {
 }
 
 impl WordMeaning {
-    /// A word that means one column.
     pub fn of_column(word: String, column: usize) -> Self {
         Self {
             word,
@@ -50,26 +49,20 @@ impl WordMeaning {
 /// A known part of a phrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
-    /// Its text.
     pub text: String,
-    /// Its meaning.
     pub meaning: WordMeaning,
-    /// Whether it is negated.
     pub negated: bool,
 }
 
 /// A parsed phrase.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Phrase {
-    /// The known words, in order.
     pub terms: Vec<Term>,
-    /// Words that are not in the table.
     pub unknown: Vec<String>,
     /// A word that may deny those beside it, in a way that is not understood.
     pub unclear: Option<String>,
 }
 
-/// Words to ignore.
 const FILLERS: [&str; 36] = [
     "any",
     "too",
@@ -207,7 +200,6 @@ impl WordTable {
             .map(|(word, meaning)| (word.as_str(), meaning))
     }
 
-    /// The meaning of one word or fixed phrase.
     pub fn meaning(&self, word: &str) -> Option<&WordMeaning> {
         self.words.get(&fold(word))
     }

@@ -48,10 +48,7 @@ pub enum Compression {
     /// `10 log10(max(x, 1e-10))`, which depends on level.
     AbsoluteDecibel,
     /// `log10(scale · half(x) + 1)`, `half` a round trip through 16-bit floats.
-    LogHalf {
-        /// Factor before the logarithm.
-        scale: f64,
-    },
+    LogHalf { scale: f64 },
 }
 
 /// All parameters of a mel spectrogram.
@@ -83,23 +80,17 @@ pub struct MelConfig {
     pub compression: Compression,
     /// Level to which every window is scaled first, dB RMS relative to full scale: networks that
     /// depend on level then take no notice of louder mastering.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub level_dbfs: Option<f32>,
     /// Whether each spectrogram is brought to mean 0 and deviation 1 in the end.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub standardised: bool,
     /// Whether the window is mirrored at its ends instead of padded with zeros.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub mirrored: bool,
     /// Whether a sound shorter than the window is repeated as often as it fits before padding.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub repeated: bool,
-}
-
-// The signature that serde requires.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 impl MelConfig {

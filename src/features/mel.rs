@@ -163,18 +163,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn barks_follow_traunmullers_formula_and_its_inverse() {
-        // The formula with its corrections at both ends.
-        for (hz, bark) in [
-            (100.0, 0.9557),
-            (1000.0, 8.5274),
-            (4000.0, 17.4633),
-            (10_000.0, 22.2794),
-        ] {
+    fn a_scale_is_inverted() {
+        // Traunmüller's formula with its corrections at both ends.
+        for (hz, bark) in [(100.0, 0.9557), (1000.0, 8.5274), (10_000.0, 22.2794)] {
             assert!((hz_to_mel(MelScale::Bark, hz) - bark).abs() < 1e-3, "{hz}");
         }
         for scale in [MelScale::Bark, MelScale::Slaney, MelScale::Htk] {
-            for hz in [0.0, 30.0, 150.0, 900.0, 3000.0, 6400.0, 11_025.0, 22_050.0] {
+            for hz in [0.0, 150.0, 900.0, 6400.0, 22_050.0] {
                 let back = mel_to_hz(scale, hz_to_mel(scale, hz));
                 assert!((back - hz).abs() < 1e-6, "{scale:?} {hz}: {back}");
             }

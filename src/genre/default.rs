@@ -26,11 +26,8 @@ pub enum Basis {
 /// One genre's probability in a guess.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GuessShare {
-    /// The genre.
     pub genre: Genre,
-    /// Its probability; all sum to 1.
     pub probability: f32,
-    /// Its basis.
     pub basis: Basis,
 }
 
@@ -39,7 +36,6 @@ pub struct GuessShare {
 pub struct Guess {
     /// The most likely genre; `None` if its probability is too low.
     pub genre: Option<Genre>,
-    /// Probability of the most likely genre.
     pub probability: f32,
     /// All genres, most likely first.
     pub shares: Vec<GuessShare>,
@@ -88,7 +84,6 @@ pub struct DefaultGenres {
 type WeightedGenre = (Genre, Vec<f32>, f32);
 
 impl DefaultGenres {
-    /// The built-in head.
     pub fn shipped(taxonomy: &Taxonomy) -> Result<Self, GenreError> {
         Self::parse(SHIPPED, taxonomy)
     }
@@ -157,7 +152,6 @@ impl DefaultGenres {
         })
     }
 
-    /// Its input tags, in order.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }

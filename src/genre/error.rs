@@ -16,55 +16,37 @@ pub enum GenreError {
     /// A file could not be read or written.
     #[error("{}", path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// A line of a synonym file is not two columns.
     #[error("{}, line {line}: expected a spelling, a tab and a genre, found {columns} column(s)", path.display())]
     SynonymLine {
-        /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// Number of columns in the line.
         columns: usize,
     },
     /// The default genre head or its input is invalid.
     #[error("the default genre head cannot be used: {reason}")]
-    DefaultHead {
-        /// The fault.
-        reason: String,
-    },
+    DefaultHead { reason: String },
     /// Inputs with different numbers of rows.
     #[error("{what}: expected {expected} rows, found {found}")]
     Rows {
-        /// The input.
         what: &'static str,
-        /// The expected number of rows.
         expected: usize,
-        /// The given number.
         found: usize,
     },
     /// Vectors of another dimension than the model's.
     #[error("{what} have {found} dimensions, the genre model expects {expected}: train it again")]
     Dimension {
-        /// The vectors.
         what: &'static str,
-        /// The model's dimension.
         expected: usize,
-        /// The given dimension.
         found: usize,
     },
     /// A vector has NaN or infinity.
     #[error("{what}, row {row}: not a finite number; analyse or remove that track first")]
-    NotFinite {
-        /// The vectors.
-        what: &'static str,
-        /// The row.
-        row: usize,
-    },
+    NotFinite { what: &'static str, row: usize },
     /// Too few labels for a classification.
     #[error("{}: {GIVE_GENRES}", .0.shortage())]
     TooFew(LabelCount),
@@ -77,25 +59,17 @@ pub enum GenreError {
     /// A genre that no track has.
     #[error("no track of genre \"{requested}\": {}{known}", did_you_mean(.suggestions))]
     UnknownGenre {
-        /// The requested genre.
         requested: String,
         /// Genres with a similar spelling.
         suggestions: Vec<String>,
-        /// The existing genres, as text.
         known: String,
     },
     /// A saved genre model that does not match or is damaged.
     #[error("{}: {problem}: \"voisin train\" trains one", path.display())]
-    Model {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        problem: String,
-    },
+    Model { path: PathBuf, problem: String },
 }
 
 impl GenreError {
-    /// Checks that there are enough labels for a classification.
     pub fn check_enough(labels: LabelCount) -> Result<(), Self> {
         if labels.is_enough() {
             Ok(())
@@ -104,7 +78,6 @@ impl GenreError {
         }
     }
 
-    /// Checks that there are enough labels to write genres into files.
     pub fn check_enough_to_write(labels: LabelCount) -> Result<(), Self> {
         if labels.is_enough_to_write() {
             Ok(())
@@ -150,7 +123,6 @@ impl GenreError {
         }
     }
 
-    /// Checks that all these genres have tracks.
     pub fn check_known<'a>(
         genres: impl IntoIterator<Item = &'a Genre>,
         known: &[Genre],

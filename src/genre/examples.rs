@@ -12,7 +12,6 @@ use voisin_base::track::TrackId;
 /// Labelled tracks.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelledVectors<'a> {
-    /// The tracks, one per row.
     pub ids: &'a [TrackId],
     /// Track vectors, `[tracks, dimension]`.
     pub vectors: ArrayView2<'a, f32>,
@@ -25,18 +24,15 @@ pub struct LabelledVectors<'a> {
 /// Labelled tracks with owned data.
 #[derive(Debug, Clone)]
 pub struct LabelledRows {
-    /// The tracks, one per row.
     pub ids: Vec<TrackId>,
     /// Track vectors, `[tracks, dimension]`.
     pub vectors: Array2<f32>,
-    /// Genres of each track.
     pub labels: Vec<Vec<Genre>>,
     /// Groups that must not be on both sides of a split.
     pub groups: Vec<usize>,
 }
 
 impl LabelledRows {
-    /// The rows as a training set.
     pub fn set(&self) -> LabelledVectors<'_> {
         LabelledVectors {
             ids: &self.ids,
@@ -48,7 +44,6 @@ impl LabelledRows {
 }
 
 impl LabelledVectors<'_> {
-    /// These rows, in this order.
     pub fn select(&self, rows: &[usize]) -> LabelledRows {
         LabelledRows {
             ids: rows.iter().map(|&row| self.ids[row]).collect(),
@@ -59,7 +54,6 @@ impl LabelledVectors<'_> {
     }
 }
 
-/// Checks that every number is finite.
 pub(super) fn check_finite(what: &'static str, vectors: ArrayView2<f32>) -> Result<(), GenreError> {
     for (row, vector) in vectors.outer_iter().enumerate() {
         if !vector.iter().all(|v| v.is_finite()) {
@@ -119,9 +113,7 @@ pub(super) struct Examples {
     pub(super) ids: Vec<TrackId>,
     /// `[n, d]`
     pub(super) x: Array2<f32>,
-    /// Classes of each row.
     pub(super) classes: Vec<Vec<usize>>,
-    /// The genre of each class.
     pub(super) genres: Vec<Genre>,
     pub(super) groups: Vec<usize>,
     /// Rows in the caller's set.
@@ -205,7 +197,6 @@ impl Examples {
         targets(&self.classes, self.n_classes())
     }
 
-    /// The genres of a row.
     pub(super) fn genres_of(&self, row: usize) -> Vec<Genre> {
         self.classes[row]
             .iter()
@@ -213,7 +204,6 @@ impl Examples {
             .collect()
     }
 
-    /// These rows, in this order.
     pub(super) fn subset(&self, rows: &[usize]) -> Self {
         Self {
             ids: rows.iter().map(|&r| self.ids[r]).collect(),

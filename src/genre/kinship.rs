@@ -39,9 +39,7 @@ pub struct Kinship {
 /// One genre among the others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GenreKinship {
-    /// The genre.
     pub genre: Genre,
-    /// Number of its tracks.
     pub tracks: usize,
     /// Mean cosine of its tracks to their mean direction, in [-1, 1]; `None` for a single
     /// track.
@@ -66,7 +64,6 @@ pub struct Kin {
 }
 
 impl Kinship {
-    /// The relations of one genre.
     pub fn of(&self, genre: &Genre) -> Result<&GenreKinship, GenreError> {
         self.genres
             .iter()

@@ -21,9 +21,7 @@ pub const WELL_KNOWN: usize = 8;
 /// Numbers of labelled tracks and of their genres.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelCount {
-    /// Tracks with a genre.
     pub tracks: usize,
-    /// Genres that they have.
     pub genres: usize,
     /// Genres of at least [`WELL_KNOWN`] tracks.
     pub well_known: usize,
@@ -53,12 +51,10 @@ impl LabelCount {
         }
     }
 
-    /// Whether these labels suffice for a classification.
     pub fn is_enough(self) -> bool {
         self.tracks >= LEAST_TRACKS && self.genres >= LEAST_GENRES
     }
 
-    /// Whether these labels suffice to write genres into files.
     pub fn is_enough_to_write(self) -> bool {
         self.well_known >= LEAST_GENRES
     }

@@ -40,7 +40,7 @@ pub use logistic::{Logistic, Regression, log_softmax};
 pub use model::{FitOptions, GenreModel, PredictOptions};
 pub use name::Genre;
 pub use prediction::{GenrePrediction, UnknownReason, kin};
-pub use provenance::{Provenance, Recipe};
+pub use provenance::Provenance;
 pub use quality::Quality;
 pub use standardise::Standardiser;
 pub use suspects::{Suspect, suspects};

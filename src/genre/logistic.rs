@@ -6,7 +6,6 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use super::Standardiser;
 use super::optimise::lbfgs;
 
-/// Most steps of the minimiser.
 const MOST_STEPS: usize = 500;
 /// Rows per block, which fits into a core's cache.
 const TOGETHER: usize = 512;
@@ -14,7 +13,6 @@ const TOGETHER: usize = 512;
 /// A fitted regression: vectors to logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logistic {
-    /// Standardises vectors.
     pub standard: Standardiser,
     /// `[classes, d]`, of standardised vectors.
     pub weight: Array2<f32>,

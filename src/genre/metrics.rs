@@ -18,7 +18,6 @@ pub fn argmax<T: PartialOrd>(values: impl IntoIterator<Item = T>) -> usize {
 /// Mean of repeated measurements, and the standard deviation between them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Mean.
     pub mean: f64,
     /// Sample standard deviation; 0 for a single value.
     pub deviation: f64,
@@ -91,17 +90,14 @@ pub fn macro_f1_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> 
 /// Measures of one class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassMeasures {
-    /// Tracks of the class.
     pub support: usize,
     /// Share of predictions of this class that are right; 0 without any.
     pub precision: f64,
     /// Share of its tracks that were found; 0 without any.
     pub recall: f64,
-    /// Harmonic mean of both; 0 if both are 0.
     pub f1: f64,
 }
 
-/// Precision, recall and F1 of each class.
 pub fn per_class(confusion: &[Vec<usize>]) -> Vec<ClassMeasures> {
     (0..confusion.len())
         .map(|c| {
@@ -124,25 +120,6 @@ fn ratio(part: usize, whole: usize) -> f64 {
     } else {
         part as f64 / whole as f64
     }
-}
-
-/// Share of rows whose true class has one of the `k` largest scores; of equal scores the last
-/// columns count as larger, as in scikit-learn.
-pub fn top_k_accuracy(truth: &[usize], scores: &[Vec<f64>], k: usize) -> f64 {
-    let hits = truth
-        .iter()
-        .zip(scores)
-        .filter(|(t, row)| {
-            let score = row[**t];
-            row.iter()
-                .enumerate()
-                // Equal scores of later columns count as larger, as in scikit-learn.
-                .filter(|(c, s)| **s > score || (**s == score && c > *t))
-                .count()
-                < k
-        })
-        .count();
-    ratio(hits, truth.len())
 }
 
 /// A point of a ROC curve.
@@ -252,27 +229,11 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     Some(sum / positives as f64)
 }
 
-/// Mean negative logarithm of the true class's probability, in nats; probabilities are at least
-/// 1e-15.
-pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
-    // A probability of 0 for the true class would make the mean infinite.
-    let sum: f64 = truth
-        .iter()
-        .zip(probabilities)
-        .map(|(t, p)| -p[*t].max(1e-15).ln())
-        .sum();
-    // Avoids -0 for certain predictions.
-    sum / truth.len().max(1) as f64 + 0.0
-}
-
 /// One bin of a reliability diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityBin {
-    /// Predictions in it.
     pub count: usize,
-    /// Their mean probability.
     pub probability: f64,
-    /// Share of them that were right.
     pub accuracy: f64,
 }
 
@@ -305,38 +266,6 @@ pub fn expected_calibration_error(answers: &[(f64, bool)], bins: usize) -> f64 {
         .iter()
         .map(|b| ratio(b.count, answers.len()) * (b.accuracy - b.probability).abs())
         .sum()
-}
-
-/// A step of the risk–coverage curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct RiskStep {
-    /// Share of predictions, the most certain first.
-    pub coverage: f64,
-    /// Share of those that are wrong.
-    pub risk: f64,
-    /// Probability of the least certain of them.
-    pub threshold: f64,
-}
-
-/// The risk–coverage curve: the share of errors among the most certain predictions, from one to all;
-/// equal probabilities are one step. El-Yaniv and Wiener, "On the Foundations of Noise-free
-/// Selective Classification", 2010.
-pub fn risk_coverage(answers: &[(f64, bool)]) -> Vec<RiskStep> {
-    let mut order: Vec<&(f64, bool)> = answers.iter().collect();
-    order.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut wrong = 0;
-    let mut steps = Vec::new();
-    for (i, (p, right)) in order.iter().enumerate() {
-        wrong += usize::from(!right);
-        if order.get(i + 1).is_none_or(|next| next.0 != *p) {
-            steps.push(RiskStep {
-                coverage: ratio(i + 1, answers.len()),
-                risk: ratio(wrong, i + 1),
-                threshold: *p,
-            });
-        }
-    }
-    steps
 }
 
 #[cfg(test)]
@@ -380,13 +309,5 @@ mod tests {
         assert_eq!(bins[1].count, 1);
         assert_eq!(bins[9].count, 1);
         assert!((expected_calibration_error(&[(0.8, true), (0.8, false)], 10) - 0.3).abs() < 1e-12);
-    }
-
-    #[test]
-    fn risk_grows_with_coverage_for_informative_probabilities() {
-        let steps = risk_coverage(&[(0.9, true), (0.8, true), (0.8, false), (0.3, false)]);
-        assert_eq!(steps.len(), 3);
-        assert!(steps[0].risk.abs() < 1e-12 && (steps[1].risk - 1.0 / 3.0).abs() < 1e-12);
-        assert!((steps[2].risk - 0.5).abs() < 1e-12 && (steps[2].coverage - 1.0).abs() < 1e-12);
     }
 }

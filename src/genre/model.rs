@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Familiarity, Genre, GenreError, GenrePrediction, GenreShare, LabelledVectors, OutOfFold,
@@ -15,7 +16,7 @@ use super::{
 use voisin_base::track::TrackId;
 
 /// How a model is fitted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FitOptions {
     /// Genres with fewer tracks are predicted by the neighbours alone.
     pub min_tracks: usize,
@@ -44,7 +45,6 @@ pub struct GenreModel {
     pub(super) genres: Vec<Genre>,
     /// `None` unless two genres have enough tracks.
     pub(super) head: Option<Head>,
-    /// The head's penalty.
     pub(super) penalty: f64,
     pub(super) scale: f64,
     pub(super) familiarity: Familiarity,
@@ -52,7 +52,6 @@ pub struct GenreModel {
     pub(super) quality: Quality,
     pub(super) digest: String,
     pub(super) dimension: usize,
-    /// The training tracks.
     pub(super) ids: Vec<TrackId>,
     /// Log probabilities of heads without their artists, `[tracks, head classes]`.
     pub(super) held: Array2<f32>,
@@ -105,7 +104,6 @@ impl GenreModel {
         Ok((model, oof))
     }
 
-    /// Its genres.
     pub fn genres(&self) -> &[Genre] {
         &self.genres
     }
@@ -119,7 +117,6 @@ impl GenreModel {
             .collect()
     }
 
-    /// Whether it has a head.
     pub fn has_head(&self) -> bool {
         self.head.is_some()
     }
@@ -129,17 +126,14 @@ impl GenreModel {
         self.penalty
     }
 
-    /// Dimension of its input vectors.
     pub fn dimension(&self) -> usize {
         self.dimension
     }
 
-    /// Number of training tracks.
     pub fn tracks(&self) -> usize {
         self.ids.len()
     }
 
-    /// Its figures on held-out tracks.
     pub fn quality(&self) -> &Quality {
         &self.quality
     }

@@ -38,7 +38,6 @@ impl Genre {
         }
     }
 
-    /// The spelling to show.
     pub fn name(&self) -> &str {
         &self.name
     }

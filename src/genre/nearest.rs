@@ -8,9 +8,7 @@ use rayon::prelude::*;
 /// A row of the reference and its cosine similarity to the query, higher is nearer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Near {
-    /// Row of the reference.
     pub row: usize,
-    /// Cosine similarity.
     pub similarity: f32,
 }
 

@@ -5,19 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::Genre;
+use super::{FitOptions, Genre};
 use voisin_base::track::TrackId;
-
-/// The options of a model's training, to repeat it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipe {
-    /// As [`FitOptions::min_tracks`](super::FitOptions::min_tracks).
-    pub min_tracks: usize,
-    /// As [`FitOptions::folds`](super::FitOptions::folds).
-    pub folds: usize,
-    /// Seed of the random numbers.
-    pub seed: u64,
-}
 
 /// Origin of a saved model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +18,7 @@ pub struct Provenance {
     /// When it was trained, in seconds since 1970 UTC.
     pub trained_at: u64,
     /// The options it was fitted with.
-    pub recipe: Recipe,
+    pub recipe: FitOptions,
     /// The labelled tracks then, each with a digest of its labels.
     labelled: Vec<(TrackId, u64)>,
 }
@@ -39,7 +28,7 @@ impl Provenance {
     pub fn new(
         fingerprint: &str,
         source: &str,
-        recipe: Recipe,
+        recipe: &FitOptions,
         ids: &[TrackId],
         labels: &[Vec<Genre>],
     ) -> Self {
@@ -51,7 +40,7 @@ impl Provenance {
             labels: source.to_owned(),
             // A clock before 1970 gives 0.
             trained_at: now,
-            recipe,
+            recipe: recipe.clone(),
             labelled: digests(ids, labels).collect(),
         }
     }
@@ -105,12 +94,7 @@ mod tests {
         let mut labels: Vec<Vec<Genre>> = (0..10)
             .map(|i| genres(if i < 8 { &["Rock", "Pop"] } else { &[] }))
             .collect();
-        let recipe = Recipe {
-            min_tracks: 8,
-            folds: 5,
-            seed: 1,
-        };
-        let then = Provenance::new("abc", "tags", recipe, &ids, &labels);
+        let then = Provenance::new("abc", "tags", &FitOptions::default(), &ids, &labels);
         assert_eq!(then.changed_share(&ids, &labels), 0.0);
         labels[0] = genres(&["pop", "ROCK"]);
         assert_eq!(

@@ -10,13 +10,9 @@ use voisin_base::track::TrackId;
 /// A track whose label looks wrong.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Suspect {
-    /// The track.
     pub track: TrackId,
-    /// Its row in the training set.
     pub row: usize,
-    /// Its labels.
     pub labels: Vec<Genre>,
-    /// The predicted genre.
     pub suggested: Genre,
     /// The difference of the probabilities of the suggestion and of the track's labels, as a share
     /// of their sum, in [-1, 1]; larger is more suspicious.
@@ -24,11 +20,8 @@ pub struct Suspect {
     /// Whether it passes the test of confident learning: the suggestion is at least as probable as
     /// its mean for tracks with that label.
     pub confident: bool,
-    /// Probability of the suggestion.
     pub suggested_probability: f32,
-    /// Probability of its labels.
     pub label_probability: f32,
-    /// The reason as text.
     pub reason: String,
 }
 

@@ -47,9 +47,7 @@ pub(super) fn joined(head: &[f32], votes: &[f32], scale: f64) -> Array1<f32> {
 pub struct OutOfFold {
     /// Row in the training set, for each row here.
     pub rows: Vec<usize>,
-    /// Their tracks.
     pub ids: Vec<TrackId>,
-    /// The genres of the columns.
     pub genres: Vec<Genre>,
     /// Labels of each track, as columns.
     pub classes: Vec<Vec<usize>>,

@@ -44,7 +44,6 @@ const COLLECTION: f64 = 1.0;
 /// A neighbour with its labels.
 #[derive(Debug, Clone)]
 pub struct LabelledNeighbor {
-    /// The neighbour.
     pub track: TrackId,
     /// Cosine similarity to the query, higher is nearer.
     pub similarity: f32,
@@ -133,7 +132,6 @@ pub struct GenreShare {
 /// One voter, as evidence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Voter {
-    /// The track.
     pub track: TrackId,
     /// The genres that it voted for.
     pub genres: Vec<Genre>,
@@ -151,7 +149,6 @@ pub struct Votes {
     /// by key. They sum to 1 minus the collection's votes for other genres, or to more if voters
     /// have several genres.
     pub shares: Vec<GenreShare>,
-    /// The voters, nearest first.
     pub voters: Vec<Voter>,
     /// Mean cosine similarity of the [`NEAREST`] voters to the query.
     pub nearness: f32,
@@ -165,7 +162,6 @@ impl Votes {
         self.shares.first()
     }
 
-    /// The share of a genre, 0 without votes.
     pub fn share(&self, genre: &Genre) -> f32 {
         self.shares
             .iter()

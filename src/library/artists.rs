@@ -212,18 +212,4 @@ mod tests {
             assert!(!is_no_album(name), "{name}");
         }
     }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_is_split(text in "\\PC{0,40}", names in proptest::collection::vec("[a-z]{1,5}", 1..5)) {
-            let found = artists(&text);
-            proptest::prop_assert!(found.iter().all(|name| text.contains(name) && name.trim() == *name));
-            let mut once = names.clone();
-            once.sort();
-            once.dedup();
-            once.retain(|name| !is_nobody(name));
-            let joined = once.join("; ");
-            proptest::prop_assert_eq!(artists(&joined), once);
-        }
-    }
 }

@@ -1,162 +1,105 @@
 //! Errors of a library, sorted by what a caller can do about them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use voisin_base::text::did_you_mean;
 use voisin_base::track::TrackId;
 
 use crate::SCHEMA_VERSION;
 
-/// An error of a library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LibraryError {
-    /// There is no library in this folder yet.
     #[error(
         "no library in {}: run \"voisin add FOLDER\" first, or name another one with --library",
         dir.display()
     )]
-    NotFound {
-        /// The folder.
-        dir: PathBuf,
-    },
+    NotFound { dir: PathBuf },
     /// The file is not a SQLite database, or one of another program.
     #[error("{} is not a voisin library ({found}): name another folder with --library", path.display())]
-    NotALibrary {
-        /// The database file.
-        path: PathBuf,
-        /// The kind of file found instead.
-        found: String,
-    },
-    /// Another version of voisin made this library.
+    NotALibrary { path: PathBuf, found: String },
     #[error(
         "{} was made by another version of voisin (schema {found}, expected {SCHEMA_VERSION}): run \"voisin add FOLDER\" first, or name another one with --library",
         path.display()
     )]
-    OtherSchema {
-        /// The database file.
-        path: PathBuf,
-        /// Its schema.
-        found: i64,
-    },
+    OtherSchema { path: PathBuf, found: i64 },
     /// The database is cut or damaged.
     #[error(
         "{} is damaged ({detail}): restore a copy of it, or run \"voisin add FOLDER\" to analyse again",
         path.display()
     )]
-    Damaged {
-        /// The database file.
-        path: PathBuf,
-        /// The evidence of the damage.
-        detail: String,
-    },
+    Damaged { path: PathBuf, detail: String },
     /// The file or its folder cannot be written, or the library was opened read-only.
     #[error(
         "{} cannot be written: check the rights of the file and its folder, or use --library",
         path.display()
     )]
-    ReadOnly {
-        /// The database file.
-        path: PathBuf,
-    },
+    ReadOnly { path: PathBuf },
     /// The disk (or quota) is full. What was committed before is safe.
     #[error("no space left to write {}: what was added before is kept; free some space and run it again", path.display())]
-    DiskFull {
-        /// The database file.
-        path: PathBuf,
-    },
-    /// Another process kept the database locked for longer than the busy timeout.
-    #[error("{} is kept locked by another process: try again when it is done", path.display())]
-    Locked {
-        /// The database file.
-        path: PathBuf,
-    },
-    /// Another process is adding to this library.
+    DiskFull { path: PathBuf },
+    /// Another process is adding to this library, or keeps its database locked for longer than the busy timeout.
     #[error("another voisin{} is changing the library in {}: wait until it is done", pid.map_or_else(String::new, |pid| format!(" (process {pid})")), dir.display())]
     WriterBusy {
-        /// The library's folder.
         dir: PathBuf,
         /// The process that holds the lock, where known.
         pid: Option<u32>,
     },
-    /// The library holds vectors of another model.
     #[error(
         "this library's vectors are from model {held} ({held_fingerprint}), not from {offered} ({offered_fingerprint}): use that model, or a new library with --library"
     )]
     OtherModel {
-        /// Name of the model whose vectors the library holds.
         held: String,
-        /// Its fingerprint.
         held_fingerprint: String,
-        /// Name of the model that was offered.
         offered: String,
-        /// Its fingerprint.
         offered_fingerprint: String,
     },
-    /// Vectors were offered before the model was named.
-    #[error("the library has no model yet: set one before adding tracks")]
-    NoModel,
-    /// A vector of another length than the model's.
-    #[error("vector has dimension {found}, the library's model has {expected}")]
-    Dimension {
-        /// Dimension of the library's model.
-        expected: usize,
-        /// Dimension found.
-        found: usize,
-    },
-    /// A track that cannot be stored: a vector that is not finite or not of unit norm, a text that is too long, a number
-    /// out of range, an invalid path.
+    /// A track that cannot be stored: a vector of another length than the model's, not finite or not of unit norm, a text
+    /// that is too long, a number out of range, an invalid path.
     #[error("{0}")]
     Refused(String),
     /// The library has this audio already: attach the file to its track instead.
     #[error("this audio is in the library already, as track {track}")]
-    DuplicateContent {
-        /// The track that has this content.
-        track: TrackId,
-    },
-    /// No track has this id.
+    DuplicateContent { track: TrackId },
     #[error("no track has the id {0}")]
     UnknownTrack(TrackId),
-    /// No artist, album or folder has this name.
     #[error("no {what} \"{name}\": {}{next}", did_you_mean(suggestions))]
     UnknownName {
         /// The kind of name: artist, album …
         what: &'static str,
-        /// Its name.
         name: String,
-        /// Names that are spelt alike.
         suggestions: Vec<String>,
         /// Where to look.
         next: &'static str,
     },
-    /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// The operation, as a verb.
         action: &'static str,
-        /// The file.
         path: PathBuf,
-        /// Why it failed.
         source: std::io::Error,
     },
     /// Any other error of SQLite.
     #[error("database {}", path.display())]
     Sql {
-        /// The database file.
         path: PathBuf,
-        /// SQLite's message.
         source: rusqlite::Error,
     },
 }
 
 impl LibraryError {
-    /// Whether something named does not exist.
+    /// The error for a vector of another length than the model's.
+    pub fn dimension(expected: usize, found: usize) -> Self {
+        Self::Refused(format!(
+            "vector has dimension {found}, the library's model has {expected}"
+        ))
+    }
+
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::UnknownTrack(_) | Self::UnknownName { .. })
     }
 
     /// Sorts SQLite's codes into what a caller can do about them.
-    pub(crate) fn from_sql(path: &std::path::Path, error: rusqlite::Error) -> Self {
+    pub(crate) fn from_sql(path: &Path, error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
         let path = path.to_path_buf();
         let Some(code) = error.sqlite_error_code() else {
@@ -169,7 +112,10 @@ impl LibraryError {
             Code::DiskFull => Self::DiskFull { path },
             Code::ReadOnly => Self::ReadOnly { path },
             // Only after the busy timeout: until then SQLite itself tries again.
-            Code::DatabaseBusy | Code::DatabaseLocked => Self::Locked { path },
+            Code::DatabaseBusy | Code::DatabaseLocked => Self::WriterBusy {
+                dir: path.parent().map_or_else(PathBuf::new, Path::to_owned),
+                pid: None,
+            },
             Code::DatabaseCorrupt => Self::Damaged {
                 path,
                 detail: error.to_string(),
@@ -199,9 +145,7 @@ impl LibraryError {
 /// Why a write transaction was rolled back.
 #[derive(Debug)]
 pub(super) enum WorkError {
-    /// SQLite failed.
     Sql(rusqlite::Error),
-    /// The library refused the change.
     Refused(LibraryError),
 }
 

@@ -12,12 +12,9 @@ use crate::recording::APART;
 use voisin_base::text::{matching_names, spelt_alike};
 use voisin_base::track::TrackId;
 
-/// Kinds of names in tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NameOf {
-    /// An artist's.
     Artist,
-    /// An album's.
     Album,
 }
 

@@ -6,10 +6,8 @@ use super::{Library, Result, read};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
 
-/// The outcome of [`Library::check`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Health {
-    /// Vectors checked.
     pub vectors: u64,
     /// The faults; empty for a sound library.
     pub findings: Vec<String>,

@@ -17,10 +17,8 @@ use voisin_base::abandoned::{self, PREFIX};
 // Twice Linux's PATH_MAX. A longer path is not recorded: a crash on its file is then not traced.
 const SLOT: usize = 8192;
 
-/// The operation on the files of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalKind {
-    /// They are being read.
     Reading,
     /// They are temporary copies beside audio files, being written.
     Writing,
@@ -82,7 +80,6 @@ impl Journal {
     }
 }
 
-/// The files that a journal names.
 fn read(journal: &Path) -> Vec<PathBuf> {
     // Slots that were never used are holes of zeros, that is paths of no length.
     let bytes = std::fs::read(journal).unwrap_or_default();
@@ -96,7 +93,6 @@ fn read(journal: &Path) -> Vec<PathBuf> {
     bytes.chunks(SLOT).filter_map(entry).collect()
 }
 
-/// Leftovers of killed processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leftovers {
     /// Temporary files and folders, in the library's folder and beside audio files. The next run that writes removes

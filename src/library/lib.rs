@@ -11,7 +11,7 @@
 //!   the last transactions when the power goes. A flush costs a millisecond or so, analysing a track
 //!   hundreds.)
 //! - **Readers never wait.** They see all that is committed so far. Writers queue for up to ten seconds, then
-//!   fail with [`LibraryError::Locked`]; a long run takes [`Library::lock_for_writing`] besides.
+//!   fail with [`LibraryError::WriterBusy`]; a long run takes [`Library::lock_for_writing`] besides.
 //! - **Generations.** Triggers raise a counter and keep a log whenever a vector is added, replaced or
 //!   removed, so that an index can detect that it lags ([`Library::generation`](Library::generation))
 //!   and catch up
@@ -108,11 +108,6 @@ impl Library {
     /// The folder of the library.
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// Its database file.
-    pub fn database_path(&self) -> &Path {
-        &self.path
     }
 
     /// The mode it was opened in.

@@ -4,7 +4,7 @@
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
-use super::{Library, LibraryError, Result};
+use super::{Library, LibraryError, Result, store};
 
 /// The mean subtracted from a library's vectors before they are compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,7 +12,6 @@ pub struct StoredMean {
     /// The vector to subtract; of few vectors it is shorter than their mean.
     #[serde(with = "bits")]
     pub values: Vec<f32>,
-    /// Number of vectors it was computed from.
     pub tracks: u64,
     /// The generation whose vectors it was last checked against.
     pub generation: u64,
@@ -42,15 +41,11 @@ impl Library {
     ///
     /// Returns the generation that an index of the vectors of `mean.generation` has with this mean.
     ///
-    /// # Errors
-    /// [`LibraryError::NoModel`] and [`LibraryError::Dimension`] where there are no such vectors.
+    /// Refused where there are no such vectors.
     pub fn set_mean(&mut self, mean: &StoredMean) -> Result<u64> {
-        let model = self.model()?.ok_or(LibraryError::NoModel)?;
+        let model = self.model()?.ok_or_else(store::no_model)?;
         if mean.values.len() != model.dimension {
-            return Err(LibraryError::Dimension {
-                expected: model.dimension,
-                found: mean.values.len(),
-            });
+            return Err(LibraryError::dimension(model.dimension, mean.values.len()));
         }
         let name = format!("{PREFIX}{}", model.fingerprint);
         // Serialising numbers cannot fail; an empty text would be read as no mean.
@@ -182,10 +177,7 @@ mod tests {
         library.insert_track(&track(1, vec![0.6, 0.8])).unwrap();
         assert!(matches!(
             library.set_mean(&mean(&[0.1], 1)),
-            Err(LibraryError::Dimension {
-                expected: 2,
-                found: 1
-            })
+            Err(LibraryError::Refused(_))
         ));
         let name = format!("{PREFIX}{}", library.model().unwrap().unwrap().fingerprint);
         let nan = serde_json::to_string(&mean(&[0.1, f32::NAN], 1)).unwrap();

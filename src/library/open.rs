@@ -20,7 +20,7 @@ pub const SCHEMA_VERSION: u32 = 20_261_130;
 /// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
 pub(super) const PAGE_SIZE: i64 = 8_192;
 
-// Long enough for a writer in the middle of a transaction; after it `LibraryError::Locked`.
+// Long enough for a writer in the middle of a transaction; after it `LibraryError::WriterBusy`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Library {

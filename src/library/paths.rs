@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::LibraryError;
 use voisin_base::directories;
 
@@ -40,6 +43,31 @@ pub fn from_bytes(bytes: &[u8]) -> PathBuf {
     {
         PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
     }
+}
+
+/// A path as text where it is UTF-8, else as its bytes.
+#[derive(Serialize, Deserialize)]
+// Most paths are UTF-8 and stay readable in the JSON; serde distinguishes a string from a list.
+#[serde(untagged)]
+enum PathForm {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// Serialises a path without loss, whatever its bytes.
+pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    let form = match path.to_str() {
+        Some(text) => PathForm::Text(text.to_owned()),
+        None => PathForm::Bytes(to_bytes(path).map_err(S::Error::custom)?.to_vec()),
+    };
+    form.serialize(to)
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    Ok(match PathForm::deserialize(from)? {
+        PathForm::Text(text) => PathBuf::from(text),
+        PathForm::Bytes(bytes) => from_bytes(&bytes),
+    })
 }
 
 /// A path as it is stored: absolute, its folder without links, its own name unchanged.

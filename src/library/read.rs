@@ -270,47 +270,36 @@ impl Library {
         let dimension = self.model()?.map_or(0, |model| model.dimension);
         let mut ids = Vec::new();
         let mut values = Vec::new();
-        let read = (|| -> rusqlite::Result<_> {
-            let count: i64 = self
-                .connection
-                .query_row("SELECT vectors FROM state", [], |row| row.get(0))?;
-            // The counter is only a hint: a damaged one must not allocate all memory.
-            let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
-            // If this fails, memory is allocated row by row instead of aborting.
-            let _ = ids.try_reserve(count);
-            let _ = values.try_reserve(count.saturating_mul(dimension));
-            let sql = "SELECT track, vector FROM vectors ORDER BY track";
-            let mut statement = self.connection.prepare(sql)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let track = row.get(0)?;
-                let blob = row.get_ref(1)?.as_blob()?;
-                if blob.len() != dimension * 4 {
-                    return Ok(Some(LibraryError::Dimension {
-                        expected: dimension,
-                        found: blob.len() / 4,
-                    }));
-                }
-                ids.push(TrackId(track));
-                values.extend(
-                    blob.as_chunks::<4>()
-                        .0
-                        .iter()
-                        .map(|bytes| f32::from_le_bytes(*bytes)),
-                );
+        // The counter is only a hint: a damaged one must not allocate all memory, and if this fails, memory is allocated
+        // row by row instead of aborting.
+        let count = self.query_one("SELECT vectors FROM state", [], |row| row.get::<_, i64>(0))?;
+        let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
+        let _ = ids.try_reserve(count);
+        let _ = values.try_reserve(count.saturating_mul(dimension));
+        let sql = "SELECT track, vector FROM vectors ORDER BY track";
+        let mut statement = self.sql(self.connection.prepare(sql))?;
+        let mut rows = self.sql(statement.query([]))?;
+        let damaged = |detail: String| LibraryError::Damaged {
+            path: self.path.clone(),
+            detail,
+        };
+        while let Some(row) = self.sql(rows.next())? {
+            let vector = self.sql(
+                row.get_ref(1)
+                    .and_then(|blob| Ok(f32_values(blob.as_blob()?))),
+            )?;
+            if vector.len() != dimension {
+                let found = vector.len();
+                return Err(damaged(format!(
+                    "a vector has {found} numbers, not {dimension}"
+                )));
             }
-            Ok(None)
-        })();
-        if let Some(error) = self.sql(read)? {
-            return Err(error);
+            ids.push(TrackId(self.sql(row.get(0))?));
+            values.extend(vector);
         }
-        let shape = (ids.len(), dimension);
-        // The shape always fits, as each row was checked above; `map_err` avoids a panic.
-        let values =
-            Array2::from_shape_vec(shape, values).map_err(|_| LibraryError::Dimension {
-                expected: dimension,
-                found: 0,
-            })?;
+        // The shape always fits, as each row was checked above.
+        let values = Array2::from_shape_vec((ids.len(), dimension), values)
+            .map_err(|error| damaged(error.to_string()))?;
         Ok(Vectors {
             generation,
             ids,

@@ -17,9 +17,7 @@ const SHARE_APART: f64 = 0.02;
 /// The facts about a track by which copies are recognised.
 #[derive(Debug, Clone, Copy)]
 pub struct Recording<'a> {
-    /// Title in its tags.
     pub title: Option<&'a str>,
-    /// Artist in its tags.
     pub artist: Option<&'a str>,
     /// Length; 0 if unknown.
     pub seconds: f64,

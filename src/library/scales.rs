@@ -11,7 +11,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Library, Result};
 use voisin_base::track::{ContentId, TrackId};
 
-/// Most bytes of a name.
 const LONGEST: usize = 24;
 
 /// The name of a scale: up to 24 letters a to z, digits and hyphens, a letter first.
@@ -20,7 +19,6 @@ const LONGEST: usize = 24;
 pub struct ScaleName([u8; LONGEST]);
 
 impl ScaleName {
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         let length = self.0.iter().position(|byte| *byte == 0);
         // Always ASCII, as names are only made by `from_str`.
@@ -111,11 +109,9 @@ pub type Scales = BTreeMap<ScaleName, ScaleValue>;
 /// A range of values of a scale.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScaleBound {
-    /// The scale.
     pub scale: ScaleName,
     /// Least value, inclusive. A track without a value never fits.
     pub from: Option<f64>,
-    /// Greatest value, inclusive.
     pub to: Option<f64>,
 }
 

@@ -577,6 +577,11 @@ pub(super) fn f32_bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
+/// Vectors were offered before the model was named.
+pub(super) fn no_model() -> LibraryError {
+    LibraryError::Refused("the library has no model yet: set one before adding tracks".to_owned())
+}
+
 /// Refuses a vector and logits that must never be stored.
 pub(super) fn check_vector(
     tx: &Transaction<'_>,
@@ -587,7 +592,7 @@ pub(super) fn check_vector(
         .prepare_cached("SELECT dimension FROM model")?
         .query_row([], |row| row.get(0))
         .optional()?;
-    let expected = dimension.ok_or(LibraryError::NoModel)? as usize;
+    let expected = dimension.ok_or_else(no_model)? as usize;
     let refused = |reason: &str| {
         Err(LibraryError::Refused(format!(
             "vector refused: {reason}: analyse the file again with \"voisin add\""
@@ -595,8 +600,7 @@ pub(super) fn check_vector(
         .into())
     };
     if vector.len() != expected {
-        let found = vector.len();
-        return Err(LibraryError::Dimension { expected, found }.into());
+        return Err(LibraryError::dimension(expected, vector.len()).into());
     }
     let norm = norm(vector);
     // NaN compares false with everything and would pass the first test.

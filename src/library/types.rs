@@ -14,12 +14,10 @@ pub use voisin_base::regular_file::mtime_ns;
 use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};
 
-/// Modes of opening a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
     /// Reading only; works in folders that cannot be written.
     ReadOnly,
-    /// Reading and writing an existing library.
     ReadWrite,
     /// Reading and writing; creates the library if there is none.
     Create,
@@ -32,27 +30,22 @@ pub struct AudioFacts {
     pub content: ContentId,
     /// Length in seconds, without encoder delay and padding.
     pub seconds: f64,
-    /// Native sample rate in Hz.
     pub sample_rate: u32,
-    /// Native number of channels.
     pub channels: u16,
     /// Name of the container, such as `ogg`.
     pub container: String,
     /// Name of the codec, such as `vorbis`.
     pub codec: String,
-    /// Packets in the file.
     pub packets: u64,
     /// Packets that could not be decoded and were skipped.
     pub damaged_packets: u64,
 }
 
-/// A file's path and metadata in the file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Its path, in the form [`stored_path`](super::stored_path) gives.
-    #[serde(with = "super::record::path_form")]
+    #[serde(with = "super::paths")]
     pub path: PathBuf,
-    /// Size in bytes.
     pub size: u64,
     /// Modification time in nanoseconds since 1970 UTC. Compared for equality only, never for order:
     /// a clock may go backwards.
@@ -71,27 +64,21 @@ impl FileRecord {
     }
 }
 
-/// A track to be added to the library.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewTrack {
-    /// The recording.
     pub audio: AudioFacts,
-    /// The file it was read from.
     pub file: FileRecord,
-    /// The file's tags.
     pub tags: TrackTags,
     /// The pooled vector: finite, of unit norm, of the model's dimension.
     pub vector: Vec<f32>,
     /// Logits of the model's tags and outputs, in their order; empty if it has none.
     pub logits: Vec<f32>,
-    /// Measurements of its sound, if there are any.
     pub descriptors: Option<Descriptors>,
 }
 
 /// Measurements of a recording's sound, and its values of scales.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {
-    /// Version of the method.
     pub version: u32,
     /// Beats a minute; `None` where no beat was found.
     pub tempo: Option<f64>,
@@ -109,27 +96,21 @@ pub struct Descriptors {
     pub scales: Scales,
 }
 
-/// One recording of the library with its files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
-    /// Its key.
     pub id: TrackId,
-    /// Facts about the recording.
     pub audio: AudioFacts,
     /// When it was added, in seconds since 1970 UTC.
     pub added_at: i64,
     /// The files that hold it, oldest entry first. Several are exact duplicates of each other. Only
     /// empty during an `add` that found other audio under its last path.
     pub files: Vec<StoredFile>,
-    /// Tags of the first file.
     pub tags: TrackTags,
     /// The path of its first file; without files the last path.
     pub path: PathBuf,
 }
 
 impl Track {
-    /// The artist, or the album's artist where no other is named.
-    ///
     /// `None` if there is only a placeholder such as `Unknown Artist`.
     pub fn main_artist(&self) -> Option<&str> {
         // The album artist counts beside "Unknown Artist".
@@ -187,19 +168,15 @@ impl Track {
     }
 }
 
-/// A file that holds a track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
     /// Path, size and modification time when it was last scanned.
     pub record: FileRecord,
-    /// The track it holds.
     pub track: TrackId,
 }
 
-/// State of a file in the library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileState {
-    /// Never seen.
     New,
     /// Seen with the same size and modification time, and its track has a vector: nothing to do.
     Unchanged(TrackId),
@@ -210,7 +187,6 @@ pub enum FileState {
     NoVector(TrackId),
     /// It failed before and has not changed since: skip it until it changes or is retried.
     FailedBefore {
-        /// Why it failed.
         reason: String,
     },
 }
@@ -221,15 +197,11 @@ pub enum AttachOutcome {
     /// The path belonged to this track already: size, time and tags were updated.
     Retagged,
     /// A path of this track that no longer exists was replaced by the new one.
-    Moved {
-        /// The former path.
-        from: PathBuf,
-    },
+    Moved { from: PathBuf },
     /// The track has one more file, an exact duplicate.
     Duplicate,
 }
 
-/// A file that could not be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Its path, in the form [`stored_path`](super::stored_path) gives.
@@ -265,23 +237,18 @@ impl Failure {
     }
 }
 
-/// The model whose vectors a library holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredModel {
-    /// Its name.
     pub name: String,
     /// Digest of all that changes a vector: weights, front end, pooling.
     pub fingerprint: String,
-    /// Length of its vectors.
     pub dimension: usize,
-    /// Its manifest, as JSON.
     pub manifest_json: String,
 }
 
 /// All vectors of the library, in order of the ids, at one generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vectors {
-    /// The generation they belong to.
     pub generation: u64,
     /// The track of each row, ascending.
     pub ids: Vec<TrackId>,
@@ -295,7 +262,6 @@ pub struct Vectors {
 /// track whose vector was replaced is in both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// The generation this leads to.
     pub generation: u64,
     /// Tracks whose vector is new or changed, ascending.
     pub added: Vec<TrackId>,
@@ -303,42 +269,32 @@ pub struct Changes {
     pub removed: Vec<TrackId>,
 }
 
-/// Counts of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Recordings.
     pub tracks: u64,
     /// Files, exact duplicates included.
     pub files: u64,
-    /// Recordings with a vector.
     pub vectors: u64,
-    /// Files that failed.
     pub failures: u64,
     /// Counter of the changes to vectors.
     pub generation: u64,
-    /// The model, if one was set.
     pub model: Option<StoredModel>,
-    /// Schema version of the database.
     pub schema: u32,
     /// Size of the database in bytes, its write-ahead log not included.
     pub bytes: u64,
 }
 
-/// Counts of a removal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Files removed from the library (nothing on disk is touched).
     pub files: u64,
     /// Tracks removed with their last file, vectors included.
     pub tracks: u64,
-    /// Failures that were deleted.
     pub failures: u64,
 }
 
-/// A file of the library that is not on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingFile {
-    /// The entry.
     pub file: StoredFile,
     /// The folder above it that is absent, or empty like a mount point without its disk: the disk may not be mounted.
     /// `None`: its own folder exists and is not empty.
@@ -351,7 +307,6 @@ pub struct MissingFile {
 pub struct TrackFilter {
     /// Any of these genres: as spelt in tags for a library, as in the label source for an engine.
     pub genres: Vec<String>,
-    /// None of these genres.
     pub exclude_genres: Vec<String>,
     /// Any of these artists, as artist or album artist.
     pub artists: Vec<String>,
@@ -359,26 +314,21 @@ pub struct TrackFilter {
     pub exclude_artists: Vec<String>,
     /// First year, inclusive. A track without a year never fits.
     pub year_from: Option<i32>,
-    /// Last year, inclusive.
     pub year_to: Option<i32>,
     /// Under any of these licences, as [`licence_id`](super::licence_id) names them. `cc-by` is one of any version,
     /// `cc-by-4.0` that version, `cc` all of Creative Commons; other licences fit by a part of their text.
     pub licences: Vec<String>,
     /// All of these words must hold; only `Engine::matching` evaluates them.
     pub words: Vec<WordBound>,
-    /// Any of these folders, with all below.
     pub folders: Vec<PathBuf>,
     /// None of these folders, with all below, for any file of the track.
     pub exclude_folders: Vec<PathBuf>,
     /// Shortest length in seconds, inclusive.
     pub seconds_from: Option<f64>,
-    /// Greatest length in seconds, inclusive.
     pub seconds_to: Option<f64>,
     /// Least tempo, beats a minute, inclusive. A track whose tempo is not known never fits.
     pub tempo_from: Option<f64>,
-    /// Greatest tempo, inclusive.
     pub tempo_to: Option<f64>,
-    /// Any of these keys.
     pub keys: Vec<MusicalKey>,
     /// All of these must hold.
     pub scales: Vec<ScaleBound>,
@@ -391,7 +341,6 @@ pub struct WordBound {
     pub word: String,
     /// Least percentile, 0 to 1.
     pub percentile: f32,
-    /// Exclude the tracks that reach the percentile.
     pub not: bool,
 }
 
@@ -402,14 +351,11 @@ impl TrackFilter {
     }
 }
 
-/// Tracks that a user's words resolve to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resolution {
-    /// Exactly one track.
     One(TrackId),
     /// Several that match equally well, best first.
     Ambiguous(Vec<Track>),
-    /// None.
     Nothing,
 }
 

@@ -7,11 +7,8 @@ use super::{Library, Result, now, paths};
 /// Genres written into a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenTags {
-    /// The file.
     pub path: PathBuf,
-    /// The former genres.
     pub before: Vec<String>,
-    /// The written ones.
     pub after: Vec<String>,
     /// Patch that restores the file's former bytes; `None` where none was kept.
     pub patch: Option<Vec<u8>>,
@@ -32,10 +29,8 @@ fn written(row: &rusqlite::Row<'_>) -> rusqlite::Result<WrittenTags> {
     })
 }
 
-/// A run that wrote into files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagRun {
-    /// Its number.
     pub run: i64,
     /// When it began, in seconds since 1970 UTC.
     pub at: i64,

@@ -36,11 +36,9 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             no_such_track(text)
         }
         // Errors of the arguments; the library's other errors, below, are about its state.
-        EngineError::Library(
-            LibraryError::Dimension { .. }
-            | LibraryError::Refused(_)
-            | LibraryError::OtherModel { .. },
-        ) => PyValueError::new_err(text),
+        EngineError::Library(LibraryError::Refused(_) | LibraryError::OtherModel { .. }) => {
+            PyValueError::new_err(text)
+        }
         // The call is valid: it may succeed later or on another machine.
         EngineError::Library(_)
         | EngineError::Encoder(

@@ -63,14 +63,13 @@ fn answered(
     let known = embedder.map(AsRef::as_ref);
     let seeds = seeds.map(|all| SeedArgument::seeds(all, one_each, engine, known, &mut notes));
     let model = |_: &Library| {
-        let embedder = embedder.map(Arc::clone);
+        let embedder = embedder.cloned();
         embedder.ok_or_else(|| no_embedder("this file must be analysed"))
     };
     let mut input = QueryInput {
         engine,
         model: &model,
         seeds: seeds.transpose()?,
-        unlike: None,
         tags: None,
         explored: None,
         seed_name: None,
@@ -113,9 +112,11 @@ impl PyLibrary {
     #[pyo3(signature = (path = None, *, create = false))]
     fn new(py: Python<'_>, path: Option<PathBuf>, create: bool) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
-        let open = || match create {
-            true => Library::open(&place, OpenMode::Create),
-            false => Library::open_to_write_if_possible(&place),
+        let open = || {
+            if create {
+                return Library::open(&place, OpenMode::Create);
+            }
+            Library::open_to_write_if_possible(&place)
         };
         let opened = py.detach(|| open().map(Engine::from_library));
         Ok(Self {

@@ -28,7 +28,6 @@ pub(crate) const PATIENCE_FOR_FILES: Duration = Duration::from_mins(10);
 /// Wrong secrets that an address may send within [`WINDOW`].
 const TRIES: usize = 5;
 const WINDOW: Duration = Duration::from_mins(1);
-/// Name of the page's cookie.
 pub(crate) const COOKIE: &str = "voisin";
 
 /// The client of a request, behind a trusted proxy the one that it names.
@@ -47,7 +46,6 @@ pub(crate) struct Guard {
     pub hosts: Vec<String>,
     /// Prefix of every path; empty or such as `/voisin`.
     pub base_path: String,
-    /// Trusted proxies.
     pub proxies: Vec<IpAddr>,
     /// Wrong secrets of each network.
     wrong: Mutex<HashMap<IpAddr, Vec<Instant>>>,
@@ -306,8 +304,10 @@ mod tests {
 
     #[test]
     fn own_addresses_are_allowed_and_foreign_hosts_are_refused() {
-        let mut guard = Guard::default();
-        guard.hosts = own_names("NAS.example.org");
+        let mut guard = Guard {
+            hosts: own_names("NAS.example.org"),
+            ..Guard::default()
+        };
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let here = address("192.168.1.10");
         for (host, to) in [

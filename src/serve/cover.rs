@@ -26,7 +26,7 @@ fn kind_of(picture: &[u8]) -> Option<&'static str> {
     let is_webp = picture.starts_with(b"RIFF") && picture.get(8..12) == Some(b"WEBP");
     known
         .map(|(_, kind)| *kind)
-        .or_else(|| is_webp.then_some("image/webp"))
+        .or(is_webp.then_some("image/webp"))
 }
 
 /// Names of pictures in an album's folder, the likeliest first.
@@ -38,12 +38,10 @@ const LARGEST: u64 = 16 << 20;
 /// The picture in a file's folder, by its name. A link may lead out of the music, and is none.
 fn beside(file: &Path) -> Option<Vec<u8>> {
     let folder = file.parent()?;
-    let names = BESIDE
+    let mut names = BESIDE
         .iter()
         .flat_map(|name| ENDINGS.map(|ending| format!("{name}.{ending}")));
-    names
-        .filter_map(|name| regular_file::read_itself(&folder.join(name), LARGEST).ok())
-        .next()
+    names.find_map(|name| regular_file::read_itself(&folder.join(name), LARGEST).ok())
 }
 
 /// The picture in a track's file, or the one in its folder; 204 without one.

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::state::Shared;
 use voisin::questions::values::MOST;
 use voisin_base::track::TrackId;
-use voisin_library::{Library, OpenMode};
+use voisin_library::OpenMode;
 
 /// Longest name of a genre.
 const LONGEST: usize = 200;
@@ -24,19 +24,6 @@ pub(super) struct NewLabel {
     genre: Option<String>,
 }
 
-/// Refuses a library that cannot be written.
-fn writable(library: &Library) -> Result<(), Problem> {
-    if library.mode() == OpenMode::ReadOnly {
-        let detail = "the library cannot be written";
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            detail,
-            "allow the server to write into its folder",
-        ));
-    }
-    Ok(())
-}
-
 pub(super) async fn give(
     State(state): State<Shared>,
     extract::Body(request): extract::Body<NewLabel>,
@@ -47,7 +34,11 @@ pub(super) async fn give(
     }
     state
         .run(move |_, context| {
-            writable(context.engine.library())?;
+            if context.engine.library().mode() == OpenMode::ReadOnly {
+                let next = "allow the server to write into its folder";
+                let detail = "the library cannot be written";
+                return Err(Problem::new(StatusCode::CONFLICT, detail, next));
+            }
             let genre = request.genre.as_deref().map(str::trim);
             if let Some(genre) = genre
                 && (genre.len() > LONGEST

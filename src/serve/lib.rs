@@ -56,11 +56,8 @@ pub use state::LoadModel;
 pub use subsonic::ServerAddress;
 pub use token::Secrets;
 
-/// Options of the server.
 pub struct Options {
-    /// The library's folder.
     pub dir: PathBuf,
-    /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
     /// `None`: no token is needed.
     pub secrets: Option<Secrets>,
@@ -74,9 +71,7 @@ pub struct Options {
     pub base_path: String,
     /// The Subsonic server behind it.
     pub subsonic: Option<ServerAddress>,
-    /// Whether requests are logged.
     pub logs: bool,
-    /// Loads the library's model.
     pub load_model: LoadModel,
     /// `voisin add` of the folders to scan; `None` without folders.
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,

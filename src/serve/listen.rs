@@ -21,7 +21,6 @@ use super::state::lock;
 /// Most open connections; for another the oldest without a token is closed. With a file for each, and those of the library,
 /// this is within the usual limit of 1024 descriptors.
 const MOST_CONNECTIONS: usize = 384;
-/// Most header lines of a request.
 const MOST_HEADERS: usize = 64;
 /// Most bytes of a request's head.
 const LONGEST_HEAD: usize = 64 * 1024;

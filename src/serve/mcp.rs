@@ -23,7 +23,6 @@ const TOOLS: [&str; 8] = [
 /// The versions of the protocol, the newest first.
 const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
-/// Instructions for an assistant.
 const INSTRUCTIONS: &str = "Answers about the user's own music library, by how the music sounds. Tracks are named by \
     \"id:17\", by their path as the library has it, or by words of artist and title that match only one track; `list` finds \
     ids. `find` takes words for sounds. Nothing is changed by any of these tools.";
@@ -174,7 +173,6 @@ impl Assistant<'_> {
             engine,
             model: &model,
             seeds: None,
-            unlike: None,
             tags: None,
             explored: None,
             seed_name: None,
@@ -226,7 +224,6 @@ fn shorten(value: &mut Value, in_list: bool) {
     }
 }
 
-/// The descriptions of the tools.
 fn tools() -> Vec<Value> {
     let queries = TOOLS.into_iter().filter_map(named);
     let tool = |query: &Query| {

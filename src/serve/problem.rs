@@ -34,7 +34,6 @@ pub(crate) struct Problem {
     /// The next step, unless the detail has it.
     #[serde(skip_serializing_if = "String::is_empty")]
     next: String,
-    /// Retry-After in seconds.
     #[serde(skip)]
     retry_after: Option<u32>,
     /// Whether the search index must be built first.
@@ -70,7 +69,6 @@ impl Problem {
         }
     }
 
-    /// An internal error.
     pub(crate) fn fault() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -79,7 +77,6 @@ impl Problem {
         )
     }
 
-    /// An invalid request.
     pub(crate) fn request(
         status: StatusCode,
         expected: impl Into<String>,
@@ -109,18 +106,15 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail, next)
     }
 
-    /// The route does not exist.
     pub(crate) fn no_route() -> Self {
         Self::not_found("there is no such route", ROUTES)
     }
 
-    /// The route has no such method.
     pub(crate) fn no_method() -> Self {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         Self::new(status, "this route does not have this method", ROUTES)
     }
 
-    /// Temporarily unavailable.
     pub(crate) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<String>) -> Self {
         let retry_after = Some(seconds);
         Self {
@@ -129,7 +123,6 @@ impl Problem {
         }
     }
 
-    /// Sets Retry-After in seconds.
     #[must_use]
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
@@ -141,7 +134,6 @@ impl Problem {
         self
     }
 
-    /// Its HTTP status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -196,9 +188,7 @@ impl From<EngineError> for Problem {
             | EngineError::File { source: None, .. } => (Status::UNPROCESSABLE_ENTITY, None),
             // Damage stays until a copy is put back, so that a retry is of no use.
             EngineError::Library(
-                LibraryError::Damaged { .. }
-                | LibraryError::Dimension { .. }
-                | LibraryError::NotALibrary { .. },
+                LibraryError::Damaged { .. } | LibraryError::NotALibrary { .. },
             ) => (Status::INTERNAL_SERVER_ERROR, None),
             EngineError::Library(_) | EngineError::Index(_) => {
                 (Status::SERVICE_UNAVAILABLE, Some(5))

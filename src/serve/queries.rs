@@ -80,30 +80,27 @@ async fn answered(
     question: Arc<dyn Question>,
 ) -> Result<Response<Body>, Problem> {
     let needs = question.needs();
-    if !question.is_whole() {
-        let needed = state.needed(needs, FOR_CLIENTS).await?;
-        let answer = state.run_indexed(move |state, context| {
+    let key = format!("{} {question:?}", query.name);
+    let is_whole = question.is_whole();
+    let work = move |needed: Needed| {
+        move |state: &State, context: &mut RequestContext| {
             if needs.index {
                 state.follow(context)?;
             }
             Ok(state.answer(context, &*question, None, needed.clone())?)
-        });
-        return Ok(written(answer.await?));
+        }
+    };
+    if !is_whole {
+        let needed = state.needed(needs, FOR_CLIENTS).await?;
+        return Ok(written(state.run_indexed(work(needed)).await?));
     }
-    let key = format!("{} {question:?}", query.name);
     let kept = state.kept(&key, FOR_CLIENTS, |state| async move {
         // Before the turn is taken, so that no turn is held while neighbours are found.
         if needs.index {
             state.ready_index(FOR_WORK).await?;
         }
         let needed = state.needed(needs, FOR_WORK).await?;
-        let work = move |state: &State, context: &mut RequestContext| {
-            if needs.index {
-                state.follow(context)?;
-            }
-            Ok(state.answer(context, &*question, None, needed.clone())?)
-        };
-        state.compute(true, work).await
+        state.compute(true, work(needed)).await
     });
     Ok(written((*kept.await?).clone()))
 }
@@ -155,7 +152,6 @@ impl State {
             engine: &mut context.engine,
             model: &model,
             seeds,
-            unlike: None,
             tags,
             explored,
             seed_name: copy.map(|_| UPLOADED),

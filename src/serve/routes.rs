@@ -77,7 +77,6 @@ async fn song(
     audio::send(song.await?, &headers).await
 }
 
-/// The client's rights.
 async fn rights(Extension(rights): Extension<Rights>) -> Json<serde_json::Value> {
     Json(json!({"rights": rights}))
 }
@@ -149,7 +148,6 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(events)).into_response()
 }
 
-/// A body without fields.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NoFields {}

@@ -24,9 +24,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 // They are short, so that a few are enough; each needs an engine of its own.
 const LOOKS: usize = 4;
 
-/// The state for handlers.
 pub(crate) type Shared = Arc<State>;
-/// Loads the library's model.
 pub type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
 /// A version of the library, which commits of other processes change: equal versions have equal answers.
@@ -81,26 +79,19 @@ impl Model {
     }
 }
 
-/// The sources of a state.
 pub(crate) struct StateOptions {
-    /// The library's folder.
     pub(crate) dir: PathBuf,
     pub(crate) guard: Guard,
     pub(crate) scan: ScanProcess,
     pub(crate) load_model: LoadModel,
-    /// Whether requests are logged.
     pub(crate) logs: bool,
 }
 
 /// Everything that requests share.
 pub(crate) struct State {
-    /// The library's folder.
     dir: PathBuf,
-    /// Access control.
     pub(crate) guard: Guard,
-    /// Whether requests are logged.
     pub(crate) logs: bool,
-    /// The scan of folders.
     pub(crate) scan: ScanProcess,
     listener: Box<dyn Fn(&str) + Send + Sync>,
     pub(crate) model: Model,
@@ -111,7 +102,6 @@ pub(crate) struct State {
     watch: Mutex<Watch>,
     contexts: Mutex<Vec<RequestContext>>,
     pub(crate) kept: Kept,
-    /// Uploaded files.
     pub(crate) uploads: Arc<Semaphore>,
 }
 
@@ -171,7 +161,6 @@ impl State {
         })
     }
 
-    /// Writes a log message.
     pub(crate) fn log(&self, text: &str) {
         (self.listener)(text);
     }

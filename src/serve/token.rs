@@ -9,11 +9,8 @@ use serde::Serialize;
 use super::ServeError;
 use voisin_base::regular_file;
 
-/// Random bytes of a generated token.
 const RANDOM: usize = 32;
-/// Most bytes of the file.
 const LARGEST: u64 = 64 << 10;
-/// Least length of a secret.
 const LEAST: usize = 10;
 
 /// A client's rights.
@@ -124,7 +121,6 @@ impl Secrets {
         Some((known.rights, known.cookie.to_hex().to_string()))
     }
 
-    /// The rights of a cookie.
     pub(crate) fn of_cookie(&self, offered: &str) -> Option<Rights> {
         let cookie = blake3::Hash::from_hex(offered).ok()?;
         let known = self.all.iter().find(|secret| secret.cookie == cookie)?;

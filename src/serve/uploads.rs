@@ -24,7 +24,6 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Its path, valid until it is dropped.
     pub(crate) fn path(&self) -> &Path {
         &self.copy
     }

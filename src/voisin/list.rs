@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_library::{Descriptors, SortBy, Track, TrackFilter, TrackSet};
+use voisin_library::{Descriptors, LibraryError, SortBy, Track, TrackFilter, TrackSet};
 
 #[derive(Debug, Clone, Default)]
 pub struct TrackQuery {
@@ -35,106 +35,67 @@ impl Engine {
     /// # Errors
     /// The last track of the previous page is no longer in the library.
     pub fn list(&self, query: &TrackQuery) -> Result<TrackPage, EngineError> {
-        let _snapshot = self.library().snapshot()?;
-        let matching = self.matching(&query.filter)?;
-        if let Some(page) = self.first_page(query, matching.as_ref())? {
-            return Ok(page);
+        let library = self.library();
+        let _snapshot = library.snapshot()?;
+        let fitting = self.fitting(query)?;
+        let fits = |id| fitting.as_ref().is_none_or(|set| set.contains(id));
+        let total = match &fitting {
+            Some(set) => set.len(),
+            None => library.status()?.tracks as usize,
+        };
+        // One more than the page holds, to detect whether another page follows.
+        let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
+        let mut ids = Vec::new();
+        let mut is_after = query.after.is_none();
+        library.sorted(query.sort, query.descending, |id| {
+            if is_after && fits(id) {
+                ids.push(id);
+            }
+            // The last track of a page may no longer pass the filter.
+            is_after |= Some(id) == query.after;
+            ids.len() < wanted
+        })?;
+        match query.after {
+            Some(after) if !is_after => Err(LibraryError::UnknownTrack(after).into()),
+            _ => self.page(ids, query.limit, total),
         }
-        let sorted = self.library().sorted(query.sort, query.descending)?;
-        self.list_of(query, &sorted, matching.as_ref())
     }
 
-    /// The first page, from a database index in this order; `None`: all tracks have to be sorted.
-    fn first_page(
-        &self,
-        query: &TrackQuery,
-        matching: Option<&TrackSet>,
-    ) -> Result<Option<TrackPage>, EngineError> {
-        let Some(limit) = query
-            .limit
-            .filter(|limit| *limit > 0 && query.words.trim().is_empty())
-        else {
-            return Ok(None);
-        };
-        let library = self.library();
-        let tracks = library.status()?.tracks as usize;
-        let total = matching.map_or(tracks, TrackSet::len);
-        // Along the index one track in `tracks / total` passes the filter: a page that would read more than an
-        // eighth of all tracks is sorted instead.
-        if total <= limit || limit.saturating_mul(tracks / total) > tracks / 8 {
-            return Ok(None);
+    /// The tracks with the words of a query that pass its filter; `None`: all.
+    #[doc(hidden)]
+    pub fn fitting(&self, query: &TrackQuery) -> Result<Option<TrackSet>, EngineError> {
+        let matching = self.matching(&query.filter)?;
+        if query.words.trim().is_empty() {
+            return Ok(matching);
         }
-        // One more than the page holds, to detect whether another page follows.
-        let sort = query.sort;
-        let descending = query.descending;
-        let after = query.after;
-        let fits = |id| matching.is_none_or(|set| set.contains(id));
-        let Some(mut ids) = library.first_sorted(sort, descending, after, limit + 1, fits)? else {
-            return Ok(None);
-        };
-        ids.truncate(limit);
-        let next = ids.last().copied();
-        Ok(Some(TrackPage {
-            total,
-            next,
-            ..self.page_of(&ids)?
+        let with_words = self.library().tracks_with_words(&query.words)?;
+        Ok(Some(match matching {
+            None => with_words,
+            Some(matching) => {
+                let ids = with_words.to_vec().into_iter();
+                ids.filter(|id| matching.contains(*id)).collect()
+            }
         }))
     }
 
-    fn page_of(&self, ids: &[TrackId]) -> Result<TrackPage, EngineError> {
-        let mut tracks = self.library().tracks_by_id(ids)?;
+    /// A page of these tracks.
+    #[doc(hidden)]
+    pub fn page(
+        &self,
+        mut ids: Vec<TrackId>,
+        limit: Option<usize>,
+        total: usize,
+    ) -> Result<TrackPage, EngineError> {
+        let limit = limit.unwrap_or(usize::MAX);
+        let has_next = ids.len() > limit;
+        ids.truncate(limit);
+        let mut tracks = self.library().tracks_by_id(&ids)?;
         self.label(&mut tracks)?;
         Ok(TrackPage {
             tracks,
-            descriptors: self.library().descriptors(ids)?,
-            total: 0,
-            next: None,
-        })
-    }
-
-    /// As [`list`](Self::list), with a cached order.
-    ///
-    /// - `sorted`: all tracks in the query's order
-    /// - `matching`: the tracks that pass its filter; `None`: all
-    #[doc(hidden)]
-    pub fn list_of(
-        &self,
-        query: &TrackQuery,
-        sorted: &[TrackId],
-        matching: Option<&TrackSet>,
-    ) -> Result<TrackPage, EngineError> {
-        // Before filtering, since the last track of a page may no longer pass the filter.
-        let skipped = match query.after {
-            None => 0,
-            Some(after) => {
-                let place = sorted.iter().position(|&id| id == after);
-                1 + place.ok_or(voisin_library::LibraryError::UnknownTrack(after))?
-            }
-        };
-        let has_words = !query.words.trim().is_empty();
-        let with_words = has_words.then(|| self.library().tracks_with_words(&query.words));
-        let with_words = with_words.transpose()?;
-        let fits = |id: &&TrackId| {
-            [matching, with_words.as_ref()]
-                .into_iter()
-                .flatten()
-                .all(|fitting| fitting.contains(**id))
-        };
-        let (before, rest) = sorted.split_at(skipped);
-        let mut ids: Vec<TrackId> = rest.iter().filter(fits).copied().collect();
-        let total = before.iter().filter(fits).count() + ids.len();
-        let limit = query.limit.unwrap_or(usize::MAX);
-        let next = if ids.len() > limit {
-            // A page without tracks has no last one.
-            limit.checked_sub(1).map(|last| ids[last])
-        } else {
-            None
-        };
-        ids.truncate(limit);
-        Ok(TrackPage {
+            descriptors: self.library().descriptors(&ids)?,
             total,
-            next,
-            ..self.page_of(&ids)?
+            next: ids.last().copied().filter(|_| has_next),
         })
     }
 
@@ -154,7 +115,7 @@ mod tests {
     use voisin_library::testing::{library, track};
 
     #[test]
-    fn pages_are_the_same_with_and_without_a_database_index() {
+    fn pages_together_are_the_whole_list() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         for seed in 0..120_u64 {

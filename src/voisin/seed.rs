@@ -391,11 +391,7 @@ pub(super) fn stacked<S: Borrow<Seed>>(
         .map(|at| row(at).len())
         .find(|&found| found != dimension)
     {
-        return Err(LibraryError::Dimension {
-            expected: dimension,
-            found,
-        }
-        .into());
+        return Err(LibraryError::dimension(dimension, found).into());
     }
     Ok(Array2::from_shape_fn(
         (seeds.len(), dimension),

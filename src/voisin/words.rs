@@ -66,10 +66,8 @@ pub struct PredictedTags {
 /// The strongest tags of each track, strongest first, with their percentiles.
 pub type StrongTags = HashMap<TrackId, Vec<(String, f32)>>;
 
-/// A track that fits a phrase.
 #[derive(Debug, Clone)]
 pub struct FittingTrack {
-    /// The track.
     pub track: Track,
     /// The strength of each term, 0 to 1: its percentile in the library; of a negated term 1 minus the percentile.
     pub terms: Vec<f32>,
@@ -78,12 +76,9 @@ pub struct FittingTrack {
     pub likeness: Vec<Option<f32>>,
 }
 
-/// The answer to a phrase.
 #[derive(Debug, Clone)]
 pub struct PhraseAnswer {
-    /// The parsed phrase, with its known and unknown words.
     pub phrase: Phrase,
-    /// The tracks that fit, best first.
     pub tracks: Vec<FittingTrack>,
     /// For each term that names a genre, the greatest probability of it among the tracks that pass the filter, by the model's
     /// first guess.
@@ -267,14 +262,12 @@ impl Engine {
     }
 }
 
-/// Whether a model reads sentences.
 pub(super) fn reads(model: &StoredModel) -> bool {
     ModelManifest::parse(&model.manifest_json, Path::new("its manifest"))
         .is_ok_and(|card| card.reads())
 }
 
 impl Engine {
-    /// Whether the library's model reads sentences.
     fn reads(&self) -> Result<bool, EngineError> {
         Ok(reads(&self.model()?))
     }
@@ -408,7 +401,6 @@ impl Engine {
 }
 
 impl PredictedTags {
-    /// The model's tags.
     pub fn tags(&self) -> &[String] {
         &self.names[..self.tags]
     }
@@ -575,7 +567,6 @@ impl PredictedTags {
         notes
     }
 
-    /// The names of the tags that a word means.
     pub fn names_of(&self, meaning: &WordMeaning) -> Vec<String> {
         meaning
             .columns()

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test program uses its share of this file")]
 
-pub(crate) mod seeds;
 pub(crate) mod server;
 
 use std::borrow::Borrow;

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,8 +23,6 @@ pub(crate) struct Server {
     pub(crate) process: Child,
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
-    /// Further lines of its standard output: other addresses.
-    pub(crate) lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
     /// Its standard error, read by a thread.
     pub(crate) log: std::sync::Arc<std::sync::Mutex<String>>,
 }
@@ -44,14 +42,11 @@ impl Server {
         all.extend(arguments);
         let mut command = sandbox.command(all);
         command.envs(variables.iter().copied());
-        Self::started(sandbox, command).expect("it starts")
-    }
-
-    fn started(sandbox: &Sandbox, mut command: Command) -> std::io::Result<Self> {
         let mut process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = lines.next().expect("a line with its address").unwrap();
         assert!(
@@ -77,40 +72,12 @@ impl Server {
         });
         let token = fs::read_to_string(sandbox.path("library/serve.token")).unwrap_or_default();
         let token = token.trim().to_owned();
-        Ok(Self {
+        Self {
             process,
             address: address.parse().unwrap(),
             token,
-            lines,
             log,
-        })
-    }
-
-    /// With a read-only library and no token; `None` where the test cannot drop the right to write.
-    #[cfg(unix)]
-    pub(crate) fn start_reading(sandbox: &Sandbox) -> Option<Self> {
-        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-        let set = |path: &Path, mode| {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        };
-        set(&sandbox.path(""), 0o755);
-        let library = sandbox.path("library");
-        fs::read_dir(&library)
-            .unwrap()
-            .for_each(|file| set(&file.unwrap().path(), 0o444));
-        set(&library, 0o555);
-        let mut command = sandbox.command([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--verbose",
-            "--no-token",
-        ]);
-        // Root may write anywhere.
-        if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
-            std::os::unix::process::CommandExt::uid(&mut command, 65_534);
         }
-        Self::started(sandbox, command).ok()
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

@@ -1,4 +1,4 @@
-//! The front end against librosa's filter banks and against spectrograms written out in NumPy.
+//! The front end against librosa's filter banks and against spectrograms written out in NumPy; descriptors against librosa.
 
 #![allow(missing_docs)]
 // A test may fail by a panic.
@@ -8,7 +8,8 @@ use std::f64::consts::TAU;
 use std::path::PathBuf;
 
 use ndarray::Array2;
-use voisin_features::{MelConfig, MelFrontEnd, filter_bank};
+use serde_json::Value;
+use voisin_features::{DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, filter_bank};
 
 fn golden<T: ndarray_npy::ReadableElement>(name: &str) -> Array2<T> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -130,4 +131,114 @@ fn spectrograms_equal_those_written_out_in_double_precision() {
             assert!(expected.iter().any(|&x| (x - expected[(0, 0)]).abs() > 1.0));
         }
     }
+}
+
+/// Samples of a signal in `tests/data/lab/descriptors.py`.
+const LENGTH: usize = 40_000;
+
+fn floats(value: &Value) -> Vec<f64> {
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .collect()
+}
+
+/// The tolerance against librosa, where the two can be compared.
+///
+/// The filters that halve the rate before the constant-Q transform are not librosa's, so pitch classes by it are compared
+/// on signals that have pitches below its highest bin all the time; their shares in steps, where no share lies on a step.
+fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
+    let relative = |share: f64| Some(share * theirs.abs().max(1.0));
+    match row {
+        "mel" | "bark" | "mfcc" => Some(1e-3),
+        "chroma_cqt" => matches!(signal, "noise" | "tones" | "decay").then_some(0.02),
+        "chroma_cens" | "tonnetz" => matches!(signal, "noise" | "decay").then_some(0.02),
+        _ => relative(1e-4),
+    }
+}
+
+/// The name of a column before its statistic.
+fn kind(column: &str) -> &str {
+    let words = [
+        "_mean_",
+        "_std_",
+        "_skew_",
+        "_kurtosis_",
+        "_median_",
+        "_min_",
+        "_max_",
+    ];
+    words
+        .iter()
+        .find_map(|word| column.split_once(word))
+        .map_or(column, |(kind, _)| kind)
+}
+
+#[test]
+fn descriptors_equal_librosa() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/lab/descriptors.json"
+    );
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for name in ["noise", "chirp", "tones", "click", "decay"] {
+        let samples = signal(name, f64::from(DESCRIPTOR_RATE), LENGTH);
+        for (key, set) in DescriptorSet::ALL {
+            let theirs = &golden[name][key];
+            let mut kinds: Vec<String> = Vec::new();
+            for column in set
+                .columns()
+                .iter()
+                .filter(|column| column.contains("_mean_"))
+            {
+                kinds.push(kind(column).to_owned());
+            }
+            let rows = set.over_time(&samples, DESCRIPTOR_RATE);
+            for (frame, theirs) in [0, 30, 60]
+                .into_iter()
+                .zip(theirs["frames"].as_array().unwrap())
+            {
+                for (row, theirs) in floats(theirs).into_iter().enumerate() {
+                    let Some(bound) = bound(name, &kinds[row], theirs) else {
+                        continue;
+                    };
+                    let mine = rows[[row, frame]];
+                    compared += 1;
+                    if (mine - theirs).abs() > bound {
+                        wrong.push(format!(
+                            "{name} {key} {} row {row} frame {frame}: {mine} {theirs}",
+                            kinds[row]
+                        ));
+                    }
+                }
+            }
+            let mine = set.of(&samples, DESCRIPTOR_RATE);
+            let theirs = floats(&theirs["numbers"]);
+            assert_eq!(mine.len(), theirs.len());
+            for ((mine, theirs), column) in mine.iter().zip(&theirs).zip(set.columns()) {
+                // Skewness and kurtosis of pitch classes magnify differences by cubes and fourth powers.
+                let is_shape = column.contains("_skew_") || column.contains("_kurtosis_");
+                let constant_q = matches!(kind(&column), "chroma_cqt" | "chroma_cens" | "tonnetz");
+                let Some(least) =
+                    bound(name, kind(&column), *theirs).filter(|_| !(is_shape && constant_q))
+                else {
+                    continue;
+                };
+                compared += 1;
+                if (f64::from(*mine) - theirs).abs() > least.max(1e-3 * theirs.abs().max(1.0)) {
+                    wrong.push(format!("{name} {column}: {mine} {theirs}"));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty() && compared > 5000,
+        "{} of {compared}: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(12)]
+    );
 }

@@ -315,14 +315,6 @@ fn playlists_start_from_all_kinds_of_seeds() {
         stderr.contains("1 of 3 entries are not in the library"),
         "{stderr}"
     );
-    let near = json(sandbox.run(["similar", wish, "--format", "json"]));
-    assert_eq!(near["seeds"].as_array().unwrap().len(), 2);
-    // With no entry in the library nothing is found, as below an empty folder.
-    let gone = sandbox.path("gone.m3u8");
-    fs::write(&gone, "gone.mp3\n").unwrap();
-    let none = sandbox.run(["similar", gone.to_str().unwrap()]);
-    assert_eq!(none.status.code(), Some(1), "{}", text(&none.stderr));
-
     // The same recording once.
     let seeds = format!("{god} {other} --limit 6");
     let soft = "soft.wav".to_owned();
@@ -467,32 +459,6 @@ fn duplicates_compare_sound_and_remember_the_result() {
     // A missing file is no copy.
     fs::remove_file(&copy).unwrap();
     assert!(found().is_empty());
-}
-
-#[test]
-fn artists_are_ranked_by_distance() {
-    let (sandbox, _) = library(&["metal", "folk", "ambient"]);
-    let csv = |name: &str, limit: &str| {
-        let command = ["similar", "--by", "artist", "--format", "csv", "-l", limit];
-        rows(&fine(
-            sandbox.run(command.into_iter().chain(name.split_whitespace())),
-        ))
-    };
-    let all = csv("", "all");
-    let muldjord = all.iter().find(|row| row["artist"] == "Muldjord").unwrap();
-    assert_eq!(muldjord["tracks"], "4");
-    let near = csv("muldjord", "3");
-    let likely = ["Obsidian Shell", "Martin Linda"];
-    assert!(
-        near.len() == 3 && likely.contains(&near[0]["artist"].as_str()),
-        "{near:?}"
-    );
-    assert_eq!(csv("MULDJ", "3"), near, "a part of the name that is unique");
-    for nobody in ["nobody", "o", ""] {
-        let output = sandbox.run(["similar", "--by", "artist", nobody]);
-        assert_eq!(output.status.code(), Some(1), "{nobody}");
-        assert!(text(&output.stderr).contains("voisin similar --by artist"));
-    }
 }
 
 #[test]

@@ -138,14 +138,7 @@ fn an_output_for_voices_is_on_the_card_and_in_words() {
     card["outputs"] = json!([{"name": "voice", "labels": ["sung"]}]);
     fs::write(folder.join("voiced.json"), card.to_string()).unwrap();
     let metal = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal");
-    fine(sandbox.run([
-        "--model",
-        "voiced",
-        "add",
-        "--windows",
-        "3",
-        &string(&metal),
-    ]));
+    fine(sandbox.run(["--model", "voiced", "add", &string(&metal)]));
     let shown = fine_json(sandbox.run(["show", "id:1", "--format", "json"]));
     let sung = shown[0]["sung"].as_f64().unwrap();
     assert!(

@@ -224,15 +224,7 @@ def scaling():
             (part / path.name).symlink_to(path.resolve())
         seconds, _, memory, tracks = add(part)
         print(f"  {tracks:5} {seconds:8.2f} {seconds / tracks:8.3f} {memory:7.0f}", flush=True)
-    print("windows a track, seconds a track (first eight tracks):")
-    part = work / "eight"
-    part.mkdir()
-    for path in files[:8]:
-        (part / path.name).symlink_to(path.resolve())
-    for windows in (6, 12, 24, 48, 96):
-        seconds, _, memory, tracks = add(part, "--windows", windows)
-        print(f"  {windows:5} {seconds / tracks:8.3f} {memory:7.0f} MB", flush=True)
-    print("minutes of one track, seconds, seconds a minute, peak MB; a window every second:")
+    print("minutes of one track, seconds, seconds a minute, peak MB:")
     for minutes in (4, 16, 64):
         part = work / f"long{minutes}"
         part.mkdir()
@@ -255,7 +247,7 @@ def scaling():
             ],
             check=True,
         )
-        seconds, _, memory, _ = add(part, "--windows", "all")
+        seconds, _, memory, _ = add(part)
         print(f"  {minutes:5} {seconds:8.2f} {seconds / minutes:8.3f} {memory:7.0f}", flush=True)
 
 

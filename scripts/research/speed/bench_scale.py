@@ -155,8 +155,6 @@ def make(folder, demo, tracks):
             "key": draw.integers(24, size=n).tolist(),
             "loudness_is_exact": [True] * n,
             "is_steady": [False] * n,
-            "model_fingerprint": heard["model_fingerprint"].to_pylist()[:1] * n,
-            "dimension": [base.shape[1]] * n,
             "logits": [[]] * n,
         }
         arrays = []

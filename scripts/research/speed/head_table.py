@@ -9,7 +9,7 @@ EMOTIFY SONGS VECTORS RIVAL [--only ROW,...]
 EMOTIFY is the labelled set of BENCHMARKS.md with its tracks.tsv, SONGS a folder of MP3s of four
 minutes (20 or so), VECTORS the hard set of scripts/research/speed/bench_index_rivals.py, RIVAL the program
 around bliss-audio that scripts/research/speed/bench_road.py describes. Needs the packages of the scripts
-that it runs (numpy, librosa, torch, onnx, onnxruntime, safetensors, rivals in search). Every row compares voisin with a rival, interleaved in its script, for speed
+that it runs (numpy, torch, onnx, onnxruntime, safetensors, rivals in search). Every row compares voisin with a rival, interleaved in its script, for speed
 by CPU time. With --only (names of ROWS below), rows are measured and printed but not written, so
 that the table is always of one run.
 """
@@ -169,20 +169,6 @@ def openl3(_options):
     )
 
 
-def mel(_options):
-    bench = max(RELEASE.glob("deps/mel-*[0-9a-f]"), key=lambda path: path.stat().st_mtime)
-    text = script("bench_mel.py", bench)
-    for name, what in (("original", "OpenL3's"), ("musicnn", "MusiCNN's")):
-        (ours,) = found(rf"{name} +voisin +(\d+)", text)
-        theirs, ratio = found(rf"{name} +basis kept +(\d+) .* voisin ([\d.]+) times", text)
-        yield (
-            f"{what} mel spectrograms, windows/s",
-            spaced(ours),
-            f"librosa {spaced(theirs)}",
-            times(ratio),
-        )
-
-
 def search(options):
     text = script(
         "bench_index_rivals.py",
@@ -211,7 +197,6 @@ ROWS = {
     "neighbours": (neighbours, [*ROAD, "genre", "learn"]),
     "road": (road, ROAD),
     "openl3": (openl3, ["kernels", "networks", "encoder"]),
-    "mel": (mel, ["kernels", "networks", "features"]),
     "search": (search, ["kernels", "index"]),
 }
 
@@ -220,11 +205,7 @@ def digest(crate):
     """Of a crate's sources."""
     hashed = hashlib.sha256()
     # index/ is the crate of the index.
-    folder = next(
-        path
-        for path in (ROOT / "src" / crate, ROOT / crate / "src")
-        if path.is_dir()
-    )
+    folder = next(path for path in (ROOT / "src" / crate, ROOT / crate / "src") if path.is_dir())
     for path in sorted(folder.rglob("*.rs")):
         hashed.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return hashed.hexdigest()[:12]

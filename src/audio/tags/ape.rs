@@ -70,48 +70,30 @@ pub(crate) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
     }
 }
 
-struct ApeItem<'a> {
-    name: String,
-    value: &'a [u8],
-    is_binary: bool,
-}
-
-/// The items up to an invalid one, at most [`MAX_ITEMS`].
-fn follow(tag: &[u8]) -> Option<Vec<ApeItem<'_>>> {
-    let end = tag.len().checked_sub(MARK)?;
-    let mut at = if tag.starts_with(b"APETAGEX") && end >= MARK {
-        MARK
-    } else {
-        0
-    };
-    let mut items = Vec::new();
-    while at < end && items.len() < MAX_ITEMS {
+/// The texts of a tag by their names, up to an invalid item, at most [`MAX_ITEMS`].
+pub(super) fn texts(tag: &[u8]) -> NamedTexts {
+    let end = tag.len().saturating_sub(MARK);
+    let has_header = tag.starts_with(b"APETAGEX");
+    let mut at = if has_header { MARK.min(end) } else { 0 };
+    let mut texts = Vec::new();
+    while texts.len() < MAX_ITEMS {
         let size = little(&tag[at..]) as usize;
         let key = tag.get(at + 8..end).unwrap_or_default();
         let Some(length) = key.iter().position(|&byte| byte == 0) else {
             break;
         };
-        let name = String::from_utf8_lossy(&key[..length]).into_owned();
         let body = at + 8 + length + 1;
         let Some(value) = tag[..end].get(body..body + size) else {
             break;
         };
-        items.push(ApeItem {
-            name,
-            value,
-            // Bits 1 and 2 of the flags: text, binary data or an address.
-            is_binary: little(&tag[at + 4..]) & 0b110 == 0b010,
-        });
+        // Bits 1 and 2 of the flags: text, binary data or an address.
+        if little(&tag[at + 4..]) & 0b110 != 0b010 {
+            let name = String::from_utf8_lossy(&key[..length]).into_owned();
+            texts.push((name, value.to_vec()));
+        }
         at = body + size;
     }
-    Some(items)
-}
-
-/// The texts of a tag by their names.
-pub(super) fn texts(tag: &[u8]) -> NamedTexts {
-    let texts = follow(tag).unwrap_or_default().into_iter();
-    let texts = texts.filter(|item| !item.is_binary);
-    texts.map(|item| (item.name, item.value.to_vec())).collect()
+    texts
 }
 
 /// The fields of an `ID3v1` tag, by their names in APE tags.

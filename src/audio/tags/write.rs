@@ -52,15 +52,11 @@ fn unwritable(path: &Path, reason: impl Into<String>) -> AudioError {
 /// Writes a new version of an MP3, FLAC, Ogg Vorbis, Opus or M4A file with these genres beside it; the file is replaced
 /// by [`PreparedWrite::commit`]. Without genres the file's are removed.
 ///
-/// Only the bytes of these tags, and sizes and positions that depend on them, change: every other frame, comment, item,
-/// chunk and block stays unchanged, and so do `ID3v1` and APE tags. A file without another tag gets one with their
-/// fields. Before it can replace the file, the new version is read back: its genres must be
-/// these, its other fields those of before, its [`voisin_base::track::ContentId`] that of the file, and the reverse patch
-/// must give the former bytes; else the write is refused.
+/// Only the bytes of these tags, and sizes and positions that depend on them, change; `ID3v1` and APE tags stay. A file
+/// without another tag gets one with their fields. The new version is read back: its genres must be these, its other
+/// fields and its audio those of before, and the reverse patch must give the former bytes; else the write is refused.
 ///
-/// The new version is a temporary copy, flushed and renamed over the file: a crash leaves either the old file or the
-/// new one complete (and perhaps a hidden `.voisin-…` copy, whose path is passed to `note` before it is made, so that
-/// it can be removed). Values must not be empty or contain NULs.
+/// - `note`: learns the path of the temporary copy before it is made, as a crash may leave it
 pub fn prepare(
     path: &Path,
     genres: &[String],

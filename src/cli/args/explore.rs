@@ -1,12 +1,13 @@
-//! The verbs that explore: clusters, map, path, playlist, duplicates.
+//! The verbs that find tracks and explore: find, list, show, clusters, map, path, playlist, duplicates.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{ListOutput, TableFormat};
+use super::{ListOutput, ReportFormat, TableFormat};
 use voisin::questions::Filters;
 use voisin::questions::explore::{Duplicates, PathBetween};
+use voisin::questions::list::{Find, List};
 use voisin::questions::playlist::Playlist;
 use voisin::questions::values::Limit;
 
@@ -76,4 +77,57 @@ pub(crate) struct DuplicatesArgs {
     pub(crate) limit: Limit,
     #[command(flatten)]
     pub(crate) output: ListOutput,
+}
+
+/// Find music by its sound, described in words
+///
+/// The words are the model's tags and those that voisin's own list defines:
+/// styles, moods, voices, decades, tempo, loudness. "no", "not", "without" and a minus negate the words that follow. "top 5 %"
+/// is a rank within the library: even for a genre that it lacks there is a first track, and a note is printed. Words it does
+/// not understand are reported. A library made with a CLAP model reads each part between commas as an English sentence, and scores a track by the share of a thousand captions that match it less.
+#[derive(Debug, Args)]
+#[command(
+    mut_arg("query", |query| query.required(false).required_unless_present("words")),
+    after_help = "Examples:\n  voisin find 'calm guitar, no voice'\n  voisin find 'dreamy synths'\n  voisin find sad female voice --year 1990-1999 --format m3u8 > sad.m3u8\n  voisin find --words"
+)]
+pub(crate) struct FindArgs {
+    #[command(flatten)]
+    pub(crate) question: Find,
+    /// List the words that are understood
+    #[arg(long, conflicts_with = "query")]
+    pub(crate) words: bool,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// Show what is in the library, with the ids that other commands take
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin list\n  voisin list nina simone --sort year\n  voisin list --genre ambient --licence cc-by --format m3u8 > beds.m3u8\n  voisin list --year 1970-1979 --sort added --reverse --limit 20"
+)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) question: List,
+    /// List the files that could not be added instead, and why
+    #[arg(long, conflicts_with = "query")]
+    pub(crate) failed: bool,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// Show all data of a track
+///
+/// Its tags and files, whether they still exist, the predicted genre with its reason, its cluster as of the last
+/// `voisin clusters`, tempo, key and loudness if they were measured, and the tracks nearest to it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin show ~/Music/song.flac\n  voisin show id:17 --format json"
+)]
+pub(crate) struct ShowArgs {
+    /// Files of the library, `id:NUMBER`, words, or playlists
+    #[arg(required = true, value_name = "TRACK")]
+    pub(crate) tracks: Vec<std::ffi::OsString>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }

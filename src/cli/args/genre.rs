@@ -1,12 +1,15 @@
-//! `classify`, `tag`, `genres` and `labels suspects`.
+//! `classify`, `tag`, `genres`, `labels` and `train`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::{Args, Subcommand, ValueHint};
 
 use super::{ListOutput, ReportFormat};
-use voisin::questions::genre::{Classify, GenreRelations, Suspects};
+use voisin::LabelSource;
+use voisin::questions::genre::{Classify, GenreRelations, Suspects, label_source};
 use voisin::questions::values::Limit;
+use voisin_genre::WELL_KNOWN;
 
 /// Predict the genre of tracks, with a trained head and labelled neighbours
 ///
@@ -101,4 +104,78 @@ pub(crate) struct SuspectsArgs {
     pub(crate) question: Suspects,
     #[command(flatten)]
     pub(crate) output: ListOutput,
+}
+
+/// Show or set the source of the library's genres, or label single tracks by hand
+///
+/// The source is a property of the library, and every command that uses genres reads it: the files' tags, the name of the
+/// folder that a file lies in, or a CSV file with the columns path and genre, which is read again each time. Labels
+/// given by hand take precedence over the source. They are kept in the library, by the audio itself; your files are not
+/// touched.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  voisin labels\n  voisin labels folder\n  voisin labels genres.csv\n  voisin labels set id:17 'Death Metal'\n  voisin labels suspects"
+)]
+pub(crate) struct LabelsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<LabelsCommand>,
+    /// Source of genres from now on: tags, folder, or a CSV file with the columns path and genre [default: show it]
+    #[arg(value_name = "tags|folder|CSV", value_parser = label_source)]
+    pub(crate) source: Option<LabelSource>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabelsCommand {
+    Set(SetLabelArgs),
+    Unset(UnsetLabelArgs),
+    Suspects(Box<SuspectsArgs>),
+}
+
+/// Give tracks a genre of your own, which takes precedence over the source
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin labels set id:17 Zeuhl\n  voisin labels set ~/Music/song.mp3 'Rock; Pop'"
+)]
+pub(crate) struct SetLabelArgs {
+    /// Tracks of the library: files, `id:NUMBER`, words, playlists
+    #[arg(required = true, num_args = 1.., value_name = "TRACK")]
+    pub(crate) tracks: Vec<OsString>,
+    /// The genre; several with `;` between them
+    #[arg(required = true, value_name = "GENRE")]
+    pub(crate) genre: String,
+}
+
+/// Remove labels set by hand, so that the source applies again
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin labels unset id:17")]
+pub(crate) struct UnsetLabelArgs {
+    /// Tracks of the library: files, `id:NUMBER`, words, playlists
+    #[arg(required = true, value_name = "TRACK")]
+    pub(crate) tracks: Vec<OsString>,
+}
+
+/// Train a genre head on the library's labelled tracks, from stored vectors
+///
+/// Nothing is decoded. Model selection and the quality that is printed are both based on held-out artists. The head is kept in
+/// the library's folder and used by `voisin classify` from then on, which trains it again, with the same options, once a tenth
+/// of the labels have changed; `voisin status` shows how many have.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin train\n  voisin train --label-from folder\n  voisin train --label-from labels.csv --min-tracks 20"
+)]
+pub(crate) struct TrainArgs {
+    /// Source of genres, for this head and from now on, as set by `voisin labels`: tags, folder (the name of the folder a
+    /// file lies in), or a CSV file with the columns path and genre [default: that of `voisin labels`]
+    #[arg(long, value_name = "tags|folder|CSV", value_parser = label_source)]
+    pub(crate) label_from: Option<LabelSource>,
+    /// Genres with fewer tracks are left to the neighbours
+    #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) min_tracks: u32,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }

@@ -198,7 +198,7 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "SAMPLE.csv", requires = "submission", value_hint = ValueHint::FilePath)]
     pub(crate) like: Option<PathBuf>,
     /// Write the numbers of a network's inner layer for each track instead, as float32 [tracks, numbers], with a table of the
-    /// tracks beside it (OUT.csv): `voisin add --vectors OUT.npy --tracks OUT.csv --vectors-of NAME` makes a library of them
+    /// tracks beside it (OUT.csv): `voisin add --vectors OUT.npy --tracks OUT.csv --model NAME` makes a library of them
     #[arg(long, value_name = "OUT.npy", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) vectors: Option<PathBuf>,
     /// Output format

@@ -1,12 +1,11 @@
-//! The verbs that fill, maintain and export the library.
+//! The verbs that fill, maintain and export the library; models and completions.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use super::ReportFormat;
 use super::units::Shard;
-use voisin::WindowPlan;
 use voisin::questions::spans::{Seconds, length};
 use voisin_library::scan::Links;
 
@@ -27,7 +26,7 @@ pub(crate) struct DemoArgs {}
 /// time: finished tracks are kept, and the next run resumes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --model clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
@@ -37,9 +36,10 @@ pub(crate) struct AddArgs {
     /// Import the output of `embed --format parquet` or `export FILE.parquet`: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathBuf>,
-    /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/models.md)
+    /// Import vectors that another program computed: a .npy file [tracks, dimension]; --model is the name of their model, of
+    /// yours or of voisin's (docs/models.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
-        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows",
+        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links",
         "remove_missing"
     ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
@@ -47,10 +47,6 @@ pub(crate) struct AddArgs {
     /// on this machine `title`, `artist`, `album`, `genre` and `year`
     #[arg(long, value_name = "FILE", requires = "vectors", value_hint = ValueHint::FilePath)]
     pub(crate) tracks: Option<PathBuf>,
-    /// With --vectors: name of the model of the vectors, if it is not one of voisin's (MERT, the original OpenL3); the library
-    /// then holds vectors of this model
-    #[arg(long, value_name = "NAME", requires = "vectors")]
-    pub(crate) vectors_of: Option<String>,
     /// Leave out files and folders that match this pattern, as in a .gitignore: '*.wav', 'Podcasts/', '/incoming'
     /// (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
     #[arg(long, value_name = "PATTERN")]
@@ -59,14 +55,11 @@ pub(crate) struct AddArgs {
     /// folder can make voisin read other files. Links that stay below their folder are always followed
     #[arg(long, conflicts_with = "from_parquet")]
     pub(crate) follow_links: bool,
-    /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
-    #[arg(long, value_name = "N|all")]
-    pub(crate) windows: Option<WindowCount>,
     /// Try the files again that could not be added before (those at or below PATH, if given)
     #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "watch", "dry_run", "remove_missing"])]
     pub(crate) retry: bool,
     /// Go on until Ctrl-C: add new, changed and moved files below the folders two seconds after the last change
-    #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "dry_run", "remove_missing", "force", "windows"])]
+    #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "dry_run", "remove_missing", "force"])]
     pub(crate) watch: bool,
     /// Read and analyse unchanged files again
     #[arg(long)]
@@ -89,13 +82,6 @@ pub(crate) struct AddArgs {
     pub(crate) while_input_lasts: bool,
 }
 
-/// A number of windows per track, or all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WindowCount {
-    All,
-    Spread(usize),
-}
-
 impl AddArgs {
     /// The links that are followed.
     pub(crate) fn links(&self) -> Links {
@@ -103,32 +89,6 @@ impl AddArgs {
             Links::All
         } else {
             Links::Inside
-        }
-    }
-}
-
-impl From<WindowCount> for WindowPlan {
-    fn from(count: WindowCount) -> Self {
-        match count {
-            WindowCount::All => Self::All,
-            WindowCount::Spread(n) => Self::Spread(n),
-        }
-    }
-}
-
-impl std::str::FromStr for WindowCount {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "all" => Ok(Self::All),
-            number => match number.parse() {
-                // More than one window a second of a whole day.
-                Ok(n @ 1..=100_000) => Ok(Self::Spread(n)),
-                _ => Err(format!(
-                    "expected a number from 1 to 100000, or \"all\", found \"{text}\""
-                )),
-            },
         }
     }
 }
@@ -231,6 +191,94 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     pub(crate) deep: bool,
     /// Output format
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// List and import models
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin model list")]
+pub(crate) struct ModelArgs {
+    #[command(subcommand)]
+    pub(crate) command: ModelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// List the models that --model accepts
+    #[command(after_help = "Example:\n  voisin model list --format json")]
+    List {
+        /// Output format
+        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+        format: ReportFormat,
+    },
+    /// Import a model: a CLAP folder of the hub, or weights
+    ///
+    /// A CLAP folder has `config.json`, `preprocessor_config.json`, `model.safetensors` and `tokenizer.json` of an unfused model
+    /// (clap-htsat-unfused, `larger_clap_music_and_speech`); with it, `find` accepts sentences. Weights of OpenL3 or MusiCNN are
+    /// safetensors, with a manifest (FILE.json) beside them or without, or an archive of torch (.pth).
+    #[command(
+        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import openl3.safetensors --name openl3"
+    )]
+    Import {
+        /// The weights file, or the folder of a CLAP model
+        #[arg(value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
+        file: PathBuf,
+        /// Name to give the model
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Licence of a CLAP model's weights [default: unknown]
+        #[arg(long, value_name = "TEXT")]
+        licence: Option<String>,
+        /// Replace a model of that name
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin"
+)]
+pub(crate) struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Send the library to PostgreSQL with pgvector, where others can query it
+///
+/// Only changes since the last push are sent, and tracks removed here are removed there, all in one transaction. A schema
+/// of a database holds one library. The first push creates the tables and the vector index. Keep passwords off the command
+/// line: use PGPASSWORD, or put the whole address into `VOISIN_BACKEND`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --print-ddl > tables.sql"
+)]
+pub(crate) struct PushArgs {
+    /// Address of the database [variable: `VOISIN_BACKEND`]
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Print the schema as SQL and end
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) print_ddl: bool,
+    /// Format of the summary
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Fetch a library from a database
+///
+/// Into a new library, or one of the same model: everything the first time, then only changes and removals.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin pull --from postgres://me@db.example/music --library ~/music-library"
+)]
+pub(crate) struct PullArgs {
+    /// Address of the database [variable: `VOISIN_BACKEND`]
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }

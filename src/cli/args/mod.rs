@@ -3,20 +3,13 @@
 //! For: options, their parsing, and messages about invalid ones. Not for: running the verbs; that is
 //! [`verbs`](super::verbs).
 
-pub(crate) mod backend;
 mod eval;
-mod eval_genre;
 mod explore;
-mod find;
 mod genre;
 mod lab;
-mod labels;
 mod library;
-mod list;
-mod model;
 mod search;
 mod serve;
-mod train;
 mod units;
 
 use std::collections::HashSet;
@@ -27,27 +20,25 @@ use clap::{Args, Parser, ValueHint};
 use voisin::questions::Filters;
 use voisin_encoder::DeviceChoice;
 
-pub(crate) use backend::{PullArgs, PushArgs};
-pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
-pub(crate) use eval_genre::EvalGenreArgs;
-pub(crate) use explore::{ClustersArgs, DuplicatesArgs, MapArgs, PathArgs, PlaylistArgs};
-pub(crate) use find::FindArgs;
-pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs, TagArgs};
+pub(crate) use eval::{EvalArgs, EvalCommand, EvalGenreArgs, EvalOutput, RetrievalArgs};
+pub(crate) use explore::{
+    ClustersArgs, DuplicatesArgs, FindArgs, ListArgs, MapArgs, PathArgs, PlaylistArgs, ShowArgs,
+};
+pub(crate) use genre::{
+    ClassifyArgs, GenresArgs, LabelsArgs, LabelsCommand, SuspectsArgs, TagArgs, TrainArgs,
+};
 pub(crate) use lab::{
     DatasetArgs, EvalClassifierArgs, FeaturesArgs, LabArgs, LabCommand, PredictArgs,
     TrainClassifierArgs,
 };
-pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, RemoveArgs, StatusArgs, VerifyArgs,
+    AddArgs, CompletionsArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, ModelArgs,
+    ModelCommand, PullArgs, PushArgs, RemoveArgs, StatusArgs, VerifyArgs,
 };
-pub(crate) use list::{ListArgs, ShowArgs};
-pub(crate) use model::{CompletionsArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{
     By, ListFormat, ListOutput, Output, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
-pub(crate) use train::TrainArgs;
 pub(crate) use units::RandomArgs;
 
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.

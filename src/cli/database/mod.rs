@@ -11,11 +11,8 @@ pub(crate) use pull::run as pull;
 pub(crate) use push::run as push;
 pub(super) use voisin_exchange::postgres::Remote;
 
-/// Variable that names a database for `push` and `pull`.
 const VARIABLE: &str = "VOISIN_BACKEND";
 
-/// The address that an option or the variable names.
-///
 /// - `name`: of the option
 fn place(option: Option<&str>, name: &str) -> anyhow::Result<PostgresAddress> {
     let given = option.filter(|text| !text.is_empty());
@@ -29,8 +26,6 @@ fn place(option: Option<&str>, name: &str) -> anyhow::Result<PostgresAddress> {
     }
 }
 
-/// A library in a database.
-///
 /// - `is_option`: whether the command line has the address
 pub(super) fn open(address: &str, is_option: bool) -> anyhow::Result<Remote> {
     let store = Postgres::open(&PostgresAddress::parse(address, is_option)?)?;

@@ -12,7 +12,6 @@ use crate::cli::render::{self, count, grouped};
 use voisin::Engine;
 use voisin_library::Library;
 
-/// Time between two lines of progress.
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> {

@@ -14,8 +14,6 @@ use voisin_genre::{Basis, Genre, GenreShare, Guess, UnknownReason};
 /// Shares below this are not shown.
 const SMALLEST_SHARE: f32 = 0.01;
 
-/// Prints answers.
-///
 /// - `brief`: as a table, one line each, without reasons
 pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &Output) -> anyhow::Result<()> {
     if output.format == ListFormat::Table && !brief {

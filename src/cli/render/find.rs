@@ -6,8 +6,6 @@ use crate::cli::args::Output;
 use voisin::questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
 use voisin::{Engine, PhraseAnswer, PredictedTags};
 
-/// Prints the tracks that fit, in the requested format.
-///
 /// - `facts`: fields that the query filters by
 pub(crate) fn print_found(
     engine: &Engine,

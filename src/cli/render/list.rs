@@ -11,8 +11,6 @@ use voisin::questions::answers::list::PageJson;
 use voisin::{SimilarTrack, Standing, StrongTags, TrackPage};
 use voisin_library::{ScaleName, Track, licence_id};
 
-/// Prints a page of tracks, in the requested format.
-///
 /// - `by_album`: whether the tracks are sorted by album
 /// - `shown`: scales that a table shows
 pub(crate) fn print_page(
@@ -63,8 +61,6 @@ fn number_on_album(track: &Track) -> String {
     }
 }
 
-/// Prints cards.
-///
 /// - `standings`: the meaning of the similarities on each card, as far as it is known
 pub(crate) fn print_cards(
     cards: &[Card],
@@ -107,7 +103,6 @@ fn text(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// What the tags say.
 fn tag_lines(card: &Card) -> Vec<(&'static str, String)> {
     let tags = &card.track.tags;
     let genres = tags.genres.join(", ");
@@ -137,7 +132,6 @@ fn tag_lines(card: &Card) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What is measured, predicted, and on the disk.
 fn sound_lines(card: &Card) -> Vec<(&'static str, String)> {
     let audio = &card.track.audio;
     let measured = card.measured.clone().unwrap_or_default();

@@ -31,6 +31,7 @@ use voisin::questions::read::Refused;
 use voisin_base::output::OutputTarget;
 pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
 use voisin_base::text::{with_causes, without_error_numbers};
+use voisin_library::scan::ScanProblem;
 
 /// Prints messages on standard error, as far as --quiet and --verbose allow.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +76,13 @@ impl Console {
         }
     }
 
+    /// Warns of what a scan could not read.
+    pub(crate) fn warn_of(self, problems: &[ScanProblem]) {
+        for problem in problems {
+            self.warn(&format!("{}: {}", problem.path.display(), problem.reason));
+        }
+    }
+
     /// Prints a message even with --quiet.
     pub(crate) fn warn(self, text: &str) {
         write_message(Some(style("voisin:").yellow()), &one_line(text));
@@ -99,7 +107,6 @@ fn write_message(name: Option<StyledObject<&str>>, text: &str) {
     let _ = busy::undisturbed(|| writeln!(io::stderr().lock(), "{head}{text}"));
 }
 
-/// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let refused = match error.downcast_ref() {
         Some(EngineError::Refused(refused)) => Some(refused),

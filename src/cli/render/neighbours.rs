@@ -7,8 +7,6 @@ use voisin::Seed;
 use voisin::questions::SimilarAnswer;
 use voisin::questions::answers::similar::{NeighbourJson, SimilarJson};
 
-/// Prints the nearest tracks, in the requested format.
-///
 /// - `facts`: fields that the query filters or sorts by
 pub(crate) fn print_neighbours(
     seeds: &[Seed],

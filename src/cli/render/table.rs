@@ -19,10 +19,8 @@ const WIDEST_PADDING: usize = 60;
 /// Least width of a column that is cut, and of text that is wrapped.
 const NARROWEST: usize = 8;
 const NARROWEST_WRAPPED: usize = 20;
-/// Blanks between two columns.
 const GAP: usize = 2;
 
-/// Rows of text below a header.
 pub(crate) struct Table {
     header: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
@@ -67,8 +65,6 @@ impl Table {
         super::print(format!("{}\n{rows}", style(head).bold()))
     }
 
-    /// The table as text.
-    ///
     /// - `width`: columns of the terminal, if it is one
     fn lines(&self, width: Option<usize>) -> String {
         let widths = self.widths(width);

@@ -36,7 +36,6 @@ pub(crate) fn print_files<M: Borrow<TrackMeta>>(
     super::print_exact(&playlist::write(&tracks, title, format, &style)?)
 }
 
-/// A track's id in the library; empty for a file that is not in it.
 pub(crate) fn id(track: Option<TrackId>) -> String {
     track.map_or_else(String::new, |id| id.to_string())
 }
@@ -92,8 +91,6 @@ impl Column {
     }
 }
 
-/// Prints rows, in the requested format.
-///
 /// - `files`: the same rows as files
 /// - `title`: default title of a playlist
 pub(crate) fn print_rows<M: Borrow<TrackMeta>>(
@@ -146,11 +143,8 @@ fn rows(columns: &[&Column]) -> std::ops::Range<usize> {
 
 /// Tracks as every verb prints them.
 pub(crate) struct Listing<'a> {
-    /// The tracks, in order.
     pub(crate) tracks: Vec<&'a TrackJson>,
-    /// Whether the order has a meaning.
     pub(crate) is_ranked: bool,
-    /// Columns of this answer.
     pub(crate) leads: Vec<Column>,
     /// Keys of a track's JSON, and names of scales: what the query filters or sorts by.
     pub(crate) facts: Vec<String>,
@@ -165,8 +159,6 @@ pub(crate) fn metas<'a>(tracks: impl IntoIterator<Item = &'a Track>) -> Vec<Trac
 }
 
 impl Listing<'_> {
-    /// Prints the tracks, in the requested format.
-    ///
     /// - `files`: the same tracks, with their exact paths
     /// - `title`: default title of a playlist
     pub(crate) fn print<M: Borrow<TrackMeta>>(

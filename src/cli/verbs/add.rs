@@ -14,7 +14,7 @@ use crate::cli::named::{listed_paths, local_path, scan_named};
 use crate::cli::render::count;
 use crate::cli::vectors_table;
 use crate::cli::{Ending, NothingFound};
-use voisin::{AddOptions, AddRun, Engine, WindowPlan};
+use voisin::{AddOptions, AddRun, Engine};
 use voisin_library::{DATABASE, OpenMode, scan};
 
 pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
@@ -56,7 +56,6 @@ pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
         files: &found.files,
         folders: &named,
         remove_missing: args.remove_missing,
-        windows: args.windows.map(WindowPlan::from),
         options: AddOptions {
             force: args.force,
             dry_run: args.dry_run,
@@ -110,9 +109,7 @@ fn open(
 /// Reports what was not read, and links that lead out of the folders named.
 fn report_scan(context: &Context, found: &scan::Scan) {
     let console = context.console;
-    for problem in &found.problems {
-        console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
-    }
+    console.warn_of(&found.problems);
     if found.files.is_empty() && found.problems.is_empty() {
         console.warn(
             "expected audio files (.mp3, .flac, .ogg, .m4a, .wav …), found none in the paths named",
@@ -132,7 +129,6 @@ fn report_scan(context: &Context, found: &scan::Scan) {
     }
 }
 
-/// Suggests commands after the first run that added music.
 fn suggest_next(context: &Context, engine: &Engine) -> anyhow::Result<()> {
     let mut first = None;
     engine.library().for_each_track(|track| {

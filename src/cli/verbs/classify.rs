@@ -16,7 +16,6 @@ use voisin::{
 use voisin_library::scan::{Exclusions, Links};
 use voisin_library::{Library, LibraryError};
 
-/// Answers for the tracks named.
 #[derive(Default)]
 pub(super) struct Classified {
     pub(super) answers: Vec<GenreAnswer>,
@@ -50,8 +49,6 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     Ok(found.ending())
 }
 
-/// Classifies the tracks named.
-///
 /// - `names`: `None`: all tracks
 pub(super) fn classified(
     context: &Context,
@@ -61,9 +58,12 @@ pub(super) fn classified(
 ) -> anyhow::Result<Classified> {
     let is_writing = options.or_share;
     let embedder = |library: Option<&Library>| context.embedder(library);
-    let report = |news: GenreNews| match news.is_warning {
-        true => context.console.warn(&news.text),
-        false => context.console.note(&news.text),
+    let report = |news: GenreNews| {
+        if news.is_warning {
+            context.console.warn(&news.text);
+        } else {
+            context.console.note(&news.text);
+        }
     };
     let classifier = Classifier::open(engine.as_deref_mut(), options, embedder, report)?;
     if is_writing {
@@ -129,7 +129,6 @@ fn open(
     Ok(Some(source))
 }
 
-/// Whether there is no library.
 fn is_missing(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref(),
@@ -167,10 +166,8 @@ fn files_of_lists(
                 link.display()
             ));
         }
-        for problem in &listed.problems {
-            console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
-            found.failed += 1;
-        }
+        console.warn_of(&listed.problems);
+        found.failed += listed.problems.len() as u64;
         if listed.files.is_empty() {
             let text = format!("{}: expected audio files in it, found none", path.display());
             return Err(NothingFound(text).into());
@@ -213,7 +210,6 @@ impl Classified {
     }
 }
 
-/// The progress as text.
 fn progress(done: usize, all: usize) -> String {
     if all > 1 {
         format!("{} of {}", done + 1, count(all as u64, "file"))

@@ -88,12 +88,6 @@ fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
     let clusters = count(found.clusters.len() as u64, "cluster");
     let noise = count(found.noise.len() as u64, "track");
     render::print_line(&format!("{clusters}, {noise} in no group"))?;
-    let width = found
-        .clusters
-        .iter()
-        .map(|cluster| cluster.id.to_string().len())
-        .max()
-        .unwrap_or(1);
     for (cluster, medoid) in found.clusters.iter().zip(&medoids) {
         let nearest = cluster
             .nearest
@@ -104,9 +98,9 @@ fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
         let name = &cluster.name;
         let cohesion = cluster.cohesion;
         render::print_fitted(&format!(
-            "{id:>width$}  {name}: {tracks}, cohesion {cohesion:.2}"
+            "{id:>3}  {name}: {tracks}, cohesion {cohesion:.2}"
         ))?;
-        let indent = " ".repeat(width + 2);
+        let indent = " ".repeat(5);
         for (what, text) in [
             ("genres ", marks(&cluster.genres)),
             ("artists", marks(&cluster.artists)),

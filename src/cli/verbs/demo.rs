@@ -16,9 +16,9 @@ use crate::cli::seeds::seeds;
 use voisin::questions::SimilarAnswer;
 use voisin::{AddRun, ClassifyOptions, Engine, LabelSource, SimilarOptions};
 use voisin_audio::is_audio_candidate;
+use voisin_genre::kinship;
 use voisin_library::{OpenMode, scan, stored_path};
 
-/// Default folder of the demo's library, beside the user's.
 const FOLDER: &str = "voisin-demo";
 /// Folders of labelled music, and of a genre without labels.
 const MUSIC: [&str; 3] = ["library", "songs", "punk"];
@@ -65,7 +65,7 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
     answers::print(&found.answers, false, &table)?;
 
     print_line("\nHow far is punk, which no label names, from the labelled genres (0 to 1)?")?;
-    let kinship = engine.kinship(&LabelSource::Folder)?;
+    let kinship = kinship(&engine.labelled_tracks(&LabelSource::Folder)?.set())?;
     let punk = engine
         .taxonomy()?
         .genre("punk")
@@ -90,14 +90,14 @@ fn refuse_other_tracks(engine: &Engine, data: &Path) -> anyhow::Result<()> {
         others += u64::from(!track.path.starts_with(&music));
         Ok(())
     })?;
-    if others > 0 {
-        bail!(
-            "the library in {} holds {} of your own: expected a new folder for the demo, or no --library at all",
-            engine.library().dir().display(),
-            count(others, "track")
-        );
+    if others == 0 {
+        return Ok(());
     }
-    Ok(())
+    bail!(
+        "the library in {} holds {} of your own: expected a new folder for the demo, or no --library at all",
+        engine.library().dir().display(),
+        count(others, "track")
+    );
 }
 
 /// The demo's music: below the current folder, beside the program, or where it was built.

@@ -31,20 +31,13 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     }
     // Before files are scanned and the model is loaded.
     check_folder(&args.output)?;
-    let mut found = scan_named(
-        &named_paths(&args.paths)?,
-        &Exclusions::default(),
-        Links::All,
-    );
+    let paths = named_paths(&args.paths)?;
+    let mut found = scan_named(&paths, &Exclusions::default(), Links::All);
     let is_held = |path: &Path| args.shard.is_none_or(|shard| shard.holds(path));
     if args.format == EmbedFormat::Parquet {
         found.files.retain(|file| is_held(&file.path));
     }
-    for problem in &found.problems {
-        context
-            .console
-            .warn(&format!("{}: {}", problem.path.display(), problem.reason));
-    }
+    context.console.warn_of(&found.problems);
     if args.format == EmbedFormat::Parquet {
         return columnar::embed(context, args, &found);
     }
@@ -54,25 +47,21 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
     let embedder = context.embedder(None)?;
+    let console = context.console;
     let mut failed = found.problems.len();
     let mut kept = 0;
     // Computed for the files of all shards, so that no two shards write the same file.
     let targets = targets(&files, &found.roots, "npz");
     for (file, target) in files.iter().zip(targets).filter(|(file, _)| is_held(file)) {
         let target = args.output.join(target);
+        let shown = target.display();
         if target.exists() {
-            context
-                .console
-                .detail(&format!("{}: is there already", target.display()));
+            console.detail(&format!("{shown}: is there already"));
             kept += 1;
             continue;
         }
         match embed(&embedder, file, &target, hop) {
-            Ok((windows, dimension)) => {
-                context
-                    .console
-                    .note(&format!("{}: [{windows}, {dimension}]", target.display()));
-            }
+            Ok((windows, dimension)) => console.note(&format!("{shown}: [{windows}, {dimension}]")),
             Err(error) => {
                 render::print_error(&error);
                 failed += 1;
@@ -81,8 +70,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     }
     if kept > 0 {
         let files = count(kept, "file");
-        let note = format!("{files} there already and left as they are");
-        context.console.note(&note);
+        console.note(&format!("{files} there already and left as they are"));
     }
     Ok(Ending::partial_if(failed > 0))
 }

@@ -9,7 +9,6 @@ use voisin::questions::answers::genres::{GenreJson, GenresJson};
 use voisin_base::track::TrackId;
 use voisin_genre::{Genre, GenreKinship, Kinship};
 
-/// Number of kin per genre in the overview.
 const KIN: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {

@@ -13,7 +13,6 @@ use voisin_explore::layout::layout;
 use voisin_explore::map::{self, MapData};
 use voisin_library::stored_path;
 
-/// Number of words per track.
 const WORDS: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
@@ -55,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         let folder = stored_path(&args.output);
         map::html(&data, &title, folder.parent())?
     } else {
-        map::csv(&data)?
+        map::csv(&data)
     };
     render::write(&place, text.as_bytes())?;
     let text = format!("{} in {}", count(n as u64, "track"), args.output.display());

@@ -11,7 +11,6 @@ use super::database;
 
 mod add;
 mod artists;
-mod backup;
 mod classify;
 mod clusters;
 mod completions;
@@ -19,7 +18,6 @@ mod demo;
 mod duplicates;
 mod embed;
 mod export;
-mod failed;
 mod find;
 mod genres;
 mod lab;
@@ -42,7 +40,6 @@ mod train;
 mod undo;
 mod verify;
 mod watch;
-mod write_tags;
 
 /// The verbs, in the order in which a new user needs them.
 #[derive(Debug, Subcommand)]

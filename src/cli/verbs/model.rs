@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
-use crate::cli::context::{Context, check_model_place, models_dir_for_display};
+use crate::cli::context::{Context, check_model_place};
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, Align, Table};
 use voisin_encoder::{
@@ -19,7 +19,6 @@ struct ModelJson {
     dimension: usize,
     /// Whether `find` accepts sentences with it.
     reads: bool,
-    /// Size of its weights.
     bytes: u64,
     licence: String,
     location: String,
@@ -130,9 +129,11 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
             ]);
         }
         table.print()?;
-        context
-            .console
-            .note(&format!("your own models: {}", models_dir_for_display()));
+        if let Some(own) = models_dir() {
+            context
+                .console
+                .note(&format!("your own models: {}", own.display()));
+        }
     }
     Ok(Ending::partial_if(broken))
 }

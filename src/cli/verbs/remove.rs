@@ -15,7 +15,6 @@ use voisin::{Engine, MissingFiles};
 use voisin_base::track::TrackId;
 use voisin_library::{OpenMode, stored_path};
 
-/// The documented JSON of `remove`.
 #[derive(Default, Serialize)]
 struct RemovedJson {
     dry_run: bool,

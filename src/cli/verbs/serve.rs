@@ -14,7 +14,6 @@ use crate::cli::render::{self, Console};
 use voisin_library::{Library, LibraryError, OpenMode, stored_path};
 use voisin_serve::{Options, Secrets, serve};
 
-/// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";
 
 /// This machine's host name; empty if unknown.
@@ -72,44 +71,24 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         return show_token(&here, args.token_file);
     }
     create_if_missing(context, &here, &folders)?;
-    let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
+    let token_file = args.token_file.clone();
+    let token_file = token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
     let secrets = (!args.no_token).then(|| Secrets::of_file(&token_file));
     let secrets = secrets.transpose()?;
-    // Scans are separate processes, so that a decoder that crashes does not stop the server.
-    let program =
-        std::env::current_exe().context("cannot find this program to start scans with")?;
     let scans = !folders.is_empty();
-    let globals = context.as_arguments();
-    let command = move |words: &[&str]| {
-        let mut command = Command::new(&program);
-        let words = words.iter().chain(&["--while-input-lasts", "--"]);
-        command.args(&globals).args(words).args(&folders);
-        command
-    };
+    let command = scanner(context, folders)?;
     let watch = scans.then(|| Watcher::start(command(&["--quiet", "add", "--watch"])));
     let _watcher = watch.transpose()?;
     // The server parses the progress from the lines of --verbose.
     let add = move || command(&["--verbose", "add", "--format", "json"]);
     let console = context.console;
     let stop = context.stop_with_message("stopping: running requests are finished first")?;
-    // The token is printed on a terminal only, not into logs; a password is never printed.
-    let shown = secrets.as_ref().map(|secrets| secrets.reveal().to_owned());
-    let shown = shown.filter(|token| {
-        std::io::stdout().is_terminal() && token.bytes().all(|byte| byte.is_ascii_hexdigit())
-    });
     if args.lan {
         console.warn(
             "every machine of this network can reach this server: it requires a token, but connections are not encrypted",
         );
     }
-    // Behind a named proxy this machine's own address is not used.
-    let is_named = !args.lan && !args.allow_host.is_empty();
-    let begun = Begun {
-        console,
-        lan: (is_distant && !is_named).then(address_at_home).flatten(),
-        token: shown,
-        opens: args.open,
-    };
+    let begun = Begun::new(console, &args, secrets.as_ref(), is_distant);
     let options = Options {
         dir: here,
         listen: args.listen,
@@ -127,10 +106,26 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let note = move |text: &str| console.note(text);
     // An error of printing does not stop the server: it is returned at the end.
     serve(options, &stop, note, |addresses| {
-        printed = begun.print(addresses)
+        printed = begun.print(addresses);
     })?;
     printed?;
     Ok(Ending::Fine)
+}
+
+/// Scans are separate processes, so that a decoder that crashes does not stop the server.
+fn scanner(
+    context: &Context,
+    folders: Vec<PathBuf>,
+) -> anyhow::Result<impl Fn(&[&str]) -> Command + Send + Sync + 'static> {
+    let program = std::env::current_exe();
+    let program = program.context("cannot find this program to start scans with")?;
+    let globals = context.as_arguments();
+    Ok(move |words: &[&str]| {
+        let mut command = Command::new(&program);
+        let words = words.iter().chain(&["--while-input-lasts", "--"]);
+        command.args(&globals).args(words).args(&folders);
+        command
+    })
 }
 
 fn show_token(library: &Path, file: Option<PathBuf>) -> anyhow::Result<Ending> {
@@ -159,23 +154,38 @@ fn folders(context: &Context, args: &ServeArgs, library: &Path) -> anyhow::Resul
     Ok(folders)
 }
 
-/// How a server that listens is announced.
 struct Begun {
     console: Console,
     /// The address at which others reach this machine.
     lan: Option<IpAddr>,
     token: Option<String>,
-    /// Whether a browser opens the page.
     opens: bool,
 }
 
 impl Begun {
+    fn new(
+        console: Console,
+        args: &ServeArgs,
+        secrets: Option<&Secrets>,
+        is_distant: bool,
+    ) -> Self {
+        // Behind a named proxy this machine's own address is not used.
+        let is_named = !args.lan && !args.allow_host.is_empty();
+        // The token is printed on a terminal only, not into logs; a password is never printed.
+        let token = secrets.map(|secrets| secrets.reveal().to_owned());
+        let token = token.filter(|token| {
+            std::io::stdout().is_terminal() && token.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
+        Self {
+            console,
+            lan: (is_distant && !is_named).then(address_at_home).flatten(),
+            token,
+            opens: args.open,
+        }
+    }
+
     fn print(&self, addresses: &[String]) -> anyhow::Result<()> {
-        let web = || {
-            let is_web = |address: &&String| address.starts_with("http");
-            addresses.iter().filter(is_web)
-        };
-        if let Some(page) = web().next().filter(|_| self.opens) {
+        if let Some(page) = addresses.first().filter(|_| self.opens) {
             // Without the token, since other users can see the browser's arguments.
             let page = page.replacen("://0.0.0.0:", "://127.0.0.1:", 1);
             if let Err(error) = browser(&page).spawn() {
@@ -187,7 +197,7 @@ impl Begun {
             let shown = self.lan.map_or(address.clone(), |lan| {
                 address.replacen("://0.0.0.0:", &format!("://{lan}:"), 1)
             });
-            let token = self.token.as_ref().filter(|_| address.starts_with("http"));
+            let token = self.token.as_ref();
             let token = token.map_or_else(String::new, |token| format!("#token={token}"));
             render::print_line(&format!("listening on {shown}{token}"))?;
         }
@@ -195,7 +205,6 @@ impl Begun {
     }
 }
 
-/// The command that opens an address in this machine's browser.
 fn browser(address: &str) -> Command {
     let mut command = if cfg!(windows) {
         let mut command = Command::new("rundll32");

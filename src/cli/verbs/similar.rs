@@ -81,7 +81,6 @@ fn part_of(
     Ok(seeds)
 }
 
-/// Names the seed, as words may have matched any track.
 fn nearest_to(engine: &Engine, seeds: &[Seed]) -> anyhow::Result<String> {
     let [seed] = seeds else {
         return Ok(format!(

@@ -27,7 +27,6 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     } = args.question.run(&mut engine)?;
     drop(busy);
     let contradicted = found.len();
-    // Sorted, worst first.
     found.truncate(args.limit.of(contradicted));
     print(&Suspects::shown(&engine, &found)?, &found, &output)?;
     let judged = count(judged as u64, "labelled track");

@@ -9,14 +9,12 @@ use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use voisin::questions::answers::genre::{SmallGenre, TrainedJson};
 use voisin::{GenreHead, LabelledTracks};
-use voisin_genre::FitOptions;
+use voisin_genre::{FitOptions, Genre};
 
 pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let options = FitOptions {
         min_tracks: args.min_tracks as usize,
-        folds: args.folds as usize,
-        seed: args.random.random_seed,
         ..FitOptions::default()
     };
     let start = Instant::now();
@@ -42,19 +40,7 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending>
             count(tracks.unmatched as u64, "line")
         ));
     }
-    let small: Vec<SmallGenre> = head
-        .model
-        .genres_without_head()
-        .into_iter()
-        .map(|genre| SmallGenre {
-            genre: genre.to_string(),
-            tracks: tracks
-                .labels
-                .iter()
-                .filter(|genres_of_track| genres_of_track.contains(genre))
-                .count(),
-        })
-        .collect();
+    let small = small_genres(&head, &tracks);
     let path = lossy(&engine.genre_model_path());
     if args.format == ReportFormat::Json {
         render::print_json(&TrainedJson {
@@ -83,6 +69,23 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending>
     Ok(Ending::Fine)
 }
 
+/// The genres that are left to the neighbours.
+fn small_genres(head: &GenreHead, tracks: &LabelledTracks) -> Vec<SmallGenre> {
+    let size = |genre: &Genre| {
+        tracks
+            .labels
+            .iter()
+            .filter(|all| all.contains(genre))
+            .count()
+    };
+    let genres = head.model.genres_without_head().into_iter();
+    let small = |genre: &Genre| SmallGenre {
+        genre: genre.to_string(),
+        tracks: size(genre),
+    };
+    genres.map(small).collect()
+}
+
 fn short(digest: &str) -> String {
     digest.chars().take(12).collect()
 }
@@ -91,7 +94,6 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// The settings that validation chose.
 fn settings(head: &GenreHead) -> String {
     format!(
         "head: logistic regression, penalty {}; calibration error {:.3}",

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::write_tags::{ADD_AGAIN, INTERRUPTED, diff};
+use super::tag::{ADD_AGAIN, INTERRUPTED, diff};
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, TagArgs};
 use crate::cli::context::Context;
@@ -33,7 +33,6 @@ struct UndoneJson {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum UndoOutcome {
-    /// The file has its old bytes.
     Restored,
     WouldRestore,
     /// It has its old tags; other bytes may differ.
@@ -51,10 +50,8 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     let is_json = args.format == ReportFormat::Json;
     let runs = library.tag_runs()?;
     let Some(run) = runs.first().map(|one| one.run) else {
-        context
-            .console
-            .note("nothing to undo: nothing was written into files");
-        // An empty list.
+        let console = context.console;
+        console.note("nothing to undo: nothing was written into files");
         if is_json {
             render::print_json(&[(); 0])?;
         }

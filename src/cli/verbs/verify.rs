@@ -21,7 +21,6 @@ const SAMPLE: usize = 200;
 /// A row of the table: the check, whether it passed, the finding.
 type CheckRow = (&'static str, bool, String);
 
-/// The documented JSON of `verify`.
 #[derive(Serialize)]
 struct VerifyJson {
     ok: bool,
@@ -215,7 +214,6 @@ fn check_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     Ok(rows)
 }
 
-/// The result of reading a track's file again.
 enum Reread {
     Same,
     /// It has no file any more.
@@ -244,7 +242,6 @@ fn reread(track: &Track) -> Reread {
     Reread::Damaged(format!("{}: {reason}", path.display()))
 }
 
-/// Reads every file again.
 fn check_files(engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
     let tracks = engine.library().tracks()?;
     // In parallel, as reading files is most of the work.

@@ -115,10 +115,7 @@ fn is_busy(error: &anyhow::Error) -> bool {
             _ => None,
         }
     });
-    matches!(
-        library,
-        Some(LibraryError::WriterBusy { .. } | LibraryError::Locked { .. })
-    )
+    matches!(library, Some(LibraryError::WriterBusy { .. }))
 }
 
 impl Watched {

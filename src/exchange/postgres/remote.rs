@@ -222,41 +222,23 @@ impl Remote {
                 .sorted(query.sort, query.descending, &conditions, from, step)?;
             from += next.len();
             self.fetch_ids(&next)?;
-            ids.extend(self.matching_of(&next, query)?);
+            let fitting = self.engine.fitting(query)?;
+            let library = self.engine.library();
+            for &id in &next {
+                if fitting.as_ref().is_none_or(|set| set.contains(id)) && library.contains(id)? {
+                    ids.push(id);
+                }
+            }
             if next.len() < step {
                 break;
             }
         }
-        let is_last = ids.len() < wanted;
-        ids.truncate(wanted);
-        let found = TrackQuery {
-            limit: query.limit,
-            ..TrackQuery::default()
-        };
-        let page = self.engine.list_of(&found, &ids, None)?;
-        let total = if is_last {
+        let total = if ids.len() < wanted {
             ids.len()
         } else {
             self.store.count(&conditions, i64::MAX as usize)?
         };
-        Ok(TrackPage { total, ..page })
-    }
-
-    /// Those of the tracks that were fetched and match exactly.
-    fn matching_of(&self, ids: &[TrackId], query: &TrackQuery) -> Result<Vec<TrackId>> {
-        let library = self.engine.library();
-        let matching = self.engine.matching(&query.filter)?;
-        let has_words = !query.words.trim().is_empty();
-        let with_words = has_words.then(|| library.tracks_with_words(&query.words));
-        let with_words = with_words.transpose()?;
-        let mut fitting = Vec::with_capacity(ids.len());
-        for &id in ids {
-            let sets = [&matching, &with_words].into_iter().flatten();
-            if sets.into_iter().all(|set| set.contains(id)) && library.contains(id)? {
-                fitting.push(id);
-            }
-        }
-        Ok(fitting)
+        Ok(self.engine.page(ids, query.limit, total)?)
     }
 
     /// As [`Engine::similar`], from the whole database.

@@ -4,8 +4,6 @@
 //! well-connected communities", 2019), which chooses the number of groups, at the most stable resolution. Edges have weight 2 between mutual neighbours, else 1.
 //! Deterministic for a seed, regardless of the number of threads.
 //!
-//! In collections of more than 200 000 tracks a random sample is divided, and the others join their neighbours.
-//!
 //! Not for: genres, which are only used to name clusters.
 
 mod describe;
@@ -142,7 +140,7 @@ fn cluster_rows(
         });
     }
     let noise = strays::strays(graph);
-    let division = divide::divide(vectors, graph, &noise, min_size, seed);
+    let division = divide::divide(graph, &noise, min_size, seed);
     let assignment = numbered(&division.labels);
     let clusters = describe::describe(vectors, meta, &assignment);
     Ok(Clustering {

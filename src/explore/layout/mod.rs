@@ -11,75 +11,25 @@ mod fuzzy;
 mod optimise;
 mod start;
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 
 use super::KnnGraph;
-use voisin_base::random::Random;
 
-/// Size of the sample that is laid out in collections of more than twice as many tracks.
-const LAID_OUT: usize = 100_000;
-/// Epochs that place the other tracks.
-const FEW_EPOCHS: usize = 10;
-/// The stream of random numbers for the sample.
-const PART: u64 = 0x9A27;
-
-/// Positions of all rows of `graph`; with more than 200 000, a random sample of 100 000 is laid out and the others are placed
-/// among them.
+/// Positions of all rows of `graph`.
 ///
 /// - `vectors`: `[n, dim]` unit vectors, whose principal components are the start of the layout
 /// - `seed`: of the random numbers; the same seed gives the same map
 /// - returns: `[n, 2]`, no unit
 pub fn layout(vectors: ArrayView2<'_, f32>, graph: &KnnGraph, seed: u64) -> Array2<f32> {
     let n = graph.len();
-    if n > 2 * LAID_OUT {
-        return by_part(LAID_OUT, vectors, graph, seed);
-    }
     let edges = fuzzy::fuzzy(graph);
     let mut positions = start::start(vectors, &edges, seed);
     // Two tracks need no optimisation.
     if n > 2 {
-        let moving = vec![true; n];
-        optimise::optimise(
-            &mut positions,
-            &edges,
-            &moving,
-            if n <= 10_000 { 500 } else { 120 },
-            seed,
-        );
+        let epochs = if n <= 10_000 { 500 } else { 120 };
+        optimise::optimise(&mut positions, &edges, epochs, seed);
     }
     Array2::from_shape_fn((n, 2), |(i, d)| positions[i][d])
-}
-
-/// A layout of a random sample of rows, among which the others are placed.
-fn by_part(most: usize, vectors: ArrayView2<'_, f32>, graph: &KnnGraph, seed: u64) -> Array2<f32> {
-    let mut rows: Vec<usize> = (0..graph.len()).collect();
-    Random::stream(seed, PART).shuffle(&mut rows);
-    rows.truncate(most);
-    rows.sort_unstable();
-    let part = layout(
-        vectors.select(Axis(0), &rows).view(),
-        // Most neighbours of a sampled track are not in the sample, so that its neighbours within the
-        // sample are searched.
-        &graph.thinned(vectors, &rows),
-        seed,
-    );
-    let mut known = vec![None; graph.len()];
-    rows.iter()
-        .zip(part.rows())
-        .for_each(|(&row, at)| known[row] = Some([at[0], at[1]]));
-    place_new(graph, &known, seed)
-}
-
-/// Places the other rows without moving the known ones.
-///
-/// - `known`: per row of `graph`, its position, or `None`
-/// - returns: `[n, 2]`; known rows are bit-identical
-fn place_new(graph: &KnnGraph, known: &[Option<[f32; 2]>], seed: u64) -> Array2<f32> {
-    let edges = fuzzy::fuzzy(graph);
-    let moving: Vec<bool> = known.iter().map(Option::is_none).collect();
-    let mut positions = start::among_known(&edges, known, seed);
-    optimise::optimise(&mut positions, &edges, &moving, FEW_EPOCHS, seed);
-    Array2::from_shape_fn((graph.len(), 2), |(i, d)| positions[i][d])
 }
 
 #[cfg(test)]
@@ -120,14 +70,6 @@ mod tests {
             .expect("a pool");
         let b = one_thread.install(|| layout(vectors.view(), &graph, 7));
         assert_eq!(a, b);
-    }
-
-    #[test]
-    fn a_sample_lays_out_the_whole_collection() {
-        let (vectors, labels) = grouped(5, 200, 32, 0.6, 3);
-        let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
-        let part = by_part(300, vectors.view(), &graph, 0);
-        assert!(spread_of(&part, &labels) > 0.97);
     }
 
     #[test]

@@ -13,18 +13,12 @@ const B: f32 = 0.895_060_9;
 const NEGATIVE_SAMPLES: usize = 5;
 const CLIP: f32 = 4.0;
 
-/// Moves the movable rows so that strong pairs are close and random pairs apart.
+/// Moves rows so that strong pairs are close and random pairs apart.
 ///
 /// Follows umap-learn's schedule: an edge of relative strength w is sampled in a share w of the epochs and
 /// attracts both its ends; after each sample its head is repelled from [`NEGATIVE_SAMPLES`] random rows; the
 /// step falls linearly from 1 to 0.
-pub(super) fn optimise(
-    positions: &mut [[f32; 2]],
-    edges: &Edges,
-    moving: &[bool],
-    epochs: usize,
-    seed: u64,
-) {
+pub(super) fn optimise(positions: &mut [[f32; 2]], edges: &Edges, epochs: usize, seed: u64) {
     // Rates are relative to the strongest edge, which is sampled in every epoch.
     let strongest = edges.weights.iter().copied().fold(0.0, f32::max);
     if strongest <= 0.0 {
@@ -36,7 +30,7 @@ pub(super) fn optimise(
     for epoch in 0..epochs {
         let step = 1.0 - epoch as f32 / epochs as f32;
         let moved = |force: f32, d: f32| step * (force * d).clamp(-CLIP, CLIP);
-        for i in (0..n).filter(|&i| moving[i]) {
+        for i in 0..n {
             let mut at = positions[i];
             for (j, weight) in edges.row(i) {
                 // Due when the running count of samples passes an integer.
@@ -49,9 +43,7 @@ pub(super) fn optimise(
                 let x = moved(force, dx);
                 let y = moved(force, dy);
                 at = [at[0] + x, at[1] + y];
-                if moving[j] {
-                    positions[j] = [positions[j][0] - x, positions[j][1] - y];
-                }
+                positions[j] = [positions[j][0] - x, positions[j][1] - y];
                 for _ in 0..NEGATIVE_SAMPLES {
                     let j = draw_row(&mut random, n);
                     if j != i {

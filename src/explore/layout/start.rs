@@ -136,48 +136,6 @@ fn scale(positions: &mut [[f32; 2]], seed: u64) {
     }
 }
 
-/// Known positions unchanged; new tracks in the middle of their neighbours, those with known neighbours
-/// first, then those connected to them; unconnected tracks are below the map.
-pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) -> Vec<[f32; 2]> {
-    let mut rng = Random::new(seed ^ 0x5eed);
-    let mut placed: Vec<Option<[f32; 2]>> = known.to_vec();
-    loop {
-        // Each round uses the positions before it, so that the order of rows does not matter.
-        let found: Vec<(usize, [f32; 2])> = (0..edges.len())
-            .filter(|&i| placed[i].is_none())
-            .filter_map(|i| {
-                let mut sum = [0.0_f32; 2];
-                let mut total = 0.0;
-                for (j, w) in edges.row(i) {
-                    if let Some(at) = placed[j] {
-                        sum[0] += w * at[0];
-                        sum[1] += w * at[1];
-                        total += w;
-                    }
-                }
-                (total > 0.0).then(|| (i, sum.map(|x| x / total)))
-            })
-            .collect();
-        if found.is_empty() {
-            break;
-        }
-        for (i, at) in found {
-            placed[i] = Some(at.map(|x| x + 1e-2 * (rng.f32() - 0.5)));
-        }
-    }
-    let middle = |d: usize| {
-        known.iter().flatten().map(|p| p[d]).sum::<f32>()
-            / known.iter().flatten().count().max(1) as f32
-    };
-    // Beside the others they would look related to some track.
-    let below = known.iter().flatten().map(|p| p[1]).fold(0.0, f32::min) - 1.0;
-    let centre = middle(0);
-    placed
-        .into_iter()
-        .map(|at| at.unwrap_or_else(|| [centre + 4.0 * (rng.f32() - 0.5), below - rng.f32()]))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::super::TrackMeta;
-use super::palette;
+use super::PALETTE;
 
 /// A track's genre on maps: the first of its tags, else the predicted one.
 pub fn genre(track: &TrackMeta) -> Option<&str> {
@@ -31,7 +31,9 @@ pub(super) fn genre_order(meta: &[TrackMeta]) -> Vec<String> {
 /// The genres with a colour of their own, in the order of the palette's colours.
 pub fn coloured_genres(meta: &[TrackMeta]) -> Vec<String> {
     let mut order = genre_order(meta);
-    order.truncate(palette::colours());
+    let palette: serde_json::Value = serde_json::from_str(PALETTE).expect("JSON");
+    let colours = palette["light"]["colours"].as_array();
+    order.truncate(colours.map_or(0, Vec::len));
     order
 }
 

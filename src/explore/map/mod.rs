@@ -5,18 +5,28 @@
 
 mod colour;
 mod html;
-mod palette;
 
 pub use colour::{coloured_genres, genre};
 pub use html::html;
-pub use palette::CORE;
 
 use std::collections::HashMap;
 
 use ndarray::ArrayView2;
 
 use super::clusters::Clustering;
-use super::{ExploreError, KnnGraph, Result, TrackMeta};
+use super::{KnnGraph, TrackMeta};
+
+/// The colours of both maps, `voisin map`'s and the server's; the first on each background are Okabe and Ito's ("Color
+/// Universal Design", 2008), except those with too little contrast.
+const PALETTE: &str = include_str!("palette.json");
+
+/// The script by which both pages draw their map: a module that includes the palette.
+pub const CORE: &str = concat!(
+    "const PALETTE = ",
+    include_str!("palette.json"),
+    ";\n",
+    include_str!("page/core.js")
+);
 
 #[derive(Debug, Clone, Copy)]
 pub struct MapData<'a> {
@@ -70,25 +80,28 @@ impl MapData<'_> {
 
 /// CSV with a header: id, x, y, cluster, words (the model's strongest tags, joined by "; "), artist, title, album, genres (joined by "; "), `predicted_genre`,
 /// year, path. Fields that a spreadsheet would evaluate as a formula get a leading apostrophe.
-pub fn csv(data: &MapData<'_>) -> Result<String> {
+pub fn csv(data: &MapData<'_>) -> String {
     let clusters = data.cluster_names();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let write_error = |error: csv::Error| ExploreError::Draw(error.to_string());
-    let header = [
-        "id",
-        "x",
-        "y",
-        "cluster",
-        "words",
-        "artist",
-        "title",
-        "album",
-        "genres",
-        "predicted_genre",
-        "year",
-        "path",
-    ];
-    writer.write_record(header).map_err(write_error)?;
+    // Into memory, where writing cannot fail.
+    let mut write = |fields: [String; 12]| writer.write_record(fields).expect("equal rows");
+    write(
+        [
+            "id",
+            "x",
+            "y",
+            "cluster",
+            "words",
+            "artist",
+            "title",
+            "album",
+            "genres",
+            "predicted_genre",
+            "year",
+            "path",
+        ]
+        .map(str::to_owned),
+    );
     for (row, track) in data.meta.iter().enumerate() {
         let text = |value: &str| {
             // The characters of OWASP's page on CSV injection.
@@ -99,7 +112,7 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
                 value.to_owned()
             }
         };
-        let fields = [
+        write([
             track.id.to_string(),
             data.positions[[row, 0]].to_string(),
             data.positions[[row, 1]].to_string(),
@@ -113,11 +126,8 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
             track.year.map(|year| year.to_string()).unwrap_or_default(),
             // Without an apostrophe, because programs open the file by it.
             track.path.clone(),
-        ];
-        writer.write_record(fields).map_err(write_error)?;
+        ]);
     }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| ExploreError::Draw(error.to_string()))?;
-    Ok(String::from_utf8(bytes).expect("only strings were written"))
+    let bytes = writer.into_inner().expect("a vector takes all");
+    String::from_utf8(bytes).expect("only strings were written")
 }

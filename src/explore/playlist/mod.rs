@@ -10,7 +10,7 @@ pub use formats::{Format, PathStyle, address, write};
 
 use std::collections::HashSet;
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 
 use super::{NameLimit, TrackMeta};
 use voisin_base::random::Random;
@@ -75,6 +75,14 @@ impl Default for PlaylistOptions {
     }
 }
 
+/// The chosen tracks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    pub entries: Vec<Entry>,
+    /// Whether it is as long as requested.
+    pub is_full: bool,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub row: usize,
@@ -82,7 +90,7 @@ pub struct Entry {
     pub similarity: f32,
 }
 
-/// Most seeds that are used separately; more are thinned out to the most different ones.
+/// Most seeds that are used separately; of more, some that are spread evenly over them.
 const MOST_SEEDS: usize = 32;
 /// Tracks from which one is drawn at full variety, besides the best.
 const DRAWN_FROM: f32 = 40.0;
@@ -98,16 +106,16 @@ const USUAL_SECONDS: f64 = 240.0;
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 /// - `seeds`: row numbers; without any the list is empty
-/// - `excluded`: rows to leave out, such as duplicates
+/// - `usable`: whether a row with this similarity to a seed may be chosen
 ///
 /// The list is shorter than requested if no more tracks fulfil the conditions.
 pub fn playlist(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
     seeds: &[usize],
-    excluded: &dyn Fn(usize) -> bool,
+    usable: &dyn Fn(usize, f32) -> bool,
     options: &PlaylistOptions,
-) -> Vec<Entry> {
+) -> Chosen {
     let mut list = Builder::new(meta, options);
     let left_out: HashSet<usize> = match options.seeds {
         SeedUse::Leave => seeds.iter().copied().collect(),
@@ -115,38 +123,38 @@ pub fn playlist(
     };
     let opening = list.entries.len();
     // From here on each seed chooses in turn, which gives each the same share.
-    let mut pools: Vec<CandidatePool> = thin_out(vectors, seeds)
-        .into_iter()
-        .map(|seed| {
-            let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
-            CandidatePool::new(vectors, seed, usable)
-        })
+    let usable = |row: usize, near: f32| !left_out.contains(&row) && usable(row, near);
+    let mut pools: Vec<CandidatePool> = thinned(seeds)
+        .map(|seed| CandidatePool::new(vectors, seed, usable))
         .collect();
     let drawn_from = 1 + (DRAWN_FROM * options.variety) as usize;
     let reach = reach(options, vectors.nrows()).max(drawn_from);
     let mut random = Random::new(options.random);
     let mut idle = 0;
-    // Ends when no pool has a track to add.
-    'list: while idle < pools.len() {
+    let is_full = 'list: loop {
+        // No pool has a track to add.
+        if idle >= pools.len() {
+            break !list.wants_more();
+        }
         for pool in &mut pools {
             if !list.wants_more() {
-                break 'list;
+                break 'list true;
             }
             let draw = |best: usize| random.below(drawn_from.min(best));
             match pool.take(vectors, &list, opening, reach, draw) {
                 Some((row, similarity)) if list.push(row, pool.seed, similarity) => idle = 0,
-                Some(_) => break 'list,
+                Some(_) => break 'list true,
                 None => idle += 1,
             }
         }
-    }
+    };
     let mut entries = list.entries;
     match (options.shuffle, seeds.first()) {
         (Some(seed), _) => Random::new(seed).shuffle(&mut entries[opening..]),
         (None, Some(&first)) => order_by_small_steps(vectors, &mut entries, opening, first),
         (None, None) => {}
     }
-    entries
+    Chosen { entries, is_full }
 }
 
 /// Number of candidates of each seed that are compared at once.
@@ -158,37 +166,13 @@ fn reach(options: &PlaylistOptions, rows: usize) -> usize {
     ((options.diversity * widest) as usize).clamp(1, most)
 }
 
-/// Distinct seeds; if there are many, the most central one and then each time the one farthest from those taken.
-fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
+/// Distinct seeds; of many, every so-many-th.
+fn thinned(seeds: &[usize]) -> impl Iterator<Item = usize> {
     let mut seen = HashSet::new();
-    let seeds: Vec<usize> = seeds
-        .iter()
-        .copied()
-        .filter(|&seed| seen.insert(seed))
-        .collect();
-    if seeds.len() <= MOST_SEEDS {
-        return seeds;
-    }
-    let part = vectors.select(Axis(0), &seeds);
-    // The most typical seed first.
-    let centre = part.mean_axis(Axis(0)).expect("there are seeds");
-    let first = (0..seeds.len())
-        .max_by(|&a, &b| {
-            part.row(a)
-                .dot(&centre)
-                .total_cmp(&part.row(b).dot(&centre))
-        })
-        .expect("there are seeds");
-    let mut taken = vec![first];
-    let mut nearest = part.dot(&part.row(first));
-    while taken.len() < MOST_SEEDS {
-        let next = (0..seeds.len())
-            .min_by(|&a, &b| nearest[a].total_cmp(&nearest[b]))
-            .expect("there are seeds");
-        taken.push(next);
-        nearest.zip_mut_with(&part.dot(&part.row(next)), |old, &new| *old = old.max(new));
-    }
-    taken.into_iter().map(|i| seeds[i]).collect()
+    let mut distinct = seeds.to_vec();
+    distinct.retain(|&seed| seen.insert(seed));
+    let step = distinct.len().div_ceil(MOST_SEEDS).max(1);
+    distinct.into_iter().step_by(step)
 }
 
 /// Orders entries after `opening` so that each is followed by the nearest of those left.
@@ -313,13 +297,13 @@ struct Candidate {
 }
 
 impl CandidatePool {
-    fn new(vectors: ArrayView2<'_, f32>, seed: usize, usable: impl Fn(usize) -> bool) -> Self {
+    fn new(vectors: ArrayView2<'_, f32>, seed: usize, usable: impl Fn(usize, f32) -> bool) -> Self {
         let similarities = vectors.dot(&vectors.row(seed));
         let mut candidates: Vec<(usize, f32)> = similarities
             .iter()
             .enumerate()
-            .filter(|&(row, _)| usable(row))
-            .map(|(row, &s)| (row, s))
+            .map(|(row, &similarity)| (row, similarity))
+            .filter(|&(row, similarity)| usable(row, similarity))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         Self {
@@ -387,6 +371,7 @@ impl CandidatePool {
 mod tests {
     use super::super::testing::grouped;
     use super::*;
+    use ndarray::Axis;
     use voisin_base::track::TrackId;
 
     fn collection() -> (ndarray::Array2<f32>, Vec<usize>, Vec<TrackMeta>) {
@@ -411,8 +396,8 @@ mod tests {
 
     fn rows(seeds: &[usize], options: &PlaylistOptions) -> Vec<usize> {
         let (vectors, _, meta) = collection();
-        let list = playlist(vectors.view(), &meta, seeds, &|_| false, options);
-        list.into_iter().map(|entry| entry.row).collect()
+        let list = playlist(vectors.view(), &meta, seeds, &|_, _| true, options);
+        list.entries.into_iter().map(|entry| entry.row).collect()
     }
 
     /// Rows but for one by their similarity to it, nearest first.
@@ -431,10 +416,10 @@ mod tests {
             vectors.view(),
             &meta,
             &[3],
-            &|row| row % 2 == 0,
+            &|row, _| row % 2 == 1,
             &tracks(12),
         );
-        let mut found: Vec<usize> = list.iter().map(|entry| entry.row).collect();
+        let mut found: Vec<usize> = list.entries.iter().map(|entry| entry.row).collect();
         found.sort_unstable();
         let mut plain = nearest(3);
         plain.retain(|row| row % 2 == 1);
@@ -474,7 +459,7 @@ mod tests {
             max_per_album: Some(2),
             ..tracks(12)
         };
-        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options);
+        let list = playlist(vectors.view(), &meta, &[3], &|_, _| true, &options).entries;
         let of_sampler = list.iter().filter(|entry| is_on_sampler(entry.row));
         assert_eq!((list.len(), of_sampler.count()), (12, 2));
     }
@@ -486,7 +471,7 @@ mod tests {
             length: Length::Seconds(5400.0),
             ..PlaylistOptions::default()
         };
-        let list = playlist(vectors.view(), &meta, &[0, 1, 2], &|_| false, &options);
+        let list = playlist(vectors.view(), &meta, &[0, 1, 2], &|_, _| true, &options).entries;
         let total: f64 = list.iter().map(|e| meta[e.row].seconds).sum();
         assert!((total - 5400.0).abs() < 200.0, "{total}");
         for seed in 0..3 {
@@ -500,9 +485,9 @@ mod tests {
             seeds: SeedUse::Open(0),
             ..tracks(64)
         };
-        let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options);
+        let list = playlist(vectors.view(), &meta, &seeds, &|_, _| true, &options).entries;
         let used: HashSet<usize> = list.iter().map(|e| e.seed).collect();
-        assert_eq!((list.len(), used.len()), (64, MOST_SEEDS));
+        assert_eq!((list.len(), used.len()), (64, 25));
     }
 
     #[test]
@@ -544,6 +529,25 @@ mod tests {
         // The last of ten is one of the nearest 41 that are left: none beyond the nearest 50.
         let near = &nearest(7)[..50];
         assert!(drawn(1.0, 3).iter().all(|row| near.contains(row)));
+    }
+
+    #[test]
+    fn a_drawn_list_is_full_while_near_tracks_are_left() {
+        let (vectors, _, meta) = collection();
+        let to_seed = vectors.dot(&vectors.row(7));
+        let least = to_seed[nearest(7)[14]];
+        for random in 0..9 {
+            let options = PlaylistOptions {
+                variety: 1.0,
+                random,
+                ..tracks(10)
+            };
+            let is_near = |_: usize, similarity: f32| similarity >= least;
+            let list = playlist(vectors.view(), &meta, &[7], &is_near, &options);
+            assert!(list.is_full && list.entries.iter().all(|e| e.similarity >= least));
+            let list = playlist(vectors.view(), &meta, &[7], &is_near, &tracks(16));
+            assert!(!list.is_full && list.entries.len() == 15);
+        }
     }
 
     #[test]

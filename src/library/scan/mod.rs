@@ -21,7 +21,7 @@ use super::{FileRecord, mtime_ns, stored_path};
 use crate::path_matching::PathFinder;
 use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
-pub use playlist::{PlaylistEntry, is_playlist};
+pub use playlist::is_playlist;
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
 const LARGEST_PLAYLIST: u64 = 64 << 20;
@@ -43,13 +43,11 @@ const SYSTEM_FOLDERS: [&str; 10] = [
     "lost+found",
 ];
 
-/// The result of a scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
     /// Files to add, without repeats, in the order of the arguments and sorted by name within a
     /// folder.
     pub files: Vec<FileRecord>,
-    /// Paths that could not be read.
     pub problems: Vec<ScanProblem>,
     /// Links below folders that lead out of them, which were not followed.
     pub leading_out: Vec<PathBuf>,
@@ -61,27 +59,22 @@ pub struct Scan {
 /// Which links below a folder are followed. A folder argument may itself be a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
-    /// All of them.
     All,
     /// Those that stay below the folder: else anyone who can write into it could add any file of the disk.
     Inside,
 }
 
 impl Links {
-    /// Whether a link is followed.
-    ///
     /// - `root`: the folder argument, free of links
     fn follow(self, link: &Path, root: &Path) -> bool {
         self == Self::All || dunce::canonicalize(link).is_ok_and(|target| target.starts_with(root))
     }
 }
 
-/// A path that could not be read, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanProblem {
     /// As it was given, or as it is in a playlist.
     pub path: PathBuf,
-    /// In one line.
     pub reason: String,
 }
 
@@ -319,30 +312,19 @@ impl Scanner<'_> {
         // One for the whole list, so that each folder is read once.
         let mut meant = PathFinder::new(&base, playlist::encoding(&bytes));
         for entry in playlist::parse(&bytes) {
-            let file = match &entry {
-                PlaylistEntry::Remote(address) => Err(address),
-                PlaylistEntry::Path(name) => {
-                    let file = base.join(paths::from_bytes(name));
-                    // Lists are written by many programs, on other systems, too.
-                    let other = if file.exists() {
-                        None
-                    } else {
-                        meant.find(name)
-                    };
-                    Ok(other.unwrap_or(file))
+            let mut file = base.join(paths::from_bytes(&entry));
+            // Lists are written by many programs, on other systems, too.
+            if !file.exists() {
+                file = meant.find(&entry).unwrap_or(file);
+            }
+            match std::fs::metadata(&file) {
+                // Lists that name each other would never end.
+                Ok(_) if is_playlist(&file) => {
+                    self.problem(&file, &"playlists inside playlists are not followed");
                 }
-            };
-            match file {
-                Ok(file) => match std::fs::metadata(&file) {
-                    // Lists that name each other would never end.
-                    Ok(_) if is_playlist(&file) => {
-                        self.problem(&file, &"playlists inside playlists are not followed");
-                    }
-                    Ok(metadata) if metadata.is_file() => self.file(&file, &metadata),
-                    Ok(_) => self.problem(&file, &"is not a file"),
-                    Err(error) => self.problem(&file, &error),
-                },
-                Err(remote) => self.problem(Path::new(remote), &"is not a local file"),
+                Ok(metadata) if metadata.is_file() => self.file(&file, &metadata),
+                Ok(_) => self.problem(&file, &"is not a file"),
+                Err(error) => self.problem(&file, &error),
             }
         }
     }

@@ -16,17 +16,9 @@ pub fn is_playlist(path: &Path) -> bool {
     })
 }
 
-/// The location of a track in a playlist.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PlaylistEntry {
-    /// The bytes of a path, absolute or relative to the playlist; `//server/share/…` on another machine.
-    Path(Vec<u8>),
-    /// An address that is no file of this machine, such as a radio stream.
-    Remote(String),
-}
-
-/// The entries of a playlist, in its order: one path a line, `#` begins a comment.
-pub fn parse(bytes: &[u8]) -> Vec<PlaylistEntry> {
+/// The paths in a playlist, in its order, absolute or relative to it: one a line, `#` begins a comment. Addresses of
+/// streams are left out.
+pub fn parse(bytes: &[u8]) -> Vec<Vec<u8>> {
     // Some programs write UTF-16; anything without a mark is read as bytes, like paths.
     let decoded = encoding::with_mark(bytes);
     let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
@@ -49,11 +41,10 @@ pub fn encoding(bytes: &[u8]) -> OldEncoding {
 
 /// The path in a cell of a table: as it is, or that of a `file:` address.
 pub fn path_in_table(cell: &str) -> PathBuf {
-    let is_address = split_scheme(cell.as_bytes())
-        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(b"file"));
-    match is_address.then(|| entry(cell.as_bytes())).flatten() {
-        Some(PlaylistEntry::Path(bytes)) => paths::from_bytes(&bytes),
-        _ => PathBuf::from(cell),
+    let address = address(cell.as_bytes()).filter(|(scheme, _)| is_file(scheme));
+    match address.and_then(|(_, rest)| file_url(rest)) {
+        Some(path) => paths::from_bytes(&path),
+        None => PathBuf::from(cell),
     }
 }
 
@@ -65,39 +56,22 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-/// A path, or an address with a scheme. `C:` is a drive, not a scheme.
-fn entry(text: &[u8]) -> Option<PlaylistEntry> {
-    if text.is_empty() {
-        return None;
+/// The path of a line; `None` for the address of a stream.
+fn entry(text: &[u8]) -> Option<Vec<u8>> {
+    match address(text) {
+        Some((scheme, rest)) if is_file(scheme) => file_url(rest),
+        // "Artist: Title.mp3" is a name; an address has slashes after the colon.
+        Some((_, rest)) if rest.starts_with(b"//") => None,
+        _ => Some(text.to_vec()),
     }
-    let Some((scheme, rest)) = split_scheme(text) else {
-        return Some(PlaylistEntry::Path(text.to_vec()));
-    };
-    let address = rest.strip_prefix(b"//").map(without_user);
-    if scheme.eq_ignore_ascii_case(b"file") {
-        return file_url(address.as_deref().unwrap_or(rest));
-    }
-    // "Artist: Title.mp3" is a name; an address has slashes after the colon.
-    let Some(address) = address else {
-        return Some(PlaylistEntry::Path(text.to_vec()));
-    };
-    let address = [scheme, b":", &address].concat();
-    Some(PlaylistEntry::Remote(
-        String::from_utf8_lossy(&address).into_owned(),
-    ))
 }
 
-/// `//host/path` of `user:password@host/path`, as messages must not show passwords.
-fn without_user(address: &[u8]) -> Vec<u8> {
-    let end = address.iter().position(|&byte| byte == b'/');
-    let authority = &address[..end.unwrap_or(address.len())];
-    let user = authority.iter().rposition(|&byte| byte == b'@');
-    let host = user.map_or(0, |at| at + 1);
-    [&b"//"[..], &address[host..]].concat()
+fn is_file(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"file")
 }
 
-/// Splits an address into its scheme and the rest, at the first colon.
-fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Splits an address into its scheme and the rest, at the first colon. `C:` is a drive, not a scheme.
+fn address(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|&byte| byte == b':')?;
     let scheme = &text[..at];
     let fits = scheme.len() >= 2
@@ -109,47 +83,13 @@ fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The path in `file:///path`, `file://localhost/path` or `file:/path`; `//server/path` of `file://server/path`.
-fn file_url(rest: &[u8]) -> Option<PlaylistEntry> {
-    let path = match rest.strip_prefix(b"//") {
-        Some(authority) => {
-            // An address may end with the host: then there is no path.
-            let slash = authority
-                .iter()
-                .position(|&byte| byte == b'/')
-                .unwrap_or(authority.len());
-            let (host, path) = authority.split_at(slash);
-            if host.is_empty() || host.eq_ignore_ascii_case(b"localhost") {
-                path
-            } else {
-                rest
-            }
-        }
-        None => rest,
-    };
-    let path = percent_decoded(path);
+fn file_url(rest: &[u8]) -> Option<Vec<u8>> {
+    let hosts = [&b"//localhost"[..], b"//"].into_iter();
+    let mut local = hosts.filter_map(|host| rest.strip_prefix(host));
+    let local = local.find(|path| path.starts_with(b"/"));
+    let path = percent_decoded(local.unwrap_or(rest));
     // "/C:/Music" on Windows.
     let drive = cfg!(windows) && path.len() > 2 && path[0] == b'/' && path[2] == b':';
     let path = if drive { path[1..].to_vec() } else { path };
-    (!path.is_empty()).then_some(PlaylistEntry::Path(path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_keeps_no_user_and_no_password() {
-        let path = |text: &str| Some(PlaylistEntry::Path(text.into()));
-        let remote = |text: &str| Some(PlaylistEntry::Remote(text.to_owned()));
-        for (text, expected) in [
-            ("file://user:secret@nas/x.mp3", path("//nas/x.mp3")),
-            ("file:///m/me@home.mp3", path("/m/me@home.mp3")),
-            (
-                "https://u:s@radio:80/a@b?c@d",
-                remote("https://radio:80/a@b?c@d"),
-            ),
-        ] {
-            assert_eq!(entry(text.as_bytes()), expected, "{text}");
-        }
-    }
+    (!matches!(&path[..], b"" | b"//")).then_some(path)
 }

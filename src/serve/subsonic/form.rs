@@ -37,7 +37,6 @@ impl SubsonicForm {
             .map(|(_, value)| value.as_str())
     }
 
-    /// A required parameter.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name)
             .filter(|value| !value.is_empty())
@@ -56,7 +55,6 @@ impl SubsonicForm {
     }
 }
 
-/// An error with Subsonic's code.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) code: i64,

@@ -223,37 +223,14 @@ mod tests {
 
     #[test]
     fn addresses_are_parsed_and_normalized() {
-        let read = |text: &str| {
-            text.parse::<ServerAddress>()
-                .map(|address| address.to_string())
-        };
-        assert_eq!(
-            read("http://NAS.lan:4533/"),
-            Ok("http://nas.lan:4533".to_owned())
-        );
-        assert_eq!(
-            read("https://music.example/Airsonic/"),
-            Ok("https://music.example/Airsonic".to_owned())
-        );
-        assert_eq!(
-            read("http://[::1]:5000"),
-            Ok("http://[::1]:5000".to_owned())
-        );
-        for wrong in [
-            "",
-            "nas.lan",
-            "nas.lan:4533",
-            "ftp://nas",
-            "http://",
-            "http://a b",
-            "http://nas/?x=1",
-        ] {
+        let read = |text: &str| text.parse::<ServerAddress>().map(|read| read.to_string());
+        let deep = read("https://Music.example/Airsonic/");
+        assert_eq!(deep.unwrap(), "https://music.example/Airsonic");
+        assert_eq!(read("http://[::1]:5000").unwrap(), "http://[::1]:5000");
+        for wrong in ["", "nas.lan:4533", "ftp://nas", "http://nas/?x=1"] {
             assert!(read(wrong).unwrap_err().contains("expected"), "{wrong}");
         }
-        assert!(
-            read("http://me:secret@nas")
-                .unwrap_err()
-                .contains("leave them out")
-        );
+        let named = read("http://me:secret@nas").unwrap_err();
+        assert!(named.contains("leave them out"), "{named}");
     }
 }

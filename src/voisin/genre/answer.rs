@@ -28,15 +28,10 @@ pub enum AnswerSource {
 /// A labelled track that voted, so that a user can check the result by listening.
 #[derive(Debug, Clone)]
 pub struct Evidence {
-    /// The track that voted.
     pub track: TrackId,
-    /// Its path.
     pub path: PathBuf,
-    /// Artist and title, or the file's name.
     pub display: String,
-    /// Its artist.
     pub artist: Option<String>,
-    /// The genres it voted for.
     pub genres: Vec<Genre>,
     /// Cosine similarity to the track in question, as `similar` shows it.
     pub similarity: f32,
@@ -47,7 +42,6 @@ pub struct Evidence {
 /// The predicted genre of a track, with reasons.
 #[derive(Debug, Clone)]
 pub struct GenreAnswer {
-    /// The track of the library, if it is one.
     pub track: Option<TrackId>,
     /// The file that was named, or the track's own path.
     pub path: PathBuf,
@@ -55,9 +49,7 @@ pub struct GenreAnswer {
     pub is_named_file: bool,
     /// The number of labelled tracks, on which the prediction is based, or which is too small for one.
     pub labelled: LabelCount,
-    /// The track's own labels.
     pub labels: Vec<Genre>,
-    /// The method.
     pub source: AnswerSource,
     /// The most likely genre, even if the result is unknown.
     pub best: Option<Genre>,
@@ -73,11 +65,8 @@ pub struct GenreAnswer {
     pub probabilities: Vec<GenreShare>,
     /// The head's probabilities, largest first.
     pub head: Vec<GenreShare>,
-    /// The vote.
     pub votes: Votes,
-    /// The voters, nearest first.
     pub evidence: Vec<Evidence>,
-    /// A first guess, if it is one.
     pub guess: Option<Guess>,
 }
 
@@ -167,7 +156,6 @@ impl GenreAnswer {
         }
     }
 
-    /// The genre; `None` if it is unknown.
     pub fn genre(&self) -> Option<&Genre> {
         self.best.as_ref().filter(|_| self.unknown.is_none())
     }
@@ -211,7 +199,6 @@ impl GenreAnswer {
         is_other.then(|| names.join(", "))
     }
 
-    /// Makes the result unknown.
     pub fn reject(&mut self, reason: UnknownReason) {
         if self.source != AnswerSource::Nobody {
             self.unknown = Some(reason);

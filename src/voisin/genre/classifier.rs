@@ -34,7 +34,6 @@ pub struct ClassifyOptions {
 /// How the classifier answers, and why.
 #[derive(Debug, Clone)]
 pub struct GenreNews {
-    /// In words.
     pub text: String,
     /// Whether it is a problem that the user can fix.
     pub is_warning: bool,
@@ -58,15 +57,12 @@ impl std::fmt::Display for GenreNews {
     }
 }
 
-/// A method of classification.
 pub enum Classifier {
     /// By the model's tags, since too few tracks are labelled.
     FirstGuess(FirstGuess),
-    /// By the labelled tracks of the library.
     Labelled(Labelled),
 }
 
-/// A classifier based on labelled tracks.
 pub struct Labelled {
     taxonomy: Taxonomy,
     source: LabelSource,
@@ -262,7 +258,6 @@ impl Labelled {
         }))
     }
 
-    /// Every track of the library as a seed.
     pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
         let tracks = engine.labelled_tracks(&self.source)?;
         Ok(tracks.seeds())
@@ -459,7 +454,6 @@ impl Engine {
         }
     }
 
-    /// Whether a track of the library never changes.
     pub fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
         let measured = self.library.descriptors(&[track])?;
         Ok(measured.get(&track).is_some_and(|known| known.is_steady))

@@ -33,12 +33,10 @@ impl FirstGuess {
         Ok(Self { guesser, labelled })
     }
 
-    /// The number of labels, which is too small.
     pub(super) fn labelled(&self) -> LabelCount {
         self.labelled
     }
 
-    /// Whether the model has the tags for a guess.
     pub(super) fn is_possible(&self) -> bool {
         self.guesser.is_some()
     }

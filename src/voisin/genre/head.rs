@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::labels::{LabelSource, LabelledTracks};
 use crate::{Engine, EngineError};
-use voisin_genre::{FitOptions, GenreModel, Provenance, Recipe};
+use voisin_genre::{FitOptions, GenreModel, Provenance};
 
 /// Name of the trained head inside a library's folder.
 pub const GENRE_MODEL_FILE: &str = "genre.safetensors";
@@ -33,7 +33,6 @@ impl GenreHead {
 }
 
 impl Engine {
-    /// The path of the trained head.
     pub fn genre_model_path(&self) -> PathBuf {
         self.library().dir().join(GENRE_MODEL_FILE)
     }
@@ -70,15 +69,10 @@ impl Engine {
     ) -> Result<GenreHead, EngineError> {
         let fingerprint = self.model()?.fingerprint;
         let (model, _) = GenreModel::fit(&tracks.set(), options)?;
-        let recipe = Recipe {
-            min_tracks: options.min_tracks,
-            folds: options.folds,
-            seed: options.seed,
-        };
         let provenance = Provenance::new(
             &fingerprint,
             &source.to_string(),
-            recipe,
+            options,
             &tracks.ids,
             &tracks.labels,
         );
@@ -94,13 +88,6 @@ impl Engine {
         head: &GenreHead,
         tracks: &LabelledTracks,
     ) -> Result<GenreHead, EngineError> {
-        let recipe = head.provenance.recipe;
-        let options = FitOptions {
-            min_tracks: recipe.min_tracks,
-            folds: recipe.folds,
-            seed: recipe.seed,
-            ..FitOptions::default()
-        };
-        self.fit_genre(tracks, &head.source(), &options)
+        self.fit_genre(tracks, &head.source(), &head.provenance.recipe)
     }
 }

@@ -72,31 +72,25 @@ impl LabelSource {
 pub struct TrackDisplay {
     /// Its artist, or its album's.
     pub artist: Option<String>,
-    /// Artist and title, or the file's name.
     pub display: String,
-    /// Its path.
     pub path: PathBuf,
 }
 
 /// All tracks with a vector, with their labels, if any, and their groups.
 #[derive(Debug, Clone)]
 pub struct LabelledTracks {
-    /// The tracks, ascending.
     pub ids: Vec<TrackId>,
     /// `[tracks, dimension]`, raw, unit rows.
     pub vectors: Array2<f32>,
     /// Genres of each track, one spelling per genre.
     pub labels: Vec<Vec<Genre>>,
-    /// Group of each track, as a number.
     pub groups: Vec<usize>,
-    /// Further facts of each.
     pub facts: Vec<TrackDisplay>,
     /// Lines of a label file that named no track of the library.
     pub unmatched: usize,
 }
 
 impl TrackDisplay {
-    /// The facts of a track.
     pub fn of(track: &Track) -> Self {
         Self {
             artist: track.main_artist().map(str::to_owned),
@@ -157,7 +151,6 @@ impl LabelledTracks {
         }
     }
 
-    /// The row of a track.
     pub fn row(&self, track: TrackId) -> Option<usize> {
         self.ids.binary_search(&track).ok()
     }
@@ -175,7 +168,6 @@ impl LabelledTracks {
         }
     }
 
-    /// Number of tracks with a label.
     pub fn labelled(&self) -> usize {
         self.labels
             .iter()
@@ -189,7 +181,6 @@ impl LabelledTracks {
     }
 }
 
-/// Genres of tracks from one source.
 pub(super) struct Labeller<'a> {
     taxonomy: &'a Taxonomy,
     source: &'a LabelSource,
@@ -362,7 +353,6 @@ impl Engine {
 }
 
 impl Engine {
-    /// Sets where this library's labels come from.
     pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
         let source = source.absolute();
         let text = match &source {

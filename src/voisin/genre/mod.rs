@@ -10,7 +10,6 @@ mod answer;
 mod classifier;
 mod first_guess;
 mod head;
-mod kinship;
 mod labels;
 mod matching;
 mod path_table;

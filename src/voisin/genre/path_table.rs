@@ -89,7 +89,6 @@ impl PathTable {
         Ok(table)
     }
 
-    /// The lines that name a file.
     fn lines_of<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = usize> + 'a {
         let exact = self.exact.get(path).into_iter().flatten().copied();
         let endings = path.file_name().and_then(|name| self.endings.get(name));

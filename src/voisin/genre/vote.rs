@@ -23,14 +23,12 @@ pub(super) struct MetLabels<'a> {
     met: HashMap<TrackId, Met>,
 }
 
-/// A track's labels and facts.
 pub(super) struct Met {
     pub(super) genres: Vec<Genre>,
     group: String,
     display: TrackDisplay,
 }
 
-/// A track's vote.
 pub(super) struct Voted {
     pub(super) votes: Votes,
     pub(super) evidence: Vec<Evidence>,

@@ -7,17 +7,16 @@ use serde::Deserialize;
 
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{at_most, limit_of, some_whole};
-use crate::questions::answers::artists::FoundArtists;
 use crate::questions::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::questions::answers::graph::{
     clustered, clusters_of, collection_and_graph, neighbour_graph,
 };
 use crate::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
-use voisin_explore::artists::{Makers, artists, near_artists};
+use voisin_explore::artists::{ArtistSummary, Makers, artists, near_artists};
 use voisin_explore::clusters::Clustering;
 use voisin_explore::duplicates::{NEIGHBOURS, duplicates};
 use voisin_explore::path::{PathOptions, Walk, between_ends, path};
-use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
+use voisin_explore::{KnnGraph, TrackMeta};
 use voisin_library::TrackSet;
 
 /// From this many tracks on, a path is searched among near ones: reading all would take long.
@@ -55,50 +54,25 @@ impl Clusters {
     }
 }
 
-/// Artists, or albums, and those near to one
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct NearArtists {
-    /// Only those near to this one
-    #[arg(value_name = "NAME")]
-    pub name: Option<String>,
-}
-
-impl NearArtists {
-    /// All of them, most tracks first, each with its nearest; or those near to the named one, nearest first.
-    ///
-    /// - `limit`: most results
-    ///
-    /// # Errors
-    /// None, or several, have this name.
-    pub fn run(
-        &self,
-        collection: &Collection,
-        makers: Makers,
-        limit: usize,
-    ) -> Result<FoundArtists, ExploreError> {
-        let vectors = collection.vectors.view();
-        let meta = &collection.meta;
-        Ok(match &self.name {
-            None => FoundArtists::All(artists(vectors, meta, makers, limit)),
-            Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
-        })
-    }
-}
-
-impl NearArtists {
-    /// [`run`](Self::run) on the whole library.
-    ///
-    /// # Errors
-    /// None, or several, have this name.
-    pub fn all(
-        &self,
-        engine: &mut Engine,
-        makers: Makers,
-        limit: usize,
-    ) -> Result<FoundArtists, EngineError> {
-        Ok(self.run(&engine.collection()?, makers, limit)?)
-    }
+/// All artists, or albums, most tracks first; or those near to the named one, nearest first.
+///
+/// - `limit`: most results
+///
+/// # Errors
+/// None, or several, have this name.
+pub fn near_makers(
+    engine: &Engine,
+    makers: Makers,
+    name: Option<&str>,
+    limit: usize,
+) -> Result<Vec<ArtistSummary>, EngineError> {
+    let collection = engine.collection()?;
+    let vectors = collection.vectors.view();
+    let meta = &collection.meta;
+    Ok(match name {
+        None => artists(vectors, meta, makers, limit),
+        Some(name) => near_artists(vectors, meta, makers, name, limit)?,
+    })
 }
 
 /// Recordings that the library has several times

@@ -16,7 +16,7 @@ use crate::{
     LabelSource, Seed, TrackDisplay,
 };
 use voisin_base::track::TrackId;
-use voisin_genre::{FitOptions, Kinship, Suspect};
+use voisin_genre::{FitOptions, Kinship, Suspect, kinship, suspects};
 use voisin_library::Library;
 
 /// The source of labels; over a network its name alone.
@@ -167,7 +167,7 @@ impl GenreRelations {
     /// The relations.
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = self.label_from.source(engine);
-        engine.kinship(&source)
+        Ok(kinship(&engine.labelled_tracks(&source)?.set())?)
     }
 }
 
@@ -196,7 +196,8 @@ impl Suspects {
     /// The labels that look wrong.
     pub fn run(&self, engine: &mut Engine) -> Result<FoundSuspects, EngineError> {
         let source = self.label_from.source(engine);
-        let mut suspects = engine.suspects(&source, &FitOptions::default())?;
+        let tracks = engine.labelled_tracks(&source)?;
+        let mut suspects = suspects(&tracks.set(), &FitOptions::default())?;
         let judged = suspects.len();
         suspects.retain(|suspect| self.all || suspect.confident);
         Ok(FoundSuspects { suspects, judged })

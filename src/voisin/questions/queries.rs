@@ -34,7 +34,7 @@ use super::seed::{NamedSeed, at_least_one, seeds};
 use super::values::Limit;
 use super::{Filters, Similar, schema};
 use crate::{
-    Collection, Embedder, Engine, EngineError, GenreNews, NamedSeeds, PredictedTags, Seed, Standing,
+    Collection, Embedder, Engine, EngineError, GenreNews, NamedSeeds, PredictedTags, Standing,
 };
 use voisin_base::track::TrackId;
 use voisin_explore::layout::layout;
@@ -140,7 +140,6 @@ pub struct QueryInput<'a> {
     pub model: &'a dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError>,
     /// Seeds in place of the query's: those of a program on this machine, or of an uploaded file.
     pub seeds: Option<NamedSeeds>,
-    pub unlike: Option<Vec<Seed>>,
     /// [`Needs::tags`]; `None` within for a model without tags.
     pub tags: Option<Arc<Option<PredictedTags>>>,
     pub explored: Option<Arc<Explored>>,
@@ -240,10 +239,7 @@ impl Question for Similar {
         if let Some(name) = input.seed_name {
             named.iter_mut().for_each(|seed| seed.path = name.into());
         }
-        let unlike = match input.unlike.take() {
-            Some(given) => given,
-            None => seeds(&self.unlike, engine)?,
-        };
+        let unlike = seeds(&self.unlike, engine)?;
         let found = self.run(engine, &named, unlike)?;
         input.written(SimilarJson::new(&named, &found))
     }

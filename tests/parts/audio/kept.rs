@@ -11,7 +11,7 @@ use odd_tags::Outcome;
 
 #[allow(clippy::all, clippy::pedantic, missing_docs)]
 #[path = "../../../scripts/fuzz/odd_tags.rs"]
-mod odd_tags;
+pub(super) mod odd_tags;
 
 const OVERWRITE: WriteOptions = WriteOptions {
     overwrite: true,

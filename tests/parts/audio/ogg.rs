@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::kept::odd_tags::{pages, seal};
 use super::{data, decoded, native, windows_equal_a_full_decode};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -21,41 +22,12 @@ fn joined(links: &[&[u8]]) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Flags, granule position and bytes of each page.
-fn pages(bytes: &[u8]) -> Vec<&[u8]> {
-    let mut pages = Vec::new();
-    let mut rest = bytes;
-    while rest.len() > 27 {
-        let segments = usize::from(rest[26]);
-        let body: usize = rest[27..27 + segments]
-            .iter()
-            .map(|&size| usize::from(size))
-            .sum();
-        let (page, after) = rest.split_at(27 + segments + body);
-        pages.push(page);
-        rest = after;
-    }
-    pages
-}
-
 fn granule(page: &[u8]) -> u64 {
     u64::from_le_bytes(page[6..14].try_into().expect("eight bytes"))
 }
 
-/// The page with its checksum (RFC 3533, section 6).
 fn sealed(mut page: Vec<u8>) -> Vec<u8> {
-    page[22..26].fill(0);
-    let crc = page.iter().fold(0_u32, |crc, &byte| {
-        let start = crc ^ u32::from(byte) << 24;
-        (0..8).fold(start, |crc, _| {
-            if crc >> 31 == 1 {
-                crc << 1 ^ 0x04c1_1db7
-            } else {
-                crc << 1
-            }
-        })
-    });
-    page[22..26].copy_from_slice(&crc.to_le_bytes());
+    seal(&mut page);
     page
 }
 

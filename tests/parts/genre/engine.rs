@@ -4,19 +4,20 @@ use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    FitOptions, Genre, GenreError, GenreModel, PredictOptions, Provenance, Recipe, UnknownReason,
-    kin, suspects, votes_for,
+    FitOptions, Genre, GenreError, GenreModel, PredictOptions, Provenance, UnknownReason, kin,
+    suspects, votes_for,
 };
 
 use crate::genre::data::{Blobs, answers, blobs};
 
 fn provenance(train: &Blobs) -> Provenance {
-    let recipe = Recipe {
-        min_tracks: 8,
-        folds: 5,
-        seed: 1,
-    };
-    Provenance::new("abc", "tags", recipe, &train.ids, &train.labels)
+    Provenance::new(
+        "abc",
+        "tags",
+        &FitOptions::default(),
+        &train.ids,
+        &train.labels,
+    )
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn the_library_refuses_records_that_would_spoil_it() {
     let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
     assert!(matches!(
         library.insert_track(&new_track(1, "/a.mp3")),
-        Err(LibraryError::NoModel)
+        Err(LibraryError::Refused(_))
     ));
     library.set_model(&model()).unwrap();
     let refuse = |library: &mut Library, change: &dyn Fn(&mut NewTrack)| {
@@ -203,13 +203,7 @@ fn the_library_refuses_records_that_would_spoil_it() {
         LibraryError::Refused(_)
     ));
     let error = refuse(&mut library, &|new| new.vector.push(0.0));
-    assert!(matches!(
-        error,
-        LibraryError::Dimension {
-            expected: 16,
-            found: 17
-        }
-    ));
+    assert!(error.to_string().contains("dimension 17"), "{error}");
     assert!(matches!(
         refuse(&mut library, &|new| new.logits[0] = f32::NAN),
         LibraryError::Refused(_)
@@ -589,7 +583,7 @@ fn a_truncated_change_log_gives_no_changes() {
             .insert_track(&new_track(seed, format!("/m/{seed}")))
             .unwrap();
     }
-    let raw = rusqlite::Connection::open(library.database_path()).unwrap();
+    let raw = rusqlite::Connection::open(library.dir().join(voisin_library::DATABASE)).unwrap();
     raw.execute("DELETE FROM changes WHERE generation <= 4", [])
         .unwrap();
     assert!(library.changes_since(3).unwrap().is_none());
@@ -820,7 +814,15 @@ fn scales_filter_sort_and_go_with_their_track() {
     let content = |library: &Library, id| library.track(id).unwrap().audio.content;
     let given = [(a, 80.0), (b, 5.0)].map(|(id, of)| (content(&library, id), value(of)));
     assert_eq!(library.set_scale(calm, &given).unwrap(), 2);
-    let sorted = |by| library.sorted(by, true).unwrap();
+    let sorted = |by| {
+        let mut all = Vec::new();
+        let keep = |id| {
+            all.push(id);
+            true
+        };
+        library.sorted(by, true, keep).unwrap();
+        all
+    };
     assert_eq!(sorted(SortBy::Scale(calm)), [a, b, c]);
     assert_eq!(sorted(SortBy::Scale(energy)), [c, b, a]);
     // A transferred record includes them.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::catalogue::{shelf, sound};
-use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
+use crate::common::{Sandbox, code, fine, fine_json, json, text};
 
 #[test]
 fn a_backup_is_whole_and_overwrites_nothing() {
@@ -27,32 +27,6 @@ fn a_backup_is_whole_and_overwrites_nothing() {
         fine_json(sandbox.run(copied)),
         fine_json(sandbox.run(["list", "--format", "json"]))
     );
-}
-
-#[test]
-fn a_concurrent_add_damages_no_backup() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir(&music).unwrap();
-    for seed in 0..150 {
-        fs::write(
-            music.join(format!("{seed}.wav")),
-            noise_wav(16_000, 4.0, seed),
-        )
-        .unwrap();
-    }
-    let mut add = sandbox
-        .command(["add", "--quiet", music.to_str().unwrap()])
-        .spawn()
-        .unwrap();
-    let file = sandbox.path("copy.db");
-    let backup = || sandbox.run(["export", file.to_str().unwrap()]);
-    while add.try_wait().unwrap().is_none() {
-        // Before the first track there is no library, which has another message.
-        let message = text(&backup().stderr);
-        assert!(!message.contains("was not kept"), "{message}");
-    }
-    assert!(fine(backup()).contains("150 tracks"));
 }
 
 #[cfg(unix)]

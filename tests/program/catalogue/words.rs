@@ -161,49 +161,6 @@ fn words_are_filters_and_can_be_added_to() {
 }
 
 #[test]
-fn words_are_shown_and_exported() {
-    let sandbox = shelf();
-    let cards =
-        fine_json(sandbox.run(["show", "id:1", "id:2", "id:3", "id:4", "--format", "json"]));
-    let words: Vec<&Value> = cards
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|c| c["words"].as_array().unwrap())
-        .collect();
-    assert!(
-        !words.is_empty()
-            && words
-                .iter()
-                .all(|word| word["percentile"].as_f64().unwrap() >= 0.75)
-    );
-    assert!(
-        fine(sandbox.run(["list", "--tag", "rock:0"]))
-            .lines()
-            .next()
-            .unwrap()
-            .contains("words")
-    );
-}
-
-#[test]
-fn words_of_loudness_sort_by_measured_values() {
-    let sandbox = shelf();
-    let list = fine_json(sandbox.run(["list", "--sort", "loudness", "--format", "json"]));
-    let softest = ids(&list);
-    let found = ids(&fine_json(
-        sandbox.run(["find", "quieter", "--format", "json"]),
-    ));
-    assert_eq!(found, softest, "softest first");
-    let words = fine(sandbox.run(["find", "--words"]));
-    assert!(
-        words
-            .lines()
-            .any(|line| line.starts_with("softer ") && line.ends_with(" quieter: -loudness"))
-    );
-}
-
-#[test]
 fn a_model_without_tags_names_one_with_tags() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");

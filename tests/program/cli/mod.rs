@@ -169,15 +169,7 @@ fn an_export_keeps_genres_and_years_on_its_way_back() {
     .unwrap();
     let add = |sandbox: &Sandbox, array: &Path, table: &Path, more: &[&str]| {
         let [array, table] = [array, table].map(|path| path.to_str().unwrap());
-        let files = [
-            "add",
-            "--vectors",
-            array,
-            "--tracks",
-            table,
-            "--vectors-of",
-            "x",
-        ];
+        let files = ["add", "--vectors", array, "--tracks", table, "--model", "x"];
         sandbox.run([&files[..], more].concat())
     };
     let added = add(&sandbox, &array, &table, &[]);
@@ -222,11 +214,7 @@ fn an_export_keeps_genres_and_years_on_its_way_back() {
         );
     }
     // No file is scanned, so options of a scan are refused.
-    for option in [
-        &["--exclude", "*.wav"][..],
-        &["--windows", "4"],
-        &["--remove-missing"],
-    ] {
+    for option in [&["--exclude", "*.wav"][..], &["--remove-missing"]] {
         assert_eq!(code(&add(&other, &array, &table, option)), 2, "{option:?}");
     }
 }
@@ -242,7 +230,7 @@ fn imported_vectors_replace_those_of_an_earlier_table() {
         ndarray_npy::write_npy(&array, vectors).unwrap();
         fs::write(&table, format!("path,title\n{rows}")).unwrap();
         let files = ["--vectors", array_name, "--tracks", table_name];
-        sandbox.run([&["add", "--vectors-of", "x"][..], &files].concat())
+        sandbox.run([&["add", "--model", "x"][..], &files].concat())
     };
     let refused = |output: &std::process::Output, words: &str| {
         let stderr = text(&output.stderr);

@@ -165,31 +165,6 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
                 (&json!([]), &json!({}))
             );
         }
-        // in text: in the answer, with the next step on standard error
-        let one = music
-            .sandbox
-            .command(["classify"])
-            .arg(&music.files[2])
-            .output()
-            .unwrap();
-        assert!(
-            text(&one.stdout).contains(&guessed),
-            "{}",
-            text(&one.stdout)
-        );
-        assert!(
-            text(&one.stderr).contains("\"voisin labels\" shows"),
-            "{}",
-            text(&one.stderr)
-        );
-        let card = fine_json(music.sandbox.run(["show", "chaos god", "--format", "json"]));
-        let predicted = &card[0]["predicted"];
-        assert_ne!(predicted["genre"], "Zeuhl");
-        assert!(
-            predicted["summary"].as_str().unwrap().contains(&guessed),
-            "{predicted}"
-        );
-        assert_eq!(predicted["labelled_tracks"], metal.0 + ambient.0);
         // commands that need the library's labels are refused too
         for refused in [&["train"][..], &["labels", "suspects"]] {
             let output = music.sandbox.run(refused);
@@ -201,24 +176,6 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
             );
         }
         music.refuses_to_write(found);
-        // nor do maps predict a genre
-        let map = music.sandbox.path("map.csv");
-        fine(
-            music
-                .sandbox
-                .run([Path::new("map"), Path::new("--output"), &map]),
-        );
-        let mut rows = csv::Reader::from_path(&map).unwrap();
-        let column = rows
-            .headers()
-            .unwrap()
-            .iter()
-            .position(|name| name == "predicted_genre")
-            .unwrap();
-        assert!(
-            rows.records().all(|row| row.unwrap()[column].is_empty()),
-            "{found}"
-        );
     }
 }
 
@@ -248,30 +205,6 @@ fn the_fewest_labels_answer_and_report_their_number() {
         all.trim_end()
             .ends_with("from 4 labelled tracks of 2 genres"),
         "{all}"
-    );
-    let table = fine(music.sandbox.run(["classify", "--all", "--format", "csv"]));
-    assert!(
-        table
-            .lines()
-            .next()
-            .unwrap()
-            .ends_with(",labelled_tracks,labelled_genres"),
-        "{table}"
-    );
-    assert!(
-        table.lines().skip(1).all(|line| line.ends_with(",4,2")),
-        "{table}"
-    );
-    let shown = music
-        .sandbox
-        .command(["show", "chaos god"])
-        .env("COLUMNS", "200")
-        .output()
-        .unwrap();
-    let shown = fine(shown);
-    assert!(
-        shown.contains("likely, from 4 labelled tracks of 2 genres"),
-        "{shown}"
     );
     // enough for answers, not for writing
     music.refuses_to_write("found 4 labelled tracks of 2 genres (0 genres with as many)");
@@ -410,49 +343,6 @@ fn speech_is_distinguished_from_music() {
             .run(["find", "talking", "--limit", "1", "--format", "json"]),
     );
     assert_eq!(found["tracks"][0]["id"], 8, "{found}");
-}
-
-#[test]
-fn a_model_without_tags_is_reported_as_unknown() {
-    let sandbox = Sandbox::new();
-    let mut shelf = Shelf::new(&sandbox);
-    for i in 0..30 {
-        shelf.put(
-            Path::new(&format!("/music/{i}.mp3")),
-            i % 2,
-            if i == 0 { "Zeuhl" } else { "" },
-            0.7,
-        );
-    }
-    let output = sandbox.run(["classify", "id:2", "id:3", "--format", "json"]);
-    assert_eq!(
-        code(&output),
-        1,
-        "no method can answer: {}",
-        text(&output.stderr)
-    );
-    let lacking = "found 1 labelled track of 1 genre, expected at least 4 of 2 genres";
-    assert!(
-        text(&output.stderr).contains(lacking),
-        "{}",
-        text(&output.stderr)
-    );
-    for answer in answers(&output).as_array().unwrap() {
-        assert_eq!(
-            (&answer["source"], &answer["genre"]),
-            (&json!("nobody"), &Value::Null),
-            "{answer}"
-        );
-        assert_eq!(
-            (&answer["best"], &answer["probability"]),
-            (&Value::Null, &json!(0.0))
-        );
-        assert_eq!(answer["summary"], format!("unknown ({lacking})"));
-    }
-    let shown = fine_json(sandbox.run(["show", "id:2", "--format", "json"]));
-    assert_eq!(shown[0]["predicted"]["genre"], Value::Null, "{shown}");
-    let table = text(&sandbox.run(["classify", "--all"]).stdout);
-    assert!(table.contains("unknown") && !table.contains('%'), "{table}");
 }
 
 #[test]

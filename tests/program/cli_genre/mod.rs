@@ -6,7 +6,6 @@
 use crate::common;
 mod evidence;
 mod labels;
-mod remembered;
 pub(crate) mod shelf;
 mod writing;
 
@@ -14,53 +13,10 @@ use std::fs;
 use std::path::Path;
 
 use common::{Sandbox, code, json, text};
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use shelf::{D, Shelf, tags};
 
 const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
-
-#[test]
-fn a_head_is_as_accurate_in_any_order_of_tracks() {
-    let mut rng = StdRng::seed_from_u64(11);
-    // Two styles that overlap, four tracks an artist: the folds estimate the accuracy.
-    let tracks: Vec<(usize, Vec<f32>)> = (0..64)
-        .map(|i| {
-            let at = |j| f32::from(u8::from(j == i % 2)) + 2.5 * (rng.random::<f32>() - 0.5);
-            (i, (0..D).map(at).collect())
-        })
-        .collect();
-    let quality = |order: &[usize]| {
-        let sandbox = Sandbox::new();
-        let mut shelf = Shelf::new(&sandbox);
-        for &at in order {
-            let (i, vector) = &tracks[at];
-            let artist = format!("Artist {} {}", i % 2, i / 8);
-            shelf.put_vector(
-                Path::new(&format!("/music/{i}.mp3")),
-                vector,
-                &format!("Genre {}", i % 2),
-                &artist,
-            );
-        }
-        let trained = json(sandbox.run(["train", "--format", "json"]));
-        ["accuracy", "vote_accuracy", "head_accuracy"].map(|part| trained["quality"][part].clone())
-    };
-    let forwards: Vec<usize> = (0..tracks.len()).collect();
-    let first = quality(&forwards);
-    assert!(
-        first[0]
-            .as_f64()
-            .is_some_and(|right| (0.5..0.99).contains(&right)),
-        "{first:?}"
-    );
-    let backwards: Vec<usize> = forwards.iter().rev().copied().collect();
-    let shuffled: Vec<usize> = forwards.iter().map(|i| i * 37 % 64).collect();
-    assert_eq!(
-        [quality(&backwards), quality(&shuffled)],
-        [first.clone(), first]
-    );
-}
 
 #[test]
 fn a_head_is_trained_used_and_found_to_age() {
@@ -95,18 +51,6 @@ fn a_head_is_trained_used_and_found_to_age() {
         "{}",
         text(&refused.stderr)
     );
-    // A head of the library's labels does not answer for another source.
-    let others = [
-        "classify",
-        "id:1",
-        "--label-from",
-        "folder",
-        "--precision",
-        "0.9",
-    ];
-    let stderr = text(&sandbox.run(others).stderr);
-    let next = "\"voisin train --label-from folder\" trains one";
-    assert_eq!(stderr.matches(next).count(), 2, "{stderr}");
     assert_eq!(
         json(sandbox.run(["status", "--format", "json"]))["genre_head"],
         Value::Null
@@ -133,39 +77,6 @@ fn a_head_is_trained_used_and_found_to_age() {
         "{stdout}"
     );
     assert!(stdout.contains("head alone"), "{stdout}");
-    let settings = ["penalty", "calibration error"];
-    assert!(
-        settings.iter().all(|word| !stdout.contains(word)),
-        "{stdout}"
-    );
-    let verbose = text(&sandbox.run(["-v", "train"]).stderr);
-    assert!(
-        settings.iter().all(|word| verbose.contains(word)),
-        "{verbose}"
-    );
-    let headless = text(&sandbox.run(["train", "--min-tracks", "1000"]).stdout);
-    assert!(
-        headless.contains("head:     none") && !headless.contains("head alone"),
-        "{headless}"
-    );
-    let evaluated = text(
-        &sandbox
-            .run([
-                "lab",
-                "eval",
-                "genre",
-                "--repeats",
-                "1",
-                "--min-tracks",
-                "1000",
-            ])
-            .stdout,
-    );
-    assert!(
-        evaluated.contains("the vote of neighbours alone")
-            && !evaluated.contains("the trained head"),
-        "{evaluated}"
-    );
     assert_eq!(code(&sandbox.run(["train"])), 0);
     assert!(
         stdout.contains("labels from tags") && stdout.contains("right on artists left out"),
@@ -212,22 +123,6 @@ fn a_head_is_trained_used_and_found_to_age() {
                 && (0.5..1.001).contains(&sum(&answer["votes"]))
         );
     }
-    let stranger = &answers[100];
-    assert_eq!(
-        (&stranger["genre"], &stranger["unknown"]),
-        (&Value::Null, &"novel".into())
-    );
-    assert!(!stranger["kin"].as_array().unwrap().is_empty());
-    let words = text(&sandbox.run(["classify", "id:101"]).stdout);
-    assert!(
-        words.contains("unknown: unlike anything labelled here; nearest to"),
-        "{words}"
-    );
-    let words = text(&sandbox.run(["classify", "id:1"]).stdout);
-    assert!(
-        words.contains("Genre 0 (") && words.contains("head:") && words.contains("neighbours:"),
-        "{words}"
-    );
     let head = &json(sandbox.run(["status", "--format", "json"]))["genre_head"];
     assert_eq!((&head["tracks"], &head["genres"]), (&100.into(), &5.into()));
     assert_eq!(
@@ -297,28 +192,6 @@ fn a_head_is_trained_used_and_found_to_age() {
         "{}",
         text(&quiet.stderr)
     );
-
-    // a head of other vectors is refused, and the neighbours still answer
-    let path = sandbox.path("library/genre.safetensors");
-    let mut bytes = fs::read(&path).unwrap();
-    let last = bytes.len() - 2;
-    bytes[last] ^= 0x10;
-    fs::write(&path, bytes).unwrap();
-    let damaged = sandbox.run(["classify", "id:20", "--format", "json"]);
-    assert!(
-        text(&damaged.stderr).contains("checksum")
-            && text(&damaged.stderr).contains("voisin train")
-    );
-    assert_eq!(code(&damaged), 0);
-    let head = json(sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
-    assert_eq!(
-        head["retrain"], false,
-        "the owner chooses the labels of training"
-    );
-    assert!(
-        head["problem"].as_str().unwrap().contains("checksum"),
-        "{head}"
-    );
 }
 
 #[test]
@@ -373,160 +246,6 @@ fn precision_is_bought_with_unknowns() {
         assert_eq!(code(&output), 2);
         assert!(text(&output.stderr).contains("0.5 to 1"));
     }
-}
-
-#[test]
-fn labels_come_from_folders_and_files_too() {
-    let sandbox = Sandbox::new();
-    let mut shelf = Shelf::new(&sandbox);
-    shelf.fill(3, 18, 0.7);
-    let genres = |arguments: &[&str]| -> Vec<(String, u64)> {
-        let output = sandbox.run([&["genres", "--format", "json"], arguments].concat());
-        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-        json(&output)["genres"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|g| {
-                (
-                    g["genre"].as_str().unwrap().to_owned(),
-                    g["tracks"].as_u64().unwrap(),
-                )
-            })
-            .collect()
-    };
-    let named = |names: [&str; 3]| names.map(|n| (n.to_owned(), 18)).to_vec();
-    assert_eq!(genres(&[]), named(["Genre 0", "Genre 1", "Genre 2"]));
-    assert_eq!(
-        genres(&["--label-from", "folder"]),
-        named(["genre 0", "genre 1", "genre 2"])
-    );
-
-    // relative paths, an absolute one, two labels in a cell, and a line that names nothing
-    let file = sandbox.path("labels.csv");
-    let mut csv =
-        String::from("path,genre\n/music/genre 0/000.mp3,Ska; Dub\ngenre 1/nowhere.mp3,Ska\n");
-    for i in 1..54 {
-        csv += &format!(
-            "genre {}/{i:03}.mp3,{}\n",
-            i % 3,
-            ["Ska", "Dub", "Zouk"][i % 3]
-        );
-    }
-    fs::write(&file, csv).unwrap();
-    let file = file.to_str().unwrap();
-    let found = genres(&["--label-from", file]);
-    assert_eq!(
-        found,
-        [
-            ("Dub".to_owned(), 19),
-            ("Ska".to_owned(), 18),
-            ("Zouk".to_owned(), 18)
-        ]
-    );
-
-    let trained = sandbox.run(["train", "--label-from", file]);
-    assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
-    assert!(text(&trained.stderr).contains("1 line of the label file named no track"));
-    // the head's own labels are the default from now on
-    let answer = &json(sandbox.run(["classify", "id:5", "--format", "json"]))[0];
-    assert_eq!(
-        (&answer["best"], &answer["evidence"][0]["genre"]),
-        (&"Dub".into(), &"Dub".into())
-    );
-    let other = sandbox.run([
-        "classify",
-        "id:5",
-        "--label-from",
-        "tags",
-        "--format",
-        "json",
-    ]);
-    assert!(text(&other.stderr).contains("neighbours vote alone"));
-    assert_eq!(json(&other)[0]["genre"], "Genre 1");
-
-    let missing = sandbox.run(["genres", "--label-from", "/no/such.csv"]);
-    assert_eq!(code(&missing), 2);
-    assert!(text(&missing.stderr).contains("tags, folder or the path of a CSV file"));
-    fs::write(sandbox.path("bad.csv"), "file,style\na,b\n").unwrap();
-    let bad = sandbox.run([
-        "genres",
-        "--label-from",
-        sandbox.path("bad.csv").to_str().unwrap(),
-    ]);
-    assert!(
-        text(&bad.stderr).contains("path and genre"),
-        "{}",
-        text(&bad.stderr)
-    );
-
-    // a user's synonyms join genres
-    fs::write(
-        sandbox.path("library/genre-synonyms.tsv"),
-        "Genre 1\tGenre 0\n",
-    )
-    .unwrap();
-    let by_tags = genres(&["--label-from", "tags"]);
-    assert_eq!(
-        by_tags,
-        [("Genre 0".to_owned(), 36), ("Genre 2".to_owned(), 18)]
-    );
-    // without an option, labels come from the head's source
-    assert_eq!(genres(&[]), found);
-}
-
-#[test]
-fn a_head_of_folders_is_used_in_a_library_without_tags() {
-    let sandbox = Sandbox::new();
-    let mut shelf = Shelf::new(&sandbox);
-    for i in 0..54 {
-        shelf.put(
-            Path::new(&format!("/music/style {}/{i:03}.mp3", i % 3)),
-            i % 3,
-            "",
-            0.7,
-        );
-    }
-    // nothing is labelled: neither neighbours nor a precision are available
-    let neighbours = sandbox.run(["classify", "id:5"]);
-    assert_eq!(code(&neighbours), 1);
-    let message = text(&neighbours.stderr);
-    assert!(message.contains("no labelled track"), "{message}");
-    let precision = sandbox.run(["classify", "id:5", "--precision", "0.9"]);
-    assert_eq!(code(&precision), 2);
-    assert!(
-        text(&precision.stderr).contains("voisin train"),
-        "{}",
-        text(&precision.stderr)
-    );
-
-    assert_eq!(code(&sandbox.run(["train", "--label-from", "folder"])), 0);
-    let classified = sandbox.run(["classify", "id:5", "--format", "json"]);
-    assert_eq!(code(&classified), 0, "{}", text(&classified.stderr));
-    assert!(
-        !text(&classified.stderr).contains("first guess"),
-        "{}",
-        text(&classified.stderr)
-    );
-    let answer = &json(&classified)[0];
-    assert_eq!(
-        (&answer["source"], &answer["genre"]),
-        (&"head".into(), &"style 1".into())
-    );
-    for verb in [
-        &["genres"][..],
-        &["labels", "suspects"],
-        &["lab", "eval", "genre", "--no-rivals", "--repeats", "1"],
-    ] {
-        let output = sandbox.run(verb);
-        assert_eq!(code(&output), 0, "{verb:?}: {}", text(&output.stderr));
-    }
-    assert!(text(&sandbox.run(["genres"]).stdout).contains("style 2"));
-    let status = text(&sandbox.run(["status"]).stdout);
-    assert!(
-        status.contains("labels from folder") && status.contains("right on tracks left out"),
-        "{status}"
-    );
 }
 
 #[test]
@@ -667,42 +386,6 @@ fn an_evaluation_of_a_library_has_its_report() {
     assert!(
         words.contains("fused") && words.contains("macro F1") && words.contains("Genre 2"),
         "{words}"
-    );
-    // Two tracks of a genre are too few for a measure, and are in no mean.
-    for i in 0..2 {
-        shelf.put(Path::new(&format!("/music/rare/{i}.mp3")), i, "Rare", 1.0);
-    }
-    let rare = [
-        "lab",
-        "eval",
-        "genre",
-        "--folds",
-        "3",
-        "--repeats",
-        "1",
-        "--no-rivals",
-    ];
-    let words = text(&sandbox.run(rare).stdout);
-    assert!(
-        words.contains("leave out genres of fewer than 3 tracks, whose figures are chance: Rare"),
-        "{words}"
-    );
-    let report = json(sandbox.run(rare.iter().chain(&["--format", "json"])));
-    assert_eq!(report["too_few"], serde_json::json!(["Rare"]));
-    let fused = &report["methods"][0];
-    let balanced = &fused["balanced_accuracy"]["mean"];
-    let of_all = &report["details"]["genres"];
-    let recalls: Vec<f64> = of_all
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|g| g["recall"].as_f64().unwrap())
-        .collect();
-    assert_eq!(recalls.len(), 4);
-    let with_it = recalls.iter().sum::<f64>() / 4.0;
-    assert!(
-        balanced.as_f64().unwrap() > with_it + 0.05,
-        "{balanced} {with_it}"
     );
     // Without artists, copies of a recording may lie on both sides.
     let nameless = Sandbox::new();

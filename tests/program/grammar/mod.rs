@@ -363,61 +363,6 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     );
 }
 
-/// Goes through the table of docs/guide.md.
-#[test]
-fn each_form_of_a_seed_is_understood_by_each_verb() {
-    use common::seeds::{QUESTIONS, documented_forms, library_of_examples, run_with_seed};
-
-    let sandbox = Sandbox::new();
-    let examples = library_of_examples(&sandbox);
-    let forms: Vec<&str> = examples.iter().map(|example| example.form).collect();
-    assert_eq!(
-        documented_forms(),
-        forms,
-        "each form of the table has an example here"
-    );
-    // A track that no example of one track names; ids follow the order of analysis.
-    let other = fs::read_dir(sandbox.path("music/metal"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    let other = other.to_str().unwrap();
-    for example in &examples {
-        for question in QUESTIONS {
-            let output = run_with_seed(&sandbox, question, example, &[]);
-            let message = text(&output.stderr);
-            let line = question.replace("{}", &example.written);
-            if question.contains("--from") && example.tracks > 1 {
-                assert_eq!(code(&output), 2, "{line}: {message}");
-                assert!(
-                    message.contains(&format!("expected one track, found {}", example.tracks)),
-                    "{line}: {message}"
-                );
-                continue;
-            }
-            assert!(!message.contains("error"), "{line}: {message}");
-            let answer = json(&output);
-            let count = |answer: &serde_json::Value| answer.as_array().map(Vec::len);
-            let count = match question.split(' ').next() {
-                Some("similar") if !question.contains("--from") => count(&answer["seeds"]),
-                Some("classify" | "show") => count(&answer),
-                _ => Some(example.tracks),
-            };
-            assert_eq!(count, Some(example.tracks), "{line}: {answer}");
-        }
-        let one = run_with_seed(&sandbox, "path {}", example, &[other, "--format", "json"]);
-        assert_eq!(
-            code(&one),
-            if example.tracks == 1 { 0 } else { 2 },
-            "{}: {}",
-            example.form,
-            text(&one.stderr)
-        );
-    }
-}
-
 /// Files inside and outside the library, with a library and without one; files without audio are reported, and the rest
 /// answered.
 #[test]
@@ -539,25 +484,4 @@ fn embedding_overwrites_nothing() {
     // Folders are mirrored.
     fine(embed(&[&music], "mirrored"));
     assert!(sandbox.path("mirrored/a/1.npz").is_file());
-}
-
-#[test]
-fn an_empty_variable_counts_as_none() {
-    let output = demo()
-        .command(["status"])
-        .env("VOISIN_LIBRARY", "")
-        .output()
-        .unwrap();
-    // There is no library in the default folder.
-    assert_eq!(code(&output), 2);
-    let message = text(&output.stderr);
-    assert!(message.contains(".local"), "{message}");
-}
-
-#[test]
-fn a_shuffle_needs_no_number() {
-    let list = || fine(run("playlist id:1 --shuffle -l 5 --format paths"));
-    let first = list();
-    assert_eq!(first.lines().count(), 5);
-    assert!((0..20).any(|_| list() != first), "another order each time");
 }

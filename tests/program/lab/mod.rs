@@ -6,7 +6,6 @@
 mod algorithms;
 mod challenge;
 mod datasets;
-mod descriptors;
 mod features;
 mod networks;
 mod runs;

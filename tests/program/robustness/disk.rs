@@ -1,7 +1,6 @@
 //! Full disks, folders that cannot be written, files that vanish, clocks that are set back.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
 
 use super::*;
 
@@ -180,65 +179,4 @@ fn files_that_vanish_while_add_runs_fail_alone() {
     assert!(text(&sandbox.run(["add", "--retry"]).stderr).contains("10 failed files gone since"));
     assert_eq!(text(&sandbox.run(["list", "--failed"]).stdout), "");
     assert_eq!(status(&sandbox)["tracks"], 43);
-}
-
-#[test]
-fn clocks_that_are_set_back_confuse_nothing() {
-    let sandbox = Sandbox::new();
-    let music = noises(&sandbox, 4);
-    let touch = |name: &str, time: SystemTime| {
-        fs::File::options()
-            .write(true)
-            .open(music.join(name))
-            .unwrap()
-            .set_modified(time)
-            .unwrap();
-    };
-    let add = || {
-        json(fine(
-            &sandbox,
-            &["add", "--format", "json", &string(&music)],
-        ))
-    };
-    let counts = |summary: &Value| {
-        ["added", "updated", "unchanged"].map(|key| summary[key].as_u64().unwrap())
-    };
-    let century = Duration::from_hours(100 * 365 * 24);
-    // From the future, from before 1970, now.
-    touch("00.wav", SystemTime::now() + century);
-    touch(
-        "01.wav",
-        SystemTime::UNIX_EPOCH - Duration::from_secs(12_345),
-    );
-    assert_eq!(counts(&add()), [4, 0, 0]);
-    assert_eq!(counts(&add()), [0, 0, 4]);
-    let before = sandbox.vectors();
-    // Earlier times: the same audio is recognised by its content.
-    touch("00.wav", SystemTime::UNIX_EPOCH + Duration::from_secs(5));
-    touch("02.wav", SystemTime::now() - century);
-    assert_eq!(counts(&add()), [0, 2, 2]);
-    assert_eq!(sandbox.vectors(), before);
-    // Other audio of the same size with an older time is other audio.
-    fs::write(music.join("03.wav"), noise_wav(16_000, 4.0, 999)).unwrap();
-    touch("03.wav", SystemTime::UNIX_EPOCH + Duration::from_secs(1));
-    assert_eq!(counts(&add()), [1, 0, 3]);
-    assert_ne!(sandbox.vectors(), before);
-    // The library's files have times of a wrong clock; an abandoned temporary file is removed.
-    let library = sandbox.path("library");
-    for name in ["voisin.db", "index.bin"] {
-        let file = fs::File::options()
-            .write(true)
-            .open(library.join(name))
-            .unwrap();
-        file.set_modified(SystemTime::now() + century).unwrap();
-    }
-    let abandoned = library.join(".voisin-index-abandoned");
-    let at_work = library.join(".voisin-index-at-work");
-    fs::write(&abandoned, "half").unwrap();
-    let owner = fs::File::create(&at_work).unwrap();
-    owner.try_lock().unwrap();
-    fine(&sandbox, &["similar", &string(&music.join("00.wav"))]);
-    fine(&sandbox, &["verify"]);
-    fine(&sandbox, &["add", &string(&music)]);
-    assert!(!abandoned.exists() && at_work.exists());
 }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
+use voisin_library::{Library, OpenMode};
 
 fn failures(sandbox: &Sandbox) -> Vec<Value> {
     json(fine(sandbox, &["list", "--failed", "--format", "json"]))
@@ -81,7 +82,10 @@ fn a_file_that_ends_the_process_twice_is_set_aside() {
     let music = noises(&sandbox, 3);
     let killer = music.join("01-killer.wav");
     fs::write(&killer, noise_wav(8_000, 600.0, 500)).unwrap();
-    let add = ["add", "--threads", "1", "--windows", "all", &string(&music)];
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
+    library.set_setting("windows", Some("all")).unwrap();
+    drop(library);
+    let add = ["add", "--threads", "1", &string(&music)];
 
     // The second time it is read first, alone: no other file is named beside it.
     for runs in 1..=2 {

@@ -130,30 +130,3 @@ fn a_second_writer_is_refused_and_nothing_is_lost() {
     );
     fine(&sandbox, &["verify"]);
 }
-
-/// Two that start at the same time without a library: one does the work, or they share it.
-#[test]
-fn two_adds_at_once_make_one_library() {
-    let together = Sandbox::new();
-    let music = noises(&together, 12);
-    let children = [adding(&together, &music), adding(&together, &music)];
-    let mut done = 0;
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        match code(&output) {
-            0 => done += 1,
-            2 => assert!(
-                text(&output.stderr).contains("another voisin"),
-                "{}",
-                text(&output.stderr)
-            ),
-            other => panic!("{other}: {}", text(&output.stderr)),
-        }
-    }
-    assert!(done >= 1);
-    assert_eq!(status(&together)["tracks"], 12);
-    let alone = Sandbox::new();
-    fine(&alone, &["add", &string(&music)]);
-    assert_eq!(together.vectors(), alone.vectors());
-    fine(&together, &["verify"]);
-}

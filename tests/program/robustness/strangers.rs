@@ -69,11 +69,7 @@ fn pipes_and_devices_are_no_models_and_no_vectors() {
     for vectors in [&string(&pipe), "/dev/zero"] {
         let tracks = string(&sandbox.path("tracks.csv"));
         let add = ["add", "--vectors", vectors, "--tracks", &tracks];
-        refused(
-            &sandbox,
-            &[&add[..], &["--vectors-of", "x"]].concat(),
-            words,
-        );
+        refused(&sandbox, &[&add[..], &["--model", "x"]].concat(), words);
     }
 }
 

@@ -1,9 +1,11 @@
 //! What a Subsonic server behind voisin gets of a request, and a client of its answer.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use super::{Running, is_installed, skipped};
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, text};
 
@@ -145,5 +147,71 @@ fn a_trusted_proxy_names_the_client_of_a_request() {
             .filter(|line| line.starts_with("x-forwarded-for"));
         let lines: Vec<&str> = lines.collect();
         assert_eq!(lines, ["x-forwarded-for: 203.0.113.9"], "{before}");
+    }
+}
+
+#[test]
+fn a_server_behind_needs_a_trusted_certificate_for_https() {
+    if !is_installed("openssl") || !is_installed("python3") {
+        return skipped("openssl or python3");
+    }
+    let (plain, _) = shown_server("HTTP/1.1 200 OK\r\n");
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let certificate = sandbox.path("server.crt");
+    let key = sandbox.path("server.key");
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-new",
+            "-x509",
+            "-days",
+            "2",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/server/players/tls_end.py"
+    );
+    let mut end = Command::new("python3");
+    end.arg(script)
+        .arg(&certificate)
+        .arg(&key)
+        .arg(plain.rsplit(':').next().unwrap())
+        .stdout(Stdio::piped());
+    let mut end = Running(end.spawn().unwrap());
+    let mut port = String::new();
+    BufReader::new(end.0.stdout.take().unwrap())
+        .read_line(&mut port)
+        .unwrap();
+    let url = format!("https://localhost:{}", port.trim());
+    let trusting = [("SSL_CERT_FILE", certificate.as_os_str())];
+    // Refused: an untrusted certificate, one for another name, and a server without encryption.
+    let other_name = url.replace("localhost", "127.0.0.1");
+    let plain = plain.replace("http:", "https:");
+    for (url, trusting, expected) in [
+        (&url, &trusting[..], "hello"),
+        (&url, &[], "SSL_CERT_FILE"),
+        (&other_name, &trusting, "certificate"),
+        (&plain, &trusting, "is this its address?"),
+    ] {
+        let server = Server::start_with(&sandbox, &["--subsonic", url], trusting);
+        let (_, _, body) = server.send("GET", "/rest/ping", "", b"");
+        assert!(text(&body).contains(expected), "{url}: {}", text(&body));
     }
 }

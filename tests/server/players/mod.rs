@@ -11,9 +11,8 @@ mod assistant;
 mod forwarded;
 mod subsonic;
 
-use std::io::Write as _;
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// Prints that a test is skipped.
@@ -28,24 +27,6 @@ pub(crate) fn skipped(what: &str) {
 pub(crate) fn is_installed(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
-}
-
-/// The JSON output of a program that reads calls as JSON.
-fn answered<T: serde::de::DeserializeOwned>(program: &mut Command, calls: &serde_json::Value) -> T {
-    let mut process = program
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    process
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(calls.to_string().as_bytes())
-        .unwrap();
-    let output = process.wait_with_output().unwrap();
-    assert!(output.status.success());
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A process that ends with the test.

@@ -1,7 +1,6 @@
 //! A Subsonic server behind voisin, and its clients.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -90,53 +89,25 @@ pub(super) fn titles(songs: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// The library's songs on a server behind voisin.
-struct Linked {
-    server: Server,
-    /// As the server behind describes them.
-    songs: Value,
-    /// The server's titles of the songs nearest to the first one.
-    similar: Vec<String>,
+/// The song of this title on the server behind.
+fn named<'a>(songs: &'a Value, title: &str) -> &'a Value {
+    let mut songs = songs.as_array().unwrap().iter();
+    songs.find(|song| song["title"] == title).unwrap()
 }
 
-impl Linked {
-    fn new(sandbox: &Sandbox, server: Server) -> Self {
-        let songs = subsonic(&server, "search3.view", "query=&songCount=100");
-        let songs = songs["searchResult3"]["song"].clone();
-        let answer = sandbox.run(["similar", "chaos god", "--limit", "6", "--format", "json"]);
-        let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
-        let mut similar = Vec::new();
-        for near in answer["neighbours"].as_array().unwrap() {
-            let file = near["path"].as_str().unwrap().rsplit('/').next().unwrap();
-            // The only one that the server lacks.
-            if file == "extra.wav" {
-                continue;
-            }
-            // The server reads no tags of a WAV.
-            let mut all = songs.as_array().unwrap().iter();
-            let song = all.find(|song| song["path"].as_str().unwrap().ends_with(file));
-            similar.push(song.unwrap()["title"].as_str().unwrap().to_owned());
-        }
-        assert_eq!(similar.len(), 5);
-        Self {
-            server,
-            songs,
-            similar,
-        }
-    }
-
-    fn named(&self, title: &str) -> &Value {
-        let mut songs = self.songs.as_array().unwrap().iter();
-        songs.find(|song| song["title"] == title).unwrap()
-    }
-
-    fn first(&self) -> &Value {
-        self.named("Chaos God")
-    }
-
-    fn names(&self) -> Vec<&str> {
-        self.similar.iter().map(String::as_str).collect()
-    }
+/// The server's titles of the songs nearest to the first one, as the command line finds them.
+fn similar(sandbox: &Sandbox, songs: &Value) -> Vec<String> {
+    let answer = sandbox.run(["similar", "chaos god", "--format", "json"]);
+    let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    let near = answer["neighbours"].as_array().unwrap().iter();
+    let titles = near.map(|near| {
+        let file = near["path"].as_str().unwrap().rsplit('/').next().unwrap();
+        // The server reads no tags of a WAV.
+        let mut all = songs.as_array().unwrap().iter();
+        let song = all.find(|song| song["path"].as_str().unwrap().ends_with(file));
+        song.unwrap()["title"].as_str().unwrap().to_owned()
+    });
+    titles.collect()
 }
 
 fn id_of(song: &Value) -> &str {
@@ -152,65 +123,50 @@ fn get(server: &Server, path: &str) -> (u16, String, String) {
 fn a_subsonic_server_answers_with_similar_songs() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    // One song is only on the server, one only in the library.
-    fs::write(
-        music.join("metal/only-there.wav"),
-        noise_wav(22_050, 5.0, 9),
-    )
-    .unwrap();
+    // One song is only on the server.
+    let there = music.join("metal/only-there.wav");
+    fs::write(&there, noise_wav(22_050, 5.0, 9)).unwrap();
     let Some(upstream) = Supysonic::start(&sandbox, &music) else {
         return;
     };
-    fs::remove_file(music.join("metal/only-there.wav")).unwrap();
-    let extra = sandbox.path("extra.wav");
-    fs::write(&extra, noise_wav(22_050, 5.0, 4)).unwrap();
-    fine(sandbox.run(["add", extra.to_str().unwrap()]));
-
+    fs::remove_file(there).unwrap();
     let server = Server::start(&sandbox, &["--subsonic", &upstream.url()]);
-    let linked = Linked::new(&sandbox, server);
-    similar_songs_are_the_command_lines(&linked);
-    errors_have_subsonics_form(&linked.server, linked.first());
+    let songs = subsonic(&server, "search3.view", "query=&songCount=100");
+    let songs = &songs["searchResult3"]["song"];
+    let names = similar(&sandbox, songs);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let first = named(songs, "Chaos God");
+    similar_songs_are_the_command_lines(&server, songs, &names);
+    errors_have_subsonics_form(&server, first);
     let whole = fs::read(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
-    other_requests_are_forwarded(&linked.server, linked.first(), &whole);
-    another_client_gets_the_same(&linked.server, &linked.names());
+    other_requests_are_forwarded(&server, first, &whole);
+    another_client_gets_the_same(&server, &names);
 
-    let log = linked.server.log.lock().unwrap().clone();
+    let log = server.log.lock().unwrap().clone();
     assert!(
         log.contains("GET /rest/getSimilarSongs 200") && !log.contains("s3cret"),
         "{log}"
     );
     // Without the server behind, requests that need it fail with a message.
     drop(upstream);
-    let (_, _, answer) = get(
-        &linked.server,
-        &format!(
-            "/rest/getSimilarSongs?u=alice&p=enc:00&v=1.8&c=t&f=json&count=3&id={}",
-            id_of(linked.first())
-        ),
-    );
-    assert!(
-        answer.contains("\"code\":0") && answer.contains("is it running"),
-        "{answer}"
-    );
-    assert_eq!(linked.server.get("/api/v1/status").0, 200);
+    let answer = subsonic(&server, "getSimilarSongs", &format!("id={}", id_of(first)));
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("is it running"), "{answer}");
+    assert_eq!(server.get("/api/v1/status").0, 200);
 }
 
-fn similar_songs_are_the_command_lines(linked: &Linked) {
-    let server = &linked.server;
-    let first = linked.first();
-    let names = linked.names();
+fn similar_songs_are_the_command_lines(server: &Server, songs: &Value, names: &[&str]) {
+    let first = named(songs, "Chaos God");
     let query = format!("id={}&count=3", id_of(first));
-    let answer = subsonic(server, "getSimilarSongs.view", &query);
-    assert_eq!(titles(&answer["similarSongs"]["song"]), names[..3]);
-    assert_eq!(
-        answer["similarSongs"]["song"][0]["path"].as_str(),
-        linked.named(names[0])["path"].as_str(),
-        "as the server describes it"
-    );
-    assert_eq!(
-        titles(&subsonic(server, "getSimilarSongs2", &query)["similarSongs2"]["song"]),
-        names[..3]
-    );
+    for (endpoint, list) in [
+        ("getSimilarSongs.view", "similarSongs"),
+        ("getSimilarSongs2", "similarSongs2"),
+    ] {
+        let found = subsonic(server, endpoint, &query)[list]["song"].take();
+        assert_eq!(titles(&found), names[..3]);
+        let described = &named(songs, names[0])["path"];
+        assert_eq!(found[0]["path"], *described, "as the server describes it");
+    }
     // An artist and an album stand for their songs.
     for field in ["artistId", "albumId"] {
         let answer = subsonic(
@@ -225,14 +181,9 @@ fn similar_songs_are_the_command_lines(linked: &Linked) {
         );
     }
     // A song outside the library has no similar ones.
-    let there = linked
-        .songs
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|song| song["path"] == "metal/only-there.wav")
-        .unwrap();
-    let query = format!("id={}", id_of(there));
+    let mut all = songs.as_array().unwrap().iter();
+    let there = all.find(|song| song["path"] == "metal/only-there.wav");
+    let query = format!("id={}", id_of(there.unwrap()));
     let answer = subsonic(server, "getSimilarSongs", &query);
     assert_eq!(
         (&answer["status"], &answer["similarSongs"]["song"]),
@@ -330,88 +281,5 @@ fn another_client_gets_the_same(server: &Server, names: &[&str]) {
         );
     } else {
         skipped("py-opensonic");
-    }
-}
-
-#[test]
-fn a_subsonic_server_needs_a_trusted_certificate_for_https() {
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
-        return;
-    };
-    if !is_installed("openssl") || !is_installed("python3") {
-        return skipped("openssl or python3");
-    }
-    let certificate = sandbox.path("server.crt");
-    let key = sandbox.path("server.key");
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-new",
-            "-x509",
-            "-days",
-            "2",
-            "-nodes",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args([
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", text(&made.stderr));
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/server/players/tls_end.py"
-    );
-    let mut end = Command::new("python3");
-    end.arg(script)
-        .arg(&certificate)
-        .arg(&key)
-        .arg(upstream.port.to_string())
-        .stdout(Stdio::piped());
-    let mut end = Running(end.spawn().unwrap());
-    let mut port = String::new();
-    BufReader::new(end.0.stdout.take().unwrap())
-        .read_line(&mut port)
-        .unwrap();
-    let url = format!("https://localhost:{}", port.trim());
-    let trusting = [("SSL_CERT_FILE", certificate.as_os_str())];
-    let server = Server::start_with(&sandbox, &["--subsonic", &url], &trusting);
-    let songs =
-        subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
-    let first = songs
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|song| song["title"] == "Chaos God")
-        .unwrap();
-    let id = first["id"].as_str().unwrap();
-    let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
-    assert_eq!(titles(&answer["similarSongs"]["song"]).len(), 3);
-    drop(server);
-    // Refused: an untrusted certificate, one for another name, and a server without encryption.
-    let other_name = url.replace("localhost", "127.0.0.1");
-    let plain = upstream.url().replace("http:", "https:");
-    for (url, trusting, expected) in [
-        (&url, &[][..], "SSL_CERT_FILE"),
-        (&other_name, &trusting, "certificate"),
-        (&plain, &trusting, "is this its address?"),
-    ] {
-        let server = Server::start_with(&sandbox, &["--subsonic", url], trusting);
-        for (endpoint, query) in [("getSimilarSongs", "id=1&count=3"), ("ping", "")] {
-            let answer = subsonic(&server, endpoint, query);
-            let message = answer["error"]["message"].as_str().unwrap();
-            assert!(message.contains(expected), "{url}: {answer}");
-        }
     }
 }

@@ -177,9 +177,9 @@ fn a_file_outside_the_library_is_asked_by_its_bytes() {
 }
 
 #[test]
-fn tracks_are_paged_filtered_and_played() {
+fn tracks_are_paged_and_filtered() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
     let mut seen = Vec::new();
     let mut after = String::new();
@@ -219,26 +219,40 @@ fn tracks_are_paged_filtered_and_played() {
                 .unwrap()
                 .contains("there are Ambient, Metal")
     );
-    for track in server.good_get("/api/v1/list")["tracks"]
-        .as_array()
-        .unwrap()
-    {
-        let shown = format!("/api/v1/show?track=id:{}", track["id"]);
+}
+
+#[test]
+fn a_card_shows_what_the_list_does_and_more() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let list = server.good_get("/api/v1/list");
+    for track in list["tracks"].as_array().unwrap() {
+        let shown = format!("/api/v1/show?track=id:{}&words=true", track["id"]);
         let one = server.good_get(&shown);
-        for (name, value) in track.as_object().unwrap() {
-            assert_eq!(one[name], *value, "{name}");
+        for name in ["id", "path", "title", "artist", "genres", "seconds"] {
+            assert_eq!(one[name], track[name], "{name}");
         }
-        // The card of `show`.
         assert_eq!(one["places"][0]["state"], "there", "{one}");
         assert!(one["nearest"][0]["id"] != track["id"], "{one}");
         assert!(one["predicted"]["summary"].is_string(), "{one}");
-        let one = server.good_get(&format!("{shown}&words=true"));
         assert!(one["words"].is_array(), "{one}");
-        let whole = fs::read(track["path"].as_str().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_track_is_played_whole_and_in_parts() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let list = server.good_get("/api/v1/list");
+    for track in list["tracks"].as_array().unwrap() {
+        let path = track["path"].as_str().unwrap();
+        let whole = fs::read(path).unwrap();
         let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
         let (status, head, body) = server.send("GET", &audio, "", b"");
         assert!(status == 200 && body == whole, "{head}");
-        let kind = match track["path"].as_str().unwrap().rsplit('.').next().unwrap() {
+        let kind = match path.rsplit('.').next().unwrap() {
             "mp3" => "audio/mpeg",
             "m4a" => "audio/mp4",
             "opus" => "audio/ogg; codecs=opus",
@@ -249,136 +263,79 @@ fn tracks_are_paged_filtered_and_played() {
             head.contains(&format!("content-type: {kind}\r\n")),
             "{head}"
         );
+        let length = whole.len();
+        let (status, head, body) = server.send("GET", &audio, "Range: bytes=-10\r\n", b"");
+        assert!(status == 206 && body == whole[length - 10..], "{head}");
+        let place = format!("bytes {}-{}/{length}", length - 10, length - 1);
+        assert!(head.contains(&place), "{head}");
+        let (status, head, _) = server.send("GET", &audio, "Range: bytes=99999999-\r\n", b"");
+        let place = format!("content-range: bytes */{length}");
+        assert!(status == 416 && head.contains(&place), "{head}");
+        fs::remove_file(path).unwrap();
+        let (status, problem) = server.get(&audio);
+        assert_eq!((status, &problem["status"]), (404, &json!(404)));
+        assert!(problem["next"].as_str().unwrap().contains("put it back"));
     }
-    let path = server.good_get("/api/v1/show?track=id:1")["path"].clone();
-    let whole = fs::read(path.as_str().unwrap()).unwrap();
-    let audio = "/api/v1/tracks/1/audio";
-    for (range, expected) in [
-        ("100-199", 100..200),
-        ("-10", whole.len() - 10..whole.len()),
-    ] {
-        let range = format!("Range: bytes={range}\r\n");
-        let (status, head, body) = server.send("GET", audio, &range, b"");
-        assert!(status == 206 && body == whole[expected.clone()], "{head}");
-        let place = format!(
-            "bytes {}-{}/{}",
-            expected.start,
-            expected.end - 1,
-            whole.len()
-        );
-        assert!(head.contains(&format!("content-range: {place}")), "{head}");
-    }
-    let (status, head, _) = server.send("GET", audio, "Range: bytes=99999999-\r\n", b"");
-    assert!(
-        status == 416 && head.contains(&format!("content-range: bytes */{}", whole.len())),
-        "{head}"
-    );
-    fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
-    let id = &server.good_get("/api/v1/list?query=chaos%20god")["tracks"][0]["id"];
-    let (status, problem) = server.get(&format!("/api/v1/tracks/{id}/audio"));
-    assert_eq!((status, problem["status"].as_u64()), (404, Some(404)));
-    assert!(problem["next"].as_str().unwrap().contains("put it back"));
 }
 
 #[test]
-fn the_page_is_served_without_a_token_and_its_queries_answered() {
+fn the_page_is_served_below_its_path_without_a_token() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
-    let server = Server::start(&sandbox, &["--base-path", "/music"]);
-    let plain_get = |path: &str| {
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            server.address
-        );
-        server.raw(request.as_bytes())
-    };
-    let (status, head, _) = plain_get("/music");
+    let mut server = Server::start(&sandbox, &["--base-path", "/music"]);
+    server.token.clear();
+    let get = |path: &str| server.send("GET", path, "", b"");
+    let (status, head, _) = get("/music");
     assert!(
         status == 308 && head.contains("location: /music/\r\n"),
         "{head}"
     );
-    let (status, head, body) = plain_get("/music/");
-    let page = text(&body);
-    assert!(
-        status == 200 && head.contains("content-type: text/html; charset=utf-8\r\n"),
-        "{head}"
-    );
-    assert!(
-        head.contains("content-security-policy: default-src 'none'; script-src 'self';"),
-        "{head}"
-    );
-    assert!(!head.contains("unsafe"), "{head}");
-    for address in page
-        .split("=\"page/")
-        .skip(1)
-        .map(|rest| rest.split('"').next().unwrap())
-    {
-        let (status, head, body) = plain_get(&format!("/music/page/{address}"));
+    let (status, head, page) = get("/music/");
+    assert_eq!(status, 200, "{head}");
+    for kept in [
+        "content-type: text/html; charset=utf-8\r\n",
+        "content-security-policy: default-src 'none'; script-src 'self';",
+    ] {
+        assert!(head.contains(kept) && !head.contains("unsafe"), "{head}");
+    }
+    let page = text(&page);
+    for rest in page.split("=\"page/").skip(1) {
+        let address = rest.split('"').next().unwrap();
+        let (status, head, body) = get(&format!("/music/page/{address}"));
         assert!(status == 200 && !body.is_empty(), "{address}: {head}");
-        assert!(
-            head.contains("cache-control: no-cache"),
-            "{address}: {head}"
-        );
+        assert!(head.contains("cache-control: no-cache"), "{address}");
     }
     for wrong in [
         "/",
         "/music/page/",
         "/music/page/mod.rs",
         "/music/page/..%2fmod.rs",
-        "/music/page/nothing.js",
-        "/music/page/0123456789abcdef/app.js",
     ] {
-        assert_eq!(plain_get(wrong).0, 404, "{wrong}");
+        assert_eq!(get(wrong).0, 404, "{wrong}");
     }
-    assert_eq!(plain_get("/music/api/v1/labels").0, 401);
+}
 
-    // A file without a picture has none.
-    let (status, _, body) = server.send("GET", "/music/api/v1/tracks/1/cover", "", b"");
-    assert_eq!((status, body.len()), (204, 0));
-    assert_eq!(
-        server
-            .send("GET", "/music/api/v1/tracks/99/cover", "", b"")
-            .0,
-        404
-    );
-    // Labels are those of `voisin labels`, and can be removed one by one.
-    let labels = |genre: Value| {
-        server.put(
-            "/music/api/v1/labels",
-            &json!({"tracks": [1, 2], "genre": genre}),
-        )
+#[test]
+fn labels_given_by_hand_are_those_of_the_command_line() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let give = |tracks: Value, genre: Value| {
+        let label = json!({"tracks": tracks, "genre": genre});
+        server.put("/api/v1/labels", &label)
     };
-    assert_eq!(labels(json!("Jazz")).1["changed"], 2);
-    assert_eq!(labels(json!("Jazz")).1["changed"], 0);
-    let by_hand = server.good_get("/music/api/v1/labels");
-    assert_eq!(
-        (
-            &by_hand["source"],
-            by_hand["by_hand"].as_array().unwrap().len()
-        ),
-        (&json!("tags"), 2)
-    );
+    let jazz = || give(json!([1, 2]), json!("Jazz")).1["changed"].clone();
+    assert_eq!((jazz(), jazz()), (json!(2), json!(0)));
+    let by_hand = server.good_get("/api/v1/labels");
+    assert_eq!(by_hand["source"], "tags");
+    assert_eq!(by_hand["by_hand"].as_array().unwrap().len(), 2);
     assert_eq!(by_hand["by_hand"][1]["genre"], "Jazz");
-    assert_eq!(
-        fine_json(sandbox.run(["labels", "--format", "json"]))["by_hand"],
-        2
-    );
+    let listed = fine_json(sandbox.run(["labels", "--format", "json"]));
+    assert_eq!(listed["by_hand"], 2);
     for wrong in [json!(""), json!("x".repeat(300))] {
-        assert_eq!(labels(wrong).0, 400);
+        assert_eq!(give(json!([1]), wrong).0, 400);
     }
-    assert_eq!(
-        server
-            .put(
-                "/music/api/v1/labels",
-                &json!({"tracks": [99], "genre": "Jazz"})
-            )
-            .0,
-        404
-    );
-
-    assert_eq!(labels(Value::Null).1["changed"], 2);
-    assert_eq!(
-        server.good_get("/music/api/v1/labels")["by_hand"],
-        json!([])
-    );
+    assert_eq!(give(json!([99]), json!("Jazz")).0, 404);
+    assert_eq!(give(json!([1, 2]), Value::Null).1["changed"], 2);
+    assert_eq!(server.good_get("/api/v1/labels")["by_hand"], json!([]));
 }

@@ -109,36 +109,6 @@ fn a_token_is_its_owners_and_needed_where_others_can_connect() {
     assert!(!elsewhere.path("library").exists());
 }
 
-#[cfg(unix)]
-#[test]
-fn a_read_only_library_is_searched_without_an_index() {
-    let sandbox = Sandbox::new();
-    small_library(&sandbox);
-    let question = json!({"seeds": [{"id": 1}], "limit": 3});
-    let expected = Server::start(&sandbox, &[]).good("/api/v1/similar", &question);
-    let index = sandbox.path("library").join(voisin::INDEX_FILE);
-    fs::remove_file(&index).unwrap();
-    let Some(server) = Server::start_reading(&sandbox) else {
-        return eprintln!("SKIPPED: the server cannot be started as a user who cannot write");
-    };
-    assert_eq!(server.good("/api/v1/similar", &question), expected);
-    for path in [
-        "status",
-        "map",
-        "genres",
-        "clusters",
-        "duplicates",
-        "list?query=chaos",
-    ] {
-        server.good_get(&format!("/api/v1/{path}"));
-    }
-    server.good("/api/v1/playlist", &json!({"seeds": [{"id": 1}]}));
-    assert!(!index.exists());
-    // Requests that change the library fail with the reason.
-    let (status, refused) = server.put("/api/v1/labels", &json!({"tracks": [1], "genre": "Metal"}));
-    assert!(status == 403 || status == 409, "{status} {refused}");
-}
-
 #[test]
 fn without_a_token_hosts_are_checked() {
     let sandbox = Sandbox::new();

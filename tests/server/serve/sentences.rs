@@ -11,7 +11,7 @@ use serde_json::Value;
 use voisin_encoder::{ModelRef, WeightTensor, caption_vectors, read_safetensors};
 
 use crate::common::server::Server;
-use crate::common::{Sandbox, fine, fine_json, json as answer_of, six_tracks, text, wav};
+use crate::common::{Sandbox, fine, fine_json, json as answer_of, six_tracks, text};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clap")
@@ -153,51 +153,6 @@ fn sentences_find_in_the_references_order_through_each_door() {
     assert_eq!(both["understood"][1]["denied"], true, "{both}");
     let table = fine(sandbox.run(["find", "rainy evening synths", "--limit", "3"]));
     assert!(table.contains("% of captions"), "{table}");
-}
-
-#[test]
-fn an_imported_clap_embeds_short_and_long_files() {
-    let sandbox = Sandbox::new();
-    import(&sandbox);
-    let listed = answer_of(sandbox.run(["model", "list", "--format", "json"]));
-    let listed = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|model| model["name"] == "small")
-        .unwrap();
-    assert!(
-        listed["reads"] == true && listed["bytes"].as_u64().unwrap() > 800_000,
-        "{listed}"
-    );
-    fine(sandbox.run(["model", "check", "small"]));
-    // The reference's clip of 6 s, repeated, and twelve seconds of it.
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    for (name, seconds) in [("short.wav", 6.01), ("long.wav", 12.0)] {
-        let samples = (0..(seconds * 48_000.0_f64).round() as usize).map(|i| {
-            let t = i as f64 / 48_000.0;
-            let turn = std::f64::consts::TAU;
-            0.3 * (turn * (110.0 + 400.0 * t) * t).sin()
-                + 0.2 * (turn * 3000.0 * t).sin() * (-8.0 * (2.0 * t).fract()).exp()
-        });
-        fs::write(music.join(name), wav(48_000, samples)).unwrap();
-    }
-    fine(sandbox.run(["--model", "small", "add", music.to_str().unwrap()]));
-    let library =
-        voisin_library::Library::open(&sandbox.path("library"), voisin_library::OpenMode::ReadOnly)
-            .unwrap();
-    let expected = &answers()["audio vector"].values;
-    for track in library.tracks().unwrap() {
-        let vector = library.vector(track.id).unwrap().unwrap();
-        if track.path.ends_with("short.wav") {
-            let cosine: f32 = vector.iter().zip(expected).map(|(a, b)| a * b).sum();
-            // Sixteen bits a sample.
-            assert!(cosine > 0.9999, "{cosine}");
-        }
-    }
-    let found = fine_json(sandbox.run(["find", "rainy evening synths", "--format", "json"]));
-    assert_eq!(found["tracks"].as_array().unwrap().len(), 2);
 }
 
 #[test]

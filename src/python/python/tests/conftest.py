@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+
 import voisin
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]

@@ -14,8 +14,9 @@ import wave
 
 import numpy as np
 import pytest
-import voisin
 from conftest import DEMO, FILES, PROGRAM, beats_during, in_child
+
+import voisin
 
 
 def cosine(a, b):

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import assert_type
 
 import numpy as np
-import voisin
 from numpy.typing import NDArray
+
+import voisin
 
 
 def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.VectorIndex) -> None:

@@ -3,7 +3,6 @@
 //! For: structures that serde writes, and their conversion from the engine's results. Not for: tables, playlists and other
 //! text (`cli`), nor the parsing of queries.
 
-pub mod artists;
 pub mod card;
 pub mod clusters;
 pub mod duplicates;

@@ -1,5 +1,6 @@
 //! Assembling a playlist around seeds, and its JSON.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use super::track::ListedJson;
 use crate::{Collection, Engine, EngineError, Standing};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
-use voisin_explore::playlist::{Entry, PlaylistOptions, playlist};
+use voisin_explore::playlist::{Chosen, Entry, PlaylistOptions, playlist};
 use voisin_library::TrackSet;
 
 /// Constraints of a list besides its options.
@@ -53,7 +54,6 @@ pub struct PlaylistJson {
 }
 
 impl PlaylistJson {
-    /// As programs read it.
     pub fn new(
         engine: &Engine,
         tracks: &[&TrackMeta],
@@ -78,21 +78,37 @@ pub fn listed(
     options: &PlaylistOptions,
 ) -> Result<PlaylistRows, EngineError> {
     let mut excluded: HashSet<usize> = HashSet::new();
+    let is_seed: HashSet<usize> = seeds.iter().copied().collect();
     // Repeated without the copies found, which makes room for others. It ends, since each turn
     // excludes rows.
     loop {
         let is_out = |row: usize| {
+            let id = collection.ids[row];
             excluded.contains(&row)
-                || wanted.excluded.contains(&collection.ids[row])
-                || wanted
-                    .allowed
-                    .is_some_and(|set| !set.contains(collection.ids[row]))
+                || wanted.excluded.contains(&id)
+                || wanted.allowed.is_some_and(|set| !set.contains(id))
                 || wanted
                     .longest
                     .is_some_and(|longest| collection.meta[row].seconds > longest)
         };
+        let nearest = Cell::new(f32::NEG_INFINITY);
+        let are_far_left = Cell::new(false);
+        // Before tracks are drawn, so that no draw is lost to a far one.
+        let usable = |row: usize, similarity: f32| {
+            if is_out(row) {
+                return false;
+            }
+            if !is_seed.contains(&row) {
+                nearest.set(nearest.get().max(similarity));
+            }
+            let percentile = wanted.standing.and_then(|s| s.percentile(similarity));
+            let is_far = percentile.is_some_and(|percentile| percentile < NEAR_FROM);
+            are_far_left.set(are_far_left.get() || is_far);
+            !is_far
+        };
         let vectors = collection.vectors.view();
-        let entries = playlist(vectors, &collection.meta, seeds, &is_out, options);
+        let Chosen { entries, is_full } =
+            playlist(vectors, &collection.meta, seeds, &usable, options);
         let again = if wanted.keeps_copies {
             Vec::new()
         } else {
@@ -104,18 +120,11 @@ pub fn listed(
             )
         };
         if again.is_empty() {
-            let others = entries.iter().filter(|entry| !seeds.contains(&entry.row));
-            let nearest = others.map(|entry| entry.similarity);
-            let standing = wanted.standing.cloned().map(|all| all.beside(nearest));
-            let is_near = |entry: &&Entry| {
-                let percentile = wanted.standing.and_then(|s| s.percentile(entry.similarity));
-                percentile.is_none_or(|percentile| percentile >= NEAR_FROM)
-            };
-            let rows: Vec<usize> = entries.iter().filter(is_near).map(|e| e.row).collect();
+            let nearest = Some(nearest.get()).filter(|nearest| nearest.is_finite());
             return Ok(PlaylistRows {
-                ends: rows.len() < entries.len(),
-                rows,
-                standing,
+                ends: !is_full && are_far_left.get(),
+                rows: entries.iter().map(|entry| entry.row).collect(),
+                standing: wanted.standing.cloned().map(|all| all.beside(nearest)),
             });
         }
         excluded.extend(again);

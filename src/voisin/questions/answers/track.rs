@@ -19,16 +19,6 @@ pub struct TrackRef {
 }
 
 impl TrackRef {
-    pub(crate) fn of_meta(track: &TrackMeta) -> Self {
-        let title = track.display_title().to_owned();
-        Self {
-            id: track.id,
-            path: track.path.clone(),
-            artist: track.artist.clone(),
-            title,
-        }
-    }
-
     pub fn of_track(track: &Track) -> Self {
         let artist = track.main_artist().map(str::to_owned);
         Self {
