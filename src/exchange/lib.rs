@@ -6,4 +6,5 @@
 pub mod parquet;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "parquet", feature = "postgres"))]
 mod row;

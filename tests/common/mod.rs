@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use voisin_library::{Library, OpenMode};
 
@@ -252,4 +253,22 @@ pub(crate) fn six_tracks(sandbox: &Sandbox) -> PathBuf {
         }
     }
     music
+}
+
+/// A copy of a library of the six tracks, which is made once, and the folder of its music, which no test changes.
+pub(crate) fn six_tracks_added() -> (Sandbox, PathBuf) {
+    static PREPARED: OnceLock<Sandbox> = OnceLock::new();
+    let prepared = PREPARED.get_or_init(|| {
+        let sandbox = Sandbox::new();
+        fine(sandbox.run([Path::new("add"), &six_tracks(&sandbox)]));
+        sandbox
+    });
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("library")).unwrap();
+    for entry in std::fs::read_dir(prepared.path("library")).unwrap() {
+        let entry = entry.unwrap();
+        let copy = sandbox.path("library").join(entry.file_name());
+        std::fs::copy(entry.path(), copy).unwrap();
+    }
+    (sandbox, prepared.path("music"))
 }

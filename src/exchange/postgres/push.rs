@@ -68,7 +68,7 @@ pub fn push(
     let generation: i64 = row.get(0);
     let mean = row.get::<_, Option<Vec<f32>>>(1).unwrap_or_default();
     let space = LibrarySpace::new(mean, &model.manifest_json);
-    let mut there: HashMap<i64, Vec<u8>> = HashMap::new();
+    let mut there: HashMap<i64, Option<Vec<u8>>> = HashMap::new();
     for row in tx.query_typed("select id, digest from voisin_track", &[])? {
         there.insert(row.get(0), row.get(1));
     }
@@ -85,7 +85,7 @@ pub fn push(
         }
         for row in rows_of(engine, some, &space, generation)? {
             match there.remove(&row.id) {
-                Some(digest) if digest == row.digest => {
+                Some(Some(digest)) if digest == row.digest => {
                     summary.unchanged += 1;
                     continue;
                 }

@@ -128,7 +128,7 @@ impl Postgres {
     pub(super) fn licences(&mut self) -> Result<Vec<String>> {
         let sql = "select distinct unnest(licences) from voisin_track";
         let rows = self.query(sql, &[])?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        Ok(rows.iter().filter_map(|row| row.get(0)).collect())
     }
 
     /// The tracks stored since a generation, and the recordings removed since.
@@ -139,7 +139,7 @@ impl Postgres {
         let gone = self.query("select content from voisin_gone where changed > $1", &since)?;
         let gone = gone
             .iter()
-            .filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok());
+            .filter_map(|row| row.try_get::<_, &[u8]>(0).ok()?.try_into().ok());
         let stored = stored.iter().map(|row| TrackId(row.get(0)));
         Ok((stored.collect(), gone.map(ContentId).collect()))
     }
@@ -156,9 +156,12 @@ impl Postgres {
         for some in ids.chunks(ROWS) {
             let some: Vec<i64> = some.iter().map(|id| id.0).collect();
             for row in self.query(&sql, &[(&some, Type::INT8_ARRAY)])? {
-                match track_of(&row, &space) {
-                    Some(track) => tracks.push((TrackId(row.get("id")), track, row.get("labels"))),
-                    None => damaged += 1,
+                // Another program may have put nulls into the array.
+                match (track_of(&row, &space), row.try_get("labels")) {
+                    (Some(track), Ok(labels)) => {
+                        tracks.push((TrackId(row.get("id")), track, labels));
+                    }
+                    _ => damaged += 1,
                 }
             }
         }

@@ -3,13 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text};
+use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, six_tracks_added, text};
 
 #[test]
 fn words_that_change_tracks_name_one_of_them() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    sandbox.run(["add", music.to_str().unwrap()]);
+    let (sandbox, music) = six_tracks_added();
     // Words that match several tracks list them; words that match none get suggestions.
     let several = sandbox.run(["similar", "muldj"]);
     assert_eq!(code(&several), 1);
@@ -114,9 +112,7 @@ fn a_closed_pipe_ends_quietly() {
 
 #[test]
 fn an_unavailable_model_or_device_is_always_refused() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let (sandbox, _) = six_tracks_added();
     for (arguments, words) in [
         (&["--model", "nosuch"], "nosuch"),
         (

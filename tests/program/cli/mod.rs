@@ -10,14 +10,12 @@ mod messages;
 use std::fs;
 use std::path::Path;
 
-use common::{Sandbox, code, fine, fine_json, json, six_tracks, text};
+use common::{Sandbox, code, fine, fine_json, json, six_tracks, six_tracks_added, text};
 use serde_json::Value;
 
 #[test]
 fn filters_act_inside_the_search() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    sandbox.run(["add", music.to_str().unwrap()]);
+    let (sandbox, music) = six_tracks_added();
     let search = |arguments: &[&str]| -> Vec<Value> {
         let mut all = vec!["similar", "chaos god", "--format", "json"];
         all.extend(arguments);
@@ -48,9 +46,7 @@ fn filters_act_inside_the_search() {
 
 #[test]
 fn exports_and_embeddings_are_arrays_that_give_the_similarities() {
-    let sandbox = Sandbox::new();
-    let music = six_tracks(&sandbox);
-    sandbox.run(["add", music.to_str().unwrap()]);
+    let (sandbox, music) = six_tracks_added();
     // The export has one row order, and numpy's own layout.
     let out = sandbox.path("export");
     assert_eq!(code(&sandbox.run(["export", out.to_str().unwrap()])), 0);
