@@ -188,10 +188,9 @@ pub fn near_artists(
     let [name] = found.as_slice() else {
         let hint = if found.is_empty() {
             did_you_mean(&spelt_alike(wanted, names()))
-        } else if found.len() <= NAMED {
-            format!("it is a part of {}: ", found.join(" and of "))
         } else {
-            format!("it is a part of {} names: ", found.len())
+            let first = &found[..found.len().min(NAMED)];
+            format!("it is a part of {}: ", first.join(" and of "))
         };
         return Err(ExploreError::UnknownArtist {
             makers,

@@ -109,7 +109,7 @@ impl Engine {
         };
         let mut names = tag_names.unwrap_or_default();
         let tags = names.len();
-        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
+        let guess = DefaultGenres::shipped(&Taxonomy::default());
         // The tags of the first guess come first.
         let guessed = guess.tags().len();
         let guesses = names.starts_with(guess.tags());
@@ -458,7 +458,7 @@ impl PredictedTags {
     /// A first guess of a track's genre from its tags; `None` if the model lacks the tags for it.
     pub fn first_guess(&self, id: TrackId) -> Option<Guess> {
         let row = self.ids.binary_search(&id).ok()?;
-        let genres = DefaultGenres::shipped(&Taxonomy::default()).ok()?;
+        let genres = DefaultGenres::shipped(&Taxonomy::default());
         if !self.tags().starts_with(genres.tags()) {
             return None;
         }

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
-use voisin_explore::playlist::{Format, PathStyle, write};
+use voisin_explore::playlist::{Format, write};
 use voisin_library::scan::playlist::parse;
 use voisin_library::scan::split_list;
 
@@ -25,13 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut track = TrackMeta::new(TrackId(1), path.clone());
     track.title = text.clone();
     track.artist = Some(text);
-    let written = write(
-        &[&track, &track],
-        &track.title,
-        Format::M3u8,
-        &PathStyle::Absolute,
-    )
-    .expect("writable");
+    let written = write(&[&track, &track], &track.title, Format::M3u8, None).expect("writable");
     let entries = parse(&written);
     assert_eq!(entries.len(), 2, "{written:?}");
     for entry in entries {

@@ -10,7 +10,7 @@ pub(crate) use voisin::questions::answers::lossy;
 pub(crate) use voisin::questions::answers::title;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
-use voisin_explore::playlist::{self, Format, PathStyle};
+use voisin_explore::playlist::{self, Format};
 use voisin_genre::Taxonomy;
 use voisin_library::{Track, stored_path};
 
@@ -30,10 +30,8 @@ pub(crate) fn print_files<M: Borrow<TrackMeta>>(
         ListFormat::Paths => Format::Paths,
     };
     let folder = output.relative_to.as_deref();
-    let style = folder.map_or(PathStyle::Absolute, |folder| {
-        PathStyle::Relative(stored_path(folder))
-    });
-    super::print_exact(&playlist::write(&tracks, title, format, &style)?)
+    let folder = folder.map(stored_path);
+    super::print_exact(&playlist::write(&tracks, title, format, folder.as_deref())?)
 }
 
 pub(crate) fn id(track: Option<TrackId>) -> String {

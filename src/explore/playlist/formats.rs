@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use super::super::{ExploreError, Result, TrackMeta};
 
@@ -16,14 +16,7 @@ pub enum Format {
     Paths0,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathStyle {
-    Absolute,
-    /// Relative to this folder, that of the list.
-    Relative(PathBuf),
-}
-
-/// Writes `tracks` as a playlist.
+/// Writes `tracks` as a playlist, with paths relative to `folder`, that of the list, or absolute ones.
 ///
 /// In M3U8, which is UTF-8, line breaks and control characters in tags become spaces, and a path with such characters, or one
 /// that is not UTF-8, becomes a percent-encoded address; [`Format::Paths`] refuses line breaks.
@@ -31,12 +24,8 @@ pub fn write(
     tracks: &[&TrackMeta],
     title: &str,
     format: Format,
-    style: &PathStyle,
+    folder: Option<&Path>,
 ) -> Result<Vec<u8>> {
-    let folder = match style {
-        PathStyle::Absolute => None,
-        PathStyle::Relative(folder) => Some(folder.as_path()),
-    };
     let entries: Vec<WrittenEntry<'_>> = tracks
         .iter()
         .map(|track| WrittenEntry {
@@ -187,8 +176,13 @@ mod tests {
     use super::*;
     use voisin_base::track::TrackId;
 
-    fn written(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathStyle) -> String {
-        String::from_utf8(write(tracks, title, format, style).expect("writable")).expect("UTF-8")
+    fn written(
+        tracks: &[&TrackMeta],
+        title: &str,
+        format: Format,
+        folder: Option<&Path>,
+    ) -> String {
+        String::from_utf8(write(tracks, title, format, folder).expect("writable")).expect("UTF-8")
     }
 
     fn hostile() -> TrackMeta {
@@ -202,22 +196,22 @@ mod tests {
     #[test]
     fn a_path_stays_a_path() {
         let track = TrackMeta::new(TrackId(1), "#1 hit.mp3");
-        let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
+        let text = written(&[&track], "", Format::M3u8, None);
         assert_eq!(text, "#EXTM3U\n#EXTINF:-1,#1 hit\n./#1 hit.mp3\n");
         assert_eq!(address(b"a:b/c.mp3"), "./a:b/c.mp3");
     }
 
     #[test]
     fn paths_refuse_line_breaks_and_paths0_does_not() {
-        assert!(write(&[&hostile()], "", Format::Paths, &PathStyle::Absolute).is_err());
-        let text = written(&[&hostile()], "", Format::Paths0, &PathStyle::Absolute);
+        assert!(write(&[&hostile()], "", Format::Paths, None).is_err());
+        let text = written(&[&hostile()], "", Format::Paths0, None);
         assert_eq!(text.matches('\0').count(), 1);
     }
 
     #[cfg(unix)]
     #[test]
     fn relative_paths() {
-        let folder = |text: &str| Some(PathBuf::from(text));
+        let folder = |text| Some(Path::new(text));
         for (path, from, expected) in [
             ("/m/a/x.mp3", folder("/m"), "a/x.mp3"),
             ("/m/a/x.mp3", folder("/m/b/c"), "../../a/x.mp3"),
@@ -225,10 +219,7 @@ mod tests {
             ("a/x.mp3", folder("/m"), "a/x.mp3"),
             ("/m/a/x.mp3", None, "/m/a/x.mp3"),
         ] {
-            assert_eq!(
-                relative(Path::new(path), from.as_deref()),
-                expected.as_bytes()
-            );
+            assert_eq!(relative(Path::new(path), from), expected.as_bytes());
         }
     }
 
@@ -239,14 +230,14 @@ mod tests {
         let path = Path::new(OsStr::from_bytes(b"/m/caf\xe9 \x1b.mp3"));
         let track = TrackMeta::of_file(TrackId(1), path);
         assert_eq!(track.display(), "caf\u{fffd} \u{1b}");
-        let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
+        let text = written(&[&track], "", Format::M3u8, None);
         assert_eq!(
             text,
             "#EXTM3U\n#EXTINF:-1,caf\u{fffd}\nfile:///m/caf%E9%20%1B.mp3\n"
         );
-        let below = PathStyle::Relative("/m".into());
-        assert!(written(&[&track], "", Format::M3u8, &below).ends_with("\ncaf%E9%20%1B.mp3\n"));
-        let bare = write(&[&track], "", Format::Paths0, &PathStyle::Absolute).expect("writable");
+        let below = Some(Path::new("/m"));
+        assert!(written(&[&track], "", Format::M3u8, below).ends_with("\ncaf%E9%20%1B.mp3\n"));
+        let bare = write(&[&track], "", Format::Paths0, None).expect("writable");
         assert_eq!(bare, b"/m/caf\xe9 \x1b.mp3\0");
     }
 }

@@ -6,7 +6,7 @@
 mod formats;
 
 pub(crate) use formats::relative;
-pub use formats::{Format, PathStyle, address, write};
+pub use formats::{Format, address, write};
 
 use std::collections::HashSet;
 

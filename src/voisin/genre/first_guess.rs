@@ -24,7 +24,7 @@ impl FirstGuess {
         embedder: Option<Arc<Embedder>>,
         labelled: LabelCount,
     ) -> Result<Self, EngineError> {
-        let genres = DefaultGenres::shipped(&Taxonomy::default())?;
+        let genres = DefaultGenres::shipped(&Taxonomy::default());
         let has_tags = |embedder: &Arc<Embedder>| {
             let encoder = embedder.encoder();
             let tags = encoder.manifest().tags.as_deref().unwrap_or_default();
