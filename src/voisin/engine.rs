@@ -12,7 +12,7 @@ use voisin_encoder::ModelRef;
 use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
-use crate::known_filters::KnownFilters;
+use crate::genre::KnownFilter;
 use crate::{EngineError, LibrarySpace};
 
 pub const INDEX_FILE: &str = "index.bin";
@@ -71,7 +71,7 @@ pub struct Engine {
     pub(crate) listener: Option<IndexListener>,
     /// Whether an index is read into memory, where no program can truncate it.
     copies_index: bool,
-    pub(crate) known_filters: Mutex<KnownFilters>,
+    pub(crate) known_filter: Mutex<Option<KnownFilter>>,
     /// The subset of the last filtered search, as tracks and in the index's form.
     kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
 }
@@ -88,7 +88,7 @@ impl Engine {
             dimension: 0,
         };
         let space = LibrarySpace::new(Vec::new(), "");
-        let known_filters = Mutex::default();
+        let known_filter = Mutex::default();
         let kept_subset = Mutex::default();
         Self {
             library,
@@ -97,7 +97,7 @@ impl Engine {
             space,
             listener: None,
             copies_index: false,
-            known_filters,
+            known_filter,
             kept_subset,
         }
     }

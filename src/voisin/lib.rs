@@ -24,7 +24,6 @@ mod foreign;
 mod foreign_vectors;
 mod genre;
 mod kept;
-mod known_filters;
 mod list;
 mod missing_files;
 mod moods;

@@ -5,11 +5,26 @@ use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use super::labels::{LabelSource, SYNONYMS_FILE, table_state};
-use crate::known_filters::FilterState;
 use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 use voisin_library::{TrackFilter, TrackSet};
+
+/// The tracks that pass the last filter, until the library changes.
+#[derive(Debug)]
+pub(crate) struct KnownFilter {
+    state: FilterState,
+    filter: TrackFilter,
+    tracks: TrackSet,
+}
+
+/// The state that the tracks of a filter depend on.
+#[derive(Debug, PartialEq)]
+struct FilterState {
+    library: (i64, u64),
+    source: String,
+    synonyms: Option<(u64, SystemTime)>,
+}
 
 impl Engine {
     /// The tracks that pass a filter, with genres from the library's label source; `None`: all.
@@ -25,19 +40,22 @@ impl Engine {
         let Some(state) = state else {
             return self.matching_now(filter);
         };
-        let known = || {
-            self.known_filters
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        if let Some(set) = known().get(&state, filter) {
-            return Ok(Some(set));
+        let mut known = self
+            .known_filter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known
+            && known.state == state
+            && known.filter == *filter
+        {
+            return Ok(Some(known.tracks.clone()));
         }
-        // The lock is not held meanwhile: two threads may both read the tracks, with the same result.
         let found = self.matching_now(filter)?;
-        if let Some(set) = &found {
-            known().put(state, filter, set);
-        }
+        *known = found.clone().map(|tracks| KnownFilter {
+            state,
+            filter: filter.clone(),
+            tracks,
+        });
         Ok(found)
     }
 
@@ -223,17 +241,6 @@ mod tests {
             ..TrackFilter::default()
         };
         assert!(engine.matching(&salsa).is_err() && engine.matching(&salsa).is_err());
-        // The number of cached filters is limited, and the most recently used stays.
-        for year in 0..40 {
-            let from = TrackFilter {
-                year_from: Some(1900 + year),
-                ..TrackFilter::default()
-            };
-            engine.matching(&from).unwrap();
-            assert_eq!(found(&engine), [1, 2, 3, 4]);
-        }
-        let known = engine.known_filters.lock().unwrap();
-        assert_eq!((known.len(), known.last()), (16, Some(&jazz)));
     }
 
     #[test]

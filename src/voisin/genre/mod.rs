@@ -16,6 +16,7 @@ mod path_table;
 mod vote;
 
 pub(crate) use labels::table_state;
+pub(crate) use matching::KnownFilter;
 
 pub use answer::{AnswerSource, Evidence, GenreAnswer};
 pub use classifier::{Classifier, ClassifyOptions, GenreNews, Labelled};
