@@ -222,7 +222,7 @@ impl Playlist {
             engine.standing(&seeds)?
         };
         let excluded = self.excluded(engine)?;
-        let options = self.list_options(collection.total(), opening(named, &excluded));
+        let options = self.list_options(collection.total, opening(named, &excluded));
         let wanted = PlaylistConstraints {
             keeps_copies: self.keep_duplicates,
             allowed: allowed.as_ref(),
@@ -265,14 +265,13 @@ impl Playlist {
         // A cluster may be anywhere, and many seeds are near all tracks.
         let is_near =
             self.cluster.is_none() && (1..=MOST_NEAR_SEEDS).contains(&seeds.len()) && most < total;
-        let mut collection = if is_near {
+        let collection = if is_near {
             let filter = self.filters.filter(engine, named)?;
             let allowed = self.allowed(engine, &filter)?;
             engine.collection_near(&seeds, most, allowed.as_ref())?
         } else {
             engine.collection()?
         };
-        collection.take_in(&seeds)?;
         let list = self.run(engine, &collection, named, of_lists)?;
         Ok((collection, list))
     }
