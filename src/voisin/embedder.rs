@@ -9,7 +9,7 @@ use super::EngineError;
 use super::descriptors;
 use voisin_audio::{self, AudioInfo, DecodeReport, WindowResampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
-use voisin_features::{MelConfig, MelFrontEnd, Scratch, SpectralChange, windows};
+use voisin_features::{MelFrontEnd, Scratch, SpectralChange, windows};
 use voisin_genre::unit_rows;
 use voisin_library::Descriptors;
 
@@ -149,11 +149,6 @@ impl Embedder {
             rate,
             is_one_rate,
         })
-    }
-
-    pub fn window_seconds(&self) -> f32 {
-        let seconds = |config: &MelConfig| config.window_samples as f32 / config.sample_rate as f32;
-        self.encoder.front_ends().map(seconds).fold(0.0, f32::max)
     }
 
     pub fn sample_rate(&self) -> u32 {

@@ -246,10 +246,4 @@ mod tests {
             [75.0, 70.0, 37.5, 16.7, 50.0, 50.0]
         );
     }
-
-    #[test]
-    fn a_model_that_lacks_a_tag_has_no_moods() {
-        assert!(MoodTags::of(&names()[1..]).is_none());
-        assert!(MoodTags::of(&[]).is_none());
-    }
 }

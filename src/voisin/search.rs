@@ -111,22 +111,6 @@ impl Engine {
         Ok(chosen.map(|(neighbor, _)| neighbor).collect())
     }
 
-    /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that pass a filter, nearest first.
-    pub fn nearest_to(
-        &mut self,
-        query: &[f32],
-        limit: usize,
-        filter: &TrackFilter,
-        exact: bool,
-    ) -> Result<Vec<Neighbor>, EngineError> {
-        let allowed = self.matching(filter)?;
-        let query = aview1(query).insert_axis(Axis(0));
-        let all = |_, found| Ok(found);
-        self.space()?;
-        let found = self.search_until_all(query, limit, exact, allowed.as_ref(), all)?;
-        Ok(found.into_iter().next().unwrap_or_default())
-    }
-
     /// Neighbours of each vector that `choose` keeps (see [`VectorIndex::search_until`](voisin_index::VectorIndex::search_until)), nearest first. The index must
     /// have been opened.
     pub(super) fn search_until_all(

@@ -62,10 +62,6 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-pub fn from_json<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Refused> {
-    from_arguments(object(bytes)?)
-}
-
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refused> {
     let value = serde_json::from_slice(bytes)
         .map_err(|error| Refused::new("", "a JSON object", format!("none: {error}")))?;
@@ -212,7 +208,7 @@ mod tests {
     }
 
     fn body(json: &str) -> Result<QueryInput, Refused> {
-        from_json(json.as_bytes())
+        from_arguments(object(json.as_bytes())?)
     }
 
     #[test]
