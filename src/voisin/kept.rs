@@ -17,6 +17,9 @@ impl Engine {
         source: &LabelSource,
         work: impl FnOnce(&mut Self) -> Result<A, EngineError>,
     ) -> Result<A, EngineError> {
+        if self.library.status()?.vectors == 0 {
+            return work(self);
+        }
         // First, since that may change the mean, and with it the generation.
         self.space()?;
         let basis = self.basis(source)?;

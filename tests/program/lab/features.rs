@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use serde_json::Value;
@@ -120,9 +120,11 @@ fn frames_are_what_the_statistics_are_of() {
     let statistics = columns(&sandbox.path("fma.csv"));
     assert_eq!((names.len(), names[0].as_str()), (75, "seconds"));
     let tracks = columns(&frames.join("tracks.csv"));
-    // two files are called song: both keep their folders
-    let song = Path::new("a").join("song.npy");
-    assert_eq!(tracks["array"], [song.to_str().unwrap(), "noise.npy"]);
+    // folders are mirrored
+    let [song, noise] = [["a", "song.npy"], ["b", "noise.npy"]].map(PathBuf::from_iter);
+    let places = [&song, &noise].map(|place| place.to_str().unwrap());
+    assert_eq!(tracks["array"], places);
+    let noise = frames.join(noise);
     for (row, place) in tracks["array"].iter().enumerate() {
         let values = array(&frames.join(place));
         for (at, name) in names.iter().enumerate().skip(1) {
@@ -137,14 +139,14 @@ fn frames_are_what_the_statistics_are_of() {
         let step = 2.0 * (512.0 / 44_100.0) as f32;
         assert_eq!((times[0], times[2]), (0.0, step));
     }
-    let one = array(&frames.join("noise.npy"));
+    let one = array(&noise);
     assert_eq!(one.nrows(), 1 + 88_200 / 512);
 
     // Again: only missing arrays are made; other features are refused in that folder.
-    fs::remove_file(frames.join("noise.npy")).unwrap();
+    fs::remove_file(&noise).unwrap();
     let stdout = text(&features("--set frames --output @frames").stdout);
     assert!(stdout.starts_with("1 new array of frames"), "{stdout}");
-    assert_eq!(array(&frames.join("noise.npy")), one);
+    assert_eq!(array(&noise), one);
     let message = refused(
         &sandbox,
         "lab features @music --set spectrogram --output @frames",
