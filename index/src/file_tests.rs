@@ -82,7 +82,10 @@ fn an_opened_index_answers_as_the_built_one() {
     let index = changed(6000, 70);
     index.save(&path, &stamp(70)).unwrap();
     let (opened, _) = VectorIndex::load_any_generation(&path, &stamp(70), false).unwrap();
-    let params = SearchParams::default();
+    let params = SearchParams {
+        width: Some(60),
+        ..SearchParams::default()
+    };
     // Walks gather codes until there were enough to make blocks.
     for row in (0..6000).step_by(40) {
         let query = index.vector(Id(row + 1)).unwrap();

@@ -6,8 +6,8 @@
 //! Vectors are kept at 16 bits a component in two byte planes; all products are sums of integers, so
 //! every machine returns the same results. From [`IndexOptions::graph_from`] vectors on they are
 //! grouped into lists by k-means, with codes of 64 bytes, and linked to a graph as HNSW chooses
-//! links (Malkov and Yashunin 2018). A single query walks the graph; a batch reads the nearest
-//! lists; both compare by codes of 64 bytes and the best at 8 and 16 bits, with widths that the
+//! links (Malkov and Yashunin 2018). A batch reads the nearest lists, a single query too where it
+//! does not compare less by walking the graph; both compare by codes of 64 bytes and the best at 8 and 16 bits, with widths that the
 //! build finds for a recall. With a [`Subset`] every vector that it allows is compared, at 8 and
 //! then at 16 bits, and so are all in a small index.
 //!

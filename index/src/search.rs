@@ -1,8 +1,8 @@
 //! Searches of an index: one query or many, and the neighbours of all items.
 //!
-//! A single query walks the graph; a batch goes through the lists; with a filter every vector that it
-//! allows is compared, and so are all where there is no graph. What was added since the build is
-//! compared in every case.
+//! A single query walks the graph, or goes through the lists where these are shorter, as a batch
+//! does; with a filter every vector that it allows is compared, and so are all where there is no
+//! graph. What was added since the build is compared in every case.
 
 use std::collections::HashSet;
 use std::slice::{from_mut, from_ref};
@@ -124,6 +124,10 @@ impl VectorIndex {
         let k = k.min(self.len());
         let mut top = Top::new(k);
         if let Some((graph, lists)) = self.ways(params) {
+            if params.width.is_none() && self.tuning.prefers_lists(k, graph, lists) {
+                let found = self.search_all(from_ref(query), k, params)?;
+                return Ok(found.into_iter().flatten().collect());
+            }
             if graph.wants_blocks(1) {
                 graph.make_blocks(lists);
             }

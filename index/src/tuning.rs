@@ -14,11 +14,14 @@ use voisin_simd::dot::best::Scored;
 const AT: [usize; 2] = [10, DEPTH];
 /// Most candidates, of a walk or of lists.
 const WIDEST: usize = 4096;
-/// The aim, as a share of the way from the target to 1: for vectors that are not in the index, such
-/// as other recordings, fewer neighbours are found than for trials, which are.
+/// The aim for lists, as a share of the way from the target to 1: for vectors that are not in the
+/// index, such as other recordings, they find fewer neighbours than for trials. Walks find more.
 const ABOVE: f64 = 0.5;
 /// The same for the vectors that lists pass on to be compared at 8 bits.
 const PASSED_ON: f64 = 0.75;
+/// Codes of a list, one after the other, that are compared in the time of one of a walk, which lies
+/// anywhere: at least (three to six, with AVX2 and with AVX-512).
+const LISTED: usize = 3;
 
 /// Factor on all widths if most vectors have near copies, which are found or missed together: a list
 /// then holds few groups of copies, one of them the trial's own, near which its neighbours are, so
@@ -53,6 +56,12 @@ impl Tuning {
     /// Candidates of a walk for `k` neighbours.
     pub(crate) fn ef(&self, k: usize) -> usize {
         line(self.ef, k)
+    }
+
+    /// Whether a walk for `k` neighbours takes longer than reading lists.
+    pub(crate) fn prefers_lists(&self, k: usize, graph: &Graph, lists: &Lists) -> bool {
+        let read = self.reach(k).0 * graph.slots / lists.len().max(1);
+        read <= LISTED * self.ef(k) * graph.stride
     }
 
     /// Lists and codes for `k` neighbours.
@@ -108,7 +117,7 @@ pub(crate) fn measure(
         let walk = |ef: usize| walk_recall(source, trials, (graph, lists), ef, k);
         let read =
             |count: usize, codes: usize| read_recall(source, trials, lists, (count, codes), k);
-        tuning.ef[at] = times * bisect(k, WIDEST, |ef| walk(ef) >= above(ABOVE));
+        tuning.ef[at] = times * bisect(k, WIDEST, |ef| walk(ef) >= target);
         let most = source.codes.len().min(WIDEST);
         let mut codes = 4 * k;
         while codes < most && read(lists.len(), codes) < above(PASSED_ON) {
@@ -241,11 +250,15 @@ mod tests {
             exact: true,
             ..params
         };
-        let truth = index.search_batch(strangers.view(), 10, &exact).unwrap();
-        let walk = |query: ndarray::ArrayView1<'_, f32>| {
-            index.search(&query.to_vec(), 10, &params).unwrap()
+        let walk = SearchParams {
+            width: Some(index.tuning.ef(10)),
+            ..params
         };
-        let walks = strangers.outer_iter().map(walk).collect();
+        let truth = index.search_batch(strangers.view(), 10, &exact).unwrap();
+        let walks = strangers
+            .outer_iter()
+            .map(|query| index.search(&query.to_vec(), 10, &walk).unwrap())
+            .collect();
         let batch = index.search_batch(strangers.view(), 10, &params).unwrap();
         let share = |found: Vec<Vec<crate::Neighbor>>| {
             let near = found.iter().zip(&truth).map(|(found, truth)| {

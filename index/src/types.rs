@@ -19,8 +19,8 @@ pub struct Neighbor {
 pub struct SearchParams<'a> {
     /// Compare with every vector at full precision: the reference.
     pub exact: bool,
-    /// Width of the search: candidates of the walk for a single query, lists that are read for each
-    /// of a batch; `None`: the width found by the build. Higher is slower and more complete.
+    /// Width of the search: candidates of a walk for a single query, lists that are read for each
+    /// of a batch; `None`: what the build found. Higher is slower and more complete.
     pub width: Option<usize>,
     /// Only items of this prepared subset are returned.
     pub subset: Option<&'a Subset>,

@@ -26,7 +26,7 @@ pub(crate) fn check(dimension: usize, id: Option<Id>, vector: &[f32]) -> Result<
 
 /// Whether a vector's length is 1 within [`NORM_TOLERANCE`], by single precision.
 fn is_about_1(vector: &[f32]) -> bool {
-    (dot_in_lanes::<f32, 16>(vector, vector) - 1.).abs() <= NORM_TOLERANCE as f32
+    (dot_in_lanes::<16>(vector, vector) - 1.).abs() <= NORM_TOLERANCE as f32
 }
 
 /// A vector of length 1 unchanged, any other scaled to it.

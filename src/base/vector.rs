@@ -1,32 +1,26 @@
 //! Vector arithmetic on slices.
 
-use std::iter::Sum;
-use std::ops::{Add, Mul};
-
 /// How far from 1 the norm of a stored vector may be.
 pub const NORM_TOLERANCE: f64 = 1e-3;
 
 /// Sum of products in eight lanes, which the compiler vectorises: the same bits on every machine.
-pub fn dot<T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum>(a: &[T], b: &[T]) -> T {
-    dot_in_lanes::<T, 8>(a, b)
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    dot_in_lanes::<8>(a, b)
 }
 
 /// [`dot`] with another number of lanes, if that is faster or its result is stored.
-pub fn dot_in_lanes<T, const LANES: usize>(a: &[T], b: &[T]) -> T
-where
-    T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum,
-{
-    let mut lanes = [T::default(); LANES];
+pub fn dot_in_lanes<const LANES: usize>(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
     let (a, a_rest) = a.as_chunks::<LANES>();
     let (b, b_rest) = b.as_chunks::<LANES>();
     for (a, b) in a.iter().zip(b) {
         for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane = *lane + a * b;
+            *lane += a * b;
         }
     }
-    let rest: T = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
     // The order of the sums is fixed here and not by the compiler, hence the same bits.
-    lanes.into_iter().sum::<T>() + rest
+    lanes.into_iter().sum::<f32>() + rest
 }
 
 /// Sum of squares, in double precision.
@@ -67,7 +61,7 @@ mod tests {
             dot(&a, &b),
             (0..19).map(|i| i * (2 - i)).sum::<i32>() as f32
         );
-        assert_eq!(dot_in_lanes::<_, 16>(&a, &b), dot(&a, &b));
+        assert_eq!(dot_in_lanes::<16>(&a, &b), dot(&a, &b));
         assert_eq!(norm(&[3.0, 0.0, 4.0]), 5.0);
         assert!(
             (norm(&[1e30, 1e30]) - 2_f64.sqrt() * 1e30).abs() < 1e23,

@@ -52,10 +52,8 @@ pub(crate) fn add_files(
     // An interrupted run exits with 130 even if files failed, since it is incomplete.
     Ok(if summary.interrupted {
         Ending::Interrupted
-    } else if summary.failed > 0 {
-        Ending::Partial
     } else {
-        Ending::Fine
+        Ending::partial_if(summary.failed > 0)
     })
 }
 

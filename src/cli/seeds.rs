@@ -37,16 +37,20 @@ pub(crate) fn seeds(
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<Vec<Seed>> {
-    Ok(seeds_and_lists(context, engine, named)?.all())
+    let found = read(context, engine, named, true, |reader| {
+        reader.read_all(named)
+    })?;
+    Ok(found.all())
 }
 
-/// As [`seeds`], with those of lists separate. Entries of a playlist that are not in the library are reported and left out.
+/// As [`library_seeds`], with those of lists separate. Entries of a playlist that are not in the library are reported and
+/// left out.
 pub(crate) fn seeds_and_lists(
     context: &Context,
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<NamedSeeds> {
-    read(context, engine, named, true, |reader| {
+    read(context, engine, named, false, |reader| {
         reader.read_all(named)
     })
 }
@@ -57,10 +61,7 @@ pub(crate) fn library_seeds(
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<Vec<Seed>> {
-    let found = read(context, engine, named, false, |reader| {
-        reader.read_all(named)
-    })?;
-    Ok(found.all())
+    Ok(seeds_and_lists(context, engine, named)?.all())
 }
 
 /// As [`library_seeds`], for commands that change tracks: words have to name one track, since an artist's whole work is
@@ -89,7 +90,7 @@ pub(crate) fn one_seed(
     named: &NamedSeed,
 ) -> anyhow::Result<Seed> {
     let names = seed_names(std::slice::from_ref(named))?;
-    read(context, engine, &names, true, |reader| {
+    read(context, engine, &names, false, |reader| {
         let [text] = &names[..] else {
             let text = named.written().to_string_lossy().into_owned();
             let found = names.len();

@@ -3,9 +3,8 @@
 //! The network is built, used and dropped on this one thread, as Candle gives each thread its own
 //! CUDA stream and does not order them.
 
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::EncoderError;
 use super::backend::{Backend, Pass};
@@ -17,11 +16,11 @@ const QUEUE: usize = 64;
 struct Request {
     mels: Vec<f32>,
     windows: usize,
-    reply: Sender<Result<Pass, EncoderError>>,
+    reply: SyncSender<Result<Pass, EncoderError>>,
 }
 
 pub(super) struct Batcher {
-    sender: Option<Sender<Request>>,
+    sender: Option<SyncSender<Request>>,
     thread: Option<JoinHandle<()>>,
     /// The process that has the thread.
     process: u32,
@@ -32,8 +31,8 @@ impl Batcher {
     pub(super) fn start<B: Backend>(
         build: impl FnOnce() -> Result<B, EncoderError> + Send + 'static,
     ) -> Result<Self, EncoderError> {
-        let (sender, requests) = bounded(QUEUE);
-        let (ready, built) = bounded(1);
+        let (sender, requests) = sync_channel(QUEUE);
+        let (ready, built) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("gpu".to_owned())
             .spawn(move || match build() {
@@ -75,7 +74,7 @@ impl Backend for Batcher {
         if self.process != std::process::id() {
             return Err(EncoderError::Forked);
         }
-        let (reply, result) = bounded(1);
+        let (reply, result) = sync_channel(1);
         let request = Request {
             mels: mels.to_vec(),
             windows: n,

@@ -120,7 +120,7 @@ impl Outline {
                 return None;
             }
             Some(
-                f64::from(dot_in_lanes::<_, 16>(
+                f64::from(dot_in_lanes::<16>(
                     self.frames(i, count),
                     other.frames(j, count),
                 )) / (a * b).sqrt(),

@@ -70,11 +70,6 @@ impl TrackMeta {
         }
     }
 
-    /// The id of a track of the library; `None` for other files.
-    pub fn library_id(&self) -> Option<TrackId> {
-        Some(self.id).filter(|id| id.0 > 0)
-    }
-
     pub fn system_path(&self) -> &std::path::Path {
         self.raw_path
             .as_deref()

@@ -39,18 +39,3 @@ impl NameLimit {
         has_room
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_name_has_room_for_so_many() {
-        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        let mut limit = NameLimit::new(Some(2));
-        assert!(limit.admit(names(&["a", "b"])) && limit.admit(names(&["a"])));
-        // Refused names are not counted: there is one "b".
-        assert!(!limit.admit(names(&["b", "a"])) && limit.admit(names(&["b"])));
-        assert!(!limit.admit(names(&["b"])) && limit.admit(Vec::new()));
-    }
-}

@@ -85,8 +85,20 @@ impl AddRun<'_> {
         on_event: &mut dyn FnMut(AddEvent<'_>),
         stop: &AtomicBool,
     ) -> Result<StoredFiles, E> {
-        // The lock first, since everything below reads the library to change it.
-        let lock = self.lock(engine)?;
+        let mut lock = None;
+        if !self.options.dry_run {
+            // First, since everything below reads the library to change it.
+            lock = Some(
+                engine
+                    .library()
+                    .lock_for_writing()
+                    .map_err(EngineError::from)?,
+            );
+            // Under the lock, because the setting applies to this run and all later ones.
+            if let Some(windows) = self.windows {
+                engine.set_windows_setting(windows)?;
+            }
+        }
         let left_over = self.left_over(engine.library_mut(), on_event)?;
         let embedder = load(engine.library())?;
         Ok(self.store_with(engine, &embedder, &left_over, lock, on_event, stop)?)
@@ -120,25 +132,14 @@ impl AddRun<'_> {
                 engine.library_mut().put_missing_last(&missing)?;
             }
             if self.remove_missing && !dry_run {
-                report.remove_missing(engine)?;
+                let removed = engine.library_mut().remove_missing(&report.gone.files)?;
+                report.summary.removed += removed.tracks;
             }
         }
         if !dry_run {
             index(engine, &report.summary)?;
         }
         Ok(report)
-    }
-
-    fn lock(&self, engine: &mut Engine) -> Result<Option<WriterLock>, EngineError> {
-        if self.options.dry_run {
-            return Ok(None);
-        }
-        let lock = engine.library().lock_for_writing()?;
-        // Under the lock, because the setting applies to this run and all later ones.
-        if let Some(windows) = self.windows {
-            engine.set_windows_setting(windows)?;
-        }
-        Ok(Some(lock))
     }
 
     /// The files of this run that killed runs left over. Those that were left over twice, the second time when they were read
@@ -232,14 +233,6 @@ impl AddRun<'_> {
         )?;
         summary.failed += (self.files.len() - files.len()) as u64;
         Ok(StoredFiles { summary, lock })
-    }
-}
-
-impl AddReport {
-    fn remove_missing(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
-        let removed = engine.library_mut().remove_missing(&self.gone.files)?;
-        self.summary.removed += removed.tracks;
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array2, aview1, s};
+use ndarray::{Array2, aview1};
 
 use super::seed::stacked;
 use super::{Engine, EngineError, LibrarySpace, Seed};
@@ -34,9 +34,8 @@ pub struct Collection {
     pub genres: Vec<Vec<Genre>>,
     pub taxonomy: Taxonomy,
     space: LibrarySpace,
-    library_size: usize,
-    /// Number of first rows that are not tracks of the library, see [`Collection::take_in`].
-    guests: usize,
+    /// Number of tracks in the whole library.
+    pub total: usize,
 }
 
 impl Collection {
@@ -50,23 +49,17 @@ impl Collection {
         spell_alike(&mut meta, &mut genres);
         Self {
             vectors: Array2::zeros((0, space.mean().len())),
-            library_size: ids.len(),
+            total: ids.len(),
             ids,
             meta,
             genres,
             taxonomy,
             space,
-            guests: 0,
         }
     }
 
     pub fn row(&self, track: TrackId) -> Option<usize> {
         row_of(&self.ids, track)
-    }
-
-    /// Number of tracks in the whole library, plus the seeds that were [taken in](Self::take_in).
-    pub fn total(&self) -> usize {
-        self.guests + self.library_size
     }
 
     pub fn rows_of(&self, tracks: &TrackSet) -> Vec<usize> {
@@ -75,52 +68,12 @@ impl Collection {
             .collect()
     }
 
-    /// The row of a seed: a track of the library, or one that was [taken in](Self::take_in).
+    /// The row of a seed, which must be a track of the library.
     pub fn row_of(&self, seed: &Seed) -> Result<usize, EngineError> {
-        let guest = || {
-            self.meta[..self.guests]
-                .iter()
-                .position(|guest| guest.system_path() == seed.path)
-        };
-        seed.track
-            .map_or_else(guest, |track| self.row(track))
-            .ok_or_else(|| EngineError::NotInLibrary {
-                path: seed.path.clone(),
-            })
-    }
-
-    /// Adds the seeds that are not in the library as first rows, with ids below 1, so that playlists and paths can begin and
-    /// end with them. Nothing is stored. For once.
-    pub fn take_in<'a>(
-        &mut self,
-        seeds: impl IntoIterator<Item = &'a Seed>,
-    ) -> Result<(), EngineError> {
-        let mut guests: Vec<&Seed> = Vec::new();
-        for seed in seeds {
-            if seed.track.is_none() && guests.iter().all(|guest| guest.path != seed.path) {
-                guests.push(seed);
-            }
-        }
-        if guests.is_empty() {
-            return Ok(());
-        }
-        let n = guests.len();
-        let front = self
-            .space
-            .centre_rows(stacked(&guests, self.vectors.ncols())?);
-        let mut vectors = Array2::zeros((n + self.vectors.nrows(), self.vectors.ncols()));
-        vectors.slice_mut(s![..n, ..]).assign(&front);
-        vectors.slice_mut(s![n.., ..]).assign(&self.vectors);
-        self.vectors = vectors;
-        // Ids of the library begin at 1. These end at 0, so that `ids` stays ascending for binary searches.
-        let first = 1 - n as i64;
-        let ids = (0..n).map(|i| TrackId(first + i as i64));
-        let meta = ids.clone().zip(&guests).map(|(id, seed)| guest(id, seed));
-        self.meta.splice(..0, meta);
-        self.genres.splice(..0, std::iter::repeat_n(Vec::new(), n));
-        self.ids.splice(..0, ids);
-        self.guests = n;
-        Ok(())
+        let row = seed.track.and_then(|track| self.row(track));
+        row.ok_or_else(|| EngineError::NotInLibrary {
+            path: seed.path.clone(),
+        })
     }
 }
 
@@ -204,7 +157,7 @@ impl Engine {
         }
         Ok(Collection {
             vectors: space.centre_rows(vectors),
-            library_size: self.library.status()?.vectors as usize,
+            total: self.library.status()?.vectors as usize,
             ..Collection::without_vectors(ids, meta, genres, taxonomy, space)
         })
     }
@@ -340,17 +293,6 @@ fn spell_alike(meta: &mut [TrackMeta], genres: &mut [Vec<Genre>]) {
             }
         }
         track.genres = genres.iter().map(ToString::to_string).collect();
-    }
-}
-
-fn guest(id: TrackId, seed: &Seed) -> TrackMeta {
-    let tags = voisin_audio::tags::read_tags(&seed.path).unwrap_or_default();
-    TrackMeta {
-        title: tags.title.unwrap_or_default(),
-        artist: tags.artist,
-        album: tags.album,
-        seconds: seed.seconds.unwrap_or_default(),
-        ..TrackMeta::of_file(id, &seed.path)
     }
 }
 

@@ -97,14 +97,6 @@ impl Seed {
             is_steady: None,
         }
     }
-
-    fn of_file(file: &Path, vector: Vec<f32>) -> Self {
-        Self {
-            path: stored_path(file),
-            is_named_file: true,
-            ..Self::of_vector(vector)
-        }
-    }
 }
 
 /// One line for a person who has to choose among several tracks.
@@ -153,7 +145,10 @@ impl Engine {
             return Ok(Seed {
                 seconds: Some(info.seconds()),
                 is_steady: embedding.is_steady,
-                ..Seed::of_file(path, embedding.vector.into_vec())
+                // Results show it beside tracks, so that its path has the same form.
+                path: stored_path(path),
+                is_named_file: true,
+                ..Seed::of_vector(embedding.vector.into_vec())
             });
         }
         // An id with a slip must never become words, which may fit another track.
@@ -434,14 +429,6 @@ mod tests {
             "PathOrWords",
             "a missing playlist is no list"
         );
-    }
-
-    #[test]
-    fn a_file_outside_the_library_has_an_absolute_path() {
-        let path_of = |file: &str| Seed::of_file(Path::new(file), vec![1.0]).path;
-        let here = dunce::canonicalize(std::env::current_dir().unwrap()).unwrap();
-        assert_eq!(path_of("1.mp3"), here.join("1.mp3"));
-        assert_eq!(path_of("no/../2.mp3"), here.join("2.mp3"));
     }
 
     #[test]

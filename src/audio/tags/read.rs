@@ -32,100 +32,84 @@ pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
         .map_err(|error| AudioError::from_io(path, error))
 }
 
-/// Merges the tags of a file, which fill each other's gaps.
+/// The fields of a file's tags, each of the first one that has it.
 fn from_all(all: &[Tag], is_opus: bool) -> TrackTags {
-    let mut merged = TrackTags::default();
-    for tag in all {
-        let tags = from_one(tag, is_opus);
-        merged.title = merged.title.or(tags.title);
-        merged.artist = merged.artist.or(tags.artist);
-        merged.album = merged.album.or(tags.album);
-        merged.album_artist = merged.album_artist.or(tags.album_artist);
-        merged.composer = merged.composer.or(tags.composer);
-        merged.year = merged.year.or(tags.year);
-        merged.track_number = merged.track_number.or(tags.track_number);
-        merged.disc_number = merged.disc_number.or(tags.disc_number);
-        merged.mbid = merged.mbid.or(tags.mbid);
-        merged.isrc = merged.isrc.or(tags.isrc);
-        merged.licence = merged.licence.or(tags.licence);
-        merged.bpm = merged.bpm.or(tags.bpm);
-        merged.musical_key = merged.musical_key.or(tags.musical_key);
-        merged.replay_gain = merged.replay_gain.or(tags.replay_gain);
-        // From one kind alone: kinds repeat genres, often in other spellings.
-        if merged.genres.is_empty() {
-            merged.genres = tags.genres;
-        }
-    }
-    merged
-}
-
-const RELEASE_DATES: [ItemKey; 3] = [ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate];
-
-/// The earliest year in the first of these fields that has one: a field with several has the recording's beside those of
-/// reissues.
-fn earliest_year(tag: &Tag, dates: &[ItemKey]) -> Option<i32> {
-    dates.iter().find_map(|key| {
-        let texts = tag.get_strings(*key).flat_map(values);
-        texts.filter_map(|text| year(&text)).min()
-    })
-}
-
-fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
-    let replay_gain = || {
-        let mut texts = tag.get_strings(ItemKey::ReplayGainTrackGain);
-        texts.find_map(decibels)
+    let joined = |key| all.iter().find_map(|tag| joined(tag, key));
+    let gains = [
+        first(all, ItemKey::R128TrackGain, gain_of_opus),
+        first(all, ItemKey::ReplayGainTrackGain, decibels),
+    ];
+    let genres = |tag: &Tag| -> Vec<String> {
+        let texts = tag.get_strings(ItemKey::Genre);
+        texts.flat_map(values).collect()
     };
-    let r128_gain = || {
-        let mut texts = tag.get_strings(ItemKey::R128TrackGain);
-        texts.find_map(gain_of_opus)
-    };
-    let joined = |key| {
-        // Frames repeat each other.
-        let mut known = HashSet::new();
-        let parts = tag.get_strings(key).flat_map(values);
-        let parts: Vec<String> = parts.filter(|part| known.insert(part.clone())).collect();
-        (!parts.is_empty()).then(|| parts.join("; "))
-    };
-    let number = |key| tag.get_strings(key).find_map(leading_number);
     TrackTags {
         title: joined(ItemKey::TrackTitle),
         artist: joined(ItemKey::TrackArtist),
         album: joined(ItemKey::AlbumTitle),
         album_artist: joined(ItemKey::AlbumArtist),
         composer: joined(ItemKey::Composer),
-        genres: tag.get_strings(ItemKey::Genre).flat_map(values).collect(),
-        // The recording's year before that of a reissue.
-        year: earliest_year(tag, &[ItemKey::OriginalReleaseDate])
-            .or_else(|| earliest_year(tag, &RELEASE_DATES)),
-        track_number: number(ItemKey::TrackNumber),
-        disc_number: number(ItemKey::DiscNumber),
-        mbid: tag
-            .get_strings(ItemKey::MusicBrainzRecordingId)
-            .find_map(mbid),
-        isrc: tag.get_strings(ItemKey::Isrc).find_map(isrc),
-        // Fields for a licence first; a copyright notice only if it names one.
-        licence: [ItemKey::License, ItemKey::CopyrightUrl]
-            .into_iter()
-            .find_map(|key| tag.get_strings(key).flat_map(values).next())
-            .or_else(|| {
-                tag.get_strings(ItemKey::CopyrightMessage)
-                    .flat_map(values)
-                    .find(|text| names_licence(text))
-            }),
-        bpm: [ItemKey::Bpm, ItemKey::IntegerBpm]
-            .into_iter()
-            .find_map(|key| {
-                tag.get_strings(key)
-                    .find_map(|text| within(text, 10.0, 1000.0))
-            }),
-        musical_key: tag.get_strings(ItemKey::InitialKey).flat_map(values).next(),
+        // From one kind alone: kinds repeat genres, often in other spellings.
+        genres: all
+            .iter()
+            .map(genres)
+            .find(|genres| !genres.is_empty())
+            .unwrap_or_default(),
+        year: all.iter().find_map(year_of),
+        track_number: first(all, ItemKey::TrackNumber, leading_number),
+        disc_number: first(all, ItemKey::DiscNumber, leading_number),
+        mbid: first(all, ItemKey::MusicBrainzRecordingId, mbid),
+        isrc: first(all, ItemKey::Isrc, isrc),
+        licence: all.iter().find_map(licence_of),
+        bpm: all.iter().find_map(bpm_of),
+        musical_key: first(all, ItemKey::InitialKey, |text| values(text).next()),
         // RFC 7845, 5.2.1: Opus has its own gain, and others must be ignored.
         replay_gain: if is_opus {
-            r128_gain().or_else(replay_gain)
+            gains[0].or(gains[1])
         } else {
-            replay_gain().or_else(r128_gain)
+            gains[1].or(gains[0])
         },
     }
+}
+
+/// The first text of a field that can be parsed.
+fn first<T>(all: &[Tag], key: ItemKey, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let mut texts = all.iter().flat_map(|tag| tag.get_strings(key));
+    texts.find_map(parse)
+}
+
+fn joined(tag: &Tag, key: ItemKey) -> Option<String> {
+    // Frames repeat each other.
+    let mut known = HashSet::new();
+    let parts = tag.get_strings(key).flat_map(values);
+    let parts: Vec<String> = parts.filter(|part| known.insert(part.clone())).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The recording's year before that of a reissue; a field with several has both.
+fn year_of(tag: &Tag) -> Option<i32> {
+    use ItemKey::{OriginalReleaseDate, RecordingDate, ReleaseDate, Year};
+    let dates = [OriginalReleaseDate, RecordingDate, Year, ReleaseDate];
+    dates.into_iter().find_map(|key| {
+        let texts = tag.get_strings(key).flat_map(values);
+        texts.filter_map(|text| year(&text)).min()
+    })
+}
+
+fn bpm_of(tag: &Tag) -> Option<f64> {
+    let fields = [ItemKey::Bpm, ItemKey::IntegerBpm].into_iter();
+    let mut texts = fields.flat_map(|key| tag.get_strings(key));
+    texts.find_map(|text| within(text, 10.0, 1000.0))
+}
+
+/// Fields for a licence first; a copyright notice only if it names one.
+fn licence_of(tag: &Tag) -> Option<String> {
+    let fields = [ItemKey::License, ItemKey::CopyrightUrl].into_iter();
+    let mut texts = fields.flat_map(|key| tag.get_strings(key).flat_map(values));
+    texts.next().or_else(|| {
+        let mut notices = tag.get_strings(ItemKey::CopyrightMessage).flat_map(values);
+        notices.find(|text| names_licence(text))
+    })
 }
 
 #[cfg(test)]

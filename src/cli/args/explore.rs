@@ -54,7 +54,7 @@ pub(crate) struct PathArgs {
 /// seeds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30  --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
+    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30  --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --variety 0.5"
 )]
 pub(crate) struct PlaylistArgs {
     #[command(flatten)]

@@ -57,9 +57,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
     // The flag counts, too: Ctrl-C may be pressed after the last file.
     Ok(if summary.interrupted || stop.load(Ordering::Relaxed) {
         Ending::Interrupted
-    } else if failed > 0 {
-        Ending::Partial
     } else {
-        Ending::Fine
+        Ending::partial_if(failed > 0)
     })
 }

@@ -175,11 +175,11 @@ fn print_voters(evidence: &[Evidence], collection: f32) -> anyhow::Result<()> {
     .indented(2);
     let (shown, others): (Vec<_>, Vec<_>) = evidence
         .iter()
-        .partition(|voter| voter.weight >= SMALLEST_SHARE);
-    for voter in shown {
+        .partition(|evidence| evidence.voter.weight >= SMALLEST_SHARE);
+    for Evidence { voter, facts } in shown {
         let genres: Vec<&str> = voter.genres.iter().map(Genre::name).collect();
         table.row([
-            voter.display.clone(),
+            facts.display.clone(),
             genres.join(", "),
             format!("{:.2}", voter.similarity),
             percent(voter.weight),

@@ -113,10 +113,12 @@ fn remove(
     } else {
         library.remove_paths(paths)?
     };
-    let more = library.remove_tracks(tracks)?;
-    removed.files += more.files;
-    removed.tracks += more.tracks;
-    removed.failures += more.failures;
+    if !tracks.is_empty() {
+        let more = library.remove_tracks(tracks)?;
+        removed.files += more.files;
+        removed.tracks += more.tracks;
+        removed.failures += more.failures;
+    }
     // Without vectors there is no index.
     if removed.tracks > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;

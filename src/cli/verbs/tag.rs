@@ -182,10 +182,8 @@ fn write(
     let failed = report(context, &done, options);
     Ok(if done.len() < wishes.len() {
         Ending::Interrupted
-    } else if failed > 0 {
-        Ending::Partial
     } else {
-        Ending::Fine
+        Ending::partial_if(failed > 0)
     })
 }
 

@@ -102,10 +102,8 @@ pub(crate) fn run(context: &Context, args: &TagArgs) -> anyhow::Result<Ending> {
     let left = report(context, &done, args.dry_run);
     Ok(if done.len() < all.len() {
         Ending::Interrupted
-    } else if left > 0 {
-        Ending::Partial
     } else {
-        Ending::Fine
+        Ending::partial_if(left > 0)
     })
 }
 

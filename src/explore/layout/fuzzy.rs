@@ -19,14 +19,8 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
                 .map(|(_, similarity)| (1.0 - similarity).max(0.0)),
         );
         let (nearest, width) = smooth(&distances);
-        directed.extend(graph.row(i).zip(&distances).map(|((j, _), &d)| {
-            let strength = if d <= nearest {
-                1.0
-            } else {
-                (-(d - nearest) / width).exp()
-            };
-            (i as u32, j as u32, strength)
-        }));
+        let row = graph.row(i).zip(&distances);
+        directed.extend(row.map(|((j, _), &d)| (i as u32, j as u32, strength(d, nearest, width))));
     }
     // Both directions adjacent: (low, high, strength from low or high).
     let mut pairs: Vec<(u32, u32, f32)> = directed
@@ -47,6 +41,14 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
     Edges::symmetric(n, union.iter().copied())
 }
 
+fn strength(distance: f32, nearest: f32, width: f32) -> f32 {
+    if distance <= nearest {
+        1.0
+    } else {
+        (-(distance - nearest) / width).exp()
+    }
+}
+
 /// Distance to the nearest neighbour at a distance above 0, and by bisection the width for which strengths
 /// sum to log2(k + 1).
 fn smooth(distances: &[f32]) -> (f32, f32) {
@@ -57,16 +59,7 @@ fn smooth(distances: &[f32]) -> (f32, f32) {
     let mut width = 1.0_f32;
     // More bisections than a float has bits.
     for _ in 0..64 {
-        let sum: f32 = distances
-            .iter()
-            .map(|&d| {
-                if d <= nearest {
-                    1.0
-                } else {
-                    (-(d - nearest) / width).exp()
-                }
-            })
-            .sum();
+        let sum: f32 = distances.iter().map(|&d| strength(d, nearest, width)).sum();
         if (sum - target).abs() < 1e-5 {
             break;
         }

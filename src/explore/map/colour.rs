@@ -39,17 +39,13 @@ pub fn coloured_genres(meta: &[TrackMeta]) -> Vec<String> {
 
 /// Names in the order of colours: the most common first, then by name.
 pub(super) fn ranked<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
-    let mut order: Vec<(&str, usize)> = counts(labels).into_iter().collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    labels
+        .flatten()
+        .for_each(|label| *counts.entry(label).or_default() += 1);
+    let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
     order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
     order.into_iter().map(|(name, _)| name.to_owned()).collect()
-}
-
-fn counts<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> HashMap<&'a str, usize> {
-    let mut counts = HashMap::new();
-    for label in labels.flatten() {
-        *counts.entry(label).or_default() += 1;
-    }
-    counts
 }
 
 #[cfg(test)]

@@ -200,25 +200,6 @@ mod tests {
     }
 
     #[test]
-    fn an_m3u8_has_two_lines_per_track_for_any_names() {
-        let track = hostile();
-        let text = written(
-            &[&track, &track],
-            "t\nx",
-            Format::M3u8,
-            &PathStyle::Absolute,
-        );
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 6);
-        assert_eq!(lines[1], "#PLAYLIST:t x");
-        assert!(lines[2].starts_with("#EXTINF:61,A]]> B – </title><x>&\""));
-        assert_eq!(
-            lines[3],
-            "file:///music/a%0A%23EXTINF:0,x%0A/etc/passwd.mp3"
-        );
-    }
-
-    #[test]
     fn a_path_stays_a_path() {
         let track = TrackMeta::new(TrackId(1), "#1 hit.mp3");
         let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);

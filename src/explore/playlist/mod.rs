@@ -1,4 +1,4 @@
-//! Playlists: tracks near some seeds, with limits per artist and album and adjustable diversity.
+//! Playlists: tracks near some seeds, with limits per artist and album and adjustable variety.
 //!
 //! For: choosing and ordering tracks, and writing them as files that players read. Not for: reading
 //! playlists; that is `library::scan`.
@@ -49,14 +49,9 @@ pub struct PlaylistOptions {
     pub max_per_artist: Option<usize>,
     /// Most tracks of one album (see [`TrackMeta::album_key`]).
     pub max_per_album: Option<usize>,
-    /// From 0, nearest to the seeds only, to 1, as varied as the neighbourhood allows, which is [`REACH`] times the list's
-    /// length, and at most a quarter of all tracks unless the list is longer.
-    pub diversity: f32,
     /// Each track is drawn from the nearest 1 + 40 × this that the list admits; 0 takes the best, 1 is most.
     pub variety: f32,
     pub random: u64,
-    /// Shuffles with this seed; `None` orders by small steps.
-    pub shuffle: Option<u64>,
     pub seeds: SeedUse,
 }
 
@@ -66,10 +61,8 @@ impl Default for PlaylistOptions {
             length: Length::Tracks(20),
             max_per_artist: None,
             max_per_album: None,
-            diversity: 0.0,
             variety: 0.0,
             random: 0,
-            shuffle: None,
             seeds: SeedUse::Leave,
         }
     }
@@ -94,15 +87,12 @@ pub struct Entry {
 const MOST_SEEDS: usize = 32;
 /// Tracks from which one is drawn at full variety, besides the best.
 const DRAWN_FROM: f32 = 40.0;
-/// Nearest tracks per track of the list in its neighbourhood at full diversity.
-const REACH: usize = 3;
 /// Length in seconds assumed for tracks of unknown length.
 const USUAL_SECONDS: f64 = 240.0;
 
 /// Chooses tracks near `seeds`.
 ///
-/// Each seed gets the same share of the list: in turn, each takes the track that is near it and (by
-/// `diversity`) unlike those already taken (maximal marginal relevance, Carbonell and Goldstein, 1998).
+/// Each seed gets the same share of the list: in turn, each takes a track that is near it.
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 /// - `seeds`: row numbers; without any the list is empty
@@ -128,7 +118,6 @@ pub fn playlist(
         .map(|seed| CandidatePool::new(vectors, seed, usable))
         .collect();
     let drawn_from = 1 + (DRAWN_FROM * options.variety) as usize;
-    let reach = reach(options, vectors.nrows()).max(drawn_from);
     let mut random = Random::new(options.random);
     let mut idle = 0;
     let is_full = 'list: loop {
@@ -140,8 +129,8 @@ pub fn playlist(
             if !list.wants_more() {
                 break 'list true;
             }
-            let draw = |best: usize| random.below(drawn_from.min(best));
-            match pool.take(vectors, &list, opening, reach, draw) {
+            let draw = |near: usize| random.below(near);
+            match pool.take(&list, drawn_from, draw) {
                 Some((row, similarity)) if list.push(row, pool.seed, similarity) => idle = 0,
                 Some(_) => break 'list true,
                 None => idle += 1,
@@ -149,21 +138,10 @@ pub fn playlist(
         }
     };
     let mut entries = list.entries;
-    match (options.shuffle, seeds.first()) {
-        (Some(seed), _) => Random::new(seed).shuffle(&mut entries[opening..]),
-        (None, Some(&first)) => order_by_small_steps(vectors, &mut entries, opening, first),
-        (None, None) => {}
+    if let Some(&first) = seeds.first() {
+        order_by_small_steps(vectors, &mut entries, opening, first);
     }
     Chosen { entries, is_full }
-}
-
-/// Number of candidates of each seed that are compared at once.
-fn reach(options: &PlaylistOptions, rows: usize) -> usize {
-    let wanted = options.length.search_count();
-    // At most a quarter of a small library, and at least the length of the list.
-    let most = wanted.max(rows / 4).max(1);
-    let widest = REACH.saturating_mul(wanted) as f32;
-    ((options.diversity * widest) as usize).clamp(1, most)
 }
 
 /// Distinct seeds; of many, every so-many-th.
@@ -284,16 +262,8 @@ struct CandidatePool {
     candidates: Vec<(usize, f32)>,
     /// Number of candidates considered so far.
     seen: usize,
-    /// Those of them that the list admits.
-    near: Vec<Candidate>,
-}
-
-struct Candidate {
-    row: usize,
-    similarity: f32,
-    /// Largest similarity to the first `compared` entries of the list; −1 without any.
-    repeated: f32,
-    compared: usize,
+    /// Those of them that the list admits, nearest first.
+    near: Vec<(usize, f32)>,
 }
 
 impl CandidatePool {
@@ -314,56 +284,28 @@ impl CandidatePool {
         }
     }
 
-    /// One of the best of the `reach` nearest candidates that the list admits; farther ones replace those that
-    /// are taken. A candidate that the list refuses is dropped, since it would be refused
-    /// again.
+    /// One of the `most` nearest candidates that the list admits; farther ones replace those that are taken. A candidate
+    /// that the list refuses is dropped, since it would be refused again.
     ///
-    /// - `opening`: number of first entries that candidates are not compared with
-    /// - `draw`: which of so many to take, by place, the best at 0
+    /// - `draw`: which of so many to take, by place, the nearest at 0
     fn take(
         &mut self,
-        vectors: ArrayView2<'_, f32>,
         list: &Builder<'_>,
-        opening: usize,
-        reach: usize,
+        most: usize,
         draw: impl FnOnce(usize) -> usize,
     ) -> Option<(usize, f32)> {
-        self.near.retain(|candidate| list.admits(candidate.row));
-        while let Some(&(row, similarity)) = self
-            .candidates
-            .get(self.seen)
-            .filter(|_| self.near.len() < reach)
-        {
+        self.near.retain(|&(row, _)| list.admits(row));
+        let left = &self.candidates[self.seen..];
+        for &candidate in left {
+            if self.near.len() >= most {
+                break;
+            }
             self.seen += 1;
-            if list.admits(row) {
-                self.near.push(Candidate {
-                    row,
-                    similarity,
-                    repeated: -1.0,
-                    compared: opening,
-                });
+            if list.admits(candidate.0) {
+                self.near.push(candidate);
             }
         }
-        let diversity = list.options.diversity;
-        if diversity > 0.0 {
-            for candidate in &mut self.near {
-                // Only entries that were added meanwhile; the largest similarity to the others is
-                // known.
-                for entry in &list.entries[candidate.compared..] {
-                    let similarity = vectors.row(candidate.row).dot(&vectors.row(entry.row));
-                    candidate.repeated = candidate.repeated.max(similarity);
-                }
-                candidate.compared = list.entries.len();
-            }
-        }
-        let score = |candidate: &Candidate| {
-            (1.0 - diversity) * candidate.similarity - diversity * candidate.repeated
-        };
-        let mut best: Vec<&Candidate> = self.near.iter().collect();
-        // Stable, so that of equals the nearest comes first.
-        best.sort_by(|a, b| score(b).total_cmp(&score(a)));
-        let taken = best.get(draw(best.len()))?;
-        Some((taken.row, taken.similarity))
+        self.near.get(draw(self.near.len())).copied()
     }
 }
 
@@ -371,7 +313,6 @@ impl CandidatePool {
 mod tests {
     use super::super::testing::grouped;
     use super::*;
-    use ndarray::Axis;
     use voisin_base::track::TrackId;
 
     fn collection() -> (ndarray::Array2<f32>, Vec<usize>, Vec<TrackMeta>) {
@@ -491,29 +432,6 @@ mod tests {
     }
 
     #[test]
-    fn diversity_widens_and_stays_near_the_seed() {
-        let (vectors, _, _) = collection();
-        let alike = |diversity: f32| {
-            let list = rows(
-                &[7],
-                &PlaylistOptions {
-                    diversity,
-                    ..tracks(15)
-                },
-            );
-            let list = vectors.select(Axis(0), &list);
-            list.dot(&list.t()).sum()
-        };
-        assert!(alike(0.0) > alike(0.5) && alike(0.5) > alike(1.0));
-        let options = PlaylistOptions {
-            diversity: 1.0,
-            ..tracks(4)
-        };
-        let near = &nearest(7)[..(REACH + 1) * 4];
-        assert!(rows(&[7], &options).iter().all(|row| near.contains(row)));
-    }
-
-    #[test]
     fn variety_draws_from_the_nearest() {
         let drawn = |variety: f32, random: u64| {
             let options = PlaylistOptions {
@@ -551,20 +469,17 @@ mod tests {
     }
 
     #[test]
-    fn ordered_steps_are_smaller_than_shuffled_ones() {
-        let (vectors, _, _) = collection();
-        let length = |shuffle| {
-            let options = PlaylistOptions {
-                shuffle,
-                seeds: SeedUse::Open(2),
-                ..tracks(40)
-            };
-            let list = rows(&[0, 1], &options);
-            assert_eq!(list[..2], [0, 1]);
-            assert_eq!(list, rows(&[0, 1], &options));
-            let step = |w: &[usize]| 1.0 - vectors.row(w[0]).dot(&vectors.row(w[1]));
-            list.windows(2).map(step).sum::<f32>()
+    fn each_track_is_followed_by_the_nearest_of_those_left() {
+        let vectors = collection().0;
+        let options = PlaylistOptions {
+            seeds: SeedUse::Open(2),
+            ..tracks(40)
         };
-        assert!(length(None) < 0.8 * length(Some(1)));
+        let list = rows(&[0, 1], &options);
+        assert_eq!(list[..2], [0, 1]);
+        for at in 2..list.len() {
+            let near = |row: usize| vectors.row(list[at - 1]).dot(&vectors.row(row));
+            assert!(list[at..].iter().all(|&row| near(row) <= near(list[at])));
+        }
     }
 }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::labels::TrackDisplay;
 use crate::Seed;
 use voisin_base::track::TrackId;
 use voisin_genre::{
-    Familiar, Genre, GenrePrediction, GenreShare, Guess, LabelCount, UnknownReason, Votes, kin,
+    Familiar, Genre, GenrePrediction, GenreShare, Guess, LabelCount, UnknownReason, Voter, Votes,
+    kin,
 };
 
 /// The method of an answer.
@@ -25,18 +27,11 @@ pub enum AnswerSource {
     Head,
 }
 
-/// A labelled track that voted, so that a user can check the result by listening.
+/// A labelled track that voted, so that a user can check the result by listening. Its similarity is that of `similar`.
 #[derive(Debug, Clone)]
 pub struct Evidence {
-    pub track: TrackId,
-    pub path: PathBuf,
-    pub display: String,
-    pub artist: Option<String>,
-    pub genres: Vec<Genre>,
-    /// Cosine similarity to the track in question, as `similar` shows it.
-    pub similarity: f32,
-    /// Its share of the total voting weight.
-    pub weight: f32,
+    pub voter: Voter,
+    pub facts: TrackDisplay,
 }
 
 /// The predicted genre of a track, with reasons.

@@ -5,19 +5,14 @@ use std::sync::Arc;
 
 use super::answer::GenreAnswer;
 use crate::{Embedder, Engine, EngineError, Seed, WindowPlan};
-use voisin_genre::{DefaultGenres, Guess, LabelCount, Taxonomy, UnknownReason};
+use voisin_genre::{DefaultGenres, LabelCount, Taxonomy, UnknownReason};
 use voisin_library::stored_path;
 
 /// Guesses genres by the model's tags; the result is "unknown" if the model has none.
 pub struct FirstGuess {
-    guesser: Option<Guesser>,
+    /// `None` without a model, or with one that lacks the fifty tags of the Million Song Dataset.
+    guesser: Option<(DefaultGenres, Arc<Embedder>, WindowPlan)>,
     labelled: LabelCount,
-}
-
-struct Guesser {
-    genres: DefaultGenres,
-    embedder: Arc<Embedder>,
-    windows: WindowPlan,
 }
 
 impl FirstGuess {
@@ -29,7 +24,16 @@ impl FirstGuess {
         embedder: Option<Arc<Embedder>>,
         labelled: LabelCount,
     ) -> Result<Self, EngineError> {
-        let guesser = embedder.map_or(Ok(None), |embedder| Guesser::new(engine, embedder))?;
+        let genres = DefaultGenres::shipped(&Taxonomy::default())?;
+        let has_tags = |embedder: &Arc<Embedder>| {
+            let encoder = embedder.encoder();
+            let tags = encoder.manifest().tags.as_deref().unwrap_or_default();
+            // Tags of further networks of a model come after these.
+            tags == genres.tags() && encoder.tags() >= tags.len()
+        };
+        let embedder = embedder.filter(has_tags);
+        let windows = engine.map_or(Ok(WindowPlan::default()), Engine::windows_setting)?;
+        let guesser = embedder.map(|embedder| (genres, embedder, windows));
         Ok(Self { guesser, labelled })
     }
 
@@ -43,50 +47,21 @@ impl FirstGuess {
 
     /// Analyses a file and guesses its genre.
     pub fn classify(&self, path: &Path) -> Result<GenreAnswer, EngineError> {
-        let guessed = match &self.guesser {
-            Some(guesser) => Some(guesser.guess(path)?),
-            None => None,
-        };
-        let (guess, is_steady) = guessed.unzip();
         let seed = Seed {
             path: stored_path(path),
             is_named_file: true,
             ..Seed::of_vector(Vec::new())
         };
-        let mut answer = GenreAnswer::guessed(guess, seed, self.labelled);
-        if is_steady == Some(true) {
+        let Some((genres, embedder, windows)) = &self.guesser else {
+            return Ok(GenreAnswer::guessed(None, seed, self.labelled));
+        };
+        let info = voisin_audio::probe(path)?;
+        let embedded = embedder.embed_seed(path, &info, *windows)?;
+        let guess = genres.guess(&embedded.logits[..genres.tags().len()])?;
+        let mut answer = GenreAnswer::guessed(Some(guess), seed, self.labelled);
+        if embedded.is_steady == Some(true) {
             answer.reject(UnknownReason::Steady);
         }
         Ok(answer)
-    }
-}
-
-impl Guesser {
-    /// `None` unless the model has the fifty tags of the Million Song Dataset.
-    fn new(engine: Option<&Engine>, embedder: Arc<Embedder>) -> Result<Option<Self>, EngineError> {
-        let genres = DefaultGenres::shipped(&Taxonomy::default())?;
-        let encoder = embedder.encoder();
-        let tags = encoder.manifest().tags.as_deref().unwrap_or_default();
-        // Tags of further networks of a model come after these.
-        if tags != genres.tags() || encoder.tags() < tags.len() {
-            return Ok(None);
-        }
-        let windows = engine.map_or(Ok(WindowPlan::default()), Engine::windows_setting)?;
-        Ok(Some(Self {
-            genres,
-            embedder,
-            windows,
-        }))
-    }
-
-    /// A guess, and whether the sound never changes.
-    fn guess(&self, path: &Path) -> Result<(Guess, bool), EngineError> {
-        let info = voisin_audio::probe(path)?;
-        let embedded = self.embedder.embed_seed(path, &info, self.windows)?;
-        let tags = &embedded.logits[..self.genres.tags().len()];
-        Ok((
-            self.genres.guess(tags)?,
-            embedded.is_steady.unwrap_or(false),
-        ))
     }
 }

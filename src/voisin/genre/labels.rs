@@ -6,12 +6,11 @@ use std::time::SystemTime;
 
 use ndarray::Array2;
 
-use super::answer::Evidence;
 use super::path_table::PathTable;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_explore::TrackMeta;
-use voisin_genre::{Genre, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
+use voisin_genre::{Genre, LabelCount, LabelledVectors, Spellings, Taxonomy};
 use voisin_library::{Library, LibraryError, Track, fold};
 
 /// Name of a user's own synonyms inside a library's folder.
@@ -68,7 +67,7 @@ impl LabelSource {
 }
 
 /// Facts of a track to show to a user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TrackDisplay {
     /// Its artist, or its album's.
     pub artist: Option<String>,
@@ -96,29 +95,6 @@ impl TrackDisplay {
             artist: track.main_artist().map(str::to_owned),
             display: track.display_name(),
             path: track.path.clone(),
-        }
-    }
-
-    pub(super) fn evidence(&self, voter: &Voter) -> Evidence {
-        let Self {
-            artist,
-            display,
-            path,
-        } = self.clone();
-        let Voter {
-            track,
-            similarity,
-            weight,
-            ..
-        } = *voter;
-        Evidence {
-            track,
-            path,
-            display,
-            artist,
-            genres: voter.genres.clone(),
-            similarity,
-            weight,
         }
     }
 }
@@ -309,7 +285,7 @@ impl Engine {
         let n = vectors.ids.len();
         let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
         let mut groups = vec![0; n];
-        let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
+        let mut facts = vec![TrackDisplay::default(); n];
         let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let unmatched = self.for_each_labelled(source, |track, genres| {
             // A track without a vector.
@@ -318,7 +294,7 @@ impl Engine {
             };
             labels[row] = genres;
             members.entry(artist_group(&track)).or_default().push(row);
-            facts[row] = Some(TrackDisplay::of(&track));
+            facts[row] = TrackDisplay::of(&track);
             Ok(())
         })?;
         // Ordered by name, so that folds do not depend on the ids of tracks.
@@ -331,16 +307,6 @@ impl Engine {
         // One spelling per genre: the most common.
         let spellings = Spellings::count(labels.iter().flatten()).genres();
         spell(&spellings, labels.iter_mut().flatten());
-        let facts = facts
-            .into_iter()
-            .map(|known| {
-                known.unwrap_or_else(|| TrackDisplay {
-                    artist: None,
-                    display: String::new(),
-                    path: PathBuf::new(),
-                })
-            })
-            .collect();
         Ok(LabelledTracks {
             ids: vectors.ids,
             vectors: vectors.values,

@@ -78,7 +78,12 @@ impl<'a> MetLabels<'a> {
 
     /// The voters with their facts to show, in the same order.
     fn evidence(&self, voters: &[Voter]) -> Vec<Evidence> {
-        let shown = |voter: &Voter| Some(self.of(voter.track)?.display.evidence(voter));
+        let shown = |voter: &Voter| {
+            Some(Evidence {
+                voter: voter.clone(),
+                facts: self.of(voter.track)?.display.clone(),
+            })
+        };
         voters.iter().filter_map(shown).collect()
     }
 }
@@ -254,7 +259,7 @@ mod tests {
                     assert_ne!(Some(voter.track), seeds[at].track);
                     assert!(!is_same_recording(voter.similarity), "a copy");
                     let artist = format!("artist {}", at / 5);
-                    assert!(!by_others || evidence.artist != Some(artist));
+                    assert!(!by_others || evidence.facts.artist != Some(artist));
                 }
                 // The same similarity as `similar` shows.
                 let nearest = engine

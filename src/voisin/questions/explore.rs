@@ -127,7 +127,7 @@ pub struct PathBetween {
     /// The first track
     #[arg(
         value_name = "A",
-        help = "The first track: a file (in the library or not), `id:NUMBER`, or words"
+        help = "The first track: a file of the library, `id:NUMBER`, or words"
     )]
     pub(crate) from: NamedSeed,
     /// The last track
@@ -187,13 +187,11 @@ impl PathBetween {
         engine: &mut Engine,
         stops: &[Seed],
     ) -> Result<(Collection, Walk), EngineError> {
-        let mut collection = if engine.library().status()?.vectors > NEAR_FROM {
+        let collection = if engine.library().status()?.vectors > NEAR_FROM {
             engine.collection_near(&around(stops), NEAR_EACH, None)?
         } else {
             engine.collection()?
         };
-        // Stops may be files that are not in the library.
-        collection.take_in(stops)?;
         let walk = self.run(&collection, stops)?;
         Ok((collection, walk))
     }
@@ -241,8 +239,7 @@ mod tests {
                 .unwrap();
         let stops = [1, 40, 9].map(|id| engine.seed_of(TrackId(id)).unwrap());
         let whole = question.answer(&mut engine, &stops).unwrap().1;
-        let mut near = engine.collection_near(&around(&stops), 5, None).unwrap();
-        near.take_in(&stops).unwrap();
+        let near = engine.collection_near(&around(&stops), 5, None).unwrap();
         let walk = question.run(&near, &stops).unwrap();
         assert_eq!(walk.tracks, whole.tracks);
         std::fs::remove_dir_all(dir).unwrap();

@@ -37,7 +37,6 @@ const LEAST_NEAR: usize = 2000;
 /// A playlist around tracks, a genre or a cluster
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub struct Playlist {
     /// Seeds; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
     #[arg(
@@ -76,17 +75,6 @@ pub struct Playlist {
     #[arg(long, default_value_t, value_name = "N")]
     #[serde(default)]
     pub(crate) max_per_album: u32,
-    /// 0: nearest only; 1: as varied as the neighbourhood allows
-    #[arg(
-        long,
-        default_value_t,
-        value_name = "0..1",
-        value_parser = share,
-        allow_negative_numbers = true
-    )]
-    #[serde(default, deserialize_with = "some_share")]
-    #[schemars(range(min = 0, max = 1))]
-    pub(crate) diversity: f32,
     /// Draw each track from the nearest 1 + 40 × this that fit: 0 always takes the best, so that the list is the same each
     /// time
     #[arg(
@@ -99,12 +87,7 @@ pub struct Playlist {
     #[serde(default, deserialize_with = "some_share")]
     #[schemars(range(min = 0, max = 1))]
     pub(crate) variety: f32,
-    /// Shuffle instead of ordering by small steps
-    #[arg(long)]
-    #[serde(default)]
-    pub(crate) shuffle: bool,
-    /// Where random numbers of variety and shuffle start: the same number gives the same list [default: another one each
-    /// time]
+    /// Where random numbers of variety start: the same number gives the same list [default: another one each time]
     #[arg(long, value_name = "N")]
     pub(crate) random_seed: Option<u64>,
     /// Tracks that are not in the list, such as those played before; a seed among them does not open it
@@ -170,9 +153,7 @@ impl Playlist {
             limit: Some(Limit::from(limit)),
             max_per_artist: OF_ARTIST,
             max_per_album: OF_ARTIST,
-            diversity: 0.0,
             variety: VARIETY,
-            shuffle: false,
             random_seed: None,
             exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
             among: Some(among),
@@ -241,7 +222,7 @@ impl Playlist {
             engine.standing(&seeds)?
         };
         let excluded = self.excluded(engine)?;
-        let options = self.list_options(collection.total(), opening(named, &excluded));
+        let options = self.list_options(collection.total, opening(named, &excluded));
         let wanted = PlaylistConstraints {
             keeps_copies: self.keep_duplicates,
             allowed: allowed.as_ref(),
@@ -284,14 +265,13 @@ impl Playlist {
         // A cluster may be anywhere, and many seeds are near all tracks.
         let is_near =
             self.cluster.is_none() && (1..=MOST_NEAR_SEEDS).contains(&seeds.len()) && most < total;
-        let mut collection = if is_near {
+        let collection = if is_near {
             let filter = self.filters.filter(engine, named)?;
             let allowed = self.allowed(engine, &filter)?;
             engine.collection_near(&seeds, most, allowed.as_ref())?
         } else {
             engine.collection()?
         };
-        collection.take_in(&seeds)?;
         let list = self.run(engine, &collection, named, of_lists)?;
         Ok((collection, list))
     }
@@ -338,10 +318,8 @@ impl Playlist {
             },
             max_per_artist: limit_of(Some(self.max_per_artist)),
             max_per_album: limit_of(Some(self.max_per_album)),
-            diversity: self.diversity,
             variety: self.variety,
             random,
-            shuffle: self.shuffle.then_some(random),
             seeds,
         }
     }

@@ -703,10 +703,14 @@ proptest! {
         let path = folder.path().join("index.bin");
         index.save(&path, &stamp(dimension)).unwrap();
         let loaded = VectorIndex::load(&path, &stamp(dimension)).unwrap();
-        let found = index.search(&query, k, &SearchParams::default()).unwrap();
-        prop_assert!(is_sorted_and_unique(&found));
-        prop_assert_eq!(found.len(), k.min(index.len()));
-        prop_assert_eq!(&found, &loaded.search(&query, k, &SearchParams::default()).unwrap());
+        // As the build chose, and by a walk.
+        for width in [None, Some(20)] {
+            let params = SearchParams { width, ..SearchParams::default() };
+            let found = index.search(&query, k, &params).unwrap();
+            prop_assert!(is_sorted_and_unique(&found));
+            prop_assert_eq!(found.len(), k.min(index.len()));
+            prop_assert_eq!(&found, &loaded.search(&query, k, &params).unwrap());
+        }
         let [subset, of_loaded] = [&index, &loaded].map(|index| index.subset_of(&passing));
         let params = SearchParams { subset: Some(&subset), ..SearchParams::default() };
         let found = index.search(&query, k, &params).unwrap();

@@ -6,9 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::list::{KnownTracks, TrackJson};
-use crate::{Engine, EngineError, PhraseAnswer, PredictedTags, meta};
+use crate::{Engine, EngineError, PhraseAnswer, PredictedTags};
 use voisin_explore::words::Term;
-use voisin_genre::Taxonomy;
 
 /// The documented JSON of `find`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -101,7 +100,7 @@ impl<'a> FoundJson<'a> {
             .enumerate()
             .map(|(i, found)| FittingJson {
                 rank: i + 1,
-                track: known.track(&meta(&found.track, &Taxonomy::default())),
+                track: known.get(found.track.id),
                 terms: names
                     .iter()
                     .cloned()

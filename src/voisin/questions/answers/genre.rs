@@ -121,16 +121,16 @@ impl<'a> AnswerJson<'a> {
 }
 
 impl EvidenceJson {
-    fn new(voter: &Evidence) -> Self {
+    fn new(Evidence { voter, facts }: &Evidence) -> Self {
         let genres: Vec<&str> = voter.genres.iter().map(Genre::name).collect();
         Self {
             id: voter.track,
-            path: lossy(&voter.path),
+            path: lossy(&facts.path),
             genre: genres.join("; "),
             similarity: voter.similarity,
             weight: voter.weight,
-            artist: voter.artist.clone(),
-            name: voter.display.clone(),
+            artist: facts.artist.clone(),
+            name: facts.display.clone(),
         }
     }
 }

@@ -21,7 +21,6 @@ pub struct PageJson {
 
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct TrackJson {
-    /// The track's number; null if it is not in the library.
     pub id: Option<TrackId>,
     pub path: String,
     /// Its artist; null also for a placeholder such as `Unknown Artist`.
@@ -121,26 +120,6 @@ impl TrackJson {
     }
 }
 
-impl TrackJson {
-    pub(crate) fn of_file(track: &TrackMeta) -> Self {
-        Self {
-            // Files outside of the library have ids below 1, which no answer shows.
-            id: track.library_id(),
-            path: track.path.clone(),
-            artist: track.artist.clone(),
-            title: track.display_title().to_owned(),
-            album: track.album.clone(),
-            album_artist: track.album_artist.clone(),
-            genres: track.genres.clone(),
-            year: track.year,
-            seconds: track.seconds,
-            codec: track.codec.clone(),
-            files: 1,
-            ..Self::default()
-        }
-    }
-}
-
 pub fn scale_values(measured: &Descriptors) -> BTreeMap<String, f64> {
     let values = measured.scales.iter();
     values
@@ -161,8 +140,7 @@ impl KnownTracks {
         engine: &Engine,
         ids: impl IntoIterator<Item = TrackId>,
     ) -> Result<Self, EngineError> {
-        // Ids below 1 are of files that are not in the library.
-        let ids: Vec<TrackId> = ids.into_iter().filter(|id| id.0 > 0).collect();
+        let ids: Vec<TrackId> = ids.into_iter().collect();
         let mut tracks = engine.library().tracks_by_id(&ids)?;
         engine.label(&mut tracks)?;
         let measured = engine.library().descriptors(&ids)?;
@@ -176,14 +154,15 @@ impl KnownTracks {
     }
 
     pub(crate) fn track(&self, meta: &TrackMeta) -> TrackJson {
-        match self.0.get(&meta.id) {
-            Some(known) => TrackJson {
-                // Of a track of several files, the named or compared one is shown.
-                path: meta.path.clone(),
-                ..known.clone()
-            },
-            None => TrackJson::of_file(meta),
+        TrackJson {
+            // Of a track of several files, the named or compared one is shown.
+            path: meta.path.clone(),
+            ..self.get(meta.id)
         }
+    }
+
+    pub(crate) fn get(&self, id: TrackId) -> TrackJson {
+        self.0.get(&id).cloned().unwrap_or_default()
     }
 }
 
