@@ -203,7 +203,7 @@ impl Clip {
 
     /// Energies of the pitch classes from C, with the strongest of each frame 1, tuned to the
     /// clip.
-    pub(super) fn chroma(&self) -> Array2<f64> {
+    fn chroma(&self) -> Array2<f64> {
         let weights =
             chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
         let mut rows = self.power.dot(&weights.t()).reversed_axes().mapv(f64::from);

@@ -1,12 +1,11 @@
-//! Spectra, bands and pitch classes of a clip for plots, from which descriptors are
-//! computed, too.
+//! Spectra and bands of a clip for plots, from which descriptors are computed, too.
 
 use ndarray::Array2;
 
 use super::clip::{BINS, Clip, RANGE_DB, cepstrum, decibels};
 use super::mel::centres;
 
-/// Five representations of a clip. Matrices have a column for each frame, and the lowest row first.
+/// Four representations of a clip. Matrices have a column for each frame, and the lowest row first.
 #[derive(Debug, Clone)]
 pub struct ClipViews {
     /// Distance of adjacent bins in Hz.
@@ -18,7 +17,6 @@ pub struct ClipViews {
     /// Centre frequencies of the mel bands, Hz.
     pub mel_hz: Vec<f64>,
     pub mfcc: Array2<f64>,
-    pub chroma: Array2<f64>,
 }
 
 impl ClipViews {
@@ -41,7 +39,6 @@ impl ClipViews {
             .for_each(|power| *power = 10.0 * (*power / strongest).max(1e-10).log10());
         let mel = clip.mel_decibels();
         let mfcc = cepstrum(&mel, 20);
-        let chroma = clip.chroma();
         Self {
             bin_hz: clip.bin_hz(),
             spectrum,
@@ -49,7 +46,6 @@ impl ClipViews {
             mel_hz: centres(&clip.mel_config()),
             mel: below_loudest(mel),
             mfcc,
-            chroma,
         }
     }
 }
@@ -88,7 +84,7 @@ mod tests {
         assert!((most(&views.spectrum) as f64 - bin).abs() < 1.0);
         assert!((column(&views.bins) as f64 - bin).abs() < 1.0);
         assert!((views.mel_hz[column(&views.mel)] - 440.0).abs() < 30.0);
-        assert_eq!((column(&views.chroma), views.mfcc.dim()), (9, (20, 87)));
+        assert_eq!(views.mfcc.dim(), (20, 87));
         let silence = ClipViews::new(&[0.0; 4000], 22_050);
         let all = silence.bins.iter().chain(&silence.mel);
         assert!(all.chain(&silence.spectrum).all(|db| *db <= -80.0));

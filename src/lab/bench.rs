@@ -304,14 +304,13 @@ impl<'a> Bench<'a> {
             }
         }
         let shares = repeats.values().map(|right| Spread::of(right).mean);
-        let [accuracy, balanced_accuracy, macro_f1] =
+        let [accuracy, macro_f1] =
             intervals(&truth, &predicted, &groups, self.classes.len(), |_| true);
         Method {
             name: name.to_owned(),
             accuracy,
             // one accuracy per repeat: their spread is that between splits
             deviation: Spread::of(&shares.collect::<Vec<_>>()).deviation,
-            balanced_accuracy,
             macro_f1,
             seconds,
             note,

@@ -62,12 +62,6 @@ pub struct Comparison {
     pub accuracy: [f64; 2],
     /// Second minus first, with its interval over groups.
     pub difference: Interval,
-    /// Tracks that only the first and only the second predicts correctly.
-    pub only: [usize; 2],
-    /// Probability of so uneven a split if both were equally good (McNemar's exact test).
-    pub p_value: f64,
-    /// Recall of each class: name, tracks, first, second.
-    pub recall: Vec<(String, usize, f64, f64)>,
 }
 
 /// Compares a run with the first, on the tracks that both were evaluated on.
@@ -77,7 +71,6 @@ pub fn compare(first: &Path, second: &Path) -> Result<Comparison, LabError> {
     // The groups of the first run, since the tracks are the same.
     let groups = groups_of(first)?;
     let mut drawn: BTreeMap<&str, Vec<[bool; 2]>> = BTreeMap::new();
-    let mut by_class: BTreeMap<&str, Vec<[bool; 2]>> = BTreeMap::new();
     for (key, (truth, predicted)) in &a {
         // only common tracks can be paired
         let Some((_, other)) = b.get(key) else {
@@ -87,7 +80,6 @@ pub fn compare(first: &Path, second: &Path) -> Result<Comparison, LabError> {
         // A track without a group is resampled alone.
         let group = groups.get(key).unwrap_or(key);
         drawn.entry(group).or_default().push(right);
-        by_class.entry(truth).or_default().push(right);
     }
     let pairs: Vec<[bool; 2]> = drawn.values().flatten().copied().collect();
     if pairs.is_empty() {
@@ -97,28 +89,15 @@ pub fn compare(first: &Path, second: &Path) -> Result<Comparison, LabError> {
             second.display()
         )));
     }
-    let share = |pairs: &[[bool; 2]], which: usize| {
+    let share = |which: usize| {
         pairs.iter().filter(|right| right[which]).count() as f64 / pairs.len() as f64
     };
-    let only = [0, 1].map(|which| {
-        let alone = pairs
-            .iter()
-            .filter(|right| right[which] && !right[1 - which]);
-        alone.count()
-    });
-    let recall = by_class.into_iter().map(|(name, pairs)| {
-        let [a, b] = [0, 1].map(|which| share(&pairs, which));
-        (name.to_owned(), pairs.len(), a, b)
-    });
     Ok(Comparison {
         first: first.display().to_string(),
         second: second.display().to_string(),
         tracks: pairs.len(),
-        accuracy: [0, 1].map(|which| share(&pairs, which)),
+        accuracy: [0, 1].map(share),
         difference: difference(&drawn.into_values().collect::<Vec<_>>()),
-        only,
-        p_value: mcnemar(only[0], only[1]),
-        recall: recall.collect(),
     })
 }
 
@@ -144,27 +123,12 @@ fn difference(groups: &[Vec<[bool; 2]>]) -> Interval {
     Interval::of_draws(share(&mut (0..n)), draws)
 }
 
-/// Two-sided exact binomial test of a fair coin.
-fn mcnemar(a: usize, b: usize) -> f64 {
-    let n = a + b;
-    // The binomial terms as logarithms: 2^-n is 0 in floating point beyond a thousand tracks.
-    let mut term = -(n as f64) * std::f64::consts::LN_2;
-    let mut tail = 0.0;
-    for k in 0..=a.min(b) {
-        tail += term.exp();
-        term += ((n - k) as f64 / (k + 1) as f64).ln();
-    }
-    // where both counts are equal the middle term is in both tails
-    (2.0 * tail).min(1.0)
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
     pub rows: usize,
     /// Missing rows count as wrong.
     pub accuracy: Interval,
-    /// Mean recall and mean F1 over classes.
-    pub balanced_accuracy: f64,
+    /// Mean F1 over classes.
     pub macro_f1: f64,
     /// Titles of the truth that the submission lacks.
     pub missing: Vec<String>,
@@ -222,15 +186,13 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
     let answers: Vec<usize> = wanted.iter().map(answer).collect();
     // a submission has no groups, so every row is resampled alone
     let single: Vec<usize> = (0..truths.len()).collect();
-    let [accuracy, balanced, f1] =
-        intervals(&truths, &answers, &single, classes.len() + 1, |_| true);
+    let [accuracy, f1] = intervals(&truths, &answers, &single, classes.len() + 1, |_| true);
     let missing = wanted.iter().map(|(key, _)| key);
     let missing = missing.filter(|key| !submitted.contains_key(*key));
     let unknown = submitted.keys().filter(|key| !known.contains(key));
     Ok(Score {
         rows: wanted.len(),
         accuracy,
-        balanced_accuracy: balanced.value,
         macro_f1: f1.value,
         missing: missing.cloned().collect(),
         unknown: unknown.cloned().collect(),
@@ -240,13 +202,6 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_exact_test_is_that_of_a_fair_coin() {
-        assert!((mcnemar(0, 5) - 0.0625).abs() < 1e-12);
-        assert!((mcnemar(1, 9) - 22.0 / 1024.0).abs() < 1e-12);
-        assert!((mcnemar(4, 4) - 1.0).abs() < 1e-12 && (mcnemar(0, 0) - 1.0).abs() < 1e-12);
-    }
 
     #[test]
     fn a_score_counts_missing_rows_as_wrong_and_lists_unknown_ones() {

@@ -153,7 +153,7 @@ pub fn frames(file: SoundFile<'_>) -> Result<ArrayD<f32>, String> {
     })
 }
 
-/// A picture of a file: waveform, spectrum, spectrograms, cepstral coefficients and pitch classes.
+/// A picture of a file: waveform, spectrum, spectrograms and cepstral coefficients.
 pub fn picture(path: &Path) -> Result<Scene, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
     SoundFile { path, info: &info }.middle(DescriptorSet::Fma, |samples, rate, start| {
@@ -184,16 +184,7 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
 }
 
 /// - `scaled`: the cepstral coefficients; `highest`: Hz
-fn panels<'a>(views: &'a ClipViews, scaled: &'a Array2<f64>, highest: f64) -> [Panel<'a>; 4] {
-    const PITCHES: [(u8, &str); 7] = [
-        (0, "C"),
-        (2, "D"),
-        (4, "E"),
-        (5, "F"),
-        (7, "G"),
-        (9, "A"),
-        (11, "B"),
-    ];
+fn panels<'a>(views: &'a ClipViews, scaled: &'a Array2<f64>, highest: f64) -> [Panel<'a>; 3] {
     // Interpolated between the centres of two bands.
     let row_of = |hz: f64| {
         let above = views
@@ -211,7 +202,6 @@ fn panels<'a>(views: &'a ClipViews, scaled: &'a Array2<f64>, highest: f64) -> [P
     let linear = [0.0, 5e3, 1e4, 15e3, 20e3];
     let mel = [125.0, 500.0, 1e3, 2e3, 4e3, 8e3, 16e3];
     let coefficients = [1, 5, 10, 15, 20].map(|at| (f64::from(at - 1), at.to_string()));
-    let pitches = PITCHES.map(|(row, name)| (f64::from(row), name.to_owned()));
     [
         Panel {
             title: "Spectrogram, linear frequencies (decibels below the loudest cell)",
@@ -236,14 +226,6 @@ fn panels<'a>(views: &'a ClipViews, scaled: &'a Array2<f64>, highest: f64) -> [P
             range: (-3.0, 3.0),
             ramp: Ramp::Signed,
             marks: coefficients.to_vec(),
-        },
-        Panel {
-            title: "Chroma (energy of each pitch class, the strongest of each frame 1)",
-            rows: "pitch class",
-            values: views.chroma.view(),
-            range: (0.0, 1.0),
-            ramp: Ramp::Heat,
-            marks: pitches.to_vec(),
         },
     ]
 }

@@ -1,21 +1,20 @@
-//! Cross-validation of the genre engine and of baselines on the user's tracks.
+//! Cross-validation of the genre engine on the user's tracks.
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array1, Array2, ArrayView1, Axis};
+use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::LabError;
-use super::classifiers::Svm;
 use super::document::Document;
 use super::pages;
 use super::report::{Answers, ClassFigures, FEW, Figures, by_class};
 use voisin_base::text::count;
-use voisin_genre::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
+use voisin_genre::metrics::{Spread, argmax, confusion, macro_f1_of};
 use voisin_genre::{
     FitOptions, Fold, Genre, GenreModel, GenreShare, LabelledRows, LabelledVectors, PredictOptions,
-    Spellings, Standardiser, split_folds, votes_for,
+    Spellings, split_folds, votes_for,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +25,6 @@ pub struct EvalOptions {
     pub seed: u64,
     /// Options of the engine, which chooses its settings inside each training part.
     pub fit: FitOptions,
-    pub rivals: bool,
     /// The kind of group, in the singular: artist, album …; track: each is its own group.
     pub group: String,
 }
@@ -40,31 +38,23 @@ impl Default for EvalOptions {
             repeats: 2,
             seed: 1,
             fit,
-            rivals: true,
             group,
         }
     }
 }
 
-/// The methods evaluated, with their descriptions: the engine first, then its halves, then the baselines.
-const METHODS: [(&str, &str); 6] = [
+/// The methods evaluated, with their descriptions: the engine first, then its halves.
+const METHODS: [(&str, &str); 3] = [
     ("fused", "voisin's prediction: head and neighbours together"),
     ("head", "the trained head alone"),
     ("vote", "the vote of neighbours alone"),
-    ("rbf svm", "baseline: support vector machine"),
-    (
-        "nearest centroid",
-        "baseline: the genre with the nearest mean",
-    ),
-    ("majority", "baseline: always the commonest genre"),
 ];
 
 #[derive(Debug, Clone, Serialize)]
 pub struct MethodReport {
-    /// `fused`, `head`, `vote`, `rbf svm`, `nearest centroid`, `majority`.
+    /// `fused`, `head`, `vote`.
     pub method: String,
     pub accuracy: Spread,
-    pub balanced_accuracy: Spread,
     pub macro_f1: Spread,
 }
 
@@ -76,7 +66,7 @@ pub struct GenreReport {
     pub group: String,
     pub folds: usize,
     pub repeats: usize,
-    /// Fused first, then its halves, then the baselines; no head if no fold had enough tracks for one.
+    /// Fused first, then its halves; no head if no fold had enough tracks for one.
     pub methods: Vec<MethodReport>,
     /// Figures of `fused`, over the held-out predictions of the first repeat; classes by key.
     #[serde(skip)]
@@ -110,8 +100,7 @@ pub fn evaluate_genre(
             count(groups as u64, &options.group)
         )));
     }
-    let methods = &METHODS[..if options.rivals { METHODS.len() } else { 3 }];
-    let mut shares: Vec<[Vec<f64>; 3]> = vec![Default::default(); methods.len()];
+    let mut shares: [[Vec<f64>; 2]; METHODS.len()] = Default::default();
     let mut first: Vec<(usize, Array1<f32>)> = Vec::new();
     let mut without_head: BTreeSet<Genre> = BTreeSet::new();
     let mut has_head = false;
@@ -136,13 +125,12 @@ pub fn evaluate_genre(
         has_head |= found.without_head.len() < genres.len();
         without_head.extend(found.without_head);
     }
-    let method = |((name, _), [a, b, c]): (&(&str, &str), &[Vec<f64>; 3])| MethodReport {
+    let method = |((name, _), [accuracy, f1]): (&(&str, &str), &[Vec<f64>; 2])| MethodReport {
         method: (*name).to_owned(),
-        accuracy: Spread::of(a),
-        balanced_accuracy: Spread::of(b),
-        macro_f1: Spread::of(c),
+        accuracy: Spread::of(accuracy),
+        macro_f1: Spread::of(f1),
     };
-    let found = methods.iter().zip(&shares).map(method);
+    let found = METHODS.iter().zip(&shares).map(method);
     let too_few = (0..genres.len()).filter(|&class| !evaluation.counts(class));
     Ok(GenreReport {
         tracks: labelled.len(),
@@ -167,7 +155,7 @@ struct Evaluation<'a> {
 }
 
 struct FoldAnswers {
-    answers: Vec<Vec<usize>>,
+    answers: [Vec<usize>; METHODS.len()],
     fused: Array2<f32>,
     /// Genres that only neighbours can predict.
     without_head: Vec<Genre>,
@@ -216,14 +204,7 @@ impl<'a> Evaluation<'a> {
         let head = self.by_genre(answered.map(|p| &p.head[..]));
         let vote = self.by_genre(votes.iter().map(|votes| &votes.shares[..]));
         let best = |p: &Array2<f32>| p.outer_iter().map(argmax).collect();
-        let mut answers: Vec<Vec<usize>> = [&fused, &head, &vote].map(best).into();
-        if self.options.rivals {
-            let classes = fold.train.iter().map(|&row| self.classes[row].clone());
-            let classes: Vec<Vec<usize>> = classes.collect();
-            let seed = self.options.seed.wrapping_add(1000 + fold.repeat as u64);
-            let k = self.genres.len();
-            answers.extend(rivals(&training, &classes, &test_vectors, k, seed));
-        }
+        let answers = [&fused, &head, &vote].map(best);
         let without_head = model.genres_without_head().into_iter().cloned().collect();
         Ok(FoldAnswers {
             answers,
@@ -245,20 +226,15 @@ impl<'a> Evaluation<'a> {
         table
     }
 
-    /// Accuracy, balanced accuracy and macro F1 of a method's answers.
-    fn figures(&self, rows: &[usize], answers: &[usize]) -> [f64; 3] {
+    /// Accuracy and macro F1 of a method's answers.
+    fn figures(&self, rows: &[usize], answers: &[usize]) -> [f64; 2] {
         let truth: Vec<Vec<usize>> = rows.iter().map(|&row| self.classes[row].clone()).collect();
         let pairs = truth.iter().zip(answers);
         let hits = pairs.filter(|(labels, answer)| labels.contains(answer));
         let accuracy = hits.count() as f64 / truth.len() as f64;
         let (expected, found, _) = by_class(&truth, answers);
         let m = confusion(&expected, &found, self.genres.len());
-        let counts = |class| self.counts(class);
-        [
-            accuracy,
-            balanced_accuracy_of(&m, counts),
-            macro_f1_of(&m, counts),
-        ]
+        [accuracy, macro_f1_of(&m, |class| self.counts(class))]
     }
 
     /// Figures of the engine over all tracks, in their order, which does not depend on the folds.
@@ -282,72 +258,6 @@ impl<'a> Evaluation<'a> {
         };
         Figures::of("folds", &answers, |class| self.counts(class))
     }
-}
-
-/// Predictions of the RBF SVM (its `C` chosen on held-out groups of the training part), of the
-/// nearest centroid, and of the commonest genre.
-///
-/// - `classes`: of each row of `train`
-fn rivals(
-    train: &LabelledRows,
-    classes: &[Vec<usize>],
-    test_vectors: &Array2<f32>,
-    k: usize,
-    seed: u64,
-) -> [Vec<usize>; 3] {
-    const COSTS: [f64; 3] = [1.0, 3.0, 10.0];
-    // The baselines learn one genre a track; their predictions are scored against all of its genres.
-    let main: Vec<usize> = classes.iter().map(|labels| labels[0]).collect();
-    let mut correct = [0usize; COSTS.len()];
-    for fold in split_folds(classes, k, &train.groups, 4, [seed]) {
-        let known: Vec<usize> = fold.train.iter().map(|&row| main[row]).collect();
-        let [x, q] = [&fold.train, &fold.test].map(|rows| train.vectors.select(Axis(0), rows));
-        for (correct, cost) in correct.iter_mut().zip(COSTS) {
-            let predicted = Svm::fit(x.view(), &known, k, cost).predict(q.view());
-            *correct += fold
-                .test
-                .iter()
-                .zip(&predicted)
-                .filter(|(row, predicted)| classes[**row].contains(predicted))
-                .count();
-        }
-    }
-    let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[argmax(correct)]);
-    let mut counts = vec![0usize; k];
-    main.iter().for_each(|&class| counts[class] += 1);
-    [
-        svm.predict(test_vectors.view()),
-        nearest_centroid(&train.vectors, &main, k, test_vectors),
-        vec![argmax(counts); test_vectors.nrows()],
-    ]
-}
-
-fn nearest_centroid(
-    vectors: &Array2<f32>,
-    class_of: &[usize],
-    classes: usize,
-    queries: &Array2<f32>,
-) -> Vec<usize> {
-    // Distances to means need columns of one scale.
-    let (standard, rows) = Standardiser::fit(vectors.view());
-    let mean = |class: usize| {
-        let members: Vec<usize> = (0..class_of.len())
-            .filter(|&row| class_of[row] == class)
-            .collect();
-        rows.select(Axis(0), &members).mean_axis(Axis(0))
-    };
-    let means: Vec<Option<Array1<f32>>> = (0..classes).map(mean).collect();
-    let nearness = |row: ArrayView1<f32>, mean: &Option<Array1<f32>>| {
-        // A class without rows is never the nearest.
-        mean.as_ref().map_or(f32::NEG_INFINITY, |mean| {
-            -(&row - mean).mapv(|v| v * v).sum()
-        })
-    };
-    standard
-        .apply(queries.view())
-        .outer_iter()
-        .map(|row| argmax(means.iter().map(|mean| nearness(row, mean))))
-        .collect()
 }
 
 impl GenreReport {
@@ -377,18 +287,18 @@ impl GenreReport {
         self.summarise(&mut page);
         page.heading("Methods");
         page.hint(
-            "Accuracy: share of correct predictions. Balanced: the same with equal weight for every genre. F1 is low both for \
-             missing a genre and for predicting it too often.",
+            "Accuracy: share of correct predictions. F1 is low both for missing a genre and for predicting it too often; every \
+             genre has equal weight in it.",
         );
         let cell = |s: Spread| format!("{:.1} ± {:.1}", 100.0 * s.mean, 100.0 * s.deviation);
         let row = |m: &MethodReport| {
-            let [a, b, c] = [m.accuracy, m.balanced_accuracy, m.macro_f1].map(cell);
+            let [accuracy, f1] = [m.accuracy, m.macro_f1].map(cell);
             let what = METHODS.iter().find(|(name, _)| *name == m.method);
             let what = what.map_or("", |(_, what)| what);
-            vec![m.method.clone(), a, b, c, what.to_owned()]
+            vec![m.method.clone(), accuracy, f1, what.to_owned()]
         };
         let best = argmax(self.methods.iter().map(|m| m.accuracy.mean));
-        let header = ["method", "accuracy", "balanced", "macro F1", "description"];
+        let header = ["method", "accuracy", "macro F1", "description"];
         page.table(&header, self.methods.iter().map(row).collect(), Some(best));
         let list = |genres: &[Genre]| {
             let names: Vec<&str> = genres.iter().map(Genre::name).collect();
@@ -396,7 +306,7 @@ impl GenreReport {
         };
         if !self.too_few.is_empty() {
             page.text(format!(
-                "balanced and macro F1 leave out genres of fewer than {FEW} tracks, whose figures are chance: {}",
+                "macro F1 leaves out genres of fewer than {FEW} tracks, whose figures are chance: {}",
                 list(&self.too_few)
             ));
         }

@@ -1,7 +1,7 @@
 //! The laboratory: trains classifiers on data sets, evaluates and compares them, and applies them.
 //!
 //! For: computing features of a [`Dataset`](crate::dataset::Dataset) ([`matrix`]), splitting it so
-//! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`classifiers`], [`model`]) or networks
+//! that no artist is in two parts ([`split`]), fitting algorithms ([`classifiers`], [`model`]) or networks
 //! ([`networks`]) in a run folder ([`run`]) that is enough to repeat the run, figures with
 //! intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]), predictions
 //! ([`answer`]), and features as files for other programs ([`extract`]).
@@ -23,7 +23,6 @@ pub mod eval;
 pub mod extract;
 pub mod genre;
 pub mod inspect;
-pub mod leak;
 pub mod matrix;
 pub mod model;
 pub mod networks;

@@ -125,29 +125,17 @@ impl FeatureSet {
     }
 }
 
-/// Bytes of the digest before the numbers of a cached file.
-pub(crate) const DIGEST: usize = 32;
-
 /// The file of a track's numbers below a folder.
 pub(crate) fn path_of(folder: &Path, content: ContentId, ending: &str) -> PathBuf {
     let digest = content.to_string();
     folder.join(&digest[..2]).join(format!("{digest}.{ending}"))
 }
 
-/// Reads a cached file, digest and numbers; an incomplete one counts as missing.
-///
-/// - `longest`: maximum bytes of its numbers
-pub(crate) fn read_whole(path: &Path, longest: u64) -> Option<Vec<u8>> {
-    let bytes = regular_file::read(path, DIGEST as u64 + longest).ok()?;
-    let (digest, numbers) = bytes.split_at_checked(DIGEST)?;
-    (blake3::hash(numbers).as_bytes() == digest).then_some(bytes)
-}
-
-pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> Result<(), LabError> {
+/// Writes a cached file, whole or not at all.
+pub(crate) fn write_cached(path: &Path, numbers: &[u8]) -> Result<(), LabError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
-    let whole = [blake3::hash(numbers).as_bytes(), numbers].concat();
-    atomic_file::write(path, whole).map_err(LabError::io(path))
+    atomic_file::write(path, numbers).map_err(LabError::io(path))
 }
 
 #[derive(Debug, Clone)]
@@ -338,7 +326,7 @@ pub fn compute(
             }
             if let Some(path) = &kept {
                 let bytes = found.iter().flat_map(|number| number.to_le_bytes());
-                write_whole(path, &bytes.collect::<Vec<u8>>())?;
+                write_cached(path, &bytes.collect::<Vec<u8>>())?;
             }
             numbers.extend(found);
         }
@@ -354,30 +342,10 @@ pub fn compute(
     })
 }
 
-/// The cached features of a track; an incomplete file counts as missing.
+/// The cached features of a track; a file of another size counts as missing.
 fn read_numbers(path: &Path, columns: usize) -> Option<Vec<f32>> {
-    let whole = read_whole(path, 4 * columns as u64)?;
-    let (numbers, _) = whole.get(DIGEST..)?.as_chunks::<4>();
+    let bytes = regular_file::read(path, 4 * columns as u64).ok()?;
+    let (numbers, _) = bytes.as_chunks::<4>();
     let numbers: Vec<f32> = numbers.iter().map(|one| f32::from_le_bytes(*one)).collect();
     (numbers.len() == columns).then_some(numbers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cached_features_are_read_and_damaged_ones_ignored() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = path_of(&folder.path().join("cache"), ContentId([7; 32]), "f32");
-        assert_eq!(read_numbers(&path, 3), None);
-        let bytes = [1.0f32, -0.5, 3.25].map(f32::to_le_bytes).concat();
-        write_whole(&path, &bytes).unwrap();
-        assert_eq!(read_numbers(&path, 3), Some(vec![1.0, -0.5, 3.25]));
-        assert_eq!(read_numbers(&path, 2), None);
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[40] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert_eq!(read_numbers(&path, 3), None);
-    }
 }

@@ -7,12 +7,10 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::LabError;
-use super::leak::Leak;
 use voisin_base::random::Random;
 use voisin_base::regular_file;
 use voisin_genre::metrics::{
-    ClassMeasures, RocPoint, accuracy, argmax, auc, balanced_accuracy_of, confusion, macro_f1_of,
-    per_class, roc_curve,
+    ClassMeasures, RocPoint, accuracy, argmax, auc, confusion, macro_f1_of, per_class, roc_curve,
 };
 
 /// A figure with its 95 % interval, by a bootstrap over groups.
@@ -44,8 +42,6 @@ pub struct Method {
     pub accuracy: Interval,
     /// Deviation of the accuracy between repeats; 0 for one.
     pub deviation: f64,
-    /// Mean recall over classes.
-    pub balanced_accuracy: Interval,
     /// Mean F1 over classes.
     pub macro_f1: Interval,
     pub seconds: f64,
@@ -73,8 +69,6 @@ pub struct Figures {
     pub tracks: usize,
     pub groups: usize,
     pub accuracy: Interval,
-    /// Mean recall over classes.
-    pub balanced_accuracy: Interval,
     /// Mean F1 over classes.
     pub macro_f1: Interval,
     /// Truth (row) against prediction (column).
@@ -111,12 +105,9 @@ pub struct DataCard {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    pub format: u32,
     pub data: DataCard,
     /// How the data was split, in a sentence.
     pub split: String,
-    /// Whether artists may be on both sides.
-    pub at_random: bool,
     pub classes: Vec<String>,
     pub features: Vec<String>,
     pub columns: usize,
@@ -125,7 +116,6 @@ pub struct Report {
     pub figures: Figures,
     /// Most important first. Empty for a network.
     pub importance: Vec<Importance>,
-    pub leak: Leak,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning: Option<Learning>,
 }
@@ -201,7 +191,7 @@ pub(super) fn by_class(
     (expected, predicted, rows)
 }
 
-/// Accuracy, balanced accuracy and macro F1, with intervals by a bootstrap over groups (Efron, 1979).
+/// Accuracy and macro F1, with intervals by a bootstrap over groups (Efron, 1979).
 ///
 /// - `counts`: whether a class is in the means over classes
 pub(super) fn intervals(
@@ -210,14 +200,8 @@ pub(super) fn intervals(
     groups: &[usize],
     classes: usize,
     counts: impl Fn(usize) -> bool,
-) -> [Interval; 3] {
-    let measure = |m: &[Vec<usize>]| {
-        [
-            accuracy(m),
-            balanced_accuracy_of(m, &counts),
-            macro_f1_of(m, &counts),
-        ]
-    };
+) -> [Interval; 2] {
+    let measure = |m: &[Vec<usize>]| [accuracy(m), macro_f1_of(m, &counts)];
     // Counts by group, so that each of a thousand draws adds a few numbers and not all tracks.
     let whole = measure(&confusion(truth, answers, classes));
     let mut members: BTreeMap<usize, BTreeMap<(usize, usize), usize>> = BTreeMap::new();
@@ -227,7 +211,7 @@ pub(super) fn intervals(
     let members: Vec<_> = members.into_values().collect();
     // a constant seed, so that the same predictions have the same interval
     let mut random = Random::new(1);
-    let mut draws: [Vec<f64>; 3] = Default::default();
+    let mut draws: [Vec<f64>; 2] = Default::default();
     for _ in 0..DRAWS {
         let mut drawn = vec![vec![0; classes]; classes];
         for _ in 0..members.len() {
@@ -261,8 +245,7 @@ impl Figures {
         let (expected, found, rows) = by_class(&answered.truth, &answers);
         let groups: Vec<usize> = rows.iter().map(|&row| answered.groups[row]).collect();
         let confusion = confusion(&expected, &found, k);
-        let [mut accuracy, balanced_accuracy, macro_f1] =
-            intervals(&expected, &found, &groups, k, counts);
+        let [mut accuracy, macro_f1] = intervals(&expected, &found, &groups, k, counts);
         // A track with several labels is one track in the accuracy, and one of each class elsewhere.
         if rows.len() > answers.len() {
             let truth = answered.truth.iter().zip(&answers);
@@ -290,37 +273,19 @@ impl Figures {
             tracks: answers.len(),
             groups: answered.groups.iter().collect::<BTreeSet<_>>().len(),
             accuracy,
-            balanced_accuracy,
             macro_f1,
             per_class: classes.map(class).collect(),
             confusion,
         }
     }
 
-    /// Classes predicted at least half as often again as they occur: name, predictions, tracks, and
-    /// the two classes most often confused with it.
-    pub(super) fn attractors(&self) -> Vec<(&str, usize, usize, Vec<&str>)> {
-        let mut found: Vec<(&str, usize, usize, Vec<&str>)> = Vec::new();
-        for (c, class) in self.per_class.iter().enumerate() {
+    /// Classes predicted at least half as often again as they occur.
+    pub(super) fn attractors(&self) -> impl Iterator<Item = &ClassFigures> {
+        self.per_class.iter().filter(|class| {
             let support = class.measures.support;
             // at least three more, since in a small class half again is one or two tracks
-            if class.answered * 2 < support * 3 || class.answered < support + 3 {
-                continue;
-            }
-            let mut from: Vec<usize> = (0..self.per_class.len())
-                .filter(|&t| t != c && self.confusion[t][c] > 0)
-                .collect();
-            from.sort_by_key(|&t| std::cmp::Reverse(self.confusion[t][c]));
-            let from = from
-                .into_iter()
-                .take(2)
-                .map(|t| self.per_class[t].name.as_str())
-                .collect();
-            found.push((&class.name, class.answered, support, from));
-        }
-        // By the ratio of predictions to tracks, compared without division.
-        found.sort_by(|a, b| (b.1 * a.2.max(1)).cmp(&(a.1 * b.2.max(1))));
-        found
+            class.answered * 2 >= support * 3 && class.answered >= support + 3
+        })
     }
 }
 

@@ -12,7 +12,6 @@ use ndarray::{Array2, Axis};
 pub use super::bench::TRIAL;
 use super::bench::{Bench, FoldPredictions};
 use super::config::{Combine, Config, Data};
-use super::leak::find_overlaps;
 use super::matrix::{Matrix, artists};
 use super::model::{Algorithm, Model};
 use super::report::{DataCard, Figures, Importance, Method, Report};
@@ -344,10 +343,8 @@ impl Bench<'_> {
             ),
         };
         Report {
-            format: 1,
             data: self.data_card(set),
             split: self.split.summary.clone(),
-            at_random: self.split.at_random,
             classes: self.classes.clone(),
             features: self.config.features.sets.clone(),
             columns: self.matrix.columns.len(),
@@ -355,7 +352,6 @@ impl Bench<'_> {
             methods,
             figures,
             importance,
-            leak: find_overlaps(&self.matrix.rows, &self.split),
             learning: None,
         }
     }

@@ -151,7 +151,7 @@ pub(crate) fn blend(stops: &[Rgb], share: f64) -> Rgb {
 }
 
 /// A number within 0 and 1; 0 for one that is not a number.
-pub(crate) fn unit(x: f64) -> f64 {
+fn unit(x: f64) -> f64 {
     if x > 0.0 { x.min(1.0) } else { 0.0 }
 }
 
@@ -162,19 +162,4 @@ pub(crate) fn shorten(text: &str, most: usize) -> String {
     }
     let kept: String = text.chars().take(most.saturating_sub(1)).collect();
     format!("{}…", kept.trim_end())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_names_are_shortened_and_colours_blended() {
-        assert_eq!(shorten("abcdef", 4), "abc…");
-        assert_eq!(shorten("abcd", 4), "abcd");
-        let stops = [(0, 0, 0), (100, 200, 0)];
-        assert_eq!(blend(&stops, 0.5), (50, 100, 0));
-        assert_eq!(blend(&stops, 2.0), (100, 200, 0));
-        assert_eq!(blend(&stops, f64::NAN), (0, 0, 0));
-    }
 }

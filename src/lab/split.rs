@@ -367,21 +367,6 @@ mod tests {
     }
 
     #[test]
-    fn every_class_of_a_held_out_part_is_in_training_too() {
-        let names = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "e", "f", "f"].map(Some);
-        let class_of = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
-        for seed in 1..6 {
-            let split = split_rows(&rows(&names), &class_of, 3, "auto", seed).unwrap();
-            let training = split.rows(Part::Training);
-            for class in 0..3 {
-                let is_taught = training.iter().any(|&row| class_of[row] == class);
-                assert!(is_taught, "{}", split.summary);
-            }
-            assert!(!split.rows(Part::Test).is_empty());
-        }
-    }
-
-    #[test]
     fn a_table_is_compared_by_stem() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("parts.csv");

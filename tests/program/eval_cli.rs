@@ -34,10 +34,6 @@ fn neighbours_are_measured_on_any_labelled_library() {
     let precision = share(&found["precision"]["mean"]);
     let chance = share(&found["chance"]);
     assert!(precision > chance + 0.2 && precision < 1.0, "{found}");
-    assert!(
-        share(&found["average_precision"]["mean"]) > chance
-            && share(&found["knn_accuracy"]["mean"]) > 0.3
-    );
     assert_eq!(found["k"], 3);
     let sizes: u64 = found["genres"]
         .as_array()

@@ -45,10 +45,10 @@ pub(super) fn html(text: &str) -> Result<PathBuf, String> {
     with_ending(text, "html")
 }
 
-/// Do neighbours share the query's genre? Precision, average precision, k-NN accuracy
+/// Do neighbours share the query's genre?
 ///
 /// Labels are the first genre of each track. Tracks by the query's artist never count as its neighbours (the
-/// artist filter of Pampalk, Flexer and Widmer, 2005). Spreads are over redraws of the queries.
+/// artist filter of Pampalk, Flexer and Widmer, 2005). The spread is over redraws of the queries.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin lab eval retrieval --neighbours 10 --join pop,rock --report retrieval.html"
@@ -57,18 +57,14 @@ pub(crate) struct RetrievalArgs {
     /// Number of neighbours
     #[arg(long, short = 'k', default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) neighbours: u32,
-    /// First standardise every dimension to mean 0 and deviation 1 over the library
-    #[arg(long)]
-    pub(crate) standardise: bool,
     #[command(flatten)]
     pub(crate) output: EvalOutput,
 }
 
-/// Cross-validate the genre engine and baseline classifiers
+/// Cross-validate the genre engine
 ///
 /// Every track is predicted by an engine that was trained without its artist; all model selection takes place inside the
-/// training part. The trained head, the neighbours' vote and both joined are compared with an RBF support vector machine, the
-/// nearest centroid, and the majority class.
+/// training part. The trained head and the neighbours' vote are compared with both joined.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin lab eval genre --report genres.html\n  voisin lab eval genre --folds 3 --format json"
@@ -85,9 +81,6 @@ pub(crate) struct EvalGenreArgs {
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) min_tracks: u32,
-    /// Leave out the baseline classifiers
-    #[arg(long)]
-    pub(crate) no_rivals: bool,
     /// Genres to count as one, separated by commas; may be repeated
     #[arg(long, value_name = "GENRE,GENRE")]
     pub(crate) join: Vec<String>,

@@ -11,7 +11,7 @@ use voisin_lab::dataset::Source;
 use voisin_lab::model::Algorithm;
 use voisin_lab::training::NetworkRecipe;
 
-/// Show the content of a data set, broken files, and leaks between its parts
+/// Show the content of a data set, its broken files, and how it would be split
 ///
 /// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is detected: fma:DIR[,subset=small|medium|
 /// large|full], folder:DIR (a folder for each genre), table:FILE.csv[,audio=DIR][,path=COLUMN][,label=COLUMN][,artist=
@@ -46,10 +46,9 @@ pub(crate) struct DatasetArgs {
 ///
 /// DATA is as in `voisin lab data`; a bare folder that is no data set, and several paths, are audio files. --set takes the
 /// values of `lab train --features` and computes the same numbers, a row for each track, into a table (.csv, which
-/// table:FILE.csv reads again), a matrix (.npy, float32 [tracks, columns]), or a folder: features.npy with tracks.csv
-/// and columns.csv. Two sets go into a folder, an array for each track, named like its file: frames (float32 [frames,
+/// table:FILE.csv reads again), or a folder: features.npy (float32 [tracks, columns]) with tracks.csv and columns.csv. Two sets go into a folder, an array for each track, named like its file: frames (float32 [frames,
 /// columns]: seconds, then the rows that the statistics of fma summarise, a frame every 512 samples) and spectrogram (the
-/// input of a network, float32 [128, 1288] with baseline-cnn). Existing arrays are left as they are.
+/// input of a network, float32 [128, 1288]). Existing arrays are left as they are.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin lab features ~/genres --set fma --output features.csv\n  voisin lab features fma:~/fma --set mfcc+model:musicnn-msd --output features/\n  voisin lab features ~/genres --set spectrogram --output spectrograms/\n  voisin lab features song.mp3 --set frames --output frames/\n  voisin lab features song.mp3 --picture song.svg"
@@ -61,15 +60,12 @@ pub(crate) struct FeaturesArgs {
     /// Sets of features joined by +: own, mel, bark, mfcc, mfcc40-mean, fma, model:NAME; or frames or spectrogram alone
     #[arg(long, value_name = "S+S…")]
     pub(crate) set: Option<String>,
-    /// Where to write them: a .csv or .npy file, or a folder
+    /// Where to write them: a .csv file, or a folder
     #[arg(long, short, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
-    /// Draw one file instead: wave, spectrum, spectrograms, cepstral coefficients and pitch classes, one under the other
+    /// Draw one file instead: wave, spectrum, spectrograms and cepstral coefficients, one under the other
     #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["set", "output"], value_hint = ValueHint::FilePath)]
     pub(crate) picture: Option<PathBuf>,
-    /// With --set spectrogram: the network whose input it is [default: baseline-cnn]
-    #[arg(long, value_name = "NAME", conflicts_with = "picture")]
-    pub(crate) recipe: Option<String>,
 }
 
 /// The values of `--recipe`.
@@ -154,7 +150,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// Show a run's results, compare runs, or score a submission against the true labels
 ///
 /// Runs are compared on the tracks that both were evaluated on: the difference in accuracy, with an interval from a bootstrap
-/// of whole groups, and McNemar's exact test.
+/// of whole groups.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin lab report run\n  voisin lab report run1 run2 --html compare.html\n  voisin lab report --submission submission.csv --truth truth.csv"

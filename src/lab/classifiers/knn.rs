@@ -6,27 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{FittedClassifier, Tensors, Training};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Metric {
-    Euclid,
-    Cosine,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weighting {
-    Uniform,
-    /// 1 / distance; only neighbours at distance 0, if there are any.
-    Distance,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnnSettings {
     pub k: usize,
-    pub metric: Metric,
-    pub weights: Weighting,
     /// Additional neighbours of every class, so that no class is impossible.
     pub smoothing: f64,
 }
@@ -35,8 +18,6 @@ impl Default for KnnSettings {
     fn default() -> Self {
         Self {
             k: 10,
-            metric: Metric::Cosine,
-            weights: Weighting::Uniform,
             smoothing: 0.5,
         }
     }
@@ -45,8 +26,8 @@ impl Default for KnnSettings {
 #[derive(Debug)]
 pub struct Knn {
     settings: KnnSettings,
+    /// Of length 1.
     rows: Array2<f64>,
-    squares: Vec<f64>,
     class_of: Vec<usize>,
     classes: usize,
 }
@@ -66,56 +47,36 @@ impl Knn {
         classes: usize,
         settings: KnnSettings,
     ) -> Self {
-        if settings.metric == Metric::Cosine {
-            to_unit(&mut rows);
-        }
-        // In f64, because a distance from squares and a product loses digits for near rows.
-        let rows = rows.mapv(f64::from);
+        to_unit(&mut rows);
         Self {
             settings,
-            squares: rows.outer_iter().map(|row| row.dot(&row)).collect(),
-            rows,
+            // In f64, because a cosine near 1 loses digits.
+            rows: rows.mapv(f64::from),
             class_of,
             classes,
         }
     }
 
-    /// The nearest rows of each query with their distances, nearest first, ties by
-    /// row.
-    pub fn neighbours(&self, x: ArrayView2<f32>) -> Vec<Vec<(usize, f64)>> {
+    /// The nearest rows of each query by cosine, nearest first, ties by row.
+    pub fn neighbours(&self, x: ArrayView2<f32>) -> Vec<Vec<usize>> {
         let blocks: Vec<ArrayView2<f32>> = x.axis_chunks_iter(Axis(0), BLOCK).collect();
-        let found: Vec<Vec<Vec<(usize, f64)>>> = blocks
+        let found: Vec<Vec<Vec<usize>>> = blocks
             .into_par_iter()
             .map(|block| {
                 let mut queries = block.to_owned();
-                if self.settings.metric == Metric::Cosine {
-                    to_unit(&mut queries);
-                }
-                let queries = queries.mapv(f64::from);
-                let products = queries.dot(&self.rows.t());
-                let pairs = queries.outer_iter().zip(products.outer_iter());
-                pairs
-                    .map(|(query, products)| self.nearest(query.dot(&query), products))
-                    .collect()
+                to_unit(&mut queries);
+                let products = queries.mapv(f64::from).dot(&self.rows.t());
+                products.outer_iter().map(|row| self.nearest(row)).collect()
             })
             .collect();
         found.concat()
     }
 
-    /// - `square`: of the query's norm; `products`: with each row
-    fn nearest(&self, square: f64, products: ArrayView1<f64>) -> Vec<(usize, f64)> {
+    /// - `cosines`: of a query with each row
+    fn nearest(&self, cosines: ArrayView1<f64>) -> Vec<usize> {
         let k = self.settings.k.clamp(1, self.rows.nrows().max(1));
-        let distance = |(row, product): (usize, &f64)| {
-            let square = (square + self.squares[row] - 2.0 * product).max(0.0);
-            // For unit vectors, half the square is 1 - cosine.
-            let distance = match self.settings.metric {
-                Metric::Cosine => square / 2.0,
-                Metric::Euclid => square.sqrt(),
-            };
-            (row, distance)
-        };
-        let mut all: Vec<(usize, f64)> = products.iter().enumerate().map(distance).collect();
-        let order = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+        let mut all: Vec<usize> = (0..cosines.len()).collect();
+        let order = |a: &usize, b: &usize| cosines[*b].total_cmp(&cosines[*a]).then(a.cmp(b));
         // Selection first, so that only k are sorted.
         if k < all.len() {
             all.select_nth_unstable_by(k - 1, order);
@@ -157,21 +118,12 @@ impl FittedClassifier for Knn {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut out = Array2::zeros((x.nrows(), self.classes));
         for (near, mut out) in self.neighbours(x).iter().zip(out.outer_iter_mut()) {
-            let at_zero = near.iter().any(|(_, distance)| *distance == 0.0);
-            // A copy of the query would have an infinite weight: then only copies count.
-            let weight = |distance: f64| match self.settings.weights {
-                Weighting::Uniform => 1.0,
-                Weighting::Distance if at_zero => f64::from(u8::from(distance == 0.0)),
-                Weighting::Distance => distance.recip(),
-            };
-            let sum: f64 = near.iter().map(|(_, distance)| weight(*distance)).sum();
-            let k = near.len() as f64;
             let smoothing = self.settings.smoothing;
-            let all = k + smoothing * self.classes as f64;
+            let all = near.len() as f64 + smoothing * self.classes as f64;
             // Every class starts with some neighbours, so that none is impossible.
             out.fill((smoothing / all) as f32);
-            for (row, distance) in near {
-                out[self.class_of[*row]] += (k * weight(*distance) / sum / all) as f32;
+            for &row in near {
+                out[self.class_of[row]] += (1.0 / all) as f32;
             }
         }
         out

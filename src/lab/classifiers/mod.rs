@@ -11,7 +11,7 @@ mod svm;
 mod tensors;
 mod trees;
 
-pub use knn::{Knn, KnnSettings, Metric, Weighting};
+pub use knn::{Knn, KnnSettings};
 pub(crate) use logistic::load as load_logistic;
 pub use majority::Majority;
 pub use platt::{SvmProbabilities, SvmSettings, couple};

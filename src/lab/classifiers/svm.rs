@@ -1,6 +1,6 @@
 //! A support vector machine with an RBF kernel, the common baseline in genre papers.
 //!
-//! C-SVC, one against one, votes of the pairs; trained by sequential minimal optimisation with
+//! C-SVC, one against one; trained by sequential minimal optimisation with
 //! second-order working set selection (Fan, Chen and Lin, "Working Set Selection Using Second Order
 //! Information", 2005), on standardised vectors. The whole kernel matrix is in memory, `n²` numbers
 //! for the `n` rows of a pair of classes.
@@ -18,7 +18,6 @@ pub struct Svm {
     gamma: f64,
     rows: Array2<f32>,
     pairs: Vec<Pair>,
-    classes: usize,
 }
 
 /// One class against another: `Σ weight · K(row, x) + offset > 0` votes for the first.
@@ -70,7 +69,6 @@ impl Svm {
             gamma,
             rows,
             pairs,
-            classes,
         }
     }
 
@@ -133,23 +131,7 @@ impl Svm {
             gamma,
             rows,
             pairs,
-            classes,
         })
-    }
-
-    /// The class of each row, with the most pairs won, the first of equals.
-    pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
-        let (pairs, values) = self.decisions(x);
-        values
-            .outer_iter()
-            .map(|row| {
-                let mut votes = vec![0usize; self.classes];
-                for (&(first, second), &value) in pairs.iter().zip(row) {
-                    votes[if value > 0.0 { first } else { second }] += 1;
-                }
-                (0..self.classes).fold(0, |best, k| if votes[k] > votes[best] { k } else { best })
-            })
-            .collect()
     }
 }
 

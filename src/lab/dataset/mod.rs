@@ -279,12 +279,6 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_grouped_by_what_they_measure() {
-        let names = ["chroma_cqt_mean_03", "mfcc12", "17", "tempo"];
-        assert_eq!(names.map(group_of), ["chroma_cqt", "mfcc", "17", "tempo"]);
-    }
-
-    #[test]
     fn artists_come_from_tags_if_the_set_names_none() {
         let mut set = set(&["ambient", "ambient"]);
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/demo/library");

@@ -1,10 +1,10 @@
-//! Pictures of figures and of sound: curves, bars, confusion, spectrograms.
+//! Pictures of figures and of sound: curves, confusion, spectrograms.
 
 mod sound;
 
 pub(crate) use sound::{Panel, Ramp, hertz, sound};
 
-use crate::scene::{Anchor, INK, Rgb, Scene, blend, shorten, unit};
+use crate::scene::{Anchor, INK, Rgb, Scene, blend, shorten};
 
 const TITLE: f64 = 15.0;
 const FAINT: Rgb = (190, 190, 190);
@@ -124,39 +124,6 @@ pub(crate) fn chart(title: &str, x_name: &str, curves: &[Curve]) -> Scene {
     scene
 }
 
-/// Shares (0 to 1) as bars, each with its spread as a line; a spread of 0 draws none.
-pub fn bars(title: &str, rows: &[(String, f64, f64)]) -> Scene {
-    const WIDE: f64 = 420.0;
-    const ROW: f64 = 26.0;
-    let names: Vec<String> = rows.iter().map(|(name, ..)| shorten(name, 32)).collect();
-    let longest = names.iter().map(|name| name.chars().count()).max();
-    let left = 24.0 + 7.5 * longest.unwrap_or(0) as f64;
-    let high = ROW * rows.len() as f64;
-    let mut scene = Scene::new(left + WIDE + 110.0, UP + high + 40.0);
-    scene.text((12.0, 18.0), TITLE, Anchor::Start, title);
-    axes(
-        &mut scene,
-        [left, UP, WIDE, high],
-        [&shares(), &[]],
-        ["", ""],
-    );
-    for (i, ((_, value, spread), name)) in rows.iter().zip(&names).enumerate() {
-        let y = UP + ROW * (i as f64 + 0.5);
-        // A figure of no tracks is not a number, and has no bar.
-        let [value, spread] = [*value, *spread].map(unit);
-        let percent = format!("{:.1} %", 100.0 * value);
-        let hint = format!("{name}: {percent} ± {:.1}", 100.0 * spread);
-        scene.text((left - 8.0, y), 13.0, Anchor::End, name);
-        scene.rect([left, y - 8.0, value * WIDE, 16.0], SERIES[0], &hint);
-        if spread > 0.0 {
-            let ends = [(value - spread).max(0.0), (value + spread).min(1.0)];
-            scene.line(&ends.map(|end| (left + end * WIDE, y)), INK, 2.0);
-        }
-        scene.text((left + WIDE + 8.0, y), 12.0, Anchor::Start, &percent);
-    }
-    scene
-}
-
 /// An empty plot with its title, and room for a legend of some curves beside its area.
 fn plot(title: &str, [left, up, wide, high]: [f64; 4], curves: usize) -> Scene {
     let height = (high + 60.0).max(20.0 * curves as f64 + 20.0);
@@ -259,22 +226,5 @@ mod tests {
             "{odd:?}"
         );
         assert_eq!([0.25, 25_000.0, -1e-9].map(number), ["0.25", "25000", "0"]);
-    }
-
-    #[test]
-    fn every_curve_and_bar_is_drawn_inside_the_picture() {
-        let points = vec![(0.0, 1.0), (10.0, 3.0), (20.0, f64::NAN)];
-        let curves = [("a".to_owned(), points), ("b".to_owned(), vec![])];
-        let svg = chart("t", "x", &curves).svg();
-        // The highest point of the only curve with points is at the top right of the axes.
-        assert!(svg.contains("points=\"72.0,253.3 632.0,40.0\""), "{svg}");
-        let rows = [
-            ("<x>".to_owned(), 0.5, 0.1),
-            ("y".to_owned(), f64::NAN, 0.0),
-        ];
-        let svg = bars("t", &rows).svg();
-        assert!(
-            svg.contains("width=\"210.0\"") && svg.contains("&lt;x&gt;") && !svg.contains("NaN")
-        );
     }
 }

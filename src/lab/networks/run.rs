@@ -27,8 +27,6 @@ use voisin_genre::metrics::argmax;
 
 /// Name of the best epoch's weights in a run's folder.
 const BEST: &str = "best.safetensors";
-/// A final validation loss this many times the smallest is reported as overfitting.
-const OVERFITTED: f64 = 1.05;
 
 impl Config {
     /// The network of a run and its settings; `None` for a run of algorithms.
@@ -302,23 +300,13 @@ fn learning(fitted: &Fitted) -> Learning {
     ];
     // The epoch of smallest validation loss, which may differ from that of the chosen weights.
     let least = argmax(loss[1].iter().map(|loss| -loss));
-    let mut notes = vec![format!(
+    let notes = vec![format!(
         "The weights are those of epoch {} of {}, which has the best validation accuracy. The validation loss is smallest \
          after epoch {}.",
         fitted.best + 1,
         history.len(),
         least + 1
     )];
-    if let (Some(last), Some(first)) = (history.last(), history.get(least))
-        && last.validation_loss > OVERFITTED * first.validation_loss
-        // If both losses rise, it is not overfitting.
-        && last.train_loss < first.train_loss
-    {
-        notes.push(format!(
-            "It overfits from epoch {} on: only the training loss still falls.",
-            least + 2
-        ));
-    }
     Learning {
         notes,
         loss,

@@ -42,19 +42,13 @@ xs, qs = scale.transform(x).astype(np.float32), scale.transform(q).astype(np.flo
 xd, qd = xs.astype(float), qs.astype(float)
 
 algorithms = {"versions": VERSIONS, "x": rounded(xs, 8), "y": y.tolist(), "queries": rounded(qs, 8)}
-for name, options in {
-    "knn": {"n_neighbors": 10},
-    "knn_distance": {"n_neighbors": 7, "weights": "distance"},
-    "knn_cosine": {"n_neighbors": 10, "metric": "cosine"},
-}.items():
-    model = KNeighborsClassifier(algorithm="brute", **options).fit(xd, y)
-    algorithms[name] = rounded(model.predict_proba(qd))
-    algorithms[name + "_neighbours"] = model.kneighbors(qd, return_distance=False).tolist()
+knn = KNeighborsClassifier(n_neighbors=10, metric="cosine", algorithm="brute").fit(xd, y)
+algorithms["knn_cosine"] = rounded(knn.predict_proba(qd))
+algorithms["knn_cosine_neighbours"] = knn.kneighbors(qd, return_distance=False).tolist()
 logistic = LogisticRegression(C=1.0, tol=1e-8, max_iter=10000).fit(xd, y)
 algorithms["logistic"] = rounded(logistic.predict_proba(qd))
 svm = SVC(C=1.5, gamma="scale", decision_function_shape="ovo", tol=1e-6).fit(xd, y)
 algorithms["svm_decisions"] = rounded(svm.decision_function(qd))
-algorithms["svm_answers"] = svm.predict(qd).tolist()
 tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(xs, y)
 algorithms["tree"] = rounded(tree.predict_proba(qs))
 booster = xgboost.train(

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use super::{ask, list, refused, run};
-use crate::common::{Sandbox, fine, noise_wav, text, tone_wav};
+use crate::common::{Sandbox, fine, noise_wav, text};
 
 /// The data sets of `scripts/make_lab_data.py`, made once.
 pub(crate) fn made() -> &'static Path {
@@ -32,8 +32,9 @@ fn a_bare_path_is_detected_and_its_table_read_again() {
     let line = format!("lab data {} --output @table.csv", bare.display());
     let output = run(&sandbox, &line);
     assert!(text(&output.stderr).contains("read as fma:"));
-    let expected = "55 tracks, 8 classes; 4 that cannot be used; 0 artists on two sides";
-    assert!(text(&output.stdout).contains(expected));
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("55 tracks, 8 classes; 4 that cannot be used"));
+    assert!(stdout.contains("0 artists on two sides"));
     assert_eq!(ask(&sandbox, "lab data table:@table.csv")["tracks"], 55);
 }
 
@@ -95,42 +96,6 @@ fn missing_and_double_titles_are_reported_and_stop_nothing() {
         note.starts_with("3 files below audio= that no row"),
         "{note}"
     );
-}
-
-#[test]
-fn leaks_between_parts_are_found() {
-    let sandbox = Sandbox::new();
-    let mut table = "path,genre,artist,split\n".to_owned();
-    for i in 0..8u32 {
-        // the last is a copy of the first
-        let tone = 200.0 + 50.0 * f64::from(i % 7);
-        let path = sandbox.path(&format!("{i}.wav"));
-        fs::write(path, tone_wav(8000, 1.0, tone, 0.4)).unwrap();
-        let artist = if i == 6 {
-            "Artist 1".to_owned()
-        } else {
-            format!("artist {i}")
-        };
-        let genre = ["a", "b"][i as usize % 2];
-        let part = if i < 5 { "train" } else { "test" };
-        table += &format!("{i}.wav,{genre},{artist},{part}\n");
-    }
-    let leak = |table: &str| {
-        fs::write(sandbox.path("t.csv"), table).unwrap();
-        ask(&sandbox, "lab data table:@t.csv")["leak"].clone()
-    };
-    let found = leak(&table);
-    assert_eq!(
-        found["shared"][1]["artists"],
-        json!(["artist 1"]),
-        "{found}"
-    );
-    let copy = json!({"first": "0.wav", "second": "7.wav", "apart": true, "same_label": false});
-    assert_eq!(found["copies"], json!([copy]));
-    let (clean, _) = table.split_once("6.wav").unwrap();
-    let found = leak(clean);
-    assert_eq!(found["shared"][1]["artists"], json!([]));
-    assert_eq!(found["copies"], json!([]));
 }
 
 #[test]

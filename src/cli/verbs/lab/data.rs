@@ -63,23 +63,10 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
         count(summary.tracks as u64, "track")
     )];
     parts.push(format!("{} that cannot be used", summary.failures.len()));
-    let artists: usize = summary
-        .leak
-        .shared
-        .iter()
-        .map(|shared| shared.artists.len())
-        .sum();
-    parts.push(format!("{} on two sides", count(artists as u64, "artist")));
-    line(&parts.join("; "))?;
     if summary.seconds > 0.0 {
-        let formats: Vec<String> = summary
-            .formats
-            .iter()
-            .map(|(name, n)| format!("{name} ({n})"))
-            .collect();
-        let hours = summary.seconds / 3600.0;
-        line(&format!("{hours:.2} hours: {}", formats.join(", ")))?;
+        parts.push(format!("{:.2} hours", summary.seconds / 3600.0));
     }
+    line(&parts.join("; "))?;
     if let Some(split) = &summary.split {
         line(split)?;
     }
@@ -87,25 +74,6 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
         line(&format!(
             "{} without a label",
             count(summary.unlabelled as u64, "track")
-        ))?;
-    }
-    for shared in &summary.leak.shared {
-        let with = shared.with.name();
-        for artist in shared.artists.iter().take(FIRST) {
-            line(&format!("leak: artist {artist} is in training and {with}"))?;
-        }
-    }
-    for copy in summary.leak.copies.iter().take(FIRST) {
-        let leak = if copy.apart { "leak: " } else { "" };
-        let labels = if copy.same_label {
-            ""
-        } else {
-            ", with different labels"
-        };
-        let first = &copy.first;
-        let second = &copy.second;
-        line(&format!(
-            "{leak}{first} and {second} are the same audio{labels}"
         ))?;
     }
     for (key, reason) in summary.failures.iter().take(FIRST) {
@@ -120,14 +88,7 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
     for (name, n) in &summary.licences {
         line(&format!("licence: {name}, {}", count(*n as u64, "track")))?;
     }
-    let right = [
-        "tracks",
-        "artists",
-        "largest artist",
-        "training",
-        "validation",
-        "test",
-    ];
+    let right = ["tracks", "artists", "training", "validation", "test"];
     let columns: Vec<(&str, Align)> = std::iter::once(("class", Align::Left))
         .chain(right.map(|name| (name, Align::Right)))
         .collect();
@@ -138,7 +99,6 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
             class.tracks.to_string(),
             class.artists.to_string(),
         ];
-        row.push(format!("{:.0} %", 100.0 * class.largest_artist));
         row.extend(class.parts.map(|n| n.to_string()));
         table.row(row);
     }

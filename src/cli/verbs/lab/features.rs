@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
-use ndarray_npy::WriteNpyExt as _;
 
 use crate::cli::args::FeaturesArgs;
 use crate::cli::context::Context;
@@ -27,12 +26,12 @@ use voisin_lab::matrix::{MatrixRow, SoundFile};
 use voisin_lab::networks::{ClipReader, NetworkSettings};
 use voisin_lab::training::NetworkRecipe;
 
+/// The file that describes a folder of spectrograms.
+const RECIPE: &str = "recipe.txt";
 /// Files in a folder of features.
 const TRACKS: &str = "tracks.csv";
 const COLUMNS: &str = "columns.csv";
 const FEATURES: &str = "features.npy";
-/// The file that describes a folder of spectrograms.
-const RECIPE: &str = "recipe.txt";
 
 pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Ending> {
     if let Some(path) = &args.picture {
@@ -51,9 +50,6 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
             "--set {sets}: {alone} cannot be joined with others, as it has an array for each track: run it as a separate command"
         );
     }
-    if args.recipe.is_some() && sets != "spectrogram" {
-        bail!("--recipe: expected --set spectrogram with it, found --set {sets}");
-    }
     let place = FeaturesPlace::of(context, output, alone.is_some())?;
     let job = FeaturesJob {
         context,
@@ -69,7 +65,6 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
 /// The kind of output at a path.
 enum FeaturesPlace {
     Table,
-    Matrix,
     Folder,
 }
 
@@ -83,10 +78,9 @@ impl FeaturesPlace {
             // the ending.
             _ if path.is_dir() || path.as_os_str().to_string_lossy().ends_with('/') => Self::Folder,
             "csv" => Self::Table,
-            "npy" => Self::Matrix,
             "" => Self::Folder,
             _ => {
-                bail!("--output {shown}: expected FILE.csv, FILE.npy or a folder, found .{ending}")
+                bail!("--output {shown}: expected FILE.csv or a folder, found .{ending}")
             }
         };
         let is_file = !matches!(place, Self::Folder);
@@ -127,11 +121,6 @@ impl FeaturesJob<'_> {
             FeaturesPlace::Table => {
                 render::write(&OutputTarget::new(output)?, feature_table(&set, &matrix))?;
             }
-            FeaturesPlace::Matrix => {
-                let mut array = Vec::new();
-                matrix.values.write_npy(&mut array)?;
-                render::write(&OutputTarget::new(output)?, array)?;
-            }
             FeaturesPlace::Folder => {
                 self.make_folder()?;
                 self.write(&output.join(COLUMNS), &column_table(&matrix.columns))?;
@@ -155,10 +144,11 @@ impl FeaturesJob<'_> {
     fn arrays(&self, name: &str) -> anyhow::Result<Ending> {
         let context = self.context;
         let output = self.output;
-        let reader = self.reader(name)?;
-        let about = match &reader {
-            Some((recipe, _)) => (RECIPE, format!("{recipe}\n").into_bytes()),
-            None => (COLUMNS, column_table(&frame_columns())),
+        let [recipe, ..] = NetworkRecipe::ALL;
+        let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe))?;
+        let about = match name {
+            "frames" => (COLUMNS, column_table(&frame_columns())),
+            _ => (RECIPE, format!("{}\n", recipe.name).into_bytes()),
         };
         // Before any audio is analysed: arrays of two kinds in one folder could not be
         // distinguished.
@@ -175,9 +165,9 @@ impl FeaturesJob<'_> {
         let targets: BTreeMap<PathBuf, PathBuf> = inside
             .map(|(file, place)| (file, output.join(place)))
             .collect();
-        let array_of = |file: SoundFile<'_>| match &reader {
-            Some((_, reader)) => reader.array(file, &stop),
-            None => frames(file),
+        let array_of = |file: SoundFile<'_>| match name {
+            "frames" => frames(file),
+            _ => reader.array(file, &stop),
         };
         let found = with_meter(context, set.items.len(), "analysed", |progress| {
             write_arrays(&set, &array_of, &targets, progress, &stop)
@@ -210,20 +200,6 @@ impl FeaturesJob<'_> {
             context.console.note(&note);
         }
         Ok(ending(&found.faults))
-    }
-
-    /// The reader of spectrograms, with the name of the network whose input they are; none for frames.
-    fn reader(&self, name: &str) -> anyhow::Result<Option<(&str, ClipReader)>> {
-        if name == "frames" {
-            return Ok(None);
-        }
-        let name = self.args.recipe.as_deref().unwrap_or("baseline-cnn");
-        let Some(recipe) = NetworkRecipe::named(name) else {
-            let names = NetworkRecipe::ALL.map(|recipe| recipe.name).join(", ");
-            bail!("--recipe {name}: there is no such network, expected {names}");
-        };
-        let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe))?;
-        Ok(Some((name, reader)))
     }
 
     /// Refuses a folder that holds other files of these names.

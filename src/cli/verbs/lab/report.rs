@@ -56,10 +56,9 @@ fn scored(submission: &Path, truth: &Path, format: ReportFormat) -> anyhow::Resu
         ReportFormat::Json => render::print_json(&found)?,
         ReportFormat::Table => {
             line(&format!(
-                "{} right of {}; balanced {:.1} %; macro F1 {:.1} %; {} missing, {} unknown",
+                "{} right of {}; macro F1 {:.1} %; {} missing, {} unknown",
                 between(found.accuracy),
                 count(found.rows as u64, "row"),
-                100.0 * found.balanced_accuracy,
                 100.0 * found.macro_f1,
                 found.missing.len(),
                 found.unknown.len()

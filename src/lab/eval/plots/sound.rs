@@ -250,38 +250,3 @@ fn pooled(values: ArrayView2<f64>, columns: usize, rows: usize) -> Vec<f64> {
     }
     out
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_means_from_the_top() {
-        let values = ndarray::array![[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 4.0, 4.0]];
-        assert_eq!(pooled(values.view(), 2, 2), [2.0, 4.0, 2.0, 6.0]);
-        assert_eq!(pooled(values.view(), 4, 1), [1.5, 2.5, 4.5, 5.5]);
-        assert_eq!([440.0, 2500.0].map(hertz), ["440 Hz", "2.5 kHz"]);
-    }
-
-    #[test]
-    fn pictures_are_below_each_other() {
-        let cell = |(row, frame)| (row * frame) as f64 / 429.0;
-        let values = ndarray::Array2::from_shape_fn((12, 40), cell);
-        let panel = |title| Panel {
-            title,
-            rows: "rows",
-            values: values.view(),
-            range: (0.0, 1.0),
-            ramp: Ramp::Heat,
-            marks: vec![(0.0, "low".to_owned()), (11.0, "high".to_owned())],
-        };
-        let wave: Vec<f32> = (0..3000).map(|i| (i as f32 * 0.1).sin()).collect();
-        let spectrum = (&[-3.0, 0.0, -90.0][..], 500.0);
-        let panels = [panel("a"), panel("b")];
-        let svg = sound("<song>", &(0.0..3.0), &wave, spectrum, &panels).svg();
-        assert!(svg.contains("&lt;song&gt;") && !svg.contains("NaN"));
-        // The waveform, and two matrices, each with its key; times only below the waveform and the last matrix.
-        let counts = (svg.matches("<image").count(), svg.matches(">3 s<").count());
-        assert_eq!(counts, (5, 2));
-    }
-}

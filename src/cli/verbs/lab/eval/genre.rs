@@ -47,7 +47,6 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
             min_tracks: args.min_tracks as usize,
             ..FitOptions::default()
         },
-        rivals: !args.no_rivals,
         group: group_of(context, &tracks),
     };
     let report = evaluate_genre(&tracks.set(), &options)?;

@@ -17,7 +17,6 @@ use crate::cli::args::{EvalCommand, EvalOutput};
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use voisin_lab::document::Document;
-use voisin_lab::eval::plots::bars;
 
 pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<Ending> {
     match command {
@@ -70,17 +69,12 @@ impl LabelledSet {
     }
 }
 
-/// Adds the figures of each genre to a page, as a table and as bars.
-fn by_genre(page: &mut Document, genres: &[(String, usize, f64)], column: &str, title: &str) {
+/// Adds the figures of each genre to a page.
+fn by_genre(page: &mut Document, genres: &[(String, usize, f64)], column: &str) {
     let rows = genres
         .iter()
         .map(|(name, size, share)| vec![name.clone(), size.to_string(), format!("{share:.3}")]);
     page.table(&["genre", "tracks", column], rows.collect(), None);
-    let shares: Vec<_> = genres
-        .iter()
-        .map(|(name, _, share)| (name.clone(), *share, 0.0))
-        .collect();
-    page.picture(bars(title, &shares));
 }
 
 /// Keys of genres that are joined, each with the name of its group.
