@@ -124,10 +124,13 @@ impl std::str::FromStr for SortBy {
 impl Library {
     /// Calls `visit` with each track in order, equal ones by id, until it returns false. Names compare without regard to
     /// case and accents.
+    ///
+    /// - `among`: these tracks alone
     pub fn sorted(
         &self,
         by: SortBy,
         descending: bool,
+        among: Option<&[TrackId]>,
         mut visit: impl FnMut(TrackId) -> bool,
     ) -> Result<()> {
         let scale = match by {
@@ -149,13 +152,17 @@ impl Library {
         };
         // The first page of a million tracks must not wait for all of them: the default order has an index, in which those
         // without an artist are missing.
-        let queries = match by {
-            SortBy::Artist => vec![by_artist(descending), all(&format!("{ARTIST} IS NULL"))],
+        let queries = match (by, among) {
+            (_, Some(_)) => vec![all("a.id IN (SELECT value FROM json_each(?1))")],
+            (SortBy::Artist, None) => {
+                vec![by_artist(descending), all(&format!("{ARTIST} IS NULL"))]
+            }
             _ => vec![all("true")],
         };
+        let list = among.map(|ids| serde_json::json!(ids).to_string());
         for sql in queries {
             let mut query = self.sql(self.connection.prepare_cached(&sql))?;
-            let mut rows = self.sql(query.query([]))?;
+            let mut rows = self.sql(query.query(rusqlite::params_from_iter(&list)))?;
             while let Some(row) = self.sql(rows.next())? {
                 if !visit(TrackId(self.sql(row.get(0))?)) {
                     return Ok(());
@@ -210,13 +217,29 @@ mod tests {
             for count in 1..=5 {
                 let mut found = Vec::new();
                 library
-                    .sorted(SortBy::Artist, descending, |id| {
+                    .sorted(SortBy::Artist, descending, None, |id| {
                         found.push(id.0);
                         found.len() < count
                     })
                     .unwrap();
                 assert_eq!(found, expected[..count]);
             }
+            let mut found = Vec::new();
+            let keep = |id: TrackId| {
+                found.push(id.0);
+                true
+            };
+            let among = [TrackId(2), TrackId(5), TrackId(4)];
+            library
+                .sorted(SortBy::Artist, descending, Some(&among), keep)
+                .unwrap();
+            assert_eq!(
+                found,
+                expected
+                    .into_iter()
+                    .filter(|id| [2, 5, 4].contains(id))
+                    .collect::<Vec<_>>()
+            );
             let sql = format!("EXPLAIN QUERY PLAN {}", by_artist(descending));
             let mut plan = library.connection.prepare(&sql).unwrap();
             let plan = plan.query_map([], |row| row.get(3)).unwrap();

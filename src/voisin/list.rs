@@ -6,6 +6,9 @@ use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_library::{Descriptors, LibraryError, SortBy, Track, TrackFilter, TrackSet};
 
+/// Up to so many tracks are put in order without the others.
+const FEW: usize = 10_000;
+
 #[derive(Debug, Clone, Default)]
 pub struct TrackQuery {
     /// Words that artist, title, album or file name must contain; empty: all tracks.
@@ -47,11 +50,14 @@ impl Engine {
         let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
         let mut ids = Vec::new();
         let mut is_after = query.after.is_none();
-        library.sorted(query.sort, query.descending, |id| {
+        // Few tracks are put in order alone. The last track of a page may no longer pass the filter.
+        let few = fitting.as_ref().filter(|set| set.len() <= FEW);
+        let few: Option<Vec<TrackId>> =
+            few.map(|set| set.to_vec().into_iter().chain(query.after).collect());
+        library.sorted(query.sort, query.descending, few.as_deref(), |id| {
             if is_after && fits(id) {
                 ids.push(id);
             }
-            // The last track of a page may no longer pass the filter.
             is_after |= Some(id) == query.after;
             ids.len() < wanted
         })?;

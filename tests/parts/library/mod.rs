@@ -820,7 +820,7 @@ fn scales_filter_sort_and_go_with_their_track() {
             all.push(id);
             true
         };
-        library.sorted(by, true, keep).unwrap();
+        library.sorted(by, true, None, keep).unwrap();
         all
     };
     assert_eq!(sorted(SortBy::Scale(calm)), [a, b, c]);
