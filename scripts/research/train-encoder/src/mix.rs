@@ -120,30 +120,3 @@ fn saturate(samples: &mut [f32], drive: f64) {
         *x = (*x * gain).tanh();
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tone(hz: f64, length: usize) -> Vec<f32> {
-        (0..length)
-            .map(|i| (TAU * hz * i as f64 / 48_000.0).sin() as f32)
-            .collect()
-    }
-
-    #[test]
-    fn a_peak_lifts_its_frequency_and_leaves_others() {
-        let gain = |hz: f64| {
-            let mut samples = tone(hz, 48_000);
-            peak(&mut samples, 48_000, 1000.0, 1.0, 8.0);
-            20.0 * (rms(&samples[4800..]) * 2f64.sqrt()).log10()
-        };
-        assert!((gain(1000.0) - 8.0).abs() < 0.1, "{}", gain(1000.0));
-        assert!(
-            gain(30.0).abs() < 0.1 && gain(20_000.0).abs() < 0.1,
-            "{} {}",
-            gain(30.0),
-            gain(20_000.0)
-        );
-    }
-}
