@@ -17,7 +17,6 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    pub format: u32,
     /// Kind of run: `features`, `auto` (the settings of [`Config::auto`]), or a network's name.
     pub recipe: String,
     pub seed: u64,
@@ -78,7 +77,6 @@ impl Default for Config {
             repeats: 1,
         };
         Self {
-            format: 1,
             recipe: "features".to_owned(),
             seed: 1,
             data,
@@ -209,10 +207,8 @@ impl Config {
 
     fn check(self) -> Result<Self, String> {
         let Data { folds, repeats, .. } = self.data;
-        let is_of_format = self.format == 1;
         let has_algorithm = !self.algorithms.names.is_empty();
         for (fits, expected) in [
-            (is_of_format, "format: expected 1: it is of a later voisin"),
             (
                 folds != 1 && folds <= 100,
                 "data.folds: expected 0 or 2 to 100",

@@ -206,7 +206,6 @@ impl Model {
 
     pub fn to_bytes(&self, settings: &AlgorithmSettings) -> Result<Vec<u8>, String> {
         let head = Head {
-            format: 1,
             algorithms: self
                 .members
                 .iter()
@@ -241,12 +240,6 @@ impl Model {
             .ok_or("expected a model of a run, found a header without its description")?;
         let head: Head =
             serde_json::from_str(text).map_err(|error| format!("damaged ({error})"))?;
-        if head.format != 1 {
-            return Err(format!(
-                "expected format 1, found {}: it is of a later voisin",
-                head.format
-            ));
-        }
         // a file may hold settings that no fit accepts, such as 0 neighbours
         head.settings.check()?;
         let members: Option<Vec<Member>> = head
@@ -284,7 +277,6 @@ fn check_memory(data: &Training) -> Result<(), LabError> {
 
 #[derive(Serialize, Deserialize)]
 struct Head {
-    format: u32,
     algorithms: Vec<(Algorithm, f64)>,
     classes: Vec<String>,
     columns: Vec<String>,

@@ -10,7 +10,7 @@ use crate::LabError;
 use voisin_audio::is_audio_candidate;
 use voisin_base::encoding::OldEncoding;
 use voisin_base::table::TableText;
-use voisin_base::text::{clean, count, count_with, fold};
+use voisin_base::text::{clean, count_with, fold};
 use voisin_library::scan::scan;
 
 /// Names of a column, compared without case and accents; the first one present is used.
@@ -265,7 +265,7 @@ fn read_audio(
     cells: &Cells,
     layout: &Layout,
     base: &Path,
-    mut files: Option<Files>,
+    files: Option<Files>,
 ) {
     let status = cells.column(&["status"]);
     let mut seen: HashMap<&str, (u64, Option<String>)> = HashMap::new();
@@ -294,7 +294,7 @@ fn read_audio(
             set.fault(name, format!("line {line}: {why}"));
             continue;
         }
-        let found = match &mut files {
+        let found = match &files {
             Some(files) => files.find(name),
             None => Some(base.join(name)).filter(|path| path.is_file()).ok_or_else(|| {
                 "expected a file beside the table, found none; name its folder with ,audio=FOLDER"
@@ -306,24 +306,11 @@ fn read_audio(
             Err(reason) => set.fault(name, format!("line {line}: {reason}")),
         }
     }
-    let unnamed = files
-        .iter()
-        .flat_map(|files| files.all.iter().zip(&files.used));
-    let unnamed: Vec<_> = unnamed.filter(|(_, used)| !**used).collect();
-    if let [(first, _), ..] = unnamed[..] {
-        let n = count(unnamed.len() as u64, "file");
-        let first = first.display();
-        set.notes.push(format!(
-            "{n} below audio= that no row of the table names, such as {first}"
-        ));
-    }
 }
 
 /// Audio files of a folder, by path below it, by name and by stem.
 struct Files {
     all: Vec<PathBuf>,
-    /// Whether a row names each.
-    used: Vec<bool>,
     by: [HashMap<String, Vec<usize>>; 3],
 }
 
@@ -344,12 +331,11 @@ impl Files {
                 map.entry(name).or_default().push(at);
             }
         }
-        let used = vec![false; all.len()];
-        Ok(Self { all, used, by })
+        Ok(Self { all, by })
     }
 
     /// The file of a cell: by path, else by name, else by stem.
-    fn find(&mut self, cell: &str) -> Result<PathBuf, String> {
+    fn find(&self, cell: &str) -> Result<PathBuf, String> {
         let name = clean(&cell.replace('\\', "/"));
         let Some(found) = self.by.iter().find_map(|map| map.get(&name)) else {
             return Err("no audio file has this path, name or stem".to_owned());
@@ -361,7 +347,6 @@ impl Files {
                 "two files have this name, {a} and {b}: write more of the path"
             ));
         };
-        self.used[one] = true;
         Ok(self.all[one].clone())
     }
 }

@@ -20,7 +20,6 @@ use voisin_genre::metrics::argmax;
 const KEY: &str = "standing";
 /// Name of the weights that were best on the validation part.
 const BEST: &str = "best.safetensors";
-const FORMAT: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassNetOptions {
@@ -85,7 +84,6 @@ pub struct Fitted {
 /// State of a training in a checkpoint, after its last epoch.
 #[derive(Serialize, Deserialize)]
 struct Standing {
-    format: u32,
     examples: usize,
     history: Vec<EpochFigures>,
 }
@@ -243,7 +241,6 @@ impl<'a> Loop<'a> {
             examples,
             optimiser,
             standing: Standing {
-                format: FORMAT,
                 examples: all.len(),
                 history: Vec::new(),
             },
@@ -264,7 +261,7 @@ impl<'a> Loop<'a> {
         let bad = |reason: String| LabError::run(path, reason);
         let (standing, mut tensors): (Standing, _) = read_state(path, KEY, "a network's training")?;
         // The number of examples identifies the music: another corpus hardly has the same.
-        if standing.format != FORMAT || standing.examples != self.all.len() {
+        if standing.examples != self.all.len() {
             let found = standing.examples;
             let expected = self.all.len();
             return Err(bad(format!(
