@@ -204,6 +204,10 @@ mod tests {
         ] {
             let mut new = track(seed, vec![0.6, 0.8]);
             new.tags.artist = artist.map(str::to_owned);
+            // A file that is there, or the second of this track would take its place.
+            new.file.path = dir.path().join("song");
+            new.file.path.set_extension(seed.to_string());
+            std::fs::write(&new.file.path, "").unwrap();
             library.insert_track(&new).unwrap();
         }
         // A second file of a track has another artist, which does not count.

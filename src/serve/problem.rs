@@ -6,8 +6,8 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use voisin::EngineError;
 use voisin::questions::read::Refused;
+use voisin::{EngineError, Lack};
 use voisin_audio::AudioError;
 use voisin_base::text::with_causes;
 use voisin_explore::ExploreError;
@@ -172,6 +172,7 @@ impl From<EngineError> for Problem {
         }
         let (status, wait) = match &error {
             EngineError::NotFound(_)
+            | EngineError::Lacks(Lack::Word, _)
             | EngineError::NotInLibrary { .. }
             | EngineError::Genre(GenreError::UnknownGenre { .. })
             | EngineError::Explore(ExploreError::UnknownArtist { .. })

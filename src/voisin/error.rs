@@ -81,6 +81,8 @@ pub enum Lack {
     Labels,
     /// Tags that its model predicts.
     Tags,
+    /// A tag or word of this name.
+    Word,
     /// A trained head.
     Head,
 }

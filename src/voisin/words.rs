@@ -531,11 +531,12 @@ impl PredictedTags {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
         let suggestions = spelt_alike(text, known.iter().copied());
         let suggestions: Vec<String> = suggestions.into_iter().map(str::to_owned).collect();
-        EngineError::NotFound(format!(
+        let text = format!(
             "nothing of \"{text}\" is understood: {}\"voisin find --words\" lists all {}; {HOW_TO_READ}",
             did_you_mean(&suggestions),
             count(known.len() as u64, "word")
-        ))
+        );
+        EngineError::Lacks(Lack::Word, text)
     }
 
     /// The greatest probability among these rows of the genre that a term names, if it names one.

@@ -43,10 +43,7 @@ fn neighbours_are_measured_on_any_labelled_library() {
         .sum();
     assert_eq!(sizes, found["tracks"].as_u64().unwrap());
     let written = fs::read_to_string(&report).unwrap();
-    assert!(
-        written.contains("precision@3") && written.contains("<svg"),
-        "{written}"
-    );
+    assert!(written.contains("precision@3"), "{written}");
 
     // Joined genres make the task easier.
     let names: Vec<&str> = found["genres"]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _, ValueParser, ValueParserFactory};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -23,6 +23,8 @@ pub const MOST_SEEDS: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedSeed {
     Id(i64),
+    /// By the path of its file, and no words.
+    Path(String),
     /// In the command line's grammar (docs/guide.md); of a client a path in the library, or words.
     Written(OsString),
 }
@@ -77,9 +79,8 @@ impl<'de> Visitor<'de> for SeedVisitor {
         let fields = SeedFields::deserialize(MapAccessDeserializer::new(map))?;
         match (fields.id, fields.path, fields.words) {
             (Some(id), None, None) => Ok(NamedSeed::Id(id)),
-            (None, Some(text), None) | (None, None, Some(text)) => {
-                Ok(NamedSeed::Written(text.into()))
-            }
+            (None, Some(path), None) => Ok(NamedSeed::Path(path)),
+            (None, None, Some(words)) => Ok(NamedSeed::Written(words.into())),
             _ => Err(A::Error::invalid_value(Unexpected::Map, &self)),
         }
     }
@@ -116,6 +117,7 @@ impl NamedSeed {
     pub fn written(&self) -> OsString {
         match self {
             Self::Written(text) => text.clone(),
+            Self::Path(path) => path.into(),
             Self::Id(id) => format!("id:{id}").into(),
         }
     }
@@ -124,6 +126,10 @@ impl NamedSeed {
     pub fn seed(&self, engine: &Engine) -> Result<Seed, EngineError> {
         match self {
             Self::Id(id) => engine.seed_of(TrackId(*id)),
+            Self::Path(path) => {
+                let path = PathBuf::from(path);
+                of_stored_path(engine, &path)?.ok_or(EngineError::NotInLibrary { path })
+            }
             Self::Written(text) => match of_stored_path(engine, Path::new(text))? {
                 Some(seed) => Ok(seed),
                 None => engine.seed_of_words(&text.to_string_lossy(), false),

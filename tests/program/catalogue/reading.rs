@@ -46,11 +46,6 @@ fn lists_of_another_machine_name_the_tracks_here() {
     )
     .unwrap();
     let found = sandbox.run(["similar", list.to_str().unwrap(), "--format", "json"]);
-    let message = text(&found.stderr);
-    assert!(
-        message.contains("1 of 2 entries are not in the library"),
-        "{message}"
-    );
     let found = fine_json(found);
     let seed = found["seeds"][0]["path"].as_str().unwrap();
     assert!(seed.ends_with("Björk/Début/01.wav"), "{seed}");

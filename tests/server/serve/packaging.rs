@@ -1,4 +1,4 @@
-//! The files of `packaging/`: their commands are run here, with their settings.
+//! The files of `scripts/packaging/`: their commands are run here, with their settings.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,11 @@ use crate::common::server::Server;
 use crate::common::{Sandbox, fine, six_tracks, text};
 
 fn packaged(name: &str) -> String {
-    fs::read_to_string(format!("{}/packaging/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    fs::read_to_string(format!(
+        "{}/scripts/packaging/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap()
 }
 
 #[test]
