@@ -56,14 +56,22 @@ pub(super) struct Chunk<'a> {
     pub planes: Option<&'a Planes>,
 }
 
+/// What of a track is not decoded if it is not requested.
+#[derive(PartialEq, Eq)]
+enum Skips {
+    Nothing,
+    Packets,
+    /// Packets, and by seeking what is far from the requested.
+    Far,
+}
+
 /// Decodes a track front to back, skipping what is not requested.
 pub(super) struct Stream {
     path: PathBuf,
     demuxer: Demuxer,
     decoder: Decoder,
     memory: Memory,
-    sparse: bool,
-    seekable: bool,
+    skips: Skips,
     /// Packets skipped since the last decoded one; the latest only, if `forgotten`.
     passed: VecDeque<Piece>,
     forgotten: bool,
@@ -97,14 +105,17 @@ impl Stream {
         // Their readers seek by frame number, so that a seek is exact.
         let in_frames = matches!(demuxer.container(), "wave" | "aiff" | "flac");
         // A decoder with history needs earlier packets, which a seek would skip.
-        let seekable = sparse && regular && in_frames && memory == Memory::None;
+        let skips = match sparse {
+            true if regular && in_frames && memory == Memory::None => Skips::Far,
+            true => Skips::Packets,
+            false => Skips::Nothing,
+        };
         Ok(Self {
             path: path.to_owned(),
             demuxer,
             decoder,
             memory,
-            sparse,
-            seekable,
+            skips,
             passed: VecDeque::new(),
             forgotten: false,
             held: None,
@@ -128,7 +139,7 @@ impl Stream {
 
     /// Whether packets that are not requested are skipped.
     pub(super) fn is_sparse(&self) -> bool {
-        self.sparse
+        self.skips != Skips::Nothing
     }
 
     pub(super) fn counts(&self) -> DecodeCounts {
@@ -170,7 +181,7 @@ impl Stream {
 
     fn jump(&mut self, from: u64) -> Result<(), AudioError> {
         let far = SEEK_AT_LEAST_SECONDS * u64::from(self.demuxer.actual().rate);
-        if self.seekable && from > self.demuxer.position() + far {
+        if self.skips == Skips::Far && from > self.demuxer.position() + far {
             self.demuxer.seek(from)?;
             self.forgotten = true;
             self.passed.clear();
@@ -195,7 +206,7 @@ impl Stream {
     }
 
     fn may_pass(&self, piece: &Piece, from: u64) -> bool {
-        self.sparse
+        self.is_sparse()
             && piece
                 .frames
                 .is_some_and(|frames| piece.start.saturating_add(frames) <= from)

@@ -163,11 +163,11 @@ fn no_text(bytes: &[u8]) -> Option<&'static str> {
 /// outside quotes.
 fn separator(text: &str) -> u8 {
     // Every second part is within quotes.
-    let plain = text.split('"').step_by(2).flat_map(str::bytes);
-    let line: Vec<u8> = plain.take_while(|byte| *byte != b'\n').collect();
-    let count = |byte: &u8| line.iter().filter(|other| *other == byte).count();
+    let plain = text.split('"').step_by(2).flat_map(str::chars);
+    let line: String = plain.take_while(|&char| char != '\n').collect();
     // It returns the last of equals, so the comma wins a tie.
-    let most = [b'\t', b';', b','].into_iter().max_by_key(count);
+    let most = [b'\t', b';', b','].into_iter();
+    let most = most.max_by_key(|&byte| line.matches(char::from(byte)).count());
     most.unwrap_or(b',')
 }
 

@@ -246,7 +246,7 @@ mod tests {
         let plain = MelFrontEnd::new(MelConfig::musicnn()).unwrap();
         let off = front_end.compute(&loud) - plain.compute(&scaled);
         assert!(off.iter().all(|x| x.abs() < 2e-3), "-20 dB RMS is 0.1");
-        let silence = front_end.compute(&[0.0; 48_128]);
+        let silence = front_end.compute(&vec![0.0; 48_128]);
         assert!(silence.iter().all(|v| *v == 0.0), "silence stays silence");
     }
 

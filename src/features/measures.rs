@@ -322,11 +322,11 @@ mod tests {
     #[test]
     fn silence_and_short_pieces_are_not_measured() {
         for samples in [
-            &[0.0; 160_000][..],
-            &[f32::NAN; 160_000],
-            &piece()[..80_000],
+            vec![0.0; 160_000],
+            vec![f32::NAN; 160_000],
+            piece()[..80_000].to_vec(),
         ] {
-            assert_eq!(measures(samples, RATE), None);
+            assert_eq!(measures(&samples, RATE), None);
         }
     }
 }

@@ -23,15 +23,13 @@ pub(super) fn embed_file(
 }
 
 /// The paths of files; `None` if the value is no path and no list of paths.
-pub(super) fn paths(audio: &Bound<'_, PyAny>) -> PyResult<Option<(Vec<PathBuf>, bool)>> {
+pub(super) fn paths(audio: &Bound<'_, PyAny>) -> Option<(Vec<PathBuf>, bool)> {
     if let Ok(path) = audio.extract::<PathBuf>() {
-        return Ok(Some((vec![path], true)));
+        return Some((vec![path], true));
     }
-    let Ok(all) = audio.try_iter() else {
-        return Ok(None);
-    };
+    let all = audio.try_iter().ok()?;
     let all = all.map(|path| path?.extract::<PathBuf>());
-    Ok(all.collect::<PyResult<_>>().ok().map(|all| (all, false)))
+    Some((all.collect::<PyResult<_>>().ok()?, false))
 }
 
 /// Mono samples from floats of shape `[samples]` or `[channels, samples]`, whose mean is taken, and their rate in Hz.

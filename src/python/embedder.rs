@@ -117,7 +117,7 @@ impl PyEmbedder {
             .build()
             .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
         // With a rate, a list is one audio: a list of samples.
-        let Some((paths, is_one)) = sr.map_or_else(|| paths(audio), |_| Ok(None))? else {
+        let Some((paths, is_one)) = sr.map_or_else(|| paths(audio), |_| None) else {
             let (samples, rate) = samples(audio, sr)?;
             let embed = || self.inner.embed_samples(&samples, rate, plan, None);
             let embedded = py.detach(|| pool.install(embed)).map_err(raised)?;

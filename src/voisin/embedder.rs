@@ -78,6 +78,14 @@ pub struct FileEmbedding {
     pub is_steady: Option<bool>,
 }
 
+/// The starts of a file's encoded windows in seconds, how it was decoded, and what was measured.
+type WindowsRead = (
+    Vec<f32>,
+    DecodeReport,
+    Option<Descriptors>,
+    Option<SpectralChange>,
+);
+
 /// A model with its front ends; analyses files from any number of threads.
 ///
 /// All networks of a model process the same sound, which is decoded once; a network with a shorter window gets the middle of
@@ -329,15 +337,7 @@ impl Embedder {
         besides: Besides,
         stop: Option<&AtomicBool>,
         mut encode: impl FnMut(&[&[f32]], usize) -> Result<(), EngineError>,
-    ) -> Result<
-        (
-            Vec<f32>,
-            DecodeReport,
-            Option<Descriptors>,
-            Option<SpectralChange>,
-        ),
-        EngineError,
-    > {
+    ) -> Result<WindowsRead, EngineError> {
         let mut reading = self.reading(info, plan)?;
         let rate = reading.rate;
         let length = reading.length;

@@ -118,7 +118,7 @@ fn write_tracks(engine: &Engine, ids: &[TrackId], file: &mut Writer) -> io::Resu
         for (at, track) in tracks.iter().enumerate() {
             let cells = cells(part * TOGETHER + at, track);
             let safe = cells.iter().map(|cell| spreadsheet_safe(cell));
-            table.write_record(safe.map(|cell| cell.into_owned()))?;
+            table.write_record(safe.map(std::borrow::Cow::into_owned))?;
         }
     }
     table.flush()

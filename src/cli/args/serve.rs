@@ -22,7 +22,7 @@ use voisin_serve::ServerAddress;
     reason = "each is an option of its own"
 )]
 pub(crate) struct ServeArgs {
-    /// Address to listen on: ADDRESS:PORT, such as 127.0.0.1:8766 or [::1]:8766 (several: all of them)
+    /// Address to listen on: ADDRESS:PORT, such as 127.0.0.1:8766 or [`::1`]:8766 (several: all of them)
     #[arg(
         long,
         value_name = "ADDRESS",

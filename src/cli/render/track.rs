@@ -128,7 +128,7 @@ pub(crate) fn print_table(columns: &[Column]) -> anyhow::Result<()> {
     let columns: Vec<&Column> = columns.filter(has_value).collect();
     let named = columns.iter();
     let header: Vec<(&str, Align)> = named
-        .flat_map(|column| Some((column.name.as_deref()?, column.align)))
+        .filter_map(|column| Some((column.name.as_deref()?, column.align)))
         .collect();
     let mut table = Table::new(&header);
     rows(&columns).for_each(|row| table.row(columns.iter().map(|column| &column.cells[row].0)));

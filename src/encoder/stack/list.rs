@@ -108,9 +108,9 @@ impl Stack {
         let flat = self.layers[..end]
             .iter()
             .rposition(|layer| *layer == StackLayer::Flatten);
-        let (at, channels) = match flat.map(|at| (at, self.shapes[at])) {
-            Some((at, StackShape::Image(c, ..))) => (at, c),
-            _ => return (written(end), self.shapes[end].cells()),
+        let Some((at, StackShape::Image(channels, ..))) = flat.map(|at| (at, self.shapes[at]))
+        else {
+            return (written(end), self.shapes[end].cells());
         };
         let mut layers = written(at);
         layers.push("gap".to_owned());

@@ -99,7 +99,7 @@ impl Find {
         let filter = self.filters.filter(engine, &[])?;
         let limit = self.limit.of(usize::MAX);
         let words = self.query.join(" ");
-        Ok(engine.find(tags, &words, &filter, limit)?)
+        engine.find(tags, &words, &filter, limit)
     }
 }
 

@@ -265,7 +265,7 @@ impl Question for Find {
         let Some(tags) = tags.as_deref().and_then(Option::as_ref) else {
             // The reason why there are none.
             input.engine.predicted_tags()?;
-            return Err(EngineError::Interrupted.into());
+            return Err(EngineError::Interrupted);
         };
         let found = self.run(input.engine, tags)?;
         input.notes.extend(found.notes.iter().cloned());

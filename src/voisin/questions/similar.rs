@@ -127,7 +127,7 @@ impl Similar {
         let options = self.options(engine, seeds, unlike, tracks)?;
         let found = engine.similar(seeds, &options)?;
         let standing = engine.standing(seeds)?;
-        Ok(SimilarAnswer::new(engine, found, standing)?)
+        SimilarAnswer::new(engine, found, standing)
     }
 
     /// The seeds, or the part of the one seed that the query names.

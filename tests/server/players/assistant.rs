@@ -29,7 +29,7 @@ fn talk(sandbox: &Sandbox, lines: &[Value]) -> Vec<Value> {
     let output = process.wait_with_output().unwrap();
     assert!(start.elapsed() < Duration::from_secs(20), "it ends");
     let lines = fine(output);
-    let lines = lines.lines().map(|line| serde_json::from_str(line));
+    let lines = lines.lines().map(serde_json::from_str);
     lines.collect::<Result<_, _>>().unwrap()
 }
 

@@ -89,7 +89,7 @@ impl FeaturesPlace {
         }
         match place {
             Self::Folder => check_output_folder(context, path, &[FEATURES, TRACKS, COLUMNS])?,
-            _ => drop(output_file(context, path)?),
+            Self::Table => drop(output_file(context, path)?),
         }
         Ok(place)
     }
