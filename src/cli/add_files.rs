@@ -18,7 +18,7 @@ use voisin_library::Library;
 
 const FIRST_REASONS: usize = 5;
 
-/// - `run`: the files and options; threads and other settings of this program are set here
+/// - `run`: the files and options; this program's settings are set here, and bound its threads
 pub(crate) fn add_files(
     context: &Context,
     engine: &mut Engine,
@@ -30,7 +30,7 @@ pub(crate) fn add_files(
     let run = AddRun {
         model: context.requested_model(),
         options: AddOptions {
-            threads: context.threads(),
+            threads: context.threads().min(run.options.threads),
             ..run.options
         },
         ..run

@@ -33,7 +33,7 @@ BEGIN, END = (
 RELEASE = ROOT / "target/release"
 # How --check ends where the table is sound and older than the code; any other failure ends with 1.
 STALE = 3
-ROAD = ["audio", "features", "kernels", "networks", "encoder", "engine", "library"]
+ROAD = ["audio", "features", "simd", "encoder", "voisin", "library"]
 
 
 def run(*command, **options):
@@ -187,10 +187,10 @@ def search(options):
 
 # What measures rows, and the crates that it measures.
 ROWS = {
-    "neighbours": (neighbours, [*ROAD, "genre", "learn"]),
+    "neighbours": (neighbours, [*ROAD, "genre"]),
     "road": (road, ROAD),
-    "openl3": (openl3, ["kernels", "networks", "encoder"]),
-    "search": (search, ["kernels", "index"]),
+    "openl3": (openl3, ["simd", "encoder"]),
+    "search": (search, ["simd", "index"]),
 }
 
 

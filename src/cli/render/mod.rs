@@ -121,7 +121,7 @@ pub(crate) fn print_error(error: &anyhow::Error) {
          }| {
             // A query's field is an option here, except for positional arguments.
             let option = match field.as_str() {
-                "" | "seeds" | "tracks" => String::new(),
+                "" | "query" | "seeds" | "tracks" => String::new(),
                 field => format!("--{}: ", field.replace('_', "-")),
             };
             format!("{option}expected {expected}, found {found}")

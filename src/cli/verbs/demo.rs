@@ -14,7 +14,7 @@ use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{answers, count, print_line};
 use crate::cli::seeds::seeds;
 use voisin::questions::SimilarAnswer;
-use voisin::{AddRun, ClassifyOptions, Engine, LabelSource, SimilarOptions};
+use voisin::{AddOptions, AddRun, ClassifyOptions, Engine, LabelSource, SimilarOptions};
 use voisin_audio::is_audio_candidate;
 use voisin_genre::kinship;
 use voisin_library::{OpenMode, scan, stored_path};
@@ -40,6 +40,11 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
     refuse_other_tracks(&engine, &data)?;
     let run = AddRun {
         files: &files,
+        // One file after the other, so that a track has the same number everywhere.
+        options: AddOptions {
+            threads: 1,
+            ..AddOptions::default()
+        },
         ..AddRun::default()
     };
     let ending = add_files(context, &mut engine, run, ReportFormat::Table)?;
