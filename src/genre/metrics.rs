@@ -55,24 +55,9 @@ pub fn accuracy(confusion: &[Vec<usize>]) -> f64 {
     ratio(correct, confusion.iter().flatten().sum())
 }
 
-/// Mean recall over the classes that occur.
-pub fn balanced_accuracy(confusion: &[Vec<usize>]) -> f64 {
-    balanced_accuracy_of(confusion, |_| true)
-}
-
 /// Mean F1 over the classes that occur in truth or predictions.
 pub fn macro_f1(confusion: &[Vec<usize>]) -> f64 {
     macro_f1_of(confusion, |_| true)
-}
-
-/// [`balanced_accuracy`] over some of the classes.
-pub fn balanced_accuracy_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
-    let classes = per_class(confusion).into_iter().enumerate();
-    let recalls: Vec<f64> = classes
-        .filter(|(c, m)| m.support > 0 && counts(*c))
-        .map(|(_, m)| m.recall)
-        .collect();
-    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
 }
 
 /// [`macro_f1`] over some of the classes.
@@ -277,7 +262,6 @@ mod tests {
         let m = confusion(&[0, 0, 1], &[0, 1, 1], 4);
         assert_eq!(m[0], [1, 1, 0, 0]);
         assert!((accuracy(&m) - 2.0 / 3.0).abs() < 1e-12);
-        assert!((balanced_accuracy(&m) - 0.75).abs() < 1e-12);
         assert!((macro_f1(&m) - 2.0 / 3.0).abs() < 1e-12);
         assert!(accuracy(&[]).abs() < 1e-12 && auc(&[1.0], &[true]).is_none());
         assert!(
