@@ -192,7 +192,8 @@ mod tests {
         for (i, &sample) in frame.iter().enumerate() {
             buffer.plane_mut(i).expect("as many planes as channels")[0] = sample;
         }
-        let (mut planes, mut mono) = (Planes::default(), Vec::new());
+        let mut planes = Planes::default();
+        let mut mono = Vec::new();
         keep(&GenericAudioBufferRef::F32(&buffer), &mut planes);
         planes.mix(&mut mono);
         mono[0]

@@ -56,7 +56,6 @@ pub(super) struct Chunk<'a> {
     pub planes: Option<&'a Planes>,
 }
 
-/// What of a track is not decoded if it is not requested.
 #[derive(PartialEq, Eq)]
 enum Skips {
     Nothing,

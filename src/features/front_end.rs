@@ -140,7 +140,7 @@ fn standardise(cells: &mut [f32]) {
         .for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
 }
 
-/// What runs with vector instructions, from a padded window on.
+/// The part that runs with vector instructions, from a padded window on.
 struct Window<'a> {
     front_end: &'a MelFrontEnd,
     scratch: &'a mut Scratch,

@@ -81,13 +81,17 @@ fn responses(answer: Option<Value>) -> Value {
 
 /// A query by GET and by POST.
 fn operations(query: &Query, generator: &mut SchemaGenerator) -> Value {
-    let schema = (query.schema)();
+    let mut schema = (query.schema)();
+    let parameters = parameters(&schema);
+    // In a body null is a field that is not given.
+    let fields = schema["properties"].as_object_mut().into_iter().flatten();
+    fields.for_each(|(_, field)| *field = json!({"anyOf": [field.take(), {"type": "null"}]}));
     let mut answer = (query.answer)(generator).to_value();
     schema::tidy_answer(&mut answer);
     let about = format!("{}; as `voisin {}`.", query.about, query.name);
     let responses = responses(Some(answer));
     json!({
-        "get": {"summary": about, "parameters": parameters(&schema), "responses": responses},
+        "get": {"summary": about, "parameters": parameters, "responses": responses},
         "post": {"summary": about, "requestBody": {"content": {"application/json": {"schema": schema}}},
             "responses": responses},
     })

@@ -74,7 +74,6 @@ pub enum EngineError {
     Model { reason: String },
 }
 
-/// What a library lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
     Tracks,

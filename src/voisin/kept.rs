@@ -54,7 +54,6 @@ impl Engine {
         Ok(stored.and_then(|(_, answer)| serde_json::from_str(answer).ok()))
     }
 
-    /// What answers depend on, on one line.
     fn basis(&self, source: &LabelSource) -> Result<String, EngineError> {
         let table = match source {
             LabelSource::File(path) => table_state(path),

@@ -151,11 +151,11 @@ mod tests {
     use super::{command, first_screen};
 
     fn words(command: &clap::Command) -> usize {
-        let own = command.clone().term_width(110).render_long_help();
-        let own = own.to_string().split_whitespace().count();
+        let help = command.clone().term_width(110).render_long_help();
+        let count = help.to_string().split_whitespace().count();
         let below = command.get_subcommands();
         let below = below.filter(|verb| verb.get_name() != "help");
-        own + below.map(words).sum::<usize>()
+        count + below.map(words).sum::<usize>()
     }
 
     #[test]

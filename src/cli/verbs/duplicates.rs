@@ -20,7 +20,8 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     let mut engine = context.open_engine()?;
     let console = context.console;
     let meter = Mutex::new(Meter::new(context));
-    let (done, all) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let done = AtomicUsize::new(0);
+    let all = AtomicUsize::new(0);
     let mut groups = args.question.all(&mut engine, |event| match event {
         CompareEvent::Begin(pairs) => all.store(pairs, Ordering::Relaxed),
         CompareEvent::Compared => {

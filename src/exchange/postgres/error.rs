@@ -30,7 +30,6 @@ pub enum BackendError {
     Refused {
         /// The address, without a password.
         place: String,
-        /// What was expected and found, and what to do.
         problem: String,
     },
     /// There are no tables of voisin.

@@ -23,7 +23,6 @@ const BATCH: usize = 1000;
 /// Setting of a pulled library: the identity and generation of the database.
 const PULLED: &str = "pulled";
 
-/// What to do where the tables belong to another library.
 const OTHER_PLACE: &str = "use another schema (create schema NAME; ?options=-csearch_path%3DNAME,public), or drop the tables that begin with voisin_";
 
 /// Counts of the rows sent.
@@ -265,7 +264,8 @@ pub fn pull(
     }
     // Refuses vectors of another model, before anything is written.
     engine.library_mut().set_model(&from.head().model)?;
-    let (identity, generation) = (from.head().identity.clone(), from.head().generation);
+    let identity = from.head().identity.clone();
+    let generation = from.head().generation;
     let last = engine.library().setting(PULLED)?;
     // "IDENTITY GENERATION"; ignored if the identity is another database's.
     let last = last.as_deref().and_then(|text| text.split_once(' '));

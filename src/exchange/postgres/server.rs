@@ -35,7 +35,6 @@ pub struct Postgres {
     head: Head,
 }
 
-/// What a database says of its library as a whole.
 pub(super) struct Head {
     /// Identity of these tables; a copy has the same.
     pub(super) identity: String,

@@ -90,7 +90,7 @@ async fn answer(
         ));
     }
     // Old clients send the suffix, newer ones do not.
-    let own = match name.strip_suffix(".view").unwrap_or(name) {
+    let similar = match name.strip_suffix(".view").unwrap_or(name) {
         "getSimilarSongs" => Some("similarSongs"),
         "getSimilarSongs2" => Some("similarSongs2"),
         _ => None,
@@ -104,7 +104,7 @@ async fn answer(
     });
     let fields = if is_form { body.clone() } else { Bytes::new() };
     let form = SubsonicForm::read(head.uri.query().unwrap_or_default(), &fields, client);
-    let Some(list) = own else {
+    let Some(list) = similar else {
         let request = Request::from_parts(head, body.into());
         let passed = sidecar.pass(request, client).await;
         return Ok(passed.unwrap_or_else(|refusal| written(&form, Err(refusal))));

@@ -343,7 +343,7 @@ impl Labelled {
 /// other artists.
 type Summary = (LabelCount, Vec<(String, String, f64)>, Familiarity);
 
-/// What the vote needs of all labels, stored in the library, so that later the labels of tracks near the question are enough.
+/// The sums over all labels, kept in the library, so that later the labels of tracks near the question are enough.
 fn summary(engine: &mut Engine, source: &LabelSource) -> Result<Summary, EngineError> {
     engine.kept("label_summary", source, |engine| {
         let tracks = engine.labelled_tracks(source)?;
