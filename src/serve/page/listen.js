@@ -174,13 +174,12 @@ function bySound(words, signal) {
     if (!found)
       return parts.scroller.replaceChildren(
         empty(
-          "None of these words is known",
+          "Not all of these words are known",
           "A search by sound knows words such as calm, guitar or no voice. To search for a name, choose Names.",
         ),
       );
     parts.head.textContent =
       `Tracks that sound like “${words}”` +
-      (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "") +
       found.notes.map((note) => ` · ${note}`).join("");
     parts.scroller.replaceChildren(
       h(

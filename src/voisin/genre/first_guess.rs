@@ -12,7 +12,7 @@ use voisin_library::stored_path;
 pub struct FirstGuess {
     /// `None` without a model, or with one that lacks the fifty tags of the Million Song Dataset.
     guesser: Option<(DefaultGenres, Arc<Embedder>, WindowPlan)>,
-    labelled: LabelCount,
+    pub(super) labelled: LabelCount,
 }
 
 impl FirstGuess {
@@ -35,10 +35,6 @@ impl FirstGuess {
         let windows = engine.map_or(Ok(WindowPlan::default()), Engine::windows_setting)?;
         let guesser = embedder.map(|embedder| (genres, embedder, windows));
         Ok(Self { guesser, labelled })
-    }
-
-    pub(super) fn labelled(&self) -> LabelCount {
-        self.labelled
     }
 
     pub(super) fn is_possible(&self) -> bool {

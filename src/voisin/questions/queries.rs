@@ -385,7 +385,7 @@ impl Question for Show {
             nearest.push(input.engine.similar(seed, &nearest_options())?);
         }
         let notes = &mut input.notes;
-        let report = |news: GenreNews| notes.push(news.to_string());
+        let report = |news: GenreNews| notes.push(news.text);
         let found = cards(input.engine, named, nearest, tags, self.words, report)?;
         let card = found.first().ok_or(EngineError::Interrupted)?;
         input.written(CardJson::new(card))
@@ -401,7 +401,7 @@ impl Question for Classify {
         let tracks = input.seeds(&self.tracks)?.all();
         at_least_one("tracks", tracks.len())?;
         let mut notes = Vec::new();
-        let report = |news: GenreNews| notes.push(news.to_string());
+        let report = |news: GenreNews| notes.push(news.text);
         let mut found = self.run(input.engine, tracks, input.model, report)?;
         if let Some(name) = input.seed_name {
             found
