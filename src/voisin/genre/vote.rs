@@ -97,7 +97,7 @@ impl Engine {
     ) -> Result<Vec<Voted>, EngineError> {
         let mut vectors = stacked(seeds, self.loaded_index().dimension())?;
         for (mut row, seed) in vectors.rows_mut().into_iter().zip(seeds) {
-            row.assign(&Array1::from(self.space.centre(&seed.vector)));
+            row.assign(&Array1::from(self.opened().space.centre(&seed.vector)));
         }
         labels.read(self, seeds.iter().filter_map(|seed| seed.track))?;
         let mut same: Vec<Option<TrackId>> = seeds.iter().map(|seed| seed.track).collect();
