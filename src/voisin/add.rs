@@ -140,7 +140,7 @@ pub fn add(
     let mut left_over = LeftOver::default();
     if !options.dry_run {
         // Before any file is read, so that a library of another model fails at once.
-        library.set_model(&stored_model(embedder)?)?;
+        library.set_model(&manifest_as_stored(embedder.encoder().manifest())?)?;
         left_over = LeftOver::find(library, files, options, progress)?;
         summary.failed = left_over.twice.len() as u64;
     }
@@ -209,8 +209,7 @@ fn jobs<'a>(
     Ok(jobs)
 }
 
-#[doc(hidden)]
-pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
+pub(super) fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
     AudioFacts {
         content: info.content,
         seconds: info.seconds(),
@@ -221,10 +220,6 @@ pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
         packets: info.packets,
         damaged_packets,
     }
-}
-
-pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
-    manifest_as_stored(embedder.encoder().manifest())
 }
 
 #[doc(hidden)]

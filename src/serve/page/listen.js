@@ -49,9 +49,8 @@ async function byName(query, more) {
 /** Tracks by words that describe their sound. */
 async function bySound(query, more) {
   try {
-    const { tracks, unknown, notes } = await request("find", { query, ...more });
-    const others = unknown.length ? [`not understood: ${unknown.join(", ")}`] : [];
-    const title = [`Tracks that sound like “${query.query}”`, ...others, ...notes].join(" · ");
+    const { tracks, notes } = await request("find", { query, ...more });
+    const title = [`Tracks that sound like “${query.query}”`, ...notes].join(" · ");
     return { tracks, title };
   } catch (error) {
     if (error.status !== 404) throw error;
@@ -111,12 +110,12 @@ function Found({ first, reason, tracks, words, chosen, scroller, listed, page })
     : html`<${EmptyLibrary} />`;
 }
 
-/** No word is known: one that is spelled like it is suggested. */
+/** A word is not known: one that is spelled like it is suggested. */
 function Unknown({ reason }) {
   const like = reason.match(/did you mean (.+?)( or |\?)/)?.[1];
   const take = () => search.set({ text: like, kind: "sound" });
   return html`
-    <${Empty} title="None of these words is known">
+    <${Empty} title="Not all of these words are known">
       ${like && html`<p>Did you mean <button type="button" class="small" onClick=${take}>${like}</button>?</p>`}
       <p>A search by sound knows words such as calm, guitar or no voice. For a name, choose Names.</p>
     <//>`;
