@@ -8,7 +8,7 @@ use std::path::Path;
 use super::resample::{Resampler, resampled};
 use super::stream::DecodeCounts;
 use super::track_frames::Frames;
-use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness};
+use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness, inaudible};
 
 /// Above this share of the track, reading everything is as fast as skipping parts.
 const SPARSE_BELOW: f64 = 0.9;
@@ -353,7 +353,10 @@ impl<'a> Cutter<'a> {
         };
         let loud = window.iter().filter(|sample| sample.abs() > LOUD);
         self.loud += loud.count() as u64;
-        sink(self.next, window);
+        match inaudible::removed(window, self.request.rate) {
+            Some(rest) => sink(self.next, &rest),
+            None => sink(self.next, window),
+        }
         self.next += 1;
     }
 }
