@@ -22,7 +22,6 @@ pub(super) fn find(path: &Path, actual: PacketFormat) -> bool {
     let (2, Ok(mut stream)) = (actual.channels, Stream::open(path, false, false)) else {
         return false;
     };
-    // An offset of one channel cancels nothing.
     let mut filters = [(); 2].map(|()| HighPass::new(actual.rate));
     let mut sounding = 0;
     let (mut common, mut apart) = (0.0, 0.0);

@@ -353,10 +353,8 @@ impl<'a> Cutter<'a> {
         };
         let loud = window.iter().filter(|sample| sample.abs() > LOUD);
         self.loud += loud.count() as u64;
-        match inaudible::removed(window, self.request.rate) {
-            Some(rest) => sink(self.next, &rest),
-            None => sink(self.next, window),
-        }
+        let rest = inaudible::removed(window, self.request.rate);
+        sink(self.next, rest.as_deref().unwrap_or(window));
         self.next += 1;
     }
 }
