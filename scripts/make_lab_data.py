@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Makes small data sets in the layouts that the laboratory reads: scripts/make_lab_data.py OUT
-[--grooves FOLDER]
 
 Writes below OUT:
 
@@ -12,23 +11,22 @@ Writes below OUT:
     genre_lists/         its split: train, valid and test, one path a line
     challenge/           train.csv (titre,id_genre) and train/, test.csv and test/, sample_submission.csv, truth.csv
 
-There are eight styles. With --grooves they are folders of clips rendered by
-scripts/research/music/make_grooves.py (the first eight that have enough); without, they are synthesised:
-plain tones, chords and noises, only for tests. Clips are MP3 if lame or ffmpeg is installed, else
-WAV under the same names, with a message. The data is deterministic.
+There are eight styles, synthesised: plain tones, chords and noises, only for tests. All files are WAV, whatever their
+name. The data is deterministic.
 """
 
-import argparse
 import array
 import csv
 import math
 import pathlib
 import random
-import shutil
-import subprocess
+import sys
 import wave
 
 RATE = 16000
+SECONDS = 3.5
+ARTISTS = 4
+TRACKS_OF_ARTIST = 2
 STYLES = [
     "Electronic",
     "Experimental",
@@ -76,63 +74,12 @@ def write_wav(path, samples):
         )
 
 
-class Clips:
-    """Makes clips, and writes them as MP3 where possible."""
-
-    def __init__(self, grooves, seconds, mp3=True):
-        self.seconds, self.count = seconds, 0
-        self.encoder = next(
-            (name for name in ("lame", "ffmpeg") if mp3 and shutil.which(name)), None
-        )
-        if grooves:
-            folders = sorted(folder for folder in grooves.iterdir() if folder.is_dir())
-            files = {folder.name: sorted(folder.glob("*.ogg")) for folder in folders}
-            self.styles = [name for name, own in files.items() if len(own) >= 12][: len(STYLES)]
-            if len(self.styles) < len(STYLES):
-                raise SystemExit(
-                    f"{grooves}: expected {len(STYLES)} styles of 12 clips, found {len(self.styles)}"
-                )
-            self.files = files
-        else:
-            self.styles, self.files = STYLES, None
-
-    def write(self, path, style, artist, number, seconds=None):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        seconds = seconds or self.seconds
-        if self.files:
-            own = self.files[self.styles[style]]
-            source = ["-i", str(own[(artist * 5 + number) % len(own)]), "-t", str(seconds)]
-            subprocess.run(
-                ["ffmpeg", "-loglevel", "error", "-y", *source, "-f", "mp3", str(path)], check=True
-            )
-            return
-        wav = path.with_suffix(".part")
-        write_wav(wav, synthesised(style, artist, number, seconds))
-        if self.encoder == "lame":
-            subprocess.run(["lame", "--quiet", "-b", "64", str(wav), str(path)], check=True)
-        elif self.encoder:
-            subprocess.run(
-                [
-                    "ffmpeg",
-                    "-loglevel",
-                    "error",
-                    "-y",
-                    "-i",
-                    str(wav),
-                    "-b:a",
-                    "64k",
-                    "-f",
-                    "mp3",
-                    str(path),
-                ],
-                check=True,
-            )
-        else:
-            shutil.copyfile(wav, path)
-        wav.unlink()
+def write_clip(path, style, artist, number, seconds=SECONDS):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_wav(path, synthesised(style, artist, number, seconds))
 
 
-def fma(out, clips, artists, per_artist):
+def fma(out):
     audio, metadata = out / "fma_small", out / "fma_metadata"
     metadata.mkdir(parents=True, exist_ok=True)
     columns = [
@@ -154,22 +101,22 @@ def fma(out, clips, artists, per_artist):
     rows, number = [], 0
     faults = {3: "missing", 7: "empty", 12: "truncated", 18: "short", 23: "silent"}
     for style in range(len(STYLES)):
-        for artist in range(artists):
+        for artist in range(ARTISTS):
             split = (
                 "test"
-                if artist == artists - 1
+                if artist == ARTISTS - 1
                 else "validation"
-                if artist == artists - 2
+                if artist == ARTISTS - 2
                 else "training"
             )
-            for own in range(per_artist):
+            for own in range(TRACKS_OF_ARTIST):
                 number += 1
                 # ids of one to six digits, as the real ones
                 track = (
                     number if number < 10 else number * 13 if number < 70 else 100000 + number * 7
                 )
                 subset = "medium" if number % 29 == 0 else "large" if number % 31 == 0 else "small"
-                genre = clips.styles[style] if number != 40 else clips.styles[(style + 1) % 8]
+                genre = STYLES[style] if number != 40 else STYLES[(style + 1) % 8]
                 top = "" if number == 50 else genre
                 who = style * 100 + artist
                 rows.append(
@@ -198,7 +145,7 @@ def fma(out, clips, artists, per_artist):
                 elif fault == "silent":
                     write_wav(path, [0.0] * RATE * 3)
                 elif fault != "missing":
-                    clips.write(path, style, artist, own, 1.0 if fault == "short" else None)
+                    write_clip(path, style, artist, own, 1.0 if fault == "short" else SECONDS)
                 if fault == "truncated":
                     path.write_bytes(path.read_bytes()[:30])
     with open(metadata / "tracks.csv", "w", newline="", encoding="utf-8") as file:
@@ -209,33 +156,33 @@ def fma(out, clips, artists, per_artist):
         writer.writerows(rows)
 
 
-def genres(out, lists, clips, per_genre):
+def genres(out, lists, per_genre):
     lists.mkdir(parents=True, exist_ok=True)
     parts = {"train": [], "valid": [], "test": []}
     for style in range(4):
-        name = clips.styles[style].lower()
+        name = STYLES[style].lower()
         for number in range(per_genre):
             path = out / name / f"{name}.{number:05}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             if (style, number) == (1, per_genre - 1):
                 path.write_bytes(b"RIFF and no more")
             else:
-                clips.write(path, style, number // 3, number)
+                write_clip(path, style, number // 3, number)
             part = "test" if number % 6 == 5 else "valid" if number % 6 == 4 else "train"
             parts[part].append(f"{name}/{name}.{number:05}.au")
     for part, paths in parts.items():
         (lists / f"{part}_filtered.txt").write_text("\n".join(paths) + "\n")
 
 
-def challenge(out, clips, artists, per_artist):
+def challenge(out):
     tables = {"train": [], "test": []}
     for style in range(4):
-        for artist in range(artists):
-            part = "test" if artist == artists - 1 else "train"
-            for own in range(per_artist):
+        for artist in range(ARTISTS):
+            part = "test" if artist == ARTISTS - 1 else "train"
+            for own in range(TRACKS_OF_ARTIST):
                 # titles with blanks and non-ASCII letters
                 title = f"Morceau n° {style * 100 + artist * 10 + own}, été"
-                clips.write(out / part / f"{title}.mp3", style, artist, own)
+                write_clip(out / part / f"{title}.mp3", style, artist, own)
                 tables[part].append((title, style + 1))
     rng = random.Random(1)
     for rows in tables.values():
@@ -258,24 +205,10 @@ def challenge(out, clips, artists, per_artist):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument(
-        "--grooves", type=pathlib.Path, help="the output of scripts/research/music/make_grooves.py"
-    )
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip")
-    parser.add_argument("--artists", type=int, default=5, help="artists of a style")
-    parser.add_argument("--tracks", type=int, default=3, help="tracks of an artist")
-    parser.add_argument("--wav", action="store_true", help="write WAV under the same names")
-    args = parser.parse_args()
-    clips = Clips(args.grooves, args.seconds, mp3=not args.wav)
-    if not clips.files and not clips.encoder:
-        print("lame and ffmpeg are not used: clips are WAV under the names of MP3")
-    fma(args.out / "fma", clips, args.artists, args.tracks)
-    genres(args.out / "genres_original", args.out / "genre_lists", clips, 12)
-    challenge(args.out / "challenge", clips, args.artists, args.tracks)
+    out = pathlib.Path(sys.argv[1])
+    fma(out / "fma")
+    genres(out / "genres_original", out / "genre_lists", 12)
+    challenge(out / "challenge")
 
 
 if __name__ == "__main__":

@@ -42,11 +42,6 @@ use voisin::EngineError;
 use voisin_explore::ExploreError;
 use voisin_library::LibraryError;
 
-/// Replaces musl's allocator, which calls the system for each block above 128 KiB, and has one lock for all threads.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How a verb ended, if without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {

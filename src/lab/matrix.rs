@@ -109,16 +109,11 @@ impl FeatureSet {
         }
     }
 
-    fn compute(&self, file: SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+    fn compute(&self, file: SoundFile<'_>) -> Result<Vec<f32>, String> {
         match self {
             Self::Descriptors(set) => file.middle(*set, |samples, rate, _| set.of(samples, rate)),
             Self::Model(_, embedder) => embedder
-                .embed(
-                    file.path,
-                    file.info,
-                    WindowPlan::Spread(WINDOWS),
-                    Some(stop),
-                )
+                .embed(file.path, file.info, WindowPlan::Spread(WINDOWS))
                 .map(|found| found.vector.into_vec())
                 .map_err(|error| with_causes(&error)),
         }
@@ -313,7 +308,7 @@ pub fn compute(
                 numbers.extend(found);
                 continue;
             }
-            let found = match set.compute(file, stop) {
+            let found = match set.compute(file) {
                 Ok(found) => found,
                 Err(reason) => return Ok(Err(reason)),
             };

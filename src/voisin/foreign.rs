@@ -164,8 +164,7 @@ pub fn foreign_track(path: PathBuf, tags: TrackTags, vector: &[f32]) -> TrackRec
 }
 
 /// A file's facts, and its tags unless `tags` has any; a missing file is identified by its path.
-#[doc(hidden)]
-pub fn foreign_audio(path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
+fn foreign_audio(path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
     let Ok(info) = voisin_audio::probe(path) else {
         let audio = AudioFacts {
             content: voisin_audio::content_of_path(path),
@@ -185,7 +184,6 @@ pub fn foreign_audio(path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
     } else {
         tags
     };
-    // Nothing was decoded, so no damaged packets are known.
     (audio_facts(info, 0), tags)
 }
 
@@ -198,7 +196,6 @@ mod tests {
     use super::*;
     use voisin_encoder::Architecture;
 
-    /// A stored model with `change` in its manifest.
     fn stored(change: impl FnOnce(&mut ModelManifest)) -> StoredModel {
         let mut manifest = ModelManifest::random(Architecture::Musicnn, 1);
         change(&mut manifest);
@@ -214,38 +211,26 @@ mod tests {
     fn a_model_must_match_its_manifest() {
         let good = stored(|_| {});
         assert_eq!(check_model(&good), Ok(()));
-        let fingerprint = good.fingerprint.clone();
+        let fingerprint = StoredModel {
+            fingerprint: "../../x".into(),
+            ..good.clone()
+        };
+        let dimension = StoredModel {
+            dimension: 512,
+            ..good.clone()
+        };
+        let garbled = StoredModel {
+            manifest_json: "[".repeat(100_000),
+            ..good.clone()
+        };
         for (model, problem) in [
-            (
-                StoredModel {
-                    fingerprint: "../../x".into(),
-                    ..good.clone()
-                },
-                format!(
-                    "its fingerprint is \"../../x\", expected \"{fingerprint}\", as its manifest has it"
-                ),
-            ),
-            (
-                StoredModel {
-                    name: "../../../x".into(),
-                    ..good.clone()
-                },
-                "its name is \"../../../x\", expected \"musicnn-random\", as its manifest has it"
-                    .into(),
-            ),
-            (
-                StoredModel {
-                    dimension: 512,
-                    ..good.clone()
-                },
-                "its dimension is \"512\", expected \"200\", as its manifest has it".into(),
-            ),
-            (
-                stored(|m| m.name = "..".into()),
-                "its name is \"..\", expected a name and no file".into(),
-            ),
+            (fingerprint, "its fingerprint is \"../../x\", expected"),
+            (dimension, "its dimension is \"512\", expected \"200\""),
+            (stored(|m| m.name = "..".into()), "expected a name and no"),
+            (garbled, "its manifest"),
         ] {
-            assert_eq!(check_model(&model), Err(problem));
+            let found = check_model(&model).unwrap_err();
+            assert!(found.contains(problem), "{found}");
         }
         for (dimension, found) in [(0, "0"), (65_537, "65 537")] {
             let expected = format!("expected vectors of 1 to 65 536 numbers, found {found}");
@@ -259,10 +244,5 @@ mod tests {
             ..external
         };
         assert!(check_model(&other).unwrap_err().contains("another one"));
-        let garbled = StoredModel {
-            manifest_json: "[".repeat(100_000),
-            ..good
-        };
-        assert!(check_model(&garbled).unwrap_err().contains("its manifest"));
     }
 }

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use half::f16;
-use ndarray::{Array2, ShapeBuilder as _};
+use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
-use ndarray_npy::npy::header::{Header, Layout};
+use ndarray_npy::npy::header::Header;
 
 use super::EngineError;
 use voisin_audio::tags;
@@ -18,11 +17,10 @@ use voisin_library::scan::playlist::path_in_table;
 /// Largest `.npy` file that is read: ten million vectors of 512 numbers.
 const LARGEST_NPY: u64 = 20 << 30;
 
-/// Reads `[rows, dimension]` from a `.npy` of float16, float32 or float64. Only the directions of vectors count: their
-/// lengths may exceed single precision.
+/// Reads `[rows, dimension]` from a `.npy` of float32 or float64.
 pub fn read_directions(path: &Path) -> Result<Array2<f32>, EngineError> {
     let bytes = regular_file::read(path, LARGEST_NPY).map_err(EngineError::unread(path))?;
-    let expected = "expected a two-dimensional .npy of float16, float32 or float64";
+    let expected = "expected a two-dimensional .npy of float32 or float64";
     parse_vectors(&bytes)
         .map_err(|found| EngineError::file(path, format!("{expected}, found {found}")))
 }
@@ -65,7 +63,6 @@ fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     let kind = header.type_descriptor.as_string();
     let kind = kind.map_or("several", String::as_str);
     let width = match kind {
-        "<f2" => 2,
         "<f4" | ">f4" => 4,
         "<f8" | ">f8" => 8,
         _ => return Err(format!("an array of the type {kind:.100?}")),
@@ -77,27 +74,11 @@ fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
             "a header of {rows} x {columns} numbers and {values} bytes of them"
         ));
     }
-    match width {
-        2 => {
-            let shape = (rows, columns).set_f(matches!(header.layout, Layout::Fortran));
-            let halves = bytes[length..].as_chunks::<2>().0.iter();
-            let numbers = halves.map(|&half| f16::from_le_bytes(half).to_f32());
-            Array2::from_shape_vec(shape, numbers.collect()).map_err(|error| error.to_string())
-        }
-        4 => Array2::<f32>::read_npy(bytes).map_err(|error| error.to_string()),
-        _ => {
-            let mut numbers = Array2::<f64>::read_npy(bytes).map_err(|error| error.to_string())?;
-            for mut row in numbers.rows_mut() {
-                let largest = row.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
-                // Single precision has neither 1e300 nor 1e-300.
-                let is_beyond = largest > 1e30 || largest > 0.0 && largest < 1e-30;
-                if is_beyond && largest.is_finite() {
-                    row.mapv_inplace(|x| x / largest);
-                }
-            }
-            Ok(numbers.mapv(|x| x as f32))
-        }
-    }
+    let numbers = match width {
+        4 => Array2::read_npy(bytes),
+        _ => Array2::<f64>::read_npy(bytes).map(|numbers| numbers.mapv(|x| x as f32)),
+    };
+    numbers.map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -291,16 +272,6 @@ mod tests {
         let mut double = Vec::new();
         expected.write_npy(&mut single).unwrap();
         expected.mapv(f64::from).write_npy(&mut double).unwrap();
-        for (order, values) in [
-            ("False", [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]),
-            ("True", [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]),
-        ] {
-            let mut half = npy(&format!(
-                "{{'descr': '<f2', 'fortran_order': {order}, 'shape': (2, 3), }}"
-            ));
-            half.extend(values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()));
-            assert_eq!(parse_vectors(&half).unwrap(), expected);
-        }
         assert_eq!(parse_vectors(&single).unwrap(), expected);
         assert_eq!(parse_vectors(&double).unwrap(), expected);
         assert!(parse_vectors(&single[..single.len() - 1]).is_err());

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use voisin::{
     AddEvent, AddOptions, DeviceChoice, Embedder, Encoder, Engine, EngineError, Library,
-    LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
+    LibraryError, ModelRef, OpenMode, is_audio_candidate,
 };
 use voisin::{AddReport, AddRun};
 use voisin_library::scan::{Scan, scan};
@@ -76,14 +76,13 @@ impl Household {
     fn add(&mut self, run: &AddRun<'_>) -> (AddReport, Vec<String>) {
         let mut events = Vec::new();
         let mut note = |event: AddEvent<'_>| match event {
-            AddEvent::Planned { .. } | AddEvent::Done { .. } => {}
+            AddEvent::Planned { .. } | AddEvent::Done { .. } | AddEvent::Stored => {}
             other => events.push(format!("{other:?}")),
         };
         let load = |_: &Library| Ok::<_, EngineError>(embedder());
-        let stored = run
-            .store(&mut self.engine, load, &mut note, &AtomicBool::new(false))
+        let report = run
+            .run(&mut self.engine, load, &mut note, &AtomicBool::new(false))
             .unwrap();
-        let report = run.settle(&mut self.engine, stored).unwrap();
         (report, events)
     }
 }
@@ -95,7 +94,6 @@ fn options() -> AddOptions {
 fn of_scan(found: &Scan) -> AddRun<'_> {
     AddRun {
         files: &found.files,
-        windows: Some(WindowPlan::Spread(1)),
         options: options(),
         ..AddRun::default()
     }
@@ -112,7 +110,7 @@ fn a_run_waits_for_no_other_writer() {
     };
     let stop = AtomicBool::new(false);
     let run = of_scan(&found);
-    let refused = run.store(&mut home.engine, load, &mut |_| (), &stop).err();
+    let refused = run.run(&mut home.engine, load, &mut |_| (), &stop).err();
     assert!(
         matches!(
             refused,

@@ -141,7 +141,7 @@ impl Classifier {
             }
             Err(error) => return Err(error),
         };
-        let guess = FirstGuess::new(engine, embedder, labelled)?;
+        let guess = FirstGuess::new(embedder, labelled);
         let shortage = labelled.shortage();
         if guess.is_possible() {
             tell(GenreNews::note(format!(

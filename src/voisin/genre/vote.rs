@@ -106,7 +106,7 @@ impl Engine {
         let dimension = seeds.first().map_or(0, |seed| seed.vector.len());
         let vectors = seeds
             .iter()
-            .flat_map(|seed| self.space.centre(&seed.vector))
+            .flat_map(|seed| self.opened().space.centre(&seed.vector))
             .collect();
         let vectors = Array2::from_shape_vec((seeds.len(), dimension), vectors).map_err(|_| {
             IndexError::Dimension {

@@ -17,7 +17,6 @@ pub(crate) fn made() -> &'static Path {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("python3");
         command.arg("scripts/make_lab_data.py").arg(folder.path());
-        command.args("--wav --seconds 3.5 --artists 4 --tracks 2".split(' '));
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         fine(command.output().unwrap());
         folder

@@ -26,7 +26,7 @@ pub fn neighbour_graph(
     )
 }
 
-/// The whole library and its graph, for callers that need no index afterwards: see [`Engine::collection_and_graph`].
+/// The whole library and its graph.
 pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph), EngineError> {
     engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)
 }
