@@ -9,7 +9,7 @@ use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
 use voisin_explore::{KnnGraph, TrackMeta};
 use voisin_genre::{Genre, Spellings, Taxonomy};
-use voisin_index::{IndexError, SearchParams};
+use voisin_index::SearchParams;
 use voisin_library::{Track, TrackSet};
 
 const EXACT_UP_TO: usize = 10_000;
@@ -122,14 +122,7 @@ impl Engine {
         let mut vectors = Array2::zeros((ids.len(), dimension));
         // From the library, because the index has only 16 bits per component.
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
-            let vector = self.vector(id)?;
-            if vector.len() != dimension {
-                return Err(EngineError::from(IndexError::Dimension {
-                    expected: dimension,
-                    actual: vector.len(),
-                }));
-            }
-            row.assign(&aview1(&vector));
+            row.assign(&aview1(&self.vector(id)?));
         }
         Ok(Collection {
             vectors: space.centre_rows(vectors),

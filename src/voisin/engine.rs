@@ -128,10 +128,6 @@ impl Engine {
             .ok_or_else(|| EngineError::no_tracks(self.library.dir()))
     }
 
-    pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
-        Ok(held_model(&self.library, &self.model()?)?)
-    }
-
     /// As [`refresh_index`](Self::refresh_index), and saves an updated index, or rebuilds it if too much has changed since it
     /// was built.
     ///

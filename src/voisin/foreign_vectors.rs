@@ -10,7 +10,7 @@ use super::EngineError;
 use voisin_audio::tags;
 use voisin_base::regular_file;
 use voisin_base::table::{Row, TableText};
-use voisin_base::text::{count, fold};
+use voisin_base::text::fold;
 use voisin_library::TrackTags;
 use voisin_library::scan::playlist::path_in_table;
 
@@ -113,22 +113,14 @@ fn read_rows(path: &Path) -> Result<(Vec<String>, Vec<Row>), EngineError> {
     Ok((header, rows))
 }
 
-/// Reads a table with the column `path` (or `file`, `filename`), and optionally `title`, `artist`, `album`,
-/// `album_artist`, `composer`, `genre` or `genres` (several between `;`) and `year`: a row for each of `rows` vectors,
-/// in their order, and a remark on years that are none.
-pub fn read_vector_tracks(
-    path: &Path,
-    rows: usize,
-) -> Result<(Vec<VectorTrack>, Option<String>), EngineError> {
+/// Reads a table with the column `path`, and optionally `title`, `artist`, `album`, `album_artist`, `composer`, `genre` or
+/// `genres` (several between `;`) and `year`: a row for each of `rows` vectors, in their order.
+pub fn read_vector_tracks(path: &Path, rows: usize) -> Result<Vec<VectorTrack>, EngineError> {
     let (header, lines) = read_rows(path)?;
     let wrong = |line, problem: String| EngineError::table(path, line, &problem);
     let folded: Vec<String> = header.iter().map(|name| fold(name)).collect();
-    let column = |names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| folded.iter().position(|header| header == name))
-    };
-    let Some(path_at) = column(&["path", "file", "filename", "file path"]) else {
+    let column = |name: &str| folded.iter().position(|header| header == name);
+    let Some(path_at) = column("path") else {
         let found = header.join(",");
         return Err(wrong(1, format!("expected the column path, found {found}")));
     };
@@ -139,17 +131,6 @@ pub fn read_vector_tracks(
             format!("expected {rows} rows, one for each vector, found {found}"),
         ));
     }
-    let columns = [
-        column(&["title"]),
-        column(&["artist", "author"]),
-        column(&["album"]),
-        column(&["album artist", "albumartist"]),
-        column(&["composer"]),
-        column(&["genre"]),
-        column(&["genres"]),
-        column(&["year"]),
-    ];
-    let mut bad_years = Vec::new();
     let one = |(line, row): &(u64, Vec<String>)| {
         // Without repeated separators, with which a file would be two tracks.
         let path: PathBuf = path_in_table(&row[path_at]).components().collect();
@@ -161,49 +142,31 @@ pub fn read_vector_tracks(
                 format!("expected an absolute path, found \"{found}\""),
             ));
         }
-        let [
-            title,
-            artist,
-            album,
-            album_artist,
-            composer,
-            genre,
-            genres,
-            year,
-        ] = columns.map(|at| at.map(|at| row[at].clone()).filter(|text| !text.is_empty()));
-        let mut names: Vec<String> = Vec::new();
-        for name in genre.iter().chain(&genres).flat_map(|cell| cell.split(';')) {
-            if !name.trim().is_empty() && !names.iter().any(|known| known == name.trim()) {
-                names.push(name.trim().to_owned());
+        let cell = |name: &str| {
+            let text = column(name).map(|at| row[at].clone());
+            text.filter(|text| !text.is_empty())
+        };
+        let mut genres: Vec<String> = Vec::new();
+        for cell in [cell("genre"), cell("genres")].iter().flatten() {
+            for name in cell.split(';').map(str::trim) {
+                if !name.is_empty() && !genres.iter().any(|known| known == name) {
+                    genres.push(name.to_owned());
+                }
             }
         }
-        let found = year.as_deref().and_then(tags::year);
-        if let (Some(text), None) = (&year, found) {
-            bad_years.push(format!("\"{text:.40}\" on line {line}"));
-        }
-        Ok(VectorTrack {
-            path,
-            tags: TrackTags {
-                title,
-                artist,
-                album,
-                album_artist,
-                composer,
-                genres: names,
-                year: found,
-                ..TrackTags::default()
-            },
-        })
+        let tags = TrackTags {
+            title: cell("title"),
+            artist: cell("artist"),
+            album: cell("album"),
+            album_artist: cell("album artist"),
+            composer: cell("composer"),
+            genres,
+            year: cell("year").as_deref().and_then(tags::year),
+            ..TrackTags::default()
+        };
+        Ok(VectorTrack { path, tags })
     };
-    let tracks = lines.iter().map(one).collect::<Result<_, _>>()?;
-    let remark = bad_years.first().map(|first| {
-        let rows = count(bad_years.len() as u64, "row");
-        format!(
-            "{}: {rows} without a year: expected one of four digits, found first {first}",
-            path.display()
-        )
-    });
-    Ok((tracks, remark))
+    lines.iter().map(one).collect()
 }
 
 #[cfg(test)]

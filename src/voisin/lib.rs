@@ -24,7 +24,6 @@ mod foreign;
 mod foreign_vectors;
 mod genre;
 mod kept;
-mod left_over;
 mod list;
 mod missing_files;
 mod moods;
@@ -41,8 +40,8 @@ mod stored;
 mod tagging;
 mod words;
 
+pub use add::manifest_as_stored;
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
-pub use add::{audio_facts, manifest_as_stored, stored_model};
 pub use add_run::{AddReport, AddRun, pending_files};
 pub use collection::meta;
 pub use collection::{Collection, GraphUse};

@@ -4,8 +4,6 @@
 //! After centring, noise is no farther from music than music is from music, so a sound that hardly changes is far as well
 //! (`scripts/gates far`).
 
-use std::collections::HashMap;
-
 use ndarray::{Array2, aview1};
 use serde::{Deserialize, Serialize};
 
@@ -188,11 +186,9 @@ impl Engine {
             }
         }
         let found = index.search_batch(queries.view(), REACH, &SearchParams::default())?;
-        let mut artists: HashMap<TrackId, Vec<String>> = HashMap::new();
-        self.read_artists(&mut artists, &sample)?;
         let mut nearest = Vec::new();
         for (track, found) in sample.into_iter().zip(found) {
-            nearest.extend(self.nearest_other(track, &found, &mut artists)?);
+            nearest.extend(self.nearest_other(track, &found)?);
         }
         Ok(Nearness {
             space: stamp.model_fingerprint.clone(),
@@ -202,38 +198,20 @@ impl Engine {
         })
     }
 
-    fn read_artists(
-        &self,
-        artists: &mut HashMap<TrackId, Vec<String>>,
-        tracks: &[TrackId],
-    ) -> Result<(), EngineError> {
-        let new = tracks.iter().filter(|track| !artists.contains_key(track));
-        let new: Vec<TrackId> = new.copied().collect();
-        for track in self.library.tracks_by_id(&new)? {
-            artists.insert(track.id, artists_of(&track));
-        }
-        Ok(())
-    }
-
     /// The similarity of the first neighbour that is by another artist and another recording.
     fn nearest_other(
         &self,
         track: TrackId,
         found: &[Neighbor],
-        artists: &mut HashMap<TrackId, Vec<String>>,
     ) -> Result<Option<f32>, EngineError> {
-        // A few at once, since the track itself and its artist's are usually the first.
-        for some in found.chunks(8) {
-            let ids: Vec<TrackId> = some.iter().map(|near| near.id).collect();
-            self.read_artists(artists, &ids)?;
-            let of = |id: TrackId| artists.get(&id).map_or(&[][..], Vec::as_slice);
-            let is_other = |near: &&Neighbor| {
-                near.id != track
-                    && !is_same_recording(near.similarity)
-                    && !of(track).iter().any(|artist| of(near.id).contains(artist))
-            };
-            if let Some(near) = some.iter().find(is_other) {
-                return Ok(Some(near.similarity));
+        let artists = |id| Ok::<_, EngineError>(artists_of(&self.library.track(id)?));
+        let own = artists(track)?;
+        for near in found {
+            if near.id != track && !is_same_recording(near.similarity) {
+                let others = artists(near.id)?;
+                if !own.iter().any(|artist| others.contains(artist)) {
+                    return Ok(Some(near.similarity));
+                }
             }
         }
         Ok(None)

@@ -120,9 +120,6 @@ impl Engine {
             return self.seed_of_file(track, path);
         }
         if let Some(track) = text.to_str().and_then(track_number) {
-            if !self.library.contains(track)? {
-                return Err(voisin_library::LibraryError::UnknownTrack(track).into());
-            }
             return self.seed_of(track);
         }
         if path.exists() {
@@ -167,23 +164,20 @@ impl Engine {
         found: Resolution,
         has_path: bool,
     ) -> Result<Seed, EngineError> {
-        let lookup = &self.library;
         let lines = |tracks: &[Track]| -> Vec<String> {
-            tracks
-                .iter()
-                .map(|track| candidate(track, has_path))
-                .collect()
+            let lines = tracks.iter().map(|track| candidate(track, has_path));
+            lines.collect()
         };
         match found {
             Resolution::One(track) => self.seed_of(track),
             Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
                 text: text.to_owned(),
                 // The error lists ten candidates and counts all.
-                count: lookup.search_words(text, usize::MAX)?.len(),
+                count: self.library.search_words(text, usize::MAX)?.len(),
                 candidates: lines(&tracks),
             }),
             Resolution::Nothing => {
-                let alike = lookup.spelt_alike(text, 3)?;
+                let alike = self.library.spelt_alike(text, 3)?;
                 let candidates = lines(&self.library.tracks_by_id(&alike)?);
                 let next = if candidates.is_empty() {
                     NAME_TRACK.to_owned()

@@ -105,10 +105,8 @@ impl LibrarySpace {
 }
 
 fn parts(library: &Library) -> Result<Parts, EngineError> {
-    Ok(library.model()?.map_or_else(
-        || Parts::of_stored(""),
-        |m| Parts::of_stored(&m.manifest_json),
-    ))
+    let manifest = library.model()?.map(|model| model.manifest_json);
+    Ok(Parts::of_stored(&manifest.unwrap_or_default()))
 }
 
 /// The mean of unit vectors and [`SHRINKING`] zero vectors.

@@ -16,8 +16,8 @@ use ndarray::ArrayView2;
 use super::clusters::Clustering;
 use super::{KnnGraph, TrackMeta};
 
-/// The colours of both maps, `voisin map`'s and the server's: Okabe and Ito's blue and orange, and six that lie as far as
-/// possible from these and from one another, also without red or green, with a contrast of 3 to the background.
+/// The colours of both maps, `voisin map`'s and the server's: eight that differ most from each other and from grey, also
+/// without green (at least 0.14 and 0.09 apart in Oklab).
 const PALETTE: &str = include_str!("palette.json");
 
 /// The script of both maps: a module that includes the palette.

@@ -12,7 +12,7 @@ use voisin_library::stored_path;
 pub struct FirstGuess {
     /// `None` without a model, or with one that lacks the fifty tags of the Million Song Dataset.
     guesser: Option<(DefaultGenres, Arc<Embedder>)>,
-    labelled: LabelCount,
+    pub(super) labelled: LabelCount,
 }
 
 impl FirstGuess {
@@ -29,10 +29,6 @@ impl FirstGuess {
         let embedder = embedder.filter(has_tags);
         let guesser = embedder.map(|embedder| (genres, embedder));
         Self { guesser, labelled }
-    }
-
-    pub(super) fn labelled(&self) -> LabelCount {
-        self.labelled
     }
 
     pub(super) fn is_possible(&self) -> bool {

@@ -415,23 +415,6 @@ def test_music_is_added(tmp_path, embedder):
     assert missing["added"] == 0 and missing["failures"][0]["path"].endswith("nowhere")
 
 
-def test_a_file_that_is_left_over_twice_is_set_aside(tmp_path, embedder):
-    song = tmp_path / "song.mp3"
-    song.write_bytes((DEMO / FILES[0]).read_bytes())
-    folder = tmp_path / "library"
-    library = voisin.Library(folder, create=True)
-    library.add(DEMO / FILES[1], embedder=embedder)
-    # The journals of killed runs: a length, and the path of the file being read.
-    journals = [folder / "voisin.reading-x", folder / "voisin.reading-y"]
-    for journal in journals:
-        journal.write_bytes(len(os.fsencode(song)).to_bytes(2, "little") + os.fsencode(song))
-    done = library.add(song)
-    assert (done["added"], done["list", "--failed"]) == (0, 1)
-    assert "ended the process" in done["failures"][0]["reason"]
-    assert not any(journal.exists() for journal in journals)
-    assert library.add(song, retry=True)["added"] == 1
-
-
 def test_many_files_are_embedded_at_once(embedder, tmp_path):
     paths = [DEMO / name for name in FILES]
     calls = []
