@@ -39,10 +39,7 @@ pub(crate) fn add_files(
     let mut progress = AddProgress::new(console, dry_run);
     let load = |library: &Library| context.embedder(Some(library));
     let mut on_event = |event: AddEvent<'_>| progress.show(&event);
-    // The bar has to be gone before anything else is printed.
-    let stored = run.store(engine, load, &mut on_event, &stop)?;
-    progress.finish();
-    let report = run.settle(engine, stored)?;
+    let report = run.run(engine, load, &mut on_event, &stop)?;
     let summary = &report.summary;
     match format {
         ReportFormat::Json => render::print_json(&report)?,
@@ -171,10 +168,11 @@ impl AddProgress {
                 "an aborted run was processing {}: those of this run are read first, each alone",
                 count(*files as u64, "file")
             )),
-            // Printed with the reasons at the end, regardless of their limit: a file that crashes
-            // the decoder is rare and matters.
-            AddEvent::SetAside { path, reason } => {
-                self.reasons.push(format!("{}: {reason}", path.display()));
+            // The bar has to be gone before anything else is printed.
+            AddEvent::Stored => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
             }
         }
     }
@@ -210,12 +208,6 @@ impl AddProgress {
                 self.console.note(&line());
             }
             None => self.console.detail(&line()),
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 }

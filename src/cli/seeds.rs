@@ -96,13 +96,7 @@ pub(crate) fn one_seed(
             let found = names.len();
             return Err(EngineError::several_tracks(&text, found));
         };
-        reader.one(text).map_err(|mut error| {
-            // No hint for all of an artist's tracks, of which only one could be taken.
-            if let EngineError::Ambiguous { artist, .. } = &mut error {
-                *artist = None;
-            }
-            error
-        })
+        reader.one(text)
     })
 }
 

@@ -24,10 +24,7 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
     let values = read_directions(vectors)?;
     // Both files are read completely first: a fault in row 9 000 must not leave half of the rows in
     // the library.
-    let (tracks, remark) = read_vector_tracks(table, values.nrows())?;
-    if let Some(remark) = remark {
-        context.console.warn(&remark);
-    }
+    let tracks = read_vector_tracks(table, values.nrows())?;
     refuse_repeated_paths(table, &tracks)?;
     let dimension = values.ncols();
     let named = match context.requested_model() {

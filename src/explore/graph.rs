@@ -1,11 +1,9 @@
 //! The k-nearest-neighbour graph of clusters, maps and paths.
 
-use std::ops::Range;
-
-use ndarray::{Array2, ArrayView2, s};
-use rayon::prelude::*;
+use ndarray::{Array2, ArrayView2};
 
 use super::{ExploreError, Result};
+use voisin_genre::nearest;
 
 /// Marks an absent neighbour in [`KnnGraph::neighbours`].
 pub const NONE: u32 = u32::MAX;
@@ -22,10 +20,6 @@ pub struct KnnGraph {
     /// `[n, k]` cosine similarities, descending.
     pub similarities: Array2<f32>,
 }
-
-/// Query rows per block: 128 rows of 512 dimensions are 256 KiB, which fit into the second-level cache.
-const QUERY_BLOCK: usize = 128;
-const BASE_BLOCK: usize = 2048;
 
 impl KnnGraph {
     pub fn len(&self) -> usize {
@@ -45,26 +39,16 @@ impl KnnGraph {
     pub fn exact(vectors: ArrayView2<'_, f32>, k: usize) -> Result<Self> {
         check_unit(vectors)?;
         let mut graph = Self::empty(vectors.nrows(), k);
-        if k == 0 || vectors.is_empty() {
-            return Ok(graph);
-        }
-        let ids = graph.neighbours.as_slice_mut().expect("made here");
-        let similarities = graph.similarities.as_slice_mut().expect("made here");
-        ids.par_chunks_mut(QUERY_BLOCK * k)
-            .zip(similarities.par_chunks_mut(QUERY_BLOCK * k))
-            .enumerate()
-            .for_each(|(block, (ids, similarities))| {
-                let first = block * QUERY_BLOCK;
-                let rows = first..first + ids.len() / k;
-                for (r, mut near) in nearest_of(vectors, rows, k).into_iter().enumerate() {
-                    near.sort_unstable_by(nearest_first);
-                    for (j, &(similarity, id)) in near.iter().take(k).enumerate() {
-                        ids[r * k + j] = id;
-                        // Rounding may exceed 1 by an ulp.
-                        similarities[r * k + j] = similarity.clamp(-1.0, 1.0);
-                    }
+        if k > 0 {
+            let near = nearest(vectors, vectors, k, |row, other| row != other);
+            for (row, near) in near.iter().enumerate() {
+                for (slot, near) in near.iter().enumerate() {
+                    graph.neighbours[[row, slot]] = near.row as u32;
+                    // Rounding may exceed 1 by an ulp.
+                    graph.similarities[[row, slot]] = near.similarity.clamp(-1.0, 1.0);
                 }
-            });
+            }
+        }
         Ok(graph)
     }
 
@@ -110,39 +94,6 @@ impl KnnGraph {
     }
 }
 
-/// At least the `k` most similar other rows of some rows, with ties by row number, in no order.
-fn nearest_of(vectors: ArrayView2<'_, f32>, rows: Range<usize>, k: usize) -> Vec<Vec<(f32, u32)>> {
-    let first = rows.start;
-    let queries = vectors.slice(s![rows.clone(), ..]);
-    let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::with_capacity(2 * k + 1); rows.len()];
-    let mut floor = vec![f32::NEG_INFINITY; rows.len()];
-    for start in (0..vectors.nrows()).step_by(BASE_BLOCK) {
-        let end = (start + BASE_BLOCK).min(vectors.nrows());
-        let products: Array2<f32> = queries.dot(&vectors.slice(s![start..end, ..]).t());
-        for (r, row) in products.rows().into_iter().enumerate() {
-            let candidates = &mut best[r];
-            for (&similarity, id) in row.iter().zip(start as u32..) {
-                // Rows are in ascending order, so that an equal one after the floor would lose the tie.
-                if similarity > floor[r] && id as usize != first + r {
-                    candidates.push((similarity, id));
-                    // Selecting only every k-th time keeps the time linear in the pairs.
-                    if candidates.len() > 2 * k {
-                        candidates.select_nth_unstable_by(k - 1, nearest_first);
-                        candidates.truncate(k);
-                        floor[r] = candidates[k - 1].0;
-                    }
-                }
-            }
-        }
-    }
-    best
-}
-
-/// Higher similarity first, then the lower row number.
-fn nearest_first(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
-}
-
 /// Checks that vectors are finite and of unit length (to 1 in 100).
 pub(crate) fn check_unit(vectors: ArrayView2<'_, f32>) -> Result<()> {
     for (row, vector) in vectors.rows().into_iter().enumerate() {
@@ -162,22 +113,9 @@ mod tests {
     use ndarray::Axis;
 
     #[test]
-    fn the_exact_graph_equals_a_plain_scan() {
+    fn few_tracks_have_fewer_neighbours() {
         let small = KnnGraph::exact(unit_vectors(3, 8, 1).view(), 5).expect("unit vectors");
         assert_eq!((small.row(0).count(), small.neighbours[[0, 2]]), (2, NONE));
-        let vectors = unit_vectors(300, 24, 3);
-        let graph = KnnGraph::exact(vectors.view(), 7).expect("unit vectors");
-        for i in 0..300 {
-            let mut plain: Vec<(f32, u32)> = (0..300)
-                .filter(|&j| j != i)
-                .map(|j| (vectors.row(i).dot(&vectors.row(j)), j as u32))
-                .collect();
-            plain.sort_unstable_by(nearest_first);
-            for (slot, (j, similarity)) in graph.row(i).enumerate() {
-                assert!((plain[slot].0 - similarity).abs() < 1e-5);
-                assert!(plain[slot].1 == j as u32 || (plain[slot].0 - similarity).abs() < 1e-6);
-            }
-        }
     }
 
     #[test]

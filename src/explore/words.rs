@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use voisin_base::text::fold;
 
@@ -58,71 +58,15 @@ pub struct Term {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Phrase {
     pub terms: Vec<Term>,
+    /// Other words, any of which may deny those beside it: "isn't", "few", "free".
     pub unknown: Vec<String>,
-    /// A word that may deny those beside it, in a way that is not understood.
-    pub unclear: Option<String>,
 }
 
-const FILLERS: [&str; 36] = [
-    "any",
-    "too",
-    "a",
-    "an",
-    "the",
-    "and",
-    "or",
-    "with",
-    "of",
-    "for",
-    "in",
-    "to",
-    "that",
-    "is",
-    "are",
-    "me",
-    "my",
-    "i",
-    "want",
-    "find",
-    "like",
-    "some",
-    "something",
-    "music",
-    "song",
-    "songs",
-    "track",
-    "tracks",
-    "very",
-    "really",
-    "please",
-    "sounds",
-    "sounding",
-    "but",
-    "nor",
-    "tunes",
-];
+/// Words that change nothing.
+const FILLERS: &str = "any too a an the and or with of for in to that is are me my i want find like some something \
+    music song songs track tracks very really please sounds sounding but nor tunes";
 
 const NEGATIONS: [&str; 5] = ["no", "not", "without", "non", "never"];
-/// Words that deny others in ways that are not followed: "isn't slow", "few drums", "drum-free", "other than metal".
-const UNCLEAR: [&str; 17] = [
-    "isnt",
-    "arent",
-    "dont",
-    "doesnt",
-    "w",
-    "free",
-    "except",
-    "excluding",
-    "than",
-    "neither",
-    "few",
-    "fewer",
-    "hardly",
-    "barely",
-    "less",
-    "lacking",
-    "minus",
-];
 
 impl WordTable {
     /// A table with the tags of a model as words.
@@ -138,14 +82,7 @@ impl WordTable {
             .filter(|(_, tag)| !is_marked(tag.as_ref()));
         let words = plain.map(|(column, tag)| {
             let word = tag.as_ref().to_lowercase();
-            (
-                fold(&word),
-                WordMeaning {
-                    word,
-                    any: vec![column],
-                    but: Vec::new(),
-                },
-            )
+            (fold(&word), WordMeaning::of_column(word, column))
         });
         Self {
             words: words.collect(),
@@ -247,10 +184,7 @@ impl WordTable {
                 }
                 if NEGATIONS.contains(&words[at]) {
                     negated = true;
-                } else if is_unclear(&words, at) {
-                    phrase.unknown.push(words[at].to_owned());
-                    phrase.unclear = Some(words[at].to_owned());
-                } else if !FILLERS.contains(&words[at]) {
+                } else if FILLERS.split(' ').all(|filler| filler != words[at]) {
                     phrase.unknown.push(words[at].to_owned());
                     (negated, joined) = (false, false);
                 }
@@ -258,16 +192,6 @@ impl WordTable {
             }
         }
         phrase
-    }
-}
-
-fn is_unclear(words: &[&str], at: usize) -> bool {
-    let before = at.checked_sub(1).map(|before| words[before]);
-    match words[at] {
-        "but" => matches!(before, Some("anything" | "everything" | "nothing" | "all")),
-        // "free jazz" denies nothing.
-        "free" => before.is_some(),
-        word => UNCLEAR.contains(&word),
     }
 }
 
@@ -314,25 +238,13 @@ fn column_key(name: &str) -> String {
 ///
 /// - `standard`: `[tracks, tags]`, each column of mean 0 and variance 1 (see [`standardised`])
 pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32> {
-    let raw: Vec<f32> = standard
-        .rows()
-        .into_iter()
-        .map(|row| {
-            let most = |columns: &[usize]| {
-                columns
-                    .iter()
-                    .map(|&column| row[column])
-                    .fold(f32::NEG_INFINITY, f32::max)
-            };
-            let part = |columns: &[usize]| {
-                if columns.is_empty() {
-                    0.0
-                } else {
-                    most(columns)
-                }
-            };
-            part(&meaning.any) - part(&meaning.but)
-        })
+    let most = |row: ArrayView1<'_, f32>, columns: &[usize]| {
+        let strengths = columns.iter().map(|&column| row[column]);
+        strengths.reduce(f32::max).unwrap_or(0.0)
+    };
+    let rows = standard.rows().into_iter();
+    let raw: Vec<f32> = rows
+        .map(|row| most(row, &meaning.any) - most(row, &meaning.but))
         .collect();
     percentiles(&raw)
 }
@@ -353,22 +265,14 @@ pub fn percentiles(values: &[f32]) -> Vec<f32> {
 }
 
 /// Scales columns to mean 0 and variance 1; constant ones become 0.
-pub fn standardised(mut values: ndarray::Array2<f32>) -> ndarray::Array2<f32> {
-    let n = values.nrows().max(1) as f64;
+pub fn standardised(mut values: Array2<f32>) -> Array2<f32> {
     for mut column in values.columns_mut() {
-        let mean = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-        let variance = column
-            .iter()
-            .map(|&x| (f64::from(x) - mean).powi(2))
-            .sum::<f64>()
-            / n;
+        let wide = column.mapv(f64::from);
+        let mean = wide.mean().unwrap_or(0.0);
+        let spread = wide.std(0.0);
         // A nearly constant column must not be divided by its rounding errors.
-        let scale = if variance > 1e-12 {
-            variance.sqrt().recip()
-        } else {
-            0.0
-        };
-        column.mapv_inplace(|x| ((f64::from(x) - mean) * scale) as f32);
+        let scale = if spread > 1e-6 { spread.recip() } else { 0.0 };
+        column.assign(&wide.mapv(|x| ((x - mean) * scale) as f32));
     }
     values
 }
@@ -453,10 +357,14 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["isn't calm", "voice-free", "anything but rock"] {
-            assert!(table().read(text).unclear.is_some(), "{text}");
+        for text in [
+            "isn't calm",
+            "voice-free",
+            "calm w/o voice",
+            "anything but rock",
+        ] {
+            assert!(!table().read(text).unknown.is_empty(), "{text}");
         }
-        assert_eq!(table().read("free rock but calm").unclear, None);
     }
 
     #[test]

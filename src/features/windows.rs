@@ -57,20 +57,6 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
         .collect()
 }
 
-/// One window per second: starts at 0, `rate`, `2 · rate`, … as long as the window fits, and one more
-/// at the end of the track if something is left.
-///
-/// A track shorter than a window gets a single one from its first sample, followed by zeros; an
-/// empty track none.
-pub fn hop_1s(len: u64, window: usize, rate: u32) -> Vec<i64> {
-    let mut starts = part(len, window, rate, 0, len);
-    let last = len.saturating_sub(window as u64) as i64;
-    if starts.last().is_some_and(|start| *start < last) {
-        starts.push(last);
-    }
-    starts
-}
-
 /// One window per second within a part of the track: starts at `from`, `from + rate`, … as long as the
 /// window fits before `to`; if none fits, a single one around the part's middle, inside the track if
 /// that is long enough.
@@ -155,14 +141,6 @@ mod tests {
             assert!(starts.len() <= n && starts[0] >= 0 && last <= len as i64 - 10);
             assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 5));
         }
-    }
-
-    #[test]
-    fn one_second_hop_covers_everything() {
-        assert_eq!(hop_1s(100, 30, 20), [0, 20, 40, 60, 70]);
-        assert_eq!(hop_1s(90, 30, 20), [0, 20, 40, 60]);
-        assert_eq!(hop_1s(29, 30, 20), [0]);
-        assert!(hop_1s(0, 30, 20).is_empty());
     }
 
     #[test]

@@ -48,5 +48,5 @@ pub use taxonomy::{Spellings, Taxonomy};
 pub use validation::{OutOfFold, votes_for};
 pub use vote::{GenreShare, LabelledNeighbor, Priors, VOTERS, Voter, Votes, vote};
 
-use nearest::Near;
+pub use nearest::{Near, nearest};
 use optimise::best_scale;

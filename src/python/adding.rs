@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use voisin::questions::answers::lossy;
 use voisin::{
-    AddEvent, AddOptions, AddReport, AddRun, Embedder, Engine, EngineError, Outcome, WindowPlan,
-    held_model,
+    AddEvent, AddOptions, AddReport, AddRun, Embedder, Engine, EngineError, Outcome, held_model,
 };
 use voisin_audio::is_audio_candidate;
 use voisin_base::text::with_causes;
@@ -23,7 +22,6 @@ pub(super) struct Adding {
     pub(super) paths: Vec<PathBuf>,
     /// The embedder, and the reference of its model; `None`: the library's model.
     pub(super) embedder: Option<(Arc<Embedder>, ModelRef)>,
-    pub(super) windows: Option<WindowPlan>,
     pub(super) remove_missing: bool,
     pub(super) options: AddOptions,
 }
@@ -61,7 +59,6 @@ impl Adding {
             files: &found.files,
             folders: &self.paths,
             remove_missing: self.remove_missing,
-            windows: self.windows,
             model,
             options: self.options,
         };
@@ -80,12 +77,7 @@ impl Adding {
                         failures.push(not_added(path, &with_causes(error)));
                     }
                 }
-                AddEvent::SetAside { path, reason } => {
-                    failures.push(not_added(path, reason));
-                    // Progress counts only the planned files.
-                    return;
-                }
-                AddEvent::CutOff { .. } => return,
+                AddEvent::CutOff { .. } | AddEvent::Stored => return,
             }
             // Called for each file, with the lock held only during the call.
             let called = Python::attach(|py| {
@@ -100,8 +92,7 @@ impl Adding {
                 raised.get_or_insert(error);
             }
         };
-        let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
-        let report = run.settle(engine, stored)?;
+        let report = run.run::<EngineError>(engine, load, &mut on_event, &stop)?;
         Ok((Added { report, failures }, raised))
     }
 }

@@ -7,19 +7,15 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::arrays::numbers;
-use voisin::{Embedder, EngineError, FileEmbedding, WindowPlan};
+use voisin::{Embedder, EngineError, FileEmbedding};
 
 /// Most channels of an array: more are probably samples in the wrong dimension.
 const MOST_CHANNELS: usize = 64;
 
 /// Analyses a file.
-pub(super) fn embed_file(
-    embedder: &Embedder,
-    path: &Path,
-    plan: WindowPlan,
-) -> Result<FileEmbedding, EngineError> {
+pub(super) fn embed_file(embedder: &Embedder, path: &Path) -> Result<FileEmbedding, EngineError> {
     let info = voisin_audio::probe(path)?;
-    embedder.embed(path, &info, plan, None)
+    embedder.embed(path, &info, embedder.plan())
 }
 
 /// The paths of files; `None` if the value is no path and no list of paths.

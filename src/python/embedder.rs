@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use numpy::IntoPyArray as _;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use rayon::ThreadPoolBuilder;
@@ -12,7 +12,7 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::audio::{embed_file, paths, samples};
 use super::errors::raised;
-use voisin::{FileEmbedding, WindowPlan};
+use voisin::FileEmbedding;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
 
 /// A model that converts audio to vectors. Any number of threads may share it.
@@ -93,25 +93,22 @@ impl PyEmbedder {
     /// "windows", the network's output, float32 [windows, dimension]; "starts", float32 [windows], in seconds.
     ///
     /// audio: a path, or a list of paths, which returns a list in its order; or floats of full scale ±1, of shape [samples] or
-    /// [channels, samples], whose mean over channels is taken. sr: the samples' rate in Hz; none for files. windows: how many,
-    /// spread evenly over the track (default: 24), or "all" for one every second. Near-silent windows do not count. threads: by
-    /// default all of the machine; of several files, each is analysed by one thread. progress: called with the numbers of
+    /// [channels, samples], whose mean over channels is taken. sr: the samples' rate in Hz; none for files. Windows are spread
+    /// evenly over the track, as `add` takes them; near-silent ones do not count. threads: by default all of the machine; of several files, each is analysed by one thread. progress: called with the numbers of
     /// finished and of all files.
     ///
     /// Raises FileNotFoundError, and ValueError for audio that cannot be read, is silent or too short, TypeError for invalid
     /// arguments.
-    #[pyo3(signature = (audio, sr = None, *, windows = None, threads = None, progress = None))]
+    #[pyo3(signature = (audio, sr = None, *, threads = None, progress = None))]
     #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn embed<'py>(
         &self,
         py: Python<'py>,
         audio: &Bound<'py, PyAny>,
         sr: Option<u32>,
-        windows: Option<&Bound<'py, PyAny>>,
         threads: Option<usize>,
         progress: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads.unwrap_or_default())
             .build()
@@ -119,7 +116,7 @@ impl PyEmbedder {
         // With a rate, a list is one audio: a list of samples.
         let Some((paths, is_one)) = sr.map_or_else(|| paths(audio), |_| None) else {
             let (samples, rate) = samples(audio, sr)?;
-            let embed = || self.inner.embed_samples(&samples, rate, plan, None);
+            let embed = || self.inner.embed_samples(&samples, rate, self.inner.plan());
             let embedded = py.detach(|| pool.install(embed)).map_err(raised)?;
             return Ok(embedding(py, embedded)?.into_any());
         };
@@ -127,7 +124,7 @@ impl PyEmbedder {
         // Between parts an interrupt ends the run.
         for part in paths.chunks(pool.current_num_threads()) {
             py.check_signals()?;
-            let embed = |path: &PathBuf| embed_file(&self.inner, path, plan);
+            let embed = |path: &PathBuf| embed_file(&self.inner, path);
             let embedded: Vec<_> =
                 py.detach(|| pool.install(|| part.par_iter().map(embed).collect()));
             for one in embedded {
@@ -142,21 +139,6 @@ impl PyEmbedder {
         } else {
             Ok(all.into_any())
         }
-    }
-}
-
-/// A number of windows, or "all".
-pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
-    let expected = "windows: expected 1 to 100000, or \"all\"";
-    if let Ok(n) = windows.extract::<usize>() {
-        return match n {
-            1..=100_000 => Ok(WindowPlan::Spread(n)),
-            _ => Err(PyValueError::new_err(format!("{expected}, found {n}"))),
-        };
-    }
-    match windows.extract::<String>() {
-        Ok(text) if text == "all" => Ok(WindowPlan::All),
-        _ => Err(PyTypeError::new_err(expected)),
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::adding::Adding;
 use super::arguments::{count, dictionaries, fields, loads};
-use super::embedder::{PyEmbedder, plan};
+use super::embedder::PyEmbedder;
 use super::errors::raised;
 use super::seeds::{SeedArgument, no_embedder};
 use voisin::questions::queries::{QUERIES, QueryInput, Question, named};
@@ -151,14 +151,13 @@ impl PyLibrary {
 
     /// Adds music: files, folders with all below them, playlists; unchanged files are skipped.
     ///
-    /// embedder: the model; None: the library's model, or for a new library the default one. windows: how many of a track are
-    /// analysed in this and later runs, or "all". force: analyse all again; retry: those that failed before. threads: by
+    /// embedder: the model; None: the library's model, or for a new library the default one. force: analyse all again; retry: those that failed before. threads: by
     /// default one per core. remove_missing: remove files that are gone from these folders.
     /// Ctrl-C end the run: added files stay, and the next run continues. Returns the JSON of `voisin add --format json` as a
     /// dictionary, with "failures": files that could not be added, and the reasons. Raises RuntimeError while another process
     /// adds to the library, ValueError for an embedder of another model.
     #[pyo3(signature = (
-        paths, *, embedder = None, windows = None, force = false, retry = false, remove_missing = false,
+        paths, *, embedder = None, force = false, retry = false, remove_missing = false,
         threads = None, progress = None
     ))]
     #[allow(
@@ -171,7 +170,6 @@ impl PyLibrary {
         py: Python<'py>,
         paths: &Bound<'py, PyAny>,
         embedder: Option<PyRef<'py, PyEmbedder>>,
-        windows: Option<&Bound<'py, PyAny>>,
         force: bool,
         retry: bool,
         remove_missing: bool,
@@ -195,7 +193,6 @@ impl PyLibrary {
         let adding = Adding {
             paths,
             embedder: embedder.map(|embedder| (Arc::clone(embedder.inner()), embedder.model_ref())),
-            windows: windows.map(plan).transpose()?,
             remove_missing,
             options,
         };

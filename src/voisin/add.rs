@@ -3,32 +3,31 @@
 //! Worker threads probe, decode and encode; only the calling thread writes. A track is stored completely or not at all, so
 //! that a run can be stopped or killed at any moment and the next one continues.
 
-use std::collections::{HashMap, HashSet};
+use std::any::Any;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use serde::Serialize;
 
-use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
+use super::{Embedder, EngineError, FileEmbedding};
 use voisin_audio::tags::read_tags;
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::with_causes;
-use voisin_base::track::{ContentId, TrackId};
+use voisin_base::track::TrackId;
 use voisin_encoder::ModelManifest;
 use voisin_library::{
     AttachOutcome, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library,
     LibraryError, NewTrack, OpenMode, StoredModel, TrackTags,
 };
 
+const DEADLY: &str = "reading it ended the process twice";
+
 #[derive(Debug, Clone, Copy)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct AddOptions {
-    pub windows: WindowPlan,
-    /// Analyse files again that have not changed.
     pub force: bool,
     /// Try unchanged files again that failed before. The record of a failure stays until its file has been processed.
     pub retry: bool,
@@ -39,7 +38,6 @@ pub struct AddOptions {
 impl Default for AddOptions {
     fn default() -> Self {
         Self {
-            windows: WindowPlan::default(),
             force: false,
             retry: false,
             dry_run: false,
@@ -59,19 +57,16 @@ pub enum Outcome {
         track: TrackId,
         from: PathBuf,
     },
-    /// Known audio in one more file.
     Duplicate(TrackId),
     Failed(EngineError),
     WouldAdd,
 }
 
-/// Progress of a run. [`add`] emits `Planned` and `Done` only; [`AddRun`](crate::AddRun) emits the others, too.
 #[derive(Debug)]
 pub enum AddEvent<'a> {
     Planned {
         jobs: usize,
         unchanged: usize,
-        /// Files that failed before and have not changed.
         skipped: usize,
     },
     Done {
@@ -79,13 +74,9 @@ pub enum AddEvent<'a> {
         outcome: &'a Outcome,
     },
     /// A run was killed while it processed files, which are now read first, one by one.
-    CutOff {
-        files: usize,
-    },
-    SetAside {
-        path: &'a Path,
-        reason: &'a str,
-    },
+    CutOff { files: usize },
+    /// No more files are read; what else an [`AddRun`](crate::AddRun) does follows.
+    Stored,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -121,21 +112,12 @@ enum FileFinding {
         track: TrackId,
         tags: TrackTags,
     },
-    /// Audio that another worker is processing.
-    InHand {
-        content: ContentId,
-        tags: TrackTags,
-    },
-    Failed {
-        content: Option<ContentId>,
-        error: EngineError,
-    },
+    Failed(EngineError),
 }
 
-/// Adds files to a library, or updates those in it.
+/// Adds files to a library, or updates those in it. Files that a killed run left over are read first, each alone.
 ///
 /// - `files`: each once, as [`voisin_library::scan`] finds them
-/// - `progress`: called for each file that is done
 /// - `stop`: when it becomes true, the files being processed are finished and the rest is left for another run
 pub fn add(
     library: &mut Library,
@@ -145,108 +127,123 @@ pub fn add(
     progress: &mut dyn FnMut(AddEvent<'_>),
     stop: &AtomicBool,
 ) -> Result<AddSummary, EngineError> {
-    add_suspects_first(
-        library,
-        embedder,
-        files,
-        &HashSet::new(),
-        options,
-        progress,
-        stop,
-    )
-}
-
-/// As [`add`], and reads the files that a killed run left over first, each alone; then its journals are deleted.
-pub(super) fn add_suspects_first(
-    library: &mut Library,
-    embedder: &Embedder,
-    files: &[FileRecord],
-    suspects: &HashSet<PathBuf>,
-    options: &AddOptions,
-    progress: &mut dyn FnMut(AddEvent<'_>),
-    stop: &AtomicBool,
-) -> Result<AddSummary, EngineError> {
     let start = Instant::now();
-    let manifest = embedder.encoder().manifest();
     let mut summary = AddSummary {
         device: embedder.encoder().device().description().to_owned(),
-        model: manifest.name.clone(),
+        model: embedder.encoder().manifest().name.clone(),
         ..AddSummary::default()
     };
+    let mut left_over = HashMap::new();
     if !options.dry_run {
         // Before any file is read, so that a library of another model fails at once.
-        library.set_model(&stored_model(embedder)?)?;
+        library.set_model(&manifest_as_stored(embedder.encoder().manifest())?)?;
+        left_over = files_left_over(library, options, progress)?;
     }
-
-    let mut jobs = Vec::new();
-    for file in files {
-        let file = file.clone();
-        match library.file_state(&file)? {
-            FileState::Unchanged(_) if !options.force => summary.unchanged += 1,
-            // Skipped until size or time changes. Temporary failures are not among these.
-            FileState::FailedBefore { .. } if !options.force && !options.retry => {
-                summary.skipped += 1;
-            }
-            // The track has no vector. The content is known, so without `again` the file would
-            // stay without one.
-            FileState::NoVector(_) => jobs.push(FileJob { file, again: true }),
-            _ => jobs.push(FileJob {
-                file,
-                again: options.force,
-            }),
-        }
-    }
+    let jobs = jobs(library, files, options, &mut summary)?;
     progress(AddEvent::Planned {
         jobs: jobs.len(),
         unchanged: summary.unchanged as usize,
         skipped: summary.skipped as usize,
     });
-    if options.dry_run {
-        for job in &jobs {
-            progress(AddEvent::Done {
-                path: &job.file.path,
-                outcome: &Outcome::WouldAdd,
-            });
-        }
-        summary.added = jobs.len() as u64;
-        summary.seconds = start.elapsed().as_secs_f64();
-        return Ok(summary);
-    }
     let mut writer = Writer {
         library,
         progress,
         summary,
-        waiting: Vec::new(),
-        failed: HashMap::new(),
     };
-    let (first, others): (Vec<FileJob>, Vec<FileJob>) = jobs
-        .into_iter()
-        .partition(|job| suspects.contains(&job.file.path));
-    let alone = AddOptions {
-        threads: 1,
-        ..*options
-    };
-    run(&mut writer, embedder, &first, &alone, stop)?;
-    // Only now: if one of the suspects ends this process, two journals name it.
-    if !suspects.is_empty() && !stop.load(Ordering::Relaxed) {
-        writer.library.forget_interrupted();
+    if options.dry_run {
+        for job in &jobs {
+            writer.done(&job.file.path, Outcome::WouldAdd);
+        }
+    } else {
+        process(&mut writer, embedder, jobs, &left_over, options, stop)?;
     }
-    run(&mut writer, embedder, &others, options, stop)?;
-    writer.settle_waiting()?;
     let mut summary = writer.summary;
     // Read after the workers have ended, so that a stop during the last file counts.
-    summary.interrupted = stop.load(Ordering::Relaxed);
+    summary.interrupted = !options.dry_run && stop.load(Ordering::Relaxed);
     // After a stop, a track without a file may still be found in a file that was not reached.
-    if !summary.interrupted {
+    if !summary.interrupted && !options.dry_run {
         summary.removed = library.remove_orphans()?;
     }
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
 }
 
-/// The facts to store about a probed file; some of its packets may be damaged.
-#[doc(hidden)]
-pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
+/// The files that killed runs were reading, and in how many of these runs; with a retry those too that failed for it.
+fn files_left_over(
+    library: &Library,
+    options: &AddOptions,
+    progress: &mut dyn FnMut(AddEvent<'_>),
+) -> Result<HashMap<PathBuf, usize>, EngineError> {
+    let mut times = HashMap::new();
+    for path in library.leftovers().interrupted {
+        *times.entry(path).or_default() += 1;
+    }
+    if !times.is_empty() {
+        progress(AddEvent::CutOff { files: times.len() });
+    }
+    if options.force || options.retry {
+        for failure in library.failures()? {
+            if failure.reason.starts_with(DEADLY) {
+                times.entry(failure.path).or_insert(1);
+            }
+        }
+    }
+    Ok(times)
+}
+
+fn process(
+    writer: &mut Writer<'_>,
+    embedder: &Embedder,
+    jobs: Vec<FileJob>,
+    left_over: &HashMap<PathBuf, usize>,
+    options: &AddOptions,
+    stop: &AtomicBool,
+) -> Result<(), EngineError> {
+    let times = |job: &FileJob| left_over.get(&job.file.path).copied().unwrap_or(0);
+    // Those that were left over twice, the second time when they were read alone.
+    let (deadly, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| times(job) > 1);
+    for job in &deadly {
+        let problem = format!("{DEADLY}: set aside until it changes");
+        writer.fail(&job.file, EngineError::file(&job.file.path, problem))?;
+    }
+    let (first, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| times(job) == 1);
+    run(writer, embedder, &first, 1, stop)?;
+    // Only now: if one of these ends the process, two journals name it.
+    if !stop.load(Ordering::Relaxed) {
+        writer.library.forget_interrupted();
+    }
+    run(writer, embedder, &others, options.threads, stop)
+}
+
+fn jobs(
+    library: &Library,
+    files: &[FileRecord],
+    options: &AddOptions,
+    summary: &mut AddSummary,
+) -> Result<Vec<FileJob>, EngineError> {
+    let mut jobs = Vec::new();
+    for file in files {
+        let again = match library.file_state(file)? {
+            FileState::Unchanged(_) if !options.force => {
+                summary.unchanged += 1;
+                continue;
+            }
+            // Skipped until size or time changes. Temporary failures are not among these.
+            FileState::FailedBefore { .. } if !options.force && !options.retry => {
+                summary.skipped += 1;
+                continue;
+            }
+            // The content is known, so without `again` the file would stay without a vector.
+            FileState::NoVector(_) => true,
+            _ => options.force,
+        };
+        let file = file.clone();
+        jobs.push(FileJob { file, again });
+    }
+    Ok(jobs)
+}
+
+pub(super) fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
     AudioFacts {
         content: info.content,
         seconds: info.seconds(),
@@ -257,10 +254,6 @@ pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
         packets: info.packets,
         damaged_packets,
     }
-}
-
-pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
-    manifest_as_stored(embedder.encoder().manifest())
 }
 
 #[doc(hidden)]
@@ -280,7 +273,7 @@ fn run(
     writer: &mut Writer<'_>,
     embedder: &Embedder,
     jobs: &[FileJob],
-    options: &AddOptions,
+    threads: usize,
     stop: &AtomicBool,
 ) -> Result<(), EngineError> {
     if jobs.is_empty() {
@@ -288,13 +281,10 @@ fn run(
     }
     // At least one worker and no more than files, since each opens the library and has its own
     // buffers.
-    let workers = options.threads.clamp(1, jobs.len());
-    // With many files each gets one thread; few files share the threads.
-    let threads_each = (options.threads / workers).max(1);
+    let workers = threads.clamp(1, jobs.len());
+    let threads_each = (threads / workers).max(1);
     // Workers take the next file from one counter, so that no file waits behind a long one.
     let next = AtomicUsize::new(0);
-    // Contents that some worker analyses or has analysed, which may not be in the library yet.
-    let in_hand = Mutex::new(HashSet::new());
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
     let journal = writer.library.journal(JournalKind::Reading);
@@ -305,8 +295,6 @@ fn run(
             let worker = Worker {
                 journal: journal.as_ref().map(|journal| (journal, slot)),
                 embedder,
-                windows: options.windows,
-                in_hand: &in_hand,
                 // SQLite connections cannot be shared between threads.
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
             };
@@ -322,7 +310,6 @@ fn run(
                 worker.work(jobs, next, &[stop, broken], &sender);
             });
         }
-        // The loop below ends when the last worker has dropped its sender.
         drop(sender);
         let mut result = Ok(());
         for (i, finding) in receiver {
@@ -341,8 +328,6 @@ struct Worker<'a> {
     /// Where this worker records the file that it processes, in case a crash ends the process.
     journal: Option<(&'a Journal, usize)>,
     embedder: &'a Embedder,
-    windows: WindowPlan,
-    in_hand: &'a Mutex<HashSet<ContentId>>,
     reader: Library,
 }
 
@@ -363,24 +348,10 @@ impl Worker<'_> {
             self.note(Some(&job.file.path));
             // A panic in a decoder is a failure of its file. It is unwind safe, because all values
             // of `look_at` are dropped.
-            let finding =
-                catch_unwind(AssertUnwindSafe(|| self.look_at(job))).unwrap_or_else(|panic| {
-                    // `panic!` with arguments carries a `String`, one without a `&str`.
-                    let message = panic
-                        .downcast_ref::<String>()
-                        .cloned()
-                        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                        .unwrap_or_default();
-                    FileFinding::Failed {
-                        content: None,
-                        error: EngineError::file(
-                            &job.file.path,
-                            format!("internal fault: {message}; please report it with this file"),
-                        ),
-                    }
-                });
+            let finding = catch_unwind(AssertUnwindSafe(|| self.look_at(job)))
+                .unwrap_or_else(|panic| Err(internal_fault(&job.file.path, &*panic)))
+                .unwrap_or_else(FileFinding::Failed);
             self.note(None);
-            // The writer has ended.
             if sender.send((i as u32, finding)).is_err() {
                 return;
             }
@@ -393,20 +364,9 @@ impl Worker<'_> {
         }
     }
 
-    fn look_at(&self, job: &FileJob) -> FileFinding {
-        let mut content = None;
-        self.try_look_at(job, &mut content)
-            .unwrap_or_else(|error| FileFinding::Failed { content, error })
-    }
-
-    fn try_look_at(
-        &self,
-        job: &FileJob,
-        content: &mut Option<ContentId>,
-    ) -> Result<FileFinding, EngineError> {
+    fn look_at(&self, job: &FileJob) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
         let info = voisin_audio::probe(path)?;
-        // A file whose tags cannot be read is added without them.
         let tags = read_tags(path).unwrap_or_default();
         // Known content under another path or with another time was moved, copied or retagged, and
         // keeps its vectors.
@@ -416,25 +376,7 @@ impl Worker<'_> {
         {
             return Ok(FileFinding::Known { track, tags });
         }
-        // The same content in two files of one run is analysed once. The lock covers only the
-        // insertion; `settle_waiting` attaches the second file when the first is stored.
-        let first = self
-            .in_hand
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(info.content);
-        if !first && !job.again {
-            return Ok(FileFinding::InHand {
-                content: info.content,
-                tags,
-            });
-        }
-        // From here on a failure concerns the content: its copies fail as well without being tried.
-        *content = Some(info.content);
-        let embedding = Box::new(
-            self.embedder
-                .embed_measured(path, &info, self.windows, None)?,
-        );
+        let embedding = Box::new(self.embedder.embed_measured(path, &info)?);
         Ok(FileFinding::Embedded {
             info,
             tags,
@@ -443,13 +385,23 @@ impl Worker<'_> {
     }
 }
 
+fn internal_fault(path: &Path, panic: &(dyn Any + Send)) -> EngineError {
+    // `panic!` with arguments carries a `String`, one without a `&str`.
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default();
+    EngineError::file(
+        path,
+        format!("internal fault: {message}; please report it with this file"),
+    )
+}
+
 struct Writer<'a> {
     library: &'a mut Library,
     progress: &'a mut dyn FnMut(AddEvent<'_>),
     summary: AddSummary,
-    /// Files whose audio another worker was processing.
-    waiting: Vec<(FileRecord, ContentId, TrackTags)>,
-    failed: HashMap<ContentId, PathBuf>,
 }
 
 impl Writer<'_> {
@@ -461,14 +413,7 @@ impl Writer<'_> {
                 embedding,
             } => self.store(job, info, tags, *embedding),
             FileFinding::Known { track, tags } => self.attach(track, &job.file, &tags),
-            FileFinding::InHand { content, tags } => {
-                self.waiting.push((job.file.clone(), content, tags));
-                Ok(())
-            }
-            FileFinding::Failed { content, error } => {
-                let is_transient = error.is_transient();
-                self.fail(&job.file, error, content, is_transient)
-            }
+            FileFinding::Failed(error) => self.fail(&job.file, error),
         }
     }
 
@@ -482,8 +427,11 @@ impl Writer<'_> {
         let vector = embedding.vector.into_vec();
         let logits = embedding.logits;
         let descriptors = embedding.descriptors;
-        // Known: it was to be analysed again, or was stored after the worker's check.
         if let Some(track) = self.library.find_by_content(&info.content)? {
+            // A copy of it was stored after the worker's check.
+            if !job.again {
+                return self.attach(track, &job.file, &tags);
+            }
             self.library.replace_vector(track, &vector, &logits)?;
             self.library
                 .set_damaged_packets(track, embedding.report.damaged_packets)?;
@@ -505,14 +453,14 @@ impl Writer<'_> {
         };
         match self.library.insert_track(&new) {
             Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
-            // Another process stored it first.
             Err(LibraryError::DuplicateContent { track }) => {
                 self.attach(track, &new.file, &new.tags)?;
             }
             // Concerns this file alone, unlike all other errors of the library: a vector that is not
             // finite or not of length 1.
             Err(error @ LibraryError::Refused(_)) => {
-                self.fail(&new.file, error.into(), Some(new.audio.content), false)?;
+                let error = EngineError::file(&new.file.path, with_causes(&error));
+                self.fail(&new.file, error)?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -534,19 +482,10 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn fail(
-        &mut self,
-        file: &FileRecord,
-        error: EngineError,
-        content: Option<ContentId>,
-        is_transient: bool,
-    ) -> Result<(), EngineError> {
+    fn fail(&mut self, file: &FileRecord, error: EngineError) -> Result<(), EngineError> {
         if let EngineError::Library(error) = error {
             // An error of the catalogue itself affects all files.
             return Err(error.into());
-        }
-        if let Some(content) = content {
-            self.failed.insert(content, file.path.clone());
         }
         // Zeros mean an unknown size, as of a file without readable metadata.
         let known_size = file.size > 0 || file.mtime_ns != 0;
@@ -555,31 +494,11 @@ impl Writer<'_> {
             size: known_size.then_some(file.size),
             mtime_ns: known_size.then_some(file.mtime_ns),
             reason: one_line(&with_causes(&error), &file.path),
-            transient: is_transient,
+            transient: error.is_transient(),
             attempts: 0,
             failed_at: 0,
         })?;
         self.done(&file.path, Outcome::Failed(error));
-        Ok(())
-    }
-
-    /// After all workers are done, attaches files whose audio another worker processed.
-    fn settle_waiting(&mut self) -> Result<(), EngineError> {
-        for (file, content, tags) in std::mem::take(&mut self.waiting) {
-            match self.library.find_by_content(&content)? {
-                Some(track) => self.attach(track, &file, &tags)?,
-                None => {
-                    // If it did not fail, its twin was left for another run, and so is this one.
-                    if let Some(other) = self.failed.get(&content) {
-                        let problem =
-                            format!("the same audio as {}, which failed", other.display());
-                        let error = EngineError::file(&file.path, problem);
-                        // It is tried again with the other one.
-                        self.fail(&file, error, None, true)?;
-                    }
-                }
-            }
-        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
 use voisin_explore::{KnnGraph, TrackMeta};
 use voisin_genre::{Genre, Spellings, Taxonomy};
-use voisin_index::{IndexError, SearchParams};
+use voisin_index::SearchParams;
 use voisin_library::{Track, TrackSet};
 
 const EXACT_UP_TO: usize = 10_000;
@@ -19,8 +19,7 @@ pub enum GraphUse {
     /// Clusters, maps and votes: as exact as a search for each track.
     Exploring,
     /// Finding copies. They are so near each other that the index is searched a quarter as widely: among a million synthetic
-    /// vectors this finds 0.999 of the copies with a cosine of 0.7 and 0.994 of those with one of 0.5. No vectors are
-    /// needed.
+    /// vectors this finds 0.999 of the copies with a cosine of 0.7 and 0.994 of those with one of 0.5.
     Copies,
 }
 
@@ -34,30 +33,10 @@ pub struct Collection {
     pub genres: Vec<Vec<Genre>>,
     pub taxonomy: Taxonomy,
     space: LibrarySpace,
-    /// Number of tracks in the whole library.
     pub total: usize,
 }
 
 impl Collection {
-    fn without_vectors(
-        ids: Vec<TrackId>,
-        mut meta: Vec<TrackMeta>,
-        mut genres: Vec<Vec<Genre>>,
-        taxonomy: Taxonomy,
-        space: LibrarySpace,
-    ) -> Self {
-        spell_alike(&mut meta, &mut genres);
-        Self {
-            vectors: Array2::zeros((0, space.mean().len())),
-            total: ids.len(),
-            ids,
-            meta,
-            genres,
-            taxonomy,
-            space,
-        }
-    }
-
     pub fn row(&self, track: TrackId) -> Option<usize> {
         row_of(&self.ids, track)
     }
@@ -86,18 +65,7 @@ impl Engine {
             return Err(EngineError::no_tracks(self.library().dir()));
         }
         let space = LibrarySpace::of(self.library(), &vectors)?;
-        let collection = self.without_vectors(vectors.ids, space)?;
-        Ok(Collection {
-            vectors: collection.space.centre_rows(vectors.values),
-            ..collection
-        })
-    }
-
-    fn without_vectors(
-        &self,
-        ids: Vec<TrackId>,
-        space: LibrarySpace,
-    ) -> Result<Collection, EngineError> {
+        let ids = vectors.ids;
         let taxonomy = self.taxonomy()?;
         let unknown = |id: &TrackId| TrackMeta::new(*id, String::new());
         let mut facts = Vec::with_capacity(ids.len());
@@ -115,9 +83,16 @@ impl Engine {
         })?;
         // Tracks without facts, in the middle or at the end, still have a row.
         facts.extend(ids[facts.len()..].iter().map(unknown));
-        Ok(Collection::without_vectors(
-            ids, facts, genres, taxonomy, space,
-        ))
+        spell_alike(&mut facts, &mut genres);
+        Ok(Collection {
+            vectors: space.centre_rows(vectors.values),
+            total: ids.len(),
+            ids,
+            meta: facts,
+            genres,
+            taxonomy,
+            space,
+        })
     }
 
     /// As [`collection`](Self::collection), but only the `most` tracks nearest to each seed, in their own spelling of
@@ -141,24 +116,22 @@ impl Engine {
         let taxonomy = self.taxonomy()?;
         let _snapshot = self.library.snapshot()?;
         let tracks = self.library.tracks_by_id(&ids)?;
-        let genres = self.genres_of(&tracks)?;
-        let meta: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
+        let mut genres = self.genres_of(&tracks)?;
+        let mut meta: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
+        spell_alike(&mut meta, &mut genres);
         let mut vectors = Array2::zeros((ids.len(), dimension));
         // From the library, because the index has only 16 bits per component.
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
-            let vector = self.vector(id)?;
-            if vector.len() != dimension {
-                return Err(EngineError::from(IndexError::Dimension {
-                    expected: dimension,
-                    actual: vector.len(),
-                }));
-            }
-            row.assign(&aview1(&vector));
+            row.assign(&aview1(&self.vector(id)?));
         }
         Ok(Collection {
             vectors: space.centre_rows(vectors),
             total: self.library.status()?.vectors as usize,
-            ..Collection::without_vectors(ids, meta, genres, taxonomy, space)
+            ids,
+            meta,
+            genres,
+            taxonomy,
+            space,
         })
     }
 
@@ -170,7 +143,7 @@ impl Engine {
         to: GraphUse,
     ) -> Result<KnnGraph, EngineError> {
         if collection.ids.len() > EXACT_UP_TO {
-            let same = self.index()?.ids() == collection.ids && self.space == collection.space;
+            let same = self.index()?.ids() == collection.ids && *self.space()? == collection.space;
             // They differ if another process changed the library meanwhile.
             if same && let Some(graph) = self.graph_of_index(k, to)? {
                 return Ok(graph);
@@ -180,61 +153,19 @@ impl Engine {
     }
 
     /// The whole library, and the `k` nearest other tracks of each, or all if there are fewer.
-    ///
-    /// In a large library, [`GraphUse::Exploring`] reads the vectors after the index is closed, to hold them in memory only
-    /// once; [`GraphUse::Copies`] returns none.
     pub fn collection_and_graph(
         &mut self,
         k: usize,
         to: GraphUse,
     ) -> Result<(Collection, KnnGraph), EngineError> {
-        let tracks = self.library().status()?.vectors as usize;
-        if tracks > EXACT_UP_TO
-            && let Some(answer) = self.collection_of_index(k, to)?
-        {
-            return Ok(answer);
+        if self.library.status()?.vectors as usize > EXACT_UP_TO {
+            // First, since a new index may have another mean.
+            self.index()?;
         }
         let collection = self.collection()?;
-        let graph = self.knn_graph(
-            &collection,
-            k.min(collection.ids.len().saturating_sub(1)),
-            to,
-        )?;
+        let k = k.min(collection.ids.len() - 1);
+        let graph = self.knn_graph(&collection, k, to)?;
         Ok((collection, graph))
-    }
-
-    /// From the index; `None` if another process changes the library meanwhile.
-    fn collection_of_index(
-        &mut self,
-        k: usize,
-        to: GraphUse,
-    ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
-        let ids = self.index()?.ids();
-        // The index is current when it is opened, so another generation means a later commit.
-        if self.library.generation()? != self.stamp.generation {
-            return Ok(None);
-        }
-        let Some(graph) = self.graph_of_index(k, to)? else {
-            return Ok(None);
-        };
-        // Closed before the vectors are read, which would otherwise be in memory twice.
-        if to == GraphUse::Exploring {
-            self.index = None;
-        }
-        let _snapshot = self.library.snapshot()?;
-        // Checked again inside the snapshot: others may have committed while the graph was built.
-        if self.library.generation()? != self.stamp.generation {
-            return Ok(None);
-        }
-        let mut collection = self.without_vectors(ids, self.space.clone())?;
-        if to == GraphUse::Exploring {
-            let vectors = self.library.vectors()?;
-            if vectors.ids != collection.ids {
-                return Ok(None);
-            }
-            collection.vectors = collection.space.centre_rows(vectors.values);
-        }
-        Ok(Some((collection, graph)))
     }
 
     /// The graph of the index's tracks, in their order; `None` if it does not find `k` for each.
@@ -321,78 +252,30 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use voisin_base::random::Random;
     use voisin_base::vector::make_unit;
-    use voisin_library::Library;
     use voisin_library::testing::{library, track};
 
-    fn unit(rng: &mut Random) -> Vec<f32> {
-        let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
-        make_unit(&mut vector);
-        vector
-    }
-
-    fn filled(dir: &Path, tracks: usize) -> Library {
-        let mut library = library(dir, 8);
-        let mut rng = Random::new(3);
-        for seed in 0..tracks as u64 {
-            library.insert_track(&track(seed, unit(&mut rng))).unwrap();
-        }
-        library
-    }
-
     #[test]
-    fn a_collection_from_the_index_equals_that_from_the_database() {
+    fn the_graph_of_an_index_of_other_tracks_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
-        let mut library = filled(dir.path(), EXACT_UP_TO + 2);
-        library.remove_tracks(&[TrackId(77)]).unwrap();
-        let mut engine = Engine::from_library(library);
-        let whole = engine.collection().unwrap();
-        for to in [GraphUse::Exploring, GraphUse::Copies] {
-            let (collection, own_graph) = engine.collection_and_graph(5, to).unwrap();
-            let graph = engine.knn_graph(&whole, 5, to).unwrap();
-            assert_eq!(
-                (own_graph.neighbours, own_graph.similarities),
-                (graph.neighbours, graph.similarities)
-            );
-            assert_eq!(collection.ids, whole.ids);
-            let facts = |other: &Collection| {
-                other
-                    .meta
-                    .iter()
-                    .map(|track| (track.id, track.path.clone()))
-                    .collect::<Vec<_>>()
-            };
-            assert_eq!(facts(&collection), facts(&whole));
-            let vectors = if to == GraphUse::Copies {
-                Array2::zeros((0, 8))
-            } else {
-                whole.vectors.clone()
-            };
-            assert_eq!(collection.vectors, vectors);
+        let mut library = library(dir.path(), 8);
+        let mut rng = Random::new(3);
+        for seed in 0..EXACT_UP_TO as u64 + 1 {
+            let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
+            make_unit(&mut vector);
+            library.insert_track(&track(seed, vector)).unwrap();
         }
+        let mut engine = Engine::from_library(library);
+        let (whole, of_index) = engine.collection_and_graph(5, GraphUse::Exploring).unwrap();
+        let exact = KnnGraph::exact(whole.vectors.view(), 5).unwrap().neighbours;
+        let both = of_index.neighbours.iter().zip(&exact);
+        let equal = both.filter(|(found, expected)| found == expected).count();
+        assert!(equal * 10 > exact.len() * 9, "{equal} of {}", exact.len());
 
-        // An index of other tracks cannot be used: all pairs are compared.
         engine.library_mut().remove_tracks(&[TrackId(1)]).unwrap();
-        let (collection, exact) = engine.collection_and_graph(5, GraphUse::Copies).unwrap();
-        assert_eq!(
-            (exact.len(), collection.vectors.dim()),
-            (EXACT_UP_TO, (EXACT_UP_TO, 8))
-        );
-        assert_eq!(exact.neighbours.row(0).to_vec(), {
-            let mut others: Vec<u32> = (1..EXACT_UP_TO as u32).collect();
-            let similarity = |row: u32| {
-                collection
-                    .vectors
-                    .row(0)
-                    .dot(&collection.vectors.row(row as usize))
-            };
-            others.sort_by(|&a, &b| similarity(b).total_cmp(&similarity(a)));
-            others.truncate(5);
-            others
-        });
+        let graph = engine.knn_graph(&whole, 5, GraphUse::Exploring).unwrap();
+        assert_eq!(graph.neighbours, exact);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) const DESCRIPTORS_VERSION: u32 = 4;
 /// Length in seconds of the continuous piece in the middle of a track on which tempo and scales are measured.
 const PIECE_SECONDS: u64 = 20;
 
-/// Reads windows as [`voisin_audio::read_windows`] does, and measures the track from the same decoding, if asked for.
+/// Reads windows as [`voisin_audio::read_windows`] does, and measures the track from the same decoding.
 ///
 /// Tempo and scales come from the piece in the middle, key and loudness range from that piece and the windows, loudness from
 /// everything that is decoded.
@@ -27,13 +27,8 @@ pub(super) fn read_windows(
     rate: u32,
     starts: &[i64],
     length: usize,
-    measures: bool,
     sink: &mut dyn FnMut(usize, &[f32]),
-) -> Result<(DecodeReport, Option<Descriptors>), AudioError> {
-    if !measures {
-        let report = voisin_audio::read_windows(path, info, rate, starts, length, sink)?;
-        return Ok((report, None));
-    }
+) -> Result<(DecodeReport, Descriptors), AudioError> {
     let mut measurer = Measurer::new(voisin_audio::resampled_len(info, rate), rate);
     // The piece is read in blocks of a window's length, so that one decoding serves both.
     let pieces = measurer
@@ -60,12 +55,11 @@ pub(super) fn read_windows(
         }
     })?;
     let measured = measurer.finish(report.loudness);
-    Ok((report, Some(measured)))
+    Ok((report, measured))
 }
 
 struct Measurer {
     rate: u32,
-    /// Samples of the track.
     total: i64,
     piece: Range<i64>,
     samples: Vec<f32>,
@@ -79,7 +73,6 @@ struct Measurer {
 
 impl Measurer {
     fn new(total: u64, rate: u32) -> Self {
-        // A short track is one piece as a whole.
         let length = total.min(PIECE_SECONDS * u64::from(rate));
         let start = (total - length) / 2;
         Self {
@@ -103,7 +96,6 @@ impl Measurer {
         }
         // Windows may overlap each other and the piece, but no sample may count twice for the key.
         if start >= self.key_end {
-            // Samples beyond the end of the track are padding.
             let sound = &samples[..inside(self.total)];
             self.key.push(sound);
             self.push_blocks(sound);
@@ -120,7 +112,6 @@ impl Measurer {
 
     fn finish(mut self, loudness: Option<Loudness>) -> Descriptors {
         if self.blocks.is_empty() {
-            // The windows were shorter than a block.
             let samples = std::mem::take(&mut self.samples);
             self.push_blocks(&samples);
             self.samples = samples;

@@ -1,7 +1,6 @@
 //! Computes the vectors of a file: probe, decode, mel spectrogram, encoder, pooling.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::{Array2, ArrayView2};
 
@@ -15,13 +14,15 @@ use voisin_library::Descriptors;
 
 /// Fewest spectrograms per batch of a long file; bounds its memory.
 const BATCH: usize = 64;
+/// Windows of a track: the knee of the quality curve in BENCHMARKS.md.
+const WINDOWS: usize = 24;
+/// Those of a model that reads sentences, as CLAP, whose windows are long and take the longest.
+const LONG_WINDOWS: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowPlan {
     /// This many, spread evenly over the whole track.
     Spread(usize),
-    /// One per second.
-    All,
     /// One per second of a part of the track, in milliseconds from its start; a part shorter than a window has one in its
     /// middle.
     Part { from: u32, to: u32 },
@@ -30,30 +31,11 @@ pub enum WindowPlan {
     Reference { hop: usize },
 }
 
-impl Default for WindowPlan {
-    /// The knee of the quality curve in BENCHMARKS.md.
-    fn default() -> Self {
-        Self::Spread(24)
-    }
-}
-
 impl WindowPlan {
-    /// The default of a model.
-    ///
-    /// - `reads`: whether it reads sentences, as CLAP, whose windows are long and take the longest
-    pub(super) fn of(reads: bool) -> Self {
-        if reads {
-            Self::Spread(8)
-        } else {
-            Self::default()
-        }
-    }
-
     /// First samples of the windows of `length` samples in a track of `samples`, at `rate` Hz.
-    pub(super) fn starts(self, samples: u64, length: usize, rate: u32) -> Vec<i64> {
+    fn starts(self, samples: u64, length: usize, rate: u32) -> Vec<i64> {
         match self {
             Self::Spread(n) => windows::spread(samples, length, n, rate as usize),
-            Self::All => windows::hop_1s(samples, length, rate),
             Self::Part { from, to } => {
                 let sample = |ms: u32| u64::from(ms) * u64::from(rate) / 1000;
                 windows::part(samples, length, rate, sample(from), sample(to))
@@ -75,16 +57,9 @@ pub struct FileEmbedding {
     pub starts: Vec<f32>,
     pub report: DecodeReport,
     pub descriptors: Option<Descriptors>,
+    /// Whether the sound hardly changes; `None` if the descriptors have that, or with [`WindowPlan::Reference`].
     pub is_steady: Option<bool>,
 }
-
-/// The starts of a file's encoded windows in seconds, how it was decoded, and what was measured.
-type WindowsRead = (
-    Vec<f32>,
-    DecodeReport,
-    Option<Descriptors>,
-    Option<SpectralChange>,
-);
 
 /// A model with its front ends; analyses files from any number of threads.
 ///
@@ -105,20 +80,22 @@ struct NetworkInput {
     every: usize,
 }
 
-struct Reading {
+struct Reading<'a> {
     rate: u32,
     length: usize,
     /// Samples read on either side of it for resampling.
     margin: usize,
-    /// For each network, the first sample that it needs, and the resampler to its rate.
-    inputs: Vec<(usize, Option<WindowResampler>)>,
+    inputs: Vec<InputBuffers<'a>>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Besides {
-    Nothing,
-    Descriptors,
-    Change,
+struct InputBuffers<'a> {
+    input: &'a NetworkInput,
+    scratch: Scratch,
+    /// The first sample that it needs, of those that are read for a window.
+    from: usize,
+    resampler: Option<WindowResampler>,
+    window: Vec<f32>,
+    mels: Vec<f32>,
 }
 
 #[derive(Clone, Copy)]
@@ -163,7 +140,17 @@ impl Embedder {
         self.rate
     }
 
-    fn reading(&self, info: &AudioInfo, plan: WindowPlan) -> Result<Reading, EngineError> {
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// The windows by which `add` represents a track.
+    pub fn plan(&self) -> WindowPlan {
+        let reads = self.encoder.manifest().reads();
+        WindowPlan::Spread(if reads { LONG_WINDOWS } else { WINDOWS })
+    }
+
+    fn reading(&self, info: &AudioInfo, plan: WindowPlan) -> Result<Reading<'_>, EngineError> {
         /// Least sample rate in Hz for measuring tempo and key.
         const LEAST: u32 = 16_000;
         /// Longest margin for resampling, in seconds. Rates without a large common divisor need whole seconds.
@@ -185,10 +172,10 @@ impl Embedder {
         self.reading_at(self.rate)
     }
 
-    fn reading_at(&self, rate: u32) -> Result<Reading, EngineError> {
+    fn reading_at(&self, rate: u32) -> Result<Reading<'_>, EngineError> {
         let mut found = Vec::new();
-        for config in self.encoder.front_ends() {
-            let window_samples = config.window_samples as u64;
+        for input in &self.inputs {
+            let config = input.front_end.config();
             let to = config.sample_rate;
             let resampler = if to == rate {
                 None
@@ -196,38 +183,37 @@ impl Embedder {
                 Some(WindowResampler::new(rate, to)?)
             };
             let reach = resampler.as_ref().map_or(0, WindowResampler::reach);
-            found.push((
-                // Rounded up, because one sample too few would truncate the window.
-                (window_samples * u64::from(rate)).div_ceil(u64::from(to)) as usize,
-                reach,
-                resampler,
-            ));
+            // Rounded up, because one sample too few would truncate the window.
+            let needed =
+                (config.window_samples as u64 * u64::from(rate)).div_ceil(u64::from(to)) as usize;
+            found.push((input, needed, reach, resampler));
         }
-        let length = found
+        let length = found.iter().map(|(_, needed, ..)| *needed).max();
+        let length = length.unwrap_or(0);
+        // A shorter window has room on either side within the longest one; its filter needs only the
+        // rest as a margin.
+        let margin = found
             .iter()
-            .map(|(window_samples, ..)| *window_samples)
+            .map(|(_, needed, reach, _)| reach.saturating_sub((length - needed) / 2))
             .max()
             .unwrap_or(0);
-        let beyond = |(window_samples, reach, _): &(usize, usize, _)| {
-            // A shorter window has room on either side within the longest one; its filter needs only
-            // the rest as a margin.
-            reach.saturating_sub((length - window_samples) / 2)
-        };
-        let margin = found.iter().map(beyond).max().unwrap_or(0);
-        let input = |(window_samples, reach, resampler)| {
-            // All windows have the same middle.
-            (margin + (length - window_samples) / 2 - reach, resampler)
-        };
+        let inputs = found
+            .into_iter()
+            .map(|(input, needed, reach, resampler)| InputBuffers {
+                input,
+                scratch: input.front_end.scratch(),
+                // All windows have the same middle.
+                from: margin + (length - needed) / 2 - reach,
+                resampler,
+                window: vec![0.0; input.front_end.config().window_samples],
+                mels: Vec::new(),
+            });
         Ok(Reading {
             rate,
             length,
             margin,
-            inputs: found.into_iter().map(input).collect(),
+            inputs: inputs.collect(),
         })
-    }
-
-    pub fn encoder(&self) -> &Encoder {
-        &self.encoder
     }
 
     /// Analyses a file.
@@ -236,35 +222,22 @@ impl Embedder {
     /// with the file's length, except for the resulting vectors.
     ///
     /// - `info`: from [`voisin_audio::probe`]
-    /// - `stop`: when it becomes true, the call fails with [`EngineError::Interrupted`]
     pub fn embed(
         &self,
         path: &Path,
         info: &AudioInfo,
         plan: WindowPlan,
-        stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, Besides::Nothing, stop)
+        self.embed_sound(Sound::File(path), info, plan, false)
     }
 
-    pub fn embed_seed(
+    /// Also measures tempo, key and loudness from the same decoding.
+    pub(super) fn embed_measured(
         &self,
         path: &Path,
         info: &AudioInfo,
-        plan: WindowPlan,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, Besides::Change, None)
-    }
-
-    /// As [`embed`](Self::embed), and measures tempo, key and loudness from the same decoding.
-    pub fn embed_measured(
-        &self,
-        path: &Path,
-        info: &AudioInfo,
-        plan: WindowPlan,
-        stop: Option<&AtomicBool>,
-    ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, Besides::Descriptors, stop)
+        self.embed_sound(Sound::File(path), info, self.plan(), true)
     }
 
     /// As [`embed`](Self::embed), for mono samples in memory, full scale ±1.
@@ -275,10 +248,9 @@ impl Embedder {
         samples: &[f32],
         sample_rate: u32,
         plan: WindowPlan,
-        stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let info = AudioInfo::of_samples(samples.len(), sample_rate);
-        self.embed_sound(Sound::Samples(samples), &info, plan, Besides::Nothing, stop)
+        self.embed_sound(Sound::Samples(samples), &info, plan, false)
     }
 
     fn embed_sound(
@@ -286,66 +258,12 @@ impl Embedder {
         sound: Sound<'_>,
         info: &AudioInfo,
         plan: WindowPlan,
-        besides: Besides,
-        stop: Option<&AtomicBool>,
+        measures: bool,
     ) -> Result<FileEmbedding, EngineError> {
-        let mut rows: Vec<f32> = Vec::new();
-        // In double precision, since there may be thousands of windows.
-        let mut logits = vec![0.0f64; self.encoder.tags()];
-        let (starts, report, mut descriptors, change) =
-            self.each_batch(sound, info, plan, besides, stop, |mels, n| {
-                let tagged = self.encoder.encode_each(mels, n)?;
-                rows.extend(tagged.embeddings.iter());
-                for row in tagged.logits.rows() {
-                    for (sum, &x) in logits.iter_mut().zip(row) {
-                        *sum += f64::from(x);
-                    }
-                }
-                Ok(())
-            })?;
-        let windows =
-            Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
-                .map_err(|error| EngineError::Model {
-                    reason: format!("the network's output: {error}"),
-                })?;
-        let vector = self.parts.pool(windows.view())?;
-        if let Some(measured) = &mut descriptors {
-            measured.is_steady = is_steady(windows.view());
-        }
-        let is_steady = change.as_ref().map(SpectralChange::is_steady);
-        let logits = logits.iter().map(|sum| (sum / starts.len() as f64) as f32);
-        Ok(FileEmbedding {
-            vector,
-            logits: logits.collect(),
-            windows,
-            starts,
-            report,
-            descriptors,
-            is_steady,
-        })
-    }
-
-    /// Decodes the windows of a file, and passes their spectrograms to `encode` in batches: for each network `[n, cells]`,
-    /// with fewer rows if it does not process every window, and `n`.
-    ///
-    /// - returns: the start of each encoded window in seconds, at least one; statistics of the decoding; measurements
-    fn each_batch(
-        &self,
-        sound: Sound<'_>,
-        info: &AudioInfo,
-        plan: WindowPlan,
-        besides: Besides,
-        stop: Option<&AtomicBool>,
-        mut encode: impl FnMut(&[&[f32]], usize) -> Result<(), EngineError>,
-    ) -> Result<WindowsRead, EngineError> {
         let mut reading = self.reading(info, plan)?;
-        let rate = reading.rate;
-        let length = reading.length;
-        let margin = reading.margin;
+        let (rate, length, margin) = (reading.rate, reading.length, reading.margin);
         let samples = voisin_audio::resampled_len(info, rate);
         let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
-        // Files shorter than a window are refused, unless the network pads or the plan keeps every
-        // row.
         if samples < length as u64 && !keeps_silence && !self.encoder.pads() {
             let least = length as f64 / f64::from(rate);
             let seconds = info.seconds();
@@ -353,83 +271,64 @@ impl Embedder {
             return Err(EngineError::file(sound.path(), problem));
         }
         let starts = plan.starts(samples, length, rate);
-
-        let mut change = (besides == Besides::Change).then(|| SpectralChange::new(rate));
-        // A multiple of all groups, so that results do not depend on the batches.
-        let group: usize = self
-            .inputs
-            .iter()
-            .fold(1, |group, input| least_common_multiple(group, input.every));
-        let together = if matches!(plan, WindowPlan::Part { .. }) {
-            // Each network processes the first window of a batch: with batches of one, every window.
-            1
-        } else {
-            BATCH
-                .max(self.encoder.preferred_batch())
-                .next_multiple_of(group)
+        let mut change = None;
+        if !measures && !keeps_silence {
+            change = Some(SpectralChange::new(rate));
+        }
+        let mut encoding = Encoding {
+            encoder: &self.encoder,
+            inputs: std::mem::take(&mut reading.inputs),
+            together: self.together(plan),
+            waiting: 0,
+            rows: Vec::new(),
+            logits: vec![0.0; self.encoder.tags()],
+            starts: Vec::new(),
+            fault: None,
         };
-        let mut batch = MelBatch::new(
-            &self.inputs,
-            std::mem::take(&mut reading.inputs),
-            together.min(starts.len()),
-        );
-        let mut kept = Vec::with_capacity(starts.len());
-        let mut fault = None;
-        let mut flush = |batch: &mut MelBatch<'_>| -> Result<(), EngineError> {
-            let mels: Vec<&[f32]> = batch
-                .buffers
-                .iter()
-                .map(|buffer| buffer.mels.as_slice())
-                .collect();
-            encode(&mels, batch.windows)?;
-            batch.clear();
-            Ok(())
-        };
-        // The decoder's callback cannot return an error: the first one is stored, and further windows
-        // are skipped.
-        let mut process = |i: usize, block: &[f32]| {
-            let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
-            if stopped && fault.is_none() {
-                fault = Some(EngineError::Interrupted);
-            }
+        let mut sink = |i: usize, block: &[f32]| {
             // The margin does not count for silence.
             let window = &block[margin..margin + length];
-            if fault.is_some() || (!keeps_silence && windows::is_near_silent(window)) {
-                return;
-            }
-            if let Some(change) = &mut change {
-                change.push(window);
-            }
-            batch.push(block, (samples as i64 - starts[i]).max(0) as usize + margin);
-            kept.push(starts[i] as f32 / rate as f32);
-            if batch.windows == together {
-                fault = flush(&mut batch).err();
+            if keeps_silence || !windows::is_near_silent(window) {
+                if let Some(change) = &mut change {
+                    change.push(window);
+                }
+                let sounding = (samples as i64 - starts[i]).max(0) as usize + margin;
+                encoding.push(block, sounding, starts[i] as f32 / rate as f32);
             }
         };
-        let (report, measured) = reading.windows(
-            sound,
-            info,
-            &starts,
-            besides == Besides::Descriptors,
-            &mut process,
-        )?;
-        // After the decoder has closed the file.
-        if let Some(error) = fault {
-            return Err(error);
+        let (report, mut descriptors) =
+            reading.windows(sound, info, &starts, measures, &mut sink)?;
+        let windows = encoding.finish(sound.path())?;
+        if let Some(measured) = &mut descriptors {
+            measured.is_steady = is_steady(windows.view());
         }
-        // All windows were silent: there is no mean.
-        if kept.is_empty() {
-            return Err(EngineError::file(sound.path(), "silent throughout"));
+        let all = encoding.starts.len() as f64;
+        let logits = encoding.logits.iter().map(|sum| (sum / all) as f32);
+        Ok(FileEmbedding {
+            vector: self.parts.pool(windows.view())?,
+            logits: logits.collect(),
+            windows,
+            starts: encoding.starts,
+            report,
+            descriptors,
+            is_steady: change.as_ref().map(SpectralChange::is_steady),
+        })
+    }
+
+    fn together(&self, plan: WindowPlan) -> usize {
+        if matches!(plan, WindowPlan::Part { .. }) {
+            // Each network processes the first window of a batch: with batches of one, every window.
+            return 1;
         }
-        if batch.windows > 0 {
-            flush(&mut batch)?;
-        }
-        Ok((kept, report, measured, change))
+        // A multiple of all groups, so that results do not depend on the batches.
+        let groups = self.inputs.iter().map(|input| input.every);
+        BATCH
+            .max(self.encoder.preferred_batch())
+            .next_multiple_of(groups.fold(1, least_common_multiple))
     }
 }
 
-impl Reading {
-    /// Reads windows with the margin that resampling needs.
+impl Reading<'_> {
     fn windows(
         &self,
         sound: Sound<'_>,
@@ -438,119 +337,127 @@ impl Reading {
         measures: bool,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(DecodeReport, Option<Descriptors>), EngineError> {
-        let starts: Vec<i64> = starts
-            .iter()
-            .map(|start| start - self.margin as i64)
-            .collect();
+        let earlier = starts.iter().map(|start| start - self.margin as i64);
+        let starts: Vec<i64> = earlier.collect();
         let length = self.length + 2 * self.margin;
+        let rate = self.rate;
         Ok(match sound {
+            Sound::File(path) if measures => {
+                let (report, measured) =
+                    descriptors::read_windows(path, info, rate, &starts, length, sink)?;
+                (report, Some(measured))
+            }
             Sound::File(path) => {
-                descriptors::read_windows(path, info, self.rate, &starts, length, measures, sink)?
+                let report = voisin_audio::read_windows(path, info, rate, &starts, length, sink)?;
+                (report, None)
             }
             Sound::Samples(samples) => {
-                let request = voisin_audio::WindowRequest::new(self.rate, &starts, length);
+                let request = voisin_audio::WindowRequest::new(rate, &starts, length);
                 voisin_audio::windows_of_samples(samples, info, request, sink)?;
-                (
-                    DecodeReport {
-                        decoded_share: 1.0,
-                        ..DecodeReport::default()
-                    },
-                    None,
-                )
+                let decoded_share = 1.0;
+                let report = DecodeReport {
+                    decoded_share,
+                    ..DecodeReport::default()
+                };
+                (report, None)
             }
         })
     }
 }
 
 fn least_common_multiple(a: usize, b: usize) -> usize {
-    // Both are small: numbers of windows that share one output of a network.
     (a..=a * b)
         .step_by(a)
         .find(|multiple| multiple.is_multiple_of(b))
         .unwrap_or(a * b)
 }
 
-struct MelBatch<'a> {
-    inputs: &'a [NetworkInput],
-    buffers: Vec<InputBuffers>,
-    windows: usize,
+/// The windows of a file that were encoded, and those that wait for a batch to be full.
+struct Encoding<'a> {
+    encoder: &'a Encoder,
+    inputs: Vec<InputBuffers<'a>>,
+    together: usize,
+    waiting: usize,
+    rows: Vec<f32>,
+    /// In double precision, since there may be thousands of windows.
+    logits: Vec<f64>,
+    starts: Vec<f32>,
+    /// The first error: the decoder's callback cannot return it.
+    fault: Option<EngineError>,
 }
 
-struct InputBuffers {
-    scratch: Scratch,
-    /// The first sample that it needs, of those that are read for a window.
-    from: usize,
-    resampler: Option<WindowResampler>,
-    window: Vec<f32>,
-    mels: Vec<f32>,
-}
-
-impl<'a> MelBatch<'a> {
-    fn new(
-        inputs: &'a [NetworkInput],
-        resamplers: Vec<(usize, Option<WindowResampler>)>,
-        most: usize,
-    ) -> Self {
-        let buffers = inputs
-            .iter()
-            .zip(resamplers)
-            .map(|(input, (from, resampler))| InputBuffers {
-                scratch: input.front_end.scratch(),
-                from,
-                window: vec![
-                    0.0;
-                    if resampler.is_some() {
-                        input.front_end.config().window_samples
-                    } else {
-                        0
-                    }
-                ],
-                resampler,
-                mels: Vec::with_capacity(
-                    most.div_ceil(input.every) * input.front_end.config().cells(),
-                ),
-            });
-        Self {
-            inputs,
-            buffers: buffers.collect(),
-            windows: 0,
-        }
-    }
-
+impl Encoding<'_> {
     /// - `block`: the samples that were read for a window
     /// - `sounding`: how many of them are before the end of the track
-    fn push(&mut self, block: &[f32], sounding: usize) {
-        for (input, buffer) in self.inputs.iter().zip(&mut self.buffers) {
-            if !self.windows.is_multiple_of(input.every) {
-                continue;
-            }
-            let config = input.front_end.config();
-            let window: &[f32] = match &mut buffer.resampler {
-                // A front end that repeats short sounds must not repeat the padding as well.
-                None if config.repeated => {
-                    let end = sounding.clamp(buffer.from, buffer.from + config.window_samples);
-                    &block[buffer.from..end]
-                }
-                None => &block[buffer.from..buffer.from + config.window_samples],
-                Some(resampler) => {
-                    resampler.run(&block[buffer.from..], &mut buffer.window);
-                    &buffer.window
-                }
-            };
-            let filled = buffer.mels.len();
-            buffer.mels.resize(filled + config.cells(), 0.0);
-            input
-                .front_end
-                .compute_into(window, &mut buffer.scratch, &mut buffer.mels[filled..]);
+    fn push(&mut self, block: &[f32], sounding: usize, start: f32) {
+        if self.fault.is_some() {
+            return;
         }
-        self.windows += 1;
+        let waiting = self.waiting;
+        let due = |buffer: &&mut InputBuffers<'_>| waiting.is_multiple_of(buffer.input.every);
+        for buffer in self.inputs.iter_mut().filter(due) {
+            buffer.push(block, sounding);
+        }
+        self.starts.push(start);
+        self.waiting += 1;
+        if self.waiting == self.together {
+            self.fault = self.flush().err();
+        }
     }
 
-    fn clear(&mut self) {
-        self.buffers
-            .iter_mut()
-            .for_each(|buffer| buffer.mels.clear());
-        self.windows = 0;
+    fn flush(&mut self) -> Result<(), EngineError> {
+        let mels: Vec<&[f32]> = self.inputs.iter().map(|input| &input.mels[..]).collect();
+        let tagged = self.encoder.encode_each(&mels, self.waiting)?;
+        self.rows.extend(tagged.embeddings.iter());
+        for row in tagged.logits.rows() {
+            for (sum, &x) in self.logits.iter_mut().zip(row) {
+                *sum += f64::from(x);
+            }
+        }
+        self.inputs.iter_mut().for_each(|input| input.mels.clear());
+        self.waiting = 0;
+        Ok(())
+    }
+
+    /// The encoder's output, `[windows, dimension]`; at least one row.
+    fn finish(&mut self, path: &Path) -> Result<Array2<f32>, EngineError> {
+        if let Some(error) = self.fault.take() {
+            return Err(error);
+        }
+        if self.starts.is_empty() {
+            return Err(EngineError::file(path, "silent throughout"));
+        }
+        if self.waiting > 0 {
+            self.flush()?;
+        }
+        let shape = (self.starts.len(), self.encoder.manifest().dimension);
+        Array2::from_shape_vec(shape, std::mem::take(&mut self.rows)).map_err(|error| {
+            EngineError::Model {
+                reason: format!("the network's output: {error}"),
+            }
+        })
+    }
+}
+
+impl InputBuffers<'_> {
+    fn push(&mut self, block: &[f32], sounding: usize) {
+        let front_end = &self.input.front_end;
+        let config = front_end.config();
+        let window: &[f32] = match &mut self.resampler {
+            // A front end that repeats short sounds must not repeat the padding as well.
+            None if config.repeated => {
+                let end = sounding.clamp(self.from, self.from + config.window_samples);
+                &block[self.from..end]
+            }
+            None => &block[self.from..self.from + config.window_samples],
+            Some(resampler) => {
+                resampler.run(&block[self.from..], &mut self.window);
+                &self.window
+            }
+        };
+        let filled = self.mels.len();
+        self.mels.resize(filled + config.cells(), 0.0);
+        front_end.compute_into(window, &mut self.scratch, &mut self.mels[filled..]);
     }
 }
 
@@ -577,7 +484,6 @@ mod tests {
 
     use super::*;
 
-    /// A tone whose windows all differ.
     fn sliding_tone(seconds: u32, rate: u32) -> Vec<f32> {
         (0..seconds * rate)
             .map(|i| {
@@ -597,7 +503,7 @@ mod tests {
         let rate = 16_000;
         let samples = sliding_tone(90, rate);
         let found = embedder
-            .embed_samples(&samples, rate, WindowPlan::All, None)
+            .embed_samples(&samples, rate, WindowPlan::Reference { hop: 16_000 })
             .unwrap();
         let rows = &found.windows;
         assert!(rows.nrows() > BATCH + 2 * rare, "{}", rows.nrows());
@@ -624,7 +530,7 @@ mod tests {
             to: 14_000,
         };
         let found = embedder
-            .embed_samples(&samples, rate, part, None)
+            .embed_samples(&samples, rate, part)
             .unwrap()
             .windows;
         assert_eq!(found.dim(), (7, dimension));

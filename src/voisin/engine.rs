@@ -4,13 +4,13 @@
 //! another model. Nothing here prints.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_encoder::ModelRef;
-use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
-use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
+use voisin_index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
+use voisin_library::{Library, LibraryError, OpenMode, StoredModel, stored_path};
 
 use crate::genre::KnownFilter;
 use crate::{EngineError, LibrarySpace};
@@ -63,17 +63,17 @@ type IndexListener = Arc<dyn Fn(&IndexRefresh) + Send + Sync>;
 
 pub struct Engine {
     pub(crate) library: Library,
-    pub(crate) index: Option<VectorIndex>,
-    /// The stamp of the index in memory; meaningless without one.
-    pub(crate) stamp: IndexStamp,
-    /// The space of its vectors; meaningless without an index.
-    pub(crate) space: LibrarySpace,
-    pub(crate) listener: Option<IndexListener>,
+    index: Option<OpenIndex>,
+    listener: Option<IndexListener>,
     /// Whether an index is read into memory, where no program can truncate it.
     copies_index: bool,
     pub(crate) known_filter: Mutex<Option<KnownFilter>>,
-    /// The subset of the last filtered search, as tracks and in the index's form.
-    kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
+}
+
+pub(crate) struct OpenIndex {
+    pub(crate) index: VectorIndex,
+    pub(crate) stamp: IndexStamp,
+    pub(crate) space: LibrarySpace,
 }
 
 impl Engine {
@@ -82,23 +82,12 @@ impl Engine {
     }
 
     pub fn from_library(library: Library) -> Self {
-        let stamp = IndexStamp {
-            generation: 0,
-            model_fingerprint: String::new(),
-            dimension: 0,
-        };
-        let space = LibrarySpace::new(Vec::new(), "");
-        let known_filter = Mutex::default();
-        let kept_subset = Mutex::default();
         Self {
             library,
             index: None,
-            stamp,
-            space,
             listener: None,
             copies_index: false,
-            known_filter,
-            kept_subset,
+            known_filter: Mutex::default(),
         }
     }
 
@@ -139,42 +128,30 @@ impl Engine {
             .ok_or_else(|| EngineError::no_tracks(self.library.dir()))
     }
 
-    pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
-        Ok(held_model(&self.library, &self.model()?)?)
-    }
-
     /// As [`refresh_index`](Self::refresh_index), and saves an updated index, or rebuilds it if too much has changed since it
     /// was built.
     ///
     /// For the end of a run that adds or removes tracks; searches do neither.
     pub fn maintain_index(&mut self) -> Result<IndexRefresh, EngineError> {
-        let refresh = self.refresh_or_rebuild()?;
+        let mut refresh = self.refresh_index()?;
+        let is_changed = matches!(refresh, IndexRefresh::Updated { .. });
+        // A small one is built in no time, relative to the mean of all tracks.
+        let is_small = self.library.status()?.vectors < IndexOptions::default().graph_from as u64;
+        if is_changed && is_small || self.loaded_index().needs_rebuild() {
+            refresh = self.build_index("tracks changed since it was built", false)?;
+        } else if is_changed {
+            self.keep(self.opened());
+        }
         self.nearness()?;
         Ok(refresh)
     }
 
-    fn refresh_or_rebuild(&mut self) -> Result<IndexRefresh, EngineError> {
-        let refresh = self.refresh_index()?;
-        let is_changed = matches!(refresh, IndexRefresh::Updated { .. });
-        // A small one is built in no time, relative to the mean of all tracks.
-        let is_small = self.library.status()?.vectors < IndexOptions::default().graph_from as u64;
-        if is_changed && is_small || self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
-            return self.rebuild_index("tracks changed since it was built");
-        }
-        if let (IndexRefresh::Updated { .. }, Some(index)) = (&refresh, &self.index) {
-            self.keep(index, &self.stamp);
-        }
-        Ok(refresh)
-    }
-
-    pub fn rebuild_index(&mut self, reason: &str) -> Result<IndexRefresh, EngineError> {
-        self.build_index(IndexRefresh::Built {
-            reason: reason.to_owned(),
-            unusable: false,
-        })
-    }
-
-    fn build_index(&mut self, refresh: IndexRefresh) -> Result<IndexRefresh, EngineError> {
+    /// - `unusable`: whether there is one that cannot be used
+    pub(crate) fn build_index(
+        &mut self,
+        reason: &str,
+        unusable: bool,
+    ) -> Result<IndexRefresh, EngineError> {
         let model = self.model()?;
         let vectors = self.library.vectors()?;
         let (space, generation) = LibrarySpace::settle(&mut self.library, &vectors)?;
@@ -184,24 +161,30 @@ impl Engine {
             // It cannot be saved, and building a graph takes longer than it saves in one process.
             options.graph_from = usize::MAX;
         }
-        let index = VectorIndex::build_from(&vectors.ids, values, &options)?;
-        self.stamp = IndexStamp {
-            generation,
-            ..stamp(&model, Some(&space))
+        let open = OpenIndex {
+            index: VectorIndex::build_from(&vectors.ids, values, &options)?,
+            stamp: IndexStamp {
+                generation,
+                ..stamp(&model, Some(&space))
+            },
+            space,
         };
-        self.space = space;
-        self.keep(&index, &self.stamp);
-        self.index = Some(index);
+        self.keep(&open);
+        self.index = Some(open);
+        let refresh = IndexRefresh::Built {
+            reason: reason.to_owned(),
+            unusable,
+        };
         self.notify(&refresh);
         Ok(refresh)
     }
 
     /// Writes the index. It is a cache: a failure is reported as an event, and the index is built again next time.
-    fn keep(&self, index: &VectorIndex, stamp: &IndexStamp) {
+    fn keep(&self, open: &OpenIndex) {
         if self.library.mode() == OpenMode::ReadOnly {
             return;
         }
-        if let Err(error) = index.save(&self.index_path(), stamp) {
+        if let Err(error) = open.index.save(&self.index_path(), &open.stamp) {
             self.notify(&IndexRefresh::NotKept(with_causes(&error)));
         }
     }
@@ -216,38 +199,27 @@ impl Engine {
     /// - `whole`: checks every byte of a large index, too
     fn ready_index(&mut self, whole: bool) -> Result<IndexRefresh, EngineError> {
         let model = self.model()?;
-        let path = self.index_path();
-        let (index, refresh) = match self.load_and_catch_up(&path, &model, whole) {
-            Ok((index, stamp, space, refresh)) => {
-                (self.stamp, self.space) = (stamp, space);
-                (index, refresh)
+        match self.load_and_catch_up(&model, whole) {
+            Ok((open, refresh)) => {
+                self.index = Some(open);
+                self.notify(&refresh);
+                Ok(refresh)
             }
             Err(EngineError::Index(IndexError::Io { source, .. }))
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
-                let refresh = IndexRefresh::Built {
-                    reason: "no index yet".to_owned(),
-                    unusable: false,
-                };
-                return self.build_index(refresh);
+                self.build_index("no index yet", false)
             }
             Err(EngineError::Index(IndexError::OtherModel { actual, .. }))
                 // The stamp of an index has the fingerprints of the model and of the mean, separated
                 // by a blank: only the mean differs.
                 if actual.split(' ').next() == Some(&model.fingerprint) =>
             {
-                let reason = "the mean vector has changed".to_owned();
-                return self.build_index(IndexRefresh::Built {
-                    reason,
-                    unusable: false,
-                });
+                self.build_index("the mean vector has changed", false)
             }
-            Err(EngineError::Index(reason)) => return self.replace_index(&reason),
-            Err(error) => return Err(error),
-        };
-        self.index = Some(index);
-        self.notify(&refresh);
-        Ok(refresh)
+            Err(EngineError::Index(reason)) => self.replace_index(&reason),
+            Err(error) => Err(error),
+        }
     }
 
     fn replace_index(&mut self, reason: &IndexError) -> Result<IndexRefresh, EngineError> {
@@ -261,70 +233,59 @@ impl Engine {
             } => format!("the old file has format {actual}, this voisin reads {expected}"),
             other => with_causes(other),
         };
-        self.build_index(IndexRefresh::Built {
-            reason,
-            unusable: true,
-        })
+        self.build_index(&reason, true)
     }
 
     fn load_and_catch_up(
         &self,
-        path: &Path,
         model: &StoredModel,
         whole: bool,
-    ) -> Result<(VectorIndex, IndexStamp, LibrarySpace, IndexRefresh), EngineError> {
+    ) -> Result<(OpenIndex, IndexRefresh), EngineError> {
+        let path = self.index_path();
         // The space is read before the index, for its stamp, and once more below in the snapshot:
         // it may change in between.
         let kept = LibrarySpace::kept(&self.library)?;
         let expected = stamp(model, kept.as_ref());
-        let (mut index, generation) =
-            VectorIndex::load_any_generation(path, &expected, self.copies_index)?;
+        let (index, generation) =
+            VectorIndex::load_any_generation(&path, &expected, self.copies_index)?;
         if whole {
             index.check()?;
         }
         // One state of the library, even if other processes commit meanwhile.
         let _snapshot = self.library.snapshot()?;
-        let stale = |expected| IndexError::Stale {
-            path: path.to_owned(),
-            expected,
-            actual: generation,
+        let now = LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space));
+        let mut open = now.map(|space| OpenIndex {
+            index,
+            stamp: IndexStamp {
+                generation,
+                ..expected
+            },
+            space,
+        });
+        let changes = open.as_mut().map(|open| self.catch_up(open)).transpose()?;
+        let (Some(open), Some((added, removed))) = (open, changes.flatten()) else {
+            return Err(EngineError::from(IndexError::Stale {
+                path,
+                expected: self.library.generation()?,
+                actual: generation,
+            }));
         };
-        let Some(space) =
-            LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
-        else {
-            return Err(stale(self.library.generation()?).into());
-        };
-        let Some((now, added, removed)) = self.catch_up(&mut index, &space, generation)? else {
-            return Err(stale(self.library.generation()?).into());
-        };
-        self.check_origin(path, &index, &space, generation)?;
-        let refresh = if now == generation {
+        self.check_origin(&path, &open, generation)?;
+        let refresh = if open.stamp.generation == generation {
             IndexRefresh::Loaded
         } else {
             IndexRefresh::Updated { added, removed }
         };
-        Ok((
-            index,
-            IndexStamp {
-                generation: now,
-                ..expected
-            },
-            space,
-            refresh,
-        ))
+        Ok((open, refresh))
     }
 
-    /// Applies the library's changes since `generation` to an index. Returns the new generation, and how many tracks were
-    /// added and removed; `None` if the library has no record of the changes.
-    fn catch_up(
-        &self,
-        index: &mut VectorIndex,
-        space: &LibrarySpace,
-        generation: u64,
-    ) -> Result<Option<(u64, usize, usize)>, EngineError> {
-        let Some(changes) = self.library.changes_since(generation)? else {
+    /// Applies the library's changes to an index. Returns how many tracks were added and removed; `None` if the library has
+    /// no record of the changes.
+    fn catch_up(&self, open: &mut OpenIndex) -> Result<Option<(usize, usize)>, EngineError> {
+        let Some(changes) = self.library.changes_since(open.stamp.generation)? else {
             return Ok(None);
         };
+        let index = &mut open.index;
         let mut removed = 0;
         for &track in &changes.removed {
             removed += usize::from(index.remove(track));
@@ -334,11 +295,12 @@ impl Engine {
             if let Some(vector) = self.library.vector(track)? {
                 // Replaced vectors are among those added, and an id may be in an index only once.
                 index.remove(track);
-                index.insert(track, &space.centre(&vector))?;
+                index.insert(track, &open.space.centre(&vector))?;
                 added += 1;
             }
         }
-        Ok(Some((changes.generation, added, removed)))
+        open.stamp.generation = changes.generation;
+        Ok(Some((added, removed)))
     }
 
     pub fn has_index(&self) -> bool {
@@ -355,13 +317,12 @@ impl Engine {
     /// ([`refresh_index`](Self::refresh_index)), which takes long in a large library.
     pub fn follow(&mut self) -> Result<u64, EngineError> {
         let model = self.model()?;
-        if let Some(mut index) = self.index.take() {
+        if let Some(mut open) = self.index.take() {
             let snapshot = self.library.snapshot()?;
             let kept = LibrarySpace::kept(&self.library)?;
-            let same =
-                self.stamp.model_fingerprint == stamp(&model, kept.as_ref()).model_fingerprint;
-            let caught_up = if same {
-                self.catch_up(&mut index, &self.space, self.stamp.generation)
+            let now = stamp(&model, kept.as_ref()).model_fingerprint;
+            let caught_up = if open.stamp.model_fingerprint == now {
+                self.catch_up(&mut open)
             } else {
                 Ok(None)
             };
@@ -369,24 +330,19 @@ impl Engine {
             // slow.
             drop(snapshot);
             // After many changes, the run that adds has rebuilt the index on disk, or is about to.
-            if let Some((generation, added, removed)) = caught_up?
-                && (added + removed == 0 || !index.needs_rebuild())
+            if let Some((added, removed)) = caught_up?
+                && (added + removed == 0 || !open.index.needs_rebuild())
             {
-                self.index = Some(index);
-                self.stamp.generation = generation;
-                return Ok(generation);
+                return Ok(self.index.insert(open).stamp.generation);
             }
         }
-        match self.load_and_catch_up(&self.index_path(), &model, true) {
+        match self.load_and_catch_up(&model, true) {
             Err(EngineError::Index(_)) if self.library.mode() == OpenMode::ReadOnly => {
                 self.refresh_index()?;
             }
-            loaded => {
-                let (index, stamp, space, _) = loaded?;
-                (self.index, self.stamp, self.space) = (Some(index), stamp, space);
-            }
+            loaded => self.index = Some(loaded?.0),
         }
-        Ok(self.stamp.generation)
+        Ok(self.opened().stamp.generation)
     }
 
     /// Checks that an index was built from this library's vectors.
@@ -396,11 +352,9 @@ impl Engine {
     fn check_origin(
         &self,
         path: &Path,
-        index: &VectorIndex,
-        space: &LibrarySpace,
+        OpenIndex { index, space, .. }: &OpenIndex,
         generation: u64,
     ) -> Result<(), EngineError> {
-        /// Vectors to compare: of the last changes, and evenly spread over all.
         const LAST: u64 = 16;
         const SPREAD: usize = 8;
         let other = || IndexError::OtherVectors {
@@ -432,7 +386,6 @@ impl Engine {
         Ok(())
     }
 
-    /// The index; loaded, checked and updated at its first use.
     pub fn index(&mut self) -> Result<&VectorIndex, EngineError> {
         if self.index.is_none() {
             self.refresh_index()?;
@@ -441,27 +394,13 @@ impl Engine {
     }
 
     pub(crate) fn loaded_index(&self) -> &VectorIndex {
+        &self.opened().index
+    }
+
+    pub(crate) fn opened(&self) -> &OpenIndex {
         self.index
             .as_ref()
             .expect("the index is loaded before it is searched")
-    }
-
-    /// A subset of the index, which must have been opened; that of the last call is cached.
-    pub(crate) fn subset(&self, tracks: &TrackSet) -> Arc<Subset> {
-        let index = self.loaded_index();
-        let mut kept = self
-            .kept_subset
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some((kept_tracks, subset)) = &*kept
-            && kept_tracks == tracks
-            && index.is_current(subset)
-        {
-            return Arc::clone(subset);
-        }
-        let subset = Arc::new(index.subset_of(&tracks.to_vec()));
-        *kept = Some((tracks.clone(), Arc::clone(&subset)));
-        subset
     }
 
     /// The space of the index's vectors, into which queries have to be brought.
@@ -469,7 +408,7 @@ impl Engine {
         if self.index.is_none() {
             self.ready_index(false)?;
         }
-        Ok(&self.space)
+        Ok(&self.opened().space)
     }
 
     pub fn is_in_space(&self, index: &IndexStamp) -> bool {

@@ -15,7 +15,6 @@ use voisin_library::LibraryError;
 
 use crate::questions::read::Refused;
 
-/// A failure of the library, of a query, or of one of the parts that they join.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -33,27 +32,20 @@ pub enum EngineError {
     Explore(#[from] ExploreError),
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The query is invalid.
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("interrupted")]
     Interrupted,
-    /// A seed that matches several tracks.
     #[error(
-        "\"{text}\" fits {count} tracks{}; name one of them by its id{}:\n{}",
+        "\"{text}\" fits {count} tracks{}; name one of them by its id:\n{}",
         if candidates.len() < *count { format!(", of which these are the first {}", candidates.len()) } else { String::new() },
-        artist.as_ref().map_or_else(String::new, |artist| format!(", or all of this artist's: \"artist:{artist}\"")),
         candidates.join("\n")
     )]
     Ambiguous {
         text: String,
         count: usize,
-        /// Of all of them.
-        artist: Option<String>,
-        /// One per line.
         candidates: Vec<String>,
     },
-    /// Something named does not exist.
     #[error("{0}")]
     NotFound(String),
     /// A seed that must be a track of the library is not one.
@@ -69,7 +61,6 @@ pub enum EngineError {
     /// The library has no data of this kind for an answer; the text names the next step.
     #[error("{1}")]
     Lacks(Lack, String),
-    /// The model could not be loaded, or is invalid.
     #[error("{reason}")]
     Model { reason: String },
 }
@@ -78,11 +69,8 @@ pub enum EngineError {
 pub enum Lack {
     Tracks,
     Labels,
-    /// Tags that its model predicts.
     Tags,
-    /// A tag or word of this name.
     Word,
-    /// A trained head.
     Head,
 }
 
@@ -110,7 +98,6 @@ impl EngineError {
         }
     }
 
-    /// A file that cannot be read, for `map_err`.
     pub fn unread(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
         move |source| Self::File {
             path: path.to_owned(),
@@ -125,7 +112,6 @@ impl EngineError {
         Self::Model { reason }
     }
 
-    /// A name of several tracks where one is expected.
     pub fn several_tracks(name: &str, found: usize) -> Self {
         Self::NotFound(format!("{name}: expected one track, found {found}"))
     }

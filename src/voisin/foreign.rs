@@ -164,8 +164,7 @@ pub fn foreign_track(path: PathBuf, tags: TrackTags, vector: &[f32]) -> TrackRec
 }
 
 /// A file's facts, and its tags unless `tags` has any; a missing file is identified by its path.
-#[doc(hidden)]
-pub fn foreign_audio(path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
+fn foreign_audio(path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
     let Ok(info) = voisin_audio::probe(path) else {
         let audio = AudioFacts {
             content: voisin_audio::content_of_path(path),
@@ -185,84 +184,9 @@ pub fn foreign_audio(path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
     } else {
         tags
     };
-    // Nothing was decoded, so no damaged packets are known.
     (audio_facts(info, 0), tags)
 }
 
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use voisin_encoder::Architecture;
-
-    /// A stored model with `change` in its manifest.
-    fn stored(change: impl FnOnce(&mut ModelManifest)) -> StoredModel {
-        let mut manifest = ModelManifest::random(Architecture::Musicnn, 1);
-        change(&mut manifest);
-        StoredModel {
-            name: manifest.name.clone(),
-            fingerprint: manifest.fingerprint(),
-            dimension: manifest.dimension,
-            manifest_json: serde_json::to_string(&manifest).unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_model_must_match_its_manifest() {
-        let good = stored(|_| {});
-        assert_eq!(check_model(&good), Ok(()));
-        let fingerprint = good.fingerprint.clone();
-        for (model, problem) in [
-            (
-                StoredModel {
-                    fingerprint: "../../x".into(),
-                    ..good.clone()
-                },
-                format!(
-                    "its fingerprint is \"../../x\", expected \"{fingerprint}\", as its manifest has it"
-                ),
-            ),
-            (
-                StoredModel {
-                    name: "../../../x".into(),
-                    ..good.clone()
-                },
-                "its name is \"../../../x\", expected \"musicnn-random\", as its manifest has it"
-                    .into(),
-            ),
-            (
-                StoredModel {
-                    dimension: 512,
-                    ..good.clone()
-                },
-                "its dimension is \"512\", expected \"200\", as its manifest has it".into(),
-            ),
-            (
-                stored(|m| m.name = "..".into()),
-                "its name is \"..\", expected a name and no file".into(),
-            ),
-        ] {
-            assert_eq!(check_model(&model), Err(problem));
-        }
-        for (dimension, found) in [(0, "0"), (65_537, "65 537")] {
-            let expected = format!("expected vectors of 1 to 65 536 numbers, found {found}");
-            assert_eq!(external_model("clap", dimension), Err(expected));
-        }
-        let external = external_model("clap", 512).unwrap();
-        assert_eq!(check_model(&external), Ok(()));
-        assert!(is_external(&external) && !is_external(&good));
-        let other = StoredModel {
-            dimension: 200,
-            ..external
-        };
-        assert!(check_model(&other).unwrap_err().contains("another one"));
-        let garbled = StoredModel {
-            manifest_json: "[".repeat(100_000),
-            ..good
-        };
-        assert!(check_model(&garbled).unwrap_err().contains("its manifest"));
-    }
 }

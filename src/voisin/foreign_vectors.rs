@@ -2,27 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use half::f16;
-use ndarray::{Array2, ShapeBuilder as _};
+use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
-use ndarray_npy::npy::header::{Header, Layout};
+use ndarray_npy::npy::header::Header;
 
 use super::EngineError;
 use voisin_audio::tags;
 use voisin_base::regular_file;
-use voisin_base::table::{Row, TableText};
-use voisin_base::text::{count, fold};
+use voisin_base::table::Table;
+use voisin_base::text::fold;
 use voisin_library::TrackTags;
 use voisin_library::scan::playlist::path_in_table;
 
 /// Largest `.npy` file that is read: ten million vectors of 512 numbers.
 const LARGEST_NPY: u64 = 20 << 30;
 
-/// Reads `[rows, dimension]` from a `.npy` of float16, float32 or float64. Only the directions of vectors count: their
-/// lengths may exceed single precision.
+/// Reads `[rows, dimension]` from a `.npy` of float32 or float64.
 pub fn read_directions(path: &Path) -> Result<Array2<f32>, EngineError> {
     let bytes = regular_file::read(path, LARGEST_NPY).map_err(EngineError::unread(path))?;
-    let expected = "expected a two-dimensional .npy of float16, float32 or float64";
+    let expected = "expected a two-dimensional .npy of float32 or float64";
     parse_vectors(&bytes)
         .map_err(|found| EngineError::file(path, format!("{expected}, found {found}")))
 }
@@ -65,7 +63,6 @@ fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     let kind = header.type_descriptor.as_string();
     let kind = kind.map_or("several", String::as_str);
     let width = match kind {
-        "<f2" => 2,
         "<f4" | ">f4" => 4,
         "<f8" | ">f8" => 8,
         _ => return Err(format!("an array of the type {kind:.100?}")),
@@ -77,27 +74,11 @@ fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
             "a header of {rows} x {columns} numbers and {values} bytes of them"
         ));
     }
-    match width {
-        2 => {
-            let shape = (rows, columns).set_f(matches!(header.layout, Layout::Fortran));
-            let halves = bytes[length..].as_chunks::<2>().0.iter();
-            let numbers = halves.map(|&half| f16::from_le_bytes(half).to_f32());
-            Array2::from_shape_vec(shape, numbers.collect()).map_err(|error| error.to_string())
-        }
-        4 => Array2::<f32>::read_npy(bytes).map_err(|error| error.to_string()),
-        _ => {
-            let mut numbers = Array2::<f64>::read_npy(bytes).map_err(|error| error.to_string())?;
-            for mut row in numbers.rows_mut() {
-                let largest = row.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
-                // Single precision has neither 1e300 nor 1e-300.
-                let is_beyond = largest > 1e30 || largest > 0.0 && largest < 1e-30;
-                if is_beyond && largest.is_finite() {
-                    row.mapv_inplace(|x| x / largest);
-                }
-            }
-            Ok(numbers.mapv(|x| x as f32))
-        }
-    }
+    let numbers = match width {
+        4 => Array2::read_npy(bytes),
+        _ => Array2::<f64>::read_npy(bytes).map(|numbers| numbers.mapv(|x| x as f32)),
+    };
+    numbers.map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -106,48 +87,15 @@ pub struct VectorTrack {
     pub tags: TrackTags,
 }
 
-/// The header of a table, and its rows of as many cells; a row with more text than that is an error, as a separator
-/// within a cell shifts the next ones.
-fn read_rows(path: &Path) -> Result<(Vec<String>, Vec<Row>), EngineError> {
-    let table = TableText::read(path).map_err(EngineError::unread(path))?;
-    let wrong = |(line, problem): (u64, String)| EngineError::table(path, line, &problem);
-    let mut rows = table.rows().map_err(wrong)?.into_iter();
-    let (_, header) = rows.next().unwrap_or_default();
-    let expected = header.len();
-    let mut rows: Vec<Row> = rows.collect();
-    for (line, cells) in &mut rows {
-        let found = cells.len();
-        if cells.iter().skip(expected).any(|cell| !cell.is_empty()) {
-            return Err(wrong((
-                *line,
-                format!(
-                    "expected {expected} cells, as in the header, found {found}: put quotes around a cell that holds \
-                     the separator"
-                ),
-            )));
-        }
-        // short rows are common in tables from spreadsheets
-        cells.resize(expected, String::new());
-    }
-    Ok((header, rows))
-}
-
-/// Reads a table with the column `path` (or `file`, `filename`), and optionally `title`, `artist`, `album`,
-/// `album_artist`, `composer`, `genre` or `genres` (several between `;`) and `year`: a row for each of `rows` vectors,
-/// in their order, and a remark on years that are none.
-pub fn read_vector_tracks(
-    path: &Path,
-    rows: usize,
-) -> Result<(Vec<VectorTrack>, Option<String>), EngineError> {
-    let (header, lines) = read_rows(path)?;
+/// Reads a table with the column `path`, and optionally `title`, `artist`, `album`, `album_artist`, `composer`, `genre` or
+/// `genres` (several between `;`) and `year`: a row for each of `rows` vectors, in their order.
+pub fn read_vector_tracks(path: &Path, rows: usize) -> Result<Vec<VectorTrack>, EngineError> {
+    let table = Table::read(path).map_err(EngineError::unread(path))?;
+    let (header, lines) = (table.header, table.rows);
     let wrong = |line, problem: String| EngineError::table(path, line, &problem);
     let folded: Vec<String> = header.iter().map(|name| fold(name)).collect();
-    let column = |names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| folded.iter().position(|header| header == name))
-    };
-    let Some(path_at) = column(&["path", "file", "filename", "file path"]) else {
+    let column = |name: &str| folded.iter().position(|header| header == name);
+    let Some(path_at) = column("path") else {
         let found = header.join(",");
         return Err(wrong(1, format!("expected the column path, found {found}")));
     };
@@ -158,17 +106,6 @@ pub fn read_vector_tracks(
             format!("expected {rows} rows, one for each vector, found {found}"),
         ));
     }
-    let columns = [
-        column(&["title"]),
-        column(&["artist", "author"]),
-        column(&["album"]),
-        column(&["album artist", "albumartist"]),
-        column(&["composer"]),
-        column(&["genre"]),
-        column(&["genres"]),
-        column(&["year"]),
-    ];
-    let mut bad_years = Vec::new();
     let one = |(line, row): &(u64, Vec<String>)| {
         // Without repeated separators, with which a file would be two tracks.
         let path: PathBuf = path_in_table(&row[path_at]).components().collect();
@@ -180,49 +117,31 @@ pub fn read_vector_tracks(
                 format!("expected an absolute path, found \"{found}\""),
             ));
         }
-        let [
-            title,
-            artist,
-            album,
-            album_artist,
-            composer,
-            genre,
-            genres,
-            year,
-        ] = columns.map(|at| at.map(|at| row[at].clone()).filter(|text| !text.is_empty()));
-        let mut names: Vec<String> = Vec::new();
-        for name in genre.iter().chain(&genres).flat_map(|cell| cell.split(';')) {
-            if !name.trim().is_empty() && !names.iter().any(|known| known == name.trim()) {
-                names.push(name.trim().to_owned());
+        let cell = |name: &str| {
+            let text = column(name).map(|at| row[at].clone());
+            text.filter(|text| !text.is_empty())
+        };
+        let mut genres: Vec<String> = Vec::new();
+        for cell in [cell("genre"), cell("genres")].iter().flatten() {
+            for name in cell.split(';').map(str::trim) {
+                if !name.is_empty() && !genres.iter().any(|known| known == name) {
+                    genres.push(name.to_owned());
+                }
             }
         }
-        let found = year.as_deref().and_then(tags::year);
-        if let (Some(text), None) = (&year, found) {
-            bad_years.push(format!("\"{text:.40}\" on line {line}"));
-        }
-        Ok(VectorTrack {
-            path,
-            tags: TrackTags {
-                title,
-                artist,
-                album,
-                album_artist,
-                composer,
-                genres: names,
-                year: found,
-                ..TrackTags::default()
-            },
-        })
+        let tags = TrackTags {
+            title: cell("title"),
+            artist: cell("artist"),
+            album: cell("album"),
+            album_artist: cell("album artist"),
+            composer: cell("composer"),
+            genres,
+            year: cell("year").as_deref().and_then(tags::year),
+            ..TrackTags::default()
+        };
+        Ok(VectorTrack { path, tags })
     };
-    let tracks = lines.iter().map(one).collect::<Result<_, _>>()?;
-    let remark = bad_years.first().map(|first| {
-        let rows = count(bad_years.len() as u64, "row");
-        format!(
-            "{}: {rows} without a year: expected one of four digits, found first {first}",
-            path.display()
-        )
-    });
-    Ok((tracks, remark))
+    lines.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -291,16 +210,6 @@ mod tests {
         let mut double = Vec::new();
         expected.write_npy(&mut single).unwrap();
         expected.mapv(f64::from).write_npy(&mut double).unwrap();
-        for (order, values) in [
-            ("False", [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]),
-            ("True", [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]),
-        ] {
-            let mut half = npy(&format!(
-                "{{'descr': '<f2', 'fortran_order': {order}, 'shape': (2, 3), }}"
-            ));
-            half.extend(values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()));
-            assert_eq!(parse_vectors(&half).unwrap(), expected);
-        }
         assert_eq!(parse_vectors(&single).unwrap(), expected);
         assert_eq!(parse_vectors(&double).unwrap(), expected);
         assert!(parse_vectors(&single[..single.len() - 1]).is_err());

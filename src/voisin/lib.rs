@@ -40,9 +40,9 @@ mod stored;
 mod tagging;
 mod words;
 
+pub use add::manifest_as_stored;
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
-pub use add::{audio_facts, manifest_as_stored, stored_model};
-pub use add_run::{AddReport, AddRun, StoredFiles, pending_files};
+pub use add_run::{AddReport, AddRun, pending_files};
 pub use collection::meta;
 pub use collection::{Collection, GraphUse};
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
@@ -50,7 +50,7 @@ pub use engine::{Engine, IndexRefresh};
 pub use engine::{INDEX_FILE, held_model, remember_model};
 pub use error::{EngineError, Lack};
 pub use export::{EXPORT_FILES, ExportSummary, export, spreadsheet_safe, table_path};
-pub use foreign::{check_model, external_model, foreign_audio, foreign_track, is_external};
+pub use foreign::{check_model, external_model, foreign_track, is_external};
 pub use foreign_vectors::{VectorTrack, read_directions, read_vector_tracks};
 pub use genre::{
     AnswerSource, Classifier, ClassifyOptions, Evidence, FirstGuess, GenreAnswer, GenreHead,
@@ -59,11 +59,10 @@ pub use genre::{
 pub use genre::{GENRE_MODEL_FILE, RETRAIN_SHARE, SYNONYMS_FILE};
 pub use list::{TrackPage, TrackQuery};
 pub use missing_files::MissingFiles;
-pub use moods::{READY_MOODS, measured_scale};
+pub(crate) use moods::measured_scale;
 pub use named_seeds::{NamedSeeds, SeedReader};
 pub use nearness::{Closeness, Standing};
 pub use same_recording::{AudioComparer, CompareEvent};
-pub use scales::{MEASURED_SCALES, MeasuredScale};
 pub use search::{SimilarOptions, SimilarTrack};
 pub use seed::Seed;
 pub use seed::{SeedName, track_number};

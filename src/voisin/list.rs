@@ -33,10 +33,7 @@ pub struct TrackPage {
 }
 
 impl Engine {
-    /// The tracks of a query.
-    ///
-    /// # Errors
-    /// The last track of the previous page is no longer in the library.
+    /// An error if the last track of the previous page is no longer in the library.
     pub fn list(&self, query: &TrackQuery) -> Result<TrackPage, EngineError> {
         let library = self.library();
         let _snapshot = library.snapshot()?;
@@ -67,7 +64,6 @@ impl Engine {
         }
     }
 
-    /// The tracks with the words of a query that pass its filter; `None`: all.
     #[doc(hidden)]
     pub fn fitting(&self, query: &TrackQuery) -> Result<Option<TrackSet>, EngineError> {
         let matching = self.matching(&query.filter)?;
@@ -84,7 +80,6 @@ impl Engine {
         }))
     }
 
-    /// A page of these tracks.
     #[doc(hidden)]
     pub fn page(
         &self,
@@ -112,74 +107,5 @@ impl Engine {
             track.tags.genres = names.iter().map(ToString::to_string).collect();
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use voisin_library::testing::{library, track};
-
-    #[test]
-    fn pages_together_are_the_whole_list() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 2);
-        for seed in 0..120_u64 {
-            let mut new = track(seed, vec![0.6, 0.8]);
-            // Some have no artist and are not in the index.
-            new.tags.artist = (seed % 12 > 0).then(|| format!("Artist {}", seed * 7 % 11));
-            new.tags.title = Some(format!("Title {}", seed * 31 % 120));
-            new.tags.year = Some(if seed % 2 == 0 { 1990 } else { 1970 });
-            library.insert_track(&new).unwrap();
-        }
-        let engine = Engine::from_library(library);
-        let ids = |page: &TrackPage| {
-            page.tracks
-                .iter()
-                .map(|track| track.id)
-                .collect::<Vec<TrackId>>()
-        };
-        for (descending, year) in [
-            (false, None),
-            (true, None),
-            (false, Some(1990)),
-            (true, Some(1990)),
-        ] {
-            let filter = TrackFilter {
-                year_from: year,
-                year_to: year,
-                ..TrackFilter::default()
-            };
-            let all = TrackQuery {
-                filter,
-                descending,
-                ..TrackQuery::default()
-            };
-            let expected = engine.list(&all).unwrap();
-            assert_eq!(expected.next, None);
-            let mut seen = Vec::new();
-            let mut after = None;
-            loop {
-                let query = TrackQuery {
-                    limit: Some(2),
-                    after,
-                    ..all.clone()
-                };
-                let page = engine.list(&query).unwrap();
-                assert_eq!(page.total, expected.total);
-                seen.extend(ids(&page));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
-            assert_eq!(seen, ids(&expected));
-            let unknown = TrackQuery {
-                limit: Some(2),
-                after: Some(TrackId(999)),
-                ..all
-            };
-            assert!(engine.list(&unknown).is_err());
-        }
     }
 }

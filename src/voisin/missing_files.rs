@@ -52,7 +52,6 @@ impl MissingFiles {
             // If no file at all is left, a disk is more likely not mounted than emptied.
             let nothing_left = root.is_dir() && missing.len() as u64 == known;
             for mut file in missing {
-                // Roots may be nested; a file is listed once.
                 if !seen.insert(file.file.record.path.clone()) {
                     continue;
                 }

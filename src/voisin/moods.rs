@@ -10,35 +10,17 @@ use voisin_base::track::{ContentId, TrackId};
 use voisin_library::{Descriptors, MusicalKey, OpenMode, ScaleName, ScaleValue};
 
 /// All predefined moods. The rules were chosen on one half of the development set's artists and validated on the other.
-pub const READY_MOODS: [MeasuredScale; 6] = [
-    MeasuredScale {
-        name: "calm",
-        error: 4.1,
-    },
-    MeasuredScale {
-        name: "sad",
-        error: 4.3,
-    },
-    MeasuredScale {
-        name: "happy",
-        error: 2.9,
-    },
-    MeasuredScale {
-        name: "party",
-        error: 3.9,
-    },
-    MeasuredScale {
-        name: "mellow",
-        error: 5.8,
-    },
-    MeasuredScale {
-        name: "beautiful",
-        error: 4.8,
-    },
+pub(crate) const READY_MOODS: [MeasuredScale; 6] = [
+    MeasuredScale::new("calm", 4.1),
+    MeasuredScale::new("sad", 4.3),
+    MeasuredScale::new("happy", 2.9),
+    MeasuredScale::new("party", 3.9),
+    MeasuredScale::new("mellow", 5.8),
+    MeasuredScale::new("beautiful", 4.8),
 ];
 
 /// The measured scale or predefined mood of this name.
-pub fn measured_scale(name: &str) -> Option<&'static MeasuredScale> {
+pub(crate) fn measured_scale(name: &str) -> Option<&'static MeasuredScale> {
     let mut all = MEASURED_SCALES.iter().chain(&READY_MOODS);
     all.find(|scale| scale.name == name)
 }

@@ -40,7 +40,6 @@ pub struct SeedReader<'a, E> {
 }
 
 impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
-    /// The seeds that names stand for, each once. Words are one name if together they fit one track, artist or album.
     pub fn read_all(&mut self, names: &[OsString]) -> Result<NamedSeeds, EngineError> {
         let joined = self.engine.joined_words(names)?;
         let mut found = NamedSeeds::default();
@@ -63,7 +62,7 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             SeedName::Named(kind, name) => {
                 seeds_of(engine, &tracks_named(engine.library(), kind, name)?)?
             }
-            SeedName::StandardInput | SeedName::Id(_) | SeedName::PathOrWords(_) => {
+            SeedName::Id(_) | SeedName::PathOrWords(_) => {
                 let seed = self.seed(text);
                 let meant = match &seed {
                     // Words that fit several tracks may be the name of an artist or album, all of
@@ -133,7 +132,6 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             }
         }
         if seeds.is_empty() {
-            // Of the list as a whole, not of an entry.
             let mut problems = scanned.problems.into_iter();
             let fault = problems.find(|problem| problem.path == path);
             let problem = fault.map_or_else(

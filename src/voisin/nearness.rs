@@ -4,11 +4,10 @@
 //! After centring, noise is no farther from music than music is from music, so a sound that hardly changes is far as well
 //! (`scripts/gates far`).
 
-use std::collections::HashMap;
-
 use ndarray::{Array2, aview1};
 use serde::{Deserialize, Serialize};
 
+use super::engine::OpenIndex;
 use super::search::artists_of;
 use super::{Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
@@ -68,7 +67,6 @@ impl Standing {
     /// too few tracks or artists.
     pub fn percentile(&self, similarity: f32) -> Option<u8> {
         let below = self.points.partition_point(|point| *point <= similarity);
-        // A value below the smallest point is at 0, one above all of them at 100.
         (!self.points.is_empty()).then(|| below.saturating_sub(1).min(100) as u8)
     }
 
@@ -108,7 +106,6 @@ impl Standing {
     }
 }
 
-/// Percentiles from 0 to 100 of [`LEAST`] values at least; of fewer, none.
 fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
     values.sort_by(f32::total_cmp);
     if values.len() < LEAST {
@@ -151,9 +148,10 @@ impl Engine {
     /// The stored percentiles, or new ones, which are stored. The index must have been opened.
     pub(crate) fn nearness(&mut self) -> Result<Nearness, EngineError> {
         let name = format!("nearness.{}", self.model()?.fingerprint);
+        let stamp = &self.opened().stamp;
         let is_current = |kept: &Nearness| {
-            let changes = self.stamp.generation.abs_diff(kept.generation);
-            kept.space == self.stamp.model_fingerprint
+            let changes = stamp.generation.abs_diff(kept.generation);
+            kept.space == stamp.model_fingerprint
                 && (changes == 0 || (changes as f64) < RENEWAL_SHARE * kept.tracks as f64)
         };
         let kept = self
@@ -173,7 +171,7 @@ impl Engine {
     }
 
     fn measure_nearness(&self) -> Result<Nearness, EngineError> {
-        let index = self.loaded_index();
+        let OpenIndex { index, stamp, .. } = self.opened();
         let tracks = index.ids();
         let sample: Vec<TrackId> = tracks
             .iter()
@@ -181,38 +179,23 @@ impl Engine {
             // Spread over the ids, and so over the time at which tracks were added.
             .step_by(tracks.len().div_ceil(SAMPLE).max(1))
             .collect();
-        let mut queries = Array2::zeros((sample.len(), self.stamp.dimension));
+        let mut queries = Array2::zeros((sample.len(), stamp.dimension));
         for (mut row, &track) in queries.rows_mut().into_iter().zip(&sample) {
             if let Some(vector) = index.vector(track) {
                 row.assign(&aview1(&vector));
             }
         }
         let found = index.search_batch(queries.view(), REACH, &SearchParams::default())?;
-        let mut artists: HashMap<TrackId, Vec<String>> = HashMap::new();
-        self.read_artists(&mut artists, &sample)?;
         let mut nearest = Vec::new();
         for (track, found) in sample.into_iter().zip(found) {
-            nearest.extend(self.nearest_other(track, &found, &mut artists)?);
+            nearest.extend(self.nearest_other(track, &found)?);
         }
         Ok(Nearness {
-            space: self.stamp.model_fingerprint.clone(),
-            generation: self.stamp.generation,
+            space: stamp.model_fingerprint.clone(),
+            generation: stamp.generation,
             tracks: tracks.len() as u64,
             nearest: percentiles(nearest),
         })
-    }
-
-    fn read_artists(
-        &self,
-        artists: &mut HashMap<TrackId, Vec<String>>,
-        tracks: &[TrackId],
-    ) -> Result<(), EngineError> {
-        let new = tracks.iter().filter(|track| !artists.contains_key(track));
-        let new: Vec<TrackId> = new.copied().collect();
-        for track in self.library.tracks_by_id(&new)? {
-            artists.insert(track.id, artists_of(&track));
-        }
-        Ok(())
     }
 
     /// The similarity of the first neighbour that is by another artist and another recording.
@@ -220,20 +203,15 @@ impl Engine {
         &self,
         track: TrackId,
         found: &[Neighbor],
-        artists: &mut HashMap<TrackId, Vec<String>>,
     ) -> Result<Option<f32>, EngineError> {
-        // A few at once, since the track itself and its artist's are usually the first.
-        for some in found.chunks(8) {
-            let ids: Vec<TrackId> = some.iter().map(|near| near.id).collect();
-            self.read_artists(artists, &ids)?;
-            let of = |id: TrackId| artists.get(&id).map_or(&[][..], Vec::as_slice);
-            let is_other = |near: &&Neighbor| {
-                near.id != track
-                    && !is_same_recording(near.similarity)
-                    && !of(track).iter().any(|artist| of(near.id).contains(artist))
-            };
-            if let Some(near) = some.iter().find(is_other) {
-                return Ok(Some(near.similarity));
+        let artists = |id| Ok::<_, EngineError>(artists_of(&self.library.track(id)?));
+        let own = artists(track)?;
+        for near in found {
+            if near.id != track && !is_same_recording(near.similarity) {
+                let others = artists(near.id)?;
+                if !own.iter().any(|artist| others.contains(artist)) {
+                    return Ok(Some(near.similarity));
+                }
             }
         }
         Ok(None)
@@ -253,7 +231,6 @@ mod tests {
 
     const DIMENSION: usize = 16;
 
-    /// A unit vector near one of three directions.
     fn about(axis: usize, rng: &mut Random) -> Vec<f32> {
         let mut vector: Vec<f32> = (0..DIMENSION).map(|_| 0.4 * (rng.f32() - 0.5)).collect();
         vector[axis] += 1.0;
@@ -287,7 +264,6 @@ mod tests {
         }
     }
 
-    /// The standing of a seed beside its results.
     fn standing(engine: &mut Engine, seed: &Seed) -> Standing {
         let seed = std::slice::from_ref(seed);
         let found = engine.similar(seed, &SimilarOptions::default()).unwrap();

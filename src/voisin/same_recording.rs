@@ -16,7 +16,6 @@ use voisin_library::{Library, LibraryError, OpenMode};
 const RATE: u32 = 8000;
 /// Samples between frames: 16 ms.
 const HOP: usize = 128;
-/// Samples of a frame.
 const FRAME: usize = 1024;
 const FRAMES_PER_SECOND: f32 = RATE as f32 / HOP as f32;
 /// Frames that are computed at once: 12 s, and as much of the shorter file is compared first.
@@ -51,12 +50,10 @@ const MOST_LACKING: f32 = 2.5;
 /// Version of the method, to be raised whenever results change: stored results of other versions are ignored.
 const VERSION: u32 = 3;
 
-/// Progress of an [`AudioComparer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompareEvent {
     /// So many pairs will be compared.
     Begin(usize),
-    /// A pair was compared, or its result was known.
     Compared,
 }
 
@@ -82,7 +79,6 @@ impl<F: Fn(CompareEvent) + Sync> AudioComparer<F> {
         })
     }
 
-    /// To be called before the first pair, with their number.
     pub fn begin(&self, pairs: usize) {
         (self.on_event)(CompareEvent::Begin(pairs));
     }

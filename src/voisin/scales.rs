@@ -5,42 +5,26 @@
 use voisin_features::Measures;
 use voisin_library::{ScaleName, ScaleValue, Scales};
 
-#[derive(Debug)]
-pub struct MeasuredScale {
-    pub name: &'static str,
+pub(crate) struct MeasuredScale {
+    pub(crate) name: &'static str,
     /// Largest deviation of two of three pieces of a track from its median piece, in points.
-    pub error: f64,
+    pub(crate) error: f64,
 }
 
-pub const MEASURED_SCALES: [MeasuredScale; 7] = [
-    MeasuredScale {
-        name: "energy",
-        error: 3.1,
-    },
-    MeasuredScale {
-        name: "danceability",
-        error: 3.5,
-    },
-    MeasuredScale {
-        name: "dfa",
-        error: 9.5,
-    },
-    MeasuredScale {
-        name: "percussiveness",
-        error: 3.6,
-    },
-    MeasuredScale {
-        name: "brightness",
-        error: 3.4,
-    },
-    MeasuredScale {
-        name: "dynamics",
-        error: 7.1,
-    },
-    MeasuredScale {
-        name: "pulse-clarity",
-        error: 6.2,
-    },
+impl MeasuredScale {
+    pub(crate) const fn new(name: &'static str, error: f64) -> Self {
+        Self { name, error }
+    }
+}
+
+pub(crate) const MEASURED_SCALES: [MeasuredScale; 7] = [
+    MeasuredScale::new("energy", 3.1),
+    MeasuredScale::new("danceability", 3.5),
+    MeasuredScale::new("dfa", 9.5),
+    MeasuredScale::new("percussiveness", 3.6),
+    MeasuredScale::new("brightness", 3.4),
+    MeasuredScale::new("dynamics", 7.1),
+    MeasuredScale::new("pulse-clarity", 6.2),
 ];
 
 pub(crate) fn measured_scales(

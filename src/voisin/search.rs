@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use ndarray::{ArrayView2, Axis, aview1};
 
 use super::seed::{Seed, is_seed};
-use super::{Engine, EngineError, WindowPlan};
+use super::{Engine, EngineError};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_explore::NameLimit;
@@ -54,7 +54,7 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
-        let (seeds, query) = self.space()?.direction(seeds, &options.unlike)?;
+        let (seeds, query) = self.space()?.query(seeds, &options.unlike)?;
         let allowed = self.matching(&options.filter)?;
         let index = self.loaded_index();
         let mut artists = options
@@ -111,8 +111,7 @@ impl Engine {
         Ok(chosen.map(|(neighbor, _)| neighbor).collect())
     }
 
-    /// Neighbours of each vector that `choose` keeps (see [`VectorIndex::search_until`](voisin_index::VectorIndex::search_until)), nearest first. The index must
-    /// have been opened.
+    /// Neighbours of each vector that `choose` keeps, nearest first. The index must have been opened.
     pub(super) fn search_until_all(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -122,48 +121,16 @@ impl Engine {
         choose: impl FnMut(usize, Vec<Neighbor>) -> Result<Vec<Neighbor>, EngineError>,
     ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
         let index = self.loaded_index();
-        let subset = allowed.map(|set| self.subset(set));
+        let subset = allowed.map(|set| index.subset_of(&set.to_vec()));
         let params = SearchParams {
             exact,
-            subset: subset.as_deref(),
+            subset: subset.as_ref(),
             ..SearchParams::default()
         };
         index.search_until(queries, limit, &params, choose)
     }
-
-    pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
-        let model = self.library.model()?;
-        self.windows_for(model.is_some_and(|model| super::words::reads(&model)))
-    }
-
-    /// The same for a library that has no model yet.
-    ///
-    /// - `reads`: whether its model reads sentences
-    pub(super) fn windows_for(&self, reads: bool) -> Result<WindowPlan, EngineError> {
-        let setting = self.library.setting(WINDOWS_SETTING)?;
-        Ok(match setting.as_deref() {
-            Some("all") => WindowPlan::All,
-            Some(number) => number
-                .parse()
-                .map_or(WindowPlan::of(reads), WindowPlan::Spread),
-            None => WindowPlan::of(reads),
-        })
-    }
-
-    pub fn set_windows_setting(&mut self, plan: WindowPlan) -> Result<(), EngineError> {
-        let text = match plan {
-            WindowPlan::Spread(n) => n.to_string(),
-            WindowPlan::All | WindowPlan::Part { .. } | WindowPlan::Reference { .. } => {
-                "all".to_owned()
-            }
-        };
-        Ok(self.library.set_setting(WINDOWS_SETTING, Some(&text))?)
-    }
 }
 
-const WINDOWS_SETTING: &str = "windows";
-
-/// The artists that a track counts for: "A feat. B" counts for A and for B.
 pub(super) fn artists_of(track: &Track) -> Vec<String> {
     track.artists().into_iter().map(fold).collect()
 }
@@ -227,7 +194,6 @@ impl<'a> AnsweredTracks<'a> {
         if self.last.len() == Self::REACH {
             self.last.pop_front();
         }
-        // Also a copy by its name: one at a still lower rate is nearer to it than to the original.
         self.last.push_back(track);
         !is_copy
     }
@@ -250,7 +216,6 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// Sixty tracks on a quarter of a circle, twenty of each artist, in order.
     fn engine(dir: &Path) -> Engine {
         use voisin_library::testing::{library, track};
 
@@ -269,50 +234,40 @@ mod tests {
     fn a_search_returns_one_copy_of_each_recording() {
         use voisin_library::testing::{library, track};
 
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 2);
-        for (i, angle) in [0.0_f32, 0.3, 0.302, 0.4, 0.6, 0.601]
-            .into_iter()
-            .enumerate()
-        {
-            let new = track(i as u64, vec![angle.cos(), angle.sin()]);
-            library.insert_track(&new).unwrap();
-        }
-        let mut engine = Engine::from_library(library);
-        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
-        let found = engine.similar(&seeds, &SimilarOptions::default()).unwrap();
-        let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
-        assert_eq!(ids, [2, 4, 5]);
-    }
-
-    #[test]
-    fn copies_are_recognised_by_name() {
-        use voisin_library::testing::{library, track};
-
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 2);
+        // The answer for the first of tracks with these angles, titles and artists.
+        let found = |tracks: &[(f32, &str, &str)]| -> Vec<i64> {
+            let dir = tempfile::tempdir().unwrap();
+            let mut library = library(dir.path(), 2);
+            for (i, (angle, title, artist)) in tracks.iter().enumerate() {
+                let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
+                new.tags.title = Some((*title).to_owned());
+                new.tags.artist = Some((*artist).to_owned());
+                library.insert_track(&new).unwrap();
+            }
+            let mut engine = Engine::from_library(library);
+            let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+            let found = engine.similar(&seeds, &SimilarOptions::default()).unwrap();
+            found.iter().map(|found| found.track.id.0).collect()
+        };
+        let by_sound = [
+            (0.0, "One", "A"),
+            (0.3, "Two", "B"),
+            (0.302, "Three", "C"),
+            (0.4, "Four", "D"),
+            (0.6, "Five", "E"),
+            (0.601, "Six", "F"),
+        ];
+        assert_eq!(found(&by_sound), [2, 4, 5]);
         // Cosines of 0.9992 and 0.9988 between neighbours of one name.
-        for (i, (angle, title, artist)) in [
-            (0.0_f32, "Seed", "A"),
+        let by_name = [
+            (0.0, "Seed", "A"),
             (0.04, "seed", "A"),
             (0.3, "Song", "A"),
             (0.35, "SONG", "a"),
             (0.40, "Song", "B"),
             (0.44, "Song (Live)", "A"),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
-            new.tags.title = Some(title.into());
-            new.tags.artist = Some(artist.into());
-            library.insert_track(&new).unwrap();
-        }
-        let mut engine = Engine::from_library(library);
-        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
-        let found = engine.similar(&seeds, &SimilarOptions::default()).unwrap();
-        let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
-        assert_eq!(ids, [3, 5, 6]);
+        ];
+        assert_eq!(found(&by_name), [3, 5, 6]);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, LibrarySpace, WindowPlan};
 use crate::questions::read::Refused;
-use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::{dot, make_unit};
 use voisin_encoder::Embedding;
@@ -27,8 +26,6 @@ const NAME_TRACK: &str = "give a path, id:NUMBER, or words of artist and title";
 /// All code that accepts seeds matches on this, so that each form is handled or refused everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeedName<'a> {
-    /// `-`: one seed per line, from standard input.
-    StandardInput,
     Playlist(&'a Path),
     Folder(&'a Path),
     Named(NameOf, &'a str),
@@ -41,9 +38,6 @@ impl<'a> SeedName<'a> {
     /// Parses a name; checks on the disk which kind of file it names, if any.
     pub fn parse(text: &'a OsStr) -> Self {
         let path = Path::new(text);
-        if text == "-" {
-            return Self::StandardInput;
-        }
         // Names of existing files come before prefixes: a file called `album:x.mp3` is that file.
         if path.is_dir() {
             return Self::Folder(path);
@@ -83,8 +77,6 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// A seed of a vector alone, without a track or file.
-    ///
     /// - `vector`: raw, unit norm
     pub fn of_vector(vector: Vec<f32>) -> Self {
         let path = PathBuf::new();
@@ -99,8 +91,6 @@ impl Seed {
     }
 }
 
-/// One line for a person who has to choose among several tracks.
-///
 /// - `has_path`: whether it shows the path, for users of this disk
 fn candidate(track: &Track, has_path: bool) -> String {
     let mut line = format!("id:{}  {}", track.id, track.display_name());
@@ -130,9 +120,6 @@ impl Engine {
             return self.seed_of_file(track, path);
         }
         if let Some(track) = text.to_str().and_then(track_number) {
-            if !self.library.contains(track)? {
-                return Err(voisin_library::LibraryError::UnknownTrack(track).into());
-            }
             return self.seed_of(track);
         }
         if path.exists() {
@@ -141,7 +128,8 @@ impl Engine {
             if let Some(track) = self.library.find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }
-            let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
+            let embedder = embedder()?;
+            let embedding = embedder.embed(path, &info, embedder.plan())?;
             return Ok(Seed {
                 seconds: Some(info.seconds()),
                 is_steady: embedding.is_steady,
@@ -176,24 +164,20 @@ impl Engine {
         found: Resolution,
         has_path: bool,
     ) -> Result<Seed, EngineError> {
-        let lookup = &self.library;
         let lines = |tracks: &[Track]| -> Vec<String> {
-            tracks
-                .iter()
-                .map(|track| candidate(track, has_path))
-                .collect()
+            let lines = tracks.iter().map(|track| candidate(track, has_path));
+            lines.collect()
         };
         match found {
             Resolution::One(track) => self.seed_of(track),
             Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
                 text: text.to_owned(),
                 // The error lists ten candidates and counts all.
-                count: lookup.search_words(text, usize::MAX)?.len(),
-                artist: self.artist_of_all(text)?,
+                count: self.library.search_words(text, usize::MAX)?.len(),
                 candidates: lines(&tracks),
             }),
             Resolution::Nothing => {
-                let alike = lookup.spelt_alike(text, 3)?;
+                let alike = self.library.spelt_alike(text, 3)?;
                 let candidates = lines(&self.library.tracks_by_id(&alike)?);
                 let next = if candidates.is_empty() {
                     NAME_TRACK.to_owned()
@@ -207,25 +191,6 @@ impl Engine {
         }
     }
 
-    /// The main artist of all tracks that match some words, if there is exactly one.
-    fn artist_of_all(&self, words: &str) -> Result<Option<String>, EngineError> {
-        let mut artist: Option<String> = None;
-        for id in self.library.search_words(words, usize::MAX)? {
-            let track = self.library.track(id)?;
-            let names = track.artists();
-            let Some(leading) = names.first() else {
-                return Ok(None);
-            };
-            match &artist {
-                None => artist = Some((*leading).to_owned()),
-                Some(known) if fold(known) == fold(leading) => {}
-                Some(_) => return Ok(None),
-            }
-        }
-        Ok(artist)
-    }
-
-    /// The keys that mix with those of the seeds; empty if no key of a seed is known.
     pub fn compatible_keys(&self, seeds: &[Seed]) -> Result<Vec<MusicalKey>, EngineError> {
         let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         let known = self.library().descriptors(&tracks)?;
@@ -255,7 +220,6 @@ impl Engine {
     ) -> Result<Seed, EngineError> {
         let info = voisin_audio::probe(&seed.path)?;
         let seconds = info.seconds();
-        // Written so that NaN fails.
         if !(from >= 0.0 && from < to && from < seconds) {
             return Err(EngineError::from(voisin_explore::ExploreError::Parameter {
                 name: "part",
@@ -268,13 +232,12 @@ impl Engine {
             }));
         }
         let end = to.min(seconds);
-        // 32 bits hold 49 days of milliseconds; beyond that the cast saturates.
         let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;
         let part = WindowPlan::Part {
             from: milliseconds(from),
             to: milliseconds(end),
         };
-        let embedded = embedder.embed_seed(&seed.path, &info, part)?;
+        let embedded = embedder.embed(&seed.path, &info, part)?;
         Ok(Seed {
             seconds: Some(end - from),
             vector: embedded.vector.into_vec(),
@@ -320,21 +283,15 @@ fn behind_id(text: &str) -> Option<&str> {
 }
 
 impl LibrarySpace {
-    /// Centred seeds, and the direction of their mean.
-    pub fn query(&self, seeds: &[Seed]) -> Result<(Vec<Seed>, Embedding), EngineError> {
-        let seeds = self.centre_seeds(seeds);
-        let query = mean(&seeds)?;
-        Ok((seeds, query))
-    }
-
-    /// As [`query`](Self::query), but away from the mean of other seeds (Rocchio).
-    pub fn direction(
+    /// Centred seeds, and the direction of their mean, away from that of other seeds (Rocchio).
+    pub fn query(
         &self,
         seeds: &[Seed],
         unlike: &[Seed],
     ) -> Result<(Vec<Seed>, Embedding), EngineError> {
         const AWAY: f32 = 0.5;
-        let (seeds, query) = self.query(seeds)?;
+        let seeds = self.centre_seeds(seeds);
+        let query = mean(&seeds)?;
         if unlike.is_empty() {
             return Ok((seeds, query));
         }
@@ -346,12 +303,10 @@ impl LibrarySpace {
         Ok((seeds, Embedding::new(away)?))
     }
 
-    pub(super) fn centre_seeds(&self, seeds: &[Seed]) -> Vec<Seed> {
+    fn centre_seeds(&self, seeds: &[Seed]) -> Vec<Seed> {
         let centred = |seed: &Seed| Seed {
-            path: seed.path.clone(),
             vector: self.centre(&seed.vector),
-            is_steady: None,
-            ..*seed
+            ..seed.clone()
         };
         seeds.iter().map(centred).collect()
     }
@@ -394,7 +349,6 @@ pub(super) fn stacked<S: Borrow<Seed>>(
     ))
 }
 
-/// Whether a track is a seed, or a copy of one.
 pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) -> bool {
     seeds.iter().any(|seed| {
         seed.track == Some(track)
@@ -429,19 +383,6 @@ mod tests {
             "PathOrWords",
             "a missing playlist is no list"
         );
-    }
-
-    #[test]
-    fn a_candidate_is_one_line_whatever_its_title() {
-        use voisin_library::testing::{library, track};
-
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 4);
-        let mut new = track(1, vec![0.5; 4]);
-        new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
-        let id = library.insert_track(&new).unwrap();
-        let line = candidate(&library.track(id).unwrap(), true);
-        assert!(line.contains("one  two three"), "{line}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ndarray::{Array1, Array2, aview1};
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, held_model};
 use voisin_base::track::TrackId;
 use voisin_encoder::{ClapText, EncoderError, ModelRef, caption_vectors};
 
@@ -38,7 +38,7 @@ impl ReadingSide {
             ids: all.ids,
             vectors: all.values,
             captions: OnceLock::new(),
-            model: engine.model_ref()?,
+            model: held_model(engine.library(), &engine.model()?)?,
             fingerprint: engine.model()?.fingerprint,
         })
     }

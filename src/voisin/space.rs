@@ -53,7 +53,6 @@ impl LibrarySpace {
         }))
     }
 
-    /// As [`of`](Self::of), reading the vectors if necessary.
     pub fn of_library(library: &Library) -> Result<Self, EngineError> {
         match Self::kept(library)? {
             Some(kept) => Ok(kept),
@@ -65,7 +64,6 @@ impl LibrarySpace {
         &self.mean
     }
 
-    /// The dimension and weight of each part of a vector.
     pub(super) fn parts(&self) -> &[(usize, f64)] {
         self.parts.all()
     }
@@ -107,10 +105,8 @@ impl LibrarySpace {
 }
 
 fn parts(library: &Library) -> Result<Parts, EngineError> {
-    Ok(library.model()?.map_or_else(
-        || Parts::of_stored(""),
-        |m| Parts::of_stored(&m.manifest_json),
-    ))
+    let manifest = library.model()?.map(|model| model.manifest_json);
+    Ok(Parts::of_stored(&manifest.unwrap_or_default()))
 }
 
 /// The mean of unit vectors and [`SHRINKING`] zero vectors.
@@ -196,7 +192,6 @@ mod tests {
         }
     }
 
-    /// Random vectors with a common component.
     fn alike(n: usize, common: f32) -> Vec<Vec<f32>> {
         let component = |i: usize, d: usize| ((i * 7 + d * 3) as f32 * 1.7).sin();
         (0..n)
@@ -210,7 +205,7 @@ mod tests {
 
     fn similarities(engine: &mut Engine, seed: i64) -> Vec<(i64, f32)> {
         let seed = engine.seed_of(TrackId(seed)).unwrap();
-        let (_, query) = engine.space().unwrap().query(&[seed]).unwrap();
+        let (_, query) = engine.space().unwrap().query(&[seed], &[]).unwrap();
         let query = aview1(query.as_slice()).insert_axis(Axis(0));
         let found = engine
             .search_until_all(query, 1000, false, None, |_, found| Ok(found))
@@ -233,9 +228,8 @@ mod tests {
             "a search finds all"
         );
         assert_eq!(mean(&engine), kept);
-        engine.rebuild_index("").unwrap();
+        engine.build_index("", false).unwrap();
         assert_ne!(mean(&engine), kept);
-        // Another process finds the stored space.
         let mut other = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(other.refresh_index().unwrap(), IndexRefresh::Loaded);
         assert_eq!(other.space().unwrap(), engine.space().unwrap());

@@ -8,7 +8,6 @@ use voisin_library::{Library, StoredFile, Track, stored_path};
 
 use super::EngineError;
 
-/// The files of a track as they were analysed, oldest entry first.
 pub fn analysed_files(track: &Track) -> Vec<AnalysedFile> {
     let analysed = |file: &StoredFile| AnalysedFile {
         path: file.record.path.clone(),

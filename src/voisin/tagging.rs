@@ -47,7 +47,6 @@ pub fn write_tags<E: From<LibraryError>>(
     options: WriteOptions,
     mut each: impl FnMut(TagResult) -> Result<bool, E>,
 ) -> Result<i64, E> {
-    // Removes copies that a killed run left beside files.
     if !options.dry_run {
         library.remove_leftovers();
     }
@@ -129,7 +128,6 @@ fn one(
         library.record_written(run, &record)?;
     }
     let outcome = prepared.commit();
-    // If nothing was written, the record is removed again.
     if writes && outcome.is_err() {
         library.forget_written(run, &record.path)?;
     }

@@ -1,24 +1,21 @@
 //! The model's tags of tracks in words: moods, instruments, voices.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis, concatenate};
 
 use super::search::AnsweredTracks;
 use super::sentences::{ReadingSide, Sentence};
 use super::{Engine, EngineError, Lack, LibrarySpace};
-use crate::questions::read::Refused;
 use voisin_base::text::{count, did_you_mean, fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{ModelManifest, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
 use voisin_genre::{DefaultGenres, Genre, Guess, Taxonomy};
-use voisin_library::{
-    Descriptors, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
-};
+use voisin_library::{StoredModel, Track, TrackFilter, TrackSet, WordBound};
 
 /// A hint on how to search by sentences.
 const HOW_TO_READ: &str = "whole sentences need a library made with a CLAP model: voisin model import, voisin add --model";
@@ -40,6 +37,8 @@ const SHIPPED: &str = include_str!("words.tsv");
 
 /// Probability from which a track is likely to be of a genre.
 const LIKELY: f32 = 0.5;
+/// The same of an instrument, of which models are much less sure: drums in rock have 0.2.
+const LIKELY_INSTRUMENT: f32 = 0.1;
 
 /// The model's tags of all tracks of a library.
 #[derive(Debug, Clone)]
@@ -50,14 +49,10 @@ pub struct PredictedTags {
     names: Vec<String>,
     /// How many of the names are the model's tags.
     tags: usize,
-    /// `[tracks, tags]`
-    logits: Array2<f32>,
-    /// `[tracks, names]`, each column of mean 0 and variance 1.
+    /// `[tracks, names]`: logits, logarithms of probabilities, and measurements.
+    values: Array2<f32>,
+    /// The same, each column of mean 0 and variance 1.
     standard: Array2<f32>,
-    /// Guessed genres; empty if the model lacks the tags for the first guess.
-    guessed: Vec<Genre>,
-    /// Their probabilities, `[tracks, guessed]`.
-    guesses: Array2<f32>,
     words: WordTable,
     /// The sentence encoder, if the model has one.
     reading: Option<Arc<ReadingSide>>,
@@ -80,10 +75,9 @@ pub struct FittingTrack {
 pub struct PhraseAnswer {
     pub phrase: Phrase,
     pub tracks: Vec<FittingTrack>,
-    /// For each term that names a genre, the greatest probability of it among the tracks that pass the filter, by the model's
-    /// first guess.
+    /// For each term that names a genre or an instrument, its greatest probability among the tracks that pass the filter.
     pub likeliest: Vec<Option<f32>>,
-    /// Notes for the user: that nothing fits well, and known words near an unknown one.
+    /// Notes for the user: that nothing fits well.
     pub notes: Vec<String>,
 }
 
@@ -109,54 +103,25 @@ impl Engine {
         };
         let mut names = tag_names.unwrap_or_default();
         let tags = names.len();
-        let guess = DefaultGenres::shipped(&Taxonomy::default());
-        // The tags of the first guess come first.
-        let guessed = guess.tags().len();
-        let guesses = names.starts_with(guess.tags());
-        let genres: Vec<Genre> = if guesses {
-            guess.genres().map(|(genre, _)| genre.clone()).collect()
-        } else {
-            Vec::new()
-        };
-        names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
-        let mut probabilities = Array2::zeros((logits.len(), genres.len()));
         let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
-        let sounds = self.sound_columns(&ids)?;
-        let guessed_to = names.len();
-        let width = names.len() + sounds.len();
-        names.extend(sounds.iter().map(|(name, _)| name.clone()));
-        let mut table = Array2::zeros((logits.len(), width));
-        for (at, (_, values)) in sounds.iter().enumerate() {
-            table.column_mut(guessed_to + at).assign(values);
-        }
-        let mut plain = Array2::zeros((logits.len(), tags));
-        for (row, (_, values)) in logits.iter().enumerate() {
-            for (column, value) in values.iter().enumerate() {
-                (table[[row, column]], plain[[row, column]]) = (*value, *value);
-            }
-            if guesses {
-                let shares = guess.guess(&values[..guessed])?.shares;
-                for (column, genre) in genres.iter().enumerate() {
-                    let share = shares.iter().find(|share| share.genre == *genre);
-                    let probability = share.map_or(0.0, |share| share.probability);
-                    probabilities[[row, column]] = probability;
-                    // Logarithms of probabilities are on a scale like that of logits; the floor
-                    // avoids the logarithm of zero.
-                    table[[row, tags + column]] = probability.max(1e-9).ln();
-                }
-            }
-        }
+        let (genres, guessed) = guessed(&names, &logits)?;
+        let (sounds, measured) = self.measured(&ids)?;
+        let plain = logits.into_iter().flat_map(|(_, values)| values).collect();
+        let plain = Array2::from_shape_vec((ids.len(), tags), plain).expect("of one length");
+        names.extend(genres);
+        names.extend(sounds.iter().map(|sound| format!("sound:{sound}")));
         let mut words = WordTable::new(&names);
         words.extend(SHIPPED);
-        extend_by_scales(&mut words, &names[guessed_to..]);
+        for sound in &sounds {
+            words.extend(&format!("{}\tsound:{sound}", sound.replace('-', " ")));
+        }
+        let values = concatenate![Axis(1), plain, guessed, measured];
         Ok(PredictedTags {
             ids,
             names,
             tags,
-            logits: plain,
-            standard: words::standardised(table),
-            guessed: genres,
-            guesses: probabilities,
+            standard: words::standardised(values.clone()),
+            values,
             words,
             reading,
         })
@@ -186,7 +151,7 @@ impl Engine {
     /// - `tags`: [`predicted_tags`](crate::Engine::predicted_tags)
     ///
     /// # Errors
-    /// No word of the phrase is known.
+    /// A word of the phrase is not known.
     pub fn find(
         &self,
         tags: &PredictedTags,
@@ -195,38 +160,25 @@ impl Engine {
         limit: usize,
     ) -> Result<PhraseAnswer, EngineError> {
         let (tags, read, sentences) = tags.understand(phrase)?;
-        if let Some(word) = &read.unclear {
-            let expected = "\"no WORD\", \"without WORD\" or \"-WORD\"";
-            let found = format!("\"{word}\", which may deny the words beside it");
-            return Err(Refused::new("query", expected, found).into());
-        }
         if read.terms.is_empty() {
             return Err(tags.not_understood(phrase));
         }
+        // None is left out, since it may deny the others: "isn't slow", "drum-free".
+        if !read.unknown.is_empty() {
+            return Err(tags.not_understood(&read.unknown.join(" ")));
+        }
         let allowed = self.matching(filter)?;
-        let strengths: Vec<(Vec<f32>, bool)> = read
-            .terms
-            .iter()
-            .map(|term| {
-                (
-                    words::strength(tags.standard.view(), &term.meaning),
-                    term.negated,
-                )
-            })
-            .collect();
+        let strength = |term: &Term| words::strength(tags.standard.view(), &term.meaning);
+        let terms = read.terms.iter();
+        let strengths: Vec<(Vec<f32>, bool)> =
+            terms.map(|term| (strength(term), term.negated)).collect();
         let fits = words::fit(&strengths);
+        let is_allowed = |id| allowed.as_ref().is_none_or(|set| set.contains(id));
         let mut rows: Vec<usize> = (0..tags.ids.len())
-            .filter(|&row| {
-                allowed
-                    .as_ref()
-                    .is_none_or(|set| set.contains(tags.ids[row]))
-            })
+            .filter(|&row| is_allowed(tags.ids[row]))
             .collect();
-        let likeliest: Vec<Option<f32>> = read
-            .terms
-            .iter()
-            .map(|term| tags.likeliest(term, &rows))
-            .collect();
+        let terms = read.terms.iter();
+        let likeliest: Vec<_> = terms.map(|term| tags.likeliest(term, &rows)).collect();
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
         let space = LibrarySpace::of_library(self.library())?;
         let mut answered = AnsweredTracks::beside(&[], self.library());
@@ -251,12 +203,12 @@ impl Engine {
                 .collect(),
         });
         let tracks: Vec<FittingTrack> = tracks.collect();
-        let mut notes = tags.notes(&read, &likeliest);
+        let mut notes = absent(&read, &likeliest);
         notes.extend(sentence_notes(&read, &tracks));
         Ok(PhraseAnswer {
             tracks,
             phrase: read,
-            likeliest,
+            likeliest: likeliest.iter().map(|one| Some((*one)?.0)).collect(),
             notes,
         })
     }
@@ -315,45 +267,32 @@ impl Engine {
         Ok(logits)
     }
 
-    /// Columns for tempo (in octaves), loudness and scales, by name. A track without a value gets the mean; a column without
-    /// any value is left out.
-    fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(String, Array1<f32>)>, EngineError> {
+    /// Tempo (in octaves), loudness and scales that any of these tracks has, by name, `[tracks, names]`. A track without a
+    /// value gets the mean.
+    fn measured(&self, ids: &[TrackId]) -> Result<(Vec<String>, Array2<f32>), EngineError> {
         let known = self.library().descriptors(ids)?;
-        let tempo = |descriptors: &Descriptors| {
-            descriptors
-                .tempo
-                .filter(|tempo| *tempo > 0.0)
-                .map(f64::log2)
-        };
-        let loudness = |descriptors: &Descriptors| descriptors.loudness;
-        let column = |read: &dyn Fn(&Descriptors) -> Option<f64>| {
-            let values: Vec<Option<f64>> =
-                ids.iter().map(|id| known.get(id).and_then(read)).collect();
-            let there = values.iter().flatten().count();
-            let mean = values.iter().flatten().sum::<f64>() / there.max(1) as f64;
-            let filled = values
-                .iter()
-                .map(|value| value.unwrap_or(mean) as f32)
-                .collect();
-            (there > 0).then_some(filled)
-        };
-        let scales: BTreeSet<ScaleName> = known
-            .values()
-            .flat_map(|known| known.scales.keys().copied())
-            .collect();
-        let of_scale = |name: ScaleName| {
-            column(&|known: &Descriptors| known.scales.get(&name).map(|value| value.value))
-        };
-        let columns = [("tempo", column(&tempo)), ("loudness", column(&loudness))];
-        let columns = columns.map(|(name, values)| (name.to_owned(), values));
-        let scales = scales
-            .into_iter()
-            .map(|name| (name.to_string(), of_scale(name)));
-        Ok(columns
-            .into_iter()
-            .chain(scales)
-            .filter_map(|(name, values)| Some((format!("sound:{name}"), values?)))
-            .collect())
+        let mut columns: BTreeMap<&str, Vec<Option<f64>>> = BTreeMap::new();
+        let rows = ids.iter().enumerate();
+        for (row, known) in rows.filter_map(|(row, id)| Some((row, known.get(id)?))) {
+            let tempo = known.tempo.filter(|tempo| *tempo > 0.0).map(f64::log2);
+            let scales = known.scales.iter();
+            let scales = scales.map(|(name, scale)| (name.as_str(), Some(scale.value)));
+            for (name, value) in scales.chain([("tempo", tempo), ("loudness", known.loudness)]) {
+                if value.is_some() {
+                    columns.entry(name).or_insert_with(|| vec![None; ids.len()])[row] = value;
+                }
+            }
+        }
+        let mut table = Array2::zeros((ids.len(), columns.len()));
+        for (mut to, values) in table.columns_mut().into_iter().zip(columns.values()) {
+            let there = values.iter().flatten();
+            let mean = there.clone().sum::<f64>() / there.count() as f64;
+            to.iter_mut()
+                .zip(values)
+                .for_each(|(to, value)| *to = value.unwrap_or(mean) as f32);
+        }
+        let names = columns.into_keys().map(str::to_owned).collect();
+        Ok((names, table))
     }
 
     /// The tracks of `fitting` (`None`: of the library) that are within all bounds.
@@ -390,32 +329,15 @@ impl Engine {
                 *fits &= (share >= *percentile) != *not;
             }
         }
-        let is_in = |id: TrackId| fitting.as_ref().is_none_or(|set| set.contains(id));
-        let ids = tags
-            .ids
-            .iter()
-            .zip(fits)
-            .filter(|(id, fits)| *fits && is_in(**id));
-        Ok(Some(ids.map(|(id, _)| *id).collect()))
+        let is_in = |id: &TrackId| fitting.as_ref().is_none_or(|set| set.contains(*id));
+        let ids = tags.ids.into_iter().zip(fits).filter(|(_, fits)| *fits);
+        Ok(Some(ids.map(|(id, _)| id).filter(is_in).collect()))
     }
 }
 
 impl PredictedTags {
-    pub fn tags(&self) -> &[String] {
+    fn tags(&self) -> &[String] {
         &self.names[..self.tags]
-    }
-
-    /// Percentile of each tag among the library's tracks, `[tracks, tags]`, 0 to 1.
-    pub fn percentiles(&self) -> Array2<f32> {
-        let mut all = Array2::zeros((self.ids.len(), self.tags));
-        // The first columns of `standard` are the tags; standardising does not change their order,
-        // so that percentiles are those of the logits.
-        for (mut to, from) in all.columns_mut().into_iter().zip(self.standard.columns()) {
-            for (to, share) in to.iter_mut().zip(words::percentiles(&from.to_vec())) {
-                *to = share;
-            }
-        }
-        all
     }
 
     /// The strongest tags of these tracks, strongest first, with their percentiles.
@@ -424,7 +346,11 @@ impl PredictedTags {
     pub fn strongest(&self, ids: &[TrackId], most: usize) -> StrongTags {
         /// Least percentile of a tag that is listed.
         const LEAST: f32 = 0.75;
-        let all = self.percentiles();
+        // Standardising does not change an order, so that percentiles are those of the logits.
+        let mut all = Array2::zeros((self.ids.len(), self.tags));
+        for (mut to, from) in all.columns_mut().into_iter().zip(self.standard.columns()) {
+            to.assign(&Array1::from(words::percentiles(&from.to_vec())));
+        }
         let strong_words = |id: &TrackId| {
             let row = self.ids.binary_search(id).ok()?;
             let shares = all.row(row);
@@ -452,7 +378,7 @@ impl PredictedTags {
     pub fn sung(&self, id: TrackId) -> Option<f32> {
         let column = self.tags().iter().position(|tag| tag == SUNG)?;
         let row = self.ids.binary_search(&id).ok()?;
-        Some(1.0 / (1.0 + (-self.logits[[row, column]] / SUNG_TEMPERATURE).exp()))
+        Some(1.0 / (1.0 + (-self.values[[row, column]] / SUNG_TEMPERATURE).exp()))
     }
 
     /// A first guess of a track's genre from its tags; `None` if the model lacks the tags for it.
@@ -462,8 +388,8 @@ impl PredictedTags {
         if !self.tags().starts_with(genres.tags()) {
             return None;
         }
-        let logits = self.logits.row(row).to_vec();
-        genres.guess(&logits[..genres.tags().len()]).ok()
+        let values = self.values.row(row).to_vec();
+        genres.guess(&values[..genres.tags().len()]).ok()
     }
 
     /// Every known word, with the tags that it means.
@@ -520,9 +446,9 @@ impl PredictedTags {
         let mut with = self.clone();
         let column = with.standard.ncols();
         with.names.push(format!("sentence:{}", sentence.text));
-        let likeness = sentence.cosines.insert_axis(ndarray::Axis(1));
+        let likeness = sentence.cosines.insert_axis(Axis(1));
         with.standard
-            .append(ndarray::Axis(1), words::standardised(likeness).view())
+            .append(Axis(1), words::standardised(likeness).view())
             .expect("a sentence has a number for each track");
         (with, WordMeaning::of_column(sentence.text, column))
     }
@@ -532,40 +458,28 @@ impl PredictedTags {
         let suggestions = spelt_alike(text, known.iter().copied());
         let suggestions: Vec<String> = suggestions.into_iter().map(str::to_owned).collect();
         let text = format!(
-            "nothing of \"{text}\" is understood: {}\"voisin find --words\" lists all {}; {HOW_TO_READ}",
+            "\"{text}\" is not understood: {}\"voisin find --words\" lists all {}; {HOW_TO_READ}",
             did_you_mean(&suggestions),
             count(known.len() as u64, "word")
         );
         EngineError::Lacks(Lack::Word, text)
     }
 
-    /// The greatest probability among these rows of the genre that a term names, if it names one.
-    fn likeliest(&self, term: &Term, rows: &[usize]) -> Option<f32> {
-        let genre = Taxonomy::default().genre(&term.meaning.word)?;
-        let column = self.guessed.iter().position(|guessed| *guessed == genre)?;
-        rows.iter()
-            .map(|&row| self.guesses[[row, column]])
-            .max_by(f32::total_cmp)
-    }
-
-    fn notes(&self, phrase: &Phrase, likeliest: &[Option<f32>]) -> Vec<String> {
-        let terms = phrase
-            .terms
-            .iter()
-            .zip(likeliest)
-            .filter(|(term, _)| !term.negated);
-        let absent = terms.filter_map(|(term, &most)| {
-            let word = &term.meaning.word;
-            let percent = 100.0 * most.filter(|&most| most < LIKELY)?;
-            Some(format!(
-                "nothing here is likely to be {word} ({percent:.0} % at most): these are only the most {word}-like"
-            ))
-        });
-        let mut notes: Vec<String> = absent.collect();
-        if self.reading.is_none() && !phrase.unknown.is_empty() {
-            notes.push(HOW_TO_READ.to_owned());
+    /// The greatest probability among these rows of the genre or the instrument that a term names, if it names one, and from
+    /// where on it is likely.
+    fn likeliest(&self, term: &Term, rows: &[usize]) -> Option<(f32, f32)> {
+        let most = |column: usize| {
+            let values = rows.iter().map(|&row| self.values[[row, column]]);
+            values.max_by(f32::total_cmp)
+        };
+        let place = |name: String| self.names.iter().position(|known| *known == name);
+        let genre = Taxonomy::default().genre(&term.meaning.word);
+        if let Some(column) = genre.and_then(|genre| place(format!("genre:{genre}"))) {
+            return Some((most(column)?.exp(), LIKELY));
         }
-        notes
+        let mut columns = term.meaning.columns().map(|(column, _)| column);
+        let instrument = columns.find(|&column| self.names[column].starts_with("instrument "))?;
+        Some((1.0 / (1.0 + (-most(instrument)?).exp()), LIKELY_INSTRUMENT))
     }
 
     pub fn names_of(&self, meaning: &WordMeaning) -> Vec<String> {
@@ -584,14 +498,29 @@ impl PredictedTags {
 /// A parsed phrase: the tags with a column for each sentence, the terms, and which are sentences.
 type Understood<'a> = (Cow<'a, PredictedTags>, Phrase, Vec<Option<Sentence>>);
 
+/// That nothing is likely to be what a term names.
+fn absent(phrase: &Phrase, likeliest: &[Option<(f32, f32)>]) -> Vec<String> {
+    let terms = phrase.terms.iter().zip(likeliest);
+    let wanted = terms.filter(|(term, _)| !term.negated);
+    let absent = wanted.filter_map(|(term, likeliest)| {
+        let (most, _) = likeliest.filter(|(most, likely)| most < likely)?;
+        let word = &term.meaning.word;
+        let percent = 100.0 * most;
+        Some(format!(
+            "nothing here is likely to be {word} ({percent:.0} % at most): these are only the most {word}-like"
+        ))
+    });
+    absent.collect()
+}
+
 /// Notes on the sentences of a phrase: whether any result is similar to them, and that they are read as English.
 fn sentence_notes(phrase: &Phrase, found: &[FittingTrack]) -> Vec<String> {
     /// Least likeness of a good match: nearer than to nine of ten captions. Chosen by hand.
     const LEAST: f32 = 0.9;
     let mut notes = Vec::new();
     for (at, term) in phrase.terms.iter().enumerate() {
-        let likeness = || found.iter().filter_map(|one| one.likeness[at]);
-        let Some(most) = likeness().max_by(f32::total_cmp) else {
+        let likeness = found.iter().filter_map(|one| one.likeness[at]);
+        let Some(most) = likeness.max_by(f32::total_cmp) else {
             continue;
         };
         if !term.negated && most < LEAST {
@@ -611,6 +540,33 @@ fn sentence_notes(phrase: &Phrase, found: &[FittingTrack]) -> Vec<String> {
     notes
 }
 
+/// The logarithm of the probability of each genre by the model's first guess, `[tracks, genres]`; no genres if the model lacks
+/// its tags.
+fn guessed(
+    names: &[String],
+    logits: &[(TrackId, Vec<f32>)],
+) -> Result<(Vec<String>, Array2<f32>), EngineError> {
+    let guess = DefaultGenres::shipped(&Taxonomy::default());
+    let mut genres: Vec<Genre> = Vec::new();
+    // The tags of the first guess come first.
+    if names.starts_with(guess.tags()) {
+        genres.extend(guess.genres().map(|(genre, _)| genre.clone()));
+    }
+    let mut table = Array2::zeros((logits.len(), genres.len()));
+    for (mut row, (_, values)) in table.rows_mut().into_iter().zip(logits) {
+        if genres.is_empty() {
+            break;
+        }
+        for share in guess.guess(&values[..guess.tags().len()])?.shares {
+            let column = genres.iter().position(|genre| *genre == share.genre);
+            // The floor avoids the logarithm of zero.
+            row[column.expect("a genre of the guess")] = share.probability.max(1e-9).ln();
+        }
+    }
+    let names = genres.iter().map(|genre| format!("genre:{genre}"));
+    Ok((names.collect(), table))
+}
+
 /// A tag without its kind: "metal", not "style metal".
 fn plain(tag: &str) -> String {
     let tag = tag.to_lowercase();
@@ -620,12 +576,4 @@ fn plain(tag: &str) -> String {
         .find_map(|kind| tag.strip_prefix(kind))
         .unwrap_or(&tag)
         .to_owned()
-}
-
-/// Adds each scale as a word by its name.
-fn extend_by_scales(words: &mut WordTable, columns: &[String]) {
-    for column in columns {
-        let name = column.trim_start_matches("sound:").replace('-', " ");
-        words.extend(&format!("{name}\t{column}"));
-    }
 }

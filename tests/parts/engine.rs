@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use voisin::{
-    AddEvent, AddOptions, DeviceChoice, Embedder, Encoder, Engine, EngineError, Library,
-    LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
+    AddOptions, DeviceChoice, Embedder, Encoder, Engine, EngineError, Library, LibraryError,
+    ModelRef, OpenMode, is_audio_candidate,
 };
 use voisin::{AddReport, AddRun};
 use voisin_library::scan::{Scan, scan};
@@ -49,7 +49,6 @@ struct Household {
     _folder: tempfile::TempDir,
     engine: Engine,
     music: PathBuf,
-    album: PathBuf,
 }
 
 impl Household {
@@ -58,13 +57,11 @@ impl Household {
         let root = dunce::canonicalize(folder.path()).unwrap();
         let music = root.join("music");
         std::fs::create_dir(&music).unwrap();
-        let album = music.join("album.wav");
-        write_noise(&album);
+        write_noise(&music.join("album.wav"));
         Self {
             engine: Engine::open(&root.join("library"), OpenMode::Create).unwrap(),
             _folder: folder,
             music,
-            album,
         }
     }
 
@@ -72,31 +69,16 @@ impl Household {
         scan(std::slice::from_ref(&self.music), &is_audio_candidate)
     }
 
-    /// Adds what the run names; returns the report and the events, but for those of single files.
-    fn add(&mut self, run: &AddRun<'_>) -> (AddReport, Vec<String>) {
-        let mut events = Vec::new();
-        let mut note = |event: AddEvent<'_>| match event {
-            AddEvent::Planned { .. } | AddEvent::Done { .. } => {}
-            other => events.push(format!("{other:?}")),
-        };
+    fn add(&mut self, run: &AddRun<'_>) -> AddReport {
         let load = |_: &Library| Ok::<_, EngineError>(embedder());
-        let stored = run
-            .store(&mut self.engine, load, &mut note, &AtomicBool::new(false))
-            .unwrap();
-        let report = run.settle(&mut self.engine, stored).unwrap();
-        (report, events)
+        let stop = AtomicBool::new(false);
+        run.run(&mut self.engine, load, &mut |_| (), &stop).unwrap()
     }
-}
-
-fn options() -> AddOptions {
-    AddOptions::default()
 }
 
 fn of_scan(found: &Scan) -> AddRun<'_> {
     AddRun {
         files: &found.files,
-        windows: Some(WindowPlan::Spread(1)),
-        options: options(),
         ..AddRun::default()
     }
 }
@@ -112,7 +94,7 @@ fn a_run_waits_for_no_other_writer() {
     };
     let stop = AtomicBool::new(false);
     let run = of_scan(&found);
-    let refused = run.store(&mut home.engine, load, &mut |_| (), &stop).err();
+    let refused = run.run(&mut home.engine, load, &mut |_| (), &stop).err();
     assert!(
         matches!(
             refused,
@@ -134,61 +116,12 @@ fn an_analysis_anew_replaces_what_decoding_lost() {
     let again = AddRun {
         options: AddOptions {
             force: true,
-            ..options()
+            ..AddOptions::default()
         },
         ..of_scan(&found)
     };
-    let (report, _) = home.add(&again);
+    let report = home.add(&again);
     assert_eq!(report.summary.updated, 1);
     let audio = home.engine.library().track(track).unwrap().audio;
     assert_eq!(audio.damaged_packets, 0);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_file_that_is_left_over_twice_is_set_aside() {
-    let mut home = Household::new();
-    let found = home.scan();
-    // The journal of a killed run: a length, and the path of the file being read.
-    let path = home.album.to_str().unwrap().as_bytes();
-    let entry = [&(path.len() as u16).to_le_bytes()[..], path].concat();
-    let dir = home.engine.library().dir().to_owned();
-    let journals = ["voisin.reading-x", "voisin.reading-y"].map(|name| dir.join(name));
-    let leave_over = |journal: &PathBuf| std::fs::write(journal, &entry).unwrap();
-
-    // In two journals: the second run was killed when it read the file alone.
-    journals.iter().for_each(leave_over);
-    let (report, events) = home.add(&of_scan(&found));
-    assert_eq!((report.summary.added, report.summary.failed), (0, 1));
-    let expected = AddEvent::CutOff { files: 1 };
-    assert_eq!(events[0], format!("{expected:?}"));
-    assert!(events[1].starts_with("SetAside"), "{events:?}");
-    assert_eq!(
-        home.engine.library().failures().unwrap()[0].path,
-        home.album
-    );
-    assert!(!journals.iter().any(|journal| journal.exists()));
-
-    // It is tried again if asked for, and counts once.
-    leave_over(&journals[0]);
-    let again = AddRun {
-        options: AddOptions {
-            retry: true,
-            ..options()
-        },
-        ..of_scan(&found)
-    };
-    let (report, events) = home.add(&again);
-    assert_eq!((report.summary.added, report.summary.failed), (1, 0));
-    assert_eq!(events, [format!("{expected:?}")]);
-    assert!(!journals[0].exists());
-
-    // A run of other files forgets it.
-    leave_over(&journals[0]);
-    let none = AddRun {
-        files: &[],
-        ..of_scan(&found)
-    };
-    home.add(&none);
-    assert!(!journals[0].exists());
 }

@@ -12,7 +12,7 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("v
 fuzz_target!(|bytes: &[u8]| {
     std::fs::write(&*FILE, bytes).expect("room in memory");
     match read_directions(&FILE) {
-        Ok(vectors) => assert!(vectors.ncols() > 0 && vectors.len() * 2 <= bytes.len()),
+        Ok(vectors) => assert!(vectors.ncols() > 0 && vectors.len() * 4 <= bytes.len()),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 });

@@ -73,7 +73,7 @@ VERBS = {
     "clusters, first": ["clusters"],
     "clusters, again": ["clusters"],
     "duplicates": ["duplicates", "--limit", "5"],
-    "map": ["map", "--output", "MAP.svg"],
+    "map": ["map", "--output", "MAP.html"],
     "suspects, first": ["labels", "suspects", "--limit", "5"],
     "suspects, again": ["labels", "suspects", "--limit", "5"],
 }

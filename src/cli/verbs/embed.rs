@@ -87,7 +87,7 @@ fn embed(
     // In whole samples, also for the timestamps below: rounding errors would otherwise add up.
     let hop = (hop * rate).round().max(1.0) as usize;
     let plan = WindowPlan::Reference { hop };
-    let embedding = embedder.embed(file, &info, plan, None)?;
+    let embedding = embedder.embed(file, &info, plan)?;
     // As openl3: from the middle of the first window.
     let timestamps: Array1<f64> = (0..embedding.windows.nrows())
         .map(|i| i as f64 * hop as f64 / rate)

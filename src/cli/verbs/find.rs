@@ -25,19 +25,6 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     args.question.filters.check_licences(engine.library())?;
     let predicted = engine.predicted_tags()?;
     let answer = args.question.run(&engine, &predicted)?;
-    let unknown = &answer.phrase.unknown;
-    if !unknown.is_empty() {
-        let is_year = |word: &&String| word.len() == 4 && word.parse::<u32>().is_ok();
-        let year = unknown
-            .iter()
-            .find(is_year)
-            .map(|year| format!("; --year {year} filters by year"));
-        context.console.warn(&format!(
-            "not understood and left out: {}; \"voisin find --words\" lists all words{}",
-            unknown.join(", "),
-            year.unwrap_or_default()
-        ));
-    }
     for note in &answer.notes {
         context.console.note(note);
     }

@@ -7,9 +7,8 @@ use crate::cli::args::MapArgs;
 use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
 use crate::cli::render::{self, count};
-use voisin::questions::answers::graph::{clustered, clusters_of, collection_and_graph};
+use voisin::questions::answers::graph::{clustered, clusters_of, collection_and_graph, places};
 use voisin_base::output;
-use voisin_explore::layout::layout;
 use voisin_explore::map::{self, MapData};
 use voisin_library::stored_path;
 
@@ -32,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
     engine.predict_genres(&mut collection, &graph)?;
-    let positions = layout(collection.vectors.view(), &graph, 0);
+    let positions = places(&mut engine, &collection, &graph)?;
     let clustering = clustered(&mut engine, |_| clusters_of(&collection, &graph, None))?;
     // After the clustering, whose names must not change with these tags.
     if let Some(predicted) = engine.predicted_tags_if_any()? {

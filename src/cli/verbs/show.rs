@@ -21,7 +21,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
         }
     }
     let cards = source.cards(context, seeds, |news| {
-        context.console.detail(&news.to_string());
+        context.console.detail(&news.text);
     })?;
     for (standing, card) in standings.iter_mut().zip(&cards) {
         let similarities = card.nearest.iter().map(|found| found.similarity);

@@ -107,7 +107,7 @@ fn report(
         count(model.genres().len() as u64, "genre"),
         head.provenance.labels
     )];
-    let sampled = tracks.labelled().saturating_sub(model.tracks());
+    let sampled = tracks.label_count().tracks.saturating_sub(model.tracks());
     if sampled > 0 {
         lines.push(format!(
             "sampled:  {} more left out, by whole artists",

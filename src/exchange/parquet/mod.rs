@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::row::{COLUMNS, Cell, cells, record};
 use file::{FAILURES, IDENTITY, ParquetInput, write};
-use voisin::{AddEvent, AddOptions, Embedder, Engine, EngineError, add, stored_model};
+use voisin::{AddEvent, AddOptions, Embedder, Engine, EngineError, add, manifest_as_stored};
 use voisin_base::output::{OutputError, check_folder};
 use voisin_base::vector::make_unit;
 use voisin_library::{
@@ -79,7 +79,7 @@ pub fn embed_to_parquet(
     let cannot_write = OutputError::io(dir);
     check_folder(dir)?;
     std::fs::create_dir_all(dir).map_err(&cannot_write)?;
-    let model = stored_model(embedder)?;
+    let model = manifest_as_stored(embedder.encoder().manifest())?;
     let known = known_files(dir, &model)?;
     // Size and time, as `add` compares them; contents are not read again.
     let is_new = |file: &&FileRecord| known.get(&file.path) != Some(&(file.size, file.mtime_ns));

@@ -39,14 +39,14 @@ pub(super) const VECTOR_INDEX: &str = "create index on voisin_track using hnsw (
 
 /// Small tables.
 // `one … check (one = 1)` keeps a table at one row. mean: what is taken off vectors before they are compared;
-// library: the identity of the one that is pushed here; labels, windows: its settings; synonyms: its file of them.
+// library: the identity of the one that is pushed here; labels: its source of them; synonyms: its file of them.
 const STATE: &str = "create table voisin_state (
   one integer primary key default 1 check (one = 1),
   schema integer not null,
   identity uuid not null default gen_random_uuid(),
   generation bigint not null default 0,
   library text, model text, fingerprint text, dimension bigint, manifest text, mean real[],
-  labels text, windows text, synonyms bytea
+  labels text, synonyms bytea
 );
 create table voisin_gone (id bigint primary key, content bytea not null, changed bigint not null);
 ";

@@ -145,7 +145,7 @@ fn claim(
     // A mean that rows are relative to is kept; that of an empty library says nothing of later tracks.
     tx.execute_typed(
         "update voisin_state set library = $1, model = $2, fingerprint = $3, dimension = $4, manifest = $5,
-         mean = coalesce(mean, $6), labels = $7, windows = $8, synonyms = $9",
+         mean = coalesce(mean, $6), labels = $7, synonyms = $8",
         &[
             (&source, Type::TEXT),
             (&model.name, Type::TEXT),
@@ -154,7 +154,6 @@ fn claim(
             (&model.manifest_json, Type::TEXT),
             (&mean.map(|space| space.mean().to_vec()), Type::FLOAT4_ARRAY),
             (&library.setting("labels")?, Type::TEXT),
-            (&library.setting("windows")?, Type::TEXT),
             (&std::fs::read(library.dir().join(SYNONYMS_FILE)).ok(), Type::BYTEA),
         ],
     )?;
@@ -220,7 +219,6 @@ pub(super) fn take_settings(from: &Postgres, library: &mut Library, is_fixed: bo
     let head = from.head();
     library.set_model(&head.model)?;
     library.set_setting("labels", head.labels.as_deref())?;
-    library.set_setting("windows", head.windows.as_deref())?;
     if let Some(synonyms) = &head.synonyms {
         atomic_file::write(&library.dir().join(SYNONYMS_FILE), synonyms)?;
     }

@@ -131,7 +131,6 @@ impl Remote {
     /// Fetches the tracks that a seed of docs/guide.md may mean; `-` names nothing.
     pub fn fetch(&mut self, name: &OsStr) -> Result<()> {
         match SeedName::parse(name) {
-            SeedName::StandardInput => Ok(()),
             SeedName::Playlist(path) => {
                 let files = scan::scan(&[path.to_owned()], &|_| true).files;
                 let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
@@ -193,7 +192,7 @@ impl Remote {
             return Ok(None);
         }
         for seed in seeds {
-            let (_, query) = self.store.space().query(std::slice::from_ref(seed))?;
+            let (_, query) = self.store.space().query(std::slice::from_ref(seed), &[])?;
             let near = self
                 .store
                 .nearest(query.as_slice(), NEAR, &Conditions::none(), false)?;
@@ -247,7 +246,7 @@ impl Remote {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>> {
-        let (_, query) = self.store.space().direction(seeds, &options.unlike)?;
+        let (_, query) = self.store.space().query(seeds, &options.unlike)?;
         let conditions = self.conditions(&options.filter)?;
         // The candidates are few and already chosen: they are compared in full.
         let local = SimilarOptions {

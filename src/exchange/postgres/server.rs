@@ -43,7 +43,6 @@ pub(super) struct Head {
     pub(super) model: StoredModel,
     pub(super) mean: Vec<f32>,
     pub(super) labels: Option<String>,
-    pub(super) windows: Option<String>,
     pub(super) synonyms: Option<Vec<u8>>,
 }
 
@@ -274,7 +273,7 @@ pub(super) fn check_schema(tx: &mut Transaction<'_>, place: &PostgresAddress) ->
 
 fn read_head(tx: &mut Transaction<'_>, place: &PostgresAddress) -> Result<Head> {
     check_schema(tx, place)?;
-    let sql = "select identity::text, generation, model, fingerprint, dimension, manifest, mean, labels, windows, synonyms
+    let sql = "select identity::text, generation, model, fingerprint, dimension, manifest, mean, labels, synonyms
         from voisin_state where model is not null";
     let place = place.to_string();
     let Some(row) = tx.query_typed_opt(sql, &[])? else {
@@ -309,8 +308,7 @@ fn read_head(tx: &mut Transaction<'_>, place: &PostgresAddress) -> Result<Head> 
         model,
         mean,
         labels: row.get(7),
-        windows: row.get(8),
-        synonyms: row.get(9),
+        synonyms: row.get(8),
     })
 }
 

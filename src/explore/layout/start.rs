@@ -77,12 +77,15 @@ fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32>> {
     let mut axes: Vec<Array1<f32>> = Vec::new();
     for _ in 0..2.min(dim) {
         let mut axis = Array1::from_shape_simple_fn(dim, || rng.f32() - 0.5);
-        for _ in 0..200 {
-            // Orthogonal to the known axes in every step, as rounding leads back to them.
+        let off_others = |axis: &mut Array1<f32>| {
             for other in &axes {
                 let along = axis.dot(other);
                 axis.scaled_add(-along, other);
             }
+        };
+        for _ in 0..200 {
+            // In every step, as rounding leads back to the known axes.
+            off_others(&mut axis);
             let norm = axis.dot(&axis).sqrt();
             // All rows are equal: there is no direction left.
             if norm < 1e-20 {
@@ -91,20 +94,12 @@ fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32>> {
             axis /= norm;
             axis = covariance.dot(&axis);
         }
-        for other in &axes {
-            let along = axis.dot(other);
-            axis.scaled_add(-along, other);
-        }
+        off_others(&mut axis);
         let norm = axis.dot(&axis).sqrt().max(1e-20);
         axis /= norm;
         // A sign that does not depend on the seed: the largest coordinate is positive.
-        if axis
-            .iter()
-            .copied()
-            .max_by(|a, b| a.abs().total_cmp(&b.abs()))
-            .unwrap_or(0.0)
-            < 0.0
-        {
+        let largest = axis.iter().max_by(|a, b| a.abs().total_cmp(&b.abs()));
+        if largest.is_some_and(|&largest| largest < 0.0) {
             axis = -axis;
         }
         axes.push(axis);

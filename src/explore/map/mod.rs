@@ -16,17 +16,21 @@ use ndarray::ArrayView2;
 use super::clusters::Clustering;
 use super::{KnnGraph, TrackMeta};
 
-/// The colours of both maps, `voisin map`'s and the server's; the first on each background are Okabe and Ito's ("Color
-/// Universal Design", 2008), except those with too little contrast.
+/// The colours of both maps, `voisin map`'s and the server's: eight that differ most from each other and from grey, also
+/// without green (at least 0.14 and 0.09 apart in Oklab).
 const PALETTE: &str = include_str!("palette.json");
 
-/// The script by which both pages draw their map: a module that includes the palette.
+/// The script of both maps: a module that includes the palette.
 pub const CORE: &str = concat!(
     "const PALETTE = ",
     include_str!("palette.json"),
     ";\n",
-    include_str!("page/core.js")
+    include_str!("page/core.js"),
+    include_str!("page/ui.js")
 );
+
+/// The style of both maps, with the colours and controls of both pages.
+pub const STYLE: &str = include_str!("page/page.css");
 
 #[derive(Debug, Clone, Copy)]
 pub struct MapData<'a> {

@@ -1,198 +1,185 @@
-// The page: navigation, sign-in, keyboard shortcuts, dropped files.
-import { $, announce, h, keep, keepHere } from "./dom.js";
-import { enter, events, mayChange, request } from "./api.js";
-import * as player from "./player.js";
-import { recover } from "./playback.js";
-import * as listen from "./listen.js";
-import * as map from "./map.js";
-import * as genres from "./genres.js";
-import * as review from "./review.js";
-import * as library from "./library.js";
+// The page: its frame, sign-in, keyboard shortcuts, and files of the user's.
+import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
+import { enter, loadRights, request } from "./api.js";
+import { Bar } from "./bar.js";
 import { take } from "./card.js";
-import { sentence } from "./states.js";
+import { Genres } from "./genres.js";
+import { Library } from "./library.js";
+import { Listen } from "./listen.js";
+import * as map from "./map.js";
+import { Icon, sentence } from "./parts.js";
+import * as player from "./player.js";
+import { Review } from "./review.js";
+import { announcement, gone, place, rights, search, toasts, useShared } from "./state.js";
 
-const PLACES = { listen, map, genres, review, library };
-const ORDER = Object.keys(PLACES);
-let now = null,
-  leave = new AbortController();
+/** Address, label and view of each place. */
+const PLACES = {
+  listen: ["#/", "Listen", Listen],
+  map: ["#/map", "Map", map.MapPlace],
+  genres: ["#/genres", "Genres", Genres],
+  review: ["#/review", "Review", Review],
+  library: ["#/library", "Library", Library],
+};
 
-/** `#/track/17` is a track's card in the place Listen. */
-function route() {
-  const parts = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean);
-  const place = PLACES[parts[0]] ? parts[0] : "listen";
-  return { place, parts };
-}
-function go(again = false) {
-  // Nothing is drawn behind the sign-in dialog.
-  if ($("sign-in").open) return;
-  // Navigation cancels a pending search.
-  clearTimeout($("search").timer);
-  let to = route();
+function App() {
+  const { name, parts } = useShared(place),
+    may = useShared(rights),
+    isGone = useShared(gone),
+    [turn, setTurn] = useState(0);
   // Only who may change labels reviews them.
-  if (to.place === "review" && document.body.dataset.rights === "read")
-    to = { place: "listen", parts: [] };
-  for (const link of document.querySelectorAll("#places a"))
-    if (link.dataset.place === to.place) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  document.body.dataset.place = to.place;
-  if (!again && now === to.place && PLACES[now].update) return PLACES[now].update(to);
-  leave.abort();
-  leave = new AbortController();
-  now = to.place;
-  $("main").replaceChildren();
-  $("main").scrollTop = 0;
-  return PLACES[now].show($("main"), to, leave.signal);
-}
-addEventListener("hashchange", () => go());
-
-// ---- sign-in
-/** A token in the address is exchanged for a cookie at once, and leaves the address. */
-async function begin() {
-  const inHash = new URLSearchParams(location.hash.slice(1)),
-    given = inHash.get("token");
-  if (given) {
-    history.replaceState(null, "", location.pathname + location.search);
-    try {
-      await enter(given, true);
-    } catch (error) {
-      if (error.status) return showSignIn(sentence(error.message));
-    }
-  }
-  // The rights of the last visit are assumed until the server answers, so that the page shows at once.
-  const last = keep.get("rights", null);
-  if (last) {
-    document.body.dataset.rights = last;
-    loadRights();
-  } else await loadRights();
-  return go();
-}
-/** Hides the controls that may not be used. */
-async function loadRights() {
-  try {
-    document.body.dataset.rights = (await mayChange()) ? "change" : "read";
-    keep.set("rights", document.body.dataset.rights);
-    player.recall();
-    recover();
-  } catch {
-    /* the event "token" opens the dialog */
-  }
-}
-events.on("token", () => showSignIn());
-function showSignIn(why) {
-  const dialog = $("sign-in");
-  if (dialog.open) return;
-  leave.abort();
-  now = null;
-  $("main").replaceChildren();
-  const secret = h("input", {
-    type: "password",
-    autocomplete: "current-password",
-    spellcheck: "false",
-    "aria-label": "Token or password",
-  });
-  const stay = h("input", { type: "checkbox", checked: true });
-  const message = h("p", { class: "faint", role: "status" }, why ?? "");
-  const send = async () => {
-    try {
-      await enter(secret.value.trim(), stay.checked);
-      dialog.close();
-      await loadRights();
-      go(true);
-    } catch (error) {
-      message.textContent = sentence(error.message);
-      secret.select();
-    }
-  };
-  dialog.replaceChildren(
-    h(
-      "form",
-      {
-        onsubmit: (event) => {
-          event.preventDefault();
-          send();
-        },
-      },
-      h("h2", { id: "sign-in-title" }, "Sign in"),
-      h("p", {}, "The server’s token: ", h("code", {}, "voisin serve --show-token"), " prints it."),
-      secret,
-      h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")),
-      message,
-      h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Sign in")),
-    ),
-  );
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
-  dialog.showModal();
-  secret.focus();
+  const known = Object.keys(PLACES).filter((one) => one !== "review" || may === "change"),
+    now = known.includes(name) ? name : "listen";
+  // Each place is drawn anew when the server is back.
+  useEffect(() => gone.follow((is) => is || setTurn((n) => n + 1)), []);
+  const View = PLACES[now][2];
+  return html`
+    <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
+    <${Top} now=${now} />
+    <nav id="places" aria-label="Places">
+      ${known.map(
+        (one) => html`
+          <a key=${one} href=${PLACES[one][0]} aria-current=${one === now ? "page" : null}>
+            <${Icon} name=${one} /><span>${PLACES[one][1]}</span>
+          </a>`,
+      )}
+    </nav>
+    ${isGone && html`<${Lost} />`}
+    <main id="main" tabindex="-1">
+      ${may && may !== "none" && html`<${View} key=${now + turn} parts=${parts} />`}
+    </main>
+    <${Bar} />
+    ${may === "none" && html`<${SignIn} done=${() => setTurn(turn + 1)} />`}
+    <${Toasts} />
+    <div id="announcement" class="sr-only" role="status" aria-live="polite">
+      ${useShared(announcement)}
+    </div>`;
 }
 
-// ---- loss of the server
-events.on("gone", () => {
-  $("notice").hidden = false;
-  $("notice").replaceChildren(
-    "The server does not answer. This page will reconnect by itself.",
-    h("small", {}, "To start it: ", h("code", {}, "voisin serve")),
-  );
-});
-events.on("back", () => {
-  $("notice").hidden = true;
-  announce("The server is back");
-  if (!document.body.dataset.rights) loadRights();
-  go(true);
-});
-
-// ---- search
-$("search").value = keepHere.get("searched", "");
-$("search").addEventListener("input", () => {
-  keepHere.set("searched", $("search").value);
-  clearTimeout($("search").timer);
-  $("search").timer = setTimeout(() => {
-    if (now === "map") map.seek($("search").value);
-    else if (now !== "listen") location.hash = "#/";
-    else {
-      if (route().parts.length && matchMedia("(max-width: 999px)").matches) location.hash = "#/";
-      listen.seek();
-    }
-  }, 120);
-});
-$("search-form").addEventListener("submit", (event) => {
+function skip(event) {
   event.preventDefault();
-  if (now === "map") map.showFound();
-  else document.querySelector(".index .track a.words")?.focus();
-});
+  document.getElementById("main").focus();
+}
 
-// ---- files
-const drop = $("drop");
-let depth = 0;
-const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-addEventListener("dragenter", (event) => {
-  if (carries(event)) {
-    depth++;
-    drop.hidden = false;
-  }
-});
-addEventListener("dragleave", () => {
-  if (--depth <= 0) {
-    depth = 0;
-    drop.hidden = true;
-  }
-});
+const Lost = () => html`
+  <div id="notice" role="alert">
+    The server does not answer. This page will reconnect by itself.
+    <small>To start it: <code>voisin serve</code></small>
+  </div>`;
+
+const Toasts = () => html`
+  <div id="toasts" role="status" aria-live="polite">
+    ${useShared(toasts).map(({ text }) => html`<div class="toast"><span>${text}</span></div>`)}
+  </div>`;
+
+// ---- the top: search, and a file of the user's
+/** Searches as one types; a card makes room for what is found where there is none for both. */
+function seek({ target }) {
+  search.set({ ...search.value, text: target.value });
+  const { name, parts } = place.value,
+    isCovered = parts.length && matchMedia("(max-width: 999px)").matches;
+  if (name !== "map" && (name !== "listen" || isCovered)) location.hash = "#/";
+}
+
+function Top({ now }) {
+  const { text, kind } = useShared(search),
+    file = useRef();
+  const submit = (event) => {
+    event.preventDefault();
+    if (now === "map") map.showFound();
+    else document.querySelector(".index .track a.words")?.focus();
+  };
+  const choose = ({ target }) => {
+    if (target.files[0]) take(target.files[0]);
+    target.value = "";
+  };
+  const byName = kind === "names" || now === "map";
+  return html`
+    <header id="top">
+      <a class="brand" href="#/" aria-label="voisin, all tracks"><${Icon} name="mark" /><span>voisin</span></a>
+      <form id="search-form" role="search" onSubmit=${submit}>
+        <${Icon} name="search" />
+        <input id="search" type="search" value=${text} onInput=${seek} autocomplete="off" spellcheck=${false}
+          placeholder=${byName ? "Search artists, titles, albums" : "calm guitar, no voice"}
+          aria-label="Search artists, titles and albums" enterkeyhint="search" />
+        <kbd aria-hidden="true">/</kbd>
+      </form>
+      <button id="file" class="quiet" title="Open a file of yours (or drop it on the page)"
+        aria-label="Open a file" onClick=${() => file.current.click()}>
+        <${Icon} name="file" /><span class="long">A file…</span>
+      </button>
+      <input ref=${file} type="file" accept="audio/*,.opus,.flac,.ape,.wv" hidden
+        aria-label="A file to analyse" onChange=${choose} />
+    </header>`;
+}
+
 addEventListener("dragover", (event) => {
-  if (carries(event)) event.preventDefault();
+  if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
 });
 addEventListener("drop", (event) => {
-  depth = 0;
-  drop.hidden = true;
-  if (!carries(event)) return;
+  const file = event.dataTransfer?.files[0];
+  if (!file) return;
   event.preventDefault();
-  if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
-});
-$("file").addEventListener("click", () => $("file-input").click());
-$("file-input").addEventListener("change", (event) => {
-  if (event.target.files[0]) take(event.target.files[0]);
-  event.target.value = "";
+  take(file);
 });
 
+// ---- sign-in
+let refused = "";
+function SignIn({ done }) {
+  const [message, setMessage] = useState(refused),
+    dialog = useRef(),
+    secret = useRef(),
+    stay = useRef();
+  useLayoutEffect(() => {
+    dialog.current.showModal();
+    secret.current.focus();
+  }, []);
+  const send = async (event) => {
+    event.preventDefault();
+    try {
+      await enter(secret.current.value.trim(), stay.current.checked);
+      done();
+    } catch (error) {
+      setMessage(sentence(error.message));
+      secret.current.select();
+    }
+  };
+  return html`
+    <dialog id="sign-in" aria-labelledby="sign-in-title" ref=${dialog}
+      onCancel=${(event) => event.preventDefault()}>
+      <form onSubmit=${send}>
+        <h2 id="sign-in-title">Sign in</h2>
+        <p>The server’s token: <code>voisin serve --show-token</code> prints it.</p>
+        <input type="password" autocomplete="current-password" spellcheck=${false}
+          aria-label="Token or password" ref=${secret} />
+        <label class="inline"><input type="checkbox" checked ref=${stay} /><span>Stay signed in on this device</span></label>
+        <p class="faint" role="status">${message}</p>
+        <div class="part-acts"><button class="primary">Sign in</button></div>
+      </form>
+    </dialog>`;
+}
+
+/** A token in the address is exchanged for a cookie at once, and leaves the address. */
+async function begin() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  try {
+    if (token) {
+      history.replaceState(null, "", location.pathname + location.search);
+      place.set({ name: "listen", parts: [] });
+      await enter(token, true);
+    } else await loadRights();
+  } catch (error) {
+    refused = token && error.status ? sentence(error.message) : "";
+    if (error.status) rights.set("none");
+  }
+  render(html`<${App} />`, document.getElementById("app"));
+}
+gone.follow((is) => is || loadRights().catch(() => {}));
+
 // ---- keys
+function lookFor() {
+  document.getElementById("search").focus();
+  document.getElementById("search").select();
+}
 const KEYS = {
   " ": player.toggle,
   ArrowLeft: () => player.seekBy(-5),
@@ -201,19 +188,23 @@ const KEYS = {
   p: () => player.step(-1),
   m: player.mute,
   q: () => player.openQueue(),
-  "/": () => {
-    $("search").focus();
-    $("search").select();
-  },
-  o: () => $("file-input").click(),
+  "/": lookFor,
+  ...Object.fromEntries(
+    Object.values(PLACES).map(([address], i) => [
+      i + 1,
+      () => {
+        location.hash = address;
+      },
+    ]),
+  ),
 };
+function leave({ target }) {
+  if (player.isOpen.value) player.openQueue(false);
+  else if (target.id === "search") target.blur();
+  else if (place.value.name === "listen" && place.value.parts.length) location.hash = "#/";
+}
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !$("queue-panel").hidden) return player.openQueue(false);
-  if (event.key === "Escape" && event.target === $("search")) return $("search").blur();
-  if (event.key === "Escape" && now === "listen" && route().parts.length) {
-    location.hash = "#/";
-    return undefined;
-  }
+  if (event.key === "Escape") return leave(event);
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
     return undefined;
   const field = event.target.closest("input, select, textarea"),
@@ -221,32 +212,9 @@ document.addEventListener("keydown", (event) => {
   if (field && (field.type !== "range" || name.startsWith("Arrow"))) return undefined;
   // A button is pressed with the space bar.
   if (name === " " && event.target.closest("button, a, summary")) return undefined;
-  if (event.shiftKey && (name === "ArrowUp" || name === "ArrowDown")) {
-    player.setVolume(player.volume() + (name === "ArrowUp" ? 0.05 : -0.05));
-    announce(`Volume ${Math.round(player.volume() * 100)}`);
-    event.preventDefault();
-    return undefined;
-  }
-  if (/^[1-5]$/.test(name)) {
-    location.hash = ORDER[name - 1] === "listen" ? "#/" : "#/" + ORDER[name - 1];
-    event.preventDefault();
-    return undefined;
-  }
-  if (name === "ArrowDown" && (event.target === document.body || event.target === $("main"))) {
-    document.querySelector("main .track a.words")?.focus();
-    event.preventDefault();
-    return undefined;
-  }
-  if (now === "review" && review.key(name)) {
-    event.preventDefault();
-    return undefined;
-  }
-  const act = KEYS[name];
-  if (act) {
-    event.preventDefault();
-    act();
-  }
-  return undefined;
+  if (!KEYS[name]) return undefined;
+  event.preventDefault();
+  return KEYS[name]();
 });
 
 begin();

@@ -1,181 +1,106 @@
-// Filters and order of the track list, named as on the command line.
-import { h, keep, keepHere } from "./dom.js";
+// Filters and order of the track list: lists to pick from, with the values of the command line.
+import { html, useEffect, useRef } from "./preact.js";
 import { request } from "./api.js";
+import { capital, useAnswer } from "./parts.js";
+import { Shared, keep, keepHere, useShared } from "./state.js";
 
-/** Name, label, example, and whether several values may be given, separated by commas. */
-const FIELDS = [
-  ["genre", "Genre", "Metal, !Folk", true],
-  ["artist", "Artist", "", true],
-  ["year", "Year", "1990-1999"],
-  ["bpm", "Tempo", "120-130"],
-  ["key", "Key", "8A, Am", true],
-  ["energy", "Energy", "60-100"],
-  ["tag", "Sounds", "guitar", true],
-  ["duration", "Length", "2:00-10:00"],
-  ["folder", "Folder", "/music/new", true],
-];
-export const labelOf = (scale) => scale[0].toUpperCase() + scale.slice(1).replaceAll("-", " ");
-/** Orders of a list. */
-const ORDERS = [
-  ["artist", "Artist"],
-  ["album", "Album"],
-  ["title", "Title"],
-  ["genre", "Genre"],
-  ["year", "Year"],
-  ["added", "Added"],
-  ["time", "Length"],
-  ["bpm", "Tempo"],
-  ["key", "Key"],
-  ["loudness", "Loudness"],
-  ["energy", "Energy"],
-];
-
-/** Filters last as long as the tab, as the search does: a reload keeps them, another visit begins without. */
-let state = {
-  sort: "artist",
-  reverse: false,
-  ...keep.get("order", {}),
-  filters: keepHere.get("filters", {}),
+const named = (names, name) => Object.fromEntries(names.map((one) => [one, name(one)]));
+const DECADES = [2020, 2010, 2000, 1990, 1980, 1970, 1960, 1950].map(
+    (year) => `${year}-${year + 9}`,
+  ),
+  KEYS = "C Db D Eb E F Gb G Ab A Bb B".split(" ").flatMap((tone) => [tone, tone + "m"]),
+  SOUNDS = "calm happy sad party beautiful mellow guitar piano electronic instrumental".split(" "),
+  ORDERS = "artist album title genre year added time bpm key loudness energy".split(" ");
+/** Of each filter the values and their words; genres are those of the library. */
+const FIELDS = {
+  genre: {},
+  year: { ...named(DECADES, (years) => years.slice(0, 4) + "s"), "-1949": "before 1950" },
+  bpm: { "-89": "below 90", "90-119": "90 to 119", "120-139": "120 to 139", "140-": "from 140" },
+  key: named(KEYS, (key) => key.replace("b", "♭").replace("m", " minor")),
+  energy: { "-33": "low", "34-66": "medium", "67-": "high" },
+  tag: named(SOUNDS, (sound) => sound),
+  duration: {
+    "-2:59": "below 3 minutes",
+    "3:00-5:59": "3 to 6 minutes",
+    "6:00-": "from 6 minutes",
+  },
 };
+const labelOf = (name) =>
+  ({ bpm: "Tempo", tag: "Sounds", duration: "Length", time: "Length" })[name] ?? capital(name);
 
-/** The filters as fields of a query. */
-export function wanted() {
-  return Object.fromEntries(
-    FIELDS.filter(([name]) => state.filters[name]).map(([name, , , several]) => {
-      const text = state.filters[name];
-      return [
-        name,
-        several
-          ? text
-              .split(",")
-              .map((part) => part.trim())
-              .filter(Boolean)
-          : text,
-      ];
-    }),
-  );
+/** The filters as fields of a query; they last as long as the tab, as the search does. */
+export const filters = new Shared(keepHere.get("filters", {}));
+filters.follow((now) => keepHere.set("filters", now));
+/** The order as fields of a query. */
+export const order = new Shared(keep.get("order", {}));
+order.follow((now) => keep.set("order", now));
+
+const Select = ({ name, label, choices, value, choose }) => html`
+  <label class="filter">
+    <span>${label}</span>
+    <select name=${name} value=${value ?? ""} onChange=${({ target }) => choose(target.value)}>
+      ${Object.entries(choices).map(([is, words]) => html`<option value=${is}>${words}</option>`)}
+    </select>
+  </label>`;
+
+/** Closes the menu at a press elsewhere; returns what closes it at Escape. */
+function useClosing(box) {
+  useEffect(() => {
+    const close = ({ target }) => {
+      if (!box.current.contains(target)) box.current.open = false;
+    };
+    document.addEventListener("click", close);
+    return () => document.removeEventListener("click", close);
+  }, []);
+  return (event) => {
+    if (event.key !== "Escape" || !box.current.open) return;
+    event.stopPropagation();
+    box.current.open = false;
+    box.current.querySelector("summary").focus();
+  };
 }
-export const order = () => ({
-  sort: state.sort === "artist" ? undefined : state.sort,
-  reverse: state.reverse || undefined,
-});
 
-/** Marks the field that an error message begins with ("Bpm: expected …"), and no other. */
-export function markWrong(message) {
-  for (const input of document.querySelectorAll(".filter-fields input"))
-    input.setAttribute(
-      "aria-invalid",
-      String(message.toLowerCase().startsWith(input.name.replace("_", " ") + ":")),
+/** A menu of all filters. */
+export function FilterMenu() {
+  const chosen = useShared(filters),
+    { sort = "artist", reverse = false } = useShared(order),
+    genres = useAnswer((more) => request("genres", more), []).value?.genres ?? [],
+    box = useRef(),
+    press = useClosing(box);
+  const set = (name, value) => {
+    const { [name]: _, ...others } = filters.value;
+    filters.set(value ? { ...others, [name]: value } : others);
+  };
+  const all = () => {
+    filters.set({});
+    order.set({});
+  };
+  const n = Object.keys(chosen).length,
+    known = named(
+      genres.map(({ genre }) => genre),
+      (genre) => genre,
     );
-}
-
-/** A menu of all filters. `changed` is called when the list has to be requested again. */
-export function filterMenu(changed, signal) {
-  const summary = h("summary", {}, ""),
-    genres = h("datalist", { id: "known-genres" });
-  const showCount = () => {
-    const count = Object.values(state.filters).filter(Boolean).length;
-    summary.textContent = count ? `Filter · ${count}` : "Filter";
-    summary.classList.toggle("is-set", count > 0);
-    state.sort !== "artist" || state.reverse
-      ? keep.set("order", { sort: state.sort, reverse: state.reverse })
-      : keep.set("order", {});
-  };
-  const set = (change) => {
-    state = { ...state, ...change };
-    keepHere.set("filters", state.filters);
-    showCount();
-    changed();
-  };
-  const fields = FIELDS.map(([name, label, example]) =>
-    h(
-      "label",
-      { class: "filter" },
-      h("span", {}, label),
-      h("input", {
-        name,
-        value: state.filters[name] ?? "",
-        placeholder: example,
-        autocomplete: "off",
-        spellcheck: "false",
-        list: name.endsWith("genre") ? "known-genres" : null,
-        onchange: (event) =>
-          set({ filters: { ...state.filters, [name]: event.target.value.trim() } }),
-      }),
-    ),
-  );
-  const sort = h(
-    "select",
-    { onchange: (event) => set({ sort: event.target.value }) },
-    ORDERS.map(([name, label]) => h("option", { value: name }, label)),
-  );
-  sort.value = state.sort;
-  const reverse = h("input", {
-    type: "checkbox",
-    checked: state.reverse,
-    onchange: (event) => set({ reverse: event.target.checked }),
-  });
-  const clear = () => {
-    for (const { lastChild } of fields) lastChild.value = "";
-    sort.value = "artist";
-    reverse.checked = false;
-    set({ sort: "artist", reverse: false, filters: {} });
-  };
-  const box = h(
-    "details",
-    { class: "menu filters" },
-    summary,
-    h(
-      "form",
-      {
-        class: "menu-box",
-        onsubmit: (event) => {
-          event.preventDefault();
-          box.open = false;
-        },
-      },
-      h("div", { class: "filter-fields" }, fields),
-      genres,
-      h(
-        "div",
-        { class: "part-acts" },
-        h("label", { class: "inline" }, h("span", {}, "Order"), sort),
-        h("label", { class: "inline" }, reverse, h("span", {}, "Backwards")),
-      ),
-      h(
-        "div",
-        { class: "part-acts" },
-        h("button", { class: "primary small" }, "Done"),
-        h("button", { type: "button", class: "small", onclick: clear }, "All tracks"),
-      ),
-    ),
-  );
-  box.addEventListener("toggle", async () => {
-    if (!box.open || genres.children.length) return;
-    try {
-      genres.append(
-        ...(await request("genres", { signal })).genres.map(({ genre }) =>
-          h("option", { value: genre }),
-        ),
-      );
-    } catch {
-      /* they can be typed */
-    }
-  });
-  box.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") {
-      event.stopPropagation();
-      box.open = false;
-      summary.focus();
-    }
-  });
-  document.addEventListener(
-    "click",
-    (event) => {
-      if (box.open && !box.contains(event.target)) box.open = false;
-    },
-    { signal },
-  );
-  showCount();
-  return box;
+  const field = ([name, choices]) => html`
+    <${Select} key=${name} name=${name} label=${labelOf(name)} value=${chosen[name]}
+      choices=${{ "": "any", ...(name === "genre" ? known : choices) }}
+      choose=${(value) => set(name, value)} />`;
+  return html`
+    <details class="menu filters" ref=${box} onKeyDown=${press}>
+      <summary class=${n ? "is-set" : ""}>${n ? `Filter · ${n}` : "Filter"}</summary>
+      <div class="menu-box">
+        <div class="filter-fields">
+          ${Object.entries(FIELDS).map(field)}
+          <${Select} name="sort" label="Order" value=${sort} choices=${named(ORDERS, labelOf)}
+            choose=${(value) => order.set({ ...order.value, sort: value })} />
+        </div>
+        <div class="part-acts">
+          <label class="inline">
+            <input type="checkbox" checked=${reverse}
+              onChange=${({ target }) => order.set({ ...order.value, reverse: target.checked || undefined })} />
+            <span>Backwards</span>
+          </label>
+          <button type="button" class="small" onClick=${all}>All tracks</button>
+        </div>
+      </div>
+    </details>`;
 }

@@ -1,8 +1,56 @@
-// The library: its contents, and the scan for new files.
-import { bytes, count, h, name, segments, span, toast } from "./dom.js";
+// The library: its contents, the scan for new files, and the files that could not be analysed.
+import { html, useEffect, useRef, useState } from "./preact.js";
 import { request, scanEvents } from "./api.js";
-import { failed } from "./failed.js";
-import { load, sentence } from "./states.js";
+import {
+  Name,
+  Page,
+  bytes,
+  count,
+  loaded,
+  percent,
+  sentence,
+  span,
+  spelled,
+  useAnswer,
+} from "./parts.js";
+import { rights, useShared } from "./state.js";
+
+export function Library() {
+  const answer = useAnswer((more) => request("status", more), []);
+  return html`
+    <${Page} name="library" title="Library">
+      <${Scan} ended=${answer.again} />
+      <section>${loaded(answer, (status) => html`<${Facts} status=${status} />`)}</section>
+      ${answer.value?.failed > 0 && html`<${Failed} />`}
+    <//>`;
+}
+
+function Facts({ status }) {
+  const { tracks, files, failed, model, dimension, index, search, labels } = status,
+    head = status.genre_head,
+    others = files === tracks ? "" : `, ${count(files, "file")}`;
+  const rows = [
+    ["Tracks", count(tracks, "track") + others],
+    ["Failed", failed ? count(failed, "file") : "none"],
+    ["Model", `${model}, ${dimension} dimensions`],
+    ["Index", index.state + (index.note ? ": " + index.note : "")],
+    ["Search", `${search.mode}: ${search.why}`],
+    ["Labels", `from ${labels.source}, ${labels.by_hand} by hand`],
+    [
+      "Genre head",
+      head
+        ? (head.problem ??
+          `${count(head.genres, "genre")}, right for ${percent(head.accuracy)} of tracks by artists not trained on`)
+        : html`none yet: <code>voisin train</code>`,
+    ],
+    ["Size on disk", bytes(status.database_bytes + (status.index_bytes ?? 0))],
+    ["Folder", html`<${Name} as="span" class="path" text=${status.library} />`],
+  ];
+  return html`
+    <dl class="facts tall">
+      ${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+    </dl>`;
+}
 
 const STATES = {
   idle: "No scan since the server started",
@@ -12,145 +60,93 @@ const STATES = {
   failed: "The scan failed",
 };
 
-export function show(root, route, signal) {
-  const isFailed = route.parts[1] === "failed";
-  const head = h(
-    "header",
-    { class: "page-head" },
-    h("h1", {}, "Library"),
-    segments("Parts of the library", [
-      ["#/library", "Overview", !isFailed],
-      ["#/library/failed", "Failed", isFailed],
-    ]),
-  );
-  if (isFailed) {
-    const place = h("section", {});
-    root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, head, place));
-    failed(place, signal);
-    return;
-  }
-  const held = h("section", {}),
-    scan = h("section", { class: "scan for-change" });
-  root.replaceChildren(
-    h("div", { class: "page library-page", "data-scrolls": "" }, head, scan, held),
-  );
-  const refresh = () =>
-    load(
-      held,
-      signal,
-      (waiting) => request("status", { signal, waiting }),
-      (status) => held.append(facts(status)),
-    );
-  refresh();
-  scanner(scan, signal, refresh);
-}
-
-function facts(status) {
-  const head = status.genre_head;
-  const rows = [
-    [
-      "Tracks",
-      count(status.tracks, "track") +
-        (status.files !== status.tracks ? `, ${count(status.files, "file")}` : ""),
-    ],
-    [
-      "Failed",
-      status.failed ? h("a", { href: "#/library/failed" }, count(status.failed, "file")) : "none",
-    ],
-    ["Model", `${status.model}, ${status.dimension} dimensions`],
-    ["Index", `${status.index.state}${status.index.note ? ": " + status.index.note : ""}`],
-    ["Search", `${status.search.mode}: ${status.search.why}`],
-    ["Labels", `from ${status.labels.source}, ${status.labels.by_hand} by hand`],
-    [
-      "Genre head",
-      head
-        ? (head.problem ??
-          `${count(head.genres, "genre")}, right for ${Math.round(head.accuracy * 100)} % of tracks by artists not trained on`)
-        : h("span", {}, "none yet: ", h("code", {}, "voisin train")),
-    ],
-    [
-      "Size on disk",
-      `${bytes(status.database_bytes)} database, ${bytes(status.index_bytes ?? 0)} index`,
-    ],
-    ["Folder", name(status.library, "span", { class: "path" })],
-  ];
-  return h(
-    "dl",
-    { class: "facts tall" },
-    rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
-  );
-}
-
-const ended = ({ added, updated, unchanged, failed, seconds }) =>
-  `${added} added, ${updated} updated, ${unchanged} unchanged${failed ? `, ${failed} failed` : ""} in ${span(Math.max(1, seconds))}.`;
-
-function scanner(place, signal, refresh) {
-  const title = h("h2", {}),
-    bar = h("progress", { max: 1, "aria-label": "Scan" }),
-    note = h("p", { class: "faint", role: "status" });
-  const start = h(
-    "button",
-    { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") },
-    "Scan for new music",
-  );
-  const stop = h(
-    "button",
-    { type: "button", id: "scan-stop", onclick: () => act("DELETE") },
-    "Stop",
-  );
-  place.append(title, bar, note, h("div", { class: "part-acts" }, start, stop));
-  let was = null;
-
-  function draw(progress) {
-    const runs = progress.state === "running",
-      { done, total, summary } = progress;
-    title.textContent = STATES[progress.state];
-    start.hidden = runs || !progress.can_start;
-    stop.hidden = bar.hidden = !runs;
-    if (total) bar.value = done / total;
-    else bar.removeAttribute("value");
+/** What is said below the state of a scan. */
+function told({ state, done, total, seconds, summary, message, can_start }) {
+  if (state === "running") {
+    if (!total) return "Scanning the folders…";
     // Measured by the server since the first file: this page may have been opened long after.
-    const left = runs && done > 3 ? (progress.seconds * (total - done)) / (done - 1) : 0;
-    note.textContent = runs
-      ? total
-        ? `${done.toLocaleString("en")} of ${count(total, "file")}${left > 5 ? `, about ${span(left)} more` : ""}`
-        : "Scanning the folders…"
-      : progress.state === "failed"
-        ? sentence(progress.message ?? "")
-        : summary
-          ? ended(summary)
-          : progress.can_start
-            ? "Finds new and changed files. Files that were analysed before are skipped."
-            : "This server was started without a folder to scan. Add music in a terminal: voisin add FOLDER.";
-    if (was === "running" && !runs) refresh();
-    was = progress.state;
+    const left = done > 3 ? (seconds * (total - done)) / (done - 1) : 0;
+    const more = left > 5 ? `, about ${span(left)} more` : "";
+    return `${done.toLocaleString("en")} of ${count(total, "file")}${more}`;
   }
-  // Events of the server, as long as a scan runs.
-  let source = null;
-  function follow() {
-    source?.close();
-    source = scanEvents();
+  if (state === "failed") return sentence(message ?? "");
+  if (summary) {
+    const failures = summary.failed ? `, ${summary.failed} failed` : "";
+    return `${summary.added} added, ${summary.updated} updated, ${summary.unchanged} unchanged${failures} in ${span(Math.max(1, summary.seconds))}.`;
+  }
+  return can_start
+    ? "Finds new and changed files. Files that were analysed before are skipped."
+    : "This server was started without a folder to scan. Add music in a terminal: voisin add FOLDER.";
+}
+
+/** The progress of the scan: events of the server, as long as one runs. */
+function useScan(ended) {
+  const [progress, setProgress] = useState(null),
+    [turn, setTurn] = useState(0),
+    was = useRef(null);
+  const draw = (now) => {
+    if (was.current === "running" && now.state !== "running") ended();
+    was.current = now.state;
+    setProgress(now);
+  };
+  useEffect(() => {
+    const source = scanEvents();
     source.addEventListener("progress", (event) => {
-      const progress = JSON.parse(event.data);
-      draw(progress);
-      if (progress.state !== "running") source.close();
+      const now = JSON.parse(event.data);
+      draw(now);
+      if (now.state !== "running") source.close();
     });
-    source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED)
-        request("scan", { signal }).then(draw, () => {});
-    };
-  }
-  async function act(method) {
+    source.onerror = () =>
+      source.readyState === EventSource.CLOSED && request("scan").then(draw, () => {});
+    return () => source.close();
+  }, [turn]);
+  const act = async (method) => {
     try {
-      draw(await request("scan", { method, signal, once: true }));
-      if (method === "POST") follow();
+      draw(await request("scan", { method, once: true }));
+      if (method === "POST") setTurn(turn + 1);
     } catch (error) {
-      if (error.name !== "AbortError") {
-        note.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
-        toast(sentence(error.message));
-      }
+      setProgress({ ...progress, problem: spelled(error) });
     }
-  }
-  signal.addEventListener("abort", () => source?.close());
-  follow();
+  };
+  return [progress, act];
+}
+
+function Scan({ ended }) {
+  const [progress, act] = useScan(ended),
+    may = useShared(rights) === "change";
+  if (!progress || !may) return null;
+  const { state, done, total, can_start, problem } = progress,
+    runs = state === "running";
+  return html`
+    <section class="scan">
+      <h2>${STATES[state]}</h2>
+      ${runs && html`<progress max="1" aria-label="Scan" value=${total ? done / total : undefined}></progress>`}
+      <p class="faint" role="status">${problem ?? told(progress)}</p>
+      <div class="part-acts">
+        ${
+          runs
+            ? html`<button type="button" id="scan-stop" onClick=${() => act("DELETE")}>Stop</button>`
+            : can_start &&
+              html`<button type="button" class="primary" id="scan-start" onClick=${() => act("POST")}>
+                Scan for new music
+              </button>`
+        }
+      </div>
+    </section>`;
+}
+
+/** Files that could not be analysed, and why. */
+function Failed() {
+  const answer = useAnswer((more) => request("failed", more), []);
+  const failure = ({ path, reason, attempts }) => html`
+    <li key=${path}>
+      <${Name} as="p" class="path" text=${path} />
+      <p class="faint">${sentence(reason)}${attempts > 1 && ` Tried ${attempts} times.`}</p>
+    </li>`;
+  return html`
+    <section>
+      <h2>Failed</h2>
+      <p class="faint">Files that could not be analysed. Each is tried again once it has changed.</p>
+      ${loaded(answer, ({ items }) => html`<ul class="checks">${items.map(failure)}</ul>`)}
+    </section>`;
 }

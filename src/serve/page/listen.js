@@ -1,223 +1,129 @@
 // Listen: all tracks or the search results on the left, the card of one on the right.
-import { $, count, h, icon, keep } from "./dom.js";
+import { html, useLayoutEffect, useRef } from "./preact.js";
 import { request } from "./api.js";
-import { filterMenu, markWrong, order, wanted } from "./filters.js";
-import { mark } from "./playing_marks.js";
-import { LongList, row } from "./tracks.js";
-import { card, fileCard } from "./card.js";
-import { empty, load, sentence } from "./states.js";
+import { Card, FileCard } from "./card.js";
+import { FilterMenu, filters, order } from "./filters.js";
+import { Choice, Empty, Icon, count, loaded, useAnswer } from "./parts.js";
+import { search, useShared } from "./state.js";
+import { LongList, Row } from "./tracks.js";
 
-let parts = null,
-  pending = null,
-  shown = null;
-/** The query and the scroll position with which this place was left. */
-let left = null;
 /** Rows of the first request: more than a screen shows, in few kilobytes. */
 const PAGE = 48;
+/** The query and the scroll position with which this place was left. */
+let left = { key: null, top: 0 };
 
-export function show(root, route, signal) {
-  const scroller = h("div", { class: "scroller", "data-scrolls": "" });
-  const head = h("p", { class: "result", role: "status" });
-  const detail = h("section", { class: "detail", "aria-label": "Track", "data-scrolls": "" });
-  const kind = h(
-    "div",
-    { class: "segments", role: "group", "aria-label": "What is searched" },
-    ["names", "sound"].map((name) =>
-      h(
-        "button",
-        {
-          type: "button",
-          "data-kind": name,
-          onclick: () => {
-            keep.set("search", name);
-            setKind();
-            seek();
-          },
-        },
-        name === "names" ? "Names" : "Sound",
-      ),
-    ),
-  );
-  root.replaceChildren(
-    h(
-      "div",
-      { class: "listen" },
-      h("h1", { class: "sr-only" }, "Listen"),
-      h(
-        "section",
-        { class: "index", "aria-label": "Tracks" },
-        h(
-          "div",
-          { class: "index-head" },
-          kind,
-          head,
-          filterMenu(() => seek(), signal),
-        ),
-        scroller,
-      ),
-      detail,
-    ),
-  );
-  parts = { root, scroller, head, detail, kind, signal, listed: null };
-  const mine = parts;
-  signal.addEventListener("abort", () => {
-    left = { listed: mine.listed, top: scroller.scrollTop };
-  });
-  shown = undefined;
-  setKind();
-  seek();
-  update(route);
+export function Listen({ parts }) {
+  const card =
+    parts[0] === "track"
+      ? html`<${Card} key=${parts[1]} id=${Number(parts[1])} />`
+      : parts[0] === "file" && html`<${FileCard} />`;
+  const detail = useRef();
+  useLayoutEffect(() => {
+    detail.current.scrollTop = 0;
+    if (card && matchMedia("(max-width: 999px)").matches)
+      document.getElementById("main").focus({ preventScroll: true });
+  }, [parts.join("/")]);
+  return html`
+    <div class=${"listen" + (card ? " has-detail" : "")}>
+      <h1 class="sr-only">Listen</h1>
+      <${Index} />
+      <section class="detail" aria-label="Track" ref=${detail}>${card || html`<${Welcome} />`}</section>
+    </div>`;
 }
 
-/** Another track of the same place: the list stays as it is. */
-export function update(route) {
-  const what =
-    route.parts[0] === "track" ? Number(route.parts[1]) : route.parts[0] === "file" ? "file" : null;
-  parts.root.firstChild.classList.toggle("has-detail", what !== null);
-  if (what === shown && what !== "file") return;
-  shown = what;
-  parts.cardSignal?.abort();
-  parts.cardSignal = new AbortController();
-  parts.signal.addEventListener("abort", () => parts.cardSignal.abort());
-  parts.detail.scrollTop = 0;
-  if (what === null) parts.detail.replaceChildren(welcome());
-  else if (what === "file") fileCard(parts.detail, parts.cardSignal.signal);
-  else card(parts.detail, what, parts.cardSignal.signal);
-  mark();
-  if (what !== null && matchMedia("(max-width: 999px)").matches)
-    $("main").focus({ preventScroll: true });
-}
+const Welcome = () => html`
+  <div class="empty-state welcome">
+    <${Icon} name="mark" />
+    <h2>Choose a track</h2>
+    <p>Its card shows its genre, similar tracks, mood and sound.</p>
+    <p class="faint">Or drop a file of yours: it is compared with the library and not kept.</p>
+  </div>`;
 
-function setKind() {
-  const kind = keep.get("search", "names");
-  for (const button of parts.kind.children)
-    button.setAttribute("aria-pressed", String(button.dataset.kind === kind));
-  $("search").placeholder =
-    kind === "names" ? "Search artists, titles, albums" : "calm guitar, no voice";
+/** Tracks whose names have these words. */
+async function byName(query, more) {
+  const page = (after, limit) => request("list", { query: { ...query, limit, after } });
+  const first = await request("list", { query: { ...query, limit: PAGE }, ...more });
+  const words = query.query ? ` for “${query.query}”` : "";
+  return { ...first, first, page, title: count(first.total, "track") + words };
 }
-
-function welcome() {
-  return h(
-    "div",
-    { class: "empty-state welcome" },
-    icon("mark"),
-    h("h2", {}, "Choose a track"),
-    h("p", {}, "Its card shows its genre, mood and sound, and similar tracks."),
-    h(
-      "p",
-      { class: "faint" },
-      "Or drop a file of yours anywhere on this page: it is compared with the library and not kept.",
-    ),
-  );
-}
-
-/** Lists the search results; called at every keystroke. */
-export function seek() {
-  if (!parts || parts.signal.aborted) return;
-  pending?.abort();
-  pending = new AbortController();
-  parts.signal.addEventListener("abort", () => pending.abort());
-  const { signal } = pending,
-    words = $("search").value.trim();
-  if (words && keep.get("search", "names") === "sound") return bySound(words, signal);
-  const filters = wanted(),
-    query = { query: words, ...filters, ...order() },
-    isWhole = !words && !Object.keys(filters).length;
-  parts.listed = JSON.stringify(query);
-  const top = left?.listed === parts.listed ? left.top : 0;
-  left = null;
-  const page = (after, limit) => request("list", { query: { ...query, limit, after }, signal });
-  load(
-    parts.scroller,
-    signal,
-    (waiting) =>
-      request("list", { query: { ...query, limit: PAGE }, signal, waiting }).catch((error) => {
-        // The count of the last query would not fit the error message.
-        if (error.name !== "AbortError") parts.head.textContent = "";
-        markWrong(error.message);
-        throw error;
-      }),
-    (found) => {
-      markWrong("");
-      parts.head.textContent = words
-        ? `${count(found.total, "track")} for “${words}”`
-        : count(found.total, "track");
-      if (found.total) return new LongList(parts.scroller, page, signal).start(found, top);
-      if (isWhole) emptyLibrary(parts.scroller, signal);
-      else if (!words)
-        parts.scroller.replaceChildren(
-          empty("No matching tracks", "Remove some filters to find more."),
-        );
-      else
-        parts.scroller.replaceChildren(
-          empty(
-            "No matching names",
-            "Try fewer letters. To search by sound, choose Sound and type words such as calm, guitar or no voice.",
-          ),
-        );
-      return null;
-    },
-  );
-}
-
 /** Tracks by words that describe their sound. */
-function bySound(words, signal) {
-  parts.head.textContent = "";
-  const work = (waiting) =>
-    request("find", { query: { query: words, limit: 100, ...wanted() }, signal, waiting }).catch(
-      (error) => {
-        if (error.status !== 404) throw error;
-        return null;
-      },
-    );
-  load(parts.scroller, signal, work, (found) => {
-    if (!found)
-      return parts.scroller.replaceChildren(
-        empty(
-          "None of these words is known",
-          "A search by sound knows words such as calm, guitar or no voice. To search for a name, choose Names.",
-        ),
-      );
-    parts.head.textContent =
-      `Tracks that sound like “${words}”` +
-      (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "") +
-      found.notes.map((note) => ` · ${note}`).join("");
-    parts.scroller.replaceChildren(
-      h(
-        "ul",
-        { class: "rows" },
-        found.tracks.map((track) =>
-          row({ track }, { all: () => found.tracks.map((track) => ({ track })) }),
-        ),
-      ),
-    );
-    return null;
-  });
+async function bySound(query, more) {
+  try {
+    const { tracks, notes } = await request("find", { query, ...more });
+    const title = [`Tracks that sound like “${query.query}”`, ...notes].join(" · ");
+    return { tracks, title };
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return { reason: error.message, title: "" };
+  }
 }
 
-async function emptyLibrary(place, signal) {
-  const scan = await request("scan", { signal }).catch(() => null);
-  const start = async () => {
-    try {
-      await request("scan", { method: "POST", once: true });
-      location.hash = "#/library";
-    } catch (error) {
-      message.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
-    }
-  };
-  const message = h("p", { class: "faint", role: "status" });
-  place.replaceChildren(
-    empty(
-      "This library is empty",
-      "Your music appears here as it is analysed, which takes some minutes for a thousand tracks.",
-      scan?.can_start &&
-        h(
-          "button",
-          { type: "button", class: "primary for-change", onclick: start },
-          scan.state === "running" ? "Show progress" : "Analyse my music",
-        ),
-      message,
-      h("p", { class: "faint" }, "Or in a terminal: ", h("code", {}, "voisin add FOLDER")),
-    ),
-  );
+/** All tracks, or those that are searched for; asked at every keystroke. */
+function Index() {
+  const { text, kind } = useShared(search),
+    chosen = useShared(filters),
+    sorted = useShared(order),
+    scroller = useRef(),
+    words = text.trim(),
+    sounds = words !== "" && kind === "sound",
+    query = { query: words, ...chosen, ...(sounds ? { limit: 100 } : sorted) },
+    key = kind + JSON.stringify(query);
+  const work = async (more) => ({
+    ...(await (sounds ? bySound : byName)(query, more)),
+    listed: key,
+  });
+  const answer = useAnswer(work, [key]);
+  return html`
+    <section class="index" aria-label="Tracks">
+      <div class="index-head">
+        <${Choice} label="What is searched" now=${kind} choices=${{ names: "Names", sound: "Sound" }}
+          choose=${(name) => search.set({ ...search.value, kind: name })} />
+        <p class="result" role="status">${answer.value?.title}</p>
+        <${FilterMenu} />
+      </div>
+      <div class="scroller" ref=${scroller}>
+        ${loaded(answer, (found) => html`<${Found} ...${found} ...${{ words, chosen, scroller }} />`)}
+      </div>
+    </section>`;
 }
+
+function Found({ first, reason, tracks, words, chosen, scroller, listed, page }) {
+  if (reason) return html`<${Unknown} reason=${reason} />`;
+  if (first?.total) {
+    const top = left.key === listed ? left.top : 0;
+    const leave = (at) => {
+      left = { key: listed, top: at };
+    };
+    const more = { first, page, scroller, top, left: leave };
+    return html`<${LongList} key=${listed} ...${more} />`;
+  }
+  if (tracks.length)
+    return html`<ul class="rows">
+      ${tracks.map((track) => html`<${Row} key=${track.id} track=${track} all=${tracks} />`)}
+    </ul>`;
+  if (words)
+    return html`<${Empty} title="No matching names">
+      <p>Try fewer letters, or choose Sound for words such as calm, guitar or no voice.</p>
+    <//>`;
+  return Object.keys(chosen).length
+    ? html`<${Empty} title="No matching tracks"><p>Remove some filters to find more.</p><//>`
+    : html`<${EmptyLibrary} />`;
+}
+
+/** A word is not known: one that is spelled like it is suggested. */
+function Unknown({ reason }) {
+  const like = reason.match(/did you mean (.+?)( or |\?)/)?.[1];
+  const take = () => search.set({ text: like, kind: "sound" });
+  return html`
+    <${Empty} title="Not all of these words are known">
+      ${like && html`<p>Did you mean <button type="button" class="small" onClick=${take}>${like}</button>?</p>`}
+      <p>A search by sound knows words such as calm, guitar or no voice. For a name, choose Names.</p>
+    <//>`;
+}
+
+const EmptyLibrary = () => html`
+  <${Empty} title="This library is empty">
+    <p>Your music appears here as it is analysed: some minutes for a thousand tracks.</p>
+    <p>The server scans its folder in the place <a href="#/library">Library</a>.</p>
+    <p class="faint">Or in a terminal: <code>voisin add FOLDER</code></p>
+  <//>`;

@@ -29,6 +29,11 @@ const FILES: [(&str, &str, &[u8]); 24] = [
         "text/css; charset=utf-8",
         include_bytes!("page.css"),
     ),
+    (
+        "map.css",
+        "text/css; charset=utf-8",
+        voisin_explore::map::STYLE.as_bytes(),
+    ),
     ("icon.svg", "image/svg+xml", include_bytes!("icon.svg")),
     ("icon-180.png", PICTURE, include_bytes!("icon-180.png")),
     ("icon-192.png", PICTURE, include_bytes!("icon-192.png")),
@@ -40,25 +45,20 @@ const FILES: [(&str, &str, &[u8]); 24] = [
     ),
     ("api.js", SCRIPT, include_bytes!("api.js")),
     ("app.js", SCRIPT, include_bytes!("app.js")),
+    ("bar.js", SCRIPT, include_bytes!("bar.js")),
     ("card.js", SCRIPT, include_bytes!("card.js")),
-    ("cover.js", SCRIPT, include_bytes!("cover.js")),
-    ("dom.js", SCRIPT, include_bytes!("dom.js")),
-    ("failed.js", SCRIPT, include_bytes!("failed.js")),
     ("filters.js", SCRIPT, include_bytes!("filters.js")),
     ("genres.js", SCRIPT, include_bytes!("genres.js")),
     ("library.js", SCRIPT, include_bytes!("library.js")),
     ("listen.js", SCRIPT, include_bytes!("listen.js")),
     ("map.js", SCRIPT, include_bytes!("map.js")),
     ("map-core.js", SCRIPT, voisin_explore::map::CORE.as_bytes()),
+    ("parts.js", SCRIPT, include_bytes!("parts.js")),
     ("playback.js", SCRIPT, include_bytes!("playback.js")),
     ("player.js", SCRIPT, include_bytes!("player.js")),
-    (
-        "playing_marks.js",
-        SCRIPT,
-        include_bytes!("playing_marks.js"),
-    ),
+    ("preact.js", SCRIPT, include_bytes!("vendor/preact.js")),
     ("review.js", SCRIPT, include_bytes!("review.js")),
-    ("states.js", SCRIPT, include_bytes!("states.js")),
+    ("state.js", SCRIPT, include_bytes!("state.js")),
     ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
 
@@ -111,13 +111,13 @@ mod tests {
     #[test]
     fn every_file_of_the_folder_is_served() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
-        let lies = |name: &String| name != "mod.rs" && name != "index.html";
+        let lies = |name: &String| !["mod.rs", "index.html", "vendor"].contains(&name.as_str());
         let mut there: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(lies)
-            // Shared with the page of `voisin map`.
-            .chain(["map-core.js".to_owned()])
+            // Shared with the page of `voisin map`, and Preact with htm.
+            .chain(["map-core.js", "map.css", "preact.js"].map(str::to_owned))
             .collect();
         there.sort();
         let mut served: Vec<&str> = FILES.iter().map(|(name, ..)| *name).collect();

@@ -1,286 +1,170 @@
 // The review of labels that look wrong: listen, accept the suggestion, or keep the label. Decisions are stored in the library.
-import { announce, count, h, icon, isolated, joined, name, percent, toast } from "./dom.js";
+import { html, useEffect, useState } from "./preact.js";
 import { request } from "./api.js";
+import {
+  Cover,
+  Empty,
+  Icon,
+  Name,
+  Page,
+  artistOf,
+  count,
+  isolated,
+  joined,
+  loaded,
+  percent,
+  sentence,
+  spelled,
+  titleOf,
+  useAnswer,
+} from "./parts.js";
 import * as player from "./player.js";
-import { artistOf, cover, titleOf } from "./cover.js";
-import { mark } from "./playing_marks.js";
-import { empty, framed, load, sentence } from "./states.js";
+import { announce, toast } from "./state.js";
 
-let room = null;
+const ABOUT =
+  "Labels that do not fit the sound, as predicted by models that were trained without the artist. " +
+  "Decisions are stored in the library; your files are not changed.";
+const give = (body) => request("labels", { method: "PUT", body, once: true });
 
-export function show(root, _route, signal) {
-  const place = h("div", { class: "review" }),
-    decided = h("section", { class: "decided" });
-  root.replaceChildren(
-    framed(
-      "review",
-      "Review",
-      h(
-        "p",
-        { class: "faint" },
-        "Labels that do not fit the sound, as predicted by models that were trained without the artist. Decisions are stored in the library; your files are not changed.",
-      ),
-    )(place, decided),
-  );
-  room = { place, decided, signal, suspects: [], at: 0, done: [] };
-  signal.addEventListener("abort", () => {
-    room = null;
-  });
-  loadSuspects();
-}
-
-function loadSuspects(all = false) {
-  const { place, signal } = room;
-  load(
-    place,
-    signal,
-    async (waiting) => {
+export function Review() {
+  const [all, setAll] = useState(false);
+  const answer = useAnswer(
+    async (more) => {
       const [suspects, labels] = await Promise.all([
-        request("suspects", { query: { all: all || undefined }, signal, waiting }),
-        request("labels", { signal, waiting }),
+        request("suspects", { query: { all: all || undefined }, ...more }),
+        request("labels", more),
       ]);
-      return {
-        suspects: suspects.items.filter(
-          (item) => !labels.by_hand.some((label) => label.id === item.id),
-        ),
-        labels,
-      };
+      const decided = new Set(labels.by_hand.map(({ id }) => id));
+      return suspects.items.filter(({ id }) => !decided.has(id));
     },
-    ({ suspects, labels }) => {
-      Object.assign(room, { suspects, labels, at: 0 });
-      draw();
-      written();
-    },
+    [all],
   );
+  return html`
+    <${Page} name="review" title="Review" about=${ABOUT}>
+      <div class="review">
+        ${loaded(answer, (suspects) =>
+          suspects.length
+            ? html`<${Round} suspects=${suspects} again=${answer.again} />`
+            : html`<${Empty} title="No label looks wrong">
+                <p>Every label fits the sound, or there are too few labels to tell.</p>
+                <button type="button" onClick=${() => setAll(true)}>
+                  Show the least certain ones anyway
+                </button>
+              <//>`,
+        )}
+      </div>
+    <//>`;
 }
 
-async function draw() {
-  const { place, suspects, at, done, signal } = room,
-    suspect = suspects[at];
-  if (!suspect) {
-    place.replaceChildren(
-      suspects.length
-        ? empty(
-            "That was the last one",
-            `${count(done.length, "decision")} in this round.`,
-            h(
-              "button",
-              { type: "button", onclick: () => loadSuspects() },
-              "Check again with these decisions",
-            ),
-          )
-        : empty(
-            "No label looks wrong",
-            "Every label fits the sound, or there are too few labels to tell.",
-            h(
-              "button",
-              { type: "button", onclick: () => loadSuspects(true) },
-              "Show the least certain ones anyway",
-            ),
-          ),
-    );
-    return;
-  }
-  const track = await request("show", { query: { track: "id:" + suspect.id }, signal }).catch(
-    () => ({
-      ...suspect,
-      title: null,
-      genres: [],
-    }),
-  );
-  if (signal.aborted || room.suspects[room.at] !== suspect) return;
-  const title = titleOf(track),
-    labels = suspect.labels.join(", ");
-  place.replaceChildren(
-    h(
-      "article",
-      { class: "suspect", "aria-label": title },
-      h(
-        "p",
-        { class: "progress" },
-        h("span", {}, `${at + 1} of ${suspects.length}`),
-        h("i", { vars: { "--share": at / suspects.length } }),
-      ),
-      h(
-        "div",
-        { class: "card-head" },
-        cover(track, true),
-        h(
-          "div",
-          { class: "words" },
-          h("h2", {}, name(title, "a", { href: "#/track/" + track.id, title })),
-          name(artistOf(track), "p", { class: "by" }),
-          h("p", { class: "faint" }, joined([track.album, track.year])),
-          h(
-            "div",
-            { class: "acts" },
-            h(
-              "button",
-              {
-                type: "button",
-                class: "primary",
-                id: "play-suspect",
-                "data-plays": track.id,
-                onclick: () => player.playNow({ track }),
-              },
-              icon("play"),
-              "Play",
-            ),
-          ),
-        ),
-      ),
-      h(
-        "div",
-        { class: "versus" },
-        h(
-          "div",
-          {},
-          h("small", {}, "Label"),
-          name(labels, "b"),
-          h("span", { class: "meter", vars: { "--share": suspect.label_probability } }),
-          h("span", { class: "faint" }, percent(suspect.label_probability) + " likely"),
-        ),
-        h(
-          "div",
-          { class: "suggested" },
-          h("small", {}, "Prediction"),
-          name(suspect.suggested, "b"),
-          h("span", { class: "meter", vars: { "--share": suspect.suggested_probability } }),
-          h("span", { class: "faint" }, percent(suspect.suggested_probability) + " likely"),
-        ),
-      ),
-      h("p", { class: "faint" }, sentence(suspect.reason)),
-      h(
-        "div",
-        { class: "decide" },
-        h(
-          "button",
-          {
-            type: "button",
-            class: "primary",
-            id: "accept",
-            onclick: () => decide(suspect, suspect.suggested),
-            title: "A",
-          },
-          `Change to ${isolated(suspect.suggested)}`,
-          h("kbd", { "aria-hidden": "true" }, "A"),
-        ),
-        h(
-          "button",
-          {
-            type: "button",
-            id: "keep",
-            onclick: () => decide(suspect, suspect.labels.join("; ")),
-            title: "K",
-          },
-          `Keep ${isolated(labels)}`,
-          h("kbd", { "aria-hidden": "true" }, "K"),
-        ),
-        h(
-          "button",
-          {
-            type: "button",
-            id: "skip",
-            onclick: () => {
-              room.at++;
-              draw();
-            },
-            title: "S",
-          },
-          "Skip",
-          h("kbd", { "aria-hidden": "true" }, "S"),
-        ),
-        h(
-          "button",
-          { type: "button", id: "undo-label", disabled: !done.length, onclick: undo, title: "Z" },
-          icon("undo"),
-          "Undo",
-          h("kbd", { "aria-hidden": "true" }, "Z"),
-        ),
-      ),
-    ),
-  );
-  mark();
-}
-
-async function decide(suspect, genre) {
-  if (room.busy) return;
-  room.busy = true;
-  const ours = room;
-  try {
-    const answer = await request("labels", {
-      method: "PUT",
-      body: { tracks: [suspect.id], genre },
-      once: true,
-    });
-    ours.done.push({ suspect, genre, at: ours.at, changed: answer.changed });
-    ours.at++;
-    announce(`${genre}, stored in the library`);
-    if (room === ours) {
-      await draw();
-      await written();
-      document.getElementById("accept")?.focus({ preventScroll: true });
+/** One suspect after the other. */
+function Round({ suspects, again }) {
+  const [at, setAt] = useState(0),
+    [done, setDone] = useState([]),
+    [isBusy, setBusy] = useState(false);
+  const store = async (work) => {
+    if (isBusy) return;
+    setBusy(true);
+    try {
+      await work();
+    } catch (error) {
+      toast(spelled(error));
     }
-  } catch (error) {
-    if (error.name !== "AbortError")
-      toast(sentence(error.message) + (error.next ? " " + sentence(error.next) : ""));
-  } finally {
-    ours.busy = false;
-  }
+    setBusy(false);
+  };
+  const suspect = suspects[at];
+  const decide = (genre) =>
+    store(async () => {
+      const answer = await give({ tracks: [suspect.id], genre });
+      setDone([...done, { suspect, at, isNew: answer.changed > 0 }]);
+      setAt(at + 1);
+      announce(`${genre}, stored in the library`);
+    });
+  const undo = () =>
+    store(async () => {
+      const last = done.at(-1);
+      if (last.isNew) await give({ tracks: [last.suspect.id] });
+      setDone(done.slice(0, -1));
+      setAt(last.at);
+      announce("Undone");
+    });
+  if (!suspect)
+    return html`<${Empty} title="That was the last one">
+      <p>${count(done.length, "decision")} in this round.</p>
+      <button type="button" onClick=${again}>Check again with these decisions</button>
+    <//>`;
+  const acts = {
+    accept: () => decide(suspect.suggested),
+    keep: () => decide(suspect.labels.join("; ")),
+    skip: () => setAt(at + 1),
+    undo: done.length ? undo : null,
+  };
+  return html`<${Suspect} ...${{ suspect, at, of: suspects.length, acts }} />`;
 }
 
-async function undo() {
-  const last = room.done.pop();
-  if (!last) return;
-  try {
-    if (last.changed)
-      await request("labels", { method: "PUT", body: { tracks: [last.suspect.id] }, once: true });
-    room.at = last.at;
-    announce("Undone");
-    await draw();
-    await written();
-  } catch (error) {
-    room?.done.push(last);
-    toast(sentence(error.message));
-  }
+/** The keys of the review. */
+const KEYS = { a: "accept", k: "keep", s: "skip", z: "undo" };
+function useKeys(acts) {
+  useEffect(() => {
+    const press = (event) => {
+      const act = acts[KEYS[event.key.toLowerCase()]];
+      if (!act || event.ctrlKey || event.metaKey || event.target.closest("input, select")) return;
+      event.preventDefault();
+      act();
+    };
+    document.addEventListener("keydown", press);
+    return () => document.removeEventListener("keydown", press);
+  });
 }
 
-/** The decisions so far. */
-async function written() {
-  const { decided, signal } = room,
-    labels = await request("labels", { signal });
-  if (signal.aborted) return;
-  if (!labels.by_hand.length) return decided.replaceChildren();
-  decided.replaceChildren(
-    h("h2", {}, "Decided by hand"),
-    h("p", { class: "faint" }, `${count(labels.by_hand.length, "label")} in the library.`),
-    h(
-      "details",
-      {},
-      h("summary", {}, "Show them"),
-      h(
-        "ul",
-        { class: "hand" },
-        labels.by_hand
-          .slice(0, 200)
-          .map((label) =>
-            h(
-              "li",
-              {},
-              name(label.title, "a", { href: "#/track/" + label.id }),
-              name(label.genre, "span"),
-            ),
-          ),
-      ),
-    ),
+function Suspect({ suspect, at, of, acts }) {
+  useKeys(acts);
+  const shown = useAnswer(
+    (more) => request("show", { query: { track: "id:" + suspect.id }, ...more }),
+    [suspect.id],
   );
+  const track = shown.value?.id === suspect.id ? shown.value : suspect,
+    title = titleOf(track);
+  return html`
+    <article class="suspect" aria-label=${title}>
+      <p class="progress"><span>${at + 1} of ${of}</span><i style=${{ "--share": at / of }}></i></p>
+      <div class="card-head">
+        <${Cover} track=${track} large />
+        <div class="words">
+          <h2><${Name} as="a" href=${"#/track/" + track.id} title=${title} text=${title} /></h2>
+          <${Name} as="p" class="by" text=${artistOf(track)} />
+          <p class="faint">${joined([track.album, track.year])}</p>
+          <div class="acts">
+            <button type="button" class="primary" id="play-suspect"
+              onClick=${() => player.playNow({ track })}><${Icon} name="play" />Play</button>
+          </div>
+        </div>
+      </div>
+      <div class="versus">
+        <${Claim} title="Label" genre=${suspect.labels.join(", ")} share=${suspect.label_probability} />
+        <${Claim} title="Prediction" genre=${suspect.suggested} share=${suspect.suggested_probability}
+          class="suggested" />
+      </div>
+      <p class="faint">${sentence(suspect.reason)}</p>
+      <${Decide} suspect=${suspect} acts=${acts} />
+    </article>`;
 }
 
-/** Keys of the review: A, K, S, Z. */
-export function key(name) {
-  const button = { a: "accept", k: "keep", s: "skip", z: "undo-label" }[name],
-    element = button && document.getElementById(button);
-  if (!element || element.disabled) return false;
-  element.click();
-  return true;
+const Claim = ({ title, genre, share, class: more }) => html`
+  <div class=${more}>
+    <small>${title}</small><${Name} as="b" text=${genre} />
+    <span class="meter" style=${{ "--share": share }}></span>
+    <span class="faint">${percent(share)} likely</span>
+  </div>`;
+
+function Decide({ suspect, acts }) {
+  const button = (name, key, label, more = {}) => html`
+    <button type="button" id=${name} title=${key} disabled=${!acts[name]} onClick=${acts[name]} ...${more}>
+      ${label}<kbd aria-hidden="true">${key}</kbd>
+    </button>`;
+  return html`
+    <div class="decide">
+      ${button("accept", "A", `Change to ${isolated(suspect.suggested)}`, { class: "primary" })}
+      ${button("keep", "K", `Keep ${isolated(suspect.labels.join(", "))}`)}
+      ${button("skip", "S", "Skip")} ${button("undo", "Z", "Undo")}
+    </div>`;
 }

@@ -1,179 +1,189 @@
 // A track's row in a list, and long lists of which only the rows in sight exist.
-import { announce, clock, h, iconButton, isolated, joined, name, percent } from "./dom.js";
-import { artistOf, titleOf } from "./cover.js";
+import { html, useLayoutEffect, useRef, useState } from "./preact.js";
+import {
+  Cover,
+  Icon,
+  IconButton,
+  Name,
+  artistOf,
+  clock,
+  isolated,
+  joined,
+  percent,
+  titleOf,
+} from "./parts.js";
 import * as player from "./player.js";
-import { mark, playCover } from "./playing_marks.js";
+import { announce, place, useShared } from "./state.js";
+
+/** A button that starts a radio from these tracks. */
+export const RadioButton = ({ tracks, class: more = "" }) => html`
+  <button type="button" class=${"radio " + more} onClick=${() => player.playRadio(tracks)}>
+    <${Icon} name="radio" />Radio
+  </button>`;
+
+/** Buttons that play all of these tracks, or a radio from them. */
+export function PlayAll({ tracks, radio, children }) {
+  const entries = () => tracks.map((track) => ({ track }));
+  return html`
+    <div class="part-acts">
+      <button type="button" class="small" onClick=${() => player.play(entries())}>Play all</button>
+      ${
+        radio
+          ? html`<${RadioButton} tracks=${tracks} class="small" />`
+          : html`<button type="button" class="small" onClick=${() => player.enqueue(entries())}>
+              Play all next
+            </button>`
+      }
+      ${children}
+    </div>`;
+}
+
+/** How near a track is, and what that means in this library, if known. */
+const Share = ({ similarity, nearness, percentile }) => html`
+  <span class="share" style=${{ "--share": Math.max(0, similarity) }}
+    title=${
+      nearness
+        ? `Similarity ${similarity.toFixed(2)}: nearer than ${percent(percentile)} of your tracks have their nearest by another artist`
+        : "Similarity"
+    }>
+    <i></i>
+    <span><span class="sr-only">Similarity </span>${nearness ?? similarity.toFixed(2)}</span>
+  </span>`;
 
 /**
  * A row: cover with play, title and artist (a link to the card), notes and actions.
- * - `entry`: { track }
- * - `share`: a similarity, shown as a bar
- * - `nearness`, `percentile`: its meaning in this library, if known
+ * - `track`: with `similarity` where it is a neighbour
  * - `note`: a few words
- * - `all`: returns the entries of its list: when it is played, those behind it follow
+ * - `all`: the tracks of its list: when it is played, those behind it follow
  */
-export function row(
-  entry,
-  { share, nearness, percentile, note, element = "li", genre = true, all } = {},
-) {
-  const { track } = entry,
-    title = titleOf(track);
-  return h(
-    element,
-    { class: "track", "data-id": track.id },
-    playCover(entry, all),
-    h(
-      "a",
-      { class: "words", href: "#/track/" + track.id },
-      name(title, "span", { class: "title", title }),
-      h(
-        "span",
-        { class: "faint" },
-        joined([artistOf(track), !note && genre ? track.genres?.[0] : null]),
-      ),
-    ),
-    note ? name(note, "span", { class: "note" }) : null,
-    share !== undefined
-      ? h(
-          "span",
-          {
-            class: "share",
-            vars: { "--share": Math.max(0, share) },
-            title: nearness
-              ? `Similarity ${share.toFixed(2)}: nearer than ${percent(percentile)} of your tracks have their nearest by another artist`
-              : "Similarity",
-          },
-          h("i", {}),
-          h(
-            "span",
-            {},
-            h("span", { class: "sr-only" }, "Similarity "),
-            nearness ?? share.toFixed(2),
-          ),
-        )
-      : null,
-    track.seconds && share === undefined
-      ? h("span", { class: "length" }, clock(track.seconds))
-      : null,
-    iconButton("radio", `Radio from ${isolated(title)}`, () => player.playRadio([track]), {
-      class: "act radio",
-    }),
-    iconButton("after", `Play ${isolated(title)} next`, () => player.enqueue([entry]), {
-      class: "act after",
-    }),
-  );
+export function Row({ track, note, all, as = "li", ...more }) {
+  const { entry, isOn } = useShared(player.changes),
+    { parts } = useShared(place),
+    title = titleOf(track),
+    isNow = entry?.track.id === track.id,
+    isOpen = parts[0] === "track" && Number(parts[1]) === track.id;
+  const press = () => {
+    if (all)
+      player.playFrom(
+        { track },
+        all.map((one) => ({ track: one })),
+      );
+    else player.playNow({ track });
+  };
+  return html`
+    <${as} class=${`track${isNow ? " is-now" : ""}${isOpen ? " is-open" : ""}`} data-id=${track.id} ...${more}>
+      <button type="button" class="play-cover" aria-label=${"Play " + isolated(title)} onClick=${press}>
+        <${Cover} track=${track} /><${Icon} name=${isNow && isOn ? "pause" : "play"} />
+      </button>
+      <a class="words" href=${"#/track/" + track.id}>
+        <${Name} as="span" class="title" title=${title} text=${title} />
+        <span class="faint">${joined([artistOf(track), !note && track.genres?.[0]])}</span>
+      </a>
+      ${note && html`<${Name} as="span" class="note" text=${note} />`}
+      ${
+        track.similarity === undefined
+          ? track.seconds > 0 && html`<span class="length">${clock(track.seconds)}</span>`
+          : html`<${Share} ...${track} />`
+      }
+      <${IconButton} icon="radio" class="act radio" label=${`Radio from ${isolated(title)}`}
+        onClick=${() => player.playRadio([track])} />
+      <${IconButton} icon="after" class="act after" label=${`Play ${isolated(title)} next`}
+        onClick=${() => player.enqueue([{ track }])} />
+    </${as}>`;
 }
 
-/** Rows that are requested beyond those in sight. */
-const AHEAD = 24;
+/** Rows that exist beyond those in sight, and rows that are requested beyond these. */
+const SPARE = 6,
+  AHEAD = 24;
+
+/** The pages of a list as they are needed: `need(n)` requests the rows before the n-th. */
+function usePages(first, page) {
+  const [pages, setPages] = useState(first),
+    loading = useRef(false);
+  const need = async (n) => {
+    if (loading.current || pages.next === null || n + AHEAD <= pages.tracks.length) return;
+    loading.current = true;
+    try {
+      // Far down, larger pages get there sooner.
+      const more = await page(pages.next, n - pages.tracks.length > 400 ? 1000 : 200);
+      setPages({ ...more, tracks: [...pages.tracks, ...more.tracks] });
+    } catch {
+      /* requested again by the next scroll */
+    } finally {
+      loading.current = false;
+    }
+  };
+  return [pages, need];
+}
+
+const placeOf = (element) => element.closest(".track").getAttribute("aria-posinset") - 1;
 
 /**
- * A list of any length: rows of one height, of which those in sight exist. Pages are requested as they come near.
- * `page(after, limit)` gives { tracks, next, total }.
+ * A list of any length in an element that scrolls: rows of one height, of which those in sight exist.
+ * - `first`: its first page; `page(after, limit)` gives the others
+ * - `top`: the scroll position when it was left; `left` is called with each later one
  */
-export class LongList {
-  constructor(scroller, page, signal) {
-    Object.assign(this, {
-      scroller,
-      page,
-      signal,
-      tracks: [],
-      total: 0,
-      next: null,
-      loading: false,
-      rows: new Map(),
-    });
-    this.body = h("div", { class: "long", role: "list", "aria-label": "Tracks" });
-    scroller.replaceChildren(this.body);
-    scroller.addEventListener("scroll", () => this.draw(), { passive: true, signal });
-    const observer = new ResizeObserver(() => this.draw());
-    observer.observe(scroller);
-    signal.addEventListener("abort", () => observer.disconnect());
-    this.body.addEventListener("keydown", (event) => this.key(event));
-  }
-  height() {
-    return this.scroller.clientWidth < 480 ? 60 : 56;
-  }
-  /** - `top`: scroll position when it was left */
-  start(first, top = 0) {
-    this.take(first);
-    this.draw();
-    this.scroller.scrollTop = top;
-    this.draw();
-  }
-  take(page) {
-    this.tracks.push(...page.tracks);
-    this.total = page.total;
-    this.next = page.next;
-  }
-  async more() {
-    if (this.loading || this.next === null) return;
-    this.loading = true;
-    try {
-      this.take(await this.page(this.next, this.wanted > 400 ? 1000 : 200));
-      this.loading = false;
-      this.draw();
-    } catch {
-      this.loading = false;
-    }
-  }
-  draw() {
-    const height = this.height(),
-      view = this.scroller.clientHeight;
-    const top = Math.max(0, this.scroller.scrollTop - this.body.offsetTop),
-      spare = 6;
-    const first = Math.max(0, Math.floor(top / height) - spare),
-      last = Math.min(this.total, Math.ceil((top + view) / height) + spare);
-    this.body.style.setProperty("height", this.total * height + "px");
-    for (const [i, element] of this.rows)
-      if (i < first || i >= last || (element.dataset.id === "" && this.tracks[i])) {
-        // The focused row stays, so that the keyboard does not lose its place.
-        if (!element.contains(document.activeElement)) {
-          element.remove();
-          this.rows.delete(i);
-        }
-      }
-    for (let i = first; i < last; i++) {
-      let element = this.rows.get(i);
-      if (!element) {
-        const track = this.tracks[i];
-        element = track
-          ? row({ track }, { element: "div", all: () => this.tracks.map((track) => ({ track })) })
-          : h("div", { class: "track empty", "data-id": "" });
-        element.setAttribute("role", "listitem");
-        element.setAttribute("aria-setsize", this.total);
-        element.setAttribute("aria-posinset", i + 1);
-        this.rows.set(i, element);
-        // In the order of the list, for screen readers.
-        const after = [...this.rows.keys()].filter((j) => j > i).sort((a, b) => a - b)[0];
-        this.body.insertBefore(element, after === undefined ? null : this.rows.get(after));
-      }
-      element.style.setProperty("--top", i * height + "px");
-    }
-    mark();
-    // Far down, larger pages get there sooner.
-    this.wanted = last - this.tracks.length;
-    if (this.wanted + AHEAD > 0) this.more();
-  }
-  key(event) {
+export function LongList({ first, page, scroller, top, left }) {
+  const [{ tracks, total }, need] = usePages(first, page),
+    [view, setView] = useState({ top, height: 800, width: 800 }),
+    [focused, setFocused] = useState(null),
+    body = useRef();
+  useLayoutEffect(() => {
+    const element = scroller.current;
+    const look = () => {
+      left(element.scrollTop);
+      setView({ top: element.scrollTop, height: element.clientHeight, width: element.clientWidth });
+    };
+    element.scrollTop = top;
+    const observer = new ResizeObserver(look);
+    observer.observe(element);
+    element.addEventListener("scroll", look, { passive: true });
+    return () => {
+      observer.disconnect();
+      element.removeEventListener("scroll", look);
+    };
+  }, []);
+  const height = view.width < 480 ? 64 : 56,
+    start = Math.max(0, Math.floor(view.top / height) - SPARE),
+    end = Math.min(total, Math.ceil((view.top + view.height) / height) + SPARE);
+  useLayoutEffect(() => {
+    need(end);
+  });
+  const shown = Array.from({ length: Math.max(0, end - start) }, (_, i) => start + i);
+  // The focused row stays, so that the keyboard does not lose its place.
+  if (focused !== null && focused < start) shown.unshift(focused);
+  if (focused !== null && focused >= end && focused < total) shown.push(focused);
+  const go = (event) => {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key],
-      element = event.target.closest(".track");
-    if (!by || !element) return;
+      to = focused + by;
+    if (!by || focused === null || !tracks[to]) return;
     event.preventDefault();
     event.stopPropagation();
-    const now = [...this.rows].find(([, e]) => e === element)?.[0],
-      to = now + by,
-      height = this.height();
-    if (to < 0 || to >= this.tracks.length) return;
-    const y = to * height + this.body.offsetTop;
-    if (y < this.scroller.scrollTop) this.scroller.scrollTop = y;
-    if (y + height > this.scroller.scrollTop + this.scroller.clientHeight)
-      this.scroller.scrollTop = y + height - this.scroller.clientHeight;
-    this.draw();
-    this.rows
-      .get(to)
-      ?.querySelector(event.target.closest("a") ? "a" : ".play-cover")
-      ?.focus();
-    announce(`${to + 1} of ${this.total}`);
-  }
+    const element = scroller.current,
+      what = event.target.closest("a") ? "a" : ".play-cover";
+    element.scrollTop = Math.min(
+      to * height,
+      Math.max(element.scrollTop, (to + 1) * height - element.clientHeight),
+    );
+    setFocused(to);
+    announce(`${to + 1} of ${total}`);
+    setTimeout(() => body.current?.querySelector(`[aria-posinset="${to + 1}"] ${what}`)?.focus());
+  };
+  return html`
+    <div class="long" role="list" aria-label="Tracks" ref=${body} onKeyDown=${go}
+      style=${{ height: total * height + "px" }}
+      onfocusin=${({ target }) => setFocused(placeOf(target))} onfocusout=${() => setFocused(null)}>
+      ${shown.map((i) => {
+        const more = {
+          key: i,
+          role: "listitem",
+          "aria-setsize": total,
+          "aria-posinset": i + 1,
+          style: { "--top": i * height + "px", height: height + "px" },
+        };
+        return tracks[i]
+          ? html`<${Row} as="div" track=${tracks[i]} all=${tracks} ...${more} />`
+          : html`<div class="track empty" ...${more}></div>`;
+      })}
+    </div>`;
 }

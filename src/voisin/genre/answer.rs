@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::labels::TrackDisplay;
+use super::vote::Voted;
 use crate::Seed;
 use voisin_base::track::TrackId;
 use voisin_genre::{
@@ -14,10 +15,11 @@ use voisin_genre::{
 };
 
 /// The method of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerSource {
     /// None: too few tracks are labelled, and the model has no tags for a guess.
+    #[default]
     Nobody,
     /// The model's tags, because too few tracks are labelled.
     FirstGuess,
@@ -35,7 +37,7 @@ pub struct Evidence {
 }
 
 /// The predicted genre of a track, with reasons.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct GenreAnswer {
     pub track: Option<TrackId>,
     /// The file that was named, or the track's own path.
@@ -72,18 +74,8 @@ impl GenreAnswer {
             path: seed.path,
             is_named_file: seed.is_named_file,
             labelled,
-            labels: Vec::new(),
             source,
-            best: None,
-            probability: 0.0,
-            unknown: None,
-            familiar: None,
-            held_out: false,
-            probabilities: Vec::new(),
-            head: Vec::new(),
-            votes: Votes::default(),
-            evidence: Vec::new(),
-            guess: None,
+            ..Self::default()
         }
     }
 
@@ -107,11 +99,11 @@ impl GenreAnswer {
     pub(super) fn voted(
         seed: Seed,
         labelled: LabelCount,
-        votes: Votes,
+        voted: Voted,
         familiar: Familiar,
         least: f32,
     ) -> Self {
-        let winner = votes.winner().cloned();
+        let winner = voted.votes.winner().cloned();
         let probability = winner.as_ref().map_or(0.0, |winner| winner.share);
         let unknown = if winner.is_none() {
             None
@@ -125,8 +117,10 @@ impl GenreAnswer {
             probability,
             unknown,
             familiar: Some(familiar.share),
-            probabilities: votes.shares.clone(),
-            votes,
+            probabilities: voted.votes.shares.clone(),
+            labels: voted.own,
+            votes: voted.votes,
+            evidence: voted.evidence,
             ..Self::new(seed, labelled, AnswerSource::Neighbours)
         }
     }
@@ -136,7 +130,7 @@ impl GenreAnswer {
         seed: Seed,
         labelled: LabelCount,
         prediction: GenrePrediction,
-        votes: Votes,
+        voted: Voted,
     ) -> Self {
         Self {
             best: Some(prediction.best),
@@ -146,7 +140,9 @@ impl GenreAnswer {
             held_out: prediction.held_out,
             probabilities: prediction.probabilities,
             head: prediction.head,
-            votes,
+            labels: voted.own,
+            votes: voted.votes,
+            evidence: voted.evidence,
             ..Self::new(seed, labelled, AnswerSource::Head)
         }
     }

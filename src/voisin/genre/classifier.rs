@@ -14,7 +14,7 @@ use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
     Familiarity, GIVE_GENRES, Genre, GenreError, GenreModel, LabelCount, MEASURED, PredictOptions,
-    Priors, Taxonomy, UnknownReason, thinned,
+    Priors, Taxonomy, UnknownReason, Votes, thinned,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -37,22 +37,14 @@ pub struct GenreNews {
     pub is_warning: bool,
 }
 
-impl GenreNews {
-    fn note(text: String) -> Self {
-        let is_warning = false;
-        Self { text, is_warning }
-    }
-
-    fn warning(text: String) -> Self {
-        let is_warning = true;
-        Self { text, is_warning }
-    }
+fn note(text: String) -> GenreNews {
+    let is_warning = false;
+    GenreNews { text, is_warning }
 }
 
-impl std::fmt::Display for GenreNews {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
+fn warning(text: String) -> GenreNews {
+    let is_warning = true;
+    GenreNews { text, is_warning }
 }
 
 pub enum Classifier {
@@ -109,7 +101,7 @@ impl Classifier {
     /// Checks that there are enough labels for results to be written into files.
     pub fn check_for_writing(&self) -> Result<(), GenreError> {
         GenreError::check_enough_to_write(match self {
-            Self::FirstGuess(guess) => guess.labelled(),
+            Self::FirstGuess(guess) => guess.labelled,
             Self::Labelled(labelled) => labelled.count,
         })
     }
@@ -128,31 +120,28 @@ impl Classifier {
                 no_head()
             });
         }
-        let mut problem = None;
-        let embedder = match embedder(engine.map(Engine::library)) {
-            Ok(embedder) => Some(embedder),
+        let (embedder, problem) = match embedder(engine.map(Engine::library)) {
+            Ok(embedder) => {
+                let needed = "it needs a model with the 50 tags of the Million Song Dataset";
+                (Some(embedder), needed.to_owned())
+            }
             // Without its model a library can still be used for other queries; without a library
             // there is only the guess.
             Err(error @ (EngineError::Model { .. } | EngineError::Encoder(_)))
                 if engine.is_some() =>
             {
-                problem = Some(error);
-                None
+                (None, with_causes(&error))
             }
             Err(error) => return Err(error),
         };
-        let guess = FirstGuess::new(engine, embedder, labelled)?;
+        let guess = FirstGuess::new(embedder, labelled);
         let shortage = labelled.shortage();
         if guess.is_possible() {
-            tell(GenreNews::note(format!(
+            tell(note(format!(
                 "a first guess from the model's tags, not your own genres: {shortage}; {GIVE_GENRES}"
             )));
         } else if engine.is_some() {
-            let problem = problem.as_ref().map_or_else(
-                || "it needs a model with the 50 tags of the Million Song Dataset".to_owned(),
-                |error| with_causes(error),
-            );
-            tell(GenreNews::note(format!(
+            tell(note(format!(
                 "no genre can be predicted: {shortage}; no first guess: {problem}; {GIVE_GENRES}"
             )));
         } else {
@@ -186,8 +175,8 @@ impl Labelled {
     ) -> Result<Result<Self, LabelCount>, EngineError> {
         let head = usable_head(engine, &mut tell)?;
         let source = engine.label_source();
-        let is_untrained = head.is_none();
-        if let Some(head) = head.filter(|head| is_of_labels(head, &source, &mut tell)) {
+        let trained = head.as_ref().map(GenreHead::source);
+        if let Some(head) = head.filter(|_| trained.as_ref() == Some(&source)) {
             return Self::with_head(engine, head, source, options, tell);
         }
         let (count, genres, familiarity) = match summary(engine, &source) {
@@ -197,9 +186,11 @@ impl Labelled {
         if !count.is_enough() {
             return Ok(Err(count));
         }
-        if is_untrained {
-            tell(no_head_yet());
-        }
+        let why = trained.map_or_else(
+            || "no trained head yet".to_owned(),
+            |trained| format!("the head was trained on labels from {trained}, not from {source}"),
+        );
+        tell(note(format!("{why}: the neighbours vote alone; {TRAIN}")));
         check_precision(options, tell)?;
         let genres = genres.into_iter();
         let genres = genres.map(|(name, key, tracks)| (Genre::from_parts(name, key), tracks));
@@ -253,25 +244,15 @@ impl Labelled {
         Ok(tracks.seeds())
     }
 
-    /// The vote for each seed, and its own labels.
     fn votes(
         &self,
         engine: &mut Engine,
         seeds: &[Seed],
         by_others: bool,
-    ) -> Result<Vec<(Voted, Vec<Genre>)>, EngineError> {
+    ) -> Result<Vec<Voted>, EngineError> {
         engine.space()?;
         let mut labels = MetLabels::new(engine, &self.taxonomy, &self.source, &self.priors)?;
-        let voted = engine.vote(seeds, &mut labels, &self.priors, self.exact, by_others)?;
-        let own = |seed: &Seed| {
-            let met = seed.track.and_then(|track| labels.of(track));
-            met.map_or_else(Vec::new, |met| met.genres.clone())
-        };
-        Ok(voted
-            .into_iter()
-            .zip(seeds)
-            .map(|(voted, seed)| (voted, own(seed)))
-            .collect())
+        engine.vote(seeds, &mut labels, &self.priors, self.exact, by_others)
     }
 
     /// Classifies seeds, in their order. Neither a track nor its copies vote for itself.
@@ -284,18 +265,12 @@ impl Labelled {
     ) -> Result<Vec<GenreAnswer>, EngineError> {
         let voted = self.votes(engine, &seeds, false)?;
         // A labelled track is music, even if it never changes.
-        let steady = |(seed, (_, own)): (&Seed, &(Voted, Vec<_>))| {
-            Ok(own.is_empty() && engine.is_steady(seed)?)
-        };
-        let steady: Vec<bool> = seeds
-            .iter()
-            .zip(&voted)
-            .map(steady)
-            .collect::<Result<_, EngineError>>()?;
-        let (voted, own): (Vec<Voted>, Vec<_>) = voted.into_iter().unzip();
+        let steady =
+            |(seed, voted): (&Seed, &Voted)| Ok(voted.own.is_empty() && engine.is_steady(seed)?);
+        let steady = seeds.iter().zip(&voted).map(steady);
+        let steady: Vec<bool> = steady.collect::<Result<_, EngineError>>()?;
         let mut answers = self.answers(seeds, voted)?;
-        for ((answer, own), is_steady) in answers.iter_mut().zip(own).zip(steady) {
-            answer.labels = own;
+        for (answer, is_steady) in answers.iter_mut().zip(steady) {
             if is_steady {
                 answer.reject(UnknownReason::Steady);
             }
@@ -308,34 +283,29 @@ impl Labelled {
         seeds: Vec<Seed>,
         voted: Vec<Voted>,
     ) -> Result<Vec<GenreAnswer>, EngineError> {
-        let evidence: Vec<_> = voted.iter().map(|voted| voted.evidence.clone()).collect();
-        let mut answers: Vec<GenreAnswer> = match &self.method {
+        let count = self.count;
+        match &self.method {
             GenreMethod::Vote {
                 familiarity,
                 least_share,
             } => {
                 let answer = |(seed, voted): (Seed, Voted)| {
                     let familiar = familiarity.assess(voted.votes.nearness);
-                    GenreAnswer::voted(seed, self.count, voted.votes, familiar, *least_share)
+                    GenreAnswer::voted(seed, count, voted, familiar, *least_share)
                 };
-                seeds.into_iter().zip(voted).map(answer).collect()
+                Ok(seeds.into_iter().zip(voted).map(answer).collect())
             }
             GenreMethod::Head { model, options } => {
                 let vectors = stacked(&seeds, model.dimension())?;
                 let ids: Vec<Option<TrackId>> = voted.iter().map(|voted| voted.same).collect();
-                let votes: Vec<_> = voted.into_iter().map(|voted| voted.votes).collect();
+                let votes: Vec<Votes> = voted.iter().map(|voted| voted.votes.clone()).collect();
                 let predicted = model.predict(vectors.view(), &ids, &votes, options)?;
-                let all = seeds.into_iter().zip(predicted).zip(votes);
-                all.map(|((seed, prediction), votes)| {
-                    GenreAnswer::predicted(seed, self.count, prediction, votes)
-                })
-                .collect()
+                let all = seeds.into_iter().zip(predicted).zip(voted);
+                let answer =
+                    |((seed, found), voted)| GenreAnswer::predicted(seed, count, found, voted);
+                Ok(all.map(answer).collect())
             }
-        };
-        for (answer, evidence) in answers.iter_mut().zip(evidence) {
-            answer.evidence = evidence;
         }
-        Ok(answers)
     }
 }
 
@@ -373,7 +343,7 @@ fn summary(engine: &mut Engine, source: &LabelSource) -> Result<Summary, EngineE
         let sample = thinned(labelled.len(), MEASURED);
         let seeds: Vec<Seed> = sample.iter().map(|&at| tracks.seed(labelled[at])).collect();
         let voted = voting.votes(engine, &seeds, true)?;
-        let nearness = voted.iter().map(|(voted, _)| voted.votes.nearness);
+        let nearness = voted.iter().map(|voted| voted.votes.nearness);
         Ok((count, genres, Familiarity::of(nearness)))
     })
 }
@@ -389,7 +359,7 @@ fn check_precision(
     if !options.or_share {
         return Err(no_head());
     }
-    tell(GenreNews::note(format!(
+    tell(note(format!(
         "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
         100.0 * share
     )));
@@ -405,31 +375,13 @@ fn usable_head(
         // An empty library has no labels either. After any other error of the head the neighbours
         // vote.
         Err(error) if !matches!(error, EngineError::Lacks(Lack::Tracks, _)) => {
-            tell(GenreNews::warning(format!(
+            tell(warning(format!(
                 "{error}; until then the neighbours vote alone"
             )));
             Ok(None)
         }
         head => head,
     }
-}
-
-/// Whether the head was trained on labels from this source.
-fn is_of_labels(head: &GenreHead, source: &LabelSource, mut tell: impl FnMut(GenreNews)) -> bool {
-    let trained = head.source();
-    let is_of_these = same_source(source, &trained);
-    if !is_of_these {
-        tell(GenreNews::note(format!(
-            "the head was trained on labels from {trained}, not from {source}: the neighbours vote alone; {TRAIN}"
-        )));
-    }
-    is_of_these
-}
-
-fn no_head_yet() -> GenreNews {
-    GenreNews::note(format!(
-        "no trained head yet: the neighbours vote alone; {TRAIN}"
-    ))
 }
 
 impl Engine {
@@ -445,15 +397,6 @@ impl Engine {
     pub fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
         let measured = self.library.descriptors(&[track])?;
         Ok(measured.get(&track).is_some_and(|known| known.is_steady))
-    }
-}
-
-fn same_source(a: &LabelSource, b: &LabelSource) -> bool {
-    match (a, b) {
-        (LabelSource::File(a), LabelSource::File(b)) => {
-            std::path::absolute(a).ok() == std::path::absolute(b).ok()
-        }
-        _ => a == b,
     }
 }
 
@@ -473,18 +416,18 @@ fn up_to_date(
         100.0 * share
     );
     if engine.library().mode() == OpenMode::ReadOnly {
-        tell(GenreNews::note(format!(
+        tell(note(format!(
             "{changed}: it is used unchanged, since the library is read-only"
         )));
         return head;
     }
-    match engine.retrain_genre(&head, tracks) {
+    match engine.fit_genre(tracks, &head.source(), &head.provenance.recipe) {
         Ok(renewed) => {
-            tell(GenreNews::note(format!("{changed}: it was trained again")));
+            tell(note(format!("{changed}: it was trained again")));
             renewed
         }
         Err(error) => {
-            tell(GenreNews::warning(format!(
+            tell(warning(format!(
                 "{changed}, and it cannot be trained again ({error}): it is used unchanged"
             )));
             head

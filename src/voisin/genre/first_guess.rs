@@ -4,26 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::answer::GenreAnswer;
-use crate::{Embedder, Engine, EngineError, Seed, WindowPlan};
+use crate::{Embedder, EngineError, Seed};
 use voisin_genre::{DefaultGenres, LabelCount, Taxonomy, UnknownReason};
 use voisin_library::stored_path;
 
 /// Guesses genres by the model's tags; the result is "unknown" if the model has none.
 pub struct FirstGuess {
     /// `None` without a model, or with one that lacks the fifty tags of the Million Song Dataset.
-    guesser: Option<(DefaultGenres, Arc<Embedder>, WindowPlan)>,
-    labelled: LabelCount,
+    guesser: Option<(DefaultGenres, Arc<Embedder>)>,
+    pub(super) labelled: LabelCount,
 }
 
 impl FirstGuess {
-    /// - `engine`: the library whose windows setting is used, if there is one
     /// - `embedder`: `None`: the library's model is not on this machine
     /// - `labelled`: the number of labels, which is too small
-    pub(super) fn new(
-        engine: Option<&Engine>,
-        embedder: Option<Arc<Embedder>>,
-        labelled: LabelCount,
-    ) -> Result<Self, EngineError> {
+    pub(super) fn new(embedder: Option<Arc<Embedder>>, labelled: LabelCount) -> Self {
         let genres = DefaultGenres::shipped(&Taxonomy::default());
         let has_tags = |embedder: &Arc<Embedder>| {
             let encoder = embedder.encoder();
@@ -32,13 +27,8 @@ impl FirstGuess {
             tags == genres.tags() && encoder.tags() >= tags.len()
         };
         let embedder = embedder.filter(has_tags);
-        let windows = engine.map_or(Ok(WindowPlan::default()), Engine::windows_setting)?;
-        let guesser = embedder.map(|embedder| (genres, embedder, windows));
-        Ok(Self { guesser, labelled })
-    }
-
-    pub(super) fn labelled(&self) -> LabelCount {
-        self.labelled
+        let guesser = embedder.map(|embedder| (genres, embedder));
+        Self { guesser, labelled }
     }
 
     pub(super) fn is_possible(&self) -> bool {
@@ -52,11 +42,11 @@ impl FirstGuess {
             is_named_file: true,
             ..Seed::of_vector(Vec::new())
         };
-        let Some((genres, embedder, windows)) = &self.guesser else {
+        let Some((genres, embedder)) = &self.guesser else {
             return Ok(GenreAnswer::guessed(None, seed, self.labelled));
         };
         let info = voisin_audio::probe(path)?;
-        let embedded = embedder.embed_seed(path, &info, *windows)?;
+        let embedded = embedder.embed(path, &info, embedder.plan())?;
         let guess = genres.guess(&embedded.logits[..genres.tags().len()])?;
         let mut answer = GenreAnswer::guessed(Some(guess), seed, self.labelled);
         if embedded.is_steady == Some(true) {

@@ -15,11 +15,7 @@ pub const RETRAIN_SHARE: f64 = 0.1;
 /// A trained head with its origin.
 #[derive(Debug, Clone)]
 pub struct GenreHead {
-    /// The model.
-    #[doc(hidden)]
     pub model: GenreModel,
-    /// Where it comes from.
-    #[doc(hidden)]
     pub provenance: Provenance,
 }
 
@@ -58,10 +54,8 @@ impl Engine {
         let (model, provenance) = GenreModel::load(&path, &self.model()?.fingerprint)?;
         Ok(Some(GenreHead { model, provenance }))
     }
-}
 
-impl Engine {
-    fn fit_genre(
+    pub(super) fn fit_genre(
         &self,
         tracks: &LabelledTracks,
         source: &LabelSource,
@@ -78,16 +72,5 @@ impl Engine {
         );
         model.save(&self.genre_model_path(), &provenance)?;
         Ok(GenreHead { model, provenance })
-    }
-
-    /// Trains a head again with the same options on the current labels.
-    ///
-    /// - `tracks`: with the labels of the head's source
-    pub(super) fn retrain_genre(
-        &self,
-        head: &GenreHead,
-        tracks: &LabelledTracks,
-    ) -> Result<GenreHead, EngineError> {
-        self.fit_genre(tracks, &head.source(), &head.provenance.recipe)
     }
 }

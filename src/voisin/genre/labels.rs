@@ -144,15 +144,8 @@ impl LabelledTracks {
         }
     }
 
-    pub fn labelled(&self) -> usize {
-        self.labels
-            .iter()
-            .filter(|genres| !genres.is_empty())
-            .count()
-    }
-
     /// Numbers of labelled tracks and of their genres.
-    pub(super) fn label_count(&self) -> LabelCount {
+    pub fn label_count(&self) -> LabelCount {
         LabelCount::of(&self.labels)
     }
 }
@@ -210,11 +203,6 @@ impl<'a> Labeller<'a> {
             }
         };
         self.taxonomy.parse(&texts)
-    }
-
-    /// Lines that named no file of the library; an error if none did.
-    fn finish(&self) -> Result<usize, EngineError> {
-        self.table.as_ref().map_or(Ok(0), PathTable::unused)
     }
 }
 
@@ -316,9 +304,7 @@ impl Engine {
             unmatched,
         })
     }
-}
 
-impl Engine {
     pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
         let source = source.absolute();
         let text = match &source {
@@ -330,9 +316,7 @@ impl Engine {
         };
         Ok(self.library.set_setting(SOURCE_SETTING, Some(&text))?)
     }
-}
 
-impl Engine {
     /// Calls `visit` with each track and its genres, with one track in memory at a time; returns the number of lines of a
     /// label file that match no file of the library.
     pub(crate) fn for_each_labelled(
@@ -346,7 +330,7 @@ impl Engine {
             let genres = labeller.genres(&track);
             visit(track, genres)
         })?;
-        labeller.finish()
+        labeller.table.as_ref().map_or(Ok(0), PathTable::unused)
     }
 }
 
@@ -373,17 +357,5 @@ mod tests {
         assert_ne!(group(4, None, Some("Unknown Album")), live);
         assert_ne!(group(5, None, None), group(6, None, None));
         assert_eq!(group(7, Some("Muldjord"), None), "muldjord");
-    }
-
-    #[test]
-    fn a_label_source_parses_as_it_is_displayed() {
-        for (text, source) in [
-            ("tags", LabelSource::Tags),
-            ("folder", LabelSource::Folder),
-            ("x/labels.csv", LabelSource::File("x/labels.csv".into())),
-        ] {
-            let Ok(read) = text.parse::<LabelSource>();
-            assert_eq!((&read, read.to_string()), (&source, text.to_owned()));
-        }
     }
 }

@@ -10,20 +10,11 @@ use voisin_base::track::TrackId;
 use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 use voisin_library::{TrackFilter, TrackSet};
 
-/// The tracks that pass the last filter, until the library changes.
+/// The tracks that passed the last filter, and all that they depend on.
 #[derive(Debug)]
 pub(crate) struct KnownFilter {
-    state: FilterState,
-    filter: TrackFilter,
+    state: String,
     tracks: TrackSet,
-}
-
-/// The state that the tracks of a filter depend on.
-#[derive(Debug, PartialEq)]
-struct FilterState {
-    library: (i64, u64),
-    source: String,
-    synonyms: Option<(u64, SystemTime)>,
 }
 
 impl Engine {
@@ -32,45 +23,31 @@ impl Engine {
     /// # Errors
     /// No track has a genre of the filter; labels cannot be read.
     pub fn matching(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
-        let state = if filter.is_empty() {
-            None
-        } else {
-            self.filter_state(filter)?
-        };
-        let Some(state) = state else {
+        let Some(state) = self.filter_state(filter)? else {
             return self.matching_now(filter);
         };
         let mut known = self
             .known_filter
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = &*known
-            && known.state == state
-            && known.filter == *filter
-        {
+        if let Some(known) = known.as_ref().filter(|known| known.state == state) {
             return Ok(Some(known.tracks.clone()));
         }
         let found = self.matching_now(filter)?;
-        *known = found.clone().map(|tracks| KnownFilter {
-            state,
-            filter: filter.clone(),
-            tracks,
-        });
+        *known = found.clone().map(|tracks| KnownFilter { state, tracks });
         Ok(found)
     }
 
-    /// The state that a filter's result depends on; `None` if that includes other files or a model.
-    fn filter_state(&self, filter: &TrackFilter) -> Result<Option<FilterState>, EngineError> {
+    /// The filter with all that its result depends on; `None` if that includes other files or a model.
+    fn filter_state(&self, filter: &TrackFilter) -> Result<Option<String>, EngineError> {
         let source = self.label_source();
-        if !filter.words.is_empty() || matches!(source, LabelSource::File(_)) {
+        let is_of_files = matches!(source, LabelSource::File(_));
+        if filter.is_empty() || !filter.words.is_empty() || is_of_files {
             return Ok(None);
         }
-        let synonyms = self.synonyms_state();
-        Ok(Some(FilterState {
-            library: self.library.commits()?,
-            source: source.to_string(),
-            synonyms,
-        }))
+        let commits = self.library.commits()?;
+        let state = (commits, source, self.synonyms_state(), filter);
+        Ok(Some(format!("{state:?}")))
     }
 
     /// Length and time of the user's synonyms.
@@ -100,12 +77,10 @@ impl Engine {
         let [wanted, unwanted] =
             [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
         let source = self.label_source();
-        let tagged = match source {
+        let set = match source {
             LabelSource::Tags => self.tagged(&taxonomy, &wanted, &unwanted)?,
-            _ => None,
+            _ => self.labelled(&source, &wanted, &unwanted)?,
         };
-        // `None` also for an unknown genre: the slow way then returns the error with similar names.
-        let set = tagged.map_or_else(|| self.labelled(&source, &wanted, &unwanted), Ok)?;
         let is_in = |track: &TrackId| fitting.as_ref().is_none_or(|set| set.contains(*track));
         Ok(Some(set.into_iter().filter(is_in).collect()))
     }
@@ -135,13 +110,13 @@ impl Engine {
         Ok(set)
     }
 
-    /// The same for tags and manual labels, from the database. `None` if no track has one of these genres.
+    /// The same for tags and manual labels, from the database.
     fn tagged(
         &self,
         taxonomy: &Taxonomy,
         wanted: &[Genre],
         unwanted: &[Genre],
-    ) -> Result<Option<BTreeSet<TrackId>>, EngineError> {
+    ) -> Result<BTreeSet<TrackId>, EngineError> {
         // Parses each spelling once, not for each track.
         let texts = self.library.genre_texts()?;
         let named: Vec<(&str, Vec<Genre>)> = texts
@@ -153,19 +128,10 @@ impl Engine {
             let track = self.library.find_by_content(&content)?;
             by_hand.extend(track.map(|track| (track, taxonomy.parse(&[text]))));
         }
-        let known: BTreeSet<&Genre> = named
-            .iter()
-            .map(|(_, genres)| genres)
-            .chain(by_hand.iter().map(|(_, genres)| genres))
-            .flatten()
-            .collect();
-        if wanted
-            .iter()
-            .chain(unwanted)
-            .any(|genre| !known.contains(genre))
-        {
-            return Ok(None);
-        }
+        let known = named.iter().map(|(_, genres)| genres);
+        let known = known.chain(by_hand.iter().map(|(_, genres)| genres));
+        let known = Spellings::count(known.flatten()).genres();
+        GenreError::check_known(wanted.iter().chain(unwanted), &known)?;
         let tracks_of = |some: &[Genre]| {
             let has =
                 |(_, genres): &&(&str, Vec<Genre>)| genres.iter().any(|genre| some.contains(genre));
@@ -191,7 +157,7 @@ impl Engine {
                 set.remove(&track);
             }
         }
-        Ok(Some(set))
+        Ok(set)
     }
 }
 
@@ -276,43 +242,26 @@ mod tests {
             .unwrap();
         let engine = Engine::from_library(library);
         let taxonomy = engine.taxonomy().unwrap();
-        let named = |names: &[&str]| {
-            taxonomy.named(
-                &names
-                    .iter()
-                    .map(|name| (*name).to_owned())
-                    .collect::<Vec<_>>(),
-            )
+        let named = |names: &str| {
+            let names = names.split_terminator(',').map(str::to_owned);
+            taxonomy.named(&names.collect::<Vec<_>>())
         };
         let mut found = 0;
-        for wanted in [
-            &[][..],
-            &["rock"],
-            &["Jazz", "hip hop"],
-            &["Techno"],
-            &["bebop"],
-            &["rock", "pop"],
-        ] {
-            for unwanted in [&[][..], &["jazz"], &["Rock"], &["techno", "Pop"]] {
+        for wanted in ["", "rock", "Jazz,hip hop", "Techno", "bebop", "rock,pop"] {
+            for unwanted in ["", "jazz", "Rock", "techno,Pop"] {
                 let wanted = named(wanted);
                 let unwanted = named(unwanted);
                 let expected = engine
                     .labelled(&LabelSource::Tags, &wanted, &unwanted)
                     .unwrap();
                 let tagged = engine.tagged(&taxonomy, &wanted, &unwanted).unwrap();
-                assert_eq!(tagged.as_ref(), Some(&expected), "{wanted:?} {unwanted:?}");
+                assert_eq!(tagged, expected, "{wanted:?} {unwanted:?}");
                 found += expected.len();
             }
         }
         assert!(found > 40, "{found}");
-        assert_eq!(
-            engine.tagged(&taxonomy, &named(&["Salsa"]), &[]).unwrap(),
-            None
-        );
-        assert!(
-            engine
-                .labelled(&LabelSource::Tags, &named(&["Salsa"]), &[])
-                .is_err()
-        );
+        let salsa = named("Salsa");
+        assert!(engine.tagged(&taxonomy, &salsa, &[]).is_err());
+        assert!(engine.labelled(&LabelSource::Tags, &salsa, &[]).is_err());
     }
 }

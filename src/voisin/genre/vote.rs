@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 
-use ndarray::Array2;
+use ndarray::Array1;
 use rayon::prelude::*;
 
 use super::answer::Evidence;
 use super::labels::{LabelSource, Labeller, TrackDisplay, artist_group, spell};
+use crate::seed::stacked;
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_explore::KnnGraph;
 use voisin_genre::{
     Genre, LabelCount, LabelledNeighbor, Priors, Taxonomy, VOTERS, Voter, Votes, vote,
 };
-use voisin_index::{IndexError, Neighbor};
+use voisin_index::Neighbor;
 
 /// Labels of the tracks that were met so far, which are read only for tracks that may vote.
 pub(super) struct MetLabels<'a> {
@@ -34,6 +35,8 @@ pub(super) struct Voted {
     pub(super) evidence: Vec<Evidence>,
     /// The track itself, or another that is the same recording.
     pub(super) same: Option<TrackId>,
+    /// The track's own labels.
+    pub(super) own: Vec<Genre>,
 }
 
 impl<'a> MetLabels<'a> {
@@ -75,17 +78,6 @@ impl<'a> MetLabels<'a> {
     pub(super) fn of(&self, track: TrackId) -> Option<&Met> {
         self.met.get(&track)
     }
-
-    /// The voters with their facts to show, in the same order.
-    fn evidence(&self, voters: &[Voter]) -> Vec<Evidence> {
-        let shown = |voter: &Voter| {
-            Some(Evidence {
-                voter: voter.clone(),
-                facts: self.of(voter.track)?.display.clone(),
-            })
-        };
-        voters.iter().filter_map(shown).collect()
-    }
 }
 
 impl Engine {
@@ -103,17 +95,10 @@ impl Engine {
         exact: bool,
         by_others: bool,
     ) -> Result<Vec<Voted>, EngineError> {
-        let dimension = seeds.first().map_or(0, |seed| seed.vector.len());
-        let vectors = seeds
-            .iter()
-            .flat_map(|seed| self.space.centre(&seed.vector))
-            .collect();
-        let vectors = Array2::from_shape_vec((seeds.len(), dimension), vectors).map_err(|_| {
-            IndexError::Dimension {
-                expected: self.loaded_index().dimension(),
-                actual: dimension,
-            }
-        })?;
+        let mut vectors = stacked(seeds, self.loaded_index().dimension())?;
+        for (mut row, seed) in vectors.rows_mut().into_iter().zip(seeds) {
+            row.assign(&Array1::from(self.opened().space.centre(&seed.vector)));
+        }
         labels.read(self, seeds.iter().filter_map(|seed| seed.track))?;
         let mut same: Vec<Option<TrackId>> = seeds.iter().map(|seed| seed.track).collect();
         // The search continues until enough labelled neighbours are found.
@@ -135,7 +120,7 @@ impl Engine {
                 });
                 Ok(found)
             })?;
-        let voted = |(found, same): (Vec<Neighbor>, Option<TrackId>)| {
+        let voted = |(at, found): (usize, Vec<Neighbor>)| {
             let neighbour = |neighbor: &Neighbor| {
                 Some(LabelledNeighbor {
                     track: neighbor.id,
@@ -145,25 +130,57 @@ impl Engine {
             };
             let neighbours: Vec<LabelledNeighbor> = found.iter().filter_map(neighbour).collect();
             let votes = vote(&neighbours, priors);
+            let own = seeds[at].track.and_then(|track| labels.of(track));
+            let evidence = |voter: &Voter| {
+                Some(Evidence {
+                    voter: voter.clone(),
+                    facts: labels.of(voter.track)?.display.clone(),
+                })
+            };
             Voted {
-                evidence: labels.evidence(&votes.voters),
+                evidence: votes.voters.iter().filter_map(evidence).collect(),
                 votes,
-                same,
+                same: same[at],
+                own: own.map_or_else(Vec::new, |own| own.genres.clone()),
             }
         };
-        Ok(found.into_iter().zip(same).map(voted).collect())
+        Ok(found.into_iter().enumerate().map(voted).collect())
     }
-}
 
-impl Engine {
-    /// Sets each track's predicted genre by the vote of its neighbours in the graph. Tones and noise without a genre get
-    /// none, as `classify` calls them unknown.
+    /// Sets each track's predicted genre by the vote of its labelled neighbours in the graph. Neither a track nor its copies
+    /// vote for itself; tones and noise without a genre get none, as `classify` calls them unknown.
+    ///
+    /// - `graph`: of this collection; tracks without a labelled neighbour get no prediction, and no track gets one if too
+    ///   few tracks are labelled
     pub fn predict_genres(
         &self,
         collection: &mut Collection,
         graph: &KnnGraph,
-    ) -> Result<LabelCount, EngineError> {
-        let labelled = collection.vote_genres(graph);
+    ) -> Result<(), EngineError> {
+        let genres = &collection.genres;
+        if !LabelCount::of(genres).is_enough() {
+            return Ok(());
+        }
+        let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
+        let winner = |row: usize| {
+            let others = graph.row(row);
+            let others = others.filter(|&(_, similarity)| !is_same_recording(similarity));
+            let neighbour = |(other, similarity): (usize, f32)| LabelledNeighbor {
+                track: collection.ids[other],
+                similarity,
+                genres: genres[other].clone(),
+            };
+            let neighbours: Vec<LabelledNeighbor> = others.map(neighbour).collect();
+            let votes = vote(&neighbours, &priors);
+            votes
+                .winner()
+                .map(|winner| (winner.genre.to_string(), winner.share))
+        };
+        let rows = 0..graph.len().min(genres.len());
+        let winners: Vec<Option<(String, f32)>> = rows.into_par_iter().map(winner).collect();
+        for (track, winner) in collection.meta.iter_mut().zip(winners) {
+            (track.predicted_genre, track.predicted_probability) = winner.unzip();
+        }
         for (row, track) in collection.meta.iter_mut().enumerate() {
             if collection.genres[row].is_empty()
                 && track.predicted_genre.is_some()
@@ -173,47 +190,7 @@ impl Engine {
                 track.predicted_probability = None;
             }
         }
-        Ok(labelled)
-    }
-}
-
-impl Collection {
-    /// Sets each track's predicted genre by the vote of its labelled neighbours in the graph. Neither a track nor its copies
-    /// vote for itself.
-    ///
-    /// - `graph`: of this collection; tracks without a labelled neighbour get no prediction, and no track gets one if too
-    ///   few tracks are labelled
-    ///
-    /// Returns the number of labelled tracks.
-    fn vote_genres(&mut self, graph: &KnnGraph) -> LabelCount {
-        let genres = &self.genres;
-        let labelled = LabelCount::of(genres);
-        if !labelled.is_enough() {
-            return labelled;
-        }
-        let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
-        let winners: Vec<Option<(String, f32)>> = (0..graph.len().min(genres.len()))
-            .into_par_iter()
-            .map(|row| {
-                let others = graph
-                    .row(row)
-                    .filter(|&(_, similarity)| !is_same_recording(similarity));
-                let voters: Vec<LabelledNeighbor> = others
-                    .map(|(other, similarity)| LabelledNeighbor {
-                        track: self.ids[other],
-                        similarity,
-                        genres: genres[other].clone(),
-                    })
-                    .collect();
-                vote(&voters, &priors)
-                    .winner()
-                    .map(|winner| (winner.genre.to_string(), winner.share))
-            })
-            .collect();
-        for (track, winner) in self.meta.iter_mut().zip(winners) {
-            (track.predicted_genre, track.predicted_probability) = winner.unzip();
-        }
-        labelled
+        Ok(())
     }
 }
 
@@ -303,8 +280,7 @@ mod tests {
         let (mut collection, graph) = engine
             .collection_and_graph(20, GraphUse::Exploring)
             .unwrap();
-        let labelled = engine.predict_genres(&mut collection, &graph).unwrap();
-        assert_eq!((labelled.tracks, labelled.genres), (25, 2));
+        engine.predict_genres(&mut collection, &graph).unwrap();
         let predicted = collection.meta[24..].iter();
         let predicted: Vec<Option<&str>> = predicted
             .map(|track| track.predicted_genre.as_deref())

@@ -15,7 +15,7 @@ use super::answers::failed::FailureJson;
 use super::answers::find::FoundJson;
 use super::answers::genre::{AnswerJson, AnswersJson};
 use super::answers::genres::GenresJson;
-use super::answers::graph::neighbour_graph;
+use super::answers::graph::{neighbour_graph, places};
 use super::answers::labels::{HandLabelJson, HandLabelsJson};
 use super::answers::list::PageJson;
 use super::answers::map::MapJson;
@@ -37,7 +37,6 @@ use crate::{
     Collection, Embedder, Engine, EngineError, GenreNews, NamedSeeds, PredictedTags, Standing,
 };
 use voisin_base::track::TrackId;
-use voisin_explore::layout::layout;
 use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 use voisin_library::Library;
 
@@ -385,7 +384,7 @@ impl Question for Show {
             nearest.push(input.engine.similar(seed, &nearest_options())?);
         }
         let notes = &mut input.notes;
-        let report = |news: GenreNews| notes.push(news.to_string());
+        let report = |news: GenreNews| notes.push(news.text);
         let found = cards(input.engine, named, nearest, tags, self.words, report)?;
         let card = found.first().ok_or(EngineError::Interrupted)?;
         input.written(CardJson::new(card))
@@ -401,7 +400,7 @@ impl Question for Classify {
         let tracks = input.seeds(&self.tracks)?.all();
         at_least_one("tracks", tracks.len())?;
         let mut notes = Vec::new();
-        let report = |news: GenreNews| notes.push(news.to_string());
+        let report = |news: GenreNews| notes.push(news.text);
         let mut found = self.run(input.engine, tracks, input.model, report)?;
         if let Some(name) = input.seed_name {
             found
@@ -514,7 +513,7 @@ impl Question for MapOfTracks {
             return Err(error.into());
         }
         input.engine.predict_genres(&mut collection, graph)?;
-        let positions = layout(collection.vectors.view(), graph, 0);
+        let positions = places(input.engine, &collection, graph)?;
         let map = MapJson::new(input.engine, &collection, graph, positions.view())?;
         input.written(map)
     }

@@ -4,7 +4,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use voisin_library::{Library, OpenMode};
 
 fn failures(sandbox: &Sandbox) -> Vec<Value> {
     json(fine(sandbox, &["list", "--failed", "--format", "json"]))
@@ -73,7 +72,7 @@ fn with_a_deadly_file(sandbox: &Sandbox, deadly: &Path, arguments: &[&str]) -> O
     })
 }
 
-/// Ten minutes of noise, read whole: long enough to be killed meanwhile.
+/// Ten minutes of noise: long enough to be killed meanwhile.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_ends_the_process_twice_is_set_aside() {
@@ -82,9 +81,6 @@ fn a_file_that_ends_the_process_twice_is_set_aside() {
     let music = noises(&sandbox, 3);
     let killer = music.join("01-killer.wav");
     fs::write(&killer, noise_wav(8_000, 600.0, 500)).unwrap();
-    let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
-    library.set_setting("windows", Some("all")).unwrap();
-    drop(library);
     let add = ["add", "--threads", "1", &string(&music)];
 
     // The second time it is read first, alone: no other file is named beside it.

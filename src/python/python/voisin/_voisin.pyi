@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, final, overload
+from typing import Any, TypeAlias, TypedDict, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,6 @@ class Embedder:
         audio: str | PathLike[str],
         sr: None = None,
         *,
-        windows: int | Literal["all"] | None = None,
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> _Embedding: ...
@@ -61,7 +60,6 @@ class Embedder:
         audio: _Numbers,
         sr: int,
         *,
-        windows: int | Literal["all"] | None = None,
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> _Embedding: ...
@@ -71,7 +69,6 @@ class Embedder:
         audio: Iterable[Path],
         sr: None = None,
         *,
-        windows: int | Literal["all"] | None = None,
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> list[_Embedding]: ...
@@ -90,7 +87,6 @@ class Library:
         paths: str | PathLike[str] | Iterable[str | PathLike[str]],
         *,
         embedder: Embedder | None = None,
-        windows: int | Literal["all"] | None = None,
         force: bool = False,
         retry: bool = False,
         remove_missing: bool = False,

@@ -13,7 +13,6 @@ use voisin_explore::words::Term;
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FoundJson<'a> {
     understood: Vec<TermJson<'a>>,
-    unknown: &'a [String],
     notes: &'a [String],
     /// Best first.
     pub tracks: Vec<FittingJson>,
@@ -115,7 +114,6 @@ impl<'a> FoundJson<'a> {
             });
         Ok(Self {
             understood: understood.collect(),
-            unknown: &answer.phrase.unknown,
             notes: &answer.notes,
             tracks: tracks.collect(),
         })

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::Array2;
+
 use crate::{Collection, Engine, EngineError, GraphUse};
 use voisin_base::track::TrackId;
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::{Clustering, cluster};
+use voisin_explore::layout::layout;
 
 /// The setting with the last clusters of the whole library.
 const CLUSTERS: &str = "clusters";
@@ -26,7 +29,7 @@ pub fn neighbour_graph(
     )
 }
 
-/// The whole library and its graph, for callers that need no index afterwards: see [`Engine::collection_and_graph`].
+/// The whole library and its graph.
 pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph), EngineError> {
     engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)
 }
@@ -46,6 +49,20 @@ pub fn clustered(
 ) -> Result<Clustering, EngineError> {
     let source = engine.label_source();
     engine.kept(CLUSTERS, &source, work)
+}
+
+/// The place of each track of the whole library on the map: the stored ones, if nothing changed since.
+pub fn places(
+    engine: &mut Engine,
+    collection: &Collection,
+    graph: &KnnGraph,
+) -> Result<Array2<f32>, EngineError> {
+    let new = || layout(collection.vectors.view(), graph, 0);
+    let source = engine.label_source();
+    let stored: Array2<f32> = engine.kept("places", &source, |_| Ok(new()))?;
+    // Another program may have changed the library after the collection was read.
+    let is_of_these = stored.dim() == (collection.ids.len(), 2);
+    Ok(if is_of_these { stored } else { new() })
 }
 
 /// The clusters of a collection with predicted genres.
