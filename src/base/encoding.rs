@@ -3,7 +3,7 @@
 //! For: finding the most likely encoding. Not for: bytes of a known encoding.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1251, WINDOWS_1252};
 pub use encoding_rs::{UTF_16BE, UTF_16LE};
 
 /// Least number of bytes that are not ASCII for which a detector's result is always used; with fewer, it confuses
@@ -35,10 +35,15 @@ impl OldEncoding {
         if high_bytes < ENOUGH && !is_foreign {
             return Self(WINDOWS_1252);
         }
+        // It takes few words of Russian for Turkish or Arabic; other words would have capitals within.
+        let russian = WINDOWS_1251.decode_without_bom_handling(&whole).0;
+        let mut pairs = russian.chars().zip(russian.chars().skip(1));
+        let is_mixed = pairs.any(|(one, next)| one.is_lowercase() && next.is_uppercase());
+        let country = (high_bytes < ENOUGH && !is_mixed).then_some(&b"ru"[..]);
         // ISO-2022-JP consists of ASCII bytes, which are never passed on.
         let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
         detector.feed(&whole, true);
-        Self(detector.guess(None, Utf8Detection::Deny))
+        Self(detector.guess(country, Utf8Detection::Deny))
     }
 
     /// Decodes text that is UTF-8 if valid, else in this encoding.
@@ -78,7 +83,7 @@ pub fn without_controls(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use encoding_rs::{GBK, SHIFT_JIS, WINDOWS_1250, WINDOWS_1251, WINDOWS_1253};
+    use encoding_rs::{GBK, SHIFT_JIS, WINDOWS_1250, WINDOWS_1253};
 
     use super::*;
 

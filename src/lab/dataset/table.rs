@@ -176,8 +176,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, LabError> {
     Ok(set)
 }
 
-/// Reads a table whose features are its columns of numbers. A track may have several rows if their numbers differ, such as
-/// one for each excerpt.
+/// Reads a table whose features are its columns of numbers. A track may have several rows, such as one for each excerpt.
 fn read_numbers(
     set: &mut Dataset,
     cells: &Cells,
@@ -190,7 +189,6 @@ fn read_numbers(
         "no audio beside it: its {n} of numbers are the features"
     ));
     let mut values: Vec<Vec<f32>> = Vec::new();
-    let mut seen: HashMap<(&String, Vec<u32>), u64> = HashMap::new();
     let mut missing = 0;
     let mut first = String::new();
     for (line, row) in &cells.rows {
@@ -204,15 +202,6 @@ fn read_numbers(
                 }
             }
             numbers.push(number);
-        }
-        let key = &row[layout.key];
-        let bits = numbers.iter().map(|number| number.to_bits()).collect();
-        if let Some(before) = seen.insert((key, bits), *line) {
-            set.fault(
-                key,
-                format!("line {line}: the same numbers as on line {before}"),
-            );
-            continue;
         }
         values.push(numbers);
         set.items.push(layout.item(row, None));
