@@ -1,6 +1,6 @@
 //! The answer of `find`.
 
-use super::track::{Column, Listing, metas};
+use super::track::{Column, Listing};
 use super::{Align, Table};
 use crate::cli::args::Output;
 use voisin::questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
@@ -33,8 +33,7 @@ pub(crate) fn print_found(
         leads: leads.collect(),
         facts,
     };
-    let files = metas(answer.tracks.iter().map(|found| &found.track));
-    listing.print(&json, &files, "voisin find", output)
+    listing.print(&json, "voisin find", output)
 }
 
 /// Prints all known words with the tags that they stand for.

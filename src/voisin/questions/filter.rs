@@ -222,13 +222,6 @@ impl Filters {
         wanted
     }
 
-    /// Makes folders of this disk absolute, as a library stores them.
-    pub fn of_this_disk(&mut self) {
-        for folder in &mut self.folder {
-            *folder = of_this_disk(folder);
-        }
-    }
-
     pub fn check_licences(&self, library: &Library) -> Result<(), EngineError> {
         if self.licence.is_empty() {
             return Ok(());
