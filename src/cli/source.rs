@@ -58,10 +58,12 @@ impl Source {
     /// that no track has.
     pub(crate) fn fetch_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
         match self {
-            Self::Local(engine) => filters.check_licences(engine.library())?,
-            Self::Database(remote) => remote.fetch_filters(filters)?,
+            Self::Local(engine) => Ok(filters.check(engine)?),
+            Self::Database(remote) => {
+                remote.fetch_filters(filters)?;
+                Ok(filters.check_folders(remote.engine())?)
+            }
         }
-        Ok(filters.check_folders(self.engine())?)
     }
 
     /// Makes sure that the engine has the tracks that an answer compares with each other, and reports it if these are not

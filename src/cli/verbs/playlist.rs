@@ -15,12 +15,11 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let seeds = seed_names(&question.seeds)?;
     let exclude = seed_names(&question.exclude)?;
     let engine = &mut context.open_engine()?;
-    question.filters.check_licences(engine.library())?;
+    question.filters.check(engine)?;
     let seeds = seeds_and_lists(context, engine, &seeds)?;
     let exclude = library_seeds(context, engine, &exclude)?;
     let ids = exclude.iter().filter_map(|seed| seed.track);
     question.exclude = ids.map(|id| NamedSeed::Id(id.0)).collect();
-    question.filters.check_folders(engine)?;
     let list = question.run(engine, &seeds.named, &seeds.of_lists)?;
     if let Some(far) = &list.far.note {
         context.console.note(far);

@@ -32,7 +32,6 @@ const MOST_STEPS: u32 = 999;
 pub struct Clusters {}
 
 impl Clusters {
-    /// The groups of the whole library.
     pub fn all(engine: &mut Engine) -> Result<Clustering, EngineError> {
         clustered(engine, |engine| {
             let (mut collection, graph) =

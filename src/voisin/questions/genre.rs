@@ -61,7 +61,6 @@ pub fn precision(text: &str) -> Result<f32, Refused> {
 }
 
 impl Classify {
-    /// The engine's options.
     pub fn options(&self) -> ClassifyOptions {
         ClassifyOptions {
             precision: self.precision,
@@ -101,7 +100,6 @@ impl Classify {
 pub struct GenreRelations {}
 
 impl GenreRelations {
-    /// The relations.
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = engine.label_source();
         Ok(kinship(&engine.labelled_tracks(&source)?.set())?)

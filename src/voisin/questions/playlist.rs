@@ -37,7 +37,7 @@ const NEAR_ROOM: usize = 20;
 const LEAST_NEAR: usize = 2000;
 
 /// A playlist around tracks, a genre or a cluster
-#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Playlist {
     /// Seeds; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
@@ -145,22 +145,16 @@ impl Playlist {
     pub fn after(seeds: &[Seed], limit: usize, among: TrackSet) -> Self {
         let ids = seeds.iter().filter_map(|seed| seed.track);
         Self {
-            seeds: Vec::new(),
-            cluster: None,
-            filters: Filters::default(),
-            length: None,
             limit: Some(Limit::from(limit)),
             max_per_artist: OF_ARTIST,
             max_per_album: OF_ARTIST,
             variety: VARIETY,
-            random_seed: None,
             exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
             among: Some(among),
-            keep_duplicates: false,
+            ..Self::default()
         }
     }
 
-    /// Refuses invalid combinations.
     pub fn validate(&self) -> Result<(), Refused> {
         // As clap's `conflicts_with`, for other callers than the command line.
         if self.length.is_some() && self.limit.is_some() {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::answers::card::{Card, cards, nearest_options};
-use super::answers::clusters::{ClustersJson, members};
+use super::answers::clusters::ClustersJson;
 use super::answers::duplicates::GroupJson;
 use super::answers::failed::FailureJson;
 use super::answers::find::FoundJson;
@@ -32,7 +32,7 @@ use super::playlist::Playlist;
 use super::read::{Refused, from_arguments};
 use super::seed::{NamedSeed, at_least_one, seeds};
 use super::values::Limit;
-use super::{Filters, Similar, schema};
+use super::{Similar, schema};
 use crate::{Embedder, Engine, EngineError, GenreNews, NamedSeeds, PredictedTags};
 use voisin_base::track::TrackId;
 use voisin_explore::ExploreError;
@@ -61,7 +61,7 @@ pub static QUERIES: [Query; 15] = [
     query::<GenreRelations, GenresJson>("genres", "How close the genres are to one another"),
     query::<HandLabels, HandLabelsJson>("labels", "Genres given by hand"),
     query::<Suspects, Items<SuspectJson>>("suspects", "Labels that look wrong"),
-    query::<Clusters, ClustersJson<'_>>("clusters", "Groups of tracks that sound alike"),
+    query::<Clusters, ClustersJson>("clusters", "Groups of tracks that sound alike"),
     query::<MapOfTracks, MapJson>("map", "Where each track lies on the map"),
     query::<Duplicates, Items<GroupJson>>("duplicates", "Recordings that are there several times"),
     query::<Failed, Items<FailureJson>>("failed", "Files that could not be added, and why"),
@@ -170,11 +170,6 @@ impl QueryInput<'_> {
         }
     }
 
-    fn check(&self, filters: &Filters) -> Result<(), EngineError> {
-        filters.check_licences(self.engine.library())?;
-        Ok(filters.check_folders(self.engine)?)
-    }
-
     fn written<T: Serialize>(&self, answer: T) -> Result<Vec<u8>, EngineError> {
         let generation = self.engine.library().generation()?;
         let answer = Answer { generation, answer };
@@ -210,7 +205,7 @@ impl Question for Similar {
             named.push(input.engine.seed_of_vector(self.vector.clone())?);
         }
         self.validate(named.len())?;
-        input.check(&self.filters)?;
+        self.filters.check(input.engine)?;
         let model = input.model;
         let engine = &mut *input.engine;
         let mut named = self.part_of(engine, named, || model(engine.library()))?;
@@ -236,7 +231,7 @@ impl Question for Find {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        input.check(&self.filters)?;
+        self.filters.check(input.engine)?;
         let tags = input.tags()?;
         let Some(tags) = &*tags else {
             // The reason why there are none.
@@ -265,7 +260,7 @@ impl Question for Playlist {
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         self.validate()?;
         let named = input.seeds(&self.seeds)?;
-        input.check(&self.filters)?;
+        self.filters.check(input.engine)?;
         let list = self.run(input.engine, &named.named, &named.of_lists)?;
         input.notes.extend(list.far.note.clone());
         input.written(list)
@@ -306,7 +301,7 @@ impl Question for List {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        input.check(&self.filters)?;
+        self.filters.check(input.engine)?;
         let query = self.query(input.engine)?;
         let page = input.engine.list(&query)?;
         let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
@@ -452,8 +447,7 @@ impl Question for Clusters {
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let found = Self::all(input.engine)?;
-        let members = members(input.engine, &found)?;
-        input.written(ClustersJson::new(&found, &members))
+        input.written(ClustersJson::new(input.engine, &found)?)
     }
 }
 

@@ -25,19 +25,6 @@ pub(crate) struct TermJson<'a> {
     likeliest: Option<f32>,
 }
 
-/// All known words.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct WordsJson<'a> {
-    pub words: Vec<KnownWordJson<'a>>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct KnownWordJson<'a> {
-    pub word: &'a str,
-    /// The model's tags that it means.
-    pub tags: Vec<String>,
-}
-
 /// The name of a term in answers.
 pub fn name(term: &Term) -> String {
     if term.negated {
@@ -58,7 +45,6 @@ pub fn name_and_meaning(term: &Term) -> String {
 }
 
 impl<'a> FoundJson<'a> {
-    /// As programs read it.
     pub fn new(
         engine: &Engine,
         answer: &'a PhraseAnswer,

@@ -11,7 +11,7 @@ use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_library::Track;
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TrackRef {
     pub id: TrackId,
     path: String,
