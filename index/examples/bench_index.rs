@@ -172,9 +172,55 @@ impl State {
             .ok_or_else(|| anyhow::anyhow!("build or open first"))
     }
 
-    fn run(&mut self, words: &[&str]) -> anyhow::Result<Value> {
+    fn build(&mut self, words: [&str; 4], by_hnsw_rs: bool) -> anyhow::Result<Value> {
+        let [from, m, efc, target] = words;
+        let (start, cpu) = (Instant::now(), cpu_seconds());
+        let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
+        let mut options = IndexOptions {
+            m: m.parse()?,
+            ef_construction: efc.parse()?,
+            ..IndexOptions::default()
+        };
+        if by_hnsw_rs {
+            options.builder = GraphBuilder::HnswRs;
+        }
+        if from != "-" {
+            options.graph_from = from.parse()?;
+        }
+        if target != "-" {
+            options.target_recall = target.parse()?;
+        }
+        self.index = None;
+        self.index = Some(VectorIndex::build(&ids, self.base.view(), &options)?);
+        let stats = format!("{:?}", self.index()?.stats());
+        let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+        Ok(json!({ "seconds": seconds, "cpu": cpu, "stats": stats }))
+    }
+
+    fn batch(&mut self, width: &str, k: usize, out: &str) -> anyhow::Result<Value> {
         let start = Instant::now();
-        let cpu = cpu_seconds();
+        let queries = std::mem::take(&mut self.queries);
+        let params = params(width)?;
+        let before = cpu_nanoseconds();
+        let found = self.index()?.search_batch(queries.view(), k, &params)?;
+        let cpu = (cpu_nanoseconds() - before) / 1e9;
+        let seconds = start.elapsed().as_secs_f64();
+        let mut ids = Array2::from_elem((queries.nrows(), k), -1_i32);
+        for (found, mut ids) in found.iter().zip(ids.outer_iter_mut()) {
+            ids.iter_mut()
+                .zip(found)
+                .for_each(|(id, neighbor)| *id = neighbor.id.0 as i32);
+        }
+        if out != "-" {
+            ndarray_npy::write_npy(out, &ids)?;
+        }
+        let n = queries.nrows() as f64;
+        self.queries = queries;
+        Ok(json!({ "qps": n / seconds, "cpu_qps": n / cpu }))
+    }
+
+    fn run(&mut self, words: &[&str]) -> anyhow::Result<Value> {
+        let (start, cpu) = (Instant::now(), cpu_seconds());
         Ok(match *words {
             ["load", dir] => {
                 self.base = ndarray_npy::read_npy(format!("{dir}/base.npy"))?;
@@ -182,24 +228,7 @@ impl State {
                 json!({ "n": self.base.nrows(), "queries": self.queries.nrows() })
             }
             ["build", from, m, efc, target, ref builder @ ..] => {
-                let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
-                let mut options = IndexOptions {
-                    m: m.parse()?,
-                    ef_construction: efc.parse()?,
-                    ..IndexOptions::default()
-                };
-                if builder == ["hnsw_rs"] {
-                    options.builder = GraphBuilder::HnswRs;
-                }
-                if from != "-" {
-                    options.graph_from = from.parse()?;
-                }
-                if target != "-" {
-                    options.target_recall = target.parse()?;
-                }
-                self.index = None;
-                self.index = Some(VectorIndex::build(&ids, self.base.view(), &options)?);
-                json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu, "stats": format!("{:?}", self.index()?.stats()) })
+                self.build([from, m, efc, target], builder == ["hnsw_rs"])?
             }
             ["save", path] => {
                 let dimension = self.index()?.dimension();
@@ -228,27 +257,7 @@ impl State {
                 };
                 self.timed(&params, k.parse()?, out)?
             }
-            ["batch", width, k, out] => {
-                let k = k.parse()?;
-                let queries = std::mem::take(&mut self.queries);
-                let params = params(width)?;
-                let before = cpu_nanoseconds();
-                let found = self.index()?.search_batch(queries.view(), k, &params)?;
-                let cpu = (cpu_nanoseconds() - before) / 1e9;
-                let seconds = start.elapsed().as_secs_f64();
-                let mut ids = Array2::from_elem((queries.nrows(), k), -1_i32);
-                for (found, mut ids) in found.iter().zip(ids.outer_iter_mut()) {
-                    ids.iter_mut()
-                        .zip(found)
-                        .for_each(|(id, neighbor)| *id = neighbor.id.0 as i32);
-                }
-                if out != "-" {
-                    ndarray_npy::write_npy(out, &ids)?;
-                }
-                let n = queries.nrows() as f64;
-                self.queries = queries;
-                json!({ "qps": n / seconds, "cpu_qps": n / cpu })
-            }
+            ["batch", width, k, out] => self.batch(width, k.parse()?, out)?,
             ["hnsw_rs", m, efc] => {
                 let base = &self.base;
                 let row = |i: usize| base.row(i).to_slice().unwrap_or_default();

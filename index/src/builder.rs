@@ -96,8 +96,13 @@ fn link(
                 .zip(all)
                 .for_each(|(link, other)| *link = other.name());
         });
-    // Free places of rows are compared anyway, so they are filled: slots with few links to them
-    // first, in the rows of their nearest.
+    fill(&mut links, &forward, stride);
+    links
+}
+
+/// Fills free places of rows, which are compared anyway: slots with few links to them first, in the rows of their nearest.
+fn fill(links: &mut [u32], forward: &[Chosen], stride: usize) {
+    let n = forward.len();
     let mut leading = vec![0_usize; n];
     links
         .iter()
@@ -118,21 +123,20 @@ fn link(
         for (slot, near) in near.iter().enumerate() {
             while leading[slot] < want && tried[slot] < near.len() {
                 let other = near[tried[slot]].name() as usize;
-                leading[slot] +=
-                    usize::from(add(&mut links[other * stride..][..stride], slot as u32));
+                let row = &mut links[other * stride..][..stride];
+                leading[slot] += usize::from(add(row, slot as u32));
                 tried[slot] += 1;
             }
         }
     }
     links
         .par_chunks_exact_mut(stride)
-        .zip(&forward)
+        .zip(forward)
         .for_each(|(row, chosen)| {
             chosen.spare.iter().for_each(|candidate| {
                 add(row, candidate.name());
             });
         });
-    links
 }
 
 /// Adds a link to a row; returns false if the row is full or has the link.

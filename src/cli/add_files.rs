@@ -168,11 +168,6 @@ impl AddProgress {
                 "an aborted run was processing {}: those of this run are read first, each alone",
                 count(*files as u64, "file")
             )),
-            // Printed with the reasons at the end, regardless of their limit: a file that crashes
-            // the decoder is rare and matters.
-            AddEvent::SetAside { path, reason } => {
-                self.reasons.push(format!("{}: {reason}", path.display()));
-            }
             // The bar has to be gone before anything else is printed.
             AddEvent::Stored => {
                 if let Some(bar) = &self.bar {

@@ -191,7 +191,7 @@ pub enum FileState {
     },
 }
 
-/// The outcome of [`Library::attach_file`](Library::attach_file).
+/// The outcome of [`Library::attach_file`](crate::Library::attach_file).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttachOutcome {
     /// The path belonged to this track already: size, time and tags were updated.

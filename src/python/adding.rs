@@ -77,11 +77,6 @@ impl Adding {
                         failures.push(not_added(path, &with_causes(error)));
                     }
                 }
-                AddEvent::SetAside { path, reason } => {
-                    failures.push(not_added(path, reason));
-                    // Progress counts only the planned files.
-                    return;
-                }
                 AddEvent::CutOff { .. } | AddEvent::Stored => return,
             }
             // Called for each file, with the lock held only during the call.

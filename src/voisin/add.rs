@@ -4,6 +4,7 @@
 //! that a run can be stopped or killed at any moment and the next one continues.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +13,6 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use serde::Serialize;
 
-use super::left_over::LeftOver;
 use super::{Embedder, EngineError, FileEmbedding};
 use voisin_audio::tags::read_tags;
 use voisin_audio::{self, AudioInfo};
@@ -23,6 +23,8 @@ use voisin_library::{
     AttachOutcome, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library,
     LibraryError, NewTrack, OpenMode, StoredModel, TrackTags,
 };
+
+const DEADLY: &str = "reading it ended the process twice";
 
 #[derive(Debug, Clone, Copy)]
 pub struct AddOptions {
@@ -72,13 +74,7 @@ pub enum AddEvent<'a> {
         outcome: &'a Outcome,
     },
     /// A run was killed while it processed files, which are now read first, one by one.
-    CutOff {
-        files: usize,
-    },
-    SetAside {
-        path: &'a Path,
-        reason: &'a str,
-    },
+    CutOff { files: usize },
     /// No more files are read; what else an [`AddRun`](crate::AddRun) does follows.
     Stored,
 }
@@ -137,14 +133,12 @@ pub fn add(
         model: embedder.encoder().manifest().name.clone(),
         ..AddSummary::default()
     };
-    let mut left_over = LeftOver::default();
+    let mut left_over = HashMap::new();
     if !options.dry_run {
         // Before any file is read, so that a library of another model fails at once.
         library.set_model(&manifest_as_stored(embedder.encoder().manifest())?)?;
-        left_over = LeftOver::find(library, files, options, progress)?;
-        summary.failed = left_over.twice.len() as u64;
+        left_over = files_left_over(library, options, progress)?;
     }
-    let files = files.iter().filter(|f| !left_over.twice.contains(&f.path));
     let jobs = jobs(library, files, options, &mut summary)?;
     progress(AddEvent::Planned {
         jobs: jobs.len(),
@@ -161,14 +155,7 @@ pub fn add(
             writer.done(&job.file.path, Outcome::WouldAdd);
         }
     } else {
-        let is_first = |job: &FileJob| left_over.once.contains(&job.file.path);
-        let (first, others): (Vec<FileJob>, Vec<FileJob>) = jobs.into_iter().partition(is_first);
-        run(&mut writer, embedder, &first, 1, stop)?;
-        // Only now: if one of these ends the process, two journals name it.
-        if !left_over.once.is_empty() && !stop.load(Ordering::Relaxed) {
-            writer.library.forget_interrupted();
-        }
-        run(&mut writer, embedder, &others, options.threads, stop)?;
+        process(&mut writer, embedder, jobs, &left_over, options, stop)?;
     }
     let mut summary = writer.summary;
     // Read after the workers have ended, so that a stop during the last file counts.
@@ -181,9 +168,56 @@ pub fn add(
     Ok(summary)
 }
 
-fn jobs<'a>(
+/// The files that killed runs were reading, and in how many of these runs; with a retry those too that failed for it.
+fn files_left_over(
     library: &Library,
-    files: impl Iterator<Item = &'a FileRecord>,
+    options: &AddOptions,
+    progress: &mut dyn FnMut(AddEvent<'_>),
+) -> Result<HashMap<PathBuf, usize>, EngineError> {
+    let mut times = HashMap::new();
+    for path in library.leftovers().interrupted {
+        *times.entry(path).or_default() += 1;
+    }
+    if !times.is_empty() {
+        progress(AddEvent::CutOff { files: times.len() });
+    }
+    if options.force || options.retry {
+        for failure in library.failures()? {
+            if failure.reason.starts_with(DEADLY) {
+                times.entry(failure.path).or_insert(1);
+            }
+        }
+    }
+    Ok(times)
+}
+
+fn process(
+    writer: &mut Writer<'_>,
+    embedder: &Embedder,
+    jobs: Vec<FileJob>,
+    left_over: &HashMap<PathBuf, usize>,
+    options: &AddOptions,
+    stop: &AtomicBool,
+) -> Result<(), EngineError> {
+    let times = |job: &FileJob| left_over.get(&job.file.path).copied().unwrap_or(0);
+    // Those that were left over twice, the second time when they were read alone.
+    let (deadly, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| times(job) > 1);
+    for job in &deadly {
+        let problem = format!("{DEADLY}: set aside until it changes");
+        writer.fail(&job.file, EngineError::file(&job.file.path, problem))?;
+    }
+    let (first, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| times(job) == 1);
+    run(writer, embedder, &first, 1, stop)?;
+    // Only now: if one of these ends the process, two journals name it.
+    if !stop.load(Ordering::Relaxed) {
+        writer.library.forget_interrupted();
+    }
+    run(writer, embedder, &others, options.threads, stop)
+}
+
+fn jobs(
+    library: &Library,
+    files: &[FileRecord],
     options: &AddOptions,
     summary: &mut AddSummary,
 ) -> Result<Vec<FileJob>, EngineError> {

@@ -24,7 +24,6 @@ mod foreign;
 mod foreign_vectors;
 mod genre;
 mod kept;
-mod left_over;
 mod list;
 mod missing_files;
 mod moods;

@@ -35,7 +35,6 @@ PLACES = [
     "#/genres",
     "#/review",
     "#/library",
-    "#/library/failed",
 ]
 
 
@@ -458,10 +457,10 @@ def the_card(page, server, shots):
             )
         ),
     )
-    rows = "[...document.querySelectorAll('.card .others ~ div .title')].map(t => t.textContent).join()"
+    rows = "[...document.querySelectorAll('.card .track:has(.share) .title')].map(t => t.textContent).join()"
     nearest = page.run(rows)
     artist = page.text(".card-head .by")
-    artists = "[...document.querySelectorAll('.card .others ~ div .track .faint')].map(e => e.textContent.split(' · ')[0])"
+    artists = "[...document.querySelectorAll('.card .track:has(.share) .words .faint')].map(e => e.textContent.split(' · ')[0])"
     check("some near tracks are by its artist", soon(lambda: artist in page.run(artists)), artist)
     page.click(".card .others input")
     check(
@@ -915,27 +914,18 @@ def the_genres(page, server, shots):
         heights(),
     )
     page.browser.size(1300, 900)
-    page.click("[data-name=table]")
-    page.until("document.querySelectorAll('.matrix tbody tr').length === 6", "the table of genres")
-    check("genres: six of them, with distances", soon(lambda: page.count(".matrix tbody td") == 36))
-    page.click(".matrix th[data-genre=Metal] a")
+    page.click(".tree [data-genre=Metal] a")
     page.until("document.querySelector('.genre-detail h2')?.innerText === 'Metal'")
     check(
         "a genre: its kin, and what is typical, to play",
         soon(lambda: page.count(".kin li") == 5 and page.count(".genre-detail .play-cover") >= 3),
     )
     page.picture(shots and shots / "genres.png")
-    page.click("[data-name=tree]")
     quiet(page, "genres")
 
 
 def the_checks(page, server, program, music, shots):
     """A broken file has its place."""
-    page.go("#/library/failed")
-    page.until(
-        "document.querySelector('.library-page .empty-state h2')?.innerText === 'No file has failed'",
-        "no failures",
-    )
     (music / "broken.mp3").write_bytes(b"this is no music")
     subprocess.run(
         [program, "--library", str(server.library), "--quiet", "add", str(music)],
@@ -943,10 +933,6 @@ def the_checks(page, server, program, music, shots):
     )
     page.until("!document.hidden")
     page.go("#/library")
-    page.until(
-        "document.querySelector('.facts.tall a[href=\"#/library/failed\"]')", "a file that failed"
-    )
-    page.click('.facts.tall a[href="#/library/failed"]')
     page.until("document.querySelector('.checks .path')", "the failures")
     check(
         "failed: which file, and why",

@@ -135,23 +135,25 @@ fn array(kind: Kind, dimension: usize, cells: &[&Cell]) -> ArrayRef {
             }
             Arc::new(lists.finish())
         }
-        Kind::Vector => {
-            let mut lists = FixedSizeListBuilder::new(Float16Builder::new(), dimension as i32);
-            for cell in cells {
-                // A vector of a damaged library may have another length.
-                let is_whole = cell.floats().len() == dimension;
-                let mut numbers = vec![0.0; dimension];
-                if is_whole {
-                    numbers.copy_from_slice(cell.floats());
-                }
-                for number in numbers {
-                    lists.values().append_value(f16::from_f32(number));
-                }
-                lists.append(is_whole);
-            }
-            Arc::new(lists.finish())
-        }
+        Kind::Vector => vectors(dimension, cells),
     }
+}
+
+fn vectors<'a>(dimension: usize, cells: impl Iterator<Item = &'a Cell>) -> ArrayRef {
+    let mut lists = FixedSizeListBuilder::new(Float16Builder::new(), dimension as i32);
+    for cell in cells {
+        // A vector of a damaged library may have another length.
+        let is_whole = cell.floats().len() == dimension;
+        let mut numbers = vec![0.0; dimension];
+        if is_whole {
+            numbers.copy_from_slice(cell.floats());
+        }
+        for number in numbers {
+            lists.values().append_value(f16::from_f32(number));
+        }
+        lists.append(is_whole);
+    }
+    Arc::new(lists.finish())
 }
 
 /// A value of a column, whose type was checked when the file was opened.

@@ -7,20 +7,10 @@ import { Genres } from "./genres.js";
 import { Library } from "./library.js";
 import { Listen } from "./listen.js";
 import * as map from "./map.js";
-import { Icon, IconButton, sentence } from "./parts.js";
+import { Icon, sentence } from "./parts.js";
 import * as player from "./player.js";
 import { Review } from "./review.js";
-import {
-  announce,
-  announcement,
-  closeToast,
-  gone,
-  place,
-  rights,
-  search,
-  toasts,
-  useShared,
-} from "./state.js";
+import { announcement, gone, place, rights, search, toasts, useShared } from "./state.js";
 
 /** Address, label and view of each place. */
 const PLACES = {
@@ -78,13 +68,7 @@ const Lost = () => html`
 
 const Toasts = () => html`
   <div id="toasts" role="status" aria-live="polite">
-    ${useShared(toasts).map(
-      (one) => html`
-        <div class="toast">
-          <span>${one.text}</span>
-          <${IconButton} icon="close" label="Close this notice" onClick=${() => closeToast(one)} />
-        </div>`,
-    )}
+    ${useShared(toasts).map(({ text }) => html`<div class="toast"><span>${text}</span></div>`)}
   </div>`;
 
 // ---- the top: search, and a file of the user's
@@ -196,16 +180,10 @@ function lookFor() {
   document.getElementById("search").focus();
   document.getElementById("search").select();
 }
-function changeVolume(by) {
-  player.setVolume(player.changes.value.volume + by);
-  announce(`Volume ${Math.round(player.changes.value.volume * 100)}`);
-}
 const KEYS = {
   " ": player.toggle,
   ArrowLeft: () => player.seekBy(-5),
   ArrowRight: () => player.seekBy(5),
-  "shift ArrowUp": () => changeVolume(0.05),
-  "shift ArrowDown": () => changeVolume(-0.05),
   n: () => player.step(1),
   p: () => player.step(-1),
   m: player.mute,
@@ -230,9 +208,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
     return undefined;
   const field = event.target.closest("input, select, textarea"),
-    isVolume = event.shiftKey && /^Arrow(Up|Down)$/.test(event.key),
-    name =
-      event.key.length === 1 ? event.key.toLowerCase() : (isVolume ? "shift " : "") + event.key;
+    name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (field && (field.type !== "range" || name.startsWith("Arrow"))) return undefined;
   // A button is pressed with the space bar.
   if (name === " " && event.target.closest("button, a, summary")) return undefined;

@@ -142,7 +142,7 @@ function Queued({ entry: { track }, index, isNow }) {
   return html`
     <li class=${"queued" + (isNow ? " is-now" : "")}>
       <button type="button" class="words plain-button" aria-current=${isNow ? "true" : null}
-        onClick=${() => player.goTo(index)}>
+        onClick=${() => player.start(index)}>
         <${Cover} key=${track.id} track=${track} />
         <${Name} as="span" class="title" title=${title} text=${title} />
         <${Name} as="span" class="faint" text=${artistOf(track)} />

@@ -84,29 +84,24 @@ function Near({ track }) {
     keep.set("others", target.checked);
     setOthers(target.checked);
   };
+  const more = html`
+    <label class="inline others">
+      <input type="checkbox" checked=${others} onChange=${choose} /><span>Only other artists</span>
+    </label>`;
   return html`
     <${Part} title="Sounds like this">
-      ${
-        track.artist &&
-        html`<label class="inline others">
-          <input type="checkbox" checked=${others} onChange=${choose} /><span>Only other artists</span>
-        </label>`
-      }
-      ${loaded(answer, (found) => html`<${Neighbours} ...${found} />`)}
+      ${loaded(answer, (found) => html`<${Neighbours} ...${found} more=${track.artist && more} />`)}
     <//>`;
 }
 
-function Neighbours({ neighbours, note }) {
-  if (!neighbours.length)
-    return html`<${Empty} title="No similar tracks"><p>The library has no other track yet.</p><//>`;
+function Neighbours({ neighbours, note, more }) {
   return html`
-    <div class="near">
-      ${note && html`<p class="faint" role="status">${sentence(note)}</p>`}
-      <${PlayAll} tracks=${neighbours} />
-      <ul class="rows">
-        ${neighbours.map((track) => html`<${Row} key=${track.id} track=${track} all=${neighbours} />`)}
-      </ul>
-    </div>`;
+    ${note && html`<p class="faint" role="status">${sentence(note)}</p>`}
+    <${PlayAll} tracks=${neighbours}>${more}<//>
+    ${!neighbours.length && html`<p>No similar tracks: the library has no other yet.</p>`}
+    <ul class="rows">
+      ${neighbours.map((track) => html`<${Row} key=${track.id} track=${track} all=${neighbours} />`)}
+    </ul>`;
 }
 
 /** Words without repeated spellings: hip hop, hip-hop. */
@@ -183,8 +178,11 @@ export function Reason({ answer, track }) {
       <p class="faint">
         ${explained(answer, fits)}${isOther && [" Tagged as ", joined(track.genres, ", "), "."]}
       </p>
-      <${Bars} ...${answer} />
-      ${answer.evidence?.length > 0 && html`<${Evidence} ...${answer} />`}
+      <details>
+        <summary>Why: ${count(answer.voters ?? 0, "labelled track")} voted</summary>
+        <${Bars} ...${answer} />
+        <ul class="rows small">${answer.evidence?.slice(0, 8).map(voter)}</ul>
+      </details>
     </div>`;
 }
 
@@ -203,19 +201,11 @@ function Bars({ probabilities, votes }) {
     </ul>`;
 }
 
-/** The labelled tracks that voted. */
-function Evidence({ evidence, voters }) {
-  // The row shows the artist beside the title.
-  const title = ({ name, artist }) =>
-    artist && name.startsWith(artist + " – ") ? name.slice(artist.length + 3) : name;
-  const row = (voter) => html`
-    <${Row} key=${voter.id} track=${{ id: voter.id, title: title(voter), artist: voter.artist }}
-      note=${`${voter.genre} · ${percent(voter.weight)} of all votes`} />`;
+/** A labelled track that voted; the row shows the artist beside the title. */
+function voter({ id, name, artist, genre, weight }) {
+  const title = artist && name.startsWith(artist + " – ") ? name.slice(artist.length + 3) : name;
   return html`
-    <details>
-      <summary>Why: ${count(voters, "labelled track")} voted</summary>
-      <ul class="rows small">${evidence.slice(0, 8).map(row)}</ul>
-    </details>`;
+    <${Row} key=${id} track=${{ id, title, artist }} note=${`${genre} · ${percent(weight)} of all votes`} />`;
 }
 
 // ---- a file that is not in the library

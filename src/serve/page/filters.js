@@ -1,67 +1,32 @@
 // Filters and order of the track list: lists to pick from, with the values of the command line.
 import { html, useEffect, useRef } from "./preact.js";
 import { request } from "./api.js";
-import { useAnswer } from "./parts.js";
+import { capital, useAnswer } from "./parts.js";
 import { Shared, keep, keepHere, useShared } from "./state.js";
 
-const DECADES = [2020, 2010, 2000, 1990, 1980, 1970, 1960, 1950].map((year) => [
-  `${year}-${year + 9}`,
-  `${year}s`,
-]);
-const TONES = ["C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"],
-  KEYS = TONES.flatMap((tone) => [tone, tone + "m"]);
-const SOUNDS = "calm happy sad party beautiful mellow guitar piano electronic instrumental".split(
-  " ",
-);
-const same = (names) => names.map((name) => [name, name]);
-/** Name, label, and the choices: a value and its words. Genres are those of the library. */
-const FIELDS = [
-  ["genre", "Genre", []],
-  ["year", "Year", [...DECADES, ["-1949", "before 1950"]]],
-  [
-    "bpm",
-    "Tempo",
-    [
-      ["-89", "slow, below 90"],
-      ["90-119", "90 to 119"],
-      ["120-139", "120 to 139"],
-      ["140-", "fast, from 140"],
-    ],
-  ],
-  ["key", "Key", KEYS.map((key) => [key, key.replace("b", "♭").replace("m", " minor")])],
-  [
-    "energy",
-    "Energy",
-    [
-      ["-33", "low"],
-      ["34-66", "medium"],
-      ["67-", "high"],
-    ],
-  ],
-  ["tag", "Sounds", same(SOUNDS)],
-  [
-    "duration",
-    "Length",
-    [
-      ["-2:59", "below 3 minutes"],
-      ["3:00-5:59", "3 to 6 minutes"],
-      ["6:00-", "from 6 minutes"],
-    ],
-  ],
-];
-const ORDERS = [
-  ["artist", "Artist"],
-  ["album", "Album"],
-  ["title", "Title"],
-  ["genre", "Genre"],
-  ["year", "Year"],
-  ["added", "Added"],
-  ["time", "Length"],
-  ["bpm", "Tempo"],
-  ["key", "Key"],
-  ["loudness", "Loudness"],
-  ["energy", "Energy"],
-];
+const named = (names, name) => Object.fromEntries(names.map((one) => [one, name(one)]));
+const DECADES = [2020, 2010, 2000, 1990, 1980, 1970, 1960, 1950].map(
+    (year) => `${year}-${year + 9}`,
+  ),
+  KEYS = "C Db D Eb E F Gb G Ab A Bb B".split(" ").flatMap((tone) => [tone, tone + "m"]),
+  SOUNDS = "calm happy sad party beautiful mellow guitar piano electronic instrumental".split(" "),
+  ORDERS = "artist album title genre year added time bpm key loudness energy".split(" ");
+/** Of each filter the values and their words; genres are those of the library. */
+const FIELDS = {
+  genre: {},
+  year: { ...named(DECADES, (years) => years.slice(0, 4) + "s"), "-1949": "before 1950" },
+  bpm: { "-89": "below 90", "90-119": "90 to 119", "120-139": "120 to 139", "140-": "from 140" },
+  key: named(KEYS, (key) => key.replace("b", "♭").replace("m", " minor")),
+  energy: { "-33": "low", "34-66": "medium", "67-": "high" },
+  tag: named(SOUNDS, (sound) => sound),
+  duration: {
+    "-2:59": "below 3 minutes",
+    "3:00-5:59": "3 to 6 minutes",
+    "6:00-": "from 6 minutes",
+  },
+};
+const labelOf = (name) =>
+  ({ bpm: "Tempo", tag: "Sounds", duration: "Length", time: "Length" })[name] ?? capital(name);
 
 /** The filters as fields of a query; they last as long as the tab, as the search does. */
 export const filters = new Shared(keepHere.get("filters", {}));
@@ -73,29 +38,26 @@ order.follow((now) => keep.set("order", now));
 const Select = ({ name, label, choices, value, choose }) => html`
   <label class="filter">
     <span>${label}</span>
-    <select name=${name} value=${value ?? ""} onChange=${(event) => choose(event.target.value)}>
-      ${choices.map(([is, words]) => html`<option value=${is}>${words}</option>`)}
+    <select name=${name} value=${value ?? ""} onChange=${({ target }) => choose(target.value)}>
+      ${Object.entries(choices).map(([is, words]) => html`<option value=${is}>${words}</option>`)}
     </select>
   </label>`;
 
-/** Closes an open menu at Escape and at a press elsewhere. */
+/** Closes the menu at a press elsewhere; returns what closes it at Escape. */
 function useClosing(box) {
   useEffect(() => {
-    const close = (event) => {
-      const { current } = box;
-      if (!current.open || (event.type === "click" && current.contains(event.target))) return;
-      if (event.key && event.key !== "Escape") return;
-      event.stopPropagation();
-      current.open = false;
-      if (event.key) current.querySelector("summary").focus();
+    const close = ({ target }) => {
+      if (!box.current.contains(target)) box.current.open = false;
     };
     document.addEventListener("click", close);
-    document.addEventListener("keydown", close, true);
-    return () => {
-      document.removeEventListener("click", close);
-      document.removeEventListener("keydown", close, true);
-    };
+    return () => document.removeEventListener("click", close);
   }, []);
+  return (event) => {
+    if (event.key !== "Escape" || !box.current.open) return;
+    event.stopPropagation();
+    box.current.open = false;
+    box.current.querySelector("summary").focus();
+  };
 }
 
 /** A menu of all filters. */
@@ -103,8 +65,8 @@ export function FilterMenu() {
   const chosen = useShared(filters),
     { sort = "artist", reverse = false } = useShared(order),
     genres = useAnswer((more) => request("genres", more), []).value?.genres ?? [],
-    box = useRef();
-  useClosing(box);
+    box = useRef(),
+    press = useClosing(box);
   const set = (name, value) => {
     const { [name]: _, ...others } = filters.value;
     filters.set(value ? { ...others, [name]: value } : others);
@@ -113,22 +75,22 @@ export function FilterMenu() {
     filters.set({});
     order.set({});
   };
-  const n = Object.keys(chosen).length;
-  const choices = (name, known) => [
-    ["", "any"],
-    ...(name === "genre" ? same(genres.map(({ genre }) => genre)) : known),
-  ];
+  const n = Object.keys(chosen).length,
+    known = named(
+      genres.map(({ genre }) => genre),
+      (genre) => genre,
+    );
+  const field = ([name, choices]) => html`
+    <${Select} key=${name} name=${name} label=${labelOf(name)} value=${chosen[name]}
+      choices=${{ "": "any", ...(name === "genre" ? known : choices) }}
+      choose=${(value) => set(name, value)} />`;
   return html`
-    <details class="menu filters" ref=${box}>
+    <details class="menu filters" ref=${box} onKeyDown=${press}>
       <summary class=${n ? "is-set" : ""}>${n ? `Filter · ${n}` : "Filter"}</summary>
       <div class="menu-box">
         <div class="filter-fields">
-          ${FIELDS.map(
-            ([name, label, known]) => html`
-              <${Select} key=${name} name=${name} label=${label} value=${chosen[name]}
-                choices=${choices(name, known)} choose=${(value) => set(name, value)} />`,
-          )}
-          <${Select} name="sort" label="Order" value=${sort} choices=${ORDERS}
+          ${Object.entries(FIELDS).map(field)}
+          <${Select} name="sort" label="Order" value=${sort} choices=${named(ORDERS, labelOf)}
             choose=${(value) => order.set({ ...order.value, sort: value })} />
         </div>
         <div class="part-acts">

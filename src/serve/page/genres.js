@@ -1,11 +1,10 @@
-// How close the genres are to one another: a tree and a table of distances, and for each genre its kin and its typical tracks.
-import { html, useState } from "./preact.js";
+// How close the genres are to one another: a tree, and for each genre its kin and its typical tracks.
+import { html } from "./preact.js";
 import { request } from "./api.js";
-import { Choice, Empty, Name, Page, Part, count, isolated, loaded, useAnswer } from "./parts.js";
-import { keep } from "./state.js";
+import { Empty, Name, Page, Part, count, loaded, useAnswer } from "./parts.js";
 import { PlayAll, Row } from "./tracks.js";
 
-/** Genres in the table, the largest ones: larger tables are unreadable. The list has all genres. */
+/** Genres in the tree, the largest ones: more are unreadable. */
 const MOST = 24;
 const ABOUT =
   "How close your genres are to one another, measured from the sound of their tracks: " +
@@ -26,46 +25,24 @@ export function Genres({ parts }) {
 }
 
 function Found({ genres, distance, wanted }) {
-  const [view, setView] = useState(keep.get("genres", "tree")),
-    largest = [...genres.keys()].sort((a, b) => genres[b].tracks - genres[a].tracks),
+  const largest = [...genres.keys()].sort((a, b) => genres[b].tracks - genres[a].tracks),
     genre = genres.find((one) => one.genre === wanted) ?? genres[largest[0]],
-    line = ordered(largest.slice(0, MOST), distance),
-    shown = { genres, distance, line, open: genre.genre };
-  const choose = (name) => {
-    keep.set("genres", name);
-    setView(name);
-  };
+    root = joinedUp(largest.slice(0, MOST), distance);
   return html`
-    <div class="genre-picture">
-      <${Choice} label="How distances are shown" now=${view} choose=${choose}
-        choices=${[["tree", "Tree"], ["table", "Table"]]} />
-      ${view === "table" ? html`<${Table} ...${shown} />` : html`<${Tree} ...${shown} />`}
-    </div>
+    <${Tree} names=${root.members.map((i) => genres[i].genre)} root=${root} open=${genre.genre} />
     <${Detail} genre=${genre} />`;
 }
 
 const Link = ({ genre }) =>
   html`<${Name} as="a" href=${"#/genres/" + encodeURIComponent(genre)} title=${genre} text=${genre} />`;
 
-/** Neighbours in the table are kin: each row is the nearest to the row before that is left. */
-function ordered(shown, distance) {
-  const sum = (i) => shown.reduce((total, j) => total + distance[i][j], 0),
-    line = [shown.toSorted((a, b) => sum(b) - sum(a))[0]];
-  while (line.length < shown.length) {
-    const left = shown.filter((i) => !line.includes(i)),
-      near = distance[line.at(-1)];
-    line.push(left.sort((a, b) => near[a] - near[b])[0]);
-  }
-  return line;
-}
-
 /** Genres joined from the nearest pair up, the distance of two groups being the mean of their genres' (average linkage). */
-function joinedUp(line, distance) {
+function joinedUp(shown, distance) {
   const far = (a, b) => {
     const all = a.members.flatMap((i) => b.members.map((j) => distance[i][j]));
     return all.reduce((sum, one) => sum + one, 0) / all.length;
   };
-  let groups = line.map((i) => ({ members: [i], at: 0 }));
+  let groups = shown.map((i) => ({ members: [i], at: 0 }));
   while (groups.length > 1) {
     const pairs = groups.flatMap((a, i) =>
       groups.slice(i + 1).map((b) => ({ children: [a, b], at: far(a, b) })),
@@ -81,9 +58,8 @@ function joinedUp(line, distance) {
 const ROW = 34,
   WIDTH = 320;
 
-function Tree({ genres, distance, line, open }) {
-  const root = joinedUp(line, distance),
-    end = Math.max(root.at, 0.01),
+function Tree({ names, root, open }) {
+  const end = Math.max(root.at, 0.01),
     height = ROW * root.members.length,
     across = (at) => (8 + ((WIDTH - 16) * at) / end).toFixed(1),
     lines = [];
@@ -98,7 +74,6 @@ function Tree({ genres, distance, line, open }) {
     return (ends[0] + ends[1]) / 2;
   };
   middle(root);
-  const names = root.members.map((i) => genres[i].genre);
   return html`
     <figure class="tree">
       <ul>
@@ -116,34 +91,6 @@ function Tree({ genres, distance, line, open }) {
         from 0 at the names to ${end.toFixed(2)}.
       </figcaption>
     </figure>`;
-}
-
-function Table({ genres, distance, line, open }) {
-  const near = (i, j) => Math.round(100 * Math.max(0, Math.min(1, (1 - distance[i][j]) * 1.6)));
-  const cell = (i, j) =>
-    i === j
-      ? html`<td class="self">·</td>`
-      : html`<td style=${{ "--near": near(i, j) }}
-          title=${`${isolated(genres[i].genre)} and ${isolated(genres[j].genre)}`}>
-          ${distance[i][j].toFixed(2).replace("0.", ".")}
-        </td>`;
-  const head = ({ genre }) => html`
-    <th scope="row" data-genre=${genre} class=${genre === open ? "is-open" : ""}><${Link} genre=${genre} /></th>`;
-  return html`
-    <div class="matrix-box" tabindex="0" role="region" aria-label="Table of distances">
-      <table class="matrix">
-        <caption class="sr-only">Distance between genres, from 0 to 1</caption>
-        <thead>
-          <tr>
-            <td></td>
-            ${line.map((i) => html`<th scope="col"><${Name} as="span" text=${genres[i].genre} /></th>`)}
-          </tr>
-        </thead>
-        <tbody>
-          ${line.map((i) => html`<tr key=${i}>${head(genres[i])}${line.map((j) => cell(i, j))}</tr>`)}
-        </tbody>
-      </table>
-    </div>`;
 }
 
 const Detail = ({ genre }) => html`

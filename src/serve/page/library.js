@@ -2,10 +2,8 @@
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { request, scanEvents } from "./api.js";
 import {
-  Empty,
   Name,
   Page,
-  Segments,
   bytes,
   count,
   loaded,
@@ -17,24 +15,14 @@ import {
 } from "./parts.js";
 import { rights, useShared } from "./state.js";
 
-export function Library({ parts }) {
-  const isFailed = parts[1] === "failed",
-    links = [
-      ["#/library", "Overview", !isFailed],
-      ["#/library/failed", "Failed", isFailed],
-    ],
-    head = html`<${Segments} label="Parts of the library" links=${links} />`;
-  return html`
-    <${Page} name="library" title="Library" head=${head}>
-      ${isFailed ? html`<${Failed} />` : html`<${Overview} />`}
-    <//>`;
-}
-
-function Overview() {
+export function Library() {
   const answer = useAnswer((more) => request("status", more), []);
   return html`
-    <${Scan} ended=${answer.again} />
-    <section>${loaded(answer, (status) => html`<${Facts} status=${status} />`)}</section>`;
+    <${Page} name="library" title="Library">
+      <${Scan} ended=${answer.again} />
+      <section>${loaded(answer, (status) => html`<${Facts} status=${status} />`)}</section>
+      ${answer.value?.failed > 0 && html`<${Failed} />`}
+    <//>`;
 }
 
 function Facts({ status }) {
@@ -43,7 +31,7 @@ function Facts({ status }) {
     others = files === tracks ? "" : `, ${count(files, "file")}`;
   const rows = [
     ["Tracks", count(tracks, "track") + others],
-    ["Failed", failed ? html`<a href="#/library/failed">${count(failed, "file")}</a>` : "none"],
+    ["Failed", failed ? count(failed, "file") : "none"],
     ["Model", `${model}, ${dimension} dimensions`],
     ["Index", index.state + (index.note ? ": " + index.note : "")],
     ["Search", `${search.mode}: ${search.why}`],
@@ -55,10 +43,7 @@ function Facts({ status }) {
           `${count(head.genres, "genre")}, right for ${percent(head.accuracy)} of tracks by artists not trained on`)
         : html`none yet: <code>voisin train</code>`,
     ],
-    [
-      "Size on disk",
-      `${bytes(status.database_bytes)} database, ${bytes(status.index_bytes ?? 0)} index`,
-    ],
+    ["Size on disk", bytes(status.database_bytes + (status.index_bytes ?? 0))],
     ["Folder", html`<${Name} as="span" class="path" text=${status.library} />`],
   ];
   return html`
@@ -160,12 +145,8 @@ function Failed() {
     </li>`;
   return html`
     <section>
+      <h2>Failed</h2>
       <p class="faint">Files that could not be analysed. Each is tried again once it has changed.</p>
-      ${loaded(answer, ({ items }) =>
-        items.length
-          ? html`<p class="result" role="status">${count(items.length, "file")}</p>
-              <ul class="checks">${items.map(failure)}</ul>`
-          : html`<${Empty} title="No file has failed"><p>All of your music was analysed.</p><//>`,
-      )}
+      ${loaded(answer, ({ items }) => html`<ul class="checks">${items.map(failure)}</ul>`)}
     </section>`;
 }

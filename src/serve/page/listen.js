@@ -1,10 +1,10 @@
 // Listen: all tracks or the search results on the left, the card of one on the right.
-import { html, useLayoutEffect, useRef, useState } from "./preact.js";
+import { html, useLayoutEffect, useRef } from "./preact.js";
 import { request } from "./api.js";
 import { Card, FileCard } from "./card.js";
 import { FilterMenu, filters, order } from "./filters.js";
-import { Choice, Empty, Icon, count, loaded, spelled, useAnswer } from "./parts.js";
-import { rights, search, useShared } from "./state.js";
+import { Choice, Empty, Icon, count, loaded, useAnswer } from "./parts.js";
+import { search, useShared } from "./state.js";
 import { LongList, Row } from "./tracks.js";
 
 /** Rows of the first request: more than a screen shows, in few kilobytes. */
@@ -36,93 +36,78 @@ const Welcome = () => html`
     <${Icon} name="mark" />
     <h2>Choose a track</h2>
     <p>Its card shows its genre, similar tracks, mood and sound.</p>
-    <p class="faint">
-      Or drop a file of yours on this page: it is compared with the library and not kept.
-    </p>
+    <p class="faint">Or drop a file of yours: it is compared with the library and not kept.</p>
   </div>`;
 
+/** Tracks whose names have these words. */
+async function byName(query, more) {
+  const page = (after, limit) => request("list", { query: { ...query, limit, after } });
+  const first = await request("list", { query: { ...query, limit: PAGE }, ...more });
+  const words = query.query ? ` for “${query.query}”` : "";
+  return { ...first, first, page, title: count(first.total, "track") + words };
+}
+/** Tracks by words that describe their sound. */
+async function bySound(query, more) {
+  try {
+    const { tracks, notes } = await request("find", { query, ...more });
+    const title = [`Tracks that sound like “${query.query}”`, ...notes].join(" · ");
+    return { tracks, title };
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return { reason: error.message, title: "" };
+  }
+}
+
+/** All tracks, or those that are searched for; asked at every keystroke. */
 function Index() {
   const { text, kind } = useShared(search),
-    [head, setHead] = useState(""),
+    chosen = useShared(filters),
+    sorted = useShared(order),
     scroller = useRef(),
     words = text.trim(),
-    more = { words, setHead, scroller };
+    sounds = words !== "" && kind === "sound",
+    query = { query: words, ...chosen, ...(sounds ? { limit: 100 } : sorted) },
+    key = kind + JSON.stringify(query);
+  const work = async (more) => ({
+    ...(await (sounds ? bySound : byName)(query, more)),
+    listed: key,
+  });
+  const answer = useAnswer(work, [key]);
   return html`
     <section class="index" aria-label="Tracks">
       <div class="index-head">
-        <${Choice} label="What is searched" now=${kind}
-          choices=${[["names", "Names"], ["sound", "Sound"]]}
+        <${Choice} label="What is searched" now=${kind} choices=${{ names: "Names", sound: "Sound" }}
           choose=${(name) => search.set({ ...search.value, kind: name })} />
-        <p class="result" role="status">${head}</p>
+        <p class="result" role="status">${answer.value?.title}</p>
         <${FilterMenu} />
       </div>
       <div class="scroller" ref=${scroller}>
-        ${
-          words && kind === "sound"
-            ? html`<${BySound} ...${more} />`
-            : html`<${ByName} ...${more} />`
-        }
+        ${loaded(answer, (found) => html`<${Found} ...${found} ...${{ words, chosen, scroller }} />`)}
       </div>
     </section>`;
 }
 
-/** The last answer to `work`, until the next one has come; `setHead` is told its title. */
-function useTitled(work, inputs, setHead, titled) {
-  const answer = useAnswer(work, inputs),
-    { value, error } = answer;
-  useLayoutEffect(() => {
-    setHead(value ? titled(value) : "");
-  }, [value, error]);
-  return answer;
-}
-
-/** Tracks whose names have these words; asked at every keystroke. */
-function ByName({ words, setHead, scroller }) {
-  const query = { query: words, ...useShared(filters), ...useShared(order) },
-    key = JSON.stringify(query),
-    isWhole = !words && !Object.keys(filters.value).length;
-  const page = (after, limit) => request("list", { query: { ...query, limit, after } });
-  const work = async (more) => {
-    const first = await request("list", { query: { ...query, limit: PAGE }, ...more });
-    return { ...first, first, page, key };
-  };
-  const titled = ({ total }) => count(total, "track") + (words ? ` for “${words}”` : "");
-  const answer = useTitled(work, [key], setHead, titled);
-  return loaded(answer, (found) => {
-    if (found.total) {
-      const top = left.key === found.key ? left.top : 0;
-      const leave = (at) => {
-        left = { key: found.key, top: at };
-      };
-      return html`<${LongList} ...${found} scroller=${scroller} top=${top} left=${leave} />`;
-    }
-    if (isWhole) return html`<${EmptyLibrary} />`;
-    return words
-      ? html`<${Empty} title="No matching names">
-          <p>Try fewer letters, or choose Sound for words such as calm, guitar or no voice.</p>
-        <//>`
-      : html`<${Empty} title="No matching tracks"><p>Remove some filters to find more.</p><//>`;
-  });
-}
-
-/** Tracks by words that describe their sound. */
-function BySound({ words, setHead }) {
-  const chosen = useShared(filters);
-  const work = (more) =>
-    request("find", { query: { query: words, limit: 100, ...chosen }, ...more }).catch((error) => {
-      if (error.status !== 404) throw error;
-      return { unknown: error.message, tracks: [] };
-    });
-  const titled = ({ tracks, notes = [] }) =>
-    tracks.length ? [`Tracks that sound like “${words}”`, ...notes].join(" · ") : "";
-  const answer = useTitled(work, [words, JSON.stringify(chosen)], setHead, titled);
-  return loaded(answer, ({ tracks, unknown }) =>
-    tracks.length
-      ? html`<ul class="rows">
-          ${tracks.map((track) => html`<${Row} key=${track.id} track=${track} all=${tracks} />`)}
-        </ul>`
-      : html`<${Unknown} reason=${String(unknown)} />`,
-  );
+function Found({ first, reason, tracks, words, chosen, scroller, listed, page }) {
+  if (reason) return html`<${Unknown} reason=${reason} />`;
+  if (first?.total) {
+    const top = left.key === listed ? left.top : 0;
+    const leave = (at) => {
+      left = { key: listed, top: at };
+    };
+    const more = { first, page, scroller, top, left: leave };
+    return html`<${LongList} key=${listed} ...${more} />`;
+  }
+  if (tracks.length)
+    return html`<ul class="rows">
+      ${tracks.map((track) => html`<${Row} key=${track.id} track=${track} all=${tracks} />`)}
+    </ul>`;
+  if (words)
+    return html`<${Empty} title="No matching names">
+      <p>Try fewer letters, or choose Sound for words such as calm, guitar or no voice.</p>
+    <//>`;
+  return Object.keys(chosen).length
+    ? html`<${Empty} title="No matching tracks"><p>Remove some filters to find more.</p><//>`
+    : html`<${EmptyLibrary} />`;
 }
 
 /** A word is not known: one that is spelled like it is suggested. */
@@ -136,29 +121,9 @@ function Unknown({ reason }) {
     <//>`;
 }
 
-function EmptyLibrary() {
-  const [message, setMessage] = useState(""),
-    scan = useAnswer((more) => request("scan", more), []).value,
-    may = useShared(rights) === "change";
-  const start = async () => {
-    try {
-      if (scan.state !== "running") await request("scan", { method: "POST", once: true });
-      location.hash = "#/library";
-    } catch (error) {
-      setMessage(spelled(error));
-    }
-  };
-  return html`
-    <${Empty} title="This library is empty">
-      <p>Your music appears here as it is analysed: some minutes for a thousand tracks.</p>
-      ${
-        may &&
-        scan?.can_start &&
-        html`<button type="button" class="primary" onClick=${start}>
-          ${scan.state === "running" ? "Show progress" : "Analyse my music"}
-        </button>`
-      }
-      <p class="faint" role="status">${message}</p>
-      <p class="faint">Or in a terminal: <code>voisin add FOLDER</code></p>
-    <//>`;
-}
+const EmptyLibrary = () => html`
+  <${Empty} title="This library is empty">
+    <p>Your music appears here as it is analysed: some minutes for a thousand tracks.</p>
+    <p>The server scans its folder in the place <a href="#/library">Library</a>.</p>
+    <p class="faint">Or in a terminal: <code>voisin add FOLDER</code></p>
+  <//>`;

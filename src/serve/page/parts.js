@@ -64,16 +64,10 @@ export const IconButton = ({ icon, label, class: more = "", ...rest }) => html`
     <${Icon} name=${icon} />
   </button>`;
 
-/** Links to the parts of a place: [address, label, whether it is the current one]. */
-export const Segments = ({ label, links }) => html`
-  <nav class="segments" aria-label=${label}>
-    ${links.map(([href, text, now]) => html`<a href=${href} aria-current=${now ? "page" : null}>${text}</a>`)}
-  </nav>`;
-
-/** Buttons of which one is pressed: [name, label]. */
+/** Buttons of which one is pressed, with their labels. */
 export const Choice = ({ label, choices, now, choose }) => html`
   <div class="segments" role="group" aria-label=${label}>
-    ${choices.map(
+    ${Object.entries(choices).map(
       ([name, text]) => html`
         <button type="button" data-name=${name} aria-pressed=${String(name === now)}
           onClick=${() => choose(name)}>${text}</button>`,
@@ -81,11 +75,11 @@ export const Choice = ({ label, choices, now, choose }) => html`
   </div>`;
 
 /** A place with its title. */
-export const Page = ({ name, title, about, head, children }) => html`
+export const Page = ({ name, title, about, children }) => html`
   <div class=${`page ${name}-page`}>
     <header class="page-head">
       <h1>${title}</h1>
-      ${about && html`<p class="faint">${about}</p>`} ${head}
+      ${about && html`<p class="faint">${about}</p>`}
     </header>
     ${children}
   </div>`;
@@ -133,7 +127,7 @@ export function useAnswer(work, inputs) {
   }, [...inputs, turn]);
   const again = () => {
     setAnswer({});
-    setTurn(turn + 1);
+    setTurn((n) => n + 1);
   };
   return { ...answer, again };
 }

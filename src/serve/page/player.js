@@ -50,7 +50,7 @@ function changed() {
 }
 
 // ---- what plays
-function start(index, from = 0, plays = true) {
+export function start(index, from = 0, plays = true) {
   at = index;
   playback.begin(queue[at], from, plays);
 }
@@ -84,6 +84,8 @@ export function playFrom(entry, all) {
     );
   return play([...all.slice(0, index), entry, ...chosen, ...all.slice(index + 1)], index);
 }
+const called = (tracks) =>
+  tracks.length === 1 ? `“${isolated(titleOf(tracks[0]))}”` : count(tracks.length, "track");
 /** Queues entries next, behind those that were queued before. */
 export function enqueue(entries) {
   let index = at + 1;
@@ -91,11 +93,7 @@ export function enqueue(entries) {
   queue.splice(index, 0, ...entries.map((entry) => ({ ...entry, chosen: true })));
   if (at < 0 && queue.length) start(0);
   else changed();
-  const what =
-    entries.length === 1
-      ? `“${isolated(titleOf(entries[0].track))}”`
-      : count(entries.length, "track");
-  toast(`${what} will follow`);
+  toast(`${called(entries.map(({ track }) => track))} will follow`);
 }
 export function toggle() {
   if (!current()) return;
@@ -109,7 +107,6 @@ export function step(by) {
   if (queue[next]) return start(next);
   return by > 0 ? pause() : undefined;
 }
-export const goTo = (index) => start(index);
 export function seekBy(change) {
   if (current()) move(Math.min(length(), Math.max(0, seconds() + change)));
 }
@@ -190,7 +187,7 @@ const songs = async (seeds, exclude) => {
 export async function playRadio(tracks) {
   const seeds = tracks.slice(0, MOST_SEEDS).map(({ id }) => ({ id })),
     [track] = tracks,
-    name = tracks.length === 1 ? `“${isolated(titleOf(track))}”` : count(tracks.length, "track");
+    name = called(tracks);
   try {
     if (tracks.length > 1) {
       const found = await songs(seeds, seeds);

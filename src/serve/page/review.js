@@ -39,13 +39,12 @@ export function Review() {
     },
     [all],
   );
-  const [turn, setTurn] = useState(0);
   return html`
     <${Page} name="review" title="Review" about=${ABOUT}>
       <div class="review">
         ${loaded(answer, (suspects) =>
           suspects.length
-            ? html`<${Round} suspects=${suspects} again=${answer.again} changed=${() => setTurn((n) => n + 1)} />`
+            ? html`<${Round} suspects=${suspects} again=${answer.again} />`
             : html`<${Empty} title="No label looks wrong">
                 <p>Every label fits the sound, or there are too few labels to tell.</p>
                 <button type="button" onClick=${() => setAll(true)}>
@@ -54,12 +53,11 @@ export function Review() {
               <//>`,
         )}
       </div>
-      <${Decided} turn=${turn} />
     <//>`;
 }
 
 /** One suspect after the other. */
-function Round({ suspects, again, changed }) {
+function Round({ suspects, again }) {
   const [at, setAt] = useState(0),
     [done, setDone] = useState([]),
     [isBusy, setBusy] = useState(false);
@@ -68,7 +66,6 @@ function Round({ suspects, again, changed }) {
     setBusy(true);
     try {
       await work();
-      changed();
     } catch (error) {
       toast(spelled(error));
     }
@@ -170,26 +167,4 @@ function Decide({ suspect, acts }) {
       ${button("keep", "K", `Keep ${isolated(suspect.labels.join(", "))}`)}
       ${button("skip", "S", "Skip")} ${button("undo", "Z", "Undo")}
     </div>`;
-}
-
-/** The decisions so far. */
-function Decided({ turn }) {
-  const { by_hand: labels = [] } = useAnswer((more) => request("labels", more), [turn]).value ?? {};
-  if (!labels.length) return null;
-  return html`
-    <section class="decided">
-      <h2>Decided by hand</h2>
-      <p class="faint">${count(labels.length, "label")} in the library.</p>
-      <details>
-        <summary>Show them</summary>
-        <ul class="hand">
-          ${labels.slice(0, 200).map(
-            ({ id, title, genre }) => html`
-              <li key=${id}>
-                <${Name} as="a" href=${"#/track/" + id} text=${title} /><${Name} as="span" text=${genre} />
-              </li>`,
-          )}
-        </ul>
-      </details>
-    </section>`;
 }

@@ -81,6 +81,5 @@ export const toasts = new Shared([]);
 export function toast(text) {
   const one = { text };
   toasts.set([...toasts.value, one].slice(-3));
-  setTimeout(() => closeToast(one), 6000);
+  setTimeout(() => toasts.set(toasts.value.filter((other) => other !== one)), 6000);
 }
-export const closeToast = (one) => toasts.set(toasts.value.filter((other) => other !== one));

@@ -22,7 +22,7 @@ export const RadioButton = ({ tracks, class: more = "" }) => html`
   </button>`;
 
 /** Buttons that play all of these tracks, or a radio from them. */
-export function PlayAll({ tracks, radio }) {
+export function PlayAll({ tracks, radio, children }) {
   const entries = () => tracks.map((track) => ({ track }));
   return html`
     <div class="part-acts">
@@ -34,6 +34,7 @@ export function PlayAll({ tracks, radio }) {
               Play all next
             </button>`
       }
+      ${children}
     </div>`;
 }
 
@@ -142,7 +143,7 @@ export function LongList({ first, page, scroller, top, left }) {
       element.removeEventListener("scroll", look);
     };
   }, []);
-  const height = view.width < 480 ? 76 : 56,
+  const height = view.width < 480 ? 64 : 56,
     start = Math.max(0, Math.floor(view.top / height) - SPARE),
     end = Math.min(total, Math.ceil((view.top + view.height) / height) + SPARE);
   useLayoutEffect(() => {

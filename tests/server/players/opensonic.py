@@ -28,7 +28,9 @@ print(
         {
             "ping": connection.ping(),
             "songs": len(songs),
-            "similar": [song.title for song in connection.get_similar_songs(first.id, count=3)],
+            "similar": [
+                {"title": song.title} for song in connection.get_similar_songs(first.id, count=3)
+            ],
             "similar2": [
                 song.title for song in connection.get_similar_songs2(first.artist_id, count=3)
             ],
