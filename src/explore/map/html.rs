@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::super::playlist::relative;
 use super::super::{Result, TrackMeta, graph};
 use super::colour::{genre_order, ranked};
-use super::{CORE, MapData};
+use super::{CORE, MapData, STYLE};
 
 use voisin_base::text::{base64, xml};
 
@@ -60,12 +60,7 @@ pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Resu
     let json =
         // A "</script>" in a tag must not end the script.
         serde_json::to_string(&payload(data, page_folder))?.replace('<', "\\u003c");
-    let script = [
-        CORE,
-        include_str!("page/data.js"),
-        include_str!("page/ui.js"),
-    ]
-    .concat();
+    let script = [CORE, include_str!("page/data.js")].concat();
     // From the content, so that the same map gives the same file. A tag cannot contain it, since it would
     // have to contain the digest of a text that it is a part of.
     let nonce = blake3::hash(json.as_bytes()).to_hex()[..32].to_owned();
@@ -81,7 +76,7 @@ pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Resu
         page.push_str(match name {
             "NONCE" => &nonce,
             "TITLE" => &title,
-            "CSS" => include_str!("page/page.css"),
+            "CSS" => STYLE,
             "DATA" => &json,
             "SCRIPT" => &script,
             other => unreachable!("the template has no field {other}"),
