@@ -3,6 +3,9 @@
 //! Every file that voisin writes has either its old or its new contents, even after a crash or power loss, and once
 //! [`AtomicFile::commit`] has returned, the new ones. The file is written under a temporary name in the same folder,
 //! flushed and renamed, and the folder is flushed, too.
+//!
+//! Its name begins with [`PREFIX`], and its writer holds a lock on it, which the system releases when the process ends: a
+//! temporary file that can be locked has no owner.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
-use super::abandoned::{self, PREFIX};
+/// The prefix of every temporary file's name.
+pub const PREFIX: &str = ".voisin-";
 
 /// A file that is being written; if it is dropped before [`commit`](Self::commit), it is removed.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ impl AtomicFile {
             options.open(path)
         })?;
         if cfg!(unix) {
-            abandoned::hold(file.as_file());
+            hold(file.as_file());
         }
         let target = target.to_owned();
         Ok(Self { file, target })
@@ -96,19 +100,46 @@ pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
 }
 
 /// A folder beside `target` for a copy of a database, which is private; removed when dropped.
-///
-/// - `prefix`: of its name
-pub fn staging_folder(target: &Path, prefix: &str) -> io::Result<TempDir> {
+pub fn staging_folder(target: &Path) -> io::Result<TempDir> {
     tempfile::Builder::new()
-        .prefix(prefix)
+        .prefix(PREFIX)
         .tempdir_in(folder_of(target))
 }
 
 /// Removes temporary files of killed processes beside `target`.
 pub fn remove_abandoned(target: &Path) {
-    for file in abandoned::files_in(folder_of(target), PREFIX) {
+    for file in abandoned_files(folder_of(target), PREFIX) {
         let _ = std::fs::remove_file(file);
     }
+}
+
+/// Marks a temporary file as in use until it is closed.
+pub fn hold(file: &File) {
+    // If the file system has no locks, it is never taken for abandoned.
+    let _ = file.try_lock();
+}
+
+/// The files in `folder` whose names begin with `prefix` and whose owners have ended.
+pub fn abandoned_files(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    // On Windows a lock keeps its owner's other handles from reading, so there temporary files have none.
+    if prefix == PREFIX && !cfg!(unix) {
+        return Vec::new();
+    }
+    // Without write permission it is not removed. The lock taken by this test ends with the handle.
+    let is_abandoned = |path: &PathBuf| {
+        let file = File::options().read(true).write(true).open(path);
+        file.is_ok_and(|file| file.try_lock().is_ok())
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.as_encoded_bytes().starts_with(prefix.as_bytes())
+    });
+    // A folder cannot be opened to write.
+    named
+        .map(|entry| entry.path())
+        .filter(is_abandoned)
+        .collect()
 }
 
 /// Refuses a target that is not a regular file: with permission to write to `/dev`, renaming would replace `/dev/null`
@@ -156,6 +187,20 @@ mod tests {
             assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_has_an_owner_as_long_as_it_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".voisin-abc");
+        let file = File::create(&path).unwrap();
+        hold(&file);
+        std::fs::write(folder.path().join("voisin-abc"), "").unwrap();
+        std::fs::create_dir(folder.path().join(".voisin-folder")).unwrap();
+        let found = || abandoned_files(folder.path(), PREFIX);
+        assert_eq!(found(), Vec::<PathBuf>::new());
+        drop(file);
+        assert_eq!(found(), [path]);
     }
 
     #[test]

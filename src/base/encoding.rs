@@ -3,7 +3,8 @@
 //! For: finding the most likely encoding. Not for: bytes of a known encoding.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, WINDOWS_1251, WINDOWS_1252};
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+pub use encoding_rs::{UTF_16BE, UTF_16LE};
 
 /// Least number of bytes that are not ASCII for which a detector's result is always used; with fewer, it confuses
 /// similar Latin encodings ("Ágætis" as "Ágćtis").
@@ -21,45 +22,21 @@ impl OldEncoding {
         Encoding::for_label(label.trim().as_bytes()).map(Self)
     }
 
-    /// A name that [`named`](Self::named) reads, such as `windows-1251`.
-    pub fn name(self) -> &'static str {
-        self.0.name()
-    }
-
     /// The most likely encoding of these texts together; Windows-1252 if they give no evidence.
     pub fn detect<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let texts = texts.into_iter().filter(|text| utf8(text).is_none());
         let whole = texts.collect::<Vec<_>>().join(&b'\n');
-        if is_russian(&whole) {
-            return Self(WINDOWS_1251);
-        }
-        let guess = Self::guess(&whole);
         let high_bytes = whole.iter().filter(|byte| !byte.is_ascii()).count();
-        if high_bytes >= ENOUGH || guess.is_sure_of(&whole) {
-            return guess;
+        let is_foreign = whole
+            .split(u8::is_ascii)
+            .any(|run| run.len() >= FOREIGN_RUN);
+        if high_bytes < ENOUGH && !is_foreign {
+            return Self(WINDOWS_1252);
         }
-        Self(WINDOWS_1252)
-    }
-
-    fn guess(bytes: &[u8]) -> Self {
         // ISO-2022-JP consists of ASCII bytes, which are never passed on.
         let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-        detector.feed(bytes, true);
+        detector.feed(&whole, true);
         Self(detector.guess(None, Utf8Detection::Deny))
-    }
-
-    /// Whether few bytes suffice: words of another script without Latin letters, which in a Latin encoding would
-    /// consist of accented letters alone.
-    fn is_sure_of(self, bytes: &[u8]) -> bool {
-        let mut runs = bytes.split(u8::is_ascii);
-        if !runs.any(|run| run.len() >= FOREIGN_RUN) {
-            return false;
-        }
-        let (text, is_damaged) = self.0.decode_without_bom_handling(bytes);
-        // Latin letters and their accents end before Greek.
-        let is_latin = |c: char| c.is_alphabetic() && c < '\u{370}';
-        let mut words = text.split(|c: char| !c.is_alphanumeric());
-        !is_damaged && words.all(|word| word.is_ascii() || !word.chars().any(is_latin))
     }
 
     /// Decodes text that is UTF-8 if valid, else in this encoding.
@@ -71,70 +48,11 @@ impl OldEncoding {
     }
 }
 
-/// Whether all words that are not ASCII would be Russian in Windows-1251, which a detector does not see in few bytes.
-fn is_russian(bytes: &[u8]) -> bool {
-    let text = WINDOWS_1251.decode_without_bom_handling(bytes).0;
-    let is_letter = |c: char| matches!(c, 'а'..='я' | 'ё');
-    let is_word = |word: &str| {
-        let small = word.to_lowercase();
-        let is_cased = word == word.to_uppercase() || !word.chars().skip(1).any(char::is_uppercase);
-        is_cased && small.chars().all(is_letter)
-    };
-    let is_name = |word: &&str| {
-        let is_long = word.chars().count() >= FOREIGN_RUN;
-        is_long && word.starts_with(char::is_uppercase) && word.ends_with(char::is_lowercase)
-    };
-    let words = text.split(|c: char| c.is_ascii() && !c.is_ascii_alphabetic());
-    let words: Vec<&str> = words.filter(|word| !word.is_ascii()).collect();
-    words.iter().all(|word| is_word(word)) && words.iter().any(is_name)
-}
-
-/// The text of a file with a byte order mark, or in UTF-16 without one.
-pub fn with_mark(bytes: &[u8]) -> Option<String> {
-    let Some((encoding, mark)) = Encoding::for_bom(bytes) else {
-        return unmarked_order(bytes).map(|order| utf16(bytes, order));
-    };
-    let text = encoding.decode_without_bom_handling(&bytes[mark..]).0;
-    Some(text.into_owned())
-}
-
-/// The byte order of a text in UTF-16, by zeros in always the same byte of ASCII characters, which lists are
-/// full of; `None` for other encodings, which have none.
-fn unmarked_order(bytes: &[u8]) -> Option<Utf16> {
-    let zeros = [0, 1].map(|offset| {
-        let half = bytes.iter().skip(offset).step_by(2);
-        half.filter(|byte| **byte == 0).count()
-    });
-    let most = zeros[0].max(zeros[1]);
-    // At least a quarter of the characters. Zeros in both bytes are no text, but U+3000 has one in the other.
-    let is_utf16 = most > 0 && most * 8 >= bytes.len() && zeros[0].min(zeros[1]) * 8 <= most;
-    is_utf16.then_some(if zeros[0] > zeros[1] {
-        Utf16::Big
-    } else {
-        Utf16::Little
-    })
-}
-
-/// The lines of a text in any encoding that has ASCII's line ends.
-pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|&byte| byte == b'\n' || byte == b'\r')
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Utf16 {
-    Little,
-    Big,
-}
-
-/// Decodes UTF-16, in the order of its mark, else in that of its ASCII characters, else in `order`. Half a unit is left
-/// out, and half a pair becomes U+FFFD.
-pub fn utf16(bytes: &[u8], order: Utf16) -> String {
+/// Decodes UTF-16, in the order of its mark, else in `order`. Half a unit is left out, and half a pair becomes U+FFFD.
+pub fn utf16(bytes: &[u8], order: &'static Encoding) -> String {
     let (encoding, mark) = match Encoding::for_bom(bytes) {
-        Some((encoding, mark)) if encoding == UTF_16LE || encoding == UTF_16BE => (encoding, mark),
-        _ => match unmarked_order(bytes).unwrap_or(order) {
-            Utf16::Big => (UTF_16BE, 0),
-            Utf16::Little => (UTF_16LE, 0),
-        },
+        Some((encoding, mark)) if encoding != UTF_8 => (encoding, mark),
+        _ => (order, 0),
     };
     let units = &bytes[mark..];
     // Without the odd byte at the end, which would become a replacement character.
@@ -145,17 +63,15 @@ pub fn utf16(bytes: &[u8], order: Utf16) -> String {
 /// A text with the characters of Windows-1252 instead of controls, which programs produce by decoding it as Latin-1.
 /// Not for file names, which may contain the same controls.
 pub fn without_controls(text: &str) -> String {
-    let is_control = |c: char| ('\u{80}'..'\u{a0}').contains(&c);
-    let mut meant = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_control(c) {
+    let meant = text.chars().map(|c| match c {
+        '\u{80}'..'\u{a0}' => {
             let byte = [c as u8];
-            meant.push_str(&WINDOWS_1252.decode_without_bom_handling(&byte).0);
-        } else {
-            meant.push(c);
+            let meant = WINDOWS_1252.decode_without_bom_handling(&byte).0;
+            meant.into_owned()
         }
-    }
-    meant
+        other => other.to_string(),
+    });
+    meant.collect()
 }
 
 /// Valid UTF-8; the last character may be cut off, as in fields of fixed length.
@@ -173,7 +89,7 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use encoding_rs::{GBK, SHIFT_JIS, WINDOWS_1250, WINDOWS_1253};
+    use encoding_rs::{GBK, SHIFT_JIS, WINDOWS_1250, WINDOWS_1251, WINDOWS_1253};
     use proptest::prelude::*;
 
     use super::*;
@@ -223,22 +139,17 @@ mod tests {
 
     #[test]
     fn utf_16_needs_no_mark_and_no_whole_units() {
-        for bytes in [b"\xff\xfee\0n\0", b"\xfe\xff\0e\0n"] {
-            assert_eq!(utf16(bytes, Utf16::Little), "en");
-            assert_eq!(utf16(&bytes[2..], Utf16::Little), "en");
+        for bytes in [&b"\xff\xfee\0n\0"[..], b"\xfe\xff\0e\0n", b"e\0n\0\0"] {
+            assert_eq!(utf16(bytes, UTF_16LE), "en");
         }
-        assert_eq!(utf16(b"\xff\xfea\0\x3d\xd8", Utf16::Little), "a\u{fffd}");
-        assert_eq!(with_mark(b"\xff\xfea\0b\0").unwrap(), "ab");
-        assert_eq!(with_mark(b"ab\0\0\0\0"), None);
-        assert_eq!(with_mark(b"\xef\xbb\xbfab").unwrap(), "ab");
+        assert_eq!(utf16(b"\xff\xfea\0\x3d\xd8", UTF_16LE), "a\u{fffd}");
     }
 
     proptest! {
         #[test]
         fn any_bytes_make_some_text(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = OldEncoding::detect([&bytes[..]]).decode(&bytes);
-            let _ = utf16(&bytes, Utf16::Big);
-            let _ = with_mark(&bytes);
+            let _ = utf16(&bytes, UTF_16BE);
         }
     }
 }

@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod abandoned;
 pub mod atomic_file;
 pub mod directories;
 pub mod encoding;

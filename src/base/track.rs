@@ -4,18 +4,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Key of a vector in an index: any unique number.
+/// Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(transparent)]
-#[schemars(
-    rename = "TrackId",
-    description = "Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index."
-)]
+#[schemars(rename = "TrackId")]
 pub struct Id(pub i64);
 
-/// Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index.
 pub use self::Id as TrackId;
 
 impl std::fmt::Display for Id {

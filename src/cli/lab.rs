@@ -223,7 +223,7 @@ fn inner_vectors(
             run.display()
         );
     }
-    if output::ending(path, "npy") != "npy" || output::is_stream(path) {
+    if output::ending(path, "npy") != "npy" || output::is_standard(path) {
         bail!("--vectors {}: expected FILE.npy", path.display());
     }
     // Both are checked before the analysis, which may take hours.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ExploreError, Result, TrackMeta};
-use voisin_base::text::{did_you_mean, fold, matching_names, spelt_alike};
+use voisin_base::text::{did_you_mean, fold, spelt_alike};
 use voisin_library::artists;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,8 +167,8 @@ const NAMED: usize = 5;
 
 /// Artists nearest to an artist, or albums nearest to an album, nearest first.
 ///
-/// - `name`: of the artist, or of the album with its artist before it ("Muldjord – Chaos"), regardless of case, accents and
-///   punctuation; a part of it suffices if it is unique
+/// - `name`: of the artist, or of the album, if several have it with the artist before it ("Muldjord – Chaos"), regardless
+///   of case, accents and punctuation
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 pub fn near_artists(
     vectors: ArrayView2<'_, f32>,
@@ -184,13 +184,19 @@ pub fn near_artists(
         Makers::Artists => artists::artists(name).first().copied().unwrap_or(name),
         Makers::Albums => name,
     };
-    let found = matching_names(wanted, names());
-    let [name] = found.as_slice() else {
+    let key = fold(wanted);
+    let is_named = |body: &&ArtistTracks| {
+        let title = body.album.as_ref().is_some_and(|title| fold(title) == key);
+        title || fold(&body.name) == key
+    };
+    let found: Vec<&ArtistTracks> = bodies.iter().filter(is_named).collect();
+    let [queried] = found[..] else {
         let hint = if found.is_empty() {
             did_you_mean(&spelt_alike(wanted, names()))
         } else {
-            let first = &found[..found.len().min(NAMED)];
-            format!("it is a part of {}: ", first.join(" and of "))
+            let names = found.iter().take(NAMED).map(|body| body.name.as_str());
+            let names: Vec<&str> = names.collect();
+            format!("it is the title of {}: ", names.join(" and of "))
         };
         return Err(ExploreError::UnknownArtist {
             makers,
@@ -198,10 +204,6 @@ pub fn near_artists(
             hint,
         });
     };
-    let queried = bodies
-        .iter()
-        .find(|body| body.name == *name)
-        .expect("the name is one of theirs");
     // By address, because two albums may have the same name.
     let others = bodies
         .par_iter()
@@ -320,7 +322,7 @@ mod tests {
         assert_eq!(near("bo hits").expect("known")[0].artist, "Ed");
         let several = near("summer").expect_err("two albums").to_string();
         assert!(
-            several.contains("it is a part of various artists – Summer and of Ed – Summer"),
+            several.contains("it is the title of various artists – Summer and of Ed – Summer"),
             "{several}"
         );
     }

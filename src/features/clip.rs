@@ -4,13 +4,12 @@
 //! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic
 //! Hann window.
 
-use ndarray::{Array2, Axis, concatenate, s};
-use realfft::RealFftPlanner;
+use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate};
 
 use super::MelConfig;
-use super::constant_q::{CHROMA, around, pitch_classes};
+use super::constant_q::{CHROMA, after_zeros, pitch_classes};
 use super::mel::Triangles;
-use super::stft::hann;
+use super::transform::{Transform, hann};
 
 const FRAME: usize = 2048;
 pub(super) const HOP: usize = 512;
@@ -35,22 +34,13 @@ impl Clip {
     pub(super) fn new(samples: &[f32], rate: u32) -> Self {
         let audible = |x: &f32| f64::from(if x.is_finite() { *x } else { 0.0 });
         let samples: Vec<f64> = samples.iter().map(audible).collect();
-        let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
-        let mut frame = fft.make_input_vec();
-        let mut bins = fft.make_output_vec();
-        let mut scratch = fft.make_scratch_vec();
-        let hann = hann(FRAME);
+        let mut transform = Transform::new(hann(FRAME));
+        let padded = after_zeros(&samples, FRAME / 2);
         let mut power = Array2::zeros((1 + samples.len() / HOP, BINS));
         for (number, mut row) in power.outer_iter_mut().enumerate() {
-            around(&samples, number * HOP, &mut frame);
-            frame
-                .iter_mut()
-                .zip(&hann)
-                .for_each(|(value, weight)| *value *= weight);
-            // Fails only for buffers of other lengths.
-            let _ = fft.process_with_scratch(&mut frame, &mut bins, &mut scratch);
+            let bins = transform.of(&padded[number * HOP..], |x| x);
             row.iter_mut()
-                .zip(&bins)
+                .zip(bins)
                 .for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
         }
         Self {
@@ -98,7 +88,6 @@ impl Clip {
 
     /// The rows of [`DescriptorSet::Fma`](super::DescriptorSet::Fma), in their order.
     pub(super) fn fma(&self) -> Array2<f64> {
-        let shape = self.shape();
         let mut classes = pitch_classes(
             // As in librosa, the tuning is estimated from magnitudes for constant-Q bins and from powers
             // for `chroma`.
@@ -109,96 +98,93 @@ impl Clip {
             self.tuning(|power| f64::from(power).sqrt()),
         );
         let cens = smoothed(&classes);
-        normalise(&mut classes, FrameNorm::Largest);
+        normalise(&mut classes, largest);
         let tonnetz = tonal_centroids(&cens);
         let mfcc = cepstrum(&self.mel_decibels(), 20);
-        let shape = |rows: std::ops::Range<usize>| shape.slice(s![rows, ..]);
-        let contrast = 3 + CONTRAST_BANDS;
-        let level = 4 + CONTRAST_BANDS;
+        let [rmse, bandwidth, centroid, rolloff] = self.shape();
         let parts = [
-            cens.view(),
-            classes.view(),
-            self.chroma().view(),
-            mfcc.view(),
-            shape(contrast..level),
-            shape(1..2),
-            shape(0..1),
-            shape(3..contrast),
-            shape(2..3),
-            tonnetz.view(),
-            shape(level..level + 1),
-        ]
-        .map(|part| part.to_owned());
+            cens,
+            classes,
+            self.chroma(),
+            mfcc,
+            rmse,
+            bandwidth,
+            centroid,
+            self.contrast(),
+            rolloff,
+            tonnetz,
+            self.crossings(),
+        ];
         let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
         // Cannot fail: every part has a column for each frame.
         concatenate(Axis(0), &views).unwrap_or_default()
     }
 
-    /// Centroid, bandwidth and roll-off in Hz, contrast in decibels, level, share of zero
-    /// crossings.
-    fn shape(&self) -> Array2<f64> {
-        let mut rows = Array2::zeros((3 + CONTRAST_BANDS + 2, self.frames()));
-        let mut peaks = Array2::zeros((CONTRAST_BANDS, self.frames()));
-        let mut valleys = Array2::zeros((CONTRAST_BANDS, self.frames()));
-        let bands = contrast_bands(self.bin_hz());
-        let hz: Vec<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
-        let crossings = self.crossings();
-        for (frame, power) in self.spectra().enumerate() {
-            let magnitude: Vec<f64> = power.iter().map(|p| f64::from(*p).sqrt()).collect();
-            let total = summed(&magnitude, &hz, |m, _| m);
+    /// Magnitudes of each frame.
+    fn magnitudes(&self) -> impl Iterator<Item = Array1<f64>> {
+        self.spectra()
+            .map(|power| power.iter().map(|p| f64::from(*p).sqrt()).collect())
+    }
+
+    /// Level, bandwidth, centroid and roll-off, a row of each; the last three in Hz.
+    fn shape(&self) -> [Array2<f64>; 4] {
+        let hz: Array1<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
+        let mut rows = [(); 4].map(|()| Array2::zeros((1, self.frames())));
+        for (frame, magnitude) in self.magnitudes().enumerate() {
+            let total = magnitude.sum();
             // As in librosa, a silent frame is divided by 1 and has a centroid of 0.
-            let unit = if total < f64::from(f32::MIN_POSITIVE) {
-                1.0
-            } else {
-                total
-            };
-            let centroid = summed(&magnitude, &hz, |m, hz| m * hz) / unit;
-            let off = |m: f64, hz: f64| m * (hz - centroid) * (hz - centroid);
+            let is_silent = total < f64::from(f32::MIN_POSITIVE);
+            let unit = if is_silent { 1.0 } else { total };
+            let centroid = magnitude.dot(&hz) / unit;
+            let off = hz.mapv(|hz| (hz - centroid) * (hz - centroid));
             let mut below = magnitude[0];
             let mut under = 0;
+            // librosa's roll-off: the lowest bin below which 85 % of the magnitude is.
             while below < 0.85 * total && under + 1 < BINS {
                 under += 1;
-                // librosa's roll-off: the lowest bin below which 85 % of the magnitude is.
                 below += magnitude[under];
             }
-            rows[[0, frame]] = centroid;
-            rows[[1, frame]] = (summed(&magnitude, &hz, off) / unit).sqrt();
-            rows[[2, frame]] = hz[under];
             // By Parseval's theorem; all bins except the first and the last count twice.
-            let squares = summed(&magnitude, &hz, |m, _| m * m);
             let ends = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
-            rows[[3 + CONTRAST_BANDS, frame]] = (2.0 * squares - ends).sqrt() / FRAME as f64;
-            rows[[4 + CONTRAST_BANDS, frame]] = crossings[frame];
+            let level = (2.0 * magnitude.dot(&magnitude) - ends).sqrt() / FRAME as f64;
+            let bandwidth = (magnitude.dot(&off) / unit).sqrt();
+            for (row, value) in rows.iter_mut().zip([level, bandwidth, centroid, hz[under]]) {
+                row[[0, frame]] = value;
+            }
+        }
+        rows
+    }
+
+    /// Spectral contrast: decibels from the valley to the peak of each octave band.
+    fn contrast(&self) -> Array2<f64> {
+        let bands = contrast_bands(self.bin_hz());
+        let mut peaks = Array2::zeros((CONTRAST_BANDS, self.frames()));
+        let mut valleys = peaks.clone();
+        for (frame, magnitude) in self.magnitudes().enumerate() {
             for (band, (range, quantile)) in bands.iter().enumerate() {
-                let mut cells = magnitude[range.clone()].to_vec();
+                let mut cells: Vec<f64> = range.clone().map(|bin| magnitude[bin]).collect();
                 cells.sort_unstable_by(f64::total_cmp);
                 let mean = |cells: &[f64]| cells.iter().sum::<f64>() / cells.len() as f64;
                 valleys[[band, frame]] = mean(&cells[..*quantile]);
                 peaks[[band, frame]] = mean(&cells[cells.len() - quantile..]);
             }
         }
-        rows.slice_mut(s![3..3 + CONTRAST_BANDS, ..])
-            .assign(&(decibels(peaks) - decibels(valleys)));
-        rows
+        decibels(peaks) - decibels(valleys)
     }
 
     /// Share of sign changes in each frame's samples; beyond the ends the last sample is
     /// repeated.
-    fn crossings(&self) -> Vec<f64> {
-        let Some(last) = self.samples.len().checked_sub(1) else {
-            return vec![0.0; self.frames()];
-        };
+    fn crossings(&self) -> Array2<f64> {
         // With running counts each frame's crossings are one difference.
-        let mut so_far = vec![0u32; last + 1];
-        for i in 1..=last {
-            let is_below = |at: usize| self.samples[at] < -1e-10;
-            so_far[i] = so_far[i - 1] + u32::from(is_below(i) != is_below(i - 1));
+        let mut so_far = vec![0u32];
+        for pair in self.samples.windows(2) {
+            let changes = (pair[0] < -1e-10) != (pair[1] < -1e-10);
+            so_far.push(so_far[so_far.len() - 1] + u32::from(changes));
         }
-        let at = |i: usize| so_far[i.saturating_sub(FRAME / 2).min(last)];
-        let crossings_of = |frame: usize| at(frame * HOP + FRAME - 1) - at(frame * HOP);
-        (0..self.frames())
-            .map(|frame| f64::from(crossings_of(frame)) / FRAME as f64)
-            .collect()
+        let at = |i: usize| so_far[i.saturating_sub(FRAME / 2).min(so_far.len() - 1)];
+        Array2::from_shape_fn((1, self.frames()), |(_, frame)| {
+            f64::from(at(frame * HOP + FRAME - 1) - at(frame * HOP)) / FRAME as f64
+        })
     }
 
     /// Energies of the pitch classes from C, with the strongest of each frame 1, tuned to the
@@ -207,7 +193,7 @@ impl Clip {
         let weights =
             chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
         let mut rows = self.power.dot(&weights.t()).reversed_axes().mapv(f64::from);
-        normalise(&mut rows, FrameNorm::Largest);
+        normalise(&mut rows, largest);
         rows
     }
 
@@ -243,39 +229,16 @@ impl Clip {
             return 0.0;
         }
         // As in librosa, the histogram is of the louder half of the peaks.
-        let median = median(&mut peaks.iter().map(|(_, size)| *size).collect::<Vec<_>>());
+        let median = median(peaks.iter().map(|(_, size)| *size).collect());
         let mut counts = [0usize; 100];
         for (hz, _) in peaks.iter().filter(|(_, size)| *size >= median) {
-            let rest = (CHROMA as f64 * octaves(*hz, 0.0)).rem_euclid(1.0);
-            let rest = if rest >= 0.5 { rest - 1.0 } else { rest };
-            counts[(((rest + 0.5) * 100.0) as usize).min(99)] += 1;
+            let rest = (CHROMA as f64 * octaves(*hz, 0.0) + 0.5).rem_euclid(1.0);
+            counts[((rest * 100.0) as usize).min(99)] += 1;
         }
         // Of equal counts the first, as in numpy's argmax.
-        let best = (0..100).fold(
-            0,
-            |best, at| if counts[at] > counts[best] { at } else { best },
-        );
-        best as f64 / 100.0 - 0.5
+        let best = (0..100).rev().max_by_key(|at| counts[*at]);
+        best.unwrap_or(0) as f64 / 100.0 - 0.5
     }
-}
-
-/// The sum of a term of each pair, in eight partial sums, which the compiler vectorises.
-fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
-    let mut parts = [0.0; 8];
-    let a = a.chunks_exact(8);
-    let b = b.chunks_exact(8);
-    let rest: f64 = a
-        .remainder()
-        .iter()
-        .zip(b.remainder())
-        .map(|(a, b)| term(*a, *b))
-        .sum();
-    for (a, b) in a.zip(b) {
-        for ((part, a), b) in parts.iter_mut().zip(a).zip(b) {
-            *part += term(*a, *b);
-        }
-    }
-    parts.iter().sum::<f64>() + rest
 }
 
 /// 10 log10 of every cell, at most [`RANGE_DB`] below the largest.
@@ -287,26 +250,18 @@ pub(super) fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
     cells
 }
 
-/// The norm by which a frame is divided.
-#[derive(Clone, Copy)]
-enum FrameNorm {
-    Largest,
-    Sum,
-    Length,
-}
-
-/// Normalises every column, except nearly empty ones.
-fn normalise(rows: &mut Array2<f64>, norm: FrameNorm) {
+/// Divides every column by its size, except nearly empty ones.
+fn normalise(rows: &mut Array2<f64>, size: impl Fn(ArrayView1<f64>) -> f64) {
     for mut column in rows.columns_mut() {
-        let size = match norm {
-            FrameNorm::Largest => column.fold(0.0, |most: f64, v| most.max(v.abs())),
-            FrameNorm::Sum => column.fold(0.0, |sum, v| sum + v.abs()),
-            FrameNorm::Length => column.dot(&column).sqrt(),
-        };
+        let size = size(column.view());
         if size >= f64::from(f32::MIN_POSITIVE) {
             column /= size;
         }
     }
+}
+
+fn largest(column: ArrayView1<f64>) -> f64 {
+    column.fold(0.0, |most: f64, v| most.max(v.abs()))
 }
 
 /// Shares of the pitch classes in five steps, smoothed over 41 frames, each frame of length 1, which
@@ -314,7 +269,7 @@ fn normalise(rows: &mut Array2<f64>, norm: FrameNorm) {
 fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
     const REACH: usize = 20;
     let mut shares = classes.clone();
-    normalise(&mut shares, FrameNorm::Sum);
+    normalise(&mut shares, |column| column.sum());
     shares.mapv_inplace(|v| {
         [0.4, 0.2, 0.1, 0.05]
             .into_iter()
@@ -335,7 +290,7 @@ fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
                 .sum();
         }
     }
-    normalise(&mut cens, FrameNorm::Length);
+    normalise(&mut cens, |column| column.dot(&column).sqrt());
     cens
 }
 
@@ -343,7 +298,7 @@ fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
 /// "Detecting harmonic change in musical audio", 2006.
 fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
     let mut shares = chroma.clone();
-    normalise(&mut shares, FrameNorm::Sum);
+    normalise(&mut shares, |column| column.sum());
     let circles = [(7.0 / 6.0, 1.0), (1.5, 1.0), (2.0 / 3.0, 0.5)];
     let place = Array2::from_shape_fn((6, CHROMA), |(row, class)| {
         // The radii of the paper: minor thirds as fifths, major thirds half.
@@ -372,36 +327,20 @@ pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
 /// Zhang, Tao and Cai, "Music type classification by spectral contrast feature", 2002; bins at the
 /// edges as in librosa.
 fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
-    let edge = |band: usize| {
-        if band == 0 {
-            0.0
-        } else {
-            CONTRAST_FROM * 2f64.powi(band as i32 - 1)
-        }
-    };
     (0..CONTRAST_BANDS)
         .map(|band| {
-            let inside = |bin: &usize| {
-                let hz = *bin as f64 * bin_hz;
-                hz >= edge(band) && hz <= edge(band + 1)
-            };
-            let first = (0..BINS).find(inside).unwrap_or(0);
-            let last = (0..BINS).rev().find(inside).unwrap_or(first);
+            let upper = CONTRAST_FROM * 2f64.powi(band as i32);
+            let lower = if band == 0 { 0.0 } else { upper / 2.0 };
+            let hz = |bin: usize| bin as f64 * bin_hz;
+            let from = (0..BINS).find(|bin| hz(*bin) >= lower).unwrap_or(0);
+            let to = (from..BINS).take_while(|bin| hz(*bin) <= upper).count() + from;
             // librosa includes one bin below each band except the lowest, and leaves out the band's
-            // last bin.
-            let first = if band > 0 {
-                first.saturating_sub(1)
-            } else {
-                first
-            };
+            // last bin, which counts for its quantile, but that of the last band.
             let is_last = band + 1 == CONTRAST_BANDS;
-            let all = if is_last {
-                first..BINS
-            } else {
-                first..last + 1
-            };
-            let quantile = (0.02 * all.len() as f64).round_ties_even().max(1.0) as usize;
-            (if is_last { all } else { all.start..all.end - 1 }, quantile)
+            let from = from.saturating_sub(usize::from(band > 0));
+            let to = if is_last { BINS } else { to };
+            let quantile = (0.02 * (to - from) as f64).round_ties_even().max(1.0);
+            (from..to - usize::from(!is_last), quantile as usize)
         })
         .collect()
 }
@@ -441,14 +380,9 @@ fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
     weights
 }
 
-/// The median; reorders the numbers.
-pub(super) fn median(numbers: &mut [f64]) -> f64 {
+pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
+    let (below, above) = ((numbers.len() - 1) / 2, numbers.len() / 2);
     // Selection is faster than sorting.
-    let middle = numbers.len() / 2;
-    let is_odd = numbers.len() % 2 == 1;
-    let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);
-    let lower = below.iter().copied().max_by(f64::total_cmp);
-    lower
-        .filter(|_| !is_odd)
-        .map_or(upper, |lower| f64::midpoint(lower, upper))
+    let mut at = |place| *numbers.select_nth_unstable_by(place, f64::total_cmp).1;
+    f64::midpoint(at(below), at(above))
 }

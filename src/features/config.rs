@@ -202,35 +202,44 @@ impl MelConfig {
 
     /// Checks what a handwritten manifest may have.
     pub fn validate(&self) -> Result<(), FeaturesError> {
-        let within = |field, value: f64, low: f64, high: f64| {
-            // NaN is outside.
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            let expected = format!("{low} to {high}");
-            Err(FeaturesError::Config(field, value.to_string(), expected))
-        };
-        let whole = |field, value: usize, low: usize, high: usize| {
-            within(field, value as f64, low as f64, high as f64)
+        let scale = match self.compression {
+            Compression::LogHalf { scale } => scale,
+            Compression::Decibel | Compression::AbsoluteDecibel => 1.0,
         };
         let level = f64::from(self.level_dbfs.unwrap_or(0.0));
-        within("level_dbfs", level, -60.0, 0.0)?;
+        let rate = f64::from(self.sample_rate);
+        let n_fft = self.n_fft as f64;
         // Limits the memory that an untrusted manifest can allocate.
-        whole("sample_rate", self.sample_rate as usize, 1000, 768_000)?;
-        whole("window_samples", self.window_samples, 1, 1 << 24)?;
-        whole("n_fft", self.n_fft, 16, 1 << 16)?;
-        // The real transform needs an even length.
-        whole("n_fft: its remainder by 2", self.n_fft % 2, 0, 0)?;
-        whole("hop", self.hop, 1, 1 << 16)?;
-        whole("n_frames", self.n_frames, 1, 1 << 14)?;
-        whole("pad_left", self.pad_left, 0, self.n_fft)?;
-        whole("n_mels", self.n_mels, 1, 1 << 10)?;
-        // f_max is checked first, since it bounds f_min.
-        within("f_max", self.f_max, 1.0, f64::from(self.sample_rate) / 2.0)?;
-        within("f_min", self.f_min, 0.0, self.f_max - 1.0)?;
-        match self.compression {
-            Compression::LogHalf { scale } => within("scale", scale, 1e-3, 1e9),
-            Compression::Decibel | Compression::AbsoluteDecibel => Ok(()),
+        let ranges = [
+            ("level_dbfs", level, -60.0, 0.0),
+            ("sample_rate", rate, 1e3, 768e3),
+            (
+                "window_samples",
+                self.window_samples as f64,
+                1.0,
+                16_777_216.0,
+            ),
+            ("n_fft", n_fft, 16.0, 65_536.0),
+            // The real transform needs an even length.
+            ("n_fft: its remainder by 2", n_fft % 2.0, 0.0, 0.0),
+            ("hop", self.hop as f64, 1.0, 65_536.0),
+            ("n_frames", self.n_frames as f64, 1.0, 16_384.0),
+            ("pad_left", self.pad_left as f64, 0.0, n_fft),
+            ("n_mels", self.n_mels as f64, 1.0, 1024.0),
+            ("f_max", self.f_max, 1.0, rate / 2.0),
+            ("f_min", self.f_min, 0.0, self.f_max - 1.0),
+            ("scale", scale, 1e-3, 1e9),
+        ];
+        // NaN is outside.
+        let is_outside =
+            |(_, value, low, high): &(_, f64, f64, f64)| !(*low..=*high).contains(value);
+        match ranges.into_iter().find(is_outside) {
+            None => Ok(()),
+            Some((field, value, low, high)) => Err(FeaturesError::Config(
+                field,
+                value.to_string(),
+                format!("{low} to {high}"),
+            )),
         }
     }
 }
@@ -241,16 +250,22 @@ mod tests {
 
     #[test]
     fn parameters_out_of_range_are_reported() {
-        let mut config = MelConfig::musicnn();
-        config.f_max = f64::NAN;
-        let message = config.validate().unwrap_err().to_string();
+        let base = MelConfig::musicnn();
+        let f_max = MelConfig {
+            f_max: f64::NAN,
+            ..base.clone()
+        };
+        let message = f_max.validate().unwrap_err().to_string();
         assert_eq!(message, "front end: f_max is NaN, expected 1 to 8000");
         for n_fft in [1 << 40, 513] {
-            config = MelConfig {
-                n_fft,
-                ..MelConfig::musicnn()
-            };
-            assert!(config.validate().is_err());
+            assert!(
+                MelConfig {
+                    n_fft,
+                    ..base.clone()
+                }
+                .validate()
+                .is_err()
+            );
         }
     }
 }

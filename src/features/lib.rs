@@ -30,8 +30,9 @@ mod key;
 mod measures;
 mod mel;
 mod spectra;
-mod stft;
+
 mod tempo;
+mod transform;
 mod views;
 pub mod windows;
 

@@ -1,19 +1,12 @@
 //! Amplitude spectra of single frames, in f32, which suffices for onsets and pitches.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use super::stft::hann;
-use realfft::num_complex::Complex;
-use realfft::{RealFftPlanner, RealToComplex};
+use super::transform::{Transform, hann};
 
 /// A transform of one length under a Hann window, with its buffers.
 pub(super) struct Spectra {
-    hann: Vec<f32>,
-    fft: Arc<dyn RealToComplex<f32>>,
-    frame: Vec<f32>,
-    bins: Vec<Complex<f32>>,
-    scratch: Vec<Complex<f32>>,
+    transform: Transform<f32>,
     amplitudes: Vec<f32>,
 }
 
@@ -61,42 +54,22 @@ impl Spectra {
     ///
     /// - `rate`: Hz
     pub(super) fn of_seconds(seconds: f64, rate: f64) -> Self {
-        Self::new(quick_length(rate * seconds))
-    }
-
-    /// - `size`: samples of a frame, even
-    fn new(size: usize) -> Self {
-        let fft = RealFftPlanner::new().plan_fft_forward(size);
+        let size = quick_length(rate * seconds);
         Self {
-            hann: hann(size).into_iter().map(|x| x as f32).collect(),
-            frame: fft.make_input_vec(),
-            bins: fft.make_output_vec(),
-            scratch: fft.make_scratch_vec(),
+            transform: Transform::new(hann(size).into_iter().map(|x| x as f32).collect()),
             amplitudes: vec![0.0; size / 2 + 1],
-            fft,
         }
     }
 
     pub(super) fn size(&self) -> usize {
-        self.hann.len()
+        self.transform.size()
     }
 
     /// Amplitudes of the frame at the start of `samples`, `1 + size / 2` bins; missing samples and those
     /// that are not finite are silence.
     pub(super) fn of(&mut self, samples: &[f32]) -> &[f32] {
-        self.frame.fill(0.0);
-        for ((value, &sample), &weight) in self.frame.iter_mut().zip(samples).zip(&self.hann) {
-            *value = if sample.is_finite() {
-                sample * weight
-            } else {
-                0.0
-            };
-        }
-        // Fails only for buffers of other lengths.
-        let _ = self
-            .fft
-            .process_with_scratch(&mut self.frame, &mut self.bins, &mut self.scratch);
-        for (amplitude, bin) in self.amplitudes.iter_mut().zip(&self.bins) {
+        let bins = (self.transform).of(samples, |x| if x.is_finite() { x } else { 0.0 });
+        for (amplitude, bin) in self.amplitudes.iter_mut().zip(bins) {
             *amplitude = bin.norm_sqr().sqrt();
         }
         &self.amplitudes
@@ -117,15 +90,6 @@ mod tests {
             (half.iter().map(|x| x * x).sum::<f32>() / half.len() as f32 * 2.0).sqrt()
         };
         assert!(gain(1000.0) > 0.99 && gain(5500.0) > 0.788 && gain(17_000.0) < 0.056);
-        assert_eq!(halvings(44_100, 16_000), 1);
-        assert_eq!(halvings(8000, 16_000), 0);
         assert!(halved(&[1.0; 3], 2).is_empty());
-    }
-
-    #[test]
-    fn lengths_have_small_factors_and_are_only_slightly_longer() {
-        for (rate, length) in [(16_000.0, 1024), (44_100.0, 2880), (22_050.0, 1440)] {
-            assert_eq!(Spectra::of_seconds(0.064, rate).size(), length);
-        }
     }
 }

@@ -8,7 +8,9 @@
 
 use realfft::RealFftPlanner;
 
+use super::mel::Triangles;
 use super::spectra::{Spectra, halved, halvings};
+use super::{MelConfig, MelNorm, MelScale};
 
 /// Frames of onset strength per second.
 const FRAMES: f64 = 50.0;
@@ -19,8 +21,6 @@ const LEAST_RATE: u32 = 16_000;
 const BANDS: usize = 40;
 const LOWEST_HZ: f64 = 30.0;
 const HIGHEST_HZ: f64 = 8000.0;
-/// Frames over which a rise is taken.
-const RISE: usize = 1;
 /// The exponent of the amplitude spectrum in the autocorrelation; usually 2.
 const COMPRESSION: f32 = 1.5;
 /// Multiples of a beat in the comb.
@@ -45,7 +45,6 @@ const SHORTEST: f64 = 6.0;
 /// Onset strength of a piece of music, and its periodicity.
 pub struct Onsets {
     strength: Vec<f32>,
-    correlation: Option<Vec<f32>>,
     /// The best tempo, and the mean autocorrelation of its comb.
     pulse: Option<(f64, f64)>,
 }
@@ -54,17 +53,18 @@ impl Onsets {
     /// - `samples`: mono; a piece of less than 6 s has no onsets
     /// - `rate`: Hz, at least 8000
     pub fn new(samples: &[f32], rate: u32) -> Self {
-        let mut onsets = Self {
-            strength: Vec::new(),
-            correlation: None,
-            pulse: None,
-        };
-        if (samples.len() as f64) >= SHORTEST * f64::from(rate) {
-            onsets.strength = onset_strength(samples, rate);
-            onsets.correlation = autocorrelation(&smoothed(&onsets.strength));
-            onsets.pulse = onsets.find_pulse();
+        if (samples.len() as f64) < SHORTEST * f64::from(rate) {
+            return Self {
+                strength: Vec::new(),
+                pulse: None,
+            };
         }
-        onsets
+        let strength = onset_strength(samples, rate);
+        let correlation = autocorrelation(&smoothed(&strength));
+        Self {
+            strength,
+            pulse: correlation.and_then(|correlation| pulse(&correlation)),
+        }
     }
 
     /// Beats per minute; `None` if no beat is found.
@@ -102,115 +102,77 @@ impl Onsets {
         let count = (0..strength.len()).filter(is_onset).count();
         count as f64 * FRAMES / strength.len().max(1) as f64
     }
+}
 
-    fn find_pulse(&self) -> Option<(f64, f64)> {
-        let correlation = self.correlation.as_ref()?;
-        let strength = |bpm: f64| -> f64 {
-            let lag = 60.0 * FRAMES / bpm;
-            (1..=MULTIPLES)
-                .map(|k| at(correlation, k as f64 * lag))
-                .sum::<f64>()
-                / MULTIPLES as f64
-        };
-        let score = |bpm: f64, (usual, spread): Prior| {
-            strength(bpm) - WEIGHT * 0.5 * ((bpm / usual).log2() / spread).powi(2)
-        };
-        // Logarithmic steps of 1 %, because errors of tempos are relative.
-        let best = |from: f64, to: f64, step: f64| -> f64 {
-            let n = ((to / from).ln() / step) as usize;
-            (0..=n)
-                .map(|i| from * (i as f64 * step).exp())
-                .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
-                .unwrap_or(from)
-        };
-        // The wide prior finds the pulse; the narrower one then chooses the octave of the
-        // beat.
-        let pulse = best(SLOWEST, FASTEST, 0.01);
-        let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
-        let beat = octaves
-            .filter(|bpm| (SLOWEST..=FASTEST).contains(bpm))
-            .max_by(|&a, &b| score(a, OCTAVE).total_cmp(&score(b, OCTAVE)))?;
-        // Refined to 0.05 %, from the peak of the comb found to 1 %.
-        let tempo = best(beat * 0.99, beat * 1.01, 0.000_5);
-        Some((tempo, strength(tempo)))
-    }
+/// The best tempo of an autocorrelation, and its mean at the multiples of a beat.
+fn pulse(correlation: &[f32]) -> Option<(f64, f64)> {
+    let strength = |bpm: f64| -> f64 {
+        let lag = 60.0 * FRAMES / bpm;
+        let comb = (1..=MULTIPLES).map(|k| at(correlation, k as f64 * lag));
+        comb.sum::<f64>() / MULTIPLES as f64
+    };
+    let score = |bpm: f64, (usual, spread): Prior| {
+        strength(bpm) - WEIGHT * 0.5 * ((bpm / usual).log2() / spread).powi(2)
+    };
+    // Logarithmic steps, because errors of tempos are relative.
+    let best = |from: f64, to: f64, step: f64| -> f64 {
+        let n = ((to / from).ln() / step) as usize;
+        (0..=n)
+            .map(|i| from * (i as f64 * step).exp())
+            .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
+            .unwrap_or(from)
+    };
+    // The wide prior finds the pulse; the narrower one then chooses the octave of the
+    // beat.
+    let pulse = best(SLOWEST, FASTEST, 0.01);
+    let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
+    let beat = octaves
+        .filter(|bpm| (SLOWEST..=FASTEST).contains(bpm))
+        .max_by(|&a, &b| score(a, OCTAVE).total_cmp(&score(b, OCTAVE)))?;
+    // Refined to 0.05 %, from the peak of the comb found to 1 %.
+    let tempo = best(beat * 0.99, beat * 1.01, 0.000_5);
+    Some((tempo, strength(tempo)))
 }
 
 /// Mean rise of the bands for each frame.
 fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
     let halvings = halvings(rate, LEAST_RATE);
     let samples = halved(samples, halvings);
-    let rate = f64::from(rate) / f64::from(1u32 << halvings);
-    let mut spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
-    let weights = band_weights(spectra.size(), rate);
+    let rate = rate >> halvings;
+    let mut spectra = Spectra::of_seconds(FRAME_SECONDS, f64::from(rate));
+    let mel = Triangles::new(&MelConfig {
+        n_mels: BANDS,
+        f_min: LOWEST_HZ,
+        f_max: HIGHEST_HZ,
+        mel_scale: MelScale::Htk,
+        mel_norm: MelNorm::Peak,
+        ..MelConfig::librosa(rate, spectra.size(), 0, 0)
+    });
+    let rate = f64::from(rate);
     let frames = ((samples.len() - spectra.size()) as f64 / rate * FRAMES) as usize + 1;
-    let mut bands = vec![[0.0f32; BANDS + 1]; frames];
+    let mut bands = vec![[0.0f32; BANDS]; frames];
     let mut squares = 0.0f64;
+    // The last band has its rising side only.
+    let below = mel.below_last_centre();
+    let mut heard = vec![[0.0]; spectra.size() / 2 + 1];
     for (i, sums) in bands.iter_mut().enumerate() {
-        let start = (i as f64 * rate / FRAMES) as usize;
-        let amplitudes = spectra.of(&samples[start..]);
-        squares += sum_of_squares(amplitudes);
-        let mut rest = amplitudes;
-        for (band, weights) in weights.iter().enumerate() {
-            // A bin between two centres is on the rising side of one triangle and on the falling side
-            // of the previous one; the falling side before the first goes to band 0.
-            let mut fallen = sums[band];
-            let mut risen = 0.0;
-            let (bins, others) = rest.split_at(weights.len());
-            for (amplitude, rising) in bins.iter().zip(weights) {
-                risen += amplitude * rising;
-                fallen += amplitude * (1.0 - rising);
-            }
-            (sums[band], sums[band + 1]) = (fallen, risen);
-            rest = others;
-        }
+        let amplitudes = spectra.of(&samples[(i as f64 * rate / FRAMES) as usize..]);
+        squares += amplitudes.iter().map(|a| f64::from(a * a)).sum::<f64>();
+        heard[..below].copy_from_slice(&amplitudes.as_chunks::<1>().0[..below]);
+        mel.project(&heard, |band, [sum]| sums[band] = sum as f32);
     }
-    let cells = frames * weights.iter().map(Vec::len).sum::<usize>();
-    let level = (squares / cells as f64).sqrt().max(1e-9) as f32;
-    for sums in &mut bands {
-        sums.iter_mut()
-            .for_each(|sum| *sum = (*sum / level).ln_1p());
+    let level = (squares / (frames * below) as f64).sqrt().max(1e-9) as f32;
+    for sum in bands.as_flattened_mut() {
+        *sum = (*sum / level).ln_1p();
     }
-    (RISE..frames)
-        .map(|i| {
-            (1..=BANDS)
-                .map(|b| (bands[i][b] - bands[i - RISE][b]).max(0.0))
-                .sum::<f32>()
-                / BANDS as f32
-        })
-        .collect()
-}
-
-/// In eight independent partial sums.
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let mut sums = [0.0f32; 8];
-    let blocks = values.chunks_exact(8);
-    let rest: f32 = blocks.remainder().iter().map(|value| value * value).sum();
-    for block in blocks {
-        sums.iter_mut()
-            .zip(block)
-            .for_each(|(sum, value)| *sum += value * value);
-    }
-    f64::from(sums.iter().sum::<f32>() + rest)
-}
-
-/// For each band, the rising weights of the bins between its centre and the next; contiguous from
-/// bin 0.
-fn band_weights(size: usize, rate: f64) -> Vec<Vec<f32>> {
-    let mel = |hz: f64| 2595.0 * (1.0 + hz / 700.0).log10();
-    let step = (mel(HIGHEST_HZ) - mel(LOWEST_HZ)) / (BANDS + 1) as f64;
-    let edge = |i: usize| 700.0 * (10f64.powf((mel(LOWEST_HZ) + step * i as f64) / 2595.0) - 1.0);
-    let edges: Vec<f64> = (0..BANDS + 2).map(edge).collect();
-    let mut weights = vec![Vec::new(); BANDS];
-    for hz in (0..=size / 2)
-        .map(|bin| bin as f64 * rate / size as f64)
-        .take_while(|&hz| hz < edges[BANDS])
-    {
-        let band = edges[1..BANDS].partition_point(|&edge| edge <= hz);
-        let rising = (hz - edges[band]) / (edges[band + 1] - edges[band]);
-        weights[band].push(rising.clamp(0.0, 1.0) as f32);
-    }
-    weights
+    let rise = |pair: &[[f32; BANDS]]| {
+        let bands = pair[0].iter().zip(&pair[1]);
+        bands
+            .map(|(before, now)| (now - before).max(0.0))
+            .sum::<f32>()
+            / BANDS as f32
+    };
+    bands.windows(2).map(rise).collect()
 }
 
 /// Onsets minus the mean of their second, smoothed by a frame, with mean zero.
@@ -285,15 +247,14 @@ mod tests {
     fn beats(bpm: f64, rate: u32) -> Vec<f32> {
         let mut random = Random::new(7);
         let eighth = 30.0 / bpm;
-        (0..30 * rate)
-            .map(|i| {
-                let t = f64::from(i) / f64::from(rate);
-                let since_beat = t % (2.0 * eighth);
-                let drum = (-since_beat * 30.0).exp() * (380.0 * since_beat).sin();
-                let hiss = (-(t % eighth) * 80.0).exp() * (random.f64() - 0.5);
-                (0.6 * drum + 0.2 * hiss) as f32
-            })
-            .collect()
+        let sample = |i: u32| {
+            let t = f64::from(i) / f64::from(rate);
+            let since_beat = t % (2.0 * eighth);
+            let drum = (-since_beat * 30.0).exp() * (380.0 * since_beat).sin();
+            let hiss = (-(t % eighth) * 80.0).exp() * (random.f64() - 0.5);
+            (0.6 * drum + 0.2 * hiss) as f32
+        };
+        (0..30 * rate).map(sample).collect()
     }
 
     #[test]
@@ -311,8 +272,7 @@ mod tests {
             (0..30 * 16_000).map(|_| random.f32() - 0.5).collect(),
             vec![0.0; 30 * 16_000],
             vec![f32::NAN; 30 * 16_000],
-            // Five seconds.
-            beats(120.0, 16_000)[..80_000].to_vec(),
+            beats(120.0, 16_000)[..5 * 16_000].to_vec(),
         ] {
             assert_eq!(Onsets::new(&samples, 16_000).tempo(), None);
         }

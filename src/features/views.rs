@@ -1,8 +1,8 @@
 //! Spectra and bands of a clip for plots, from which descriptors are computed, too.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
-use super::clip::{BINS, Clip, RANGE_DB, cepstrum, decibels};
+use super::clip::{Clip, RANGE_DB, cepstrum, decibels};
 use super::mel::centres;
 
 /// Four representations of a clip. Matrices have a column for each frame, and the lowest row first.
@@ -23,25 +23,14 @@ impl ClipViews {
     /// - `samples`: mono, at `rate`; those that are not finite count as silence
     pub fn new(samples: &[f32], rate: u32) -> Self {
         let clip = Clip::new(samples, rate);
-        let mean = (0..BINS).map(|bin| {
-            let power = clip.power.column(bin);
-            power
-                .iter()
-                .map(|power| f64::from(*power).sqrt())
-                .sum::<f64>()
-                / power.len() as f64
-        });
-        // decibels() takes powers.
-        let mut spectrum: Vec<f64> = mean.map(|amplitude| amplitude * amplitude).collect();
-        let strongest = spectrum.iter().copied().fold(1e-10, f64::max);
-        spectrum
-            .iter_mut()
-            .for_each(|power| *power = 10.0 * (*power / strongest).max(1e-10).log10());
+        let amplitudes = clip.power.mapv(|power| f64::from(power).sqrt());
+        let mean = amplitudes.mean_axis(Axis(0)).unwrap_or_default();
+        let spectrum = below_loudest(decibels((&mean * &mean).insert_axis(Axis(0))));
         let mel = clip.mel_decibels();
         let mfcc = cepstrum(&mel, 20);
         Self {
             bin_hz: clip.bin_hz(),
-            spectrum,
+            spectrum: spectrum.into_iter().collect(),
             bins: below_loudest(decibels(clip.power.t().mapv(f64::from))),
             mel_hz: centres(&clip.mel_config()),
             mel: below_loudest(mel),
@@ -54,12 +43,8 @@ impl ClipViews {
 fn below_loudest(mut cells: Array2<f64>) -> Array2<f64> {
     let most = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v));
     // decibels() begins at 1e-10.
-    let most = if most <= -100.0 {
-        most + RANGE_DB
-    } else {
-        most
-    };
-    cells.mapv_inplace(|v| v - most);
+    let is_silent = most <= -100.0;
+    cells.mapv_inplace(|v| if is_silent { -RANGE_DB } else { v - most });
     cells
 }
 
@@ -74,17 +59,14 @@ mod tests {
             .map(|i| (std::f32::consts::TAU * 440.0 * i as f32 / 22_050.0).sin())
             .collect();
         let views = ClipViews::new(&wave, 22_050);
-        let most = |numbers: &[f64]| {
-            (0..numbers.len())
-                .max_by(|a, b| numbers[*a].total_cmp(&numbers[*b]))
-                .unwrap_or(0)
+        let most = |numbers: Vec<f64>| {
+            (0..numbers.len()).max_by(|a, b| numbers[*a].total_cmp(&numbers[*b]))
         };
-        let column = |cells: &Array2<f64>| most(&cells.column(60).to_vec());
-        let bin = 440.0 / views.bin_hz;
-        assert!((most(&views.spectrum) as f64 - bin).abs() < 1.0);
-        assert!((column(&views.bins) as f64 - bin).abs() < 1.0);
-        assert!((views.mel_hz[column(&views.mel)] - 440.0).abs() < 30.0);
-        assert_eq!(views.mfcc.dim(), (20, 87));
+        // 440 Hz is 40.9 bins.
+        assert_eq!(most(views.spectrum), Some(41));
+        assert_eq!(most(views.bins.column(60).to_vec()), Some(41));
+        let band = most(views.mel.column(60).to_vec()).unwrap();
+        assert!((views.mel_hz[band] - 440.0).abs() < 30.0);
         let silence = ClipViews::new(&[0.0; 4000], 22_050);
         let all = silence.bins.iter().chain(&silence.mel);
         assert!(all.chain(&silence.spectrum).all(|db| *db <= -80.0));

@@ -87,31 +87,19 @@ pub fn part(len: u64, window: usize, rate: u32, from: u64, to: u64) -> Vec<i64> 
 /// offset is silence. Samples that are not finite count as zero; an empty window is
 /// silent.
 pub fn is_near_silent(samples: &[f32]) -> bool {
-    if samples.is_empty() {
-        return true;
+    let mut sums = [0f64; 8];
+    let mut squares = [0f64; 8];
+    // Eight independent sums, which the compiler vectorises.
+    for block in samples.chunks(8) {
+        for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(block) {
+            let x = f64::from(if x.is_finite() { x } else { 0.0 });
+            *sum += x;
+            *square += x * x;
+        }
     }
-    let mut sum = 0.0f64;
-    let mut squares = 0.0f64;
-    // Sums about zero, from which the offset is subtracted at the end, take one pass instead of two.
-    for chunk in samples.chunks(256) {
-        // In f32 for speed; a chunk is too short to lose precision that matters at -70 dB.
-        let mut s = [0f32; 8];
-        let mut q = [0f32; 8];
-        let mut take = |block: &[f32]| {
-            for ((s, q), &x) in s.iter_mut().zip(&mut q).zip(block) {
-                let x = if x.is_finite() { x } else { 0.0 };
-                *s += x;
-                *q += x * x;
-            }
-        };
-        let mut blocks = chunk.chunks_exact(8);
-        (&mut blocks).for_each(&mut take);
-        take(blocks.remainder());
-        sum += f64::from(s.iter().sum::<f32>());
-        squares += f64::from(q.iter().sum::<f32>());
-    }
-    let n = samples.len() as f64;
-    let variance = squares / n - (sum / n).powi(2);
+    let n = samples.len().max(1) as f64;
+    let mean = sums.iter().sum::<f64>() / n;
+    let variance = squares.iter().sum::<f64>() / n - mean * mean;
     variance < 10f64.powf(f64::from(SILENCE_DBFS) / 10.0)
 }
 

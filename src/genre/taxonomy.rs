@@ -9,17 +9,11 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use super::{Genre, GenreError, id3};
-use voisin_base::table::TableText;
+use voisin_base::regular_file;
 use voisin_base::text::{self, clean};
 
-/// The text of a user's table.
-pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
-    let table = TableText::read(path).map_err(|source| GenreError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(table.text)
-}
+/// Most bytes of a user's table.
+const LARGEST: u64 = 1 << 26;
 
 /// The lines of a table, numbered from 1, without comments (`#`) and empty lines.
 pub(super) fn table_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -73,7 +67,11 @@ impl Taxonomy {
 
     /// Adds a user's synonyms to the shipped ones, over which they take precedence.
     pub fn with_user_file(mut self, path: &Path) -> Result<Self, GenreError> {
-        self.extend_from_tsv(&read_table(path)?, path)?;
+        let text = regular_file::read_text(path, LARGEST).map_err(|source| GenreError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        self.extend_from_tsv(&text, path)?;
         Ok(self)
     }
 

@@ -49,18 +49,12 @@ pub fn predict(run: &Path, matrix: &Matrix) -> Result<RunPredictions, LabError> 
     let model = Model::read(&path)?;
     // Compared by name: columns in another order would give wrong predictions without an error.
     if model.columns != matrix.columns {
-        let n = model.columns.len();
-        let m = matrix.columns.len();
-        let first = model
-            .columns
-            .iter()
-            .zip(&matrix.columns)
-            .find(|(a, b)| a != b);
+        let [n, m] = [&model.columns, &matrix.columns].map(Vec::len);
+        let mut pairs = model.columns.iter().zip(&matrix.columns);
+        let first = pairs.find(|(a, b)| a != b);
         let found = first.map_or_else(String::new, |(a, b)| format!(": {b} where {a} is expected"));
-        return Err(LabError::run(
-            &path,
-            format!("expects {n} columns, the data gives {m}{found}"),
-        ));
+        let problem = format!("expects {n} columns, the data gives {m}{found}");
+        return Err(LabError::run(&path, problem));
     }
     Ok(RunPredictions {
         classes: model.classes.clone(),
@@ -92,26 +86,19 @@ pub fn write_submission(
     };
     check_titles(&wanted, keys)
         .map_err(|problem| LabError::run(like.unwrap_or(output.path()), problem))?;
-    let predictions: HashMap<&str, &str> = predicted
-        .keys
-        .iter()
-        .enumerate()
-        .map(|(row, key)| (key.as_str(), predicted.best(row).0))
-        .collect();
+    let predictions = predicted.keys.iter().enumerate();
+    let predictions = predictions.map(|(row, key)| (key, predicted.best(row).0));
+    let predictions: HashMap<&String, &str> = predictions.collect();
     let commonest = argmax(report.data.sizes.iter().copied());
     let commonest = report.classes.get(commonest).map_or("", String::as_str);
-    let undecoded: Vec<String> = wanted
-        .iter()
-        .filter(|key| !predictions.contains_key(key.as_str()))
-        .cloned()
-        .collect();
     let rows = wanted.iter().map(|key| {
         // A submission needs a row for every title, and a guess is better than none.
-        let answer = predictions.get(key.as_str()).copied().unwrap_or(commonest);
+        let answer = predictions.get(key).copied().unwrap_or(commonest);
         [key.clone(), answer.to_owned()]
     });
     output.write(csv_bytes(&header, separator, rows))?;
-    Ok(undecoded)
+    let undecoded = wanted.iter().filter(|key| !predictions.contains_key(key));
+    Ok(undecoded.cloned().collect())
 }
 
 /// Scoring compares row by row: a missing or duplicate title would shift or invalidate the file, so nothing is written

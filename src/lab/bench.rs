@@ -11,7 +11,7 @@ use super::matrix::{Matrix, class_of};
 use super::model::{Algorithm, Model};
 use super::report::{Answers, Importance, Method, intervals};
 use super::split::{Split, at_random, hold_out, split_rows};
-use crate::dataset::{Part, class_names};
+use crate::dataset::{Part, class_names, group_of};
 use voisin_base::random::Random;
 use voisin_genre::metrics::{Spread, argmax};
 use voisin_genre::{Fold, grouped_folds, split_folds};
@@ -25,8 +25,6 @@ const INNER: usize = 5;
 const SHUFFLES: u64 = 10;
 /// Rows on which permutation importance is measured.
 const IMPORTANCE_ROWS: usize = 500;
-/// Columns up to which each is measured alone.
-const MOST_SINGLE: usize = 40;
 
 /// Labelled rows with everything that the fits need.
 pub(super) struct Bench<'a> {
@@ -73,9 +71,8 @@ impl<'a> Bench<'a> {
     pub(super) fn new(config: &'a Config, matrix: Matrix) -> Result<Self, LabError> {
         let classes = class_names(matrix.rows.iter().map(|row| &row.item));
         if classes.len() < 2 {
-            let found = classes
-                .first()
-                .map_or_else(|| "none".to_owned(), |only| format!("only \"{only}\""));
+            let found = classes.first();
+            let found = found.map_or_else(|| "none".to_owned(), |only| format!("only \"{only}\""));
             return Err(LabError::Options(format!(
                 "expected tracks of two classes or more, found {found}: name the column of labels (,label=COLUMN), or put each class into its own folder"
             )));
@@ -121,10 +118,11 @@ impl<'a> Bench<'a> {
 
     /// Rows of the test part; none for a trial, which must not see them.
     pub(super) fn test_rows(&self, chosen_among: usize) -> Vec<usize> {
+        let test = self.split.rows(Part::Test);
         if chosen_among == TRIAL {
             Vec::new()
         } else {
-            self.split.rows(Part::Test)
+            test
         }
     }
 
@@ -145,12 +143,10 @@ impl<'a> Bench<'a> {
         let repeats = 0..data.repeats as u64;
         let seeds = repeats.map(|repeat| self.config.seed.wrapping_add(1000 + repeat));
         let mut folds = split_folds(&labels, self.classes.len(), &groups, data.folds, seeds);
-        for at in folds
-            .iter_mut()
-            .flat_map(|fold| fold.train.iter_mut().chain(&mut fold.test))
-        {
-            // Folds have indices of training rows, which are mapped to rows of the matrix here.
-            *at = rows[*at];
+        // Folds have indices of training rows, which are mapped to rows of the matrix here.
+        for fold in &mut folds {
+            let all = fold.train.iter_mut().chain(&mut fold.test);
+            all.for_each(|at| *at = rows[*at]);
         }
         folds
     }
@@ -162,32 +158,20 @@ impl<'a> Bench<'a> {
     }
 
     /// Weights of the algorithms in an ensemble, and the ensemble's predictions for each fold's
-    /// rows. These use weights fitted on the other folds (of a validation part: on its other
-    /// fifths), so that no row influences the weights by which it is evaluated.
+    /// rows. These use weights fitted on the other folds, so that no row influences the weights by
+    /// which it is evaluated.
     pub(super) fn select(
         &self,
         folds: &[Fold],
         evaluated: &[FoldPredictions],
     ) -> (Vec<f64>, Vec<Array2<f32>>) {
-        let part_of = |fold: &Fold| {
-            // a validation part has no folds, so it is divided into fifths
-            if self.config.data.folds == 0 {
-                self.inner_folds(&fold.test)
-            } else {
-                vec![fold.number; fold.test.len()]
-            }
-        };
-        let parts: Vec<Vec<usize>> = folds.iter().map(part_of).collect();
-        // Weights by the probabilities of the true class on the rows of some parts.
-        let weights = |wanted: &dyn Fn(usize, usize) -> bool| -> Vec<f64> {
+        // Weights by the probabilities of the true class on the rows of some folds.
+        let weights = |wanted: &dyn Fn(&Fold) -> bool| -> Vec<f64> {
             let of_truth = |one: &FoldPredictions| -> Vec<f64> {
                 let mut found = Vec::new();
-                for (at, fold) in folds.iter().enumerate() {
-                    for (place, &row) in fold.test.iter().enumerate() {
-                        if wanted(fold.repeat, parts[at][place]) {
-                            found.push(f64::from(one.p[at][[place, self.class_of[row]]]));
-                        }
-                    }
+                for (fold, p) in folds.iter().zip(&one.p).filter(|(fold, _)| wanted(fold)) {
+                    let rows = fold.test.iter().zip(p.outer_iter());
+                    found.extend(rows.map(|(&row, p)| f64::from(p[self.class_of[row]])));
                 }
                 found
             };
@@ -195,42 +179,38 @@ impl<'a> Bench<'a> {
         };
         let mut joint = Vec::new();
         for (at, fold) in folds.iter().enumerate() {
+            // Of the same repeat, since in another one rows of this fold are spread over the others.
+            let is_other = |one: &Fold| one.repeat == fold.repeat && one.number != fold.number;
             let mut all = Array2::zeros((fold.test.len(), self.classes.len()));
-            for part in parts[at].iter().copied().collect::<BTreeSet<usize>>() {
-                // Of the same repeat, since in another one rows of this fold are spread over the others.
-                let others = weights(&|repeat, other| repeat == fold.repeat && other != part);
-                for place in (0..fold.test.len()).filter(|&place| parts[at][place] == part) {
-                    for (one, weight) in evaluated.iter().zip(&others) {
-                        let p = one.p[at].row(place);
-                        all.row_mut(place).scaled_add(*weight as f32, &p);
-                    }
-                }
+            for (one, weight) in evaluated.iter().zip(weights(&is_other)) {
+                all.scaled_add(weight as f32, &one.p[at]);
             }
             joint.push(all);
         }
-        (weights(&|_, _| true), joint)
+        (weights(&|_| true), joint)
     }
 
     /// Folds inside some rows; a group is in one fold.
-    pub(super) fn inner_folds(&self, rows: &[usize]) -> Vec<usize> {
+    fn inner_folds(&self, rows: &[usize]) -> Vec<usize> {
         let (labels, groups) = self.classes_and_groups(rows);
         let seed = self.config.seed;
         grouped_folds(&labels, self.classes.len(), &groups, INNER, seed)
     }
 
     /// Splits rows into those that a network is trained on, and the fifth by which its epoch is chosen; groups whole.
-    pub(super) fn without_fifth(&self, rows: &[usize]) -> (Vec<usize>, Vec<usize>) {
-        let labels: Vec<usize> = rows.iter().map(|&row| self.class_of[row]).collect();
-        let groups: Vec<usize> = rows.iter().map(|&row| self.split.groups[row]).collect();
+    pub(super) fn without_fifth(&self, rows: &[usize]) -> [Vec<usize>; 2] {
+        let of =
+            |numbers: &[usize]| -> Vec<usize> { rows.iter().map(|&row| numbers[row]).collect() };
+        let [labels, groups] = [of(&self.class_of), of(&self.split.groups)];
         let seed = self.config.seed;
         let held = hold_out(&labels, self.classes.len(), &groups, 1, INNER, seed);
-        let parts = rows.iter().zip(held);
-        let (held, training): (Vec<_>, Vec<_>) = parts.partition(|(_, part)| *part > 0);
-        let row = |(row, _): (&usize, usize)| *row;
-        (
-            training.into_iter().map(row).collect(),
-            held.into_iter().map(row).collect(),
-        )
+        let part = |part| {
+            let rows = rows.iter().zip(&held);
+            rows.filter(|(_, held)| **held == part)
+                .map(|(row, _)| *row)
+                .collect()
+        };
+        [part(0), part(1)]
     }
 
     pub(super) fn fit_all(
@@ -259,13 +239,8 @@ impl<'a> Bench<'a> {
             seed: self.config.seed,
         };
         let settings = &self.config.settings;
-        Model::fit(
-            algorithm,
-            settings,
-            &data,
-            &self.classes,
-            &self.matrix.columns,
-        )
+        let columns = &self.matrix.columns;
+        Model::fit(algorithm, settings, &data, &self.classes, columns)
     }
 
     /// Class probabilities of a model for some rows, `[rows, classes]`.
@@ -372,27 +347,18 @@ impl<'a> Bench<'a> {
         Ok(found)
     }
 
-    /// The columns of each quantity, in order. Of a single one its columns, if they are few: each costs ten predictions.
+    /// The columns of each quantity, in order.
     fn quantities(&self) -> Vec<(&str, Vec<usize>)> {
-        let groups = columns_by(&self.matrix.groups);
-        if groups.len() > 1 || self.matrix.columns.len() > MOST_SINGLE {
-            groups
-        } else {
-            columns_by(&self.matrix.columns)
+        let mut found: Vec<(&str, Vec<usize>)> = Vec::new();
+        for (column, name) in self.matrix.columns.iter().enumerate() {
+            let group = group_of(name);
+            match found.iter_mut().find(|(other, _)| *other == group) {
+                Some((_, columns)) => columns.push(column),
+                None => found.push((group, vec![column])),
+            }
         }
+        found
     }
-}
-
-/// The columns of each name, in order.
-fn columns_by(names: &[String]) -> Vec<(&str, Vec<usize>)> {
-    let mut found: Vec<(&str, Vec<usize>)> = Vec::new();
-    for (column, name) in names.iter().enumerate() {
-        match found.iter_mut().find(|(other, _)| other == name) {
-            Some((_, columns)) => columns.push(column),
-            None => found.push((name, vec![column])),
-        }
-    }
-    found
 }
 
 #[cfg(test)]

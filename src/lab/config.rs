@@ -132,18 +132,16 @@ impl Config {
 
     /// Settings that need no choice: algorithms of several kinds, the cheapest first,
     /// cross-validated and combined into an ensemble.
-    pub fn auto() -> Self {
+    fn auto() -> Self {
         let mut config = Self {
             recipe: "auto".to_owned(),
             ..Self::default()
         };
         config.data.folds = 5;
+        // without the baseline
+        let names = Algorithm::ALL[1..].iter();
         config.algorithms = Algorithms {
-            // without the baseline
-            names: Algorithm::ALL[1..]
-                .iter()
-                .map(|(_, algorithm)| *algorithm)
-                .collect(),
+            names: names.map(|(_, algorithm)| *algorithm).collect(),
             combine: Combine::Select,
         };
         config
@@ -151,18 +149,14 @@ impl Config {
 
     /// The default settings of a recipe; those of `features` for an unknown one.
     fn of_recipe(recipe: &str) -> Self {
-        if let Some(network) = NetworkRecipe::named(recipe) {
-            let network = Some(NetworkSettings::of(&network));
-            return Self {
+        match NetworkRecipe::named(recipe) {
+            Some(network) => Self {
                 recipe: recipe.to_owned(),
-                network,
+                network: Some(NetworkSettings::of(&network)),
                 ..Self::default()
-            };
-        }
-        if recipe == "auto" {
-            Self::auto()
-        } else {
-            Self::default()
+            },
+            None if recipe == "auto" => Self::auto(),
+            None => Self::default(),
         }
     }
 
@@ -191,10 +185,8 @@ impl Config {
 
     pub fn of_run(run: &Path) -> Result<Self, LabError> {
         if !run.is_dir() {
-            return Err(LabError::run(
-                run,
-                "no such folder; voisin lab train makes one",
-            ));
+            let problem = "no such folder; voisin lab train makes one";
+            return Err(LabError::run(run, problem));
         }
         let path = run.join("config.toml");
         let text = regular_file::read_text(&path, LARGEST).map_err(LabError::io(&path))?;
@@ -207,28 +199,17 @@ impl Config {
 
     fn check(self) -> Result<Self, String> {
         let Data { folds, repeats, .. } = self.data;
-        let has_algorithm = !self.algorithms.names.is_empty();
-        for (fits, expected) in [
-            (
-                folds != 1 && folds <= 100,
-                "data.folds: expected 0 or 2 to 100",
-            ),
-            (
-                (1..=100).contains(&repeats),
-                "data.repeats: expected 1 to 100",
-            ),
-            (
-                folds > 0 || repeats == 1,
-                "data.folds: expected 2 to 100: repeats need folds",
-            ),
-            (
-                has_algorithm,
-                "algorithms.names: expected at least one algorithm",
-            ),
-        ] {
-            if !fits {
-                return Err(expected.to_owned());
-            }
+        in_range(&[
+            ("data.folds", folds as f64, 0.0, 100.0),
+            ("data.repeats", repeats as f64, 1.0, 100.0),
+        ])?;
+        let is_joined = self.algorithms.combine == Combine::Select;
+        if folds == 1 || folds == 0 && (repeats > 1 || is_joined) {
+            let expected = "data.folds: expected 2 to 100, or 0 without repeats and ensemble";
+            return Err(expected.to_owned());
+        }
+        if self.algorithms.names.is_empty() {
+            return Err("algorithms.names: expected at least one algorithm".to_owned());
         }
         match (NetworkRecipe::named(&self.recipe), &self.network) {
             (Some(recipe), Some(network)) => network.check(&recipe)?,
@@ -242,14 +223,12 @@ impl Config {
 
 /// Checks that numbers are in range: name, value, least and most of each.
 pub(super) fn in_range(numbers: &[(&str, f64, f64, f64)]) -> Result<(), String> {
-    let outside =
-        |(_, value, least, most): &&(&str, f64, f64, f64)| !(least..=most).contains(&value);
-    numbers
-        .iter()
-        .find(outside)
-        .map_or(Ok(()), |(key, _, least, most)| {
-            Err(format!("{key}: expected {least} to {most}"))
-        })
+    for (key, value, least, most) in numbers {
+        if !(least..=most).contains(&value) {
+            return Err(format!("{key}: expected {least} to {most}"));
+        }
+    }
+    Ok(())
 }
 
 /// A value as in a line of TOML; anything that does not parse is text.
@@ -265,11 +244,8 @@ mod tests {
     use super::*;
 
     fn changed(list: &[(&str, &str)]) -> Result<Config, LabError> {
-        let pairs = list.iter();
-        let pairs: Vec<(String, String)> = pairs
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        Config::changed(&pairs)
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Config::changed(&list.iter().map(owned).collect::<Vec<_>>())
     }
 
     #[test]

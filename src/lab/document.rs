@@ -114,22 +114,22 @@ impl Document {
 
 fn table(header: &[String], rows: &[Vec<String>], best: Option<usize>) -> String {
     let cells = |tag: &str, row: &[String]| -> String {
-        row.iter()
-            .map(|cell| format!("<{tag}>{}</{tag}>", xml(cell)))
-            .collect()
+        let cells = row.iter().map(|cell| xml(cell));
+        cells.map(|cell| format!("<{tag}>{cell}</{tag}>")).collect()
     };
-    let header = cells("th", header);
-    let rows: String = rows
-        .iter()
-        .enumerate()
-        .map(|(at, row)| {
-            let class = if best == Some(at) {
-                " class=\"best\""
-            } else {
-                ""
-            };
-            format!("<tr{class}>{}</tr>", cells("td", row))
-        })
-        .collect();
-    format!("<div class=\"wide\"><table><tr>{header}</tr>{rows}</table></div>")
+    let mut out = format!(
+        "<div class=\"wide\"><table><tr>{}</tr>",
+        cells("th", header)
+    );
+    for (at, row) in rows.iter().enumerate() {
+        let is_best = best == Some(at);
+        out += if is_best {
+            "<tr class=\"best\">"
+        } else {
+            "<tr>"
+        };
+        out += &cells("td", row);
+        out += "</tr>";
+    }
+    out + "</table></div>"
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use ndarray::{Array2, ArrayD, ArrayView, Dimension, s};
+use ndarray::{Array2, ArrayD, ArrayView, Dimension};
 use ndarray_npy::WriteNpyExt as _;
 
 use super::matrix::{LONGEST, Matrix, MatrixRow, PerTrack, SoundFile, each_track};
@@ -20,28 +20,15 @@ use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
 
 /// Metadata of the tracks: a header and a row for each, without columns that have no values.
 fn facts(set: &Dataset, rows: &[MatrixRow]) -> (Vec<String>, Vec<Vec<String>>) {
-    let columns = rows.iter().map(|row| {
-        let item = &row.item;
-        [
-            item.label.clone(),
-            item.artist.clone(),
-            item.album.clone(),
-            item.part.map(|part| part.name().to_owned()),
-            item.licence.clone(),
-        ]
-    });
-    let columns: Vec<[Option<String>; 5]> = columns.collect();
+    let columns = rows.iter().map(|row| row.facts(row.item.part));
+    let columns: Vec<_> = columns.collect();
     let names = [&set.label_name, "artist", "album", "split", "licence"];
-    // A column without values would only widen the table.
-    let known: Vec<usize> = (0..names.len())
-        .filter(|&at| columns.iter().any(|row| row[at].is_some()))
-        .collect();
+    let known = (0..names.len()).filter(|&at| columns.iter().any(|row| !row[at].is_empty()));
+    let known: Vec<usize> = known.collect();
     let header = [set.key_name.as_str()].into_iter();
     let header = header.chain(known.iter().map(|&at| names[at]));
-    let cells = rows.iter().zip(columns).map(|(row, mut columns)| {
-        let cells = known
-            .iter()
-            .map(|&at| columns[at].take().unwrap_or_default());
+    let cells = rows.iter().zip(columns).map(|(row, columns)| {
+        let cells = known.iter().map(|&at| columns[at].clone());
         std::iter::once(row.item.key.clone()).chain(cells).collect()
     });
     (header.map(str::to_owned).collect(), cells.collect())
@@ -64,19 +51,16 @@ pub fn track_table(set: &Dataset, rows: &[MatrixRow], files: Option<Vec<String>>
     let (mut header, mut rows) = facts(set, rows);
     if let Some(files) = files {
         header.push("array".to_owned());
-        rows.iter_mut()
-            .zip(files)
-            .for_each(|(row, file)| row.push(file));
+        let files = rows.iter_mut().zip(files);
+        files.for_each(|(row, file)| row.push(file));
     }
     csv_bytes(&header, b',', rows)
 }
 
 pub fn column_table(names: &[String]) -> Vec<u8> {
-    let rows = names
-        .iter()
-        .enumerate()
-        .map(|(at, name)| [at.to_string(), name.clone()]);
-    csv_bytes(&["column", "name"].map(str::to_owned), b',', rows)
+    let rows = names.iter().enumerate();
+    let rows = rows.map(|(at, name)| [at.to_string(), name.clone()]);
+    csv_bytes(&["column", "name"], b',', rows)
 }
 
 /// Writes an array, whole or not at all, replacing an existing one.
@@ -138,17 +122,13 @@ pub fn frame_columns() -> Vec<String> {
 pub fn frames(file: SoundFile<'_>) -> Result<ArrayD<f32>, String> {
     file.middle(DescriptorSet::Fma, |samples, rate, start| {
         let rows = DescriptorSet::Fma.over_time(samples, rate);
-        let mut found = Array2::zeros((rows.ncols(), 1 + rows.nrows()));
-        found
-            .slice_mut(s![.., 1..])
-            .assign(&rows.t().mapv(|value| value as f32));
         let hop = DESCRIPTOR_HOP as f64 / f64::from(rate);
-        found
-            .column_mut(0)
-            .iter_mut()
-            .enumerate()
+        let shape = (rows.ncols(), 1 + rows.nrows());
+        let found = Array2::from_shape_fn(shape, |(frame, column)| match column {
             // Frames are centred, so the first one's middle is the first sample.
-            .for_each(|(at, x)| *x = (start + at as f64 * hop) as f32);
+            0 => (start + frame as f64 * hop) as f32,
+            _ => rows[[column - 1, frame]] as f32,
+        });
         found.into_dyn()
     })
 }
@@ -174,25 +154,18 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
     let title = format!("{name}: {seconds:.1} s{part}, {} Hz", info.sample_rate);
     let spectrum = (&views.spectrum[..], views.bin_hz);
     let panels = panels(&views, &scaled, f64::from(rate) / 2.0);
-    sound(
-        &title,
-        &(start..start + seconds),
-        samples,
-        spectrum,
-        &panels,
-    )
+    let range = start..start + seconds;
+    sound(&title, &range, samples, spectrum, &panels)
 }
 
 /// - `scaled`: the cepstral coefficients; `highest`: Hz
 fn panels<'a>(views: &'a ClipViews, scaled: &'a Array2<f64>, highest: f64) -> [Panel<'a>; 3] {
     // Interpolated between the centres of two bands.
     let row_of = |hz: f64| {
-        let above = views
-            .mel_hz
-            .partition_point(|centre| *centre < hz)
-            .clamp(1, views.mel_hz.len() - 1);
-        let low = views.mel_hz[above - 1];
-        let high = views.mel_hz[above];
+        let centres = &views.mel_hz;
+        let above = centres.partition_point(|centre| *centre < hz);
+        let above = above.clamp(1, centres.len() - 1);
+        let [low, high] = [centres[above - 1], centres[above]];
         (above - 1) as f64 + (hz - low) / (high - low)
     };
     let marks = |all: &[f64], row_of: &dyn Fn(f64) -> f64| -> Vec<(f64, String)> {
@@ -236,13 +209,12 @@ fn standardised(rows: &Array2<f64>) -> Array2<f64> {
     for mut row in rows.rows_mut() {
         let mean = row.mean().unwrap_or(0.0);
         let deviation = row.std(0.0);
-        row.mapv_inplace(|v| {
-            if deviation > 1e-9 {
-                (v - mean) / deviation
-            } else {
-                0.0
-            }
-        });
+        let scale = if deviation > 1e-9 {
+            1.0 / deviation
+        } else {
+            0.0
+        };
+        row.mapv_inplace(|v| (v - mean) * scale);
     }
     rows
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::LabError;
 use super::document::Document;
 use super::pages;
-use super::report::{Answers, ClassFigures, FEW, Figures, by_class};
+use super::report::{Answers, FEW, Figures, by_class};
 use voisin_base::text::count;
 use voisin_genre::metrics::{Spread, argmax, confusion, macro_f1_of};
 use voisin_genre::{
@@ -27,20 +26,6 @@ pub struct EvalOptions {
     pub fit: FitOptions,
     /// The kind of group, in the singular: artist, album …; track: each is its own group.
     pub group: String,
-}
-
-impl Default for EvalOptions {
-    fn default() -> Self {
-        let fit = FitOptions::default();
-        let group = "artist".to_owned();
-        Self {
-            folds: 5,
-            repeats: 2,
-            seed: 1,
-            fit,
-            group,
-        }
-    }
 }
 
 /// The methods evaluated, with their descriptions: the engine first, then its halves.
@@ -69,7 +54,6 @@ pub struct GenreReport {
     /// Fused first, then its halves; no head if no fold had enough tracks for one.
     pub methods: Vec<MethodReport>,
     /// Figures of `fused`, over the held-out predictions of the first repeat; classes by key.
-    #[serde(skip)]
     pub figures: Figures,
     /// Genres of one or two tracks, which are in no mean over genres.
     pub too_few: Vec<Genre>,
@@ -110,12 +94,9 @@ pub fn evaluate_genre(
     for fold in split_folds(classes, genres.len(), &data.groups, folds, seeds) {
         let found = evaluation.fold(&fold)?;
         for (shares, answers) in shares.iter_mut().zip(&found.answers) {
-            for (share, figure) in shares
-                .iter_mut()
-                .zip(evaluation.figures(&fold.test, answers))
-            {
-                share.push(figure);
-            }
+            let figures = evaluation.figures(&fold.test, answers);
+            let pairs = shares.iter_mut().zip(figures);
+            pairs.for_each(|(shares, figure)| shares.push(figure));
         }
         // Each track once; with several repeats it would count several times.
         if fold.repeat == 0 {
@@ -240,11 +221,8 @@ impl<'a> Evaluation<'a> {
     /// Figures of the engine over all tracks, in their order, which does not depend on the folds.
     fn all_figures(&self, mut found: Vec<(usize, Array1<f32>)>) -> Figures {
         found.sort_by_key(|(row, _)| *row);
-        let names: Vec<String> = self
-            .genres
-            .iter()
-            .map(|genre| genre.name().to_owned())
-            .collect();
+        let names = self.genres.iter().map(|genre| genre.name().to_owned());
+        let names: Vec<String> = names.collect();
         let mut probabilities = Array2::zeros((found.len(), names.len()));
         for (mut to, (_, p)) in probabilities.outer_iter_mut().zip(&found) {
             to.assign(p);
@@ -261,21 +239,6 @@ impl<'a> Evaluation<'a> {
 }
 
 impl GenreReport {
-    pub fn json(&self) -> Value {
-        let f = &self.figures;
-        let genre = |class: &ClassFigures| {
-            let m = class.measures;
-            json!({
-                "genre": class.name, "support": m.support, "precision": m.precision, "recall": m.recall, "f1": m.f1,
-                "auc": class.auc, "roc": class.roc,
-            })
-        };
-        let genres: Vec<Value> = f.per_class.iter().map(genre).collect();
-        let mut json = serde_json::to_value(self).unwrap_or_default();
-        json["details"] = json!({ "genres": genres, "confusion": f.confusion });
-        json
-    }
-
     pub fn page(&self) -> Document {
         let mut page = Document::new("Genre recognition");
         let f = &self.figures;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::matrix::{Matrix, MatrixRow, PerTrack, SoundFile, artists, class_of, each_track};
+use super::matrix::{FACTS, Matrix, MatrixRow, PerTrack, SoundFile, artists, class_of, each_track};
 use super::split::{Split, split_rows};
 use super::{LabError, csv_bytes};
 use crate::dataset::{Dataset, Fault, Part};
@@ -139,9 +139,8 @@ fn counts_of(
     members: &[usize],
     split: Option<&Split>,
 ) -> ClassCounts {
-    let artists = members
-        .iter()
-        .filter_map(|&row| rows[row].item.artist.as_deref().map(fold));
+    let artists = members.iter();
+    let artists = artists.filter_map(|&row| rows[row].item.artist.as_deref().map(fold));
     let is_in = |row: usize, part| split.is_some_and(|split| split.parts[row] == Some(part));
     ClassCounts {
         name,
@@ -153,33 +152,19 @@ fn counts_of(
 
 /// The canonical table of a data set, which `table:` reads.
 pub fn canonical_table(found: &Inspection) -> Vec<u8> {
-    let header = [
-        "path", "genre", "artist", "album", "split", "licence", "seconds", "content", "status",
-    ];
+    let header = [&["path"][..], &FACTS].concat();
     let good = found.rows.iter().map(|row| {
-        let item = &row.item;
-        let path = item.path.as_ref();
-        [
-            path.map_or_else(
-                || item.key.clone(),
-                |path| path.to_string_lossy().into_owned(),
-            ),
-            item.label.clone().unwrap_or_default(),
-            item.artist.clone().unwrap_or_default(),
-            item.album.clone().unwrap_or_default(),
-            item.part.map_or("", Part::name).to_owned(),
-            item.licence.clone().unwrap_or_default(),
-            row.seconds_text(),
-            row.content_text(),
-            "ok".to_owned(),
-        ]
+        let path = row.item.path.as_ref();
+        let path = path.map(|path| path.to_string_lossy().into_owned());
+        let path = path.unwrap_or_else(|| row.item.key.clone());
+        [&[path][..], &row.facts(row.item.part)].concat()
     });
     let bad = found.faults.iter().map(|fault| {
-        let mut row: [String; 9] = Default::default();
+        let mut row = vec![String::new(); header.len()];
         row[0].clone_from(&fault.key);
         // In the column "status", by which a later reading skips the row.
-        row[8].clone_from(&fault.reason);
+        row[header.len() - 1].clone_from(&fault.reason);
         row
     });
-    csv_bytes(&header.map(str::to_owned), b',', good.chain(bad))
+    csv_bytes(&header, b',', good.chain(bad))
 }

@@ -69,10 +69,8 @@ pub enum LabError {
 
 impl LabError {
     fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
     }
 
     fn run(path: &Path, problem: impl Into<String>) -> Self {
@@ -89,7 +87,7 @@ impl LabError {
 }
 
 fn csv_bytes<R: IntoIterator<Item = String>>(
-    header: &[String],
+    header: &[impl AsRef<str>],
     separator: u8,
     rows: impl IntoIterator<Item = R>,
 ) -> Vec<u8> {
@@ -98,7 +96,7 @@ fn csv_bytes<R: IntoIterator<Item = String>>(
         .flexible(true)
         .from_writer(Vec::new());
     // Writing into memory cannot fail.
-    let _ = writer.write_record(header);
+    let _ = writer.write_record(header.iter().map(AsRef::as_ref));
     for row in rows {
         let _ = writer.write_record(row);
     }

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::LabError;
-use crate::dataset::{Dataset, Fault, Item, group_of};
+use crate::dataset::{Dataset, Fault, Item, Part};
 use voisin::{Embedder, WindowPlan};
 use voisin_audio::AudioInfo;
 use voisin_base::text::{fold, with_causes};
@@ -93,19 +93,9 @@ impl FeatureSet {
             Self::Descriptors(set) => set.columns(),
             Self::Model(_, embedder) => {
                 let manifest = embedder.encoder().manifest();
-                let numbers = 0..manifest.dimension;
-                numbers
-                    .map(|i| format!("{}_{i:03}", manifest.name))
-                    .collect()
+                let name = |i: usize| format!("{}_{i:03}", manifest.name);
+                (0..manifest.dimension).map(name).collect()
             }
-        }
-    }
-
-    /// The quantity that a column measures. Single dimensions of a model have no meaning, so all of them are one group.
-    fn group(&self, column: &str) -> String {
-        match self {
-            Self::Descriptors(_) => group_of(column).to_owned(),
-            Self::Model(name, _) => name.clone(),
         }
     }
 
@@ -141,33 +131,40 @@ pub struct MatrixRow {
     pub seconds: Option<f64>,
 }
 
-impl MatrixRow {
-    pub(crate) fn content_text(&self) -> String {
-        self.content
-            .map_or_else(String::new, |content| content.to_string())
-    }
+/// Names of the columns of [`MatrixRow::facts`].
+pub(crate) const FACTS: [&str; 8] = [
+    "genre", "artist", "album", "split", "licence", "seconds", "content", "status",
+];
 
-    pub(crate) fn seconds_text(&self) -> String {
-        self.seconds
-            .map_or_else(String::new, |seconds| format!("{seconds:.3}"))
+impl MatrixRow {
+    pub(crate) fn facts(&self, part: Option<Part>) -> [String; 8] {
+        let item = &self.item;
+        [
+            item.label.clone(),
+            item.artist.clone(),
+            item.album.clone(),
+            part.map(|part| part.name().to_owned()),
+            item.licence.clone(),
+            self.seconds.map(|seconds| format!("{seconds:.3}")),
+            self.content.map(|content| content.to_string()),
+            Some("ok".to_owned()),
+        ]
+        .map(Option::unwrap_or_default)
     }
 }
 
 /// The class of each row as its index in `names`; 0 for a row without one.
 pub(crate) fn class_of(rows: &[MatrixRow], names: &[String]) -> Vec<usize> {
     let class = |row: &MatrixRow| {
-        names
-            .iter()
-            .position(|name| Some(name) == row.item.label.as_ref())
+        let label = row.item.label.as_ref();
+        names.iter().position(|name| Some(name) == label)
     };
     rows.iter().map(|row| class(row).unwrap_or(0)).collect()
 }
 
 pub(crate) fn artists(rows: &[MatrixRow]) -> usize {
-    let names = rows
-        .iter()
-        .filter_map(|row| row.item.artist.as_deref().map(fold));
-    names.collect::<BTreeSet<String>>().len()
+    let names = rows.iter().filter_map(|row| row.item.artist.as_deref());
+    names.map(fold).collect::<BTreeSet<String>>().len()
 }
 
 #[derive(Debug)]
@@ -242,8 +239,6 @@ pub fn each_track<T: Send>(
 pub struct Matrix {
     pub rows: Vec<MatrixRow>,
     pub columns: Vec<String>,
-    /// The group of each column: the quantity that it measures.
-    pub groups: Vec<String>,
     /// `[rows, columns]`
     pub values: Array2<f32>,
     pub faults: Vec<Fault>,
@@ -254,10 +249,6 @@ impl Matrix {
         let shape = (found.rows.len(), columns.len());
         let values = Array2::from_shape_vec(shape, found.values.concat());
         Ok(Self {
-            groups: columns
-                .iter()
-                .map(|name| group_of(name).to_owned())
-                .collect(),
             columns,
             rows: found.rows,
             values: values.map_err(|error| LabError::Options(error.to_string()))?,
@@ -273,10 +264,8 @@ impl Matrix {
             content: None,
             seconds: None,
         };
-        let groups = table.names.iter().map(|name| group_of(name).to_owned());
         Some(Self {
             rows: set.items.iter().map(row).collect(),
-            groups: groups.collect(),
             columns: table.names.clone(),
             values: table.values.clone(),
             faults: set.faults.clone(),
@@ -301,10 +290,8 @@ pub fn compute(
         let mut numbers = Vec::new();
         for ((set, print), names) in sets.iter().zip(&prints).zip(&columns) {
             let kept = cache.map(|cache| path_of(&cache.join(print), file.info.content, "f32"));
-            if let Some(found) = kept
-                .as_deref()
-                .and_then(|path| read_numbers(path, names.len()))
-            {
+            let known = kept.as_deref();
+            if let Some(found) = known.and_then(|path| read_numbers(path, names.len())) {
                 numbers.extend(found);
                 continue;
             }
@@ -327,14 +314,7 @@ pub fn compute(
         }
         Ok(Ok(numbers))
     };
-    let found = each_track(set, work, progress, stop)?;
-    let groups = sets.iter().zip(&columns);
-    let groups = groups.flat_map(|(set, names)| names.iter().map(|name| set.group(name)));
-    let groups: Vec<String> = groups.collect();
-    Ok(Matrix {
-        groups,
-        ..Matrix::of(found, columns.concat())?
-    })
+    Matrix::of(each_track(set, work, progress, stop)?, columns.concat())
 }
 
 /// The cached features of a track; a file of another size counts as missing.

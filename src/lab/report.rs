@@ -141,14 +141,12 @@ impl Report {
             } else {
                 "no such folder"
             };
-            return Err(LabError::run(
-                run,
-                format!("{what}; voisin lab train makes one"),
-            ));
+            let problem = format!("{what}; voisin lab train makes one");
+            return Err(LabError::run(run, problem));
         }
         let bytes = regular_file::read(&path, 64 << 20).map_err(LabError::io(&path))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| LabError::run(&path, format!("damaged ({error})")))
+        let report = serde_json::from_slice(&bytes);
+        report.map_err(|error| LabError::run(&path, format!("damaged ({error})")))
     }
 }
 
@@ -178,13 +176,9 @@ pub(super) fn by_class(
     let mut rows = Vec::new();
     for (row, (labels, &answer)) in truth.iter().zip(answers).enumerate() {
         for &class in labels {
+            let is_right = labels.contains(&answer);
             expected.push(class);
-            // One entry in the confusion for each label, all correct or all wrong.
-            predicted.push(if labels.contains(&answer) {
-                class
-            } else {
-                answer
-            });
+            predicted.push(if is_right { class } else { answer });
             rows.push(row);
         }
     }
@@ -219,13 +213,11 @@ pub(super) fn intervals(
                 drawn[t][a] += n;
             }
         }
-        for (draws, value) in draws.iter_mut().zip(measure(&drawn)) {
-            draws.push(value);
-        }
+        let values = draws.iter_mut().zip(measure(&drawn));
+        values.for_each(|(draws, value)| draws.push(value));
     }
-    std::array::from_fn(|figure| {
-        Interval::of_draws(whole[figure], std::mem::take(&mut draws[figure]))
-    })
+    let mut values = whole.into_iter();
+    draws.map(|draws| Interval::of_draws(values.next().unwrap_or_default(), draws))
 }
 
 impl Figures {

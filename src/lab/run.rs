@@ -7,16 +7,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 
 pub use super::bench::TRIAL;
 use super::bench::{Bench, FoldPredictions};
 use super::config::{Combine, Config, Data};
-use super::matrix::{Matrix, artists};
+use super::matrix::{FACTS, Matrix, artists};
 use super::model::{Algorithm, Model};
 use super::report::{DataCard, Figures, Importance, Method, Report};
 use super::{LabError, csv_bytes, pages, write};
-use crate::dataset::{Dataset, Part};
+use crate::dataset::Dataset;
 use voisin_base::output::{OutputTarget, check_folder};
 use voisin_genre::Fold;
 use voisin_genre::metrics::argmax;
@@ -220,32 +220,17 @@ impl Bench<'_> {
 
     /// Writes the tracks with their parts, and those that could not be used.
     pub(super) fn write_data(&self, run: &Path) -> Result<(), LabError> {
-        let header = [
-            "path", "content", "genre", "artist", "split", "group", "seconds", "status",
-        ]
-        .map(str::to_owned);
+        let header = [&["path", "group"][..], &FACTS].concat();
         let rows = self.matrix.rows.iter().enumerate().map(|(at, row)| {
-            [
-                row.item.key.clone(),
-                row.content_text(),
-                row.item.label.clone().unwrap_or_default(),
-                row.item.artist.clone().unwrap_or_default(),
-                self.split.parts[at].map_or("", Part::name).to_owned(),
-                self.split.groups[at].to_string(),
-                row.seconds_text(),
-                "ok".to_owned(),
-            ]
+            let facts = row.facts(self.split.parts[at]);
+            let group = self.split.groups[at].to_string();
+            [&[row.item.key.clone(), group][..], &facts].concat()
         });
         write(&run.join("data.csv"), csv_bytes(&header, b',', rows))?;
-        let rows = self
-            .matrix
-            .faults
-            .iter()
-            .map(|fault| [fault.key.clone(), fault.reason.clone()]);
-        write(
-            &run.join("failed.csv"),
-            csv_bytes(&["path", "reason"].map(str::to_owned), b',', rows),
-        )
+        let faults = self.matrix.faults.iter();
+        let rows = faults.map(|fault| [fault.key.clone(), fault.reason.clone()]);
+        let failed = csv_bytes(&["path", "reason"], b',', rows);
+        write(&run.join("failed.csv"), failed)
     }
 
     /// Computes figures of a run's predictions for the test part, else for the folds of the first
@@ -260,23 +245,15 @@ impl Bench<'_> {
         otherwise: &str,
     ) -> Result<Figures, LabError> {
         // Each row is held out once in a repeat, so the first repeat has a prediction for each.
-        let first: Vec<(&Fold, &Array2<f32>)> = folds
-            .iter()
-            .zip(answers)
-            .filter(|(fold, _)| fold.repeat == 0)
-            .collect();
-        let held_out: Vec<usize> = first
-            .iter()
-            .flat_map(|(fold, _)| fold.test.clone())
-            .collect();
+        let first = folds.iter().zip(answers);
+        let first: Vec<_> = first.filter(|(fold, _)| fold.repeat == 0).collect();
+        let held_out = first.iter().flat_map(|(fold, _)| fold.test.clone());
+        let held_out: Vec<usize> = held_out.collect();
         let parts: Vec<_> = first.iter().map(|(_, p)| p.view()).collect();
         let out_of_fold = ndarray::concatenate(Axis(0), &parts)
             .unwrap_or_else(|_| Array2::zeros((0, self.classes.len())));
-        self.write_predictions(
-            run,
-            &first,
-            predictions.as_ref().map(|predictions| (test, predictions)),
-        )?;
+        let tested = predictions.as_ref().map(|predictions| (test, predictions));
+        self.write_predictions(run, &first, tested)?;
         let (name, on, p) = match predictions {
             Some(predictions) => ("test", test, predictions),
             None => (otherwise, &held_out[..], out_of_fold),
@@ -294,16 +271,11 @@ impl Bench<'_> {
             .map(str::to_owned)
             .into();
         header.extend(self.classes.iter().map(|class| format!("p_{class}")));
-        let line = |row: usize, part: &str, fold: String, p: ndarray::ArrayView1<f32>| {
+        let line = |row: usize, part: &str, fold: String, p: ArrayView1<f32>| {
+            let key = self.matrix.rows[row].item.key.clone();
             let label = self.classes[self.class_of[row]].clone();
             let predicted = self.classes[argmax(p)].clone();
-            let mut cells = vec![
-                self.matrix.rows[row].item.key.clone(),
-                label,
-                part.to_owned(),
-                fold,
-                predicted,
-            ];
+            let mut cells = vec![key, label, part.to_owned(), fold, predicted];
             cells.extend(p.iter().map(|p| format!("{p:.6}")));
             cells
         };
@@ -318,11 +290,8 @@ impl Bench<'_> {
             rows.extend(held_out.map(|(&row, p)| line(row, part, fold.number.to_string(), p)));
         }
         if let Some((test, predictions)) = test {
-            rows.extend(
-                test.iter()
-                    .zip(predictions.outer_iter())
-                    .map(|(&row, p)| line(row, "test", String::new(), p)),
-            );
+            let tested = test.iter().zip(predictions.outer_iter());
+            rows.extend(tested.map(|(&row, p)| line(row, "test", String::new(), p)));
         }
         write(&run.join("predictions.csv"), csv_bytes(&header, b',', rows))
     }

@@ -1,11 +1,12 @@
 //! Splits into training, validation and test parts, with every artist in one part.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::LabError;
 use super::matrix::MatrixRow;
-use crate::dataset::{Part, read_cells};
+use crate::dataset::{KEYS, Part, read_cells};
 use voisin_base::text::{count, fold};
 use voisin_base::track::ContentId;
 use voisin_genre::grouped_folds;
@@ -85,11 +86,10 @@ pub fn split_rows(
     match chosen {
         "given" => {
             if let Some(row) = rows.iter().find(|row| row.item.part.is_none()) {
-                let key = &row.item.key;
-                let text = format!(
-                    "--split given: expected a part for each track, found none for {key}; use --split artist"
-                );
-                return Err(LabError::Options(text));
+                return Err(LabError::Options(format!(
+                    "--split given: expected a part for each track, found none for {}; use --split artist",
+                    row.item.key
+                )));
             }
             split.parts = rows.iter().map(|row| row.item.part).collect();
         }
@@ -97,10 +97,8 @@ pub fn split_rows(
         table => {
             let parts = of_table(Path::new(table))?;
             "table".clone_into(&mut split.how);
-            split.parts = rows
-                .iter()
-                .map(|row| parts.get(&stem(&row.item.key)).copied())
-                .collect();
+            let part = |row: &MatrixRow| parts.get(&stem(&row.item.key)).copied();
+            split.parts = rows.iter().map(part).collect();
             if split.parts.iter().all(Option::is_none) {
                 return Err(LabError::Options(format!(
                     "--split {table}: expected tracks of the data set, found none"
@@ -153,12 +151,10 @@ fn groups(rows: &[MatrixRow], by: &str) -> Vec<usize> {
     let number = |row: &MatrixRow| {
         let item = &row.item;
         let path = item.path.as_deref().unwrap_or(Path::new(&item.key));
-        let folder = path
-            .parent()
-            .map(|parent| parent.to_string_lossy().into_owned());
+        let folder = path.parent().map(Path::to_string_lossy);
         let name = match by {
             "artist" => item.artist.as_deref().map(fold),
-            "folder" => folder,
+            "folder" => folder.map(Cow::into_owned),
             _ => None,
         };
         // Copies must not be in two parts, even if nothing else groups tracks.
@@ -209,10 +205,8 @@ fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: 
         return;
     }
     let rows = split.rows(Part::Training);
-    let (labels, groups): (Vec<usize>, Vec<usize>) = rows
-        .iter()
-        .map(|&row| (class_of[row], split.groups[row]))
-        .unzip();
+    let known = rows.iter().map(|&row| (class_of[row], split.groups[row]));
+    let (labels, groups): (Vec<usize>, Vec<usize>) = known.unzip();
     let part_of = hold_out(&labels, classes, &groups, 1, TENTH, seed);
     // If all groups would be held out, the split stays without validation.
     if part_of.contains(&0) {
@@ -239,22 +233,18 @@ pub(super) fn hold_out(
     let folds = folds.min(known.len()).max(1);
     let fold_of = grouped_folds(&labels, classes, groups, folds, seed);
     // The last folds, as the largest groups are in the first.
-    let mut held: Vec<usize> = fold_of
-        .into_iter()
-        .map(|fold| (fold + 1 + parts).saturating_sub(folds).min(parts))
-        .collect();
+    let part = |fold: usize| (fold + 1 + parts).saturating_sub(folds).min(parts);
+    let mut held: Vec<usize> = fold_of.into_iter().map(part).collect();
+    let all = 0..groups.len();
     // A class of several groups that would be held out entirely could not be predicted.
     for class in 0..classes {
-        let rows: Vec<usize> = (0..groups.len())
-            .filter(|&row| class_of[row] == class)
-            .collect();
+        let rows = all.clone().filter(|&row| class_of[row] == class);
+        let rows: Vec<usize> = rows.collect();
         let Some(&first) = rows.first() else { continue };
         let has_others = rows.iter().any(|&row| groups[row] != groups[first]);
         if has_others && rows.iter().all(|&row| held[row] > 0) {
-            let kept = groups[first];
-            (0..groups.len())
-                .filter(|&row| groups[row] == kept)
-                .for_each(|row| held[row] = 0);
+            let kept = all.clone().filter(|&row| groups[row] == groups[first]);
+            kept.for_each(|row| held[row] = 0);
         }
     }
     held
@@ -279,31 +269,18 @@ fn of_table(path: &Path) -> Result<HashMap<String, Part>, LabError> {
         )));
     }
     let cells = read_cells(path)?;
-    let columns = (
-        cells.column(&["path", "file", "titre", "title", "track", "id"]),
-        cells.column(&["split"]),
-    );
-    let (Some(key), Some(part)) = columns else {
+    let (Some(key), Some(part)) = (cells.column(KEYS), cells.column(&["split"])) else {
         let found = cells.header.join(", ");
-        return Err(LabError::run(
-            path,
-            format!("expected the columns path and split, found {found}"),
-        ));
+        let problem = format!("expected the columns path and split, found {found}");
+        return Err(LabError::run(path, problem));
     };
-    cells
-        .rows
-        .iter()
-        .map(|(line, row)| match Part::parse(&row[part]) {
-            Some(part) => Ok((stem(&row[key]), part)),
-            None => Err(LabError::run(
-                path,
-                format!(
-                    "line {line}: expected training, validation or test, found {}",
-                    row[part]
-                ),
-            )),
-        })
-        .collect()
+    let part_of = |(line, row): &(u64, Vec<String>)| {
+        let found = &row[part];
+        let problem = || format!("expected training, validation or test, found {found}");
+        let known = Part::parse(found).ok_or_else(|| LabError::table(path, *line, problem()))?;
+        Ok((stem(&row[key]), known))
+    };
+    cells.rows.iter().map(part_of).collect()
 }
 
 #[cfg(test)]
@@ -317,13 +294,12 @@ mod tests {
             artist: artist.map(str::to_owned),
             ..Item::default()
         };
-        let all = artists.iter().copied().enumerate().map(item);
-        all.map(|item| MatrixRow {
-            item,
+        let row = |artist| MatrixRow {
+            item: item(artist),
             content: None,
             seconds: None,
-        })
-        .collect()
+        };
+        artists.iter().copied().enumerate().map(row).collect()
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{LibraryError, Result, paths};
-use voisin_base::abandoned::PREFIX;
 use voisin_base::atomic_file;
 
 /// Writes a consistent copy under another name, flushes and renames it: `target` is complete or absent.
@@ -34,8 +33,8 @@ pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Re
         ));
     }
     // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
-    let staging = atomic_file::staging_folder(target, PREFIX)
-        .map_err(|source| io("write beside", target, source))?;
+    let staging =
+        atomic_file::staging_folder(target).map_err(|source| io("write beside", target, source))?;
     let copy = staging.path().join("copy.db");
     connection
         .execute("VACUUM INTO CAST(?1 AS TEXT)", [paths::to_bytes(&copy)?])

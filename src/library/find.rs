@@ -1,7 +1,7 @@
 //! Resolves a user's words, ids, paths and names to tracks.
 
-use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
+use std::iter::once;
 use std::path::{Path, PathBuf};
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::artists::artists;
 use crate::recording::APART;
-use voisin_base::text::{matching_names, spelt_alike};
+use voisin_base::text::spelt_alike;
 use voisin_base::track::TrackId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,46 +18,27 @@ pub enum NameOf {
     Album,
 }
 
-/// The people whom a text names; none for the name of an album.
-fn parts(kind: NameOf, text: &str) -> Vec<&str> {
-    if kind == NameOf::Album {
-        Vec::new()
-    } else {
-        artists(text)
-    }
+/// What a text is found by: itself, the people whom it names, and what stands between commas, at which lists are split.
+fn forms(kind: NameOf, text: &str) -> Vec<&str> {
+    let people = match kind {
+        NameOf::Album => Vec::new(),
+        NameOf::Artist => artists(text),
+    };
+    let between = people.iter().flat_map(|name| name.split(", "));
+    once(text)
+        .chain(people.iter().copied())
+        .chain(between)
+        .collect()
 }
 
 impl Library {
-    /// The names in tags that a text matches: the one equal to it, else all that contain it; of an
-    /// artist, also the texts that name others too (`Alpha feat. Beta`). No match is an error with
-    /// suggestions.
+    /// The names in tags that are equal to a text without case, accents and punctuation; of an artist, also those that
+    /// name others too (`Alpha feat. Beta`). No match is an error with suggestions.
     pub fn resolve_names(&self, kind: NameOf, name: &str) -> Result<Vec<String>> {
         let all = self.names(kind)?;
-        // Texts that name more than one person: `Alpha feat. Beta` must be found under "Beta" too,
-        // which no tag may have by itself.
-        let several: Vec<(&str, Vec<&str>)> = all
-            .iter()
-            .map(|text| (text.as_str(), parts(kind, text)))
-            .filter(|(text, parts)| !parts.is_empty() && parts != &[*text])
-            .collect();
-        let mut known: Vec<&str> = all.iter().map(String::as_str).collect();
-        known.extend(several.iter().flat_map(|(_, parts)| parts));
-        known.sort_unstable();
-        known.dedup();
-        let names = || known.iter().copied();
-        let mut found: BTreeSet<String> = matching_names(name, names())
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        // Compared folded: one tag writes "BETA" alone and another "Alpha & Beta" with it.
-        let named: HashSet<String> = found.iter().map(|name| fold(name)).collect();
-        let names_one = |parts: &[&str]| parts.iter().any(|part| named.contains(&fold(part)));
-        found.extend(
-            several
-                .iter()
-                .filter(|(_, parts)| names_one(parts))
-                .map(|(text, _)| (*text).to_owned()),
-        );
+        let wanted = fold(name);
+        let is_named = |text: &&String| forms(kind, text).iter().any(|form| fold(form) == wanted);
+        let found: Vec<String> = all.iter().filter(is_named).cloned().collect();
         if found.is_empty() {
             let (what, next) = match kind {
                 NameOf::Artist => (
@@ -69,7 +50,7 @@ impl Library {
                     "\"voisin similar --by album -l all\" lists all albums",
                 ),
             };
-            let suggestions = spelt_alike(name, names())
+            let suggestions = spelt_alike(name, all.iter().flat_map(|text| forms(kind, text)))
                 .into_iter()
                 .map(str::to_owned)
                 .collect();
@@ -80,7 +61,7 @@ impl Library {
                 next,
             });
         }
-        Ok(found.into_iter().collect())
+        Ok(found)
     }
 
     /// The folder as the library stores it. One that holds no track is an error.

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::NamedTempFile;
 
 use super::{Library, OpenMode, paths};
-use voisin_base::abandoned::{self, PREFIX};
+use voisin_base::atomic_file::{self, PREFIX, abandoned_files};
 
 /// Bytes of a journal for each file: the length of its path in two bytes, then the path.
 // Twice Linux's PATH_MAX. A longer path is not recorded: a crash on its file is then not traced.
@@ -54,7 +54,7 @@ impl Journal {
             .prefix(kind.prefix())
             .tempfile_in(dir)?;
         // the lock ends with the process, which shows others that it was killed
-        abandoned::hold(file.as_file());
+        atomic_file::hold(file.as_file());
         Ok(Self {
             file: Mutex::new(file),
         })
@@ -114,7 +114,7 @@ impl Library {
     /// The leftovers of killed processes. Nothing is changed.
     pub fn leftovers(&self) -> Leftovers {
         // Journals of running processes are locked, and not listed.
-        let files = |prefix| abandoned::files_in(&self.dir, prefix);
+        let files = |prefix| abandoned_files(&self.dir, prefix);
         let named = |kind: JournalKind| {
             files(kind.prefix())
                 .into_iter()
@@ -133,10 +133,10 @@ impl Library {
     /// [`Library::forget_interrupted`](Library::forget_interrupted). What cannot be removed is tried again
     /// next time.
     pub fn remove_leftovers(&self) {
-        for path in abandoned::files_in(&self.dir, PREFIX) {
+        for path in abandoned_files(&self.dir, PREFIX) {
             let _ = std::fs::remove_file(path);
         }
-        for journal in abandoned::files_in(&self.dir, JournalKind::Writing.prefix()) {
+        for journal in abandoned_files(&self.dir, JournalKind::Writing.prefix()) {
             // a copy on a disk that is not mounted is tried again next time
             if read(&journal).iter().all(|copy| remove_copy(copy)) {
                 let _ = std::fs::remove_file(journal);
@@ -146,7 +146,7 @@ impl Library {
 
     /// Deletes the journals of killed readers, once the file that crashed them is known.
     pub fn forget_interrupted(&self) {
-        for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {
+        for journal in abandoned_files(&self.dir, JournalKind::Reading.prefix()) {
             let _ = std::fs::remove_file(journal);
         }
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::error::is_shared_memory_full;
 use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, journal, paths};
-use voisin_base::abandoned::PREFIX;
+use voisin_base::atomic_file::PREFIX;
 
 /// "vois" in ASCII, big-endian: marks a SQLite file as a voisin library.
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;

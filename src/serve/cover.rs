@@ -41,7 +41,11 @@ fn beside(file: &Path) -> Option<Vec<u8>> {
     let mut names = BESIDE
         .iter()
         .flat_map(|name| ENDINGS.map(|ending| format!("{name}.{ending}")));
-    names.find_map(|name| regular_file::read_itself(&folder.join(name), LARGEST).ok())
+    names.find_map(|name| {
+        let path = folder.join(name);
+        let is_link = path.is_symlink();
+        regular_file::read(&path, LARGEST).ok().filter(|_| !is_link)
+    })
 }
 
 /// The picture in a track's file, or the one in its folder; 204 without one.

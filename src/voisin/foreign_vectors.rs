@@ -9,7 +9,7 @@ use ndarray_npy::npy::header::Header;
 use super::EngineError;
 use voisin_audio::tags;
 use voisin_base::regular_file;
-use voisin_base::table::{Row, TableText};
+use voisin_base::table::Table;
 use voisin_base::text::fold;
 use voisin_library::TrackTags;
 use voisin_library::scan::playlist::path_in_table;
@@ -87,36 +87,11 @@ pub struct VectorTrack {
     pub tags: TrackTags,
 }
 
-/// The header of a table, and its rows of as many cells; a row with more text than that is an error, as a separator
-/// within a cell shifts the next ones.
-fn read_rows(path: &Path) -> Result<(Vec<String>, Vec<Row>), EngineError> {
-    let table = TableText::read(path).map_err(EngineError::unread(path))?;
-    let wrong = |(line, problem): (u64, String)| EngineError::table(path, line, &problem);
-    let mut rows = table.rows().map_err(wrong)?.into_iter();
-    let (_, header) = rows.next().unwrap_or_default();
-    let expected = header.len();
-    let mut rows: Vec<Row> = rows.collect();
-    for (line, cells) in &mut rows {
-        let found = cells.len();
-        if cells.iter().skip(expected).any(|cell| !cell.is_empty()) {
-            return Err(wrong((
-                *line,
-                format!(
-                    "expected {expected} cells, as in the header, found {found}: put quotes around a cell that holds \
-                     the separator"
-                ),
-            )));
-        }
-        // short rows are common in tables from spreadsheets
-        cells.resize(expected, String::new());
-    }
-    Ok((header, rows))
-}
-
 /// Reads a table with the column `path`, and optionally `title`, `artist`, `album`, `album_artist`, `composer`, `genre` or
 /// `genres` (several between `;`) and `year`: a row for each of `rows` vectors, in their order.
 pub fn read_vector_tracks(path: &Path, rows: usize) -> Result<Vec<VectorTrack>, EngineError> {
-    let (header, lines) = read_rows(path)?;
+    let table = Table::read(path).map_err(EngineError::unread(path))?;
+    let (header, lines) = (table.header, table.rows);
     let wrong = |line, problem: String| EngineError::table(path, line, &problem);
     let folded: Vec<String> = header.iter().map(|name| fold(name)).collect();
     let column = |name: &str| folded.iter().position(|header| header == name);

@@ -110,7 +110,7 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
         ("map -o {}", "labels/tracks.csv", "labels come from"),
         ("export labels", "labels/tracks.csv", "labels come from"),
         ("export {}", "library/voisin.db", "is the library"),
-        ("list -o {}", "folder.csv", "is a folder"),
+        ("list -o {}", "folder.csv", "found a folder"),
         ("list -o {}", "none/x.csv", "there is no folder"),
     ] {
         let before = fs::read(at(target)).ok();

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 
 use lofty::id3::v2::{upgrade_v2, upgrade_v3};
-use voisin_base::encoding::{self, Utf16};
+use voisin_base::encoding::{UTF_16BE, UTF_16LE, utf16};
 use voisin_base::text::LONGEST_TEXT;
 
 use super::mp4;
@@ -319,8 +319,8 @@ fn text_of(id: &str, content: &[u8]) -> Option<(String, Vec<u8>)> {
     let (&encoding, text) = content.split_first()?;
     let is_wide = matches!(encoding, 1 | 2);
     let decode = |bytes: &[u8]| match encoding {
-        1 => encoding::utf16(bytes, Utf16::Little).into_bytes(),
-        2 => encoding::utf16(bytes, Utf16::Big).into_bytes(),
+        1 => utf16(bytes, UTF_16LE).into_bytes(),
+        2 => utf16(bytes, UTF_16BE).into_bytes(),
         // 0 is Latin-1 and 3 is UTF-8 by the standard, but programs write other encodings under both.
         _ => bytes.to_vec(),
     };

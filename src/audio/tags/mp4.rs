@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek};
 use std::ops::Range;
 
 use lofty::id3::v1::GENRES;
-use voisin_base::encoding::{self, Utf16};
+use voisin_base::encoding::{UTF_16BE, utf16};
 
 use super::patch::TagItem;
 use super::texts::NamedTexts;
@@ -318,7 +318,7 @@ impl Movie {
                 b"trkn" | b"disk" => big(value.get(2..4)?).to_string().into_bytes(),
                 b"tmpo" if value.len() <= 8 => big(value).to_string().into_bytes(),
                 b"covr" => value.to_vec(),
-                _ if kind == UTF_16 => encoding::utf16(value, Utf16::Big).into_bytes(),
+                _ if kind == UTF_16 => utf16(value, UTF_16BE).into_bytes(),
                 _ => value.to_vec(),
             };
             Some((name.clone(), text))

@@ -29,7 +29,7 @@ pub(crate) use table::{Align, Table};
 use voisin::EngineError;
 use voisin::questions::read::Refused;
 use voisin_base::output::OutputTarget;
-pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
+pub(crate) use voisin_base::text::{count, count_with, grouped};
 use voisin_base::text::{with_causes, without_error_numbers};
 use voisin_library::scan::ScanProblem;
 
@@ -266,6 +266,16 @@ pub(crate) fn print_exact(bytes: &[u8]) -> anyhow::Result<()> {
         return print(&*terminal_safe(&String::from_utf8_lossy(bytes)));
     }
     print(bytes)
+}
+
+/// Seconds as people write them: `3:07`, `1:02:45`.
+pub(crate) fn clock(seconds: f64) -> String {
+    let all = seconds.max(0.0).round() as u64;
+    let (hours, minutes, seconds) = (all / 3600, all / 60 % 60, all % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
 }
 
 /// How long ago a time in seconds since 1970 UTC is: `today`, `3 days ago`.

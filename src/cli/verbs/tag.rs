@@ -17,7 +17,7 @@ use voisin::{
     ClassifyOptions, Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags,
 };
 use voisin_audio::tags::WriteOptions;
-use voisin_base::table::{TableFault, TableText};
+use voisin_base::table::Table;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{Library, OpenMode, PathLookup};
 
@@ -80,10 +80,8 @@ fn wishes(engine: &Engine, answers: &[GenreAnswer]) -> anyhow::Result<Vec<TagWis
 
 /// Genres to write from a table with the columns path and genre, or suggested without a genre.
 fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<Vec<TagWish>> {
-    let table = TableText::read(list).with_context(|| format!("cannot read {}", list.display()))?;
-    let fault =
-        |(line, fault): TableFault| anyhow::anyhow!("{}, line {line}: {fault}", list.display());
-    let (header, rows) = table.even_rows().map_err(fault)?;
+    let Table { header, rows, .. } =
+        Table::read(list).with_context(|| format!("cannot read {}", list.display()))?;
     let find = |name: &str| {
         header
             .iter()
@@ -99,12 +97,7 @@ fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<Vec<TagWish>
     };
     let mut wishes = Vec::new();
     let mut lookup = PathLookup::new(library);
-    for (line, cells) in rows {
-        // A quote that was never closed may extend to a later cell.
-        if cells[genre].contains('\n') {
-            let problem = "expected genres on one line: is a quote closed?".to_owned();
-            return Err(fault((line, problem)));
-        }
+    for (_, cells) in rows {
         let genres = cells[genre]
             .split(';')
             .map(str::trim)

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::super::playlist::relative;
 use super::super::{Result, TrackMeta, graph};
 use super::colour::{genre_order, ranked};
-use super::{CORE, MapData};
+use super::{CORE, MapData, STYLE};
 
 use voisin_base::text::{base64, xml};
 
@@ -34,7 +34,6 @@ struct Payload<'a> {
     k: usize,
     bounds: [f32; 4],
     xy: String,
-    ids: String,
     titles: Vec<&'a str>,
     files: Vec<String>,
     folders: CategoryColumn<String>,
@@ -60,12 +59,7 @@ pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Resu
     let json =
         // A "</script>" in a tag must not end the script.
         serde_json::to_string(&payload(data, page_folder))?.replace('<', "\\u003c");
-    let script = [
-        CORE,
-        include_str!("page/data.js"),
-        include_str!("page/ui.js"),
-    ]
-    .concat();
+    let script = [CORE, include_str!("page/data.js")].concat();
     // From the content, so that the same map gives the same file. A tag cannot contain it, since it would
     // have to contain the digest of a text that it is a part of.
     let nonce = blake3::hash(json.as_bytes()).to_hex()[..32].to_owned();
@@ -81,7 +75,7 @@ pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Resu
         page.push_str(match name {
             "NONCE" => &nonce,
             "TITLE" => &title,
-            "CSS" => include_str!("page/page.css"),
+            "CSS" => STYLE,
             "DATA" => &json,
             "SCRIPT" => &script,
             other => unreachable!("the template has no field {other}"),
@@ -117,8 +111,6 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>) -> Payload<'a> {
         k: NEIGHBOURS,
         bounds,
         xy: pack(places.flat_map(u16::to_le_bytes)),
-        // JavaScript numbers are doubles.
-        ids: pack(meta.iter().flat_map(|t| (t.id.0 as f64).to_le_bytes())),
         titles: meta.iter().map(TrackMeta::display_title).collect(),
         folders: column(split.iter().map(|(folder, _)| Some(folder.as_str()))),
         files: split.iter().map(|(_, file)| file.clone()).collect(),

@@ -20,13 +20,17 @@ use super::{KnnGraph, TrackMeta};
 /// without green (at least 0.14 and 0.09 apart in Oklab).
 const PALETTE: &str = include_str!("palette.json");
 
-/// The script by which both pages draw their map: a module that includes the palette.
+/// The script of both maps: a module that includes the palette.
 pub const CORE: &str = concat!(
     "const PALETTE = ",
     include_str!("palette.json"),
     ";\n",
-    include_str!("page/core.js")
+    include_str!("page/core.js"),
+    include_str!("page/ui.js")
 );
+
+/// The style of both maps, with the colours and controls of both pages.
+pub const STYLE: &str = include_str!("page/page.css");
 
 #[derive(Debug, Clone, Copy)]
 pub struct MapData<'a> {

@@ -37,38 +37,22 @@ const BLOCK: usize = 64;
 
 impl Knn {
     pub fn fit(data: &Training, settings: KnnSettings) -> Self {
-        let rows = data.x.to_owned();
-        Self::new(rows, data.class_of.to_vec(), data.classes, settings)
-    }
-
-    fn new(
-        mut rows: Array2<f32>,
-        class_of: Vec<usize>,
-        classes: usize,
-        settings: KnnSettings,
-    ) -> Self {
-        to_unit(&mut rows);
         Self {
             settings,
-            // In f64, because a cosine near 1 loses digits.
-            rows: rows.mapv(f64::from),
-            class_of,
-            classes,
+            rows: unit_rows(data.x),
+            class_of: data.class_of.to_vec(),
+            classes: data.classes,
         }
     }
 
     /// The nearest rows of each query by cosine, nearest first, ties by row.
     pub fn neighbours(&self, x: ArrayView2<f32>) -> Vec<Vec<usize>> {
         let blocks: Vec<ArrayView2<f32>> = x.axis_chunks_iter(Axis(0), BLOCK).collect();
-        let found: Vec<Vec<Vec<usize>>> = blocks
-            .into_par_iter()
-            .map(|block| {
-                let mut queries = block.to_owned();
-                to_unit(&mut queries);
-                let products = queries.mapv(f64::from).dot(&self.rows.t());
-                products.outer_iter().map(|row| self.nearest(row)).collect()
-            })
-            .collect();
+        let nearest = |block: ArrayView2<f32>| -> Vec<Vec<usize>> {
+            let products = unit_rows(block).dot(&self.rows.t());
+            products.outer_iter().map(|row| self.nearest(row)).collect()
+        };
+        let found: Vec<_> = blocks.into_par_iter().map(nearest).collect();
         found.concat()
     }
 
@@ -96,22 +80,26 @@ impl Knn {
         let class_of = from.indices("knn.classes")?;
         let fits = [rows.nrows(), rows.ncols()] == [class_of.len(), columns]
             && class_of.iter().all(|&class| class < classes);
-        fits.then(|| Self::new(rows, class_of, classes, settings))
+        fits.then(|| Self {
+            settings,
+            rows: unit_rows(rows.view()),
+            class_of,
+            classes,
+        })
     }
 }
 
-fn to_unit(rows: &mut Array2<f32>) {
+/// Rows of length 1 with the digits of single precision, in double, because a cosine near 1 loses digits.
+fn unit_rows(rows: ArrayView2<f32>) -> Array2<f64> {
+    let mut rows = rows.mapv(f64::from);
     for mut row in rows.outer_iter_mut() {
-        let norm = row
-            .iter()
-            .map(|v| f64::from(*v).powi(2))
-            .sum::<f64>()
-            .sqrt();
+        let norm = row.dot(&row).sqrt();
         // A row of zeros has no direction and is unchanged.
         if norm > 0.0 {
-            row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
+            row.mapv_inplace(|v| f64::from((v / norm) as f32));
         }
     }
+    rows
 }
 
 impl FittedClassifier for Knn {

@@ -20,7 +20,7 @@ impl FittedClassifier for Logistic {
 pub(crate) fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Logistic> {
     let standard = from.standardiser("logistic", columns)?;
     let weight = from.matrix("logistic.weight")?;
-    let bias: Vec<f32> = from.get("logistic.bias")?;
+    let bias = from.singles("logistic.bias")?;
     let fits = weight.dim() == (classes, columns) && bias.len() == classes;
     fits.then(|| Logistic {
         standard,

@@ -20,7 +20,7 @@ impl Majority {
     }
 
     pub fn load(from: &Tensors, classes: usize) -> Option<Self> {
-        let shares: Vec<f32> = from.get("majority.shares")?;
+        let shares = from.singles("majority.shares")?;
         (shares.len() == classes).then_some(Self { shares })
     }
 }

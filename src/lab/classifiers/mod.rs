@@ -57,9 +57,8 @@ fn softmax(logits: ArrayView2<f64>) -> Array2<f32> {
         // The largest is subtracted first, so that the exponential cannot overflow.
         let most = row.fold(f64::NEG_INFINITY, |most, &value| most.max(value));
         let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
-        out.iter_mut()
-            .zip(row)
-            .for_each(|(out, value)| *out = ((value - most).exp() / sum) as f32);
+        let pairs = out.iter_mut().zip(row);
+        pairs.for_each(|(out, value)| *out = ((value - most).exp() / sum) as f32);
     }
     out
 }

@@ -48,18 +48,14 @@ impl SvmProbabilities {
             let (queries, truth) = data.rows(&held);
             let (known, values) =
                 Svm::fit(x.view(), &class_of, data.classes, settings.c).decisions(queries.view());
-            for (at, pair) in pairs.iter().enumerate() {
+            for (points, pair) in points.iter_mut().zip(&pairs) {
                 // A fold may lack a class, and with it the pair.
                 let Some(column) = known.iter().position(|other| other == pair) else {
                     continue;
                 };
-                for (row, &class) in truth
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, c)| **c == pair.0 || **c == pair.1)
-                {
-                    points[at].push((values[[row, column]], class == pair.0));
-                }
+                let values = values.column(column).into_iter().zip(&truth);
+                let own = values.filter(|(_, class)| **class == pair.0 || **class == pair.1);
+                points.extend(own.map(|(value, class)| (*value, *class == pair.0)));
             }
         }
         let sigmoids = points.iter().map(|points| sigmoid(points)).collect();
@@ -72,9 +68,9 @@ impl SvmProbabilities {
 
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let svm = Svm::load(from, classes, columns)?;
-        let sigmoids: Vec<f64> = from.get("svm.sigmoids")?;
-        let (sigmoids, _) = sigmoids.as_chunks::<2>();
-        let sigmoids: Vec<(f64, f64)> = sigmoids.iter().map(|&[a, b]| (a, b)).collect();
+        let sigmoids = from.get("svm.sigmoids")?;
+        let sigmoids = sigmoids.as_chunks().0.iter();
+        let sigmoids: Vec<(f64, f64)> = sigmoids.map(|&[a, b]| (a, b)).collect();
         (sigmoids.len() == svm.pairs().len()).then_some(Self {
             svm,
             sigmoids,
@@ -98,10 +94,8 @@ impl FittedClassifier for SvmProbabilities {
                 p[[first, second]] = share;
                 p[[second, first]] = 1.0 - share;
             }
-            couple(&p)
-                .iter()
-                .zip(out.iter_mut())
-                .for_each(|(p, out)| *out = *p as f32);
+            let joint = couple(&p).into_iter().zip(&mut out);
+            joint.for_each(|(p, out)| *out = p as f32);
         }
         out
     }

@@ -54,7 +54,7 @@ impl Preparation {
     }
 
     pub fn load(from: &Tensors) -> Option<Self> {
-        let medians: Vec<f32> = from.get("preparation.medians")?;
+        let medians = from.singles("preparation.medians")?;
         let standard = from.standardiser("preparation", medians.len())?;
         Some(Self { medians, standard })
     }

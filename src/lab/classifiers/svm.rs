@@ -8,13 +8,10 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use voisin_genre::Standardiser;
-
 use super::Tensors;
 
 #[derive(Debug)]
 pub struct Svm {
-    standard: Standardiser,
     gamma: f64,
     rows: Array2<f32>,
     pairs: Vec<Pair>,
@@ -30,13 +27,10 @@ struct Pair {
 }
 
 impl Svm {
-    /// Trains on `x`, `[n, d]`, with one class per row.
-    ///
-    /// - `c`: weight of errors; the kernel is `exp(-|a - b|² / d)` on standardised rows
-    ///   (scikit-learn's "scale")
+    /// - `x`: standardised rows, `[n, d]`; `class_of`: of each; `c`: weight of errors
     pub fn fit(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
-        let (standard, rows) = Standardiser::fit(x);
-        // "scale": 1 / (d · variance of all numbers)
+        let rows = x.to_owned();
+        // scikit-learn's "scale": 1 / (d · variance of all numbers)
         let variance = rows.mapv(f64::from).var(0.0);
         let gamma = 1.0 / (rows.ncols().max(1) as f64 * variance.max(1e-12));
         let members: Vec<Vec<usize>> = (0..classes)
@@ -64,19 +58,13 @@ impl Svm {
             }
         };
         let pairs = jobs.into_par_iter().map(fit_pair).collect();
-        Self {
-            standard,
-            gamma,
-            rows,
-            pairs,
-        }
+        Self { gamma, rows, pairs }
     }
 
     /// Decision value of each pair `(first, second)` for each row, `[m, pairs]`: positive for the
     /// first.
     pub fn decisions(&self, x: ArrayView2<f32>) -> (Vec<(usize, usize)>, Array2<f64>) {
-        let queries = self.standard.apply(x);
-        let kernel = rbf(queries.view(), self.rows.view(), self.gamma);
+        let kernel = rbf(x, self.rows.view(), self.gamma);
         let mut out = Array2::zeros((x.nrows(), self.pairs.len()));
         for (row, mut values) in kernel.outer_iter().zip(out.outer_iter_mut()) {
             for (pair, value) in self.pairs.iter().zip(values.iter_mut()) {
@@ -92,7 +80,6 @@ impl Svm {
     }
 
     pub(super) fn save(&self, out: &mut Tensors) {
-        out.put_standardiser("svm", &self.standard);
         out.put_matrix("svm.rows", &self.rows);
         let shape = |pair: &Pair| [pair.first, pair.second, pair.support.len()];
         out.put_indices("svm.pairs", self.pairs.iter().flat_map(shape));
@@ -104,13 +91,12 @@ impl Svm {
     }
 
     pub(super) fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
-        let standard = from.standardiser("svm", columns)?;
         let rows = from.matrix("svm.rows")?;
         let heads = from.indices("svm.pairs")?;
         let (heads, _) = heads.as_chunks::<3>();
-        let weights: Vec<f64> = from.get("svm.weights")?;
+        let weights = from.get("svm.weights")?;
         let mut support = from.indices("svm.support")?.into_iter().zip(weights);
-        let offsets: Vec<f64> = from.get("svm.offsets")?;
+        let offsets = from.get("svm.offsets")?;
         let (&gamma, offsets) = offsets.split_first()?;
         let mut pairs = Vec::new();
         for (&[first, second, count], &offset) in heads.iter().zip(offsets) {
@@ -127,7 +113,6 @@ impl Svm {
             });
         }
         (rows.ncols() == columns && pairs.len() == heads.len()).then_some(Self {
-            standard,
             gamma,
             rows,
             pairs,
@@ -224,14 +209,10 @@ impl Problem<'_> {
             return free.iter().map(|&i| self.value(i)).sum::<f64>() / free.len() as f64;
         }
         let (up, low): (Vec<usize>, Vec<usize>) = bound.into_iter().partition(|&i| self.is_up(i));
-        let floor = up
-            .iter()
-            .map(|&i| self.value(i))
-            .fold(f64::NEG_INFINITY, f64::max);
-        let high = low
-            .iter()
-            .map(|&i| self.value(i))
-            .fold(f64::INFINITY, f64::min);
+        let up = up.iter().map(|&i| self.value(i));
+        let floor = up.fold(f64::NEG_INFINITY, f64::max);
+        let low = low.iter().map(|&i| self.value(i));
+        let high = low.fold(f64::INFINITY, f64::min);
         let middle = f64::midpoint(high, floor);
         if middle.is_finite() { middle } else { 0.0 }
     }

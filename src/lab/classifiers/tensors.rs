@@ -3,103 +3,52 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ndarray::Array2;
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use voisin_genre::Standardiser;
 
-/// Named arrays with their types and shapes, as bytes.
+use crate::training::session::serialize;
+
+/// Named arrays with their shapes, in double precision, which also holds single precision and indices exactly.
 #[derive(Debug, Clone, Default)]
-pub struct Tensors(BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>);
-
-pub(crate) trait Number: Copy {
-    const DTYPE: Dtype;
-    const SIZE: usize;
-    fn bytes(self) -> Vec<u8>;
-    /// The number; `None` if it is not finite.
-    fn of(bytes: &[u8]) -> Option<Self>;
-}
-
-impl Number for f32 {
-    const DTYPE: Dtype = Dtype::F32;
-    const SIZE: usize = 4;
-
-    fn bytes(self) -> Vec<u8> {
-        self.to_le_bytes().to_vec()
-    }
-
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let number = Self::from_le_bytes(bytes.try_into().ok()?);
-        number.is_finite().then_some(number)
-    }
-}
-
-impl Number for f64 {
-    const DTYPE: Dtype = Dtype::F64;
-    const SIZE: usize = 8;
-
-    fn bytes(self) -> Vec<u8> {
-        self.to_le_bytes().to_vec()
-    }
-
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let number = Self::from_le_bytes(bytes.try_into().ok()?);
-        number.is_finite().then_some(number)
-    }
-}
-
-impl Number for u32 {
-    const DTYPE: Dtype = Dtype::U32;
-    const SIZE: usize = 4;
-
-    fn bytes(self) -> Vec<u8> {
-        self.to_le_bytes().to_vec()
-    }
-
-    fn of(bytes: &[u8]) -> Option<Self> {
-        Some(Self::from_le_bytes(bytes.try_into().ok()?))
-    }
-}
+pub struct Tensors(BTreeMap<String, (Vec<usize>, Vec<f64>)>);
 
 impl Tensors {
-    pub(crate) fn put<T: Number>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
-        let bytes: Vec<u8> = values.into_iter().flat_map(T::bytes).collect();
-        let shape = vec![bytes.len() / T::SIZE];
-        self.0.insert(name.to_owned(), (T::DTYPE, shape, bytes));
+    pub(crate) fn put<T: Into<f64>>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
+        let values: Vec<f64> = values.into_iter().map(T::into).collect();
+        self.0.insert(name.to_owned(), (vec![values.len()], values));
     }
 
-    /// The numbers of a name; `None` if they are missing, of another type, or not finite.
-    pub(crate) fn get<T: Number>(&self, name: &str) -> Option<Vec<T>> {
-        let (dtype, _, bytes) = self.0.get(name)?;
-        let numbers = bytes.chunks_exact(T::SIZE).map(T::of);
-        numbers
-            .collect::<Option<_>>()
-            .filter(|_| *dtype == T::DTYPE)
+    pub(crate) fn get(&self, name: &str) -> Option<Vec<f64>> {
+        self.0.get(name).map(|(_, values)| values.clone())
     }
 
-    /// Small whole numbers.
+    pub(crate) fn singles(&self, name: &str) -> Option<Vec<f32>> {
+        let (_, values) = self.0.get(name)?;
+        let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+        values.iter().all(|x| x.is_finite()).then_some(values)
+    }
+
     pub(crate) fn put_indices(&mut self, name: &str, values: impl IntoIterator<Item = usize>) {
-        self.put(name, values.into_iter().map(|value| value as u32));
+        self.put(name, values.into_iter().map(|value| value as f64));
     }
 
     pub(crate) fn indices(&self, name: &str) -> Option<Vec<usize>> {
-        let values: Vec<u32> = self.get(name)?;
-        Some(values.into_iter().map(|value| value as usize).collect())
+        let values = self.get(name)?.into_iter();
+        // A cast keeps negative numbers at 0, and readers compare all with the bounds.
+        Some(values.map(|value| value as usize).collect())
     }
 
-    /// Stores a matrix as `[rows, columns]`.
     pub(crate) fn put_matrix(&mut self, name: &str, values: &Array2<f32>) {
-        self.put(name, values.iter().copied());
-        if let Some((_, shape, _)) = self.0.get_mut(name) {
-            *shape = values.shape().to_vec();
-        }
+        let numbers = values.iter().copied().map(f64::from).collect();
+        self.0
+            .insert(name.to_owned(), (values.shape().to_vec(), numbers));
     }
 
-    /// The matrix of a name; `None` if it is missing or does not have two dimensions.
     pub(crate) fn matrix(&self, name: &str) -> Option<Array2<f32>> {
-        let &[rows, columns] = self.0.get(name)?.1.as_slice() else {
+        let &[rows, columns] = self.0.get(name)?.0.as_slice() else {
             return None;
         };
-        Array2::from_shape_vec((rows, columns), self.get(name)?).ok()
+        Array2::from_shape_vec((rows, columns), self.singles(name)?).ok()
     }
 
     pub(crate) fn put_standardiser(&mut self, name: &str, standard: &Standardiser) {
@@ -108,13 +57,13 @@ impl Tensors {
     }
 
     pub(crate) fn standardiser(&self, name: &str, columns: usize) -> Option<Standardiser> {
-        let read = |part: &str| -> Option<Vec<f32>> {
-            let values: Vec<f32> = self.get(&format!("{name}.{part}"))?;
-            Some(values).filter(|values| values.len() == columns)
+        let read = |part: &str| {
+            let values = self.singles(&format!("{name}.{part}"))?;
+            (values.len() == columns).then(|| values.into())
         };
         Some(Standardiser {
-            mean: read("mean")?.into(),
-            scale: read("scale")?.into(),
+            mean: read("mean")?,
+            scale: read("scale")?,
         })
     }
 
@@ -137,24 +86,29 @@ impl Tensors {
     }
 
     pub fn to_bytes(&self, header: HashMap<String, String>) -> Result<Vec<u8>, String> {
-        let views = self.0.iter().map(|(name, (dtype, shape, bytes))| {
-            let view = TensorView::new(*dtype, shape.clone(), bytes)?;
-            Ok((name.as_str(), view))
+        let tensors = self.0.iter().map(|(name, (shape, values))| {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+            (name.clone(), Dtype::F64, shape.clone(), bytes.collect())
         });
-        let views: Result<Vec<_>, safetensors::SafeTensorError> = views.collect();
-        let bytes = views.and_then(|views| safetensors::serialize(views, Some(header)));
-        bytes.map_err(|error| error.to_string())
+        serialize(&tensors.collect::<Vec<_>>(), header)
     }
 
-    /// Parses the bytes of [`to_bytes`](Self::to_bytes).
+    /// Parses the bytes of [`to_bytes`](Self::to_bytes); every number has to be finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, HashMap<String, String>), String> {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
         let header = metadata.metadata().clone().unwrap_or_default();
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-        let tensors = file.tensors().into_iter().map(|(name, view)| {
-            let tensor = (view.dtype(), view.shape().to_vec(), view.data().to_vec());
-            (name, tensor)
-        });
-        Ok((Self(tensors.collect()), header))
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            let numbers = view.data().as_chunks().0.iter();
+            let numbers: Vec<f64> = numbers.map(|bytes| f64::from_le_bytes(*bytes)).collect();
+            if view.dtype() != Dtype::F64 || numbers.iter().any(|x| !x.is_finite()) {
+                return Err(format!(
+                    "{name}: expected finite numbers in double precision"
+                ));
+            }
+            tensors.insert(name, (view.shape().to_vec(), numbers));
+        }
+        Ok((Self(tensors), header))
     }
 }

@@ -8,7 +8,7 @@ mod folder;
 mod source;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
@@ -19,6 +19,7 @@ pub use source::{Kind, Source};
 pub(crate) use table::{Cells, KEYS, LABELS, read_cells};
 use voisin_audio::tags::read_tags;
 use voisin_base::text::{clean, count};
+use voisin_genre::{Genre, Spellings};
 use voisin_library::artists::{artists, is_no_album};
 
 #[derive(
@@ -134,52 +135,37 @@ impl Dataset {
             let album = tags.album.filter(|album| !is_no_album(album));
             item.album = item.album.take().or(album);
         });
-        let known = self
-            .items
-            .iter()
-            .filter(|item| item.artist.is_some())
-            .count();
+        let known = self.items.iter().filter(|item| item.artist.is_some());
+        let known = known.count() as u64;
         if known > 0 {
+            let tracks = count(known, "track");
             self.notes.push(format!(
-                "The artists of {} are from the files' tags (--split track ignores them).",
-                count(known as u64, "track")
+                "The artists of {tracks} are from the files' tags (--split track ignores them)."
             ));
         }
     }
 
     /// Merges labels that differ only in case, Unicode composition or spaces into the most frequent spelling, and adds a note.
     fn join_spellings(&mut self) {
-        let key = |label: &str| clean(label).to_lowercase();
-        let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-        for label in self.items.iter().filter_map(|item| item.label.as_ref()) {
-            let known = spellings.entry(key(label)).or_default();
-            *known.entry(label.clone()).or_default() += 1;
-        }
-        spellings.retain(|_, known| known.len() > 1);
-        if spellings.is_empty() {
-            return;
-        }
-        // Of equally frequent spellings the first alphabetically.
-        let most = |known: &BTreeMap<String, usize>| {
-            let most = known.iter().rev().max_by_key(|(_, count)| **count);
-            most.map(|(name, _)| name.clone()).unwrap_or_default()
-        };
-        let names: HashMap<&String, String> = spellings
-            .iter()
-            .map(|(key, known)| (key, most(known)))
-            .collect();
-        // In one pass over the tracks, since a table may have very many classes.
+        // Not the key of a library's genres, which has no signs: labels may be -1 and 1.
+        let class = |label: &String| Genre::from_parts(&**label, clean(label).to_lowercase());
+        let labels = self.items.iter().filter_map(|item| item.label.as_ref());
+        let labels: Vec<Genre> = labels.map(class).collect();
+        let classes = Spellings::count(&labels).genres();
+        let mut joined = BTreeSet::new();
         for label in self.items.iter_mut().filter_map(|item| item.label.as_mut()) {
-            if let Some(name) = names.get(&key(label)) {
-                label.clone_from(name);
+            let spelt = classes.binary_search(&class(label));
+            let name = spelt.map_or("", |at| classes[at].name());
+            if label != name {
+                joined.insert(name);
+                name.clone_into(label);
             }
         }
-        let mut joined: Vec<&str> = names.values().map(String::as_str).collect();
-        joined.sort_unstable();
-        self.notes.push(format!(
-            "Labels that differ only in spelling are one class: {}.",
-            joined.join(", ")
-        ));
+        if !joined.is_empty() {
+            let joined = joined.into_iter().collect::<Vec<_>>().join(", ");
+            let note = format!("Labels that differ only in spelling are one class: {joined}.");
+            self.notes.push(note);
+        }
     }
 
     /// All labels, without duplicates: numbers in numerical order, then the others alphabetically.
@@ -218,10 +204,8 @@ pub fn read(source: &Source) -> Result<Dataset, LabError> {
         Kind::Table => table::read(source),
     }?;
     if set.items.is_empty() {
-        let why = set
-            .faults
-            .first()
-            .map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
+        let why = set.faults.first();
+        let why = why.map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
         return Err(source.wrong(format!("expected tracks, found none that can be used{why}")));
     }
     // Only tables list rows that cannot be used; other kinds have the keys of their items.
@@ -250,15 +234,11 @@ mod tests {
     fn set(labels: &[&str]) -> Dataset {
         let source = "folder:music".parse().expect("a source");
         let mut set = Dataset::new(&source, "path", "genre");
-        set.items = labels
-            .iter()
-            .enumerate()
-            .map(|(at, label)| Item {
-                key: at.to_string(),
-                label: Some((*label).to_owned()),
-                ..Item::default()
-            })
-            .collect();
+        let item = |label: &&str| Item {
+            label: Some((*label).to_owned()),
+            ..Item::default()
+        };
+        set.items = labels.iter().map(item).collect();
         set
     }
 

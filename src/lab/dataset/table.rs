@@ -8,8 +8,7 @@ use ndarray::Array2;
 use super::{Columns, Dataset, Item, Part, Source, fma};
 use crate::LabError;
 use voisin_audio::is_audio_candidate;
-use voisin_base::encoding::OldEncoding;
-use voisin_base::table::TableText;
+use voisin_base::table::Table;
 use voisin_base::text::{clean, count_with, fold};
 use voisin_library::scan::scan;
 
@@ -24,38 +23,25 @@ const SPLITS: &[&str] = &["split", "set", "fold"];
 /// Most numbers that are read: 106 574 tracks of 518 columns are 55 million.
 const MOST: usize = 1 << 28;
 
-/// The cells of a table of any encoding and separator.
+/// The cells of a table of any separator.
 pub(crate) struct Cells {
     /// Names of the columns, as they are spelt.
     pub(crate) header: Vec<String>,
     /// Rows, each with its first line.
     pub(crate) rows: Vec<(u64, Vec<String>)>,
-    /// The encoding of lines that are not UTF-8.
-    old_encoding: Option<OldEncoding>,
     pub(crate) separator: u8,
 }
 
-/// Reads all cells; rows of another length than the header are padded or cut.
+/// Reads all cells.
 pub(crate) fn read_cells(path: &Path) -> Result<Cells, LabError> {
-    let table = TableText::read(path).map_err(LabError::io(path))?;
-    parse(&table).map_err(|(line, problem)| LabError::table(path, line, problem))
-}
-
-fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
-    let mut rows = table.rows()?;
-    if rows.is_empty() {
+    let table = Table::read(path).map_err(LabError::io(path))?;
+    if table.header.is_empty() {
         let problem = "expected a header and rows, found an empty file";
-        return Err((1, problem.to_owned()));
-    }
-    let header = rows.remove(0).1;
-    for (_, cells) in &mut rows {
-        // short rows are common in tables from spreadsheets
-        cells.resize(header.len(), String::new());
+        return Err(LabError::table(path, 1, problem));
     }
     Ok(Cells {
-        header,
-        rows,
-        old_encoding: table.old_encoding,
+        header: table.header,
+        rows: table.rows,
         separator: table.separator,
     })
 }
@@ -164,10 +150,6 @@ pub(super) fn read(source: &Source) -> Result<Dataset, LabError> {
     }
     let mut cells = read_cells(path)?;
     let mut notes = Vec::new();
-    if let Some(encoding) = cells.old_encoding {
-        let name = encoding.name();
-        notes.push(format!("{}: not UTF-8, read as {name}", path.display()));
-    }
     let is_unnamed = cells.column(KEYS).or(cells.column(LABELS)).is_none();
     if cells.header.len() == 2 && is_unnamed && source.option("path").is_none() {
         notes.push(format!("{}: no header, so path and genre", path.display()));
@@ -194,8 +176,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, LabError> {
     Ok(set)
 }
 
-/// Reads a table whose features are its columns of numbers. A track may have several rows if their numbers differ, such as
-/// one for each excerpt.
+/// Reads a table whose features are its columns of numbers. A track may have several rows, such as one for each excerpt.
 fn read_numbers(
     set: &mut Dataset,
     cells: &Cells,
@@ -208,7 +189,6 @@ fn read_numbers(
         "no audio beside it: its {n} of numbers are the features"
     ));
     let mut values: Vec<Vec<f32>> = Vec::new();
-    let mut seen: HashMap<(&String, Vec<u32>), u64> = HashMap::new();
     let mut missing = 0;
     let mut first = String::new();
     for (line, row) in &cells.rows {
@@ -222,15 +202,6 @@ fn read_numbers(
                 }
             }
             numbers.push(number);
-        }
-        let key = &row[layout.key];
-        let bits = numbers.iter().map(|number| number.to_bits()).collect();
-        if let Some(before) = seen.insert((key, bits), *line) {
-            set.fault(
-                key,
-                format!("line {line}: the same numbers as on line {before}"),
-            );
-            continue;
         }
         values.push(numbers);
         set.items.push(layout.item(row, None));
@@ -357,23 +328,27 @@ mod tests {
 
     #[test]
     fn names_of_columns_are_folded() {
-        let parse = |bytes: &[u8]| parse(&TableText::parse(bytes));
-        let cells = parse("Titre;ID_Genre;Durée\n a ;3;1\n\nb\n".as_bytes()).unwrap();
+        let Table {
+            header,
+            rows,
+            separator,
+        } = Table::parse("Titre;ID_Genre;Durée\n a ;3;1\n\nb\n".as_bytes()).unwrap();
+        let cells = Cells {
+            header,
+            rows,
+            separator,
+        };
         assert_eq!(
             (cells.column(KEYS), cells.column(LABELS)),
             (Some(0), Some(1))
         );
         assert_eq!(cells.column(&["duree"]), Some(2));
-        let padded = vec!["b".to_owned(), String::new(), String::new()];
-        assert_eq!(cells.rows[1], (4, padded));
-        let error = parse(b"\n\n").err().unwrap().1;
-        assert_eq!(error, "expected a header and rows, found an empty file");
     }
 
     proptest::proptest! {
         #[test]
         fn any_bytes_are_a_table_or_an_error(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-            if let Ok(cells) = parse(&TableText::parse(&bytes)) {
+            if let Ok(cells) = Table::parse(&bytes) {
                 proptest::prop_assert!(cells.rows.iter().all(|(_, row)| row.len() == cells.header.len()));
             }
         }

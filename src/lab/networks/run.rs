@@ -1,7 +1,7 @@
 //! A run of a network: training, choice of the epoch on the validation part, one evaluation on the
 //! test part, predictions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
@@ -17,16 +17,13 @@ use crate::report::{Figures, Learning, Method, Report};
 use crate::run::{Progress, RunInputs, among, publish};
 use crate::training::session::read_tensors;
 use crate::training::{
-    self, ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, NetworkRecipe, TrackExamples,
-    mean, outputs, predict,
+    self, BEST, ClassNetOptions, EpochFigures, Fitted, NetworkRecipe, TrackExamples, mean, outputs,
+    predict,
 };
 use voisin_base::track::ContentId;
 use voisin_encoder::{Device, DeviceChoice, FinishedStack, Stack, StackShape, StackTrain};
 use voisin_genre::Fold;
 use voisin_genre::metrics::argmax;
-
-/// Name of the best epoch's weights in a run's folder.
-const BEST: &str = "best.safetensors";
 
 impl Config {
     /// The network of a run and its settings; `None` for a run of algorithms.
@@ -36,12 +33,9 @@ impl Config {
 }
 
 fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError> {
-    config.network().ok_or_else(|| {
-        LabError::Options(format!(
-            "expected a network's recipe, found {}",
-            config.recipe
-        ))
-    })
+    let found = &config.recipe;
+    let problem = || LabError::Options(format!("expected a network's recipe, found {found}"));
+    config.network().ok_or_else(problem)
 }
 
 fn network(config: &Config, classes: usize, device: Device) -> Result<StackTrain, LabError> {
@@ -68,13 +62,6 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
 /// Spectrograms that are kept, and their number for each track.
 pub type CountedSpectrograms<'a> = (&'a KeptSpectrograms, PerTrack<usize>);
 
-/// One network of a run: with folds, one is trained for each of them, and one more is the run's.
-struct Fit {
-    folder: PathBuf,
-    training: Vec<usize>,
-    validation: Vec<usize>,
-}
-
 /// Trains a run's network, or continues, and writes the report.
 pub fn train(
     run: &Path,
@@ -85,11 +72,11 @@ pub fn train(
     stop: &AtomicBool,
 ) -> Result<Report, LabError> {
     let config = inputs.config;
+    let (_, settings) = named(config)?;
     let matrix = Matrix {
         values: Array2::zeros((found.rows.len(), 0)),
         rows: found.rows,
         columns: Vec::new(),
-        groups: Vec::new(),
         faults: found.faults,
     };
     let bench = Bench::new(config, matrix)?;
@@ -105,10 +92,11 @@ pub fn train(
     let windows: Vec<usize> = found.values.iter().map(evaluated).collect();
     let trainer = Trainer {
         bench: &bench,
+        settings,
         examples: TrackExamples {
             class_of: &bench.class_of,
             windows: &windows,
-            copies: named(config)?.1.copies,
+            copies: settings.copies,
             load: &load,
         },
         input: kept.reader().input(),
@@ -140,6 +128,7 @@ pub fn train(
 
 struct Trainer<'a> {
     bench: &'a Bench<'a>,
+    settings: &'a NetworkSettings,
     examples: TrackExamples<'a>,
     input: StackShape,
     device: Device,
@@ -152,32 +141,29 @@ type Conclusion = (Method, Figures, Vec<(String, f64)>);
 impl Trainer<'_> {
     /// Every fold's network chooses its epoch on a fifth of its training rows, since held-out rows must not influence what
     /// they evaluate. The last network is the run's.
-    fn fits(&self, run: &Path, folds: &[Fold]) -> Vec<Fit> {
+    fn fits(&self, run: &Path, folds: &[Fold]) -> Vec<ClassNetOptions> {
         let bench = self.bench;
-        if bench.config.data.folds == 0 {
-            return vec![Fit {
-                folder: run.to_owned(),
-                training: folds[0].train.clone(),
-                validation: folds[0].test.clone(),
-            }];
-        }
-        let fit = |folder, rows: &[usize]| {
-            let (training, validation) = bench.without_fifth(rows);
-            Fit {
-                folder,
-                training,
-                validation,
-            }
+        let fit = |folder: &Path, tracks| ClassNetOptions {
+            folder: folder.to_owned(),
+            training: self.settings.training,
+            tracks,
+            image: match self.input {
+                StackShape::Image(1, bands, frames) => Some([bands, frames]),
+                _ => None,
+            },
+            seed: bench.config.seed,
         };
-        let mut fits: Vec<Fit> = folds
-            .iter()
-            .map(|fold| {
-                let name = format!("work/network-{}-{}", fold.repeat, fold.number);
-                fit(run.join(name), &fold.train)
-            })
-            .collect();
+        if bench.config.data.folds == 0 {
+            let only = &folds[0];
+            return vec![fit(run, [only.train.clone(), only.test.clone()])];
+        }
+        let of_fold = |fold: &Fold| {
+            let name = format!("work/network-{}-{}", fold.repeat, fold.number);
+            fit(&run.join(name), bench.without_fifth(&fold.train))
+        };
+        let mut fits: Vec<ClassNetOptions> = folds.iter().map(of_fold).collect();
         // The run's network is trained on all rows outside of a given test part.
-        fits.push(fit(run.to_owned(), &bench.learnt_rows()));
+        fits.push(fit(run, bench.without_fifth(&bench.learnt_rows())));
         fits
     }
 
@@ -189,21 +175,24 @@ impl Trainer<'_> {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(FinishedStack, Fitted, Vec<WindowProbabilities>), LabError> {
         let fits = self.fits(run, folds);
+        let all = fits.len();
         let mut predicted = Vec::new();
         let mut last = None;
         for (number, fit) in fits.iter().enumerate() {
-            let (net, fitted) = self.fit(fit, &mut |now| {
-                let prefix = if fits.len() > 1 {
-                    format!("network {} of {}, ", number + 1, fits.len())
-                } else {
-                    String::new()
-                };
+            std::fs::create_dir_all(&fit.folder).map_err(LabError::io(&fit.folder))?;
+            let classes = self.bench.classes.len();
+            let mut net = network(self.bench.config, classes, self.device.clone())?;
+            let fitted = training::fit(&mut net, fit, self.examples, &mut |now| {
+                let place = format!("network {} of {all}, ", number + 1);
                 progress(&Progress {
-                    share: (number as f64 + now.share) / fits.len() as f64,
-                    doing: format!("{prefix}epoch {}, loss {:.3}", now.epoch, now.loss),
+                    share: (number as f64 + now.share) / all as f64,
+                    doing: if all > 1 { place } else { String::new() } + &now.doing,
                     seconds_left: now.seconds_left,
                 });
+                !self.stop.load(Ordering::Relaxed)
             })?;
+            let fitted = fitted.ok_or(LabError::Interrupted)?;
+            let net = net.finished()?;
             if let Some(fold) = folds.get(number) {
                 predicted.push(self.predict(&net, &fold.test)?);
             }
@@ -214,40 +203,12 @@ impl Trainer<'_> {
         Ok((net, fitted, predicted))
     }
 
-    fn fit(
-        &self,
-        fit: &Fit,
-        progress: &mut dyn FnMut(&ClassNetProgress),
-    ) -> Result<(FinishedStack, Fitted), LabError> {
-        let config = self.bench.config;
-        let (_, settings) = named(config)?;
-        std::fs::create_dir_all(&fit.folder).map_err(LabError::io(&fit.folder))?;
-        let mut net = network(config, self.bench.classes.len(), self.device.clone())?;
-        let options = ClassNetOptions {
-            folder: fit.folder.clone(),
-            training: settings.training,
-            tracks: [fit.training.clone(), fit.validation.clone()],
-            image: match self.input {
-                StackShape::Image(1, bands, frames) => Some([bands, frames]),
-                _ => None,
-            },
-            seed: config.seed,
-        };
-        let fitted = training::fit(&mut net, &options, self.examples, &mut |now| {
-            progress(now);
-            !self.stop.load(Ordering::Relaxed)
-        })?;
-        let fitted = fitted.ok_or(LabError::Interrupted)?;
-        Ok((net.finished()?, fitted))
-    }
-
     fn predict(
         &self,
         net: &FinishedStack,
         rows: &[usize],
     ) -> Result<WindowProbabilities, LabError> {
-        let (_, settings) = named(self.bench.config)?;
-        predict(net, self.examples, rows, settings.training.batch)
+        predict(net, self.examples, rows, self.settings.training.batch)
     }
 
     /// Figures of the finished networks, as for other runs, and accuracies by window and by track: of the test part, else
@@ -288,29 +249,25 @@ impl Trainer<'_> {
 
 fn learning(fitted: &Fitted) -> Learning {
     let history = &fitted.history;
-    let curve =
-        |value: fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
-    let loss = [
-        curve(|epoch| epoch.train_loss),
-        curve(|epoch| epoch.validation_loss),
-    ];
-    let accuracy = [
-        curve(|epoch| epoch.train_accuracy),
-        curve(|epoch| epoch.validation_accuracy),
-    ];
+    let curves = |values: [fn(&EpochFigures) -> f64; 2]| {
+        values.map(|value| history.iter().map(value).collect::<Vec<f64>>())
+    };
     // The epoch of smallest validation loss, which may differ from that of the chosen weights.
-    let least = argmax(loss[1].iter().map(|loss| -loss));
-    let notes = vec![format!(
+    let least = argmax(history.iter().map(|epoch| -epoch.validation_loss));
+    let note = format!(
         "The weights are those of epoch {} of {}, which has the best validation accuracy. The validation loss is smallest \
          after epoch {}.",
         fitted.best + 1,
         history.len(),
         least + 1
-    )];
+    );
     Learning {
-        notes,
-        loss,
-        accuracy,
+        notes: vec![note],
+        loss: curves([|epoch| epoch.train_loss, |epoch| epoch.validation_loss]),
+        accuracy: curves([
+            |epoch| epoch.train_accuracy,
+            |epoch| epoch.validation_accuracy,
+        ]),
         ..Learning::default()
     }
 }
@@ -351,28 +308,24 @@ impl RunNetwork {
             copies: 0,
             ..settings.clone()
         };
-        let net = match output {
-            NetworkOutput::Probabilities => net.finished(),
-            NetworkOutput::InnerLayer => net.inner(),
+        let (net, columns) = match output {
+            NetworkOutput::Probabilities => (net.finished()?, classes),
+            NetworkOutput::InnerLayer => {
+                let net = net.inner()?;
+                let numbers = 0..net.stack().classes();
+                (net, numbers.map(|i| format!("inner_{i:03}")).collect())
+            }
         };
-        let net = net?;
         Ok(Self {
             reader: ClipReader::new(recipe, &settings)?,
-            columns: match output {
-                NetworkOutput::Probabilities => classes,
-                NetworkOutput::InnerLayer => (0..net.stack().classes())
-                    .map(|i| format!("inner_{i:03}"))
-                    .collect(),
-            },
+            columns,
             net,
             output,
             crops: settings.crops(),
             batch: settings.training.batch,
         })
     }
-}
 
-impl RunNetwork {
     pub fn apply(
         &self,
         set: &Dataset,

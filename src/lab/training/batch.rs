@@ -56,10 +56,8 @@ impl<'a> ClassBatch<'a> {
             let before = numbers.to_vec();
             let width = numbers.len() / self.n;
             for (row, &other) in numbers.chunks_exact_mut(width).zip(&partner) {
-                let other = &before[other * width..][..width];
-                row.iter_mut()
-                    .zip(other)
-                    .for_each(|(x, other)| *x = share * *x + (1.0 - share) * other);
+                let pairs = row.iter_mut().zip(&before[other * width..][..width]);
+                pairs.for_each(|(x, other)| *x = share * *x + (1.0 - share) * other);
             }
         }
     }
@@ -106,11 +104,9 @@ mod tests {
     fn targets_are_smoothed_and_mixed() {
         let mut x = [1.0, 0.0, 0.0, 1.0];
         let batch = ClassBatch::new(&mut x, &[0, 1], 2, 0.1);
-        let off = batch.wanted.iter().zip([0.95, 0.05, 0.05, 0.95]);
-        assert!(
-            off.map(|(a, b): (&f32, f32)| (a - b).abs())
-                .all(|off| off < 1e-6)
-        );
+        let expected = [0.95_f32, 0.05, 0.05, 0.95];
+        let mut off = batch.wanted.iter().zip(expected);
+        assert!(off.all(|(a, b)| (a - b).abs() < 1e-6));
         let mut moved = 0;
         for seed in 0..20 {
             let mut x = [1.0, 0.0, 0.0, 1.0];
@@ -118,9 +114,8 @@ mod tests {
             batch.mix(0.2, &mut Random::new(seed));
             // each example equals its target here
             assert_eq!(batch.x.to_vec(), batch.wanted);
-            assert!(
-                (batch.wanted.iter().sum::<f32>() - 2.0).abs() < 1e-6 && batch.wanted[0] >= 0.5
-            );
+            let sum: f32 = batch.wanted.iter().sum();
+            assert!((sum - 2.0).abs() < 1e-6 && batch.wanted[0] >= 0.5);
             moved += usize::from(batch.wanted[0] < 1.0);
         }
         assert!((2..20).contains(&moved), "{moved}");
@@ -136,12 +131,9 @@ mod tests {
             let before = x.clone();
             blank(&mut x, frames, 0.2, &mut Random::new(seed));
             let kept = |i: usize| x[i] == before[i];
-            let rows = (0..bands)
-                .filter(|row| (0..frames).all(|at| !kept(row * frames + at)))
-                .count();
-            let columns = (0..frames)
-                .filter(|at| (0..bands).all(|row| !kept(row * frames + at)))
-                .count();
+            let rows = (0..bands).filter(|row| (0..frames).all(|at| !kept(row * frames + at)));
+            let columns = (0..frames).filter(|at| (0..bands).all(|row| !kept(row * frames + at)));
+            let [rows, columns] = [rows.count(), columns.count()];
             let gone = x.iter().zip(&before).filter(|(a, b)| a != b).count();
             assert!(rows <= 4 && columns <= 10, "{rows} {columns}");
             assert_eq!(gone, rows * frames + columns * (bands - rows));

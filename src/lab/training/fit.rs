@@ -11,6 +11,7 @@ use super::session::{CHECKPOINT, NamedTensor, read_state, read_tensors, write_st
 use super::softmax::{cross_entropy, softmax};
 use super::{ClassTraining, Optimiser};
 use crate::LabError;
+use crate::run::Progress;
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 use voisin_encoder::{FinishedStack, StackTrain};
@@ -19,7 +20,7 @@ use voisin_genre::metrics::argmax;
 /// Key of the state in a checkpoint's header.
 const KEY: &str = "standing";
 /// Name of the weights that were best on the validation part.
-const BEST: &str = "best.safetensors";
+pub(crate) const BEST: &str = "best.safetensors";
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassNetOptions {
@@ -61,18 +62,6 @@ pub struct EpochFigures {
     pub validation_accuracy: f64,
 }
 
-/// Progress of a training, reported after every step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ClassNetProgress {
-    pub epoch: usize,
-    /// Share of all steps that are done.
-    pub share: f64,
-    /// Mean loss of the epoch so far.
-    pub loss: f64,
-    /// Seconds to the end at the speed of this session.
-    pub seconds_left: f64,
-}
-
 /// A finished training. The best epoch's weights are in `best.safetensors`, and in the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
@@ -106,7 +95,7 @@ pub fn fit(
     net: &mut StackTrain,
     options: &ClassNetOptions,
     examples: TrackExamples<'_>,
-    progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
+    progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Option<Fitted>, LabError> {
     let mut all: Vec<(usize, usize)> = Vec::new();
     let [training, validation] = &options.tracks;
@@ -149,9 +138,8 @@ pub fn predict(
     batch: usize,
 ) -> Result<Vec<Vec<Vec<f32>>>, LabError> {
     let mut rows = outputs(net, examples, tracks, batch)?;
-    rows.iter_mut()
-        .flatten()
-        .for_each(|logits| *logits = softmax(logits));
+    let all = rows.iter_mut().flatten();
+    all.for_each(|logits| *logits = softmax(logits));
     Ok(rows)
 }
 
@@ -165,18 +153,14 @@ pub fn outputs(
     batch: usize,
 ) -> Result<Vec<Vec<Vec<f32>>>, LabError> {
     let mut rows = vec![Vec::new(); tracks.len()];
-    let all: Vec<(usize, usize)> = (0..tracks.len())
-        .flat_map(|row| (0..examples.windows[tracks[row]]).map(move |window| (row, window)))
-        .collect();
+    let windows = |row: usize| (0..examples.windows[tracks[row]]).map(move |window| (row, window));
+    let all: Vec<(usize, usize)> = (0..tracks.len()).flat_map(windows).collect();
     let cells = net.stack().input().cells();
     let mut x = Vec::new();
     // In batches across tracks, since a track may have a single window.
     for part in all.chunks(batch.max(1)) {
-        let wanted: Vec<(usize, usize)> = part
-            .iter()
-            .map(|&(row, window)| (tracks[row], window))
-            .collect();
-        load(cells, examples, &wanted, None, &mut x)?;
+        let wanted = part.iter().map(|&(row, window)| (tracks[row], window));
+        load(cells, examples, &wanted.collect::<Vec<_>>(), None, &mut x)?;
         let found = net.evaluate(&x, part.len())?;
         for (&(row, _), output) in part.iter().zip(found.chunks_exact(net.stack().classes())) {
             rows[row].push(output.to_vec());
@@ -261,9 +245,8 @@ impl<'a> Loop<'a> {
         let bad = |reason: String| LabError::run(path, reason);
         let (standing, mut tensors): (Standing, _) = read_state(path, KEY, "a network's training")?;
         // The number of examples identifies the music: another corpus hardly has the same.
-        if standing.examples != self.all.len() {
-            let found = standing.examples;
-            let expected = self.all.len();
+        let [found, expected] = [standing.examples, self.all.len()];
+        if found != expected {
             return Err(bad(format!(
                 "expected a training on {expected} spectrograms, found one on {found}"
             )));
@@ -292,10 +275,7 @@ impl<'a> Loop<'a> {
     }
 
     /// Trains on all examples once, and evaluates the validation part; `false` if it was stopped before.
-    fn epoch(
-        &mut self,
-        progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
-    ) -> Result<bool, LabError> {
+    fn epoch(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<bool, LabError> {
         let training = self.options.training;
         let epoch = self.standing.history.len();
         // One stream for each epoch, and below one for each step, so that a resumed run draws the same numbers.
@@ -315,10 +295,10 @@ impl<'a> Loop<'a> {
             let here = (step + 1 - self.before.0 * steps) as f64;
             let per_step = self.begun.elapsed().as_secs_f64() / here;
             let left = all - step as f64 - 1.0;
-            if !progress(&ClassNetProgress {
-                epoch: epoch + 1,
+            let loss_so_far = loss / done as f64;
+            if !progress(&Progress {
                 share: 1.0 - left / all,
-                loss: loss / done as f64,
+                doing: format!("epoch {}, loss {loss_so_far:.3}", epoch + 1),
                 seconds_left: per_step * left,
             }) {
                 return Ok(false);
@@ -341,10 +321,8 @@ impl<'a> Loop<'a> {
         let cells = self.net.stack().input().cells();
         let mut random = Random::stream(self.options.seed ^ 0x7a9_5e0d, step);
         load(cells, self.examples, batch, Some(&mut random), &mut self.x)?;
-        let truth = batch
-            .iter()
-            .map(|(track, _)| self.examples.class_of[*track]);
-        let truth: Vec<usize> = truth.collect();
+        let class_of = self.examples.class_of;
+        let truth: Vec<usize> = batch.iter().map(|(track, _)| class_of[*track]).collect();
         let mut varied = ClassBatch::new(&mut self.x, &truth, classes, training.label_smoothing);
         varied.vary(&training, self.options.image, &mut random);
         let wanted = varied.wanted;
@@ -428,28 +406,26 @@ pub fn mean(windows: &[Vec<f32>]) -> Vec<f32> {
     let share = 1.0 / windows.len().max(1) as f32;
     let mut joined = vec![0.0; windows.first().map_or(0, Vec::len)];
     for window in windows {
-        for (sum, p) in joined.iter_mut().zip(window) {
-            *sum += share * p;
-        }
+        let pairs = joined.iter_mut().zip(window);
+        pairs.for_each(|(sum, p)| *sum += share * p);
     }
     joined
 }
 
 /// The table of epochs, one a line.
 fn table(history: &[EpochFigures]) -> String {
-    let header =
+    let mut text =
         "epoch,seconds,train_loss,train_accuracy,validation_loss,validation_accuracy\n".to_owned();
-    let lines = (1..).zip(history).map(|(epoch, one)| {
-        format!(
-            "{epoch},{:.1},{:.6},{:.6},{:.6},{:.6}\n",
-            one.seconds,
-            one.train_loss,
-            one.train_accuracy,
-            one.validation_loss,
-            one.validation_accuracy
-        )
-    });
-    lines.fold(header, |text, line| text + &line)
+    for (epoch, one) in (1..).zip(history) {
+        text += &format!("{epoch},{:.1}", one.seconds);
+        let training = [one.train_loss, one.train_accuracy];
+        let validation = [one.validation_loss, one.validation_accuracy];
+        for figure in training.into_iter().chain(validation) {
+            text += &format!(",{figure:.6}");
+        }
+        text += "\n";
+    }
+    text
 }
 
 #[cfg(test)]

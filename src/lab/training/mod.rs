@@ -12,8 +12,7 @@ mod softmax;
 mod vary;
 
 pub(crate) use fit::{
-    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, TrackExamples, fit, mean, outputs,
-    predict,
+    BEST, ClassNetOptions, EpochFigures, Fitted, TrackExamples, fit, mean, outputs, predict,
 };
 pub use optimiser::{Block, Optimiser, cosine};
 pub(crate) use recipe::{BANDS, FRAME, HOP, RATE, frames, samples};

@@ -21,25 +21,30 @@ pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
 
 pub type StoredTensor = (String, Dtype, Vec<usize>, Vec<u8>);
 
+/// The bytes of a safetensors file, or why a tensor's bytes do not fit its shape.
+pub(crate) fn serialize(
+    tensors: &[StoredTensor],
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, String> {
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        TensorView::new(*dtype, shape.clone(), data).map(|view| (name.as_str(), view))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>();
+    let bytes = views.and_then(|views| safetensors::serialize(views, Some(metadata)));
+    bytes.map_err(|error| error.to_string())
+}
+
 /// Writes tensors to a file, whole or not at all.
 ///
 /// # Errors
-/// A tensor's bytes do not fit its shape, or the file cannot be written; as text, since each caller's error names its
-/// own kind of file.
+/// As text, since each caller's error names its own kind of file.
 #[allow(clippy::implicit_hasher, reason = "safetensors takes this map")]
 pub fn write_safetensors(
     path: &Path,
     tensors: &[StoredTensor],
     metadata: HashMap<String, String>,
 ) -> Result<(), String> {
-    let views = tensors
-        .iter()
-        .map(|(name, dtype, shape, data)| {
-            TensorView::new(*dtype, shape.clone(), data).map(|view| (name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| error.to_string())?;
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
+    let bytes = serialize(tensors, metadata)?;
     atomic_file::write(path, bytes).map_err(|error| error.to_string())
 }
 

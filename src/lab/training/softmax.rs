@@ -21,44 +21,31 @@ pub(super) fn cross_entropy(
         .chunks_exact(classes)
         .zip(wanted.chunks_exact(classes))
     {
-        let p = softmax(row);
         let truth = argmax(wanted);
         let sum = wanted.iter().sum::<f32>();
-        // ln p, exact also for p near 0
-        let shares = wanted.iter().enumerate().filter(|(_, share)| **share > 0.0);
-        loss -= shares
-            .map(|(class, share)| f64::from(*share) * log_probability(row, class))
-            .sum::<f64>();
-        // A tie is not correct.
-        right += usize::from(
-            row.iter()
-                .enumerate()
-                .all(|(class, x)| class == truth || *x < row[truth]),
-        );
-        gradient.extend(
+        for (log, share) in log_softmax(row).zip(wanted) {
+            loss -= f64::from(*share) * log;
             // The gradient of the weighted cross-entropy of a row whose targets add up to `sum`.
-            p.iter()
-                .zip(wanted)
-                .map(|(p, wanted)| (sum * p - wanted) / n),
-        );
+            gradient.push((sum * log.exp() as f32 - share) / n);
+        }
+        // A tie is not correct.
+        let mut others = row.iter().enumerate().filter(|(class, _)| *class != truth);
+        right += usize::from(others.all(|(_, x)| *x < row[truth]));
     }
     (loss, right)
 }
 
 pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
-    // The largest logit is subtracted, so that no power overflows.
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = logits.iter().map(|x| (x - most).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.iter().map(|power| power / sum).collect()
+    log_softmax(logits).map(|log| log.exp() as f32).collect()
 }
 
-fn log_probability(logits: &[f32], class: usize) -> f64 {
-    // In double precision, and from logits: the logarithm of a probability that was rounded to 0
-    // would be infinite.
+/// Logarithms of probabilities, in double precision and without their powers, which may be rounded to 0.
+fn log_softmax(logits: &[f32]) -> impl Iterator<Item = f64> {
+    // The largest logit is subtracted, so that no power overflows.
     let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|x| (f64::from(*x) - most).exp()).sum();
-    f64::from(logits[class]) - most - sum.ln()
+    let whole = most + sum.ln();
+    logits.iter().map(move |x| f64::from(*x) - whole)
 }
 
 #[cfg(test)]

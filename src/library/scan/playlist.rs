@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::path_matching::percent_decoded;
-use voisin_base::encoding::{self, OldEncoding};
+use voisin_base::encoding::OldEncoding;
 
 use crate::paths;
 
@@ -19,10 +19,7 @@ pub fn is_playlist(path: &Path) -> bool {
 /// The paths in a playlist, in its order, absolute or relative to it: one a line, `#` begins a comment. Addresses of
 /// streams are left out.
 pub fn parse(bytes: &[u8]) -> Vec<Vec<u8>> {
-    // Some programs write UTF-16; anything without a mark is read as bytes, like paths.
-    let decoded = encoding::with_mark(bytes);
-    let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
-    lines(bytes)
+    lines(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
         .filter(|line| line[0] != b'#')
         .filter_map(entry)
         .collect()

@@ -283,12 +283,7 @@ fn m3u_lists_its_lines() {
         "Bach: Air.mp3",
     ];
     assert_eq!(parse(text.as_bytes()), expected.map(str::as_bytes));
-    let wide: Vec<u8> = [0xff, 0xfe]
-        .into_iter()
-        .chain("é.mp3\n".encode_utf16().flat_map(u16::to_le_bytes))
-        .collect();
-    assert_eq!(parse(&wide), ["é.mp3".as_bytes()]);
-    assert_eq!(parse(b"\xe9.mp3"), [b"\xe9.mp3"]);
+    assert_eq!(parse(b"\xef\xbb\xbf\xe9.mp3"), [b"\xe9.mp3"]);
 }
 
 #[test]

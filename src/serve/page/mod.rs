@@ -23,11 +23,16 @@ const PICTURE: &str = "image/png";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 23] = [
+const FILES: [(&str, &str, &[u8]); 24] = [
     (
         "page.css",
         "text/css; charset=utf-8",
         include_bytes!("page.css"),
+    ),
+    (
+        "map.css",
+        "text/css; charset=utf-8",
+        voisin_explore::map::STYLE.as_bytes(),
     ),
     ("icon.svg", "image/svg+xml", include_bytes!("icon.svg")),
     ("icon-180.png", PICTURE, include_bytes!("icon-180.png")),
@@ -112,7 +117,7 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(lies)
             // Shared with the page of `voisin map`, and Preact with htm.
-            .chain(["map-core.js", "preact.js"].map(str::to_owned))
+            .chain(["map-core.js", "map.css", "preact.js"].map(str::to_owned))
             .collect();
         there.sort();
         let mut served: Vec<&str> = FILES.iter().map(|(name, ..)| *name).collect();

@@ -227,12 +227,7 @@ impl FromStr for KeyWish {
         if text.trim().eq_ignore_ascii_case("compatible") {
             return Ok(Self::Compatible);
         }
-        let wrong = |_| {
-            Refused::text(
-                "a key such as Am, F#, Eb minor or 8A, or \"compatible\"",
-                text,
-            )
-        };
+        let wrong = |_| Refused::text("a key such as Am, F#, Eb or 8A, or \"compatible\"", text);
         text.trim().parse().map(Self::Key).map_err(wrong)
     }
 }

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 use serde_json::Value;
-use voisin_genre::Logistic;
+use voisin_genre::{Logistic, Standardiser};
 use voisin_lab::classifiers::{
     Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings, Svm,
     Training, couple,
@@ -120,8 +120,9 @@ fn logistic_regression_equals_scikit_learn() {
 #[test]
 fn a_support_vector_machine_equals_scikit_learn() {
     let data = Data::read();
-    let svm = Svm::fit(data.x.view(), &data.class_of, 3, 1.5);
-    let (pairs, values) = svm.decisions(data.queries.view());
+    let (standard, rows) = Standardiser::fit(data.x.view());
+    let svm = Svm::fit(rows.view(), &data.class_of, 3, 1.5);
+    let (pairs, values) = svm.decisions(standard.apply(data.queries.view()).view());
     assert_eq!(pairs, [(0, 1), (0, 2), (1, 2)]);
     let apart = apart(values, &data.golden["svm_decisions"]);
     assert!(apart < 2e-3, "decisions {apart} apart");

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use super::{ask, list, refused, run};
+use super::{ask, refused, run};
 use crate::common::{Sandbox, fine, noise_wav, text};
 
 /// The data sets of `scripts/make_lab_data.py`, made once.
@@ -62,7 +62,7 @@ fn tables_are_read_as_people_write_them() {
     let bare = "été.wav\t3\nb.wav\t3\nd.wav\t10\n";
     for (table, note) in [
         (marked.as_bytes(), ""),
-        (western, "read as windows-1252"),
+        (western, ""),
         (bare.as_bytes(), "no header"),
     ] {
         let report = report(&files, table);
@@ -100,17 +100,15 @@ fn a_table_without_audio_is_one_of_numbers() {
         let genre = ["a", "b"][row % 2];
         table += &format!("t{row},{genre},{row}.1,{},w\n", row * row);
     }
-    // a row twice, a key with other numbers, a cell that is none
-    table += "t3,b,3.1,9,w\nt5,b,77,7.25,w\nt31,a,5,abc,w\n";
+    // a key with other numbers, a cell that is none
+    table += "t5,b,77,7.25,w\nt31,a,5,abc,w\n";
     fs::write(sandbox.path("f.csv"), &table).unwrap();
     let report = ask(&sandbox, "lab data table:@f.csv");
     assert_eq!(report["tracks"], 32, "{report}");
-    let failure = &list(&report["failures"])[0][1];
-    assert_eq!(failure, "line 32: the same numbers as on line 5");
     let notes = report["notes"].to_string();
     for expected in [
         "its 2 columns of numbers",
-        "1 cell is no number, the first line 34, x_2",
+        "1 cell is no number, the first line 33, x_2",
     ] {
         assert!(notes.contains(expected), "{notes}");
     }

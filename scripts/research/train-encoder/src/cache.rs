@@ -2,10 +2,9 @@
 //!
 //! Tensors: `mels` f16 `[crops, variants, 128, 199]` (the first variant is the original), and
 //! `teacher.NAME` f32 `[crops, penultimate + tags]`: the penultimate layer, then the tag logits, of the 3 s around the
-//! crop. Metadata: group, track, `teachers` (their numbers of outputs), and for mixtures `mixed`, the track mixed in, and
-//! `partner`, that track's group.
+//! crop. Metadata: group, track, `teachers` (their numbers of outputs), and for mixtures `mixed`, what is mixed in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +13,8 @@ use half::f16;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use voisin_encoder::openl3::{FRAMES, MELS, WINDOW};
-use voisin_simd::buffer::map_file;
 use voisin_lab::training::session::write_safetensors;
+use voisin_simd::buffer::map_file;
 
 use crate::layout::{Teacher, outputs};
 
@@ -26,8 +25,8 @@ const SUFFIX: &str = ".crops.safetensors";
 pub struct TrackCrops {
     pub group: String,
     pub track: String,
-    /// The name and group of the track mixed in; none for the track alone.
-    pub mixed: Option<(String, String)>,
+    /// The names of what is mixed in; none for the track alone.
+    pub mixed: Option<String>,
     pub crops: usize,
     pub variants: usize,
     pub mels: Vec<f16>,
@@ -53,9 +52,8 @@ pub fn write(path: &Path, crops: &TrackCrops) -> anyhow::Result<()> {
         ("track".to_owned(), crops.track.clone()),
         ("teachers".to_owned(), serde_json::to_string(&teachers)?),
     ]);
-    if let Some((with, partner)) = &crops.mixed {
-        metadata.insert("mixed".to_owned(), with.clone());
-        metadata.insert("partner".to_owned(), partner.clone());
+    if let Some(names) = &crops.mixed {
+        metadata.insert("mixed".to_owned(), names.clone());
     }
     for (teacher, values) in &crops.teachers {
         let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -69,10 +67,10 @@ pub fn write(path: &Path, crops: &TrackCrops) -> anyhow::Result<()> {
 /// All prepared music of a folder, memory-mapped.
 pub struct TrainingSet {
     files: Vec<Mapped>,
-    /// `(file, crop in it, track)`
-    crops: Vec<(u32, u32, u32)>,
-    /// Group and name of each track.
-    pub tracks: Vec<(String, String)>,
+    /// `(file, crop in it)`
+    crops: Vec<(u32, u32)>,
+    /// Names of the tracks; each pass of a track is a file of its own.
+    pub tracks: BTreeSet<String>,
     pub teachers: Vec<Teacher>,
     /// `[crops][outputs]`
     targets: Vec<f32>,
@@ -82,8 +80,6 @@ struct Mapped {
     map: Mmap,
     mels: usize,
     variants: usize,
-    /// Group of the track that this one was mixed with.
-    partner: Option<String>,
 }
 
 impl TrainingSet {
@@ -101,13 +97,12 @@ impl TrainingSet {
         let mut set = Self {
             files: Vec::new(),
             crops: Vec::new(),
-            tracks: Vec::new(),
+            tracks: BTreeSet::new(),
             teachers: Vec::new(),
             targets: Vec::new(),
         };
-        let mut by_name = HashMap::new();
         for path in &paths {
-            set.add(path, &mut by_name)
+            set.add(path)
                 .with_context(|| format!("{}: delete it and prepare it again", path.display()))?;
         }
         ensure!(
@@ -118,12 +113,12 @@ impl TrainingSet {
         Ok(set)
     }
 
-    fn add(&mut self, path: &Path, by_name: &mut HashMap<String, u32>) -> anyhow::Result<()> {
+    fn add(&mut self, path: &Path) -> anyhow::Result<()> {
         let map = map_file(&File::open(path)?)?;
         let (_, header) = SafeTensors::read_metadata(&map)?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let get = |key: &str| metadata.get(key).with_context(|| format!("no {key}"));
-        let track = (get("group")?.clone(), get("track")?.clone());
+        let track = get("track")?.clone();
         let teachers: Vec<Teacher> = serde_json::from_str(get("teachers")?)?;
         if self.files.is_empty() {
             self.teachers.clone_from(&teachers);
@@ -158,49 +153,25 @@ impl TrainingSet {
                     .extend_from_slice(&values[crop * width..(crop + 1) * width]);
             }
         }
-        let next = self.tracks.len() as u32;
-        // Each pass of a track is a separate file with the same track name.
-        let id = *by_name.entry(track.1.clone()).or_insert(next);
-        if id == next {
-            self.tracks.push(track);
-        }
+        self.tracks.insert(track);
         let file = self.files.len() as u32;
-        self.crops
-            .extend((0..n as u32).map(|crop| (file, crop, id)));
-        let partner = metadata.get("partner").cloned();
+        self.crops.extend((0..n as u32).map(|crop| (file, crop)));
         self.files.push(Mapped {
             map,
             mels,
             variants,
-            partner,
         });
         Ok(())
     }
 
-    /// Number of crops.
     pub fn len(&self) -> usize {
         self.crops.len()
-    }
-
-    /// Group of the track that was mixed with a crop's track; `None` for a track alone.
-    pub fn partner(&self, crop: usize) -> Option<&str> {
-        self.files[self.crops[crop].0 as usize].partner.as_deref()
     }
 
     /// Teachers' raw outputs for a crop: per teacher its penultimate layer and its tag logits.
     pub fn targets(&self, crop: usize) -> &[f32] {
         let width = outputs(&self.teachers);
         &self.targets[crop * width..][..width]
-    }
-
-    /// Group of a crop's track.
-    pub fn group(&self, crop: usize) -> &str {
-        &self.tracks[self.track(crop)].0
-    }
-
-    /// Track of a crop.
-    pub fn track(&self, crop: usize) -> usize {
-        self.crops[crop].2 as usize
     }
 
     /// Variants of a crop; 0 is the original.
@@ -210,7 +181,7 @@ impl TrainingSet {
 
     /// A crop's spectrogram, `[128][199]`, dB below the loudest cell.
     pub fn mel(&self, crop: usize, variant: usize, out: &mut [f32]) {
-        let (file, index, _) = self.crops[crop];
+        let (file, index) = self.crops[crop];
         let file = &self.files[file as usize];
         // Two bytes a cell.
         let start = file.mels + (index as usize * file.variants + variant) * WINDOW * 2;

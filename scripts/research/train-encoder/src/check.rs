@@ -52,8 +52,6 @@ fn fifty_steps_on_made_music_lower_the_loss() -> anyhow::Result<()> {
             rate: 2e-3,
             random_seed: 1,
             from: None,
-            holdout: 0.0,
-            validate_every: 10_000,
         },
         &mut |_, _| true,
     )?;

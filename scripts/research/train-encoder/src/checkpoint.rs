@@ -14,38 +14,29 @@ use crate::layout::{Teacher, outputs};
 /// Key of the run in a checkpoint's header.
 const KEY: &str = "run";
 
-/// A run's settings and its progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// Optimiser steps done.
     pub step: u64,
-    /// Windows trained on.
     pub windows: u64,
     /// Windows that the runs from which this one was started were trained on.
     pub windows_before: u64,
     /// Channels of the eight convolutions.
     pub widths: [usize; 8],
-    /// Seed of everything random.
     pub seed: u64,
     /// Teachers, in the order of the head's outputs.
     pub teachers: Vec<Teacher>,
-    /// Tracks that were trained on.
     pub tracks: usize,
 }
 
 /// A run's state: weights, their average, optimiser, target statistics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// The run's settings and progress.
     pub run: Run,
-    /// The network as trained.
     pub network: Vec<StackTensor>,
-    /// Its moving average, which is validated and exported.
+    /// Its moving average, which is exported.
     pub average: Vec<StackTensor>,
-    /// The head as trained.
     pub head: TeacherHead,
-    /// Its moving average.
     pub head_average: TeacherHead,
     /// Mean of every target over the training crops.
     pub mean: Vec<f32>,

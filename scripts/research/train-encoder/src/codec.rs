@@ -76,12 +76,11 @@ impl LossyCodec {
         let bands = bands(lines, hertz);
         // Bits a frame: each hop of `n` samples is one frame.
         let budget = setting.rate / self.rate * n as f64;
-        let noise: Vec<f32> = bands
+        let level = |line: usize| SLOPE * bark(line as f64 * hertz) - setting.distance;
+        let noise = bands
             .iter()
-            .map(|&line| {
-                10f32.powf(((SLOPE * bark(line as f64 * hertz) - setting.distance) / 20.0) as f32)
-            })
-            .collect();
+            .map(|&line| 10f32.powf((level(line) / 20.0) as f32));
+        let noise: Vec<f32> = noise.collect();
         let mut scratch = transform.scratch();
         let mut decoded = vec![0.0; samples.len() + 2 * n];
         let mut frame = vec![0.0; 2 * n];
@@ -212,28 +211,22 @@ impl Mdct {
         let n = size as f64;
         let turn = |angle: f64| Complex32::new(angle.cos() as f32, angle.sin() as f32);
         let middle = 0.5 * (n + 1.0);
+        let turns = |count: usize, angle: &dyn Fn(f64) -> f64| -> Vec<Complex32> {
+            (0..count)
+                .map(|at| turn(PI * angle(at as f64) / n))
+                .collect()
+        };
+        let window = |i| (PI * (f64::from(i) + 0.5) / (2.0 * n)).sin() as f32;
         let mut planner = FftPlanner::new();
-        let forward = planner.plan_fft_forward(2 * size);
-        let inverse = planner.plan_fft_inverse(2 * size);
         Self {
             size,
-            window: (0..2 * size)
-                .map(|i| (PI * (i as f64 + 0.5) / (2.0 * n)).sin() as f32)
-                .collect(),
-            before: (0..2 * size)
-                .map(|i| turn(-PI * i as f64 / (2.0 * n)))
-                .collect(),
-            after: (0..size)
-                .map(|k| turn(-PI * (k as f64 + 0.5) * middle / n))
-                .collect(),
-            back_before: (0..size)
-                .map(|k| turn(PI * k as f64 * middle / n))
-                .collect(),
-            back_after: (0..2 * size)
-                .map(|i| turn(PI * (i as f64 + middle) / (2.0 * n)))
-                .collect(),
-            forward,
-            inverse,
+            window: (0..2 * size as u32).map(window).collect(),
+            before: turns(2 * size, &|i| -i / 2.0),
+            after: turns(size, &|k| -(k + 0.5) * middle),
+            back_before: turns(size, &|k| k * middle),
+            back_after: turns(2 * size, &|i| (i + middle) / 2.0),
+            forward: planner.plan_fft_forward(2 * size),
+            inverse: planner.plan_fft_inverse(2 * size),
         }
     }
 

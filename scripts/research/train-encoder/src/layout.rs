@@ -7,20 +7,16 @@ use serde::{Deserialize, Serialize};
 pub struct Teacher {
     /// Its model's name.
     pub name: String,
-    /// Values of its penultimate layer.
     pub penultimate: usize,
-    /// Its tag logits.
     pub tags: usize,
 }
 
 impl Teacher {
-    /// Values in all.
     pub fn outputs(&self) -> usize {
         self.penultimate + self.tags
     }
 }
 
-/// Outputs of all teachers.
 pub fn outputs(teachers: &[Teacher]) -> usize {
     teachers.iter().map(Teacher::outputs).sum()
 }

@@ -12,7 +12,6 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Both.
     pub fn total(self) -> f32 {
         self.penultimate + self.tags
     }

@@ -20,7 +20,6 @@ mod loss;
 mod mix;
 mod prepare;
 mod train;
-mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,9 +32,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use voisin_encoder::DeviceChoice;
 
-/// Exit code if some files were skipped.
 const SOME_SKIPPED: u8 = 1;
-/// Exit code after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 /// Time between lines of progress.
 const LINE_EVERY: Duration = Duration::from_secs(20);
@@ -60,7 +57,7 @@ enum Command {
 /// Decode music once: spectrograms for the student, outputs of the teachers; existing files are kept
 #[derive(Debug, Args)]
 struct PrepareArgs {
-    /// Folders of music; the first folder below one is a track's group, and validation holds out groups
+    /// Folders of music; the first folder below one is a track's group
     music: Vec<PathBuf>,
     /// Folder of the prepared files
     #[arg(long)]
@@ -93,7 +90,7 @@ struct PrepareArgs {
 
 /// Train on prepared music; repeat the command to continue an interrupted run
 ///
-/// Writes checkpoint.safetensors, loss.csv and validation.csv into the run's folder.
+/// Writes checkpoint.safetensors and loss.csv into the run's folder.
 #[derive(Debug, Args)]
 struct RunArgs {
     /// Folder of prepared music
@@ -115,12 +112,6 @@ struct RunArgs {
     /// Start with the averaged weights of another run
     #[arg(long, value_name = "CHECKPOINT")]
     from: Option<PathBuf>,
-    /// Share of tracks in held-out groups
-    #[arg(long, default_value_t = 0.12)]
-    holdout: f64,
-    /// Windows between validations
-    #[arg(long, default_value_t = 10_000)]
-    validate_every: u64,
 }
 
 /// Write a run's averaged weights as a model: f16, a manifest, a SHA-256

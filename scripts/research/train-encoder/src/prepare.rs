@@ -11,6 +11,7 @@ use voisin_base::vector::dot;
 use voisin_encoder::openl3::WINDOW;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
 use voisin_features::{MelConfig, MelFrontEnd, windows};
+use voisin_lab::training::power;
 
 use crate::PrepareArgs;
 use crate::augment;
@@ -18,7 +19,6 @@ use crate::cache::{self, TrackCrops};
 use crate::codec::LossyCodec;
 use crate::layout::Teacher;
 use crate::mix;
-use crate::validate::GROOVES;
 
 /// The student's rate, Hz.
 const RATE: u32 = 48_000;
@@ -114,11 +114,7 @@ struct MusicFile {
     name: String,
 }
 
-/// Groups of grooves for holding out.
-const GROOVE_GROUPS: u8 = 8;
-
-/// Audio files below a folder, sorted. The first folder is a track's group; grooves are divided into groups with every
-/// style in each.
+/// Audio files below a folder, sorted. The first folder is a track's group.
 fn list(source: &Path, grooves: bool) -> anyhow::Result<Vec<MusicFile>> {
     let mut tracks = Vec::new();
     for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
@@ -128,15 +124,10 @@ fn list(source: &Path, grooves: bool) -> anyhow::Result<Vec<MusicFile>> {
         }
         let below = entry.path().strip_prefix(source).unwrap_or(entry.path());
         let name = below.to_string_lossy().into_owned();
-        let part = blake3::hash(name.as_bytes()).as_bytes()[8] % GROOVE_GROUPS;
-        let first = name.split_once('/').map_or("", |(first, _)| first);
+        let group = name.split_once('/').map_or("", |(first, _)| first);
         tracks.push(MusicFile {
             path: entry.path().to_owned(),
-            group: if grooves {
-                format!("{GROOVES}{part}")
-            } else {
-                first.to_owned()
-            },
+            group: group.to_owned(),
             // The prefix distinguishes a groove from a track of music with the same path.
             name: if grooves {
                 format!("grooves/{name}")
@@ -206,14 +197,10 @@ impl<'a> Preparer<'a> {
 
     /// Samples that are read for each crop, at the student's rate.
     fn patch_samples(&self) -> usize {
-        let longest = self
-            .teachers
-            .iter()
-            .map(|(_, _, f)| f.config().window_samples)
-            .max()
-            .unwrap_or(0);
+        let windows = self.teachers.iter();
+        let longest = windows.map(|(_, _, f)| f.config().window_samples).max();
         // The filter reaches that far beyond either end.
-        longest * DECIMATION + 2 * REACH
+        longest.unwrap_or(0) * DECIMATION + 2 * REACH
     }
 
     fn track(&self, track: &MusicFile, pass: u32) -> anyhow::Result<TrackCrops> {
@@ -221,111 +208,90 @@ impl<'a> Preparer<'a> {
         let mixed = pass >= args.passes;
         let patch_size = self.patch_samples();
         // A faster speed needs more of the source.
-        let size = if mixed {
-            mix::reach(patch_size)
-        } else {
-            patch_size
-        };
-        let digest = blake3::hash(track.name.as_bytes());
-        let id = u64::from_le_bytes(
-            *digest
-                .as_bytes()
-                .first_chunk()
-                .expect("a digest has 32 bytes"),
-        );
-        // A stream for each track and pass, independent of the order of work and of other tracks.
-        let mut random = Random::stream(
-            args.random_seed,
-            // An odd factor spreads the numbers of passes over all bits.
-            id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d),
-        );
+        let reach = mix::reach(patch_size);
+        let size = if mixed { reach } else { patch_size };
+        let mut random = self.stream(track, pass);
         let info = voisin_audio::probe(&track.path)?;
-        let starts = places(
-            voisin_audio::resampled_len(&info, RATE),
-            args.crops,
-            size,
-            &mut random,
-        );
-        // Each mixture is different, so one degraded spectrogram of it is enough.
-        let variants = if mixed { 1 } else { 2 };
+        let length = voisin_audio::resampled_len(&info, RATE);
+        let starts = places(length, args.crops, size, &mut random);
         let companions = mixed.then(|| self.companions(track, starts.len(), size, &mut random));
         let mut crops = TrackCrops {
             group: track.group.clone(),
             track: track.name.clone(),
-            mixed: companions
-                .as_ref()
-                .map(|companions| companions.names.clone()),
+            mixed: companions.as_ref().map(|all| all.names.clone()),
             crops: 0,
-            variants,
-            mels: Vec::with_capacity(starts.len() * variants * WINDOW),
-            teachers: Vec::with_capacity(self.teachers.len()),
+            // Each mixture is different, so one degraded spectrogram of it is enough.
+            variants: if mixed { 1 } else { 2 },
+            mels: Vec::new(),
+            teachers: Vec::new(),
         };
-        let mut scratch = self.front_end.scratch();
-        let mut mel = vec![0.0; WINDOW];
-        let mut cut = vec![0.0; WINDOW_SAMPLES];
-        let mut mixture = vec![0.0; if mixed { patch_size } else { 0 }];
-        let mut low = vec![0.0; (patch_size - 2 * REACH) / DECIMATION];
-        let mut teacher_scratch: Vec<_> = self
-            .teachers
-            .iter()
-            .map(|(_, _, front_end)| front_end.scratch())
-            .collect();
-        let mut teacher_mels = vec![Vec::new(); self.teachers.len()];
-        let middle = (patch_size - WINDOW_SAMPLES) / 2;
-        let mut one = |patch: &[f32], random: &mut Random| {
-            // Only the student's second counts, since it is its whole input.
-            if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
-                return;
-            }
-            crops.crops += 1;
-            let mut keep = |samples: &[f32]| {
-                self.front_end.compute_into(samples, &mut scratch, &mut mel);
-                crops.mels.extend(mel.iter().map(|&x| f16::from_f32(x)));
-            };
-            if !mixed {
-                keep(&patch[middle..middle + WINDOW_SAMPLES]);
-            }
-            augment::degrade(patch, &self.codec, random, &mut cut);
-            keep(&cut);
-            decimate(patch, &self.low_pass, &mut low);
-            level(&mut low);
-            let teachers = self
-                .teachers
-                .iter()
-                .zip(&mut teacher_scratch)
-                .zip(&mut teacher_mels);
-            for (((_, _, front_end), scratch), mels) in teachers {
-                let at = mels.len();
-                mels.resize(at + front_end.config().cells(), 0.0);
-                front_end.compute_into(&low, scratch, &mut mels[at..]);
-            }
-        };
+        let mut mels = vec![Vec::new(); self.teachers.len()];
+        let mut mixture = vec![0.0; patch_size];
         voisin_audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, source| {
             let Some(companions) = &companions else {
-                return one(source, &mut random);
+                return self.crop(source, &mut random, &mut crops, &mut mels);
             };
             // Decoding is most of the work, so it serves several mixtures.
             for turn in 0..args.mixtures {
                 let (partner, overlay) = companions.pieces(i, turn);
                 mix::invent(source, partner, overlay, &mut random, RATE, &mut mixture);
-                one(&mixture, &mut random);
+                self.crop(&mixture, &mut random, &mut crops, &mut mels);
             }
         })?;
-        for ((teacher, encoder, _), mels) in self.teachers.iter().zip(&teacher_mels) {
+        for ((teacher, encoder, _), mels) in self.teachers.iter().zip(&mels) {
             // All crops of a track in one call, after decoding.
             let tagged = encoder.encode_each(&[mels], crops.crops)?;
-            let mut values = Vec::with_capacity(crops.crops * teacher.outputs());
-            let rows = tagged
-                .embeddings
-                .rows()
-                .into_iter()
-                .zip(tagged.logits.rows());
-            for (penultimate, logits) in rows {
-                values.extend(penultimate.iter().chain(logits));
-            }
+            let rows = tagged.embeddings.outer_iter();
+            let rows = rows.zip(tagged.logits.outer_iter());
+            let values =
+                rows.flat_map(|(penultimate, logits)| [penultimate.to_vec(), logits.to_vec()]);
+            let values = values.flatten().collect();
             crops.teachers.push((teacher.clone(), values));
         }
         Ok(crops)
+    }
+
+    /// A stream for each track and pass, independent of the order of work and of other tracks.
+    fn stream(&self, track: &MusicFile, pass: u32) -> Random {
+        let digest = blake3::hash(track.name.as_bytes());
+        let id = u64::from_le_bytes(std::array::from_fn(|at| digest.as_bytes()[at]));
+        // An odd factor spreads the numbers of passes over all bits.
+        let pass = u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d);
+        Random::stream(self.args.random_seed, id ^ pass)
+    }
+
+    /// Adds a crop, unless the middle second, which is the student's whole input, is silent.
+    ///
+    /// - `teacher_mels`: each teacher's input for all crops so far
+    fn crop(
+        &self,
+        patch: &[f32],
+        random: &mut Random,
+        crops: &mut TrackCrops,
+        teacher_mels: &mut [Vec<f32>],
+    ) {
+        let from = (patch.len() - WINDOW_SAMPLES) / 2;
+        let middle = &patch[from..from + WINDOW_SAMPLES];
+        if windows::is_near_silent(middle) {
+            return;
+        }
+        crops.crops += 1;
+        let mut cut = vec![0.0; WINDOW_SAMPLES];
+        augment::degrade(patch, &self.codec, random, &mut cut);
+        for samples in &[middle, &cut][2 - crops.variants..] {
+            let mut mel = vec![0.0; WINDOW];
+            let scratch = &mut self.front_end.scratch();
+            self.front_end.compute_into(samples, scratch, &mut mel);
+            crops.mels.extend(mel.iter().map(|&x| f16::from_f32(x)));
+        }
+        let mut low = vec![0.0; (patch.len() - 2 * REACH) / DECIMATION];
+        decimate(patch, &self.low_pass, &mut low);
+        level(&mut low);
+        for ((_, _, front_end), mels) in self.teachers.iter().zip(teacher_mels) {
+            let at = mels.len();
+            mels.resize(at + front_end.config().cells(), 0.0);
+            front_end.compute_into(&low, &mut front_end.scratch(), &mut mels[at..]);
+        }
     }
 
     /// Pieces of another track and of an overlay, `count` each of `size` samples. A file that cannot be read is left out.
@@ -341,23 +307,12 @@ impl<'a> Preparer<'a> {
             (!self.overlays.is_empty()).then(|| &self.overlays[random.below(self.overlays.len())]);
         let mut pieces = |source: &MusicFile| -> Vec<Vec<f32>> {
             let mut pieces = Vec::with_capacity(count);
-            let read = voisin_audio::probe(&source.path).and_then(|info| {
-                let starts = places(
-                    voisin_audio::resampled_len(&info, RATE),
-                    count,
-                    size,
-                    random,
-                );
-                voisin_audio::read_windows(
-                    &source.path,
-                    &info,
-                    RATE,
-                    &starts,
-                    size,
-                    &mut |_, piece| {
-                        pieces.push(piece.to_vec());
-                    },
-                )
+            let mut keep = |_: usize, piece: &[f32]| pieces.push(piece.to_vec());
+            let path = &source.path;
+            let read = voisin_audio::probe(path).and_then(|info| {
+                let length = voisin_audio::resampled_len(&info, RATE);
+                let starts = places(length, count, size, random);
+                voisin_audio::read_windows(path, &info, RATE, &starts, size, &mut keep)
             });
             // Left out entirely: its pieces would depend on where decoding failed.
             if read.is_err() {
@@ -366,8 +321,11 @@ impl<'a> Preparer<'a> {
             random.shuffle(&mut pieces);
             pieces
         };
-        let mut companions = Companions {
-            names: (partner.name.clone(), partner.group.clone()),
+        Companions {
+            names: match overlay {
+                Some(overlay) => format!("{}, {}", partner.name, overlay.name),
+                None => partner.name.clone(),
+            },
             // A track mixed with itself is only louder.
             partner: if partner.name == track.name {
                 Vec::new()
@@ -375,18 +333,14 @@ impl<'a> Preparer<'a> {
                 pieces(partner)
             },
             overlay: overlay.map(&mut pieces).unwrap_or_default(),
-        };
-        if let Some(overlay) = overlay {
-            companions.names.0 = format!("{}, {}", partner.name, overlay.name);
         }
-        companions
     }
 }
 
 /// The track that is mixed in.
 struct Companions {
-    /// Names of both, and the partner's group.
-    names: (String, String),
+    /// Of both.
+    names: String,
     partner: Vec<Vec<f32>>,
     overlay: Vec<Vec<f32>>,
 }
@@ -451,15 +405,8 @@ fn decimate(patch: &[f32], taps: &[f32], out: &mut [f32]) {
 
 /// Normalises the RMS to [`LEVEL_DBFS`].
 fn level(samples: &mut [f32]) {
-    let power = samples
-        .iter()
-        .map(|&x| f64::from(x) * f64::from(x))
-        .sum::<f64>()
-        / samples.len() as f64;
-    let gain = (10f64.powf(LEVEL_DBFS / 20.0) / power.sqrt().max(1e-9)) as f32;
-    for x in samples {
-        *x *= gain;
-    }
+    let gain = (10f64.powf(LEVEL_DBFS / 20.0) / power(samples).sqrt().max(1e-9)) as f32;
+    samples.iter_mut().for_each(|x| *x *= gain);
 }
 
 #[cfg(test)]

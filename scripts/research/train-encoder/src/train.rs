@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use rayon::prelude::*;
 use voisin_base::random::Random;
 use voisin_encoder::openl3::{OPENL3_WIDTHS, WINDOW};
-use voisin_encoder::{DeviceChoice, StackTensor, StackTrain};
+use voisin_encoder::{DeviceChoice, StackTrain};
 use voisin_lab::training::session::CHECKPOINT;
 use voisin_lab::training::{Optimiser, cosine};
 
@@ -20,7 +20,6 @@ use crate::checkpoint::{Checkpoint, Run, flatten, layers, unflatten};
 use crate::head::TeacherHead;
 use crate::layout::{outputs, standardise};
 use crate::loss::{self, Losses};
-use crate::validate::{self, GROOVES};
 
 /// Share of the run in which the rate rises.
 const WARM_UP: f64 = 0.02;
@@ -30,8 +29,6 @@ const DECAY: f32 = 0.01;
 const CLIP: f64 = 5.0;
 /// Steps per line of `loss.csv`.
 const LOG_EVERY: u64 = 10;
-/// Held-out windows that are evaluated.
-const VALIDATED: usize = 600;
 /// Share of the moving average of the weights that each step keeps.
 const AVERAGE: f32 = 0.999;
 /// Time between checkpoints.
@@ -60,29 +57,22 @@ pub fn train(
     let resumed = path.exists().then(|| Checkpoint::load(&path)).transpose()?;
     let data = TrainingSet::open(&args.cache)?;
     std::fs::create_dir_all(&args.run)?;
-    let (held, crops) = validate::split(&data, args.holdout);
-    ensure!(!crops.is_empty(), "every group is held out");
     let state = match resumed {
         Some(state) => state,
-        None => begin(args, &data, &crops)?,
+        None => begin(args, &data)?,
     };
     ensure!(
         state.run.teachers == data.teachers && state.run.seed == args.random_seed,
         "{}: of other teachers or another seed: use another folder",
         path.display()
     );
-    let held: Vec<usize> = held
-        .into_iter()
-        .filter(|&crop| !data.group(crop).starts_with(GROOVES))
-        .collect();
     let layers = layers(&state.run.widths)?;
     let mut student = StackTrain::new(layers, args.random_seed, device.resolve()?);
     let mut weights = state.network.iter().map(|one| one.values.clone());
     student
         .restore(|_| weights.next())
         .map_err(anyhow::Error::msg)?;
-    let mut trainer = Trainer::new(args, &data, state, crops, student);
-    trainer.held = validate::thin(&held, VALIDATED);
+    let mut trainer = Trainer::new(args, &data, state, student);
     let mut saved = Instant::now();
     while trainer.run.windows < args.windows {
         let losses = trainer.step()?;
@@ -99,7 +89,7 @@ pub fn train(
 }
 
 /// The state before the first step: random weights, or those of another run.
-fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<Checkpoint> {
+fn begin(args: &RunArgs, data: &TrainingSet) -> anyhow::Result<Checkpoint> {
     let from = args.from.as_deref().map(Checkpoint::load).transpose()?;
     let widths = match &from {
         Some(from) => from.run.widths,
@@ -115,15 +105,12 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
             (from.average.clone(), head, mean, deviation)
         }
         None => {
-            let (mean, deviation) = moments(data, crops);
+            let (mean, deviation) = moments(data);
             let head = TeacherHead::seeded(widths[7], mean.len(), args.random_seed);
             let network = layers(&widths)?.tensors(args.random_seed);
             (network, head, mean, deviation)
         }
     };
-    let mut tracks: Vec<usize> = crops.iter().map(|&crop| data.track(crop)).collect();
-    tracks.sort_unstable();
-    tracks.dedup();
     // Adam starts anew in any case.
     let all = flatten(&network).0.len() + head.parameters.len();
     Ok(Checkpoint {
@@ -134,7 +121,7 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
             widths,
             seed: args.random_seed,
             teachers: data.teachers.clone(),
-            tracks: tracks.len(),
+            tracks: data.tracks.len(),
         },
         adam: (vec![0.0; all], vec![0.0; all]),
         average: network.clone(),
@@ -146,16 +133,16 @@ fn begin(args: &RunArgs, data: &TrainingSet, crops: &[usize]) -> anyhow::Result<
     })
 }
 
-/// Mean and deviation of every target over `crops`.
-fn moments(data: &TrainingSet, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
+/// Mean and deviation of every target.
+fn moments(data: &TrainingSet) -> (Vec<f32>, Vec<f32>) {
     let mut sums = vec![(0.0f64, 0.0f64); outputs(&data.teachers)];
-    for &crop in crops {
+    for crop in 0..data.len() {
         for (sum, &x) in sums.iter_mut().zip(data.targets(crop)) {
             sum.0 += f64::from(x);
             sum.1 += f64::from(x) * f64::from(x);
         }
     }
-    let n = crops.len() as f64;
+    let n = data.len() as f64;
     sums.iter()
         .map(|(sum, square)| {
             let mean = sum / n;
@@ -169,8 +156,6 @@ fn moments(data: &TrainingSet, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
 struct Trainer<'a> {
     args: &'a RunArgs,
     data: &'a TrainingSet,
-    crops: Vec<usize>,
-    held: Vec<usize>,
     run: Run,
     student: StackTrain,
     head: TeacherHead,
@@ -195,7 +180,6 @@ impl<'a> Trainer<'a> {
         args: &'a RunArgs,
         data: &'a TrainingSet,
         state: Checkpoint,
-        crops: Vec<usize>,
         mut student: StackTrain,
     ) -> Self {
         let mut head = state.head;
@@ -217,8 +201,6 @@ impl<'a> Trainer<'a> {
         Self {
             args,
             data,
-            crops,
-            held: Vec::new(),
             student,
             head,
             head_gradients,
@@ -265,10 +247,10 @@ impl<'a> Trainer<'a> {
 
     /// The crop at a position of the endless sequence of shuffled epochs.
     fn draw(&mut self, position: u64) -> usize {
-        let n = self.crops.len() as u64;
+        let n = self.data.len() as u64;
         let epoch = position / n;
         if self.order.0 != epoch {
-            let mut order = self.crops.clone();
+            let mut order: Vec<usize> = (0..self.data.len()).collect();
             Random::stream(self.run.seed, 0xe9 ^ (epoch << 8)).shuffle(&mut order);
             self.order = (epoch, order);
         }
@@ -298,7 +280,6 @@ impl<'a> Trainer<'a> {
             .step(rate as f32, losses.total(), &mut blocks)?;
         self.move_averages();
         self.run.step += 1;
-        let before = self.run.windows / self.args.validate_every;
         self.run.windows += self.args.batch as u64;
         self.sums.penultimate += losses.penultimate;
         self.sums.tags += losses.tags;
@@ -310,17 +291,9 @@ impl<'a> Trainer<'a> {
             self.sums = Losses::default();
             self.logged.push(mean);
             let Run { step, windows, .. } = self.run;
-            let line = format!(
-                "{step},{windows},{rate:.3e},{},{}",
-                mean.penultimate, mean.tags
-            );
-            let header = "step,windows,rate,penultimate,tags";
-            append(&self.args.run.join("loss.csv"), header, &line)?;
-        }
-        let is_due = self.run.windows / self.args.validate_every > before
-            || self.run.windows >= self.args.windows;
-        if is_due && !self.held.is_empty() {
-            self.validate()?;
+            let Losses { penultimate, tags } = mean;
+            let line = format!("{step},{windows},{rate:.3e},{penultimate},{tags}");
+            append(&self.args.run.join("loss.csv"), &line)?;
         }
         Ok(losses)
     }
@@ -343,30 +316,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn averaged(&self) -> anyhow::Result<Vec<StackTensor>> {
-        unflatten(&self.run.widths, &self.average.0, &self.average.1)
-    }
-
-    fn validate(&self) -> anyhow::Result<()> {
-        let weights = self.averaged()?;
-        let found = validate::predict(self.data, &self.held, &weights, &self.head_average)?;
-        let mut targets = vec![0.0; found.len()];
-        for (row, &crop) in targets.chunks_exact_mut(self.mean.len()).zip(&self.held) {
-            standardise(self.data.targets(crop), &self.mean, &self.deviation, row);
-        }
-        let [penultimate, tags] = validate::explained(self.data, &found, &targets);
-        let Run { step, windows, .. } = self.run;
-        let line = format!("{step},{windows},{penultimate:.5},{tags:.5}");
-        let header = "step,windows,r2_penultimate,r2_tags";
-        append(&self.args.run.join("validation.csv"), header, &line)
-    }
-
     fn checkpoint(&self) -> anyhow::Result<Checkpoint> {
         let moments = || self.optimiser.moments.iter();
         Ok(Checkpoint {
             run: self.run.clone(),
             network: self.student.tensors().to_vec(),
-            average: self.averaged()?,
+            average: unflatten(&self.run.widths, &self.average.0, &self.average.1)?,
             head: self.head.clone(),
             head_average: self.head_average.clone(),
             mean: self.mean.clone(),
@@ -379,13 +334,13 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Adds a line to a table, whose header is written with the first.
-fn append(path: &Path, header: &str, line: &str) -> anyhow::Result<()> {
+/// Adds a line to the table of losses, whose header is written with the first.
+fn append(path: &Path, line: &str) -> anyhow::Result<()> {
     let is_new = !path.exists();
     let file = OpenOptions::new().append(true).create(true).open(path);
     let mut file = file.with_context(|| path.display().to_string())?;
     if is_new {
-        writeln!(file, "{header}")?;
+        writeln!(file, "step,windows,rate,penultimate,tags")?;
     }
     writeln!(file, "{line}").with_context(|| path.display().to_string())
 }

@@ -96,12 +96,9 @@ impl Binned {
 
     /// The middle between the rows' values up to a bin and those above it.
     fn threshold(&self, column: usize, cut: usize, rows: &[usize]) -> f32 {
-        let above = rows
-            .iter()
-            .map(|&row| usize::from(self.codes[column][row]))
-            .filter(|code| *code > cut);
+        let codes = rows.iter().map(|&row| usize::from(self.codes[column][row]));
         let below = self.bins[column][cut].1;
-        let next = above.min().unwrap_or(cut);
+        let next = codes.filter(|code| *code > cut).min().unwrap_or(cut);
         let next = self.bins[column][next].0;
         // Rounding may make the middle of two adjacent numbers equal to the upper one.
         let middle = f32::midpoint(below, next);
@@ -129,11 +126,8 @@ impl Boost {
                     let second = (2.0 * p * (1.0 - p)).max(1e-6);
                     (p - f64::from(u8::from(truth == class)), second)
                 };
-                p.column(class)
-                    .iter()
-                    .zip(data.class_of)
-                    .map(slope)
-                    .collect()
+                let p = p.column(class);
+                p.iter().zip(data.class_of).map(slope).collect()
             };
             let grow = |class: usize| {
                 let stream = (round * data.classes + class) as u64;

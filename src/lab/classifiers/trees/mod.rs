@@ -74,46 +74,39 @@ impl Tree {
 /// Concatenated trees, with the numbers of nodes and values of each.
 fn save(trees: &[Tree], out: &mut Tensors) {
     let sizes = trees.iter();
-    out.put_indices(
-        "trees.sizes",
-        sizes.flat_map(|tree| [tree.column.len(), tree.values.len()]),
-    );
-    out.put(
-        "trees.column",
-        trees.iter().flat_map(|tree| tree.column.clone()),
-    );
-    out.put(
-        "trees.threshold",
-        trees.iter().flat_map(|tree| tree.threshold.clone()),
-    );
-    out.put(
-        "trees.left",
-        trees.iter().flat_map(|tree| tree.left.clone()),
-    );
-    out.put(
-        "trees.values",
-        trees.iter().flat_map(|tree| tree.values.clone()),
-    );
+    let sizes = sizes.flat_map(|tree| [tree.column.len(), tree.values.len()]);
+    out.put_indices("trees.sizes", sizes);
+    let column = trees.iter().flat_map(|tree| &tree.column).copied();
+    out.put("trees.column", column);
+    let threshold = trees.iter().flat_map(|tree| &tree.threshold).copied();
+    out.put("trees.threshold", threshold);
+    let left = trees.iter().flat_map(|tree| &tree.left).copied();
+    out.put("trees.left", left);
+    let values = trees.iter().flat_map(|tree| &tree.values).copied();
+    out.put("trees.values", values);
 }
 
 /// - `width`: numbers of a leaf
 fn load(from: &Tensors, columns: usize, width: usize) -> Option<Vec<Tree>> {
-    let column: Vec<u32> = from.get("trees.column")?;
-    let threshold: Vec<f32> = from.get("trees.threshold")?;
-    let left: Vec<u32> = from.get("trees.left")?;
-    let values: Vec<f32> = from.get("trees.values")?;
+    let column = from.get("trees.column")?;
+    let threshold = from.singles("trees.threshold")?;
+    let left = from.get("trees.left")?;
+    let values = from.singles("trees.values")?;
+    let indices = |values: &[f64]| values.iter().map(|value| *value as u32).collect();
     let sizes = from.indices("trees.sizes")?;
-    let (mut node, mut value) = (0, 0);
+    let (mut node, mut value) = (0_usize, 0_usize);
     let mut trees = Vec::new();
     for &[nodes, count] in sizes.as_chunks::<2>().0 {
-        let range = node..node + nodes;
+        // Sums of numbers of a damaged file may be too large.
+        let [nodes_end, values_end] = [node.checked_add(nodes)?, value.checked_add(count)?];
+        let range = node..nodes_end;
         let tree = Tree {
-            column: column.get(range.clone())?.to_vec(),
+            column: indices(column.get(range.clone())?),
             threshold: threshold.get(range.clone())?.to_vec(),
-            left: left.get(range)?.to_vec(),
-            values: values.get(value..value + count)?.to_vec(),
+            left: indices(left.get(range)?),
+            values: values.get(value..values_end)?.to_vec(),
         };
-        (node, value) = (node + nodes, value + count);
+        (node, value) = (nodes_end, values_end);
         trees.push(Some(tree).filter(|tree| tree.is_sound(columns, width))?);
     }
     Some(trees).filter(|trees| !trees.is_empty())

@@ -151,26 +151,19 @@ fn time(scene: &mut Scene, bottom: f64, seconds: &Range<f64>, is_named: bool) {
 fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
     let most = wave.iter().fold(0.0f32, |most, x| most.max(x.abs()));
     let most = if most > 0.0 { f64::from(most) } else { 1.0 };
-    let columns = ((WIDE * FINENESS) as usize).min(wave.len()).max(1);
-    let rows = (WAVE * FINENESS) as usize;
-    let row = |x: f32| ((1.0 - f64::from(x) / most) / 2.0 * (rows - 1) as f64).round() as usize;
-    let mut pixels = vec![255u8; 3 * rows * columns];
-    for at in 0..columns {
-        // Minimum and maximum of a column's samples, as editors draw a waveform, from the last
-        // sample of the column before, so that the line is not broken.
-        let from = (at * wave.len() / columns).saturating_sub(1);
-        let part = &wave[from..(at + 1) * wave.len() / columns];
+    let columns = (WIDE * FINENESS) as usize;
+    let y = |level: f64| top + WAVE / 2.0 - level / most * WAVE / 2.0;
+    // Minimum and maximum of a column's samples, as editors draw a waveform.
+    let chunk = wave.len().div_ceil(columns).max(1);
+    let points = wave.chunks(chunk).enumerate().flat_map(|(at, part)| {
         let low = part.iter().copied().fold(f32::MAX, f32::min);
         let high = part.iter().copied().fold(f32::MIN, f32::max);
-        for row in row(high)..=row(low).min(rows - 1) {
-            let colour: [u8; 3] = SERIES[0].into();
-            pixels[3 * (row * columns + at)..][..3].copy_from_slice(&colour);
-        }
-    }
-    scene.image([LEFT, top, WIDE, WAVE], columns, &pixels);
+        let x = LEFT + WIDE * (at * chunk) as f64 / wave.len() as f64;
+        [low, high].map(|level| (x, y(f64::from(level))))
+    });
+    scene.line(&points.collect::<Vec<_>>(), SERIES[0], 0.5);
     for level in [most, 0.0, -most] {
-        let y = top + WAVE / 2.0 - level / most * WAVE / 2.0;
-        mark(scene, y, &format!("{level:.2}"));
+        mark(scene, y(level), &format!("{level:.2}"));
     }
     frame(scene, top, WAVE);
 }

@@ -118,18 +118,6 @@ fn an_interrupted_training_gives_the_same_weights() {
 }
 
 #[test]
-fn training_stops_after_epochs_without_improvement() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut options = options(folder.path());
-    (options.training.epochs, options.training.patience) = (100, 3);
-    let (_, fitted) = trained(folder.path(), &options, usize::MAX);
-    assert_eq!(fitted.history.len(), fitted.best + 1 + 3);
-    let text = std::fs::read_to_string(folder.path().join("metrics.csv")).unwrap();
-    assert_eq!(text.lines().count(), 1 + fitted.history.len());
-    assert!(text.starts_with("epoch,seconds,train_loss,train_accuracy,validation_loss,"));
-}
-
-#[test]
 fn checkpoints_of_other_data_and_damaged_ones_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(CHECKPOINT);

@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
     };
     let report = evaluate_genre(&tracks.set(), &options)?;
     drop(busy);
-    show_page(&report.page(), &report.json(), args.format, place.as_ref())?;
+    show_page(&report.page(), &report, args.format, place.as_ref())?;
     Ok(Ending::Fine)
 }
 

@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
         found.k, found.precision, found.chance
     ));
     page.hint(
-        "Neighbours are by other artists. The spread is the deviation of the mean over redraws of the queries.",
+        "Neighbours are by other artists. The spread is the standard deviation of the mean over queries.",
     );
     by_genre(&mut page, &by_label, "precision");
     let json = json!({
