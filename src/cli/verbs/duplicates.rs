@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     let meter = Mutex::new(Meter::new(context));
     let done = AtomicUsize::new(0);
     let all = AtomicUsize::new(0);
-    let mut groups = args.question.all(&mut engine, |event| match event {
+    let mut groups = args.question.run(&mut engine, |event| match event {
         CompareEvent::Begin(pairs) => all.store(pairs, Ordering::Relaxed),
         CompareEvent::Compared => {
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;

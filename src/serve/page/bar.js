@@ -1,5 +1,5 @@
 // The player's bar at the bottom, and the queue above it.
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { Cover, Icon, IconButton, Name, artistOf, clock, isolated, titleOf } from "./parts.js";
 import * as player from "./player.js";
 import { useShared } from "./state.js";
