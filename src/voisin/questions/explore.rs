@@ -27,7 +27,7 @@ const NEAR_EACH: usize = 200;
 const MOST_STEPS: u32 = 999;
 
 /// Groups of tracks that sound alike
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Clusters {}
 
@@ -76,7 +76,7 @@ pub fn near_makers(
 }
 
 /// Recordings that the library has several times
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Duplicates {}
 
@@ -85,7 +85,6 @@ impl Duplicates {
     ///
     /// - `report`: called for the pairs that are compared by their audio
     pub fn run(
-        &self,
         engine: &mut Engine,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {

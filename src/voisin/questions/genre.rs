@@ -95,12 +95,12 @@ impl Classify {
 }
 
 /// Distances between genres
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GenreRelations {}
 
 impl GenreRelations {
-    pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
+    pub fn run(engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = engine.label_source();
         Ok(kinship(&engine.labelled_tracks(&source)?.set())?)
     }

@@ -62,6 +62,7 @@ pub struct Playlist {
         conflicts_with = "limit",
         help = "Length of the list, instead of a number of tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
     )]
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 864_000))]
     pub(crate) length: Option<Seconds>,
     /// Number of tracks [default: 20]
     #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]

@@ -391,7 +391,7 @@ impl Question for GenreRelations {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let found = self.run(input.engine)?;
+        let found = Self::run(input.engine)?;
         input.written(GenresJson::new(input.engine, &found)?)
     }
 }
@@ -479,7 +479,7 @@ impl Question for Duplicates {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let items = self.run(input.engine, |_| ())?;
+        let items = Self::run(input.engine, |_| ())?;
         input.written(Items { items })
     }
 }
