@@ -75,8 +75,9 @@ function Buttons({ entry, queue, at, isOn, isWaiting }) {
 
 function Time({ track }) {
   const [dragged, setDragged] = useState(null),
-    seconds = dragged ?? useShared(player.time),
-    length = player.length();
+    played = useShared(player.time),
+    seconds = track ? (dragged ?? played) : 0,
+    length = track ? player.length() : 0;
   const move = ({ target }) => {
     setDragged(null);
     player.move(Number(target.value));
