@@ -34,7 +34,6 @@ struct Payload<'a> {
     k: usize,
     bounds: [f32; 4],
     xy: String,
-    ids: String,
     titles: Vec<&'a str>,
     files: Vec<String>,
     folders: CategoryColumn<String>,
@@ -112,8 +111,6 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>) -> Payload<'a> {
         k: NEIGHBOURS,
         bounds,
         xy: pack(places.flat_map(u16::to_le_bytes)),
-        // JavaScript numbers are doubles.
-        ids: pack(meta.iter().flat_map(|t| (t.id.0 as f64).to_le_bytes())),
         titles: meta.iter().map(TrackMeta::display_title).collect(),
         folders: column(split.iter().map(|(folder, _)| Some(folder.as_str()))),
         files: split.iter().map(|(_, file)| file.clone()).collect(),

@@ -101,7 +101,7 @@ function Queue({ queue, at, repeat, goesOn, station, volume }) {
   const panel = useRef(),
     next = queue.slice(Math.max(0, at));
   useLayoutEffect(() => {
-    panel.current.querySelector("button").focus({ preventScroll: true });
+    panel.current.querySelector("[aria-label=Close]").focus({ preventScroll: true });
     return () => document.getElementById("queue").focus();
   }, []);
   const names = { off: "Repeat", all: "Repeat: all", one: "Repeat: this track" };

@@ -233,6 +233,7 @@ async function goOn() {
     if (queue.at(-1) !== last) return;
     queue.push(...found);
     isRequesting = false;
+    if (!found.length) toast("The radio ends here: no other track is near.");
     if (audio.ended && isOn()) step(1);
     else changed();
   } catch (error) {

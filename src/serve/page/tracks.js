@@ -125,14 +125,14 @@ const placeOf = (element) => element.closest(".track").getAttribute("aria-posins
  */
 export function LongList({ first, page, scroller, top, left }) {
   const [{ tracks, total }, need] = usePages(first, page),
-    [view, setView] = useState({ top, height: 800, width: 800 }),
+    [view, setView] = useState({ top, height: 800 }),
     [focused, setFocused] = useState(null),
     body = useRef();
   useLayoutEffect(() => {
     const element = scroller.current;
     const look = () => {
       left(element.scrollTop);
-      setView({ top: element.scrollTop, height: element.clientHeight, width: element.clientWidth });
+      setView({ top: element.scrollTop, height: element.clientHeight });
     };
     element.scrollTop = top;
     const observer = new ResizeObserver(look);
@@ -143,7 +143,8 @@ export function LongList({ first, page, scroller, top, left }) {
       element.removeEventListener("scroll", look);
     };
   }, []);
-  const height = view.width < 480 ? 64 : 56,
+  // A telephone's titles have two lines.
+  const height = innerWidth < 720 ? 64 : 56,
     start = Math.max(0, Math.floor(view.top / height) - SPARE),
     end = Math.min(total, Math.ceil((view.top + view.height) / height) + SPARE);
   useLayoutEffect(() => {

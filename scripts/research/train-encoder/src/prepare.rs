@@ -210,86 +210,88 @@ impl<'a> Preparer<'a> {
         // A faster speed needs more of the source.
         let reach = mix::reach(patch_size);
         let size = if mixed { reach } else { patch_size };
-        let digest = blake3::hash(track.name.as_bytes());
-        let id = u64::from_le_bytes(std::array::from_fn(|at| digest.as_bytes()[at]));
-        // A stream for each track and pass, independent of the order of work and of other tracks; an odd factor spreads the
-        // numbers of passes over all bits.
-        let stream = id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d);
-        let mut random = Random::stream(args.random_seed, stream);
+        let mut random = self.stream(track, pass);
         let info = voisin_audio::probe(&track.path)?;
         let length = voisin_audio::resampled_len(&info, RATE);
         let starts = places(length, args.crops, size, &mut random);
-        // Each mixture is different, so one degraded spectrogram of it is enough.
-        let variants = if mixed { 1 } else { 2 };
         let companions = mixed.then(|| self.companions(track, starts.len(), size, &mut random));
         let mut crops = TrackCrops {
             group: track.group.clone(),
             track: track.name.clone(),
             mixed: companions.as_ref().map(|all| all.names.clone()),
             crops: 0,
-            variants,
-            mels: Vec::with_capacity(starts.len() * variants * WINDOW),
-            teachers: Vec::with_capacity(self.teachers.len()),
+            // Each mixture is different, so one degraded spectrogram of it is enough.
+            variants: if mixed { 1 } else { 2 },
+            mels: Vec::new(),
+            teachers: Vec::new(),
         };
-        let mut scratch = self.front_end.scratch();
-        let mut mel = vec![0.0; WINDOW];
-        let mut cut = vec![0.0; WINDOW_SAMPLES];
-        let mut mixture = vec![0.0; if mixed { patch_size } else { 0 }];
-        let mut low = vec![0.0; (patch_size - 2 * REACH) / DECIMATION];
-        let front_ends = self.teachers.iter().map(|(_, _, front_end)| front_end);
-        let mut teacher_scratch: Vec<_> = front_ends.map(MelFrontEnd::scratch).collect();
-        let mut teacher_mels = vec![Vec::new(); self.teachers.len()];
-        let middle = (patch_size - WINDOW_SAMPLES) / 2;
-        let mut one = |patch: &[f32], random: &mut Random| {
-            // Only the student's second counts, since it is its whole input.
-            if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
-                return;
-            }
-            crops.crops += 1;
-            let mut keep = |samples: &[f32]| {
-                self.front_end.compute_into(samples, &mut scratch, &mut mel);
-                crops.mels.extend(mel.iter().map(|&x| f16::from_f32(x)));
-            };
-            if !mixed {
-                keep(&patch[middle..middle + WINDOW_SAMPLES]);
-            }
-            augment::degrade(patch, &self.codec, random, &mut cut);
-            keep(&cut);
-            decimate(patch, &self.low_pass, &mut low);
-            level(&mut low);
-            let teachers = self.teachers.iter().zip(&mut teacher_scratch);
-            for (((_, _, front_end), scratch), mels) in teachers.zip(&mut teacher_mels) {
-                let at = mels.len();
-                mels.resize(at + front_end.config().cells(), 0.0);
-                front_end.compute_into(&low, scratch, &mut mels[at..]);
-            }
-        };
+        let mut mels = vec![Vec::new(); self.teachers.len()];
+        let mut mixture = vec![0.0; patch_size];
         voisin_audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, source| {
             let Some(companions) = &companions else {
-                return one(source, &mut random);
+                return self.crop(source, &mut random, &mut crops, &mut mels);
             };
             // Decoding is most of the work, so it serves several mixtures.
             for turn in 0..args.mixtures {
                 let (partner, overlay) = companions.pieces(i, turn);
                 mix::invent(source, partner, overlay, &mut random, RATE, &mut mixture);
-                one(&mixture, &mut random);
+                self.crop(&mixture, &mut random, &mut crops, &mut mels);
             }
         })?;
-        for ((teacher, encoder, _), mels) in self.teachers.iter().zip(&teacher_mels) {
+        for ((teacher, encoder, _), mels) in self.teachers.iter().zip(&mels) {
             // All crops of a track in one call, after decoding.
             let tagged = encoder.encode_each(&[mels], crops.crops)?;
-            let mut values = Vec::with_capacity(crops.crops * teacher.outputs());
-            let rows = tagged
-                .embeddings
-                .rows()
-                .into_iter()
-                .zip(tagged.logits.rows());
-            for (penultimate, logits) in rows {
-                values.extend(penultimate.iter().chain(logits));
-            }
+            let rows = tagged.embeddings.outer_iter();
+            let rows = rows.zip(tagged.logits.outer_iter());
+            let values =
+                rows.flat_map(|(penultimate, logits)| [penultimate.to_vec(), logits.to_vec()]);
+            let values = values.flatten().collect();
             crops.teachers.push((teacher.clone(), values));
         }
         Ok(crops)
+    }
+
+    /// A stream for each track and pass, independent of the order of work and of other tracks.
+    fn stream(&self, track: &MusicFile, pass: u32) -> Random {
+        let digest = blake3::hash(track.name.as_bytes());
+        let id = u64::from_le_bytes(std::array::from_fn(|at| digest.as_bytes()[at]));
+        // An odd factor spreads the numbers of passes over all bits.
+        let pass = u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d);
+        Random::stream(self.args.random_seed, id ^ pass)
+    }
+
+    /// Adds a crop, unless the middle second, which is the student's whole input, is silent.
+    ///
+    /// - `teacher_mels`: each teacher's input for all crops so far
+    fn crop(
+        &self,
+        patch: &[f32],
+        random: &mut Random,
+        crops: &mut TrackCrops,
+        teacher_mels: &mut [Vec<f32>],
+    ) {
+        let from = (patch.len() - WINDOW_SAMPLES) / 2;
+        let middle = &patch[from..from + WINDOW_SAMPLES];
+        if windows::is_near_silent(middle) {
+            return;
+        }
+        crops.crops += 1;
+        let mut cut = vec![0.0; WINDOW_SAMPLES];
+        augment::degrade(patch, &self.codec, random, &mut cut);
+        for samples in &[middle, &cut][2 - crops.variants..] {
+            let mut mel = vec![0.0; WINDOW];
+            let scratch = &mut self.front_end.scratch();
+            self.front_end.compute_into(samples, scratch, &mut mel);
+            crops.mels.extend(mel.iter().map(|&x| f16::from_f32(x)));
+        }
+        let mut low = vec![0.0; (patch.len() - 2 * REACH) / DECIMATION];
+        decimate(patch, &self.low_pass, &mut low);
+        level(&mut low);
+        for ((_, _, front_end), mels) in self.teachers.iter().zip(teacher_mels) {
+            let at = mels.len();
+            mels.resize(at + front_end.config().cells(), 0.0);
+            front_end.compute_into(&low, &mut front_end.scratch(), &mut mels[at..]);
+        }
     }
 
     /// Pieces of another track and of an overlay, `count` each of `size` samples. A file that cannot be read is left out.

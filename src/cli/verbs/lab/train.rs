@@ -130,33 +130,7 @@ impl TrainingJob<'_> {
     fn search(&self, source: &str) -> anyhow::Result<Report> {
         refuse_others(&self.args.run)?;
         let folder = self.args.run.join("trials");
-        let mut all: Vec<Vec<(String, String)>> = vec![Vec::new()];
-        // The product of all values, grown by one setting at a time; bounded at each step, not at
-        // the end.
-        for (key, values) in &self.args.tries {
-            let longer = |begun: Vec<(String, String)>| {
-                let one = move |value: &str| {
-                    [begun.clone(), vec![(key.clone(), value.trim().to_owned())]].concat()
-                };
-                values.split(',').map(one).collect::<Vec<_>>()
-            };
-            all = all.into_iter().flat_map(longer).collect();
-            let most = if self.args.trials.is_some() {
-                MOST_DRAWN
-            } else {
-                MOST_TRIALS
-            };
-            if all.len() > most {
-                anyhow::bail!(
-                    "--try: expected at most {most} combinations; --trials N draws some of them"
-                );
-            }
-        }
-        if let Some(trials) = self.args.trials {
-            // By the run's seed, so that the same command draws the same combinations, and resumes.
-            Random::new(self.args.random_seed.unwrap_or(1)).shuffle(&mut all);
-            all.truncate(trials as usize);
-        }
+        let all = combinations(self.args)?;
         // All are checked before the first is begun.
         let configs = all
             .iter()
@@ -167,11 +141,8 @@ impl TrainingJob<'_> {
         let mut table = format!("{TRIALS_HEADER}\n");
         let mut best: Option<(f64, &Config)> = None;
         for (at, (pairs, config)) in all.iter().zip(&configs).enumerate() {
-            let settings = pairs
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect::<Vec<_>>()
-                .join(" ");
+            let settings = pairs.iter().map(|(key, value)| format!("{key}={value}"));
+            let settings = settings.collect::<Vec<_>>().join(" ");
             let number = at + 1;
             let run = folder.join(format!("{number:03}"));
             let text = format!("trial {number} of {}: {settings}", all.len());
@@ -217,21 +188,44 @@ impl TrainingJob<'_> {
     }
 }
 
+/// The combinations of the values to try: all, or some at random.
+fn combinations(args: &TrainClassifierArgs) -> anyhow::Result<Vec<Vec<(String, String)>>> {
+    let mut all: Vec<Vec<(String, String)>> = vec![Vec::new()];
+    let is_drawn = args.trials.is_some();
+    let most = if is_drawn { MOST_DRAWN } else { MOST_TRIALS };
+    // The product of all values, grown by one setting at a time; bounded at each step, not at the end.
+    for (key, values) in &args.tries {
+        let longer = |begun: Vec<(String, String)>| {
+            let one = move |value: &str| {
+                [begun.clone(), vec![(key.clone(), value.trim().to_owned())]].concat()
+            };
+            values.split(',').map(one).collect::<Vec<_>>()
+        };
+        all = all.into_iter().flat_map(longer).collect();
+        if all.len() > most {
+            anyhow::bail!(
+                "--try: expected at most {most} combinations; --trials N draws some of them"
+            );
+        }
+    }
+    if let Some(trials) = args.trials {
+        // By the run's seed, so that the same command draws the same combinations, and resumes.
+        Random::new(args.random_seed.unwrap_or(1)).shuffle(&mut all);
+        all.truncate(trials as usize);
+    }
+    Ok(all)
+}
+
 /// Runs work that reports its progress.
 fn metered<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(&Progress)) -> T) -> T {
     let mut meter = Meter::new(context);
     let done = work(&mut |progress| {
         meter.show(progress.share, || {
             let left = clock(progress.seconds_left);
-            format!(
-                "{}{}",
-                progress.doing,
-                if progress.seconds_left > 0.0 {
-                    format!(", {left} left")
-                } else {
-                    String::new()
-                }
-            )
+            match &progress.doing {
+                doing if progress.seconds_left > 0.0 => format!("{doing}, {left} left"),
+                doing => doing.clone(),
+            }
         });
     });
     meter.finish();
@@ -243,6 +237,38 @@ fn show(args: &TrainClassifierArgs, report: &Report) -> anyhow::Result<Ending> {
     Ok(Ending::partial_if(report.data.failed > 0))
 }
 
+/// The options as settings of `config.toml`.
+fn settings(args: &TrainClassifierArgs, source: &str) -> Vec<(String, String)> {
+    // Text is quoted as in TOML, so that no value is taken for a number.
+    let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let list = |names: Vec<&str>| {
+        let names: Vec<String> = names.into_iter().map(text).collect();
+        format!("[{}]", names.join(", "))
+    };
+    let names = args.algorithm.iter().map(|algorithm| algorithm.name());
+    let names: Vec<&str> = names.collect();
+    let sets = args.features.as_deref();
+    let sets = sets.map(|sets| sets.split('+').map(str::trim).collect());
+    let pairs = [
+        ("data.source", Some(text(source))),
+        ("recipe", args.recipe.as_deref().map(text)),
+        ("data.label", args.label.as_deref().map(text)),
+        ("data.split", args.split.as_deref().map(text)),
+        ("data.folds", args.folds.map(|folds| folds.to_string())),
+        ("data.repeats", args.repeats.map(|count| count.to_string())),
+        ("seed", args.random_seed.map(|seed| seed.to_string())),
+        (
+            "algorithms.names",
+            Some(names).filter(|names| !names.is_empty()).map(list),
+        ),
+        ("features.sets", sets.map(list)),
+    ];
+    let given = pairs.into_iter();
+    given
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+}
+
 /// The configuration of the options.
 ///
 /// - `tried`: settings that override all others
@@ -252,43 +278,8 @@ fn config(
     source: &str,
     tried: &[(String, String)],
 ) -> anyhow::Result<Config> {
-    // Text is quoted as in TOML, so that no value is taken for a number.
-    let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let mut pairs = vec![("data.source".to_owned(), text(source))];
-    let mut put = |key: &str, value: String| pairs.push((key.to_owned(), value));
-    let optional = [
-        ("recipe", args.recipe.as_deref()),
-        ("data.label", args.label.as_deref()),
-        ("data.split", args.split.as_deref()),
-    ];
-    for (key, value) in optional {
-        if let Some(value) = value {
-            put(key, text(value));
-        }
-    }
-    let numbers = [
-        ("data.folds", args.folds.map(u64::from)),
-        ("data.repeats", args.repeats.map(u64::from)),
-        ("seed", args.random_seed),
-    ];
-    for (key, value) in numbers {
-        if let Some(value) = value {
-            put(key, value.to_string());
-        }
-    }
-    if !args.algorithm.is_empty() {
-        let names: Vec<String> = args
-            .algorithm
-            .iter()
-            .map(|algorithm| text(algorithm.name()))
-            .collect();
-        put("algorithms.names", format!("[{}]", names.join(", ")));
-    }
-    if let Some(sets) = &args.features {
-        let names: Vec<String> = sets.split('+').map(|name| text(name.trim())).collect();
-        put("features.sets", format!("[{}]", names.join(", ")));
-    }
     // Later pairs take precedence: --set over the options, a trial's values over both.
+    let mut pairs = settings(args, source);
     pairs.extend(args.set.iter().chain(tried).cloned());
     let mut config = Config::changed(&pairs)?;
     if let Some((recipe, _)) = config.network() {

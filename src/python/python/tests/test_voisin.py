@@ -359,8 +359,8 @@ def test_everything_is_documented():
         if not isinstance(kind, type):
             continue
         assert kind.__doc__, name
-        for member in (member for member in dir(kind) if not member.startswith("_")):
-            assert getattr(kind, member).__doc__, (name, member)
+        for member in set(dir(kind)) - set(dir(KeyError)):
+            assert member.startswith("_") or getattr(kind, member).__doc__, (name, member)
 
 
 def test_music_is_added(tmp_path, embedder):
@@ -434,8 +434,9 @@ def test_many_files_are_embedded_at_once(embedder, tmp_path):
 
 def test_embedding_can_be_interrupted():
     script = f"""
-import sys, voisin
-print("ready", flush=True)
+import signal, sys, voisin
+# Whoever started the tests may ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 voisin.Embedder("musicnn-msd").embed([{str(DEMO / FILES[0])!r}] * 10**6, progress=lambda *_: print("embedded", flush=True))
 """
     process = subprocess.Popen(

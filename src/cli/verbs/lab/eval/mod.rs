@@ -119,19 +119,12 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     let tracks = engine.labelled_tracks(&engine.label_source())?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
     let joined = joins(&engine.taxonomy()?, &known, &output.join)?;
-    let first: Vec<Option<String>> = tracks
-        .labels
-        .iter()
-        .map(|genres_of_track| {
-            let genre = genres_of_track.first()?;
-            Some(
-                joined
-                    .get(genre.key())
-                    .cloned()
-                    .unwrap_or_else(|| genre.name().to_owned()),
-            )
-        })
-        .collect();
+    let name = |genres_of_track: &Vec<Genre>| {
+        let genre = genres_of_track.first()?;
+        let whole = joined.get(genre.key()).cloned();
+        Some(whole.unwrap_or_else(|| genre.name().to_owned()))
+    };
+    let first: Vec<Option<String>> = tracks.labels.iter().map(name).collect();
     let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
     for name in first.iter().flatten() {
         *sizes.entry(name.clone()).or_default() += 1;
@@ -141,11 +134,8 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     let mut order: Vec<(String, usize)> = sizes.into_iter().collect();
     // By name if sizes are equal, so that reports are reproducible.
     order.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    let number: BTreeMap<&str, usize> = order
-        .iter()
-        .enumerate()
-        .map(|(i, (name, _))| (name.as_str(), i))
-        .collect();
+    let names = order.iter().enumerate();
+    let number: BTreeMap<&str, usize> = names.map(|(i, (name, _))| (name.as_str(), i)).collect();
     let mut rows = Vec::new();
     let mut labels = Vec::new();
     let mut artists = Vec::new();
