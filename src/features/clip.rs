@@ -215,7 +215,6 @@ impl Clip {
             let rest = (CHROMA as f64 * octaves(*hz, 0.0) + 0.5).rem_euclid(1.0);
             counts[((rest * 100.0) as usize).min(99)] += 1;
         }
-        // Of equal counts the first, as in numpy's argmax.
         let best = (0..100).rev().max_by_key(|at| counts[*at]);
         best.unwrap_or(0) as f64 / 100.0 - 0.5
     }

@@ -46,9 +46,8 @@ const CHORDS: [&[(usize, bool)]; 2] = [
         (10, false),
     ],
 ];
-/// Probability of the tonic's chord; the others of the key share the rest.
+/// Probability of the tonic's chord, the others of the key sharing the rest, and of any other chord.
 const TONIC: f64 = 0.25;
-/// Probability of each chord outside the key.
 const STRANGE: f64 = 0.01;
 /// Weight of the correlation with a profile relative to the logarithm of the chords' likelihood.
 const PROFILE: f64 = 2.0;
