@@ -6,7 +6,8 @@ use std::ffi::{OsStr, OsString};
 use super::context::Context;
 use super::database;
 use voisin::questions::answers::card::{Card, cards, nearest_options};
-use voisin::questions::{Filters, Similar, SimilarAnswer};
+use voisin::questions::answers::similar::SimilarJson;
+use voisin::questions::{Filters, Similar};
 use voisin::{Engine, GenreNews, LabelSource, Seed, TrackPage, TrackQuery};
 
 pub(crate) enum Source {
@@ -57,10 +58,12 @@ impl Source {
     /// that no track has.
     pub(crate) fn fetch_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
         match self {
-            Self::Local(engine) => filters.check_licences(engine.library())?,
-            Self::Database(remote) => remote.fetch_filters(filters)?,
+            Self::Local(engine) => Ok(filters.check(engine)?),
+            Self::Database(remote) => {
+                remote.fetch_filters(filters)?;
+                Ok(filters.check_folders(remote.engine())?)
+            }
         }
-        Ok(filters.check_folders(self.engine())?)
     }
 
     /// Makes sure that the engine has the tracks that an answer compares with each other, and reports it if these are not
@@ -91,7 +94,7 @@ impl Source {
         question: &Similar,
         seeds: &[Seed],
         unlike: Vec<Seed>,
-    ) -> anyhow::Result<SimilarAnswer> {
+    ) -> anyhow::Result<SimilarJson> {
         match self {
             Self::Local(engine) => Ok(question.run(engine, seeds, unlike)?),
             Self::Database(remote) => {
@@ -99,7 +102,7 @@ impl Source {
                 let options = question.options(remote.engine(), seeds, unlike, tracks)?;
                 let found = remote.similar(seeds, &options)?;
                 // Without a standing, which needs all tracks.
-                Ok(SimilarAnswer::new(remote.engine(), found, None)?)
+                Ok(SimilarJson::new(remote.engine(), seeds, &found, None)?)
             }
         }
     }

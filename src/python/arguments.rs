@@ -22,14 +22,6 @@ pub(super) fn fields(options: Option<&Bound<'_, PyDict>>) -> PyResult<Map<String
     serde_json::from_str(&text).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// A number of 0 or more.
-pub(super) fn count(name: &str, found: Option<i64>) -> PyResult<Option<usize>> {
-    let Some(found) = found else { return Ok(None) };
-    let wrong = format!("{name}: expected 1 or more, or 0 for all, found {found}");
-    let count = usize::try_from(found);
-    count.map(Some).map_err(|_| PyValueError::new_err(wrong))
-}
-
 /// An answer as dictionaries and lists.
 pub(super) fn dictionaries<'py>(
     py: Python<'py>,

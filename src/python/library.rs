@@ -11,12 +11,11 @@ use pyo3::types::{PyDict, PyTuple};
 use serde_json::{Map, Value};
 
 use super::adding::Adding;
-use super::arguments::{count, dictionaries, fields, loads};
+use super::arguments::{dictionaries, fields, loads};
 use super::embedder::PyEmbedder;
 use super::errors::raised;
 use super::seeds::{SeedArgument, no_embedder};
 use voisin::questions::queries::{QUERIES, QueryInput, Question, named};
-use voisin::questions::values::Limit;
 use voisin::{AddOptions, Embedder, Engine, EngineError};
 use voisin_library::{Library, OpenMode, default_dir};
 
@@ -71,7 +70,6 @@ fn answered(
         model: &model,
         seeds: seeds.transpose()?,
         tags: None,
-        explored: None,
         seed_name: None,
         notes,
     };
@@ -211,20 +209,18 @@ impl PyLibrary {
     /// name: similar, find, playlist, path, list, show, classify, genres, labels, suspects, clusters, map, duplicates, failed,
     /// status. seeds: one, or a list of several: an id, a name (a path, words, "artist:NAME"; docs/guide.md lists all
     /// forms), or a vector, float32 [dimension]. Of a path: both ends, then the tracks to pass. A file that is not in the
-    /// library is analysed by `embedder`. limit: how many; 0: all; None: as the program. options: those of the command:
-    /// genre="Jazz", year="1970-1979", max_per_artist=1. Notes on the answer are logged by the logger "voisin". Raises KeyError
+    /// library is analysed by `embedder`. options: those of the command: limit=5 (0: all), genre="Jazz",
+    /// year="1970-1979", max_per_artist=1. Notes on the answer are logged by the logger "voisin". Raises KeyError
     /// if words match no track or several, ValueError for invalid values.
     #[pyo3(
-        signature = (name, seeds = None, *, limit = None, embedder = None, **options),
-        text_signature = "($self, name, seeds=None, *, limit=None, embedder=None, **options)"
+        signature = (name, seeds = None, *, embedder = None, **options),
+        text_signature = "($self, name, seeds=None, *, embedder=None, **options)"
     )]
-    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn query<'py>(
         &self,
         py: Python<'py>,
         name: &str,
         seeds: Option<Bound<'py, PyAny>>,
-        limit: Option<i64>,
         embedder: Option<PyRef<'py, PyEmbedder>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -241,8 +237,7 @@ impl PyLibrary {
         if let Some(seeds) = &seeds {
             put_seeds(name, seeds, &mut fields)?;
         }
-        let mut question = (query.read)(fields).map_err(raised)?;
-        question.of_this_disk(count("limit", limit)?.map(Limit::from));
+        let question = (query.read)(fields).map_err(raised)?;
         let (answer, notes) = self.with(py, |engine| {
             let seeds = (seeds.as_deref(), one_each);
             answered(engine, &*question, seeds, embedder.as_ref())

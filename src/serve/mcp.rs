@@ -150,7 +150,7 @@ impl Assistant<'_> {
 
     fn ask(&mut self, name: &str, arguments: Map<String, Value>) -> Result<String, EngineError> {
         let query = named(name).ok_or(EngineError::Interrupted)?;
-        let question = (query.read)(arguments)?;
+        let question = query.read_bounded(arguments)?;
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
             None => Engine::from_library(Library::open_to_write_if_possible(self.dir)?),
@@ -174,7 +174,6 @@ impl Assistant<'_> {
             model: &model,
             seeds: None,
             tags: None,
-            explored: None,
             seed_name: None,
             notes: Vec::new(),
         };

@@ -14,7 +14,7 @@ use super::kept::{FOR_CLIENTS, FOR_WORK};
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, State};
 use super::uploads::{Upload, received};
-use voisin::questions::queries::{Explored, Needs, Query, QueryInput, Question, named};
+use voisin::questions::queries::{Needs, Query, QueryInput, Question, named};
 use voisin::questions::read;
 use voisin::{EngineError, NamedSeeds, PredictedTags};
 use voisin_library::Library;
@@ -44,7 +44,7 @@ pub(super) async fn ask(
     } else {
         of_uri(request.uri())
     };
-    let question = (query.read)(fields)?;
+    let question = query.read_bounded(fields)?;
     answered(&state, query, question.into()).await
 }
 
@@ -62,13 +62,13 @@ pub(super) async fn ask_about_file(
     };
     // The file takes the place of this seed.
     fields.insert(seeds.to_owned(), Value::from(UPLOADED));
-    let question = (query.read)(fields)?;
+    let question = query.read_bounded(fields)?;
     let (head, body) = request.into_parts();
     let question: Arc<dyn Question> = question.into();
     let copy = Arc::new(received(&state, &head.headers, body).await?);
     let answer = state.run_indexed(move |state, context| {
         state.follow(context)?;
-        let answer = state.answer(context, &*question, Some(&copy), (None, None));
+        let answer = state.answer(context, &*question, Some(&copy), None);
         answer.map_err(|error| error.of_file_known_as(copy.path(), UPLOADED).into())
     });
     Ok(written(answer.await?))
@@ -81,51 +81,40 @@ async fn answered(
 ) -> Result<Response<Body>, Problem> {
     let needs = question.needs();
     let key = format!("{} {question:?}", query.name);
-    let is_whole = question.is_whole();
-    let work = move |needed: Needed| {
+    let work = move |tags: Tags| {
         move |state: &State, context: &mut RequestContext| {
             if needs.index {
                 state.follow(context)?;
             }
-            Ok(state.answer(context, &*question, None, needed.clone())?)
+            Ok(state.answer(context, &*question, None, tags.clone())?)
         }
     };
-    if !is_whole {
-        let needed = state.needed(needs, FOR_CLIENTS).await?;
-        return Ok(written(state.run_indexed(work(needed)).await?));
+    if !needs.whole {
+        let tags = state.tags(needs, FOR_CLIENTS).await?;
+        return Ok(written(state.run_indexed(work(tags)).await?));
     }
     let kept = state.kept(&key, FOR_CLIENTS, |state| async move {
-        // Before the turn is taken, so that no turn is held while neighbours are found.
+        // Before the turn is taken, so that no turn is held while an index is built.
         if needs.index {
             state.ready_index(FOR_WORK).await?;
         }
-        let needed = state.needed(needs, FOR_WORK).await?;
-        state.compute(true, work(needed)).await
+        let tags = state.tags(needs, FOR_WORK).await?;
+        state.compute(true, work(tags)).await
     });
     Ok(written((*kept.await?).clone()))
 }
 
-/// The model's tags, and all tracks with their neighbours, as far as they are needed.
-type Needed = (Option<Arc<Option<PredictedTags>>>, Option<Arc<Explored>>);
+/// The model's tags, if they are needed.
+type Tags = Option<Arc<Option<PredictedTags>>>;
 
 impl State {
-    async fn needed(self: &Arc<Self>, needs: Needs, patience: Duration) -> Result<Needed, Problem> {
-        let mut needed = (None, None);
-        if needs.tags {
-            let work =
-                |_: &Self, context: &mut RequestContext| Ok(context.engine.words_if_any()?);
-            let tags = self.kept("tags", patience, |state| state.compute(false, work));
-            needed.0 = Some(tags.await?);
+    async fn tags(self: &Arc<Self>, needs: Needs, patience: Duration) -> Result<Tags, Problem> {
+        if !needs.tags {
+            return Ok(None);
         }
-        if needs.neighbours {
-            let work = |state: &Self, context: &mut RequestContext| {
-                state.follow(context)?;
-                Ok(Explored::read(&mut context.engine)?)
-            };
-            let explored = self.kept("neighbours", patience, |state| state.compute(false, work));
-            needed.1 = Some(explored.await?);
-        }
-        Ok(needed)
+        let work = |_: &Self, context: &mut RequestContext| Ok(context.engine.words_if_any()?);
+        let tags = self.kept("tags", patience, |state| state.compute(false, work));
+        tags.await.map(Some)
     }
 
     /// - `copy`: the uploaded file that the query is about
@@ -134,7 +123,7 @@ impl State {
         context: &mut RequestContext,
         question: &dyn Question,
         copy: Option<&Upload>,
-        (tags, explored): Needed,
+        tags: Tags,
     ) -> Result<Bytes, EngineError> {
         let model = |library: &Library| self.model.of(library);
         let seeds = match copy {
@@ -153,7 +142,6 @@ impl State {
             model: &model,
             seeds,
             tags,
-            explored,
             seed_name: copy.map(|_| UPLOADED),
             notes: Vec::new(),
         };

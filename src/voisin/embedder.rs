@@ -484,6 +484,11 @@ mod tests {
 
     use super::*;
 
+    fn encoder() -> Encoder {
+        let device = DeviceChoice::Cpu.resolve().unwrap();
+        Encoder::load(&ModelRef::default(), &device).unwrap()
+    }
+
     fn sliding_tone(seconds: u32, rate: u32) -> Vec<f32> {
         (0..seconds * rate)
             .map(|i| {
@@ -495,8 +500,7 @@ mod tests {
 
     #[test]
     fn rows_do_not_depend_on_the_batches() {
-        let encoder =
-            Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
+        let encoder = encoder();
         let rare = encoder.every().nth(1).unwrap();
         assert!(rare > 1 && !BATCH.is_multiple_of(rare), "{rare}");
         let embedder = Embedder::new(encoder).unwrap();
@@ -519,8 +523,7 @@ mod tests {
 
     #[test]
     fn all_networks_process_every_window_of_a_part() {
-        let encoder =
-            Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
+        let encoder = encoder();
         let dimension = encoder.manifest().dimension;
         let embedder = Embedder::new(encoder).unwrap();
         let rate = 16_000;

@@ -43,14 +43,10 @@ impl std::fmt::Display for IndexRefresh {
                     "index brought up to date: {added} added, {removed} removed"
                 )
             }
-            Self::Built {
-                reason,
-                unusable: false,
-            } => write!(f, "index built: {reason}"),
-            Self::Built {
-                reason,
-                unusable: true,
-            } => write!(f, "index rebuilt: {reason}"),
+            Self::Built { reason, unusable } => {
+                let again = if *unusable { "re" } else { "" };
+                write!(f, "index {again}built: {reason}")
+            }
             Self::NotKept(reason) => write!(
                 f,
                 "the index could not be saved and is built again at its next use: {reason}"

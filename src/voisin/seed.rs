@@ -220,16 +220,9 @@ impl Engine {
     ) -> Result<Seed, EngineError> {
         let info = voisin_audio::probe(&seed.path)?;
         let seconds = info.seconds();
-        if !(from >= 0.0 && from < to && from < seconds) {
-            return Err(EngineError::from(voisin_explore::ExploreError::Parameter {
-                name: "part",
-                found: format!("{from:.2} s to {to:.2} s"),
-                expected: if seconds > from {
-                    "an end after its start"
-                } else {
-                    "a start inside the track"
-                },
-            }));
+        if from >= seconds {
+            let found = format!("{from:.2} s, of {seconds:.2} s");
+            return Err(Refused::new("from", "a start inside the track", found).into());
         }
         let end = to.min(seconds);
         let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;

@@ -263,11 +263,5 @@ mod tests {
             "index built: the mean vector has changed"
         );
         assert_eq!(similarities(&mut engine, 1), after);
-        // A read-only library without a stored mean is searched relative to its current one.
-        let name = format!("mean.{}", engine.model().unwrap().fingerprint);
-        engine.library_mut().set_setting(&name, None).unwrap();
-        let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        assert_eq!(similarities(&mut reader, 1), before);
-        assert_eq!(reader.library().mean().unwrap(), None);
     }
 }

@@ -445,7 +445,7 @@ def names_from_outside(page):
     shown = page.run(
         """(async () => {
           const folder = document.querySelector('script[type=module]').src, get = (name) => import(new URL(name, folder));
-          const [{ html, render }, { Row }, { Reason }] = await Promise.all(['preact.js', 'tracks.js', 'card.js'].map(get));
+          const [{ html, render }, { Row }, { Reason }] = await Promise.all(['html.js', 'tracks.js', 'card.js'].map(get));
           const drawn = (view, more) => { const box = document.createElement('div'); render(html`<${view} ...${more} />`, box); return box.firstChild; };
           const line = drawn(Row, { track: { id: 1, title: 'safe\\u202egnp.exe', artist: 'אבג', genres: ['Folk'] } });
           const answer = { genre: 'Rock', probability: 0.06, votes: { Rock: 0.06, Pop: 0.05, A: 0.04, B: 0.03, C: 0.02 }, summary: 'Rock (6 % of the votes)' };

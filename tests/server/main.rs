@@ -6,5 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod doors;
 mod players;
 mod serve;
+mod talk;

@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 
 use super::{ListOutput, ReportFormat, TableFormat};
 use voisin::questions::Filters;
-use voisin::questions::explore::{Duplicates, PathBetween};
+use voisin::questions::explore::PathBetween;
 use voisin::questions::list::{Find, List};
 use voisin::questions::playlist::Playlist;
 use voisin::questions::values::Limit;
@@ -70,8 +70,6 @@ pub(crate) struct PlaylistArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin duplicates --format csv > copies.csv")]
 pub(crate) struct DuplicatesArgs {
-    #[command(flatten)]
-    pub(crate) question: Duplicates,
     /// Number of groups at most
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::{ListOutput, ReportFormat};
 use voisin::LabelSource;
-use voisin::questions::genre::{Classify, GenreRelations, Suspects, label_source};
+use voisin::questions::genre::{Classify, Suspects, label_source};
 use voisin::questions::values::Limit;
 use voisin_genre::WELL_KNOWN;
 
@@ -81,8 +81,6 @@ pub(crate) struct GenresArgs {
     /// Only this genre, in detail
     #[arg(value_name = "GENRE")]
     pub(crate) genre: Option<String>,
-    #[command(flatten)]
-    pub(crate) question: GenreRelations,
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

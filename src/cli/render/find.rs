@@ -1,9 +1,10 @@
 //! The answer of `find`.
 
-use super::track::{Column, Listing, metas};
+use super::track::{Column, Listing};
 use super::{Align, Table};
 use crate::cli::args::Output;
-use voisin::questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
+use serde_json::json;
+use voisin::questions::answers::find::{FoundJson, name_and_meaning};
 use voisin::{Engine, PhraseAnswer, PredictedTags};
 
 /// - `facts`: fields that the query filters by
@@ -33,19 +34,15 @@ pub(crate) fn print_found(
         leads: leads.collect(),
         facts,
     };
-    let files = metas(answer.tracks.iter().map(|found| &found.track));
-    listing.print(&json, &files, "voisin find", output)
+    listing.print(&json, "voisin find", output)
 }
 
 /// Prints all known words with the tags that they stand for.
 pub(crate) fn print_words(predicted: &PredictedTags, is_json: bool) -> anyhow::Result<()> {
     if is_json {
         let words = predicted.words();
-        return super::print_json(&WordsJson {
-            words: words
-                .map(|(word, tags)| KnownWordJson { word, tags })
-                .collect(),
-        });
+        let words = words.map(|(word, tags)| json!({"word": word, "tags": tags}));
+        return super::print_json(&json!({"words": words.collect::<Vec<_>>()}));
     }
     let mut table = Table::new(&[("word", Align::Left), ("tags", Align::Left)]);
     for (word, tags) in predicted.words() {

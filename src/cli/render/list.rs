@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::find::rank;
-use super::track::{Column, Listing, lossy, metas, title};
+use super::track::{Column, Listing, id};
 use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, Output, ReportFormat};
-use voisin::questions::answers::card::{Card, CardJson, state};
+use voisin::questions::answers::card::{Card, NearJson, PlaceJson};
 use voisin::questions::answers::list::PageJson;
-use voisin::{SimilarTrack, Standing, StrongTags, TrackPage};
-use voisin_library::{ScaleName, Track, licence_id};
+use voisin::{Standing, StrongTags, TrackPage};
+use voisin_library::{ScaleName, Track};
 
 /// - `by_album`: whether the tracks are sorted by album
 /// - `shown`: scales that a table shows
@@ -49,7 +49,7 @@ pub(crate) fn print_page(
         leads,
         facts: facts.into_iter().map(str::to_owned).collect(),
     };
-    listing.print(&json, &metas(&page.tracks), "voisin list", output)
+    listing.print(&json, "voisin list", output)
 }
 
 /// `2-07`: disc and number; empty without a number.
@@ -68,9 +68,7 @@ pub(crate) fn print_cards(
     format: ReportFormat,
 ) -> anyhow::Result<()> {
     match format {
-        ReportFormat::Json => {
-            super::print_json(&cards.iter().map(CardJson::new).collect::<Vec<_>>())
-        }
+        ReportFormat::Json => super::print_json(&cards),
         ReportFormat::Table => {
             for (i, card) in cards.iter().enumerate() {
                 if i > 0 {
@@ -84,13 +82,9 @@ pub(crate) fn print_cards(
 }
 
 fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
-    let artist = card.track.main_artist();
-    let artist = artist.map_or_else(String::new, |artist| format!("{artist} – "));
-    let title = title(&card.track);
-    super::print_line(&super::one_line(&format!(
-        "{artist}{title} (id:{})",
-        card.track.id
-    )))?;
+    let name = card.track.meta().display();
+    let id = id(card.track.id);
+    super::print_line(&super::one_line(&format!("{name} (id:{id})")))?;
     for (name, value) in tag_lines(card).into_iter().chain(sound_lines(card)) {
         if !value.is_empty() {
             super::print_wrapped(&format!("  {name:<12}  "), &value)?;
@@ -104,7 +98,7 @@ fn text(value: Option<impl ToString>) -> String {
 }
 
 fn tag_lines(card: &Card) -> Vec<(&'static str, String)> {
-    let tags = &card.track.tags;
+    let tags = &card.track;
     let genres = tags.genres.join(", ");
     // Most albums are by one artist, whose name need not be shown twice.
     let album_artist = tags.album_artist.as_ref();
@@ -112,8 +106,8 @@ fn tag_lines(card: &Card) -> Vec<(&'static str, String)> {
     // Beside voisin's own measurements, and genres only if they differ from its labels.
     let tagged = [
         Some(card.tagged_genres.join(", ")).filter(|tagged| *tagged != genres),
-        tags.bpm.map(|bpm| format!("{bpm} beats a minute")),
-        tags.musical_key.as_ref().map(|key| format!("key {key}")),
+        card.tagged_bpm.map(|bpm| format!("{bpm} beats a minute")),
+        card.tagged_key.as_ref().map(|key| format!("key {key}")),
         tags.replay_gain
             .map(|gain| format!("ReplayGain {gain:+.2} dB")),
     ];
@@ -125,7 +119,7 @@ fn tag_lines(card: &Card) -> Vec<(&'static str, String)> {
         ("composer", text(tags.composer.as_ref())),
         ("genre", genres),
         ("year", text(tags.year)),
-        ("licence", text(tags.licence.as_deref().map(licence_id))),
+        ("licence", text(tags.licence.as_ref())),
         ("MusicBrainz", text(tags.mbid.as_ref())),
         ("ISRC", text(tags.isrc.as_ref())),
         ("tags", tagged),
@@ -133,8 +127,7 @@ fn tag_lines(card: &Card) -> Vec<(&'static str, String)> {
 }
 
 fn sound_lines(card: &Card) -> Vec<(&'static str, String)> {
-    let audio = &card.track.audio;
-    let measured = card.measured.clone().unwrap_or_default();
+    let measured = &card.measured;
     let tempo = measured.tempo;
     let about = if measured.loudness_is_exact { "" } else { "~" };
     let loudness = measured.loudness;
@@ -142,16 +135,16 @@ fn sound_lines(card: &Card) -> Vec<(&'static str, String)> {
         let error = text(value.error.map(|error| format!(" ± {error:.0}")));
         format!("{name} {:.0}{error}", value.value)
     });
-    let words = card.words.iter().flatten();
-    let words = words.map(|(word, share)| format!("{word} ({})", rank(*share)));
+    let words = card.track.words.iter().flatten();
+    let words = words.map(|word| format!("{} ({})", word.word, rank(word.percentile)));
     let voice = card.sung.map(|chance| match chance {
         ..0.5 => format!("none, {:.0} % sure", 100.0 * (1.0 - chance)),
         _ => format!("yes, {:.0} % sure", 100.0 * chance),
     });
     let cluster = card.cluster;
-    let channels = count(audio.channels.into(), "channel");
+    let channels = count(card.channels.into(), "channel");
     let mut lines = vec![
-        ("time", clock(audio.seconds)),
+        ("time", clock(card.track.seconds)),
         (
             "tempo",
             text(tempo.map(|bpm| format!("{bpm:.1} beats a minute"))),
@@ -162,7 +155,7 @@ fn sound_lines(card: &Card) -> Vec<(&'static str, String)> {
             text(loudness.map(|lufs| format!("{about}{lufs:.1} LUFS"))),
         ),
         ("scales", scales.collect::<Vec<_>>().join(", ")),
-        ("predicted", card.predicted.summary()),
+        ("predicted", card.predicted.summary.clone()),
         ("sounds", words.collect::<Vec<_>>().join(", ")),
         ("voice", text(voice)),
         (
@@ -171,18 +164,15 @@ fn sound_lines(card: &Card) -> Vec<(&'static str, String)> {
         ),
         (
             "audio",
-            format!("{}, {} Hz, {channels}", audio.codec, audio.sample_rate),
+            format!("{}, {} Hz, {channels}", card.track.codec, card.sample_rate),
         ),
     ];
-    // The state is checked on the disk now, to show whether each file still exists.
-    lines.extend(card.track.files.iter().map(|file| {
-        let at = lossy(&file.record.path);
-        ("file", format!("{at} ({})", state(&file.record)))
-    }));
+    let place = |file: &PlaceJson| ("file", format!("{} ({})", file.path, file.state));
+    lines.extend(card.places.iter().map(place));
     lines
 }
 
-fn print_nearest(nearest: &[SimilarTrack], standing: Option<&Standing>) -> anyhow::Result<()> {
+fn print_nearest(nearest: &[NearJson], standing: Option<&Standing>) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("  nearest", Align::Left),
         ("similarity", Align::Left),
@@ -195,9 +185,9 @@ fn print_nearest(nearest: &[SimilarTrack], standing: Option<&Standing>) -> anyho
         table.row([
             format!("  id:{}", found.track.id),
             format!("{:.3} {}", found.similarity, text(nearness)),
-            found.track.main_artist().unwrap_or_default().to_owned(),
-            title(&found.track),
-            found.track.tags.genres.join(", "),
+            text(found.track.artist.as_ref()),
+            found.track.title.clone(),
+            found.genres.join(", "),
         ]);
     }
     table.print()

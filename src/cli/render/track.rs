@@ -3,26 +3,22 @@
 use super::safe::table_path;
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, Output};
-use std::borrow::Borrow;
-use voisin::meta;
 use voisin::questions::answers::list::TrackJson;
 pub(crate) use voisin::questions::answers::lossy;
-pub(crate) use voisin::questions::answers::title;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{self, Format};
-use voisin_genre::Taxonomy;
-use voisin_library::{Track, stored_path};
+use voisin_library::stored_path;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
 ///
 /// - `title`: default title of the list
-pub(crate) fn print_files<M: Borrow<TrackMeta>>(
-    tracks: &[M],
+pub(crate) fn print_files(
+    tracks: &[TrackMeta],
     title: &str,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let tracks: Vec<&TrackMeta> = tracks.iter().map(Borrow::borrow).collect();
+    let tracks: Vec<&TrackMeta> = tracks.iter().collect();
     let format = match output.format {
         ListFormat::Table | ListFormat::Json | ListFormat::Csv => return Ok(()),
         ListFormat::M3u8 => Format::M3u8,
@@ -91,10 +87,10 @@ impl Column {
 
 /// - `files`: the same rows as files
 /// - `title`: default title of a playlist
-pub(crate) fn print_rows<M: Borrow<TrackMeta>>(
+pub(crate) fn print_rows(
     columns: &[Column],
     json: &impl serde::Serialize,
-    files: &[M],
+    files: &[TrackMeta],
     title: &str,
     output: &Output,
 ) -> anyhow::Result<()> {
@@ -148,32 +144,23 @@ pub(crate) struct Listing<'a> {
     pub(crate) facts: Vec<String>,
 }
 
-/// Tracks as players read them.
-pub(crate) fn metas<'a>(tracks: impl IntoIterator<Item = &'a Track>) -> Vec<TrackMeta> {
-    let tracks = tracks.into_iter();
-    tracks
-        .map(|track| meta(track, &Taxonomy::default()))
-        .collect()
-}
-
 impl Listing<'_> {
-    /// - `files`: the same tracks, with their exact paths
     /// - `title`: default title of a playlist
-    pub(crate) fn print<M: Borrow<TrackMeta>>(
+    pub(crate) fn print(
         self,
         json: &impl serde::Serialize,
-        files: &[M],
         title: &str,
         output: &Output,
     ) -> anyhow::Result<()> {
+        let files: Vec<TrackMeta> = self.tracks.iter().map(|track| track.meta()).collect();
         let columns = match output.format {
-            ListFormat::Table | ListFormat::Csv => self.columns(files),
+            ListFormat::Table | ListFormat::Csv => self.columns(),
             _ => Vec::new(),
         };
-        print_rows(&columns, json, files, title, output)
+        print_rows(&columns, json, &files, title, output)
     }
 
-    fn columns<M: Borrow<TrackMeta>>(self, files: &[M]) -> Vec<Column> {
+    fn columns(self) -> Vec<Column> {
         let tracks = || self.tracks.iter().copied();
         let plain = |name: &str, field: &str, align, cell: &dyn Fn(&TrackJson) -> String| {
             Column::plain(name, field, align, tracks(), cell)
@@ -185,9 +172,8 @@ impl Listing<'_> {
             columns.push(Column::plain("", "rank", Align::Right, ranks, text));
         }
         columns.push(plain("id", "id", Align::Right, &|track| id(track.id)));
-        let paths = files.iter().map(|file| file.borrow().system_path());
-        let paths = Column::plain("", "path", Align::Left, paths, table_path);
-        columns.push(paths.for_programs());
+        let path = |track: &TrackJson| table_path(&track.file);
+        columns.push(plain("", "path", Align::Left, &path).for_programs());
         columns.extend(self.leads);
         let artist = |track: &TrackJson| track.artist.clone().unwrap_or_default();
         columns.push(plain("artist", "artist", Align::Left, &artist));

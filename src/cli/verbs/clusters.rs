@@ -7,7 +7,7 @@ use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, count};
-use voisin::questions::answers::clusters::{ClustersJson, members};
+use voisin::questions::answers::clusters::ClustersJson;
 use voisin::questions::explore::Clusters;
 use voisin::{Engine, meta};
 use voisin_base::track::TrackId;
@@ -22,10 +22,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         None => Clusters::all(&mut engine)?,
     };
     match args.format {
-        TableFormat::Json => {
-            let members = members(&engine, &found)?;
-            render::print_json(&ClustersJson::new(&found, &members))?;
-        }
+        TableFormat::Json => render::print_json(&ClustersJson::new(&engine, &found)?)?,
         TableFormat::Csv => print_csv(&engine, &found)?,
         TableFormat::Table => cluster_table(&engine, &found)?,
     }

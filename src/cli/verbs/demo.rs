@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{answers, count, print_line};
 use crate::cli::seeds::seeds;
-use voisin::questions::SimilarAnswer;
+use voisin::questions::answers::similar::SimilarJson;
 use voisin::{AddOptions, AddRun, ClassifyOptions, Engine, LabelSource, SimilarOptions};
 use voisin_audio::is_audio_candidate;
 use voisin_genre::kinship;
@@ -60,8 +60,8 @@ pub(crate) fn run(context: &Context, _: &DemoArgs) -> anyhow::Result<Ending> {
     };
     let found = engine.similar(&seed, &options)?;
     let standing = engine.standing(&seed)?;
-    let answer = SimilarAnswer::new(&engine, found, standing)?;
-    print_neighbours(&seed, &answer, Vec::new(), &table)?;
+    let answer = SimilarJson::new(&engine, &seed, &found, standing)?;
+    print_neighbours(&answer, Vec::new(), &table)?;
 
     print_line("\nWhich genre is a track that is not in the library?")?;
     let stranger = Some(vec![OsString::from(data.join(STRANGER))]);

@@ -12,6 +12,7 @@ use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use voisin::CompareEvent;
 use voisin::questions::answers::duplicates::{FileJson, GroupJson, leave_out_gone};
+use voisin::questions::explore::Duplicates;
 use voisin_base::text::{count_with, size};
 use voisin_explore::TrackMeta;
 
@@ -22,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     let meter = Mutex::new(Meter::new(context));
     let done = AtomicUsize::new(0);
     let all = AtomicUsize::new(0);
-    let mut groups = args.question.all(&mut engine, |event| match event {
+    let mut groups = Duplicates::run(&mut engine, |event| match event {
         CompareEvent::Begin(pairs) => all.store(pairs, Ordering::Relaxed),
         CompareEvent::Compared => {
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;

@@ -21,8 +21,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         return Ok(Ending::Fine);
     }
     warn_of_lost_labels(context, &engine);
-    args.question.filters.check_folders(&engine)?;
-    args.question.filters.check_licences(engine.library())?;
+    args.question.filters.check(&engine)?;
     let predicted = engine.predicted_tags()?;
     let answer = args.question.run(&engine, &predicted)?;
     for note in &answer.notes {

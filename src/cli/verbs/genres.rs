@@ -6,6 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
 use voisin::Engine;
 use voisin::questions::answers::genres::{GenreJson, GenresJson};
+use voisin::questions::genre::GenreRelations;
 use voisin_base::track::TrackId;
 use voisin_genre::{Genre, GenreKinship, Kinship};
 
@@ -13,7 +14,7 @@ const KIN: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
-    let kinship = args.question.run(&mut engine)?;
+    let kinship = GenreRelations::run(&mut engine)?;
     let is_json = args.format == ReportFormat::Json;
     let Some(name) = &args.genre else {
         if is_json {

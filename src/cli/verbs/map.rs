@@ -7,7 +7,7 @@ use crate::cli::args::MapArgs;
 use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
 use crate::cli::render::{self, count};
-use voisin::questions::answers::graph::{clustered, clusters_of, collection_and_graph, places};
+use voisin::questions::answers::graph::MappedLibrary;
 use voisin_base::output;
 use voisin_explore::map::{self, MapData};
 use voisin_library::stored_path;
@@ -24,28 +24,21 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     }
     let place = output_file(context, &args.output)?;
     let mut engine = context.open_engine()?;
-    let (mut collection, graph) = collection_and_graph(&mut engine)?;
-    let n = collection.ids.len();
-    // Fewer points have no layout.
-    if n < 3 {
-        bail!("a map needs at least 3 tracks, this library has {n}");
-    }
-    engine.predict_genres(&mut collection, &graph)?;
-    let positions = places(&mut engine, &collection, &graph)?;
-    let clustering = clustered(&mut engine, |_| clusters_of(&collection, &graph, None))?;
+    let mut mapped = MappedLibrary::of(&mut engine)?;
+    let n = mapped.collection.ids.len();
     // After the clustering, whose names must not change with these tags.
     if let Some(predicted) = engine.predicted_tags_if_any()? {
-        let words = predicted.strongest(&collection.ids, WORDS);
-        for track in &mut collection.meta {
+        let words = predicted.strongest(&mapped.collection.ids, WORDS);
+        for track in &mut mapped.collection.meta {
             let strong = words.get(&track.id).into_iter().flatten();
             track.tags = strong.map(|(word, _)| word.clone()).collect();
         }
     }
     let data = MapData {
-        positions: positions.view(),
-        meta: &collection.meta,
-        graph: &graph,
-        clustering: &clustering,
+        positions: mapped.places.view(),
+        meta: &mapped.collection.meta,
+        graph: &mapped.graph,
+        clustering: &mapped.clustering,
     };
     let title = format!("voisin: {}", count(n as u64, "track"));
     let text = if extension == "html" {

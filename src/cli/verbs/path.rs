@@ -6,8 +6,6 @@ use crate::cli::context::Context;
 use crate::cli::render::Align;
 use crate::cli::render::track::{Column, Listing};
 use crate::cli::seeds::one_seed;
-use voisin::questions::answers::walk::WalkJson;
-use voisin_explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     let output = args.output.prepare(context)?;
@@ -18,9 +16,7 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         .iter()
         .map(|stop| one_seed(context, engine, stop))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let (collection, walk) = args.question.answer(engine, &stops)?;
-    let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
-    let json = WalkJson::new(engine, &collection, &walk)?;
+    let json = args.question.run(engine, &stops)?;
     let distance = Column::new("distance", "distance", Align::Right, &json.tracks, |step| {
         // The first track has no step to it.
         let text = |decimals| {
@@ -35,11 +31,11 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         leads: vec![distance],
         facts: Vec::new(),
     };
-    listing.print(&json, &tracks, "voisin path", &output)?;
+    listing.print(&json, "voisin path", &output)?;
     if output.format == ListFormat::Table {
         context
             .console
-            .note(&format!("largest step {:.3} (distance)", walk.largest_step));
+            .note(&format!("largest step {:.3} (distance)", json.largest_step));
     }
     Ok(Ending::Fine)
 }

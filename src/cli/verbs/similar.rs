@@ -9,7 +9,7 @@ use crate::cli::render::{clock, count};
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{Source, warn_of_lost_labels};
 use voisin::questions::Similar;
-use voisin::{Engine, Seed, Standing, read_directions};
+use voisin::{Engine, Seed, read_directions};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     let output = args.output.prepare(context)?;
@@ -41,23 +41,18 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     if output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);
     }
-    if answer.found.is_empty() {
+    if answer.neighbours.is_empty() {
         context.nothing_found(&question.filters, "");
         // Programs still get an empty list in their format.
         if output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
     }
-    if let Some(far) = answer.standing.as_ref().and_then(Standing::far) {
-        context.console.note(&far);
+    if let Some(far) = &answer.far.note {
+        context.console.note(far);
     }
-    let ending = if answer.found.is_empty() {
-        Ending::Partial
-    } else {
-        Ending::Fine
-    };
-    print_neighbours(&wanted, &answer, question.filters.fields(), &output)?;
-    Ok(ending)
+    print_neighbours(&answer, question.filters.fields(), &output)?;
+    Ok(Ending::partial_if(answer.neighbours.is_empty()))
 }
 
 /// The seeds, or the part of one that the query names.

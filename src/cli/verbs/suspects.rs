@@ -1,19 +1,14 @@
 //! `voisin labels suspects`.
 
-use std::collections::HashMap;
-
 use crate::cli::Ending;
 use crate::cli::args::{Output, SuspectsArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{Column, print_rows};
 use crate::cli::render::{Align, count};
-use voisin::TrackDisplay;
 use voisin::questions::answers::suspects::SuspectJson;
-use voisin::questions::genre::{FoundSuspects, Suspects};
-use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
-use voisin_genre::{Genre, Suspect};
+use voisin_genre::Genre;
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     let output = args.output.prepare(context)?;
@@ -21,14 +16,11 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     let busy = context
         .console
         .busy("predicting every track with models that were trained without it and its artist");
-    let FoundSuspects {
-        suspects: mut found,
-        judged,
-    } = args.question.run(&mut engine)?;
+    let (mut found, judged) = args.question.run(&mut engine)?;
     drop(busy);
     let contradicted = found.len();
     found.truncate(args.limit.of(contradicted));
-    print(&Suspects::shown(&engine, &found)?, &found, &output)?;
+    print(&found, &output)?;
     let judged = count(judged as u64, "labelled track");
     context.console.note(&if args.question.all {
         format!("{judged} predicted")
@@ -46,26 +38,21 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     Ok(Ending::Fine)
 }
 
-fn print(
-    shown: &HashMap<TrackId, TrackDisplay>,
-    found: &[Suspect],
-    output: &Output,
-) -> anyhow::Result<()> {
-    let rows: Vec<SuspectJson> = SuspectJson::list(shown, found).collect();
+fn print(rows: &[SuspectJson], output: &Output) -> anyhow::Result<()> {
     let column = |name: &str, field: &str, cell: &dyn Fn(&SuspectJson) -> String| {
-        Column::plain(name, field, Align::Left, &rows, cell)
+        Column::plain(name, field, Align::Left, rows, cell)
     };
     let share = |name: &str, field: &str, cell: fn(&SuspectJson) -> f32| {
-        Column::new(name, field, Align::Right, &rows, |row| {
+        Column::new(name, field, Align::Right, rows, |row| {
             let share = cell(row);
             (format!("{:.0} %", 100.0 * share), format!("{share:.4}"))
         })
     };
-    let display = |row: &SuspectJson| shown[&row.id].display.clone();
+    let display = |row: &SuspectJson| row.shown.display.clone();
     let columns = [
         column("", "rank", &|row| row.rank.to_string()),
         column("id", "id", &|row| row.id.to_string()),
-        column("", "path", &|row| table_path(&shown[&row.id].path)).for_programs(),
+        column("", "path", &|row| table_path(&row.shown.path)).for_programs(),
         column("", "artist", &|row| row.artist.clone().unwrap_or_default()).for_programs(),
         column("label", "labels", &|row| names(&row.labels)),
         share("likely", "label_probability", |row| row.label_probability),
@@ -80,7 +67,7 @@ fn print(
     ];
     let meta = |row: &SuspectJson| TrackMeta {
         artist: row.artist.clone(),
-        ..TrackMeta::of_file(row.id, &shown[&row.id].path)
+        ..TrackMeta::of_file(row.id, &row.shown.path)
     };
     let files: Vec<TrackMeta> = rows.iter().map(meta).collect();
     print_rows(&columns, &rows, &files, "voisin labels suspects", output)

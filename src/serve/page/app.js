@@ -1,5 +1,5 @@
 // The page: its frame, sign-in, keyboard shortcuts, and files of the user's.
-import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
+import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { enter, loadRights, request } from "./api.js";
 import { Bar } from "./bar.js";
 import { take } from "./card.js";

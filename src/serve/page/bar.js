@@ -1,5 +1,5 @@
 // The player's bar at the bottom, and the queue above it.
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { Cover, Icon, IconButton, Name, artistOf, clock, isolated, titleOf } from "./parts.js";
 import * as player from "./player.js";
 import { useShared } from "./state.js";
@@ -75,8 +75,9 @@ function Buttons({ entry, queue, at, isOn, isWaiting }) {
 
 function Time({ track }) {
   const [dragged, setDragged] = useState(null),
-    seconds = dragged ?? useShared(player.time),
-    length = player.length();
+    played = useShared(player.time),
+    seconds = track ? (dragged ?? played) : 0,
+    length = track ? player.length() : 0;
   const move = ({ target }) => {
     setDragged(null);
     player.move(Number(target.value));

@@ -1,5 +1,5 @@
 // The card of a track: its genre and its neighbours first, then what it sounds like and what is known about it.
-import { html, useState } from "./preact.js";
+import { html, useState } from "./html.js";
 import { request } from "./api.js";
 import {
   Cover,

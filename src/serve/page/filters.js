@@ -1,5 +1,5 @@
 // Filters and order of the track list: lists to pick from, with the values of the command line.
-import { html, useEffect, useRef } from "./preact.js";
+import { html, useEffect, useRef } from "./html.js";
 import { request } from "./api.js";
 import { capital, useAnswer } from "./parts.js";
 import { Shared, keep, keepHere, useShared } from "./state.js";

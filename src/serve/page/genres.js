@@ -1,5 +1,5 @@
 // How close the genres are to one another: a tree, and for each genre its kin and its typical tracks.
-import { html } from "./preact.js";
+import { html } from "./html.js";
 import { request } from "./api.js";
 import { Empty, Name, Page, Part, count, loaded, useAnswer } from "./parts.js";
 import { PlayAll, Row } from "./tracks.js";

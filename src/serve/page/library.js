@@ -1,5 +1,5 @@
 // The library: its contents, the scan for new files, and the files that could not be analysed.
-import { html, useEffect, useRef, useState } from "./preact.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 import { request, scanEvents } from "./api.js";
 import {
   Name,

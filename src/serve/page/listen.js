@@ -1,5 +1,5 @@
 // Listen: all tracks or the search results on the left, the card of one on the right.
-import { html, useLayoutEffect, useRef } from "./preact.js";
+import { html, useLayoutEffect, useRef } from "./html.js";
 import { request } from "./api.js";
 import { Card, FileCard } from "./card.js";
 import { FilterMenu, filters, order } from "./filters.js";

@@ -1,5 +1,5 @@
 // The map, on which similar tracks lie together: its data, and what stands beside it.
-import { html, render, useLayoutEffect, useRef } from "./preact.js";
+import { html, render, useLayoutEffect, useRef } from "./html.js";
 import { request } from "./api.js";
 import { MapView, element } from "./map-core.js";
 import {

@@ -23,7 +23,7 @@ const PICTURE: &str = "image/png";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 24] = [
+const FILES: [(&str, &str, &[u8]); 27] = [
     (
         "page.css",
         "text/css; charset=utf-8",
@@ -49,6 +49,9 @@ const FILES: [(&str, &str, &[u8]); 24] = [
     ("card.js", SCRIPT, include_bytes!("card.js")),
     ("filters.js", SCRIPT, include_bytes!("filters.js")),
     ("genres.js", SCRIPT, include_bytes!("genres.js")),
+    ("hooks.js", SCRIPT, include_bytes!("vendor/hooks.js")),
+    ("htm.js", SCRIPT, include_bytes!("vendor/htm.js")),
+    ("html.js", SCRIPT, include_bytes!("html.js")),
     ("library.js", SCRIPT, include_bytes!("library.js")),
     ("listen.js", SCRIPT, include_bytes!("listen.js")),
     ("map.js", SCRIPT, include_bytes!("map.js")),
@@ -117,7 +120,8 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(lies)
             // Shared with the page of `voisin map`, and Preact with htm.
-            .chain(["map-core.js", "map.css", "preact.js"].map(str::to_owned))
+            .chain(["map-core.js", "map.css"].map(str::to_owned))
+            .chain(["hooks.js", "htm.js", "preact.js"].map(str::to_owned))
             .collect();
         there.sort();
         let mut served: Vec<&str> = FILES.iter().map(|(name, ..)| *name).collect();

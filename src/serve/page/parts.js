@@ -1,5 +1,5 @@
 // Small elements and formats of numbers, for every view; an answer of the server that is under way.
-import { html, useEffect, useLayoutEffect, useState } from "./preact.js";
+import { html, useEffect, useLayoutEffect, useState } from "./html.js";
 import { Gone, Refused, coverOf } from "./api.js";
 
 // ---- text

@@ -1,5 +1,5 @@
 // The review of labels that look wrong: listen, accept the suggestion, or keep the label. Decisions are stored in the library.
-import { html, useEffect, useState } from "./preact.js";
+import { html, useEffect, useState } from "./html.js";
 import { request } from "./api.js";
 import {
   Cover,

@@ -1,5 +1,5 @@
 // The state that views share, and the part of it that the browser keeps.
-import { useLayoutEffect, useState } from "./preact.js";
+import { useLayoutEffect, useState } from "./html.js";
 
 /** A value that views follow. */
 export class Shared {

@@ -1,5 +1,5 @@
 // A track's row in a list, and long lists of which only the rows in sight exist.
-import { html, useLayoutEffect, useRef, useState } from "./preact.js";
+import { html, useLayoutEffect, useRef, useState } from "./html.js";
 import {
   Cover,
   Icon,
@@ -155,20 +155,15 @@ export function LongList({ first, page, scroller, top, left }) {
   if (focused !== null && focused < start) shown.unshift(focused);
   if (focused !== null && focused >= end && focused < total) shown.push(focused);
   const go = (event) => {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key],
-      to = focused + by;
-    if (!by || focused === null || !tracks[to]) return;
+    const to = focused + { ArrowDown: 1, ArrowUp: -1 }[event.key],
+      what = event.target.closest("a") ? "a" : ".play-cover",
+      next = body.current.querySelector(`[aria-posinset="${to + 1}"] ${what}`);
+    if (!next) return;
     event.preventDefault();
     event.stopPropagation();
-    const element = scroller.current,
-      what = event.target.closest("a") ? "a" : ".play-cover";
-    element.scrollTop = Math.min(
-      to * height,
-      Math.max(element.scrollTop, (to + 1) * height - element.clientHeight),
-    );
-    setFocused(to);
+    next.focus({ preventScroll: true });
+    next.closest(".track").scrollIntoView({ block: "nearest" });
     announce(`${to + 1} of ${total}`);
-    setTimeout(() => body.current?.querySelector(`[aria-posinset="${to + 1}"] ${what}`)?.focus());
   };
   return html`
     <div class="long" role="list" aria-label="Tracks" ref=${body} onKeyDown=${go}

@@ -196,8 +196,8 @@ impl Sidecar {
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
             let songs = among.tracks().collect();
             let list = Playlist::after(&seeds, count, songs);
-            let (collection, list) = list.of_library(&mut context.engine, &seeds, &[])?;
-            let ids = list.rows.iter().map(|&row| collection.ids[row]);
+            let list = list.run(&mut context.engine, &seeds, &[])?;
+            let ids = list.items.iter().filter_map(|hit| hit.track.id);
             Ok(ids.filter_map(|id| among.item_of(id).cloned()).collect())
         });
         Ok(found.await?)

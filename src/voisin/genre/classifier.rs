@@ -6,15 +6,16 @@ use super::RETRAIN_SHARE;
 use super::answer::GenreAnswer;
 use super::first_guess::FirstGuess;
 use super::head::GenreHead;
-use super::labels::{LabelSource, LabelledTracks};
+use super::labels::{LabelSource, LabelledTracks, spell};
 use super::vote::{MetLabels, Voted};
 use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Lack, Seed};
+use voisin_audio::tags::read_tags;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_genre::{
     Familiarity, GIVE_GENRES, Genre, GenreError, GenreModel, LabelCount, MEASURED, PredictOptions,
-    Priors, Taxonomy, UnknownReason, Votes, thinned,
+    Priors, Spellings, Taxonomy, UnknownReason, Votes, thinned,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -179,10 +180,7 @@ impl Labelled {
         if let Some(head) = head.filter(|_| trained.as_ref() == Some(&source)) {
             return Self::with_head(engine, head, source, options, tell);
         }
-        let (count, genres, familiarity) = match summary(engine, &source) {
-            Err(EngineError::Lacks(Lack::Labels, _)) => return Ok(Err(LabelCount::default())),
-            found => found?,
-        };
+        let (count, genres, familiarity) = summary(engine, &source)?;
         if !count.is_enough() {
             return Ok(Err(count));
         }
@@ -241,18 +239,7 @@ impl Labelled {
 
     pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
         let tracks = engine.labelled_tracks(&self.source)?;
-        Ok(tracks.seeds())
-    }
-
-    fn votes(
-        &self,
-        engine: &mut Engine,
-        seeds: &[Seed],
-        by_others: bool,
-    ) -> Result<Vec<Voted>, EngineError> {
-        engine.space()?;
-        let mut labels = MetLabels::new(engine, &self.taxonomy, &self.source, &self.priors)?;
-        engine.vote(seeds, &mut labels, &self.priors, self.exact, by_others)
+        Ok((0..tracks.ids.len()).map(|row| tracks.seed(row)).collect())
     }
 
     /// Classifies seeds, in their order. Neither a track nor its copies vote for itself.
@@ -263,7 +250,9 @@ impl Labelled {
         engine: &mut Engine,
         seeds: Vec<Seed>,
     ) -> Result<Vec<GenreAnswer>, EngineError> {
-        let voted = self.votes(engine, &seeds, false)?;
+        engine.space()?;
+        let mut met = MetLabels::new(engine, &self.taxonomy, &self.source, &self.priors)?;
+        let voted = engine.vote(&seeds, &mut met, &self.priors, self.exact, false)?;
         // A labelled track is music, even if it never changes.
         let steady =
             |(seed, voted): (&Seed, &Voted)| Ok(voted.own.is_empty() && engine.is_steady(seed)?);
@@ -273,6 +262,11 @@ impl Labelled {
         for (answer, is_steady) in answers.iter_mut().zip(steady) {
             if is_steady {
                 answer.reject(UnknownReason::Steady);
+            }
+            // A file outside the library has the genres of its tags.
+            if answer.track.is_none() && answer.is_named_file {
+                let tags = read_tags(&answer.path).unwrap_or_default();
+                answer.labels = self.taxonomy.parse(&tags.genres);
             }
         }
         Ok(answers)
@@ -316,9 +310,23 @@ type Summary = (LabelCount, Vec<(String, String, f64)>, Familiarity);
 /// The sums over all labels, kept in the library, so that later the labels of tracks near the question are enough.
 fn summary(engine: &mut Engine, source: &LabelSource) -> Result<Summary, EngineError> {
     engine.kept("label_summary", source, |engine| {
-        let tracks = engine.labelled_tracks(source)?;
-        let count = tracks.label_count();
-        let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
+        let mut all = 0;
+        let (mut ids, mut labels) = (Vec::new(), Vec::new());
+        engine.for_each_labelled(source, |track, genres| {
+            all += 1;
+            if !genres.is_empty() {
+                ids.push(track.id);
+                labels.push(genres);
+            }
+            Ok(())
+        })?;
+        if all == 0 {
+            return Err(EngineError::no_tracks(engine.library().dir()));
+        }
+        let spellings = Spellings::count(labels.iter().flatten()).genres();
+        spell(&spellings, labels.iter_mut().flatten());
+        let count = LabelCount::of(&labels);
+        let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
         let genres = priors
             .counts()
             .map(|(genre, n)| (genre.name().to_owned(), genre.key().to_owned(), n));
@@ -326,23 +334,13 @@ fn summary(engine: &mut Engine, source: &LabelSource) -> Result<Summary, EngineE
         if !count.is_enough() {
             return Ok((count, genres, Familiarity::default()));
         }
-        let voting = Labelled {
-            taxonomy: engine.taxonomy()?,
-            source: source.clone(),
-            count,
-            priors,
-            exact: false,
-            method: GenreMethod::Vote {
-                familiarity: Familiarity::default(),
-                least_share: 0.0,
-            },
-        };
-        let labelled: Vec<usize> = (0..tracks.ids.len())
-            .filter(|&row| !tracks.labels[row].is_empty())
-            .collect();
-        let sample = thinned(labelled.len(), MEASURED);
-        let seeds: Vec<Seed> = sample.iter().map(|&at| tracks.seed(labelled[at])).collect();
-        let voted = voting.votes(engine, &seeds, true)?;
+        let sample = thinned(ids.len(), MEASURED).into_iter();
+        let seeds = sample.map(|at| engine.seed_of(ids[at]));
+        let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
+        engine.space()?;
+        let taxonomy = engine.taxonomy()?;
+        let mut met = MetLabels::new(engine, &taxonomy, source, &priors)?;
+        let voted = engine.vote(&seeds, &mut met, &priors, false, true)?;
         let nearness = voted.iter().map(|voted| voted.votes.nearness);
         Ok((count, genres, Familiarity::of(nearness)))
     })

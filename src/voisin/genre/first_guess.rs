@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answer::GenreAnswer;
 use crate::{Embedder, EngineError, Seed};
+use voisin_audio::tags::read_tags;
 use voisin_genre::{DefaultGenres, LabelCount, Taxonomy, UnknownReason};
 use voisin_library::stored_path;
 
@@ -49,6 +50,8 @@ impl FirstGuess {
         let embedded = embedder.embed(path, &info, embedder.plan())?;
         let guess = genres.guess(&embedded.logits[..genres.tags().len()])?;
         let mut answer = GenreAnswer::guessed(Some(guess), seed, self.labelled);
+        let tags = read_tags(path).unwrap_or_default();
+        answer.labels = Taxonomy::default().parse(&tags.genres);
         if embedded.is_steady == Some(true) {
             answer.reject(UnknownReason::Steady);
         }

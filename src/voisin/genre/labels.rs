@@ -127,15 +127,6 @@ impl LabelledTracks {
         }
     }
 
-    pub fn row(&self, track: TrackId) -> Option<usize> {
-        self.ids.binary_search(&track).ok()
-    }
-
-    /// Every track as a seed, in the order of the ids.
-    pub fn seeds(&self) -> Vec<Seed> {
-        (0..self.ids.len()).map(|row| self.seed(row)).collect()
-    }
-
     pub(super) fn seed(&self, row: usize) -> Seed {
         Seed {
             track: Some(self.ids[row]),

@@ -5,18 +5,18 @@ use ndarray::ArrayView1;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{at_most, limit_of, some_whole};
+use super::values::{at_most, limit_of};
 use crate::questions::answers::duplicates::{GroupJson, with_exact_copies};
-use crate::questions::answers::graph::{
-    clustered, clusters_of, collection_and_graph, neighbour_graph,
-};
+use crate::questions::answers::graph::{GRAPH_K, clustered, clusters_of};
+use crate::questions::answers::walk::WalkJson;
 use crate::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
+use voisin_explore::TrackMeta;
 use voisin_explore::artists::{ArtistSummary, Makers, artists, near_artists};
 use voisin_explore::clusters::Clustering;
 use voisin_explore::duplicates::{NEIGHBOURS, duplicates};
 use voisin_explore::path::{PathOptions, Walk, between_ends, path};
-use voisin_explore::{KnnGraph, TrackMeta};
 use voisin_library::TrackSet;
 
 /// From this many tracks on, a path is searched among near ones: reading all would take long.
@@ -24,17 +24,18 @@ const NEAR_FROM: u64 = 20_000;
 /// Points between two stops of a path around which tracks are searched in a large library, and tracks around each.
 const PLACES: usize = 16;
 const NEAR_EACH: usize = 200;
+const MOST_STEPS: u32 = 999;
 
 /// Groups of tracks that sound alike
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Clusters {}
 
 impl Clusters {
-    /// The groups of the whole library.
     pub fn all(engine: &mut Engine) -> Result<Clustering, EngineError> {
         clustered(engine, |engine| {
-            let (mut collection, graph) = collection_and_graph(engine)?;
+            let (mut collection, graph) =
+                engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)?;
             engine.predict_genres(&mut collection, &graph)?;
             clusters_of(&collection, &graph, None)
         })
@@ -42,13 +43,12 @@ impl Clusters {
 
     /// The groups among some tracks.
     pub fn among(engine: &mut Engine, tracks: &TrackSet) -> Result<Clustering, EngineError> {
-        let mut collection = engine.collection()?;
+        let (mut collection, graph) = engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)?;
         let rows = collection.rows_of(tracks);
         if rows.is_empty() {
             let text = "no track passes the filters: loosen the filters";
             return Err(EngineError::NotFound(text.to_owned()));
         }
-        let graph = neighbour_graph(engine, &collection)?;
         engine.predict_genres(&mut collection, &graph)?;
         clusters_of(&collection, &graph, Some(&rows))
     }
@@ -76,7 +76,7 @@ pub fn near_makers(
 }
 
 /// Recordings that the library has several times
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Duplicates {}
 
@@ -85,38 +85,15 @@ impl Duplicates {
     ///
     /// - `report`: called for the pairs that are compared by their audio
     pub fn run(
-        &self,
-        engine: &mut Engine,
-        collection: &Collection,
-        report: impl Fn(CompareEvent) + Sync,
-    ) -> Result<Vec<GroupJson>, EngineError> {
-        let k = NEIGHBOURS.min(collection.ids.len().saturating_sub(1));
-        let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
-        self.copies(engine, collection, &graph, report)
-    }
-
-    /// [`run`](Self::run) on the whole library.
-    pub fn all(
-        &self,
         engine: &mut Engine,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
         let (collection, graph) = engine.collection_and_graph(NEIGHBOURS, GraphUse::Copies)?;
-        self.copies(engine, &collection, &graph, report)
-    }
-
-    fn copies(
-        &self,
-        engine: &Engine,
-        collection: &Collection,
-        graph: &KnnGraph,
-        report: impl Fn(CompareEvent) + Sync,
-    ) -> Result<Vec<GroupJson>, EngineError> {
         let comparer = AudioComparer::new(engine.library(), report)?;
         let begin = |pairs| comparer.begin(pairs);
         let is_same = |a: &TrackMeta, b: &TrackMeta| comparer.is_same(a, b);
-        let similar = duplicates(graph, &collection.meta, begin, is_same);
-        with_exact_copies(engine, collection, similar)
+        let similar = duplicates(&graph, &collection.meta, begin, is_same);
+        with_exact_copies(engine, &collection, similar)
     }
 }
 
@@ -139,9 +116,8 @@ pub struct PathBetween {
     #[schemars(length(max = MOST_SEEDS))]
     pub(crate) via: Vec<NamedSeed>,
     /// Number of steps [default: nine from one stop to the next]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    #[serde(default, deserialize_with = "some_whole::<1, 999, _>")]
-    #[schemars(range(min = 1, max = 999))]
+    #[arg(long, value_name = "N")]
+    #[schemars(range(min = 1, max = MOST_STEPS))]
     pub(crate) steps: Option<u32>,
     /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
@@ -158,10 +134,7 @@ impl PathBetween {
             .collect()
     }
 
-    /// The path.
-    ///
-    /// - `stops`: the named tracks, in the order of [`Self::stops`]
-    pub fn run(&self, collection: &Collection, stops: &[Seed]) -> Result<Walk, EngineError> {
+    fn walk(&self, collection: &Collection, stops: &[Seed]) -> Result<Walk, EngineError> {
         let mut rows = stops
             .iter()
             .map(|seed| collection.row_of(seed))
@@ -179,21 +152,21 @@ impl PathBetween {
         Ok(path(vectors, meta, rows[0], rows[1], &options)?)
     }
 
-    /// The path, with the collection of its rows.
+    /// The path.
     ///
-    /// - `stops`: both ends, then the tracks to pass
-    pub fn answer(
-        &self,
-        engine: &mut Engine,
-        stops: &[Seed],
-    ) -> Result<(Collection, Walk), EngineError> {
+    /// - `stops`: the named tracks, in the order of [`Self::stops`]
+    pub fn run(&self, engine: &mut Engine, stops: &[Seed]) -> Result<WalkJson, EngineError> {
+        if let Some(steps) = self.steps.filter(|steps| !(1..=MOST_STEPS).contains(steps)) {
+            return Err(
+                Refused::new("steps", format!("1 to {MOST_STEPS}"), steps.to_string()).into(),
+            );
+        }
         let collection = if engine.library().status()?.vectors > NEAR_FROM {
             engine.collection_near(&around(stops), NEAR_EACH, None)?
         } else {
             engine.collection()?
         };
-        let walk = self.run(&collection, stops)?;
-        Ok((collection, walk))
+        WalkJson::new(engine, &self.walk(&collection, stops)?)
     }
 }
 
@@ -238,10 +211,11 @@ mod tests {
             serde_json::from_str(r#"{"from": {"id": 1}, "to": {"id": 40}, "via": [{"id": 9}]}"#)
                 .unwrap();
         let stops = [1, 40, 9].map(|id| engine.seed_of(TrackId(id)).unwrap());
-        let whole = question.answer(&mut engine, &stops).unwrap().1;
+        let whole = question.run(&mut engine, &stops).unwrap();
         let near = engine.collection_near(&around(&stops), 5, None).unwrap();
-        let walk = question.run(&near, &stops).unwrap();
-        assert_eq!(walk.tracks, whole.tracks);
+        let walk = question.walk(&near, &stops).unwrap();
+        let ids = whole.tracks.iter().filter_map(|hit| hit.track.id);
+        assert_eq!(walk.tracks, ids.collect::<Vec<_>>());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

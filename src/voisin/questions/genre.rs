@@ -1,21 +1,20 @@
 //! Queries for the genres of tracks, the relations of genres, and labels that look wrong.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answers::suspects::SuspectJson;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{at_most, share, some_share};
 use crate::{
     Classifier, ClassifyOptions, Embedder, Engine, EngineError, GenreAnswer, GenreNews,
-    LabelSource, Seed, TrackDisplay,
+    LabelSource, Seed,
 };
-use voisin_base::track::TrackId;
-use voisin_genre::{FitOptions, Kinship, Suspect, kinship, suspects};
+use voisin_genre::{FitOptions, Kinship, kinship, suspects};
 use voisin_library::Library;
 
 /// Parses a source of labels of the command line; a table must exist.
@@ -62,7 +61,6 @@ pub fn precision(text: &str) -> Result<f32, Refused> {
 }
 
 impl Classify {
-    /// The engine's options.
     pub fn options(&self) -> ClassifyOptions {
         ClassifyOptions {
             precision: self.precision,
@@ -97,13 +95,12 @@ impl Classify {
 }
 
 /// Distances between genres
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GenreRelations {}
 
 impl GenreRelations {
-    /// The relations.
-    pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
+    pub fn run(engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = engine.label_source();
         Ok(kinship(&engine.labelled_tracks(&source)?.set())?)
     }
@@ -118,36 +115,18 @@ pub struct Suspects {
     pub all: bool,
 }
 
-/// Labels that look wrong, and how many were checked.
-#[derive(Debug, Clone)]
-pub struct FoundSuspects {
-    /// Worst first.
-    pub suspects: Vec<Suspect>,
-    /// Labelled tracks that were checked.
-    pub judged: usize,
-}
-
 impl Suspects {
-    /// The labels that look wrong.
-    pub fn run(&self, engine: &mut Engine) -> Result<FoundSuspects, EngineError> {
+    /// The labels that look wrong, worst first, and how many were checked.
+    pub fn run(&self, engine: &mut Engine) -> Result<(Vec<SuspectJson>, usize), EngineError> {
         let source = engine.label_source();
         let tracks = engine.labelled_tracks(&source)?;
-        let mut suspects = suspects(&tracks.set(), &FitOptions::default())?;
-        let judged = suspects.len();
-        suspects.retain(|suspect| self.all || suspect.confident);
-        Ok(FoundSuspects { suspects, judged })
-    }
-
-    /// Their tracks, for display.
-    pub fn shown(
-        engine: &Engine,
-        suspects: &[Suspect],
-    ) -> Result<HashMap<TrackId, TrackDisplay>, EngineError> {
-        let ids: Vec<TrackId> = suspects.iter().map(|suspect| suspect.track).collect();
-        let tracks = engine.library().tracks_by_id(&ids)?;
-        Ok(tracks
-            .iter()
-            .map(|track| (track.id, TrackDisplay::of(track)))
-            .collect())
+        let mut found = suspects(&tracks.set(), &FitOptions::default())?;
+        let judged = found.len();
+        found.retain(|suspect| self.all || suspect.confident);
+        let json = (1..).zip(found).map(|(rank, suspect)| {
+            let shown = tracks.facts[suspect.row].clone();
+            SuspectJson::new(rank, suspect, shown)
+        });
+        Ok((json.collect(), judged))
     }
 }

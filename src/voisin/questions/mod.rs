@@ -18,6 +18,5 @@ pub(crate) mod similar;
 pub mod spans;
 pub mod values;
 
-pub use answers::similar::SimilarAnswer;
 pub use filter::Filters;
 pub use similar::Similar;

@@ -11,10 +11,12 @@ use super::Filters;
 use super::explore::Clusters;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::spans::{playtime, some_playtime};
+use super::spans::Seconds;
 use super::values::{Limit, at_most, limit_of, share, some_share};
 use crate::questions::answers::graph::last_clusters;
-use crate::questions::answers::playlist::{PlaylistConstraints, PlaylistRows, listed};
+use crate::questions::answers::playlist::{PlaylistConstraints, PlaylistJson, listed};
+use crate::questions::answers::similar::FarJson;
+use crate::questions::answers::track::Hit;
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
@@ -35,7 +37,7 @@ const NEAR_ROOM: usize = 20;
 const LEAST_NEAR: usize = 2000;
 
 /// A playlist around tracks, a genre or a cluster
-#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Playlist {
     /// Seeds; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
@@ -57,13 +59,11 @@ pub struct Playlist {
     #[arg(
         long,
         value_name = "TIME",
-        value_parser = playtime,
         conflicts_with = "limit",
         help = "Length of the list, instead of a number of tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
     )]
-    #[serde(default, deserialize_with = "some_playtime")]
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 864_000))]
-    pub(crate) length: Option<f64>,
+    pub(crate) length: Option<Seconds>,
     /// Number of tracks [default: 20]
     #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
     pub limit: Option<Limit>,
@@ -146,38 +146,29 @@ impl Playlist {
     pub fn after(seeds: &[Seed], limit: usize, among: TrackSet) -> Self {
         let ids = seeds.iter().filter_map(|seed| seed.track);
         Self {
-            seeds: Vec::new(),
-            cluster: None,
-            filters: Filters::default(),
-            length: None,
             limit: Some(Limit::from(limit)),
             max_per_artist: OF_ARTIST,
             max_per_album: OF_ARTIST,
             variety: VARIETY,
-            random_seed: None,
             exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
             among: Some(among),
-            keep_duplicates: false,
+            ..Self::default()
         }
     }
 
-    /// Whether the query has a length instead of a number of tracks.
-    pub fn has_length(&self) -> bool {
-        self.length.is_some()
-    }
-
-    /// The fields of tracks that the query uses, see [`Filters::fields`].
-    pub fn fields(&self) -> Vec<String> {
-        self.filters.fields()
-    }
-
-    /// Refuses invalid combinations.
     pub fn validate(&self) -> Result<(), Refused> {
         // As clap's `conflicts_with`, for other callers than the command line.
         if self.length.is_some() && self.limit.is_some() {
             return Err(Refused::new("length", "no \"limit\" beside it", "both"));
         }
-        Ok(())
+        // Ten days bound the work of one request.
+        match self.length {
+            Some(Seconds(seconds)) if seconds <= 0.0 || seconds > 864_000.0 => {
+                let expected = "more than 0 and up to 864000 seconds";
+                Err(Refused::new("length", expected, seconds.to_string()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The list.
@@ -187,35 +178,14 @@ impl Playlist {
     pub fn run(
         &self,
         engine: &mut Engine,
-        collection: &Collection,
         named: &[Seed],
         of_lists: &[Seed],
-    ) -> Result<PlaylistRows, EngineError> {
-        let mut rows = named
-            .iter()
-            .chain(of_lists)
-            .map(|seed| collection.row_of(seed))
-            .collect::<Result<Vec<_>, _>>()?;
-        if let Some(cluster) = self.cluster {
-            rows.extend(rows_of_cluster(engine, collection, cluster)?);
-        }
+    ) -> Result<PlaylistJson, EngineError> {
+        let seeds = [named, of_lists].concat();
         let filter = self.filters.filter(engine, named)?;
         let allowed = self.allowed(engine, &filter)?;
-        // Without seeds, all tracks that pass the filters are seeds.
-        if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
-            rows = collection.rows_of(allowed);
-            if rows.is_empty() {
-                return Err(EngineError::NotFound(
-                    "no track passes the filters: loosen the filters".to_owned(),
-                ));
-            }
-        }
-        if rows.is_empty() {
-            return Err(
-                Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into(),
-            );
-        }
-        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
+        let collection = self.collection(engine, &seeds, allowed.as_ref())?;
+        let rows = self.seed_rows(engine, &collection, &seeds, allowed.as_ref())?;
         let standing = if seeds.is_empty() {
             None
         } else {
@@ -230,32 +200,23 @@ impl Playlist {
             excluded: &excluded,
             standing: standing.as_ref(),
         };
-        let mut list = listed(collection, &rows, named.len(), &wanted, &options)?;
-        let is_in = |row: &usize| !excluded.contains(&collection.ids[*row]);
-        list.rows.retain(is_in);
-        Ok(list)
+        let list = listed(&collection, &rows, named.len(), &wanted, &options);
+        let ids = list.rows.iter().map(|&row| collection.ids[row]);
+        let ids = ids.filter(|id| !excluded.contains(id));
+        Ok(PlaylistJson {
+            items: Hit::ranked(engine, ids)?,
+            far: FarJson::new(list.standing.as_ref()),
+            ends: list.ends,
+        })
     }
 
-    /// Longest track in seconds: a quarter of an hour, or twice the longest seed; `None` if the query filters by length.
-    fn longest<'a>(&self, seeds: impl IntoIterator<Item = &'a Seed>) -> Option<f64> {
-        if self.filters.duration.is_some() {
-            return None;
-        }
-        let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
-        Some(seconds.map(|seconds| 2.0 * seconds).fold(LONGEST, f64::max))
-    }
-
-    /// The list of a library on this disk, with the collection whose rows it has.
-    ///
-    /// - `named`: seeds named one by one
-    /// - `of_lists`: seeds from lists
-    pub fn of_library(
+    /// The tracks that a list may be made of: those near the seeds, or all.
+    fn collection(
         &self,
         engine: &mut Engine,
-        named: &[Seed],
-        of_lists: &[Seed],
-    ) -> Result<(Collection, PlaylistRows), EngineError> {
-        let seeds = [named, of_lists].concat();
+        seeds: &[Seed],
+        allowed: Option<&TrackSet>,
+    ) -> Result<Collection, EngineError> {
         let total = engine.library().status()?.vectors as usize;
         let length = self.list_options(total, SeedUse::Leave).length;
         let most = length
@@ -265,15 +226,48 @@ impl Playlist {
         // A cluster may be anywhere, and many seeds are near all tracks.
         let is_near =
             self.cluster.is_none() && (1..=MOST_NEAR_SEEDS).contains(&seeds.len()) && most < total;
-        let collection = if is_near {
-            let filter = self.filters.filter(engine, named)?;
-            let allowed = self.allowed(engine, &filter)?;
-            engine.collection_near(&seeds, most, allowed.as_ref())?
+        if is_near {
+            engine.collection_near(seeds, most, allowed)
         } else {
-            engine.collection()?
+            engine.collection()
+        }
+    }
+
+    /// The rows of the seeds; without seeds and a cluster, all tracks that pass the filters are seeds.
+    fn seed_rows(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        seeds: &[Seed],
+        allowed: Option<&TrackSet>,
+    ) -> Result<Vec<usize>, EngineError> {
+        let rows = seeds.iter().map(|seed| collection.row_of(seed));
+        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+        if let Some(cluster) = self.cluster {
+            rows.extend(rows_of_cluster(engine, collection, cluster)?);
+        }
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+        let Some(allowed) = allowed else {
+            let expected = "a seed: tracks, a cluster, or filters";
+            return Err(Refused::new("seeds", expected, "none").into());
         };
-        let list = self.run(engine, &collection, named, of_lists)?;
-        Ok((collection, list))
+        let rows = collection.rows_of(allowed);
+        if rows.is_empty() {
+            let text = "no track passes the filters: loosen the filters";
+            return Err(EngineError::NotFound(text.to_owned()));
+        }
+        Ok(rows)
+    }
+
+    /// Longest track in seconds: a quarter of an hour, or twice the longest seed; `None` if the query filters by length.
+    fn longest<'a>(&self, seeds: impl IntoIterator<Item = &'a Seed>) -> Option<f64> {
+        if self.filters.duration.is_some() {
+            return None;
+        }
+        let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
+        Some(seconds.map(|seconds| 2.0 * seconds).fold(LONGEST, f64::max))
     }
 
     /// The tracks that may be in the list; `None`: all.
@@ -313,7 +307,7 @@ impl Playlist {
             .unwrap_or_else(|| RandomState::new().hash_one(0));
         PlaylistOptions {
             length: match self.length {
-                Some(length) => Length::Seconds(length),
+                Some(Seconds(length)) => Length::Seconds(length),
                 None => Length::Tracks(self.limit.unwrap_or(TRACKS.into()).of(total)),
             },
             max_per_artist: limit_of(Some(self.max_per_artist)),
@@ -322,50 +316,5 @@ impl Playlist {
             random,
             seeds,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use voisin_library::NewTrack;
-    use voisin_library::testing::{library, track};
-
-    /// Ids of the list that a query makes in a library of tracks at these angles.
-    fn listed_ids(
-        name: &str,
-        angles: &[f32],
-        change: impl Fn(usize, &mut NewTrack),
-        question: &str,
-    ) -> Vec<i64> {
-        let dir = std::env::temp_dir().join(format!("voisin-{name}-{}", std::process::id()));
-        let mut library = library(&dir, 2);
-        for (i, angle) in angles.iter().enumerate() {
-            let mut new = track(i as u64, vec![angle.cos(), angle.sin()]);
-            change(i, &mut new);
-            library.insert_track(&new).unwrap();
-        }
-        let mut engine = Engine::from_library(library);
-        let question: Playlist = serde_json::from_str(question).unwrap();
-        let named = crate::questions::seed::seeds(&question.seeds, &engine).unwrap();
-        let collection = engine.collection().unwrap();
-        let list = question.run(&mut engine, &collection, &named, &[]).unwrap();
-        drop(engine);
-        std::fs::remove_dir_all(dir).unwrap();
-        let rows = list.rows.into_iter();
-        rows.map(|row| collection.ids[row].0).collect()
-    }
-
-    #[test]
-    fn a_playlist_leaves_out_untagged_copies_of_lower_rates() {
-        let angles = [0.0, 0.02, 0.2, 0.4, 0.41, 0.7];
-        let untag = |i: usize, new: &mut NewTrack| {
-            if i == 1 || i == 4 {
-                new.tags.title = None;
-            }
-        };
-        let question = r#"{"seeds": [{"id": 1}], "limit": 10}"#;
-        let ids = listed_ids("playlist-copies", &angles, untag, question);
-        assert_eq!(ids, [1, 3, 4, 6]);
     }
 }

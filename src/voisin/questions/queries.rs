@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::answers::card::{CardJson, cards, nearest_options};
-use super::answers::clusters::{ClustersJson, members};
+use super::answers::card::{Card, cards, nearest_options};
+use super::answers::clusters::ClustersJson;
 use super::answers::duplicates::GroupJson;
 use super::answers::failed::FailureJson;
 use super::answers::find::FoundJson;
 use super::answers::genre::{AnswerJson, AnswersJson};
 use super::answers::genres::GenresJson;
-use super::answers::graph::{neighbour_graph, places};
+use super::answers::graph::MappedLibrary;
 use super::answers::labels::{HandLabelJson, HandLabelsJson};
 use super::answers::list::PageJson;
 use super::answers::map::MapJson;
@@ -32,12 +32,10 @@ use super::playlist::Playlist;
 use super::read::{Refused, from_arguments};
 use super::seed::{NamedSeed, at_least_one, seeds};
 use super::values::Limit;
-use super::{Filters, Similar, schema};
-use crate::{
-    Collection, Embedder, Engine, EngineError, GenreNews, NamedSeeds, PredictedTags, Standing,
-};
+use super::{Similar, schema};
+use crate::{Embedder, Engine, EngineError, GenreNews, NamedSeeds, PredictedTags};
 use voisin_base::track::TrackId;
-use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
+use voisin_explore::ExploreError;
 use voisin_library::Library;
 
 const WORDS: usize = 5;
@@ -58,12 +56,12 @@ pub static QUERIES: [Query; 15] = [
     query::<Playlist, PlaylistJson>("playlist", "A playlist around tracks"),
     query::<PathBetween, WalkJson>("path", "The way from one track to another"),
     query::<List, ListedPage>("list", "The tracks of the library, a page at a time"),
-    query::<Show, CardJson<'_>>("show", "A track: tags, measurements, genre, neighbours"),
+    query::<Show, Card>("show", "A track: tags, measurements, genre, neighbours"),
     query::<Classify, AnswersJson<'_>>("classify", "Which genre these tracks are"),
     query::<GenreRelations, GenresJson>("genres", "How close the genres are to one another"),
     query::<HandLabels, HandLabelsJson>("labels", "Genres given by hand"),
     query::<Suspects, Items<SuspectJson>>("suspects", "Labels that look wrong"),
-    query::<Clusters, ClustersJson<'_>>("clusters", "Groups of tracks that sound alike"),
+    query::<Clusters, ClustersJson>("clusters", "Groups of tracks that sound alike"),
     query::<MapOfTracks, MapJson>("map", "Where each track lies on the map"),
     query::<Duplicates, Items<GroupJson>>("duplicates", "Recordings that are there several times"),
     query::<Failed, Items<FailureJson>>("failed", "Files that could not be added, and why"),
@@ -94,6 +92,15 @@ fn boxed<Q: Question + DeserializeOwned + JsonSchema + 'static>(
     Ok(Box::new(from_arguments::<Q>(fields)?))
 }
 
+impl Query {
+    /// The query as a client asks it, whom no answer sends a whole library.
+    pub fn read_bounded(&self, fields: Map<String, Value>) -> Result<Box<dyn Question>, Refused> {
+        let question = (self.read)(fields)?;
+        question.limit().map_or(Ok(()), Limit::check_bounded)?;
+        Ok(question)
+    }
+}
+
 pub fn named(name: &str) -> Option<&'static Query> {
     QUERIES.iter().find(|query| query.name == name)
 }
@@ -113,26 +120,25 @@ struct Items<T> {
     items: Vec<T>,
 }
 
-pub struct Explored {
-    collection: Collection,
-    graph: KnnGraph,
-}
-
-impl Explored {
-    pub fn read(engine: &mut Engine) -> Result<Self, EngineError> {
-        let collection = engine.collection()?;
-        let graph = neighbour_graph(engine, &collection)?;
-        Ok(Self { collection, graph })
-    }
-}
-
-/// Parts of the library that a query needs before it is answered.
+/// What a query needs before it is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     pub index: bool,
     pub tags: bool,
-    pub neighbours: bool,
+    /// It is about the whole library: its answer takes long, and is the same for all until the library changes.
+    pub whole: bool,
 }
+
+const INDEX: Needs = Needs {
+    index: true,
+    tags: false,
+    whole: false,
+};
+const WHOLE: Needs = Needs {
+    index: false,
+    tags: false,
+    whole: true,
+};
 
 pub struct QueryInput<'a> {
     pub engine: &'a mut Engine,
@@ -141,21 +147,17 @@ pub struct QueryInput<'a> {
     pub seeds: Option<NamedSeeds>,
     /// [`Needs::tags`]; `None` within for a model without tags.
     pub tags: Option<Arc<Option<PredictedTags>>>,
-    pub explored: Option<Arc<Explored>>,
     /// The name of an uploaded file, in place of the path of its temporary copy.
     pub seed_name: Option<&'static str>,
     pub notes: Vec<String>,
 }
 
 impl QueryInput<'_> {
-    pub fn prepare(&mut self, needs: Needs) -> Result<(), EngineError> {
-        if needs.tags && self.tags.is_none() {
-            self.tags = Some(Arc::new(self.engine.words_if_any()?));
+    fn tags(&mut self) -> Result<Arc<Option<PredictedTags>>, EngineError> {
+        match &self.tags {
+            Some(tags) => Ok(Arc::clone(tags)),
+            None => Ok(Arc::new(self.engine.words_if_any()?)),
         }
-        if needs.neighbours && self.explored.is_none() {
-            self.explored = Some(Arc::new(Explored::read(self.engine)?));
-        }
-        Ok(())
     }
 
     fn seeds(&mut self, named: &[NamedSeed]) -> Result<NamedSeeds, EngineError> {
@@ -166,19 +168,6 @@ impl QueryInput<'_> {
                 of_lists: Vec::new(),
             }),
         }
-    }
-
-    fn check(&self, filters: &Filters) -> Result<(), EngineError> {
-        filters.check_licences(self.engine.library())?;
-        Ok(filters.check_folders(self.engine)?)
-    }
-
-    fn explored(&mut self) -> Result<Arc<Explored>, EngineError> {
-        self.prepare(Needs {
-            neighbours: true,
-            ..Needs::default()
-        })?;
-        self.explored.clone().ok_or(EngineError::Interrupted)
     }
 
     fn written<T: Serialize>(&self, answer: T) -> Result<Vec<u8>, EngineError> {
@@ -193,36 +182,21 @@ pub trait Question: Debug + Send + Sync {
         Needs::default()
     }
 
-    /// Whether it is about the whole library: its answer takes long, and is the same for all until the library changes.
-    fn is_whole(&self) -> bool {
-        false
+    /// Most tracks of its answer, if a limit bounds it.
+    fn limit(&self) -> Option<Limit> {
+        None
     }
-
-    /// As a program on this machine asks it: with any limit, and folders of this disk.
-    fn of_this_disk(&mut self, _: Option<Limit>) {}
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError>;
 }
-
-const INDEX: Needs = Needs {
-    index: true,
-    tags: false,
-    neighbours: false,
-};
-const NEIGHBOURS: Needs = Needs {
-    index: true,
-    tags: false,
-    neighbours: true,
-};
 
 impl Question for Similar {
     fn needs(&self) -> Needs {
         INDEX
     }
 
-    fn of_this_disk(&mut self, limit: Option<Limit>) {
-        self.limit = limit.unwrap_or(self.limit);
-        self.filters.of_this_disk();
+    fn limit(&self) -> Option<Limit> {
+        Some(self.limit)
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
@@ -231,7 +205,7 @@ impl Question for Similar {
             named.push(input.engine.seed_of_vector(self.vector.clone())?);
         }
         self.validate(named.len())?;
-        input.check(&self.filters)?;
+        self.filters.check(input.engine)?;
         let model = input.model;
         let engine = &mut *input.engine;
         let mut named = self.part_of(engine, named, || model(engine.library()))?;
@@ -240,7 +214,7 @@ impl Question for Similar {
         }
         let unlike = seeds(&self.unlike, engine)?;
         let found = self.run(engine, &named, unlike)?;
-        input.written(SimilarJson::new(&named, &found))
+        input.written(found)
     }
 }
 
@@ -252,16 +226,14 @@ impl Question for Find {
         }
     }
 
-    fn of_this_disk(&mut self, limit: Option<Limit>) {
-        self.limit = limit.unwrap_or(self.limit);
-        self.filters.of_this_disk();
+    fn limit(&self) -> Option<Limit> {
+        Some(self.limit)
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        input.check(&self.filters)?;
-        input.prepare(self.needs())?;
-        let tags = input.tags.clone();
-        let Some(tags) = tags.as_deref().and_then(Option::as_ref) else {
+        self.filters.check(input.engine)?;
+        let tags = input.tags()?;
+        let Some(tags) = &*tags else {
             // The reason why there are none.
             input.engine.predicted_tags()?;
             return Err(EngineError::Interrupted);
@@ -274,31 +246,24 @@ impl Question for Find {
 
 impl Question for Playlist {
     fn needs(&self) -> Needs {
-        INDEX
-    }
-
-    fn is_whole(&self) -> bool {
-        // A cluster may lie anywhere in the library.
-        self.cluster.is_some()
-    }
-
-    fn of_this_disk(&mut self, limit: Option<Limit>) {
-        // The default number of tracks would otherwise truncate a list with a length.
-        if !self.has_length() {
-            self.limit = limit.or(self.limit);
+        Needs {
+            // A cluster may lie anywhere in the library.
+            whole: self.cluster.is_some(),
+            ..INDEX
         }
-        self.filters.of_this_disk();
+    }
+
+    fn limit(&self) -> Option<Limit> {
+        self.limit
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         self.validate()?;
         let named = input.seeds(&self.seeds)?;
-        input.check(&self.filters)?;
-        let (collection, list) = self.of_library(input.engine, &named.named, &named.of_lists)?;
-        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-        let standing = list.standing.as_ref();
-        input.notes.extend(standing.and_then(Standing::far));
-        input.written(PlaylistJson::new(input.engine, &tracks, standing)?)
+        self.filters.check(input.engine)?;
+        let list = self.run(input.engine, &named.named, &named.of_lists)?;
+        input.notes.extend(list.far.note.clone());
+        input.written(list)
     }
 }
 
@@ -309,8 +274,8 @@ impl Question for PathBetween {
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let stops = input.seeds(&self.stops())?.all();
-        let (collection, walk) = PathBetween::answer(self, input.engine, &stops)?;
-        input.written(WalkJson::new(input.engine, &collection, &walk)?)
+        let walk = self.run(input.engine, &stops)?;
+        input.written(walk)
     }
 }
 
@@ -331,22 +296,24 @@ impl Question for List {
         }
     }
 
-    fn of_this_disk(&mut self, limit: Option<Limit>) {
-        self.limit = limit.unwrap_or(Limit::from(0));
-        self.filters.of_this_disk();
+    fn limit(&self) -> Option<Limit> {
+        Some(self.limit)
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        input.check(&self.filters)?;
-        input.prepare(self.needs())?;
+        self.filters.check(input.engine)?;
         let query = self.query(input.engine)?;
         let page = input.engine.list(&query)?;
         let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
-        let tags = input.tags.as_deref();
-        let words = tags.map(|tags| {
-            let strongest = tags.as_ref().map(|tags| tags.strongest(&ids, WORDS));
-            strongest.unwrap_or_default()
-        });
+        let mut words = None;
+        if self.words {
+            let tags = input.tags()?;
+            let strongest = tags
+                .as_ref()
+                .as_ref()
+                .map(|tags| tags.strongest(&ids, WORDS));
+            words = Some(strongest.unwrap_or_default());
+        }
         input.written(ListedPage {
             page: PageJson::new(&page, words.as_ref()),
             next: page.next,
@@ -374,10 +341,12 @@ impl Question for Show {
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        input.prepare(self.needs())?;
         let named = input.seeds(std::slice::from_ref(&self.track))?.all();
-        let tags = input.tags.clone();
-        let tags = tags.as_deref().and_then(Option::as_ref);
+        let tags = if self.words {
+            input.tags()?
+        } else {
+            Arc::default()
+        };
         let mut nearest = Vec::new();
         for seed in &named {
             let seed = std::slice::from_ref(seed);
@@ -385,9 +354,10 @@ impl Question for Show {
         }
         let notes = &mut input.notes;
         let report = |news: GenreNews| notes.push(news.text);
-        let found = cards(input.engine, named, nearest, tags, self.words, report)?;
-        let card = found.first().ok_or(EngineError::Interrupted)?;
-        input.written(CardJson::new(card))
+        let tags = tags.as_ref().as_ref();
+        let mut found = cards(input.engine, named, nearest, tags, self.words, report)?;
+        let card = found.pop().ok_or(EngineError::Interrupted)?;
+        input.written(card)
     }
 }
 
@@ -416,12 +386,12 @@ impl Question for Classify {
 }
 
 impl Question for GenreRelations {
-    fn is_whole(&self) -> bool {
-        true
+    fn needs(&self) -> Needs {
+        WHOLE
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let found = self.run(input.engine)?;
+        let found = Self::run(input.engine)?;
         input.written(GenresJson::new(input.engine, &found)?)
     }
 }
@@ -457,31 +427,27 @@ impl Question for HandLabels {
 }
 
 impl Question for Suspects {
-    fn is_whole(&self) -> bool {
-        true
+    fn needs(&self) -> Needs {
+        WHOLE
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let found = self.run(input.engine)?.suspects;
-        let shown = Suspects::shown(input.engine, &found)?;
-        let items = SuspectJson::list(&shown, &found).collect();
+        let (items, _) = self.run(input.engine)?;
         input.written(Items { items })
     }
 }
 
 impl Question for Clusters {
     fn needs(&self) -> Needs {
-        INDEX
-    }
-
-    fn is_whole(&self) -> bool {
-        true
+        Needs {
+            whole: true,
+            ..INDEX
+        }
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
         let found = Self::all(input.engine)?;
-        let members = members(input.engine, &found)?;
-        input.written(ClustersJson::new(&found, &members))
+        input.written(ClustersJson::new(input.engine, &found)?)
     }
 }
 
@@ -492,45 +458,28 @@ struct MapOfTracks {}
 
 impl Question for MapOfTracks {
     fn needs(&self) -> Needs {
-        NEIGHBOURS
-    }
-
-    fn is_whole(&self) -> bool {
-        true
+        Needs {
+            whole: true,
+            ..INDEX
+        }
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let explored = input.explored()?;
-        let graph = &explored.graph;
-        let mut collection = explored.collection.clone();
-        let found = collection.ids.len();
-        if found < 3 {
-            let error = ExploreError::TooFew {
-                what: "a map",
-                needed: 3,
-                found,
-            };
-            return Err(error.into());
-        }
-        input.engine.predict_genres(&mut collection, graph)?;
-        let positions = places(input.engine, &collection, graph)?;
-        let map = MapJson::new(input.engine, &collection, graph, positions.view())?;
-        input.written(map)
+        let mapped = MappedLibrary::of(input.engine)?;
+        input.written(MapJson::new(input.engine, &mapped)?)
     }
 }
 
 impl Question for Duplicates {
     fn needs(&self) -> Needs {
-        NEIGHBOURS
-    }
-
-    fn is_whole(&self) -> bool {
-        true
+        Needs {
+            whole: true,
+            ..INDEX
+        }
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
-        let explored = input.explored()?;
-        let items = self.run(input.engine, &explored.collection, |_| ())?;
+        let items = Self::run(input.engine, |_| ())?;
         input.written(Items { items })
     }
 }

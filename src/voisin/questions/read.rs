@@ -180,77 +180,35 @@ pub(crate) fn typed(schema: &Value, value: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
+    use crate::questions::Similar;
 
-    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
-    #[serde(deny_unknown_fields)]
-    struct QueryInput {
-        query: Option<String>,
-        limit: Option<u32>,
-        exact: Option<bool>,
-        #[serde(default)]
-        filters: AskedFilters,
-    }
-
-    #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
-    #[serde(default, deny_unknown_fields)]
-    struct AskedFilters {
-        genre: Vec<String>,
-        least: Option<f32>,
-    }
-
-    fn query(text: &str) -> Result<QueryInput, Refused> {
-        let given = text.split('&').filter_map(|pair| pair.split_once('='));
-        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        from_arguments(pairs(given))
-    }
-
-    fn body(json: &str) -> Result<QueryInput, Refused> {
+    fn body(json: &str) -> Result<Similar, Refused> {
         from_arguments(object(json.as_bytes())?)
     }
 
     #[test]
-    fn every_door_reads_alike() {
-        let input = query("genre=Jazz&genre=Soul&query=1999&limit=5&exact=true&least=0.5").unwrap();
-        for same in [
-            r#"{"query": "1999", "limit": 5, "exact": true, "genre": ["Jazz", "Soul"], "least": 0.5}"#,
-            r#"{"query": 1999, "limit": "5", "exact": "true", "genre": ["Jazz", "Soul"], "least": "0.5"}"#,
-            r#"{"query": "1999", "limit": 5.0, "exact": true, "filters": {"genre": ["Jazz", "Soul"], "least": 0.5}}"#,
-        ] {
-            assert_eq!(input, body(same).unwrap(), "{same}");
-        }
-        assert_eq!(
-            query("").unwrap(),
-            body(r#"{"limit": null, "nothing": null}"#).unwrap()
-        );
-        let one = body(r#"{"genre": "Jazz"}"#).unwrap();
-        assert_eq!(one.filters.genre, ["Jazz"]);
-    }
-
-    #[test]
     fn refusals_name_the_field_and_both_sides() {
-        for (text, field, found) in [
-            ("limit=-1", "limit", "integer `-1`"),
-            ("limit=x", "limit", "string \"x\""),
-            ("limit=1&limit=2", "limit", "sequence"),
-            ("nonsense=1", "", "\"nonsense\""),
-            ("least=much", "least", "string \"much\""),
-            ("exact=1", "exact", "integer `1`"),
+        for (name, value, field, found) in [
+            ("limit", "-1", "limit", "integer `-1`"),
+            ("limit", "x", "limit", "string \"x\""),
+            ("nonsense", "1", "", "\"nonsense\""),
+            ("from", "much", "from", "string \"much\""),
+            ("exact", "1", "exact", "integer `1`"),
         ] {
-            let refused = query(text).unwrap_err();
+            let given = pairs([(name.to_owned(), value.to_owned())]);
+            let refused = from_arguments::<Similar>(given).unwrap_err();
             let is = (refused.field.as_str(), refused.found.as_str());
-            assert_eq!(is, (field, found), "{text}");
+            assert_eq!(is, (field, found), "{name}={value}");
         }
-        let unknown = query("nonsense=1").unwrap_err().expected;
+        let unknown = body(r#"{"nonsense": 1}"#).unwrap_err().expected;
         assert!(
             unknown.starts_with(FIELD_OF) && unknown.contains("genre"),
             "{unknown}"
         );
         for (json, field) in [
             (r#"{"filters": {"genre": ["a", {}]}}"#, "genre[1]"),
-            (r#"{"least": "x"}"#, "least"),
+            (r#"{"limit": [1, 2]}"#, "limit"),
             ("[1]", ""),
             ("null", ""),
             ("{", ""),

@@ -6,11 +6,12 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Filters;
+use super::answers::similar::SimilarJson;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{Limit, at_most, limit_of};
-use super::{Filters, SimilarAnswer};
 use crate::{Embedder, Engine, EngineError, Seed, SimilarOptions};
 
 /// Numbers of the longest vector.
@@ -121,13 +122,13 @@ impl Similar {
         engine: &mut Engine,
         seeds: &[Seed],
         unlike: Vec<Seed>,
-    ) -> Result<SimilarAnswer, EngineError> {
+    ) -> Result<SimilarJson, EngineError> {
         // Only tracks with a vector can be neighbours.
         let tracks = engine.library().status()?.vectors as usize;
         let options = self.options(engine, seeds, unlike, tracks)?;
         let found = engine.similar(seeds, &options)?;
         let standing = engine.standing(seeds)?;
-        SimilarAnswer::new(engine, found, standing)
+        SimilarJson::new(engine, seeds, &found, standing)
     }
 
     /// The seeds, or the part of the one seed that the query names.

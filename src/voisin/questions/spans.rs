@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::read::Refused;
-use super::values::{from_text, refusal};
+use super::values::from_text;
 use voisin_library::{MusicalKey, WordBound};
 
 /// A time or length in seconds; on the command line `90`, `65.5`, `1:30`, `1:02:03`, `90m`, `1h30m` or `45s`.
@@ -89,22 +89,6 @@ pub fn length(text: &str) -> Result<Seconds, Refused> {
     Some(read)
         .filter(|read| read.0 > 0.0)
         .ok_or_else(|| Refused::text("more than 0 seconds", text))
-}
-
-pub(crate) fn playtime(text: &str) -> Result<f64, Refused> {
-    length(text).map(|Seconds(seconds)| seconds)
-}
-
-pub(crate) fn some_playtime<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<f64>, D::Error> {
-    let seconds = f64::deserialize(deserializer)?;
-    // Ten days bound the work of one request.
-    if seconds > 0.0 && seconds <= 864_000.0 {
-        Ok(Some(seconds))
-    } else {
-        Err(refusal(seconds, "more than 0 and up to 864000 seconds"))
-    }
 }
 
 pub(crate) struct Measure {

@@ -1,5 +1,5 @@
 //! Numbers, limits and orders of queries, with one grammar everywhere (docs/guide.md): [`FromStr`] on the command line,
-//! serde over a network, where a server bounds the work of one request.
+//! serde at every other door. A server bounds the work of one request.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -80,6 +80,18 @@ impl Limit {
     pub fn of(self, all: usize) -> usize {
         self.0.map_or(all, |most| most.min(all))
     }
+
+    pub(crate) fn check_bounded(self) -> Result<(), Refused> {
+        let most = self.0.unwrap_or(0);
+        if (1..=MOST as usize).contains(&most) {
+            return Ok(());
+        }
+        Err(Refused::new(
+            "limit",
+            format!("1 to {MOST}"),
+            most.to_string(),
+        ))
+    }
 }
 
 impl From<usize> for Limit {
@@ -112,9 +124,7 @@ impl fmt::Display for Limit {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // No "all" over a network, so that no request makes a server send a whole library.
-        let most = some_whole::<1, MOST, D>(deserializer)?;
-        Ok(Self(most.map(|most| most as usize)))
+        Ok(Self::from(u32::deserialize(deserializer)? as usize))
     }
 }
 
@@ -142,17 +152,6 @@ impl JsonSchema for Limit {
 /// A limit per artist or album; `None`: no limit, which users write as 0.
 pub(crate) fn limit_of(most: Option<u32>) -> Option<usize> {
     most.filter(|&most| most > 0).map(|most| most as usize)
-}
-
-pub(crate) fn some_whole<'de, const LEAST: u32, const MOST: u32, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<u32>, D::Error> {
-    // Wider than the type, so that the error of a too large number names the bounds and no overflow.
-    let number = u64::deserialize(deserializer)?;
-    let read = u32::try_from(number).ok();
-    let read = read.filter(|number| (LEAST..=MOST).contains(number));
-    read.map(Some)
-        .ok_or_else(|| refusal(number, format!("{LEAST} to {MOST}")))
 }
 
 pub(crate) fn share(text: &str) -> Result<f32, Refused> {

@@ -1,134 +1,12 @@
-//! Answers: equal to those of the command line, in pages, under the names that players use.
+//! Answers: about uploaded files, in pages, and what is refused.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
 use crate::common::server::{Server, small_library};
-use crate::common::{DEMO, Sandbox, code, fine_json, noise_wav, text};
-
-/// The answer of a command as JSON, without the version; a list is in `items`.
-fn of_cli(sandbox: &Sandbox, command: &str) -> Value {
-    let output = sandbox.run(command.split('|').chain(["--format", "json"]));
-    assert!(code(&output) <= 1, "{command}: {}", text(&output.stderr));
-    let mut answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    answer.as_object_mut().unwrap().remove("version");
-    answer
-}
-
-/// Removes what a command does not print.
-fn like(mut answer: Value, expected: &Value) -> Value {
-    for name in ["generation", "next", "notes", "total"] {
-        if expected.get(name).is_none() {
-            answer.as_object_mut().unwrap().remove(name);
-        }
-    }
-    answer
-}
-
-#[test]
-fn answers_are_those_of_the_command_line_bit_for_bit() {
-    let sandbox = Sandbox::new();
-    small_library(&sandbox);
-    let server = Server::start(&sandbox, &[]);
-    for (path, question, command) in [
-        (
-            "similar",
-            json!({"seeds": [{"words": "chaos god"}], "from": 2.0, "to": 8.0, "limit": 2}),
-            "similar|chaos god|--from|2|--to|8|--limit|2",
-        ),
-        (
-            "similar",
-            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "exact": true}),
-            "similar|id:3|--unlike|id:1|--exact",
-        ),
-        (
-            "similar",
-            json!({"seeds": [{"id": 1}], "limit": 6, "artist": ["!Muldjord"], "bpm": "60-190",
-                "key": ["compatible"], "licence": ["cc"]}),
-            "similar|id:1|--limit|6|--artist|!muldjord|--bpm|60-190|--key|compatible|--licence|cc",
-        ),
-        ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
-        (
-            "path",
-            json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}),
-            "path|id:1|id:5|--steps|3",
-        ),
-        (
-            "playlist",
-            json!({"genre": "metal", "limit": 3, "keep_duplicates": true}),
-            "playlist|--genre|metal|--limit|3|--keep-duplicates",
-        ),
-    ] {
-        let expected = of_cli(&sandbox, command);
-        let found = server.good(&format!("/api/v1/{path}"), &question);
-        assert!(found["generation"].as_u64() > Some(0), "{path}: {found}");
-        assert_eq!(like(found, &expected), expected, "{path} {question}");
-    }
-    for (address, command) in [
-        (
-            "find?query=loud%20guitar%2C%20no%20voice&genre=metal&limit=2",
-            "find|loud guitar, no voice|--genre|metal|--limit|2",
-        ),
-        (
-            "list?sort=bpm&reverse=true&words=true&tag=%21guitar",
-            "list|--sort|bpm|--reverse|--tag|!guitar",
-        ),
-        ("genres", "genres"),
-        ("clusters", "clusters"),
-        ("suspects?all=true", "labels|suspects|--all"),
-        ("duplicates", "duplicates"),
-        ("failed", "list|--failed"),
-        ("status", "status"),
-    ] {
-        let expected = of_cli(&sandbox, command);
-        let found = server.good_get(&format!("/api/v1/{address}"));
-        assert_eq!(like(found, &expected), expected, "{address}");
-    }
-    let map = server.good_get("/api/v1/map");
-    assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
-    // The same at every door: null is not given, 2.0 and "2" are 2, a plain text is a seed.
-    let two = server.good(
-        "/api/v1/similar",
-        &json!({"seeds": [{"id": 1}], "limit": 2, "genre": ["Metal"]}),
-    );
-    for same in [
-        json!({"seeds": ["id:1"], "limit": 2.0, "genre": "Metal", "year": null}),
-        json!({"seeds": "id:1", "limit": "2", "genre": "Metal", "artist": null}),
-        json!({"seeds": [{"id": "1", "path": null, "words": null}], "limit": 2, "genre": ["Metal"]}),
-    ] {
-        assert_eq!(server.good("/api/v1/similar", &same), two, "{same}");
-    }
-    assert_eq!(
-        server.good_get("/api/v1/similar?seeds=id:1&limit=2&genre=Metal"),
-        two
-    );
-    for (filter, status, reason) in [
-        (
-            json!({"bpm": "fast"}),
-            400,
-            "bpm: expected a tempo or a span such as",
-        ),
-        (
-            json!({"tag": ["metal", "guitar:200"]}),
-            400,
-            "tag[1]: expected a percentile",
-        ),
-        (json!({"mood": ["calm"]}), 400, "found \"mood\""),
-        (json!({"artist": ["Nina Simone"]}), 404, "no artist"),
-    ] {
-        let mut question = json!({"seeds": [{"id": 1}]});
-        let fields = filter.as_object().unwrap().clone();
-        question.as_object_mut().unwrap().extend(fields);
-        let (found, problem) = server.post("/api/v1/similar", &question);
-        let detail = problem["detail"].as_str().unwrap_or_default();
-        assert!(
-            found == status && detail.contains(reason),
-            "{filter}: {found} {problem}"
-        );
-    }
-    assert_eq!(server.get("/api/v1/find?query=xyzzy").0, 404);
-}
+use crate::common::{DEMO, Sandbox, fine_json, noise_wav, text};
+use crate::doors::of_cli;
 
 #[test]
 fn a_file_outside_the_library_is_asked_by_its_bytes() {
@@ -219,6 +97,39 @@ fn tracks_are_paged_and_filtered() {
                 .unwrap()
                 .contains("there are Ambient, Metal")
     );
+}
+
+#[test]
+fn filters_that_mean_nothing_are_refused() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    for (filter, status, reason) in [
+        (
+            json!({"bpm": "fast"}),
+            400,
+            "bpm: expected a tempo or a span such as",
+        ),
+        (
+            json!({"tag": ["metal", "guitar:200"]}),
+            400,
+            "tag[1]: expected a percentile",
+        ),
+        (json!({"mood": ["calm"]}), 400, "found \"mood\""),
+        (json!({"limit": 0}), 400, "limit: expected 1 to 1000"),
+        (json!({"artist": ["Nina Simone"]}), 404, "no artist"),
+    ] {
+        let mut question = json!({"seeds": [{"id": 1}]});
+        let fields = filter.as_object().unwrap().clone();
+        question.as_object_mut().unwrap().extend(fields);
+        let (found, problem) = server.post("/api/v1/similar", &question);
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(
+            found == status && detail.contains(reason),
+            "{filter}: {found} {problem}"
+        );
+    }
+    assert_eq!(server.get("/api/v1/find?query=xyzzy").0, 404);
 }
 
 #[test]

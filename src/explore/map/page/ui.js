@@ -22,6 +22,7 @@ const KEYS = {
   ArrowUp: (view) => view.walk(0, -1),
   ArrowDown: (view) => view.walk(0, 1),
   "+": (view) => view.map.zoom(1.4),
+  "=": (view) => view.map.zoom(1.4),
   "-": (view) => view.map.zoom(1 / 1.4),
   0: (view) => view.map.fit(),
   Enter: (view, i) => i >= 0 && view.on.open(i),

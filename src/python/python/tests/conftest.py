@@ -14,6 +14,7 @@ import voisin
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 PROGRAM = os.environ.get("VOISIN", str(ROOT / "target" / "release" / "voisin"))
 DEMO = ROOT / "data" / "demo" / "library"
+DOORS = ROOT / "tests" / "doors.tsv"
 FILES = [
     "metal/muldjord-chaos-god.mp3",
     "metal/muldjord-armygeddon.m4a",

@@ -14,7 +14,7 @@ import wave
 
 import numpy as np
 import pytest
-from conftest import DEMO, FILES, PROGRAM, beats_during, in_child
+from conftest import DEMO, DOORS, FILES, PROGRAM, beats_during, in_child
 
 import voisin
 
@@ -115,33 +115,31 @@ def test_saving_an_index_overwrites_nothing_else(tmp_path):
 def printed(folder, *words):
     done = subprocess.run(
         [PROGRAM, "--library", folder, "--model", "musicnn-msd", *words, "--format", "json"],
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
     )
+    assert done.returncode <= 1, done.stderr
     return json.loads(done.stdout)
 
 
 def test_a_library_answers_as_the_program_does(folder, embedder, caplog):
     library = voisin.Library(folder)
     assert len(library) == len(FILES) and library.model == "musicnn-msd" and library.path == folder
+    for line in DOORS.read_text().splitlines():
+        query, fields, command = line.split("\t")
+        fields = json.loads(fields)
+        if command == "-" or '{"id"' in line:
+            continue
+        ours = library.query(query, embedder=embedder, **fields)
+        theirs = printed(folder, *command.split("|"))
+        if query == "show":
+            theirs = {"version": 1, **theirs["items"][0]}
+        for name in ("generation", "next", "notes", "total"):
+            if name not in theirs:
+                ours.pop(name, None)
+        assert {"version": 1, **ours} == theirs, line
     names = [str(DEMO / name) for name in FILES]
-    for ours, command in [
-        (
-            library.query("similar", "chaos god", genre="!Metal", exact=True),
-            ["similar", "chaos god", "--genre", "!Metal", "--exact"],
-        ),
-        (
-            library.query("find", query="guitar no singing", limit=3),
-            ["find", "guitar no singing", "--limit", "3"],
-        ),
-        (library.query("genres"), ["genres"]),
-        (library.clusters(), ["clusters"]),
-        (library.query("status"), ["status"]),
-        (library.query("duplicates"), ["duplicates"]),
-    ]:
-        del ours["generation"]
-        assert {"version": 1, **ours} == printed(folder, *command), command
     with caplog.at_level("INFO", "voisin"):
         genres = library.classify(names, embedder=embedder)
     assert caplog.records and all(record.name == "voisin" for record in caplog.records)
@@ -187,7 +185,7 @@ def test_wrong_questions_are_python_errors(folder):
     with pytest.raises(ValueError, match="there is no query"):
         library.query("remove")
     for wrong, raised, message in [
-        ({"limit": -1}, ValueError, "limit: expected 1 or more, or 0 for all, found -1"),
+        ({"limit": -1}, ValueError, "limit: expected u32, found integer `-1`"),
         ({"energy": 200}, ValueError, "energy: expected 0 to 100"),
         ({"from": float("nan")}, ValueError, "Out of range"),
         ({"genr": "Metal"}, ValueError, 'expected a field of .*genre, .*, found "genr"'),

@@ -60,7 +60,9 @@ class Library(_voisin.Library):
         self, seeds: _Seeds | None = None, limit: int | None = 20, **options: Any
     ) -> dict[str, Any]:
         """A playlist around tracks; without seeds, around those that pass the filters."""
-        return self.query("playlist", seeds, limit=limit or 0, **options)
+        if "length" not in options:
+            options["limit"] = limit or 0
+        return self.query("playlist", seeds, **options)
 
     def path_between(
         self, start: _Named, end: _Named, *, via: Sequence[_Named] = (), **options: Any

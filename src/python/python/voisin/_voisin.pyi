@@ -98,7 +98,6 @@ class Library:
         name: str,
         seeds: _Seeds | None = None,
         *,
-        limit: int | None = None,
         embedder: Embedder | None = None,
         **options: Any,
     ) -> Any: ...

@@ -6,87 +6,75 @@ use serde::Serialize;
 use super::graph::last_clusters;
 use super::list::TrackJson;
 use super::lossy;
+use super::track::TrackRef;
 use crate::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
     SimilarOptions, SimilarTrack,
 };
-use voisin_base::track::TrackId;
 use voisin_genre::{Genre, UnknownReason};
-use voisin_library::{Descriptors, FileRecord, Track};
+use voisin_library::{Descriptors, FileRecord, StoredFile};
 
 const NEAREST: usize = 5;
 
 const WORDS: usize = 8;
 
-#[derive(Debug)]
-pub struct Card {
-    pub track: Track,
-    /// In the tags' spelling.
-    pub tagged_genres: Vec<String>,
-    pub measured: Option<Descriptors>,
-    /// The genre predicted from the library's labels and the head, or a first guess.
-    pub predicted: GenreAnswer,
-    pub cluster: Option<u32>,
-    pub words: Option<Vec<(String, f32)>>,
-    pub sung: Option<f32>,
-    pub nearest: Vec<SimilarTrack>,
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct CardJson<'a> {
+pub struct Card {
     #[serde(flatten)]
-    track: TrackJson,
+    pub track: TrackJson,
     track_number: Option<u32>,
     disc_number: Option<u32>,
     /// In the tags' spelling.
-    licence_text: Option<&'a str>,
+    licence_text: Option<String>,
     /// In the tags' spelling.
-    tagged_genres: &'a [String],
-    tagged_bpm: Option<f64>,
-    tagged_key: Option<&'a str>,
+    pub tagged_genres: Vec<String>,
+    pub tagged_bpm: Option<f64>,
+    pub tagged_key: Option<String>,
     /// BLAKE3 of the compressed packets.
     content: String,
-    sample_rate: u32,
-    channels: u16,
-    container: &'a str,
-    predicted: PredictedJson<'a>,
+    pub sample_rate: u32,
+    pub channels: u16,
+    container: String,
+    pub predicted: PredictedJson,
     /// Probability of a voice; null if the model does not predict it.
-    sung: Option<f32>,
+    pub sung: Option<f32>,
     /// Of the last `voisin clusters`; null for noise and later tracks.
-    cluster: Option<u32>,
-    nearest: Vec<NearJson>,
-    places: Vec<PlaceJson>,
+    pub cluster: Option<u32>,
+    pub nearest: Vec<NearJson>,
+    pub places: Vec<PlaceJson>,
+    #[serde(skip)]
+    pub measured: Descriptors,
 }
 
+/// The genre predicted from the library's labels and the head, or a first guess.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct PredictedJson<'a> {
+pub struct PredictedJson {
     /// Null if the answer is unknown.
-    genre: Option<&'a Genre>,
+    genre: Option<Genre>,
     probability: f32,
     labelled_tracks: usize,
     labelled_genres: usize,
-    summary: String,
+    pub summary: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct NearJson {
-    id: TrackId,
-    path: String,
-    similarity: f32,
-    artist: Option<String>,
-    title: Option<String>,
+pub struct NearJson {
+    #[serde(flatten)]
+    pub track: TrackRef,
+    pub genres: Vec<String>,
+    pub similarity: f32,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct PlaceJson {
-    path: String,
+pub struct PlaceJson {
+    pub path: String,
     bytes: u64,
     /// `there`, `changed`, `gone` or `unreadable`.
-    state: &'static str,
+    pub state: &'static str,
 }
 
-/// The state of a file since it was added: `there`, `changed`, `gone` or `unreadable`.
-pub fn state(known: &FileRecord) -> &'static str {
+/// The state of a file since it was added.
+fn state(known: &FileRecord) -> &'static str {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match FileRecord::read(&known.path) {
         // As in `add`, which reads changed files again.
@@ -97,63 +85,38 @@ pub fn state(known: &FileRecord) -> &'static str {
     }
 }
 
-impl<'a> CardJson<'a> {
-    pub fn new(card: &'a Card) -> Self {
-        let Card {
-            track,
-            tagged_genres,
-            measured,
-            predicted,
-            cluster,
-            words,
-            sung,
-            nearest,
-        } = card;
+impl PredictedJson {
+    fn new(answer: &GenreAnswer) -> Self {
         Self {
-            track: TrackJson::new(track, measured.as_ref(), words.as_deref()),
-            track_number: track.tags.track_number,
-            disc_number: track.tags.disc_number,
-            licence_text: track.tags.licence.as_deref(),
-            tagged_genres,
-            tagged_bpm: track.tags.bpm,
-            tagged_key: track.tags.musical_key.as_deref(),
-            content: track.audio.content.to_string(),
-            sample_rate: track.audio.sample_rate,
-            channels: track.audio.channels,
-            container: &track.audio.container,
-            predicted: PredictedJson {
-                genre: predicted.genre(),
-                probability: predicted.probability,
-                labelled_tracks: predicted.labelled.tracks,
-                labelled_genres: predicted.labelled.genres,
-                summary: predicted.summary(),
-            },
-            sung: *sung,
-            cluster: *cluster,
-            nearest: nearest
-                .iter()
-                .map(|found| NearJson {
-                    id: found.track.id,
-                    path: lossy(&found.track.path),
-                    similarity: found.similarity,
-                    artist: found.track.tags.artist.clone(),
-                    title: found.track.tags.title.clone(),
-                })
-                .collect(),
-            places: track
-                .files
-                .iter()
-                .map(|file| PlaceJson {
-                    path: lossy(&file.record.path),
-                    bytes: file.record.size,
-                    state: state(&file.record),
-                })
-                .collect(),
+            genre: answer.genre().cloned(),
+            probability: answer.probability,
+            labelled_tracks: answer.labelled.tracks,
+            labelled_genres: answer.labelled.genres,
+            summary: answer.summary(),
         }
     }
 }
 
-/// The words on cards: the model's tags that stand out.
+impl NearJson {
+    fn new(found: SimilarTrack) -> Self {
+        Self {
+            track: TrackRef::of_track(&found.track),
+            genres: found.track.tags.genres,
+            similarity: found.similarity,
+        }
+    }
+}
+
+impl PlaceJson {
+    fn new(file: &StoredFile) -> Self {
+        Self {
+            path: lossy(&file.record.path),
+            bytes: file.record.size,
+            state: state(&file.record),
+        }
+    }
+}
+
 pub fn nearest_options() -> SimilarOptions {
     SimilarOptions {
         limit: NEAREST,
@@ -182,15 +145,10 @@ pub fn cards(
             path: seed.path.clone(),
         })?);
     }
-    let mut tracks = Vec::new();
-    for &id in &ids {
-        tracks.push(engine.library().track(id)?);
-    }
+    let mut tracks = engine.library().tracks_by_id(&ids)?;
     // Before `label`, which replaces the tags' genres by those of the label source.
-    let tagged: Vec<Vec<String>> = tracks
-        .iter()
-        .map(|track| track.tags.genres.clone())
-        .collect();
+    let tagged = tracks.iter().map(|track| track.tags.genres.clone());
+    let tagged: Vec<Vec<String>> = tagged.collect();
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
     let clusters = last_clusters(engine)?;
@@ -203,18 +161,29 @@ pub fn cards(
         nearest.into_iter().zip(tracks).zip(tagged).zip(predicted)
     {
         let id = track.id;
+        let measured = measured.get(&id);
+        // Empty for a model without tags, and left out if words were not requested.
+        let words = has_words.then(|| strongest.remove(&id).unwrap_or_default());
+        let clusters = clusters.as_ref();
+        let places = track.files.iter().map(PlaceJson::new).collect();
         cards.push(Card {
-            measured: measured.get(&id).cloned(),
-            predicted,
-            // Empty for a model without tags, and left out if words were not requested.
-            words: has_words.then(|| strongest.remove(&id).unwrap_or_default()),
-            sung: tags.and_then(|tags| tags.sung(id)),
-            cluster: clusters
-                .as_ref()
-                .and_then(|clusters| clusters.get(&id).copied()),
-            nearest,
-            track,
+            track: TrackJson::new(&track, measured, words.as_deref()),
+            track_number: track.tags.track_number,
+            disc_number: track.tags.disc_number,
+            licence_text: track.tags.licence,
             tagged_genres,
+            tagged_bpm: track.tags.bpm,
+            tagged_key: track.tags.musical_key,
+            content: track.audio.content.to_string(),
+            sample_rate: track.audio.sample_rate,
+            channels: track.audio.channels,
+            container: track.audio.container,
+            predicted: PredictedJson::new(&predicted),
+            sung: tags.and_then(|tags| tags.sung(id)),
+            cluster: clusters.and_then(|clusters| clusters.get(&id).copied()),
+            nearest: nearest.into_iter().map(NearJson::new).collect(),
+            places,
+            measured: measured.cloned().unwrap_or_default(),
         });
     }
     Ok(cards)

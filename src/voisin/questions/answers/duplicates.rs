@@ -52,7 +52,6 @@ pub struct FileJson {
 }
 
 impl FileJson {
-    /// Its metadata as a track.
     pub fn meta(&self) -> TrackMeta {
         TrackMeta {
             seconds: self.seconds,

@@ -70,7 +70,6 @@ pub(crate) struct EvidenceJson {
 }
 
 impl<'a> AnswerJson<'a> {
-    /// As programs read it.
     pub fn new(answer: &'a GenreAnswer) -> Self {
         fn map(list: &[GenreShare]) -> BTreeMap<&str, f32> {
             list.iter()

@@ -27,7 +27,6 @@ pub struct GenreJson {
 }
 
 impl GenreJson {
-    /// As programs read it.
     pub fn new(engine: &Engine, genre: &GenreKinship) -> Result<Self, EngineError> {
         let track = |id: TrackId| -> Result<TrackRef, EngineError> {
             Ok(TrackRef::of_track(&engine.library().track(id)?))
@@ -47,7 +46,6 @@ impl GenreJson {
 }
 
 impl GenresJson {
-    /// As programs read it.
     pub fn new(engine: &Engine, kinship: &Kinship) -> Result<Self, EngineError> {
         let genres = kinship
             .genres

@@ -1,13 +1,14 @@
 //! Tracks with their metadata and measurements.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
 use super::title;
-use crate::{Engine, EngineError, StrongTags, TrackPage};
+use crate::{StrongTags, TrackPage};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_library::artists::{is_no_album, is_nobody};
@@ -29,18 +30,18 @@ pub struct TrackJson {
     pub title: String,
     /// Its album; null also for a placeholder such as `Unknown Album`.
     pub album: Option<String>,
-    pub(crate) album_artist: Option<String>,
+    pub album_artist: Option<String>,
     pub composer: Option<String>,
     /// Its genres by the library's label source.
     pub genres: Vec<String>,
     pub year: Option<i32>,
     pub seconds: f64,
-    pub(crate) codec: String,
+    pub codec: String,
     pub licence: Option<String>,
     pub mbid: Option<String>,
     pub isrc: Option<String>,
     /// Track gain in dB, from its tags.
-    pub(crate) replay_gain: Option<f64>,
+    pub replay_gain: Option<f64>,
     /// Measured, in beats a minute; null if it was not.
     pub tempo: Option<f64>,
     pub key: Option<&'static str>,
@@ -58,13 +59,16 @@ pub struct TrackJson {
     pub(crate) added: Option<i64>,
     /// Files that hold the recording.
     pub(crate) files: usize,
+    /// The exact path, which need not be UTF-8.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct WordJson {
     pub word: String,
     /// Percentile in the library, 0 to 1.
-    percentile: f32,
+    pub percentile: f32,
 }
 
 impl TrackJson {
@@ -116,6 +120,18 @@ impl TrackJson {
             }),
             added: Some(track.added_at),
             files: track.files.len(),
+            file: track.path.clone(),
+        }
+    }
+
+    /// The track as players read it.
+    pub fn meta(&self) -> TrackMeta {
+        let artist = self.artist.as_ref().or(self.album_artist.as_ref());
+        TrackMeta {
+            title: self.title.clone(),
+            artist: artist.cloned(),
+            seconds: self.seconds,
+            ..TrackMeta::of_file(self.id.unwrap_or(TrackId(0)), &self.file)
         }
     }
 }
@@ -131,39 +147,6 @@ pub fn scale_values(measured: &Descriptors) -> BTreeMap<String, f64> {
 fn named_genres(mut genres: Vec<String>) -> Vec<String> {
     genres.retain(|genre| !is_no_album(genre));
     genres
-}
-
-pub struct KnownTracks(HashMap<TrackId, TrackJson>);
-
-impl KnownTracks {
-    pub fn read(
-        engine: &Engine,
-        ids: impl IntoIterator<Item = TrackId>,
-    ) -> Result<Self, EngineError> {
-        let ids: Vec<TrackId> = ids.into_iter().collect();
-        let mut tracks = engine.library().tracks_by_id(&ids)?;
-        engine.label(&mut tracks)?;
-        let measured = engine.library().descriptors(&ids)?;
-        let known = tracks.iter().map(|track| {
-            (
-                track.id,
-                TrackJson::new(track, measured.get(&track.id), None),
-            )
-        });
-        Ok(Self(known.collect()))
-    }
-
-    pub(crate) fn track(&self, meta: &TrackMeta) -> TrackJson {
-        TrackJson {
-            // Of a track of several files, the named or compared one is shown.
-            path: meta.path.clone(),
-            ..self.get(meta.id)
-        }
-    }
-
-    pub(crate) fn get(&self, id: TrackId) -> TrackJson {
-        self.0.get(&id).cloned().unwrap_or_default()
-    }
 }
 
 impl PageJson {

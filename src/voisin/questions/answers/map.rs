@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::{clustered, clusters_of};
+use super::graph::MappedLibrary;
 use super::list::scale_values;
-use crate::{Collection, Engine, EngineError};
+use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_explore::KnnGraph;
 use voisin_explore::map::{coloured_genres, genre};
 use voisin_library::MusicalKey;
 
@@ -58,21 +56,15 @@ pub struct MapJson {
 }
 
 impl MapJson {
-    /// - `positions`: a row for each track of the collection
-    pub fn new(
-        engine: &mut Engine,
-        collection: &Collection,
-        graph: &KnnGraph,
-        positions: ArrayView2<'_, f32>,
-    ) -> Result<Self, EngineError> {
-        let found = clustered(engine, |_| clusters_of(collection, graph, None))?;
-        let ids = found.ids();
+    pub fn new(engine: &Engine, mapped: &MappedLibrary) -> Result<Self, EngineError> {
+        let collection = &mapped.collection;
+        let ids = mapped.clustering.ids();
         let measured = engine.library().descriptors(&collection.ids)?;
         let tags = engine.predicted_tags_if_any()?;
         let mut words = tags
             .map(|tags| tags.strongest(&collection.ids, 1))
             .unwrap_or_default();
-        let tracks = collection.meta.iter().zip(positions.rows());
+        let tracks = collection.meta.iter().zip(mapped.places.rows());
         let tracks = tracks.map(|(track, at)| {
             let measured = measured.get(&track.id);
             let key = measured.and_then(|measured| measured.key);
@@ -97,11 +89,15 @@ impl MapJson {
                     .and_then(|mut words| (!words.is_empty()).then(|| words.remove(0).0)),
             }
         });
-        let clusters = found.clusters.iter().map(|cluster| ClusterName {
-            id: cluster.id,
-            name: cluster.name.clone(),
-            tracks: cluster.members.len(),
-        });
+        let clusters = mapped
+            .clustering
+            .clusters
+            .iter()
+            .map(|cluster| ClusterName {
+                id: cluster.id,
+                name: cluster.name.clone(),
+                tracks: cluster.members.len(),
+            });
         Ok(Self {
             tracks: tracks.collect(),
             clusters: clusters.collect(),

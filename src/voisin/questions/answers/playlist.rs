@@ -7,10 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::similar::FarJson;
-use super::track::ListedJson;
-use crate::{Collection, Engine, EngineError, Standing};
+use super::track::Hit;
+use crate::{Collection, Standing};
 use voisin_base::track::TrackId;
-use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Chosen, Entry, PlaylistOptions, playlist};
 use voisin_library::TrackSet;
 
@@ -34,9 +33,7 @@ pub struct PlaylistConstraints<'a> {
 const NEAR_FROM: u8 = 5;
 
 /// A list, as rows of the collection.
-#[derive(Debug, Default)]
 pub struct PlaylistRows {
-    /// Rows of the collection, in the order of the list.
     pub rows: Vec<usize>,
     /// Whether it is shorter than requested, since nothing near is left.
     pub ends: bool,
@@ -48,22 +45,12 @@ pub struct PlaylistRows {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlaylistJson {
     /// The tracks.
-    pub items: Vec<ListedJson>,
+    pub items: Vec<Hit>,
     #[serde(flatten)]
-    far: FarJson,
-}
-
-impl PlaylistJson {
-    pub fn new(
-        engine: &Engine,
-        tracks: &[&TrackMeta],
-        standing: Option<&Standing>,
-    ) -> Result<Self, EngineError> {
-        Ok(Self {
-            items: ListedJson::list(engine, tracks)?,
-            far: FarJson::new(standing),
-        })
-    }
+    pub far: FarJson,
+    /// Whether it is shorter than requested, since nothing near is left.
+    #[serde(skip)]
+    pub ends: bool,
 }
 
 /// Makes a list.
@@ -76,7 +63,7 @@ pub fn listed(
     named: usize,
     wanted: &PlaylistConstraints<'_>,
     options: &PlaylistOptions,
-) -> Result<PlaylistRows, EngineError> {
+) -> PlaylistRows {
     let mut excluded: HashSet<usize> = HashSet::new();
     let is_seed: HashSet<usize> = seeds.iter().copied().collect();
     // Repeated without the copies found, which makes room for others. It ends, since each turn
@@ -121,11 +108,11 @@ pub fn listed(
         };
         if again.is_empty() {
             let nearest = Some(nearest.get()).filter(|nearest| nearest.is_finite());
-            return Ok(PlaylistRows {
+            return PlaylistRows {
                 ends: !is_full && are_far_left.get(),
                 rows: entries.iter().map(|entry| entry.row).collect(),
                 standing: wanted.standing.cloned().map(|all| all.beside(nearest)),
-            });
+            };
         }
         excluded.extend(again);
     }

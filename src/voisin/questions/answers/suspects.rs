@@ -1,7 +1,5 @@
 //! Labels that look wrong.
 
-use std::collections::HashMap;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -32,32 +30,25 @@ pub struct SuspectJson {
     pub suggested_probability: f32,
     /// The reason, in words.
     pub reason: String,
+    #[serde(skip)]
+    pub shown: TrackDisplay,
 }
 
 impl SuspectJson {
-    /// All of them, in the order found.
-    ///
-    /// - `shown`: their tracks, for display
-    pub fn list(
-        shown: &HashMap<TrackId, TrackDisplay>,
-        found: &[Suspect],
-    ) -> impl Iterator<Item = Self> {
-        found.iter().enumerate().filter_map(|(i, suspect)| {
-            // A cached answer may have a track that was removed since.
-            let facts = shown.get(&suspect.track)?;
-            Some(Self {
-                rank: i + 1,
-                id: suspect.track,
-                path: lossy(&facts.path),
-                artist: facts.artist.clone(),
-                labels: suspect.labels.clone(),
-                suggested: suspect.suggested.clone(),
-                score: suspect.score,
-                confident: suspect.confident,
-                label_probability: suspect.label_probability,
-                suggested_probability: suspect.suggested_probability,
-                reason: suspect.reason.clone(),
-            })
-        })
+    pub(crate) fn new(rank: usize, found: Suspect, shown: TrackDisplay) -> Self {
+        Self {
+            rank,
+            id: found.track,
+            path: lossy(&shown.path),
+            artist: shown.artist.clone(),
+            labels: found.labels,
+            suggested: found.suggested,
+            score: found.score,
+            confident: found.confident,
+            label_probability: found.label_probability,
+            suggested_probability: found.suggested_probability,
+            reason: found.reason,
+            shown,
+        }
     }
 }
