@@ -96,7 +96,6 @@ impl DescriptorSet {
         names
     }
 
-    /// Names of the rows over time, in order: `mfcc_01` …
     pub fn rows_over_time(self) -> Vec<String> {
         let numbered = |(row, count): &(&str, usize)| {
             let row = (*row).to_owned();

@@ -12,7 +12,6 @@ use voisin_simd::{Isa, Work, isa, vectorised};
 const GROUP: usize = 8;
 
 pub struct Scratch {
-    /// The padded window, all samples that the frames cover.
     padded: Vec<f32>,
     transform: Transform<f64>,
     /// Power or magnitude, `[bin][frame of the group]`.

@@ -159,7 +159,6 @@ impl KeyFinder {
     }
 }
 
-/// Weights of the pitch classes in a frame, from C upwards.
 fn chroma(frame: &[(f32, f32)], tuning: f64, overtones: usize) -> Chroma {
     let mut chroma = [0.0; 12];
     for &(pitch, share) in frame {

@@ -119,9 +119,16 @@ fn medians(values: &[f32]) -> Vec<f32> {
     let place = |sorted: &[f32], of: f32| sorted.partition_point(|v| v.total_cmp(&of).is_lt());
     let step = |i: isize| {
         let median = sorted[MEDIAN / 2];
-        sorted.remove(place(&sorted, at(i - half)));
+        let gone = place(&sorted, at(i - half));
         let new = at(i + half + 1);
-        sorted.insert(place(&sorted, new), new);
+        let to = place(&sorted, new);
+        let to = to - usize::from(to > gone);
+        if to > gone {
+            sorted.copy_within(gone + 1..=to, gone);
+        } else {
+            sorted.copy_within(to..gone, to + 1);
+        }
+        sorted[to] = new;
         median
     };
     (0..count).map(step).collect()

@@ -80,7 +80,6 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
     bank
 }
 
-/// The non-zero weights of a filter bank, bin by bin.
 pub(super) struct Triangles {
     /// Bins between edges `s` and `s + 1`: rising side of band `s`, falling side of band `s - 1`;
     /// `n_mels + 1` of them.

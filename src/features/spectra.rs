@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use super::transform::{Transform, hann};
 
-/// A transform of one length under a Hann window, with its buffers.
 pub(super) struct Spectra {
     transform: Transform<f32>,
     amplitudes: Vec<f32>,

@@ -126,7 +126,6 @@ fn pulse(correlation: &[f32]) -> Option<(f64, f64)> {
     Some((tempo, strength(tempo)))
 }
 
-/// Mean rise of the bands for each frame.
 fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
     let (samples, rate) = slowed(samples, rate, LEAST_RATE);
     let mut spectra = Spectra::of_seconds(FRAME_SECONDS, rate);

@@ -31,7 +31,6 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
         return Vec::new();
     }
     let window = window.max(1) as u64;
-    // Shorter than a window: zeros follow it.
     let Some(last) = len.checked_sub(window) else {
         return vec![0];
     };
