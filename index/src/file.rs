@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use voisin_base::atomic_file::{AtomicFile, refuse_streams, remove_abandoned};
+use voisin_base::atomic_file::{self, AtomicFile, refuse_streams};
 use voisin_base::track::Id;
 use voisin_simd::buffer::{copy, map_file, read_file};
 use voisin_simd::dot::short::{BLOCK_BYTES, CENTRE_BYTES, COMPONENTS, LANES};
@@ -427,7 +427,10 @@ impl VectorIndex {
         self.check()?;
         let damage = Damage(path.to_owned());
         refuse_streams(path).map_err(damage.io("writing"))?;
-        remove_abandoned(path);
+        for left in atomic_file::abandoned_files(atomic_file::folder_of(path), atomic_file::PREFIX)
+        {
+            let _ = std::fs::remove_file(left);
+        }
         self.check_dimension(stamp)?;
         let mut file = AtomicFile::create(path).map_err(damage.io("creating"))?;
         self.write(file.file(), stamp)

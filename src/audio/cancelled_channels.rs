@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::decoder::PacketFormat;
+use super::inaudible::HighPass;
 use super::stream::Stream;
 
 /// Whether the left channel alone is to be heard, by the beginning of the file's sound.
@@ -21,14 +22,14 @@ pub(super) fn find(path: &Path, actual: PacketFormat) -> bool {
     let (2, Ok(mut stream)) = (actual.channels, Stream::open(path, false, false)) else {
         return false;
     };
+    let mut filters = [(); 2].map(|()| HighPass::new(actual.rate));
     let mut sounding = 0;
     let (mut common, mut apart) = (0.0, 0.0);
     while let Ok(Some(chunk)) = stream.next(0) {
         let at = chunk.start;
         if let Some([left, right]) = chunk.planes.and_then(|planes| planes.samples.get(..2)) {
             for (&left, &right) in left.iter().zip(right) {
-                let left = f64::from(left);
-                let right = f64::from(right);
+                let [left, right] = [filters[0].next(left), filters[1].next(right)];
                 if left * left + right * right > QUIET {
                     common += (left + right).powi(2);
                     apart += (left - right).powi(2);

@@ -249,19 +249,4 @@ mod tests {
             let _ = value(&file[..length], "");
         }
     }
-
-    #[test]
-    fn chapters_are_hidden_and_sound_is_not() {
-        let matroska = |chapters: &[u8]| {
-            let start = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff";
-            let cluster = b"\x1f\x43\xb6\x75\x80\x10\x43\xa7\x70\x80";
-            [&start[..], chapters, &[9; 2], cluster].concat()
-        };
-        let whole = matroska(b"\x10\x43\xa7\x70\x01\0\0\0\0\0\0\x02");
-        let mut seen = whole.clone();
-        for (at, bytes) in repairs(&mut Cursor::new(&whole), whole.len() as u64).unwrap() {
-            seen[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
-        }
-        assert_eq!(seen, matroska(b"\x10\x43\xa7\x7f\x01\0\0\0\0\0\0\x02"));
-    }
 }

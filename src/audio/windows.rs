@@ -8,7 +8,7 @@ use std::path::Path;
 use super::resample::{Resampler, resampled};
 use super::stream::DecodeCounts;
 use super::track_frames::Frames;
-use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness};
+use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness, inaudible};
 
 /// Above this share of the track, reading everything is as fast as skipping parts.
 const SPARSE_BELOW: f64 = 0.9;
@@ -353,7 +353,8 @@ impl<'a> Cutter<'a> {
         };
         let loud = window.iter().filter(|sample| sample.abs() > LOUD);
         self.loud += loud.count() as u64;
-        sink(self.next, window);
+        let rest = inaudible::removed(window, self.request.rate);
+        sink(self.next, rest.as_deref().unwrap_or(window));
         self.next += 1;
     }
 }

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
 /// The prefix of every temporary file's name.
 pub const PREFIX: &str = ".voisin-";
@@ -97,20 +97,6 @@ pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
     File::options().write(true).open(finished)?.sync_all()?;
     std::fs::rename(finished, target)?;
     sync_folder(folder_of(target))
-}
-
-/// A folder beside `target` for a copy of a database, which is private; removed when dropped.
-pub fn staging_folder(target: &Path) -> io::Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix(PREFIX)
-        .tempdir_in(folder_of(target))
-}
-
-/// Removes temporary files of killed processes beside `target`.
-pub fn remove_abandoned(target: &Path) {
-    for file in abandoned_files(folder_of(target), PREFIX) {
-        let _ = std::fs::remove_file(file);
-    }
 }
 
 /// Marks a temporary file as in use until it is closed.

@@ -1,5 +1,5 @@
 //! Small modules that all parts of voisin share: whole files, random numbers, vectors, the identities of a track, texts,
-//! tables, rules for output files, tags and keys.
+//! tables, rules for output files, tags.
 //!
 //! Not here: reading audio files, or storage. This crate uses no other crate of voisin.
 
@@ -8,7 +8,6 @@
 pub mod atomic_file;
 pub mod directories;
 pub mod encoding;
-pub mod musical_key;
 pub mod output;
 pub mod random;
 pub mod regular_file;

@@ -23,11 +23,8 @@ impl std::fmt::Display for Id {
 /// Whether vectors of this cosine similarity are of one recording: only exact copies and re-encodings at high bit rates
 /// are this similar.
 pub fn is_same_recording(similarity: f32) -> bool {
-    similarity >= SAME_RECORDING
+    similarity >= 0.999_9
 }
-
-/// Least similarity of vectors of one recording.
-pub const SAME_RECORDING: f32 = 0.999_9;
 
 /// Identity of a recording: BLAKE3 of its compressed packets.
 ///

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Genre, LEAST_GENRES, LabelCount, WELL_KNOWN};
-use voisin_base::text::{count, did_you_mean};
+use voisin_base::text::{count, did_you_mean, spelt_alike};
 
 /// How to have enough labels.
 pub const GIVE_GENRES: &str =
@@ -115,7 +115,8 @@ impl GenreError {
             "there are"
         };
         let known_names = format!("{verb} {}{next}", names.join(", "));
-        let suggestions = alike(genre, known);
+        let alike = spelt_alike(genre.name(), known.map(Genre::name));
+        let suggestions = alike.into_iter().map(str::to_owned).collect();
         Self::UnknownGenre {
             requested: genre.to_string(),
             suggestions,
@@ -132,21 +133,6 @@ impl GenreError {
             Err(Self::unknown_genre(genre, known.iter()))
         })
     }
-}
-
-/// At most three genres with a similar key, the most similar first.
-fn alike<'a>(genre: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<String> {
-    // Names below this similarity have little in common.
-    const ALIKE: f64 = 0.8;
-    let mut near: Vec<(f64, &Genre)> = known
-        .map(|other| (strsim::jaro_winkler(genre.key(), other.key()), other))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    near.into_iter()
-        .take(3)
-        .map(|(_, genre)| genre.to_string())
-        .collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Row, Transaction, params};
 
 use super::{Descriptors, Library, Result, Scales, scales};
-use voisin_base::musical_key::MusicalKey;
+use crate::musical_key::MusicalKey;
 use voisin_base::track::TrackId;
 
 impl Library {

@@ -21,7 +21,6 @@
 #![forbid(unsafe_code)]
 
 pub mod artists;
-mod backup;
 mod descriptors;
 mod error;
 mod find;
@@ -34,6 +33,7 @@ mod list;
 mod lock;
 mod logits;
 mod mean;
+mod musical_key;
 mod open;
 mod path_matching;
 mod paths;
@@ -66,6 +66,7 @@ pub use links::PathLookup;
 pub use list::SortBy;
 pub use lock::WriterLock;
 pub use mean::StoredMean;
+pub use musical_key::MusicalKey;
 pub use open::SCHEMA_VERSION;
 pub use paths::from_bytes as path_from_bytes;
 pub use paths::to_bytes as path_to_bytes;
@@ -80,7 +81,6 @@ pub use types::{
     NewTrack, OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter,
     Vectors, WordBound, mtime_ns,
 };
-pub use voisin_base::musical_key::MusicalKey;
 pub use voisin_base::tags::TrackTags;
 pub use voisin_base::text::fold;
 pub use written::{TagRun, WrittenTags};
@@ -241,9 +241,14 @@ impl Library {
     }
 
     /// Writes a consistent copy of the database to `target`, which must not exist yet; other processes
-    /// may read and write meanwhile.
+    /// may read and write meanwhile. A killed run leaves a part of it.
     pub fn back_up(&self, target: &Path) -> Result<()> {
-        backup::back_up(&self.connection, &self.path, target)
+        // As bytes, since VACUUM INTO takes the name as text.
+        let target = paths::to_bytes(target)?;
+        let copied = self
+            .connection
+            .execute("VACUUM INTO CAST(?1 AS TEXT)", [target]);
+        self.sql(copied).map(drop)
     }
 
     /// Runs one write transaction. It takes the write lock at its start, so that writers queue and

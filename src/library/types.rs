@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ScaleBound, Scales};
 use crate::artists::{artists, is_no_album, is_nobody};
+use crate::musical_key::MusicalKey;
 use crate::recording::Recording;
 use crate::song::song;
-use voisin_base::musical_key::MusicalKey;
 pub use voisin_base::regular_file::mtime_ns;
 use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};

@@ -9,7 +9,7 @@ use voisin_audio::{
     WindowRequest, loudness_range,
 };
 use voisin_features::{KeyFinder, Measures, Onsets};
-use voisin_library::Descriptors;
+use voisin_library::{Descriptors, MusicalKey};
 
 /// Version of the method, to be raised whenever its results change.
 pub(crate) const DESCRIPTORS_VERSION: u32 = 4;
@@ -124,7 +124,7 @@ impl Measurer {
             version: DESCRIPTORS_VERSION,
             tempo: onsets.tempo(),
             scales: measured_scales(measures.as_ref(), lufs, range),
-            key: self.key.key(),
+            key: self.key.key().and_then(MusicalKey::from_number),
             loudness: lufs,
             loudness_is_exact: loudness.is_some_and(|loudness| loudness.exact),
             // Judged by the encoder's windows.

@@ -22,16 +22,9 @@ pub(super) fn decibels(text: &str) -> Option<f64> {
 pub(super) const R128_OFFSET: f64 = 5.0;
 
 /// The first run of four digits, or of the eight digits of a date with the year first or last: `1987`,
-/// `1987-06-01`, `06/01/1987`, `©1987`, `1987年`, `19870601`, `01061987`; also of full-width digits. Years before 1000 and
+/// `1987-06-01`, `06/01/1987`, `©1987`, `1987年`, `19870601`, `01061987`. Years before 1000 and
 /// after 2100 are none: programs write 9999 for an unknown one.
 pub fn year(text: &str) -> Option<i32> {
-    let narrow = |c: char| match c {
-        '０'..='９' => {
-            char::from_u32(u32::from(c) - u32::from('０') + u32::from('0')).unwrap_or(c)
-        }
-        _ => c,
-    };
-    let text: String = text.chars().map(narrow).collect();
     let runs = text.split(|c: char| !c.is_ascii_digit());
     let mut years = runs.filter_map(|digits| match digits.len() {
         4 => Some(digits),
@@ -202,7 +195,6 @@ mod tests {
             "©1987",
             "1987-1989",
             "0000; 1987",
-            "１９８７",
         ] {
             assert_eq!(year(text), Some(1987), "{text}");
         }

@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::outputs::{check_output_folder, whole_file};
 use crate::cli::render::{self, count};
 use voisin::{EXPORT_FILES, Engine, export};
-use voisin_base::atomic_file;
+use voisin_base::atomic_file::{self, PREFIX, folder_of};
 use voisin_library::{DATABASE, Library, LibraryError, OpenMode};
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
@@ -43,7 +43,10 @@ fn back_up(context: &Context, file: &Path) -> anyhow::Result<Ending> {
     let output = whole_file(context, file)?;
     let target = output.target()?;
     // A folder beside the target: the copy is opened and checked as a library before it is renamed.
-    let staging = atomic_file::staging_folder(&target)
+    let mut beside = tempfile::Builder::new();
+    let staging = beside
+        .prefix(PREFIX)
+        .tempdir_in(folder_of(&target))
         .with_context(|| format!("cannot write beside {}", file.display()))?;
     let copy = staging.path().join(DATABASE);
     library.back_up(&copy).map_err(|error| match error {
