@@ -1,8 +1,5 @@
-//! Descriptors of a whole clip from its spectra, as in librosa 0.11: bands, cepstra, pitch classes,
-//! and spectral shape.
-//!
-//! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic
-//! Hann window.
+//! Descriptors of a whole clip, as in librosa 0.11: bands, cepstra, pitch classes, spectral shape; of
+//! frames of 2048 samples every 512, centred on their time with zeros outside.
 
 use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate};
 
@@ -21,7 +18,6 @@ pub(super) const RANGE_DB: f64 = 80.0;
 pub(super) const CONTRAST_BANDS: usize = 7;
 const CONTRAST_FROM: f64 = 200.0;
 
-/// Samples and the power of their spectra.
 pub(super) struct Clip {
     rate: u32,
     samples: Vec<f64>,
@@ -39,9 +35,9 @@ impl Clip {
         let mut power = Array2::zeros((1 + samples.len() / HOP, BINS));
         for (number, mut row) in power.outer_iter_mut().enumerate() {
             let bins = transform.of(&padded[number * HOP..], |x| x);
-            row.iter_mut()
-                .zip(bins)
-                .for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
+            for (power, bin) in row.iter_mut().zip(bins) {
+                *power = bin.norm_sqr() as f32;
+            }
         }
         Self {
             rate,
@@ -50,7 +46,6 @@ impl Clip {
         }
     }
 
-    /// Distance of adjacent bins in Hz.
     pub(super) fn bin_hz(&self) -> f64 {
         f64::from(self.rate) / FRAME as f64
     }
@@ -59,23 +54,18 @@ impl Clip {
         self.power.nrows()
     }
 
-    /// Powers of each frame.
     fn spectra(&self) -> impl Iterator<Item = &[f32]> {
-        // A new array is in row-major order.
         self.power.as_slice().unwrap_or_default().chunks_exact(BINS)
     }
 
-    /// The bands of the mel spectrum.
     pub(super) fn mel_config(&self) -> MelConfig {
         MelConfig::librosa(self.rate, FRAME, HOP, MELS)
     }
 
-    /// Mel bands over time in decibels.
     pub(super) fn mel_decibels(&self) -> Array2<f64> {
         self.band_decibels(&self.mel_config())
     }
 
-    /// Bands over time in decibels.
     pub(super) fn band_decibels(&self, config: &MelConfig) -> Array2<f64> {
         let triangles = Triangles::new(config);
         let mut mel = Array2::zeros((config.n_mels, self.frames()));
@@ -89,8 +79,7 @@ impl Clip {
     /// The rows of [`DescriptorSet::Fma`](super::DescriptorSet::Fma), in their order.
     pub(super) fn fma(&self) -> Array2<f64> {
         let mut classes = pitch_classes(
-            // As in librosa, the tuning is estimated from magnitudes for constant-Q bins and from powers
-            // for `chroma`.
+            // As in librosa, of magnitudes here and of powers for `chroma`.
             &self.samples,
             f64::from(self.rate),
             HOP,
@@ -116,11 +105,9 @@ impl Clip {
             self.crossings(),
         ];
         let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        // Cannot fail: every part has a column for each frame.
         concatenate(Axis(0), &views).unwrap_or_default()
     }
 
-    /// Magnitudes of each frame.
     fn magnitudes(&self) -> impl Iterator<Item = Array1<f64>> {
         self.spectra()
             .map(|power| power.iter().map(|p| f64::from(*p).sqrt()).collect())
@@ -172,10 +159,8 @@ impl Clip {
         decibels(peaks) - decibels(valleys)
     }
 
-    /// Share of sign changes in each frame's samples; beyond the ends the last sample is
-    /// repeated.
+    /// Share of sign changes in each frame; beyond the ends the last sample is repeated.
     fn crossings(&self) -> Array2<f64> {
-        // With running counts each frame's crossings are one difference.
         let mut so_far = vec![0u32];
         for pair in self.samples.windows(2) {
             let changes = (pair[0] < -1e-10) != (pair[1] < -1e-10);
@@ -187,11 +172,9 @@ impl Clip {
         })
     }
 
-    /// Energies of the pitch classes from C, with the strongest of each frame 1, tuned to the
-    /// clip.
+    /// Energies of the pitch classes from C, the strongest of each frame 1, tuned to the clip.
     fn chroma(&self) -> Array2<f64> {
-        let weights =
-            chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
+        let weights = chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|x| x as f32);
         let mut rows = self.power.dot(&weights.t()).reversed_axes().mapv(f64::from);
         normalise(&mut rows, largest);
         rows
@@ -199,8 +182,6 @@ impl Clip {
 
     /// Deviation of the clip's pitches from equal temperament at 440 Hz, in semitones: the most common
     /// remainder of the louder spectral peaks from 150 to 4000 Hz.
-    ///
-    /// - `size`: the size of a bin from its power
     fn tuning(&self, size: impl Fn(f32) -> f64) -> f64 {
         let mut peaks: Vec<(f64, f64)> = Vec::new();
         let is_audible = |bin: &usize| (150.0..4000.0).contains(&(*bin as f64 * self.bin_hz()));
@@ -217,8 +198,7 @@ impl Clip {
                 if here <= 0.1 * most {
                     continue;
                 }
-                // The maximum of a parabola through the three values; the bin itself if that is
-                // beyond a neighbour.
+                // The maximum of a parabola; the bin itself if that is beyond a neighbour.
                 let a = after + before - 2.0 * here;
                 let b = (after - before) / 2.0;
                 let shift = if b.abs() >= a.abs() { 0.0 } else { -b / a };
@@ -235,7 +215,6 @@ impl Clip {
             let rest = (CHROMA as f64 * octaves(*hz, 0.0) + 0.5).rem_euclid(1.0);
             counts[((rest * 100.0) as usize).min(99)] += 1;
         }
-        // Of equal counts the first, as in numpy's argmax.
         let best = (0..100).rev().max_by_key(|at| counts[*at]);
         best.unwrap_or(0) as f64 / 100.0 - 0.5
     }
@@ -244,7 +223,6 @@ impl Clip {
 /// 10 log10 of every cell, at most [`RANGE_DB`] below the largest.
 pub(super) fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
     cells.mapv_inplace(|v| 10.0 * v.max(1e-10).log10());
-    // The floor is relative to the loudest cell, so that a clip's level shifts all cells equally.
     let floor = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v)) - RANGE_DB;
     cells.mapv_inplace(|v| v.max(floor));
     cells
@@ -270,32 +248,23 @@ fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
     const REACH: usize = 20;
     let mut shares = classes.clone();
     normalise(&mut shares, |column| column.sum());
-    shares.mapv_inplace(|v| {
-        [0.4, 0.2, 0.1, 0.05]
-            .into_iter()
-            .filter(|step| v > *step)
-            .count() as f64
-            / 4.0
-    });
+    let steps = [0.4, 0.2, 0.1, 0.05];
+    shares.mapv_inplace(|v| steps.iter().filter(|step| v > **step).count() as f64 / 4.0);
     let turn = std::f64::consts::PI / (REACH + 1) as f64;
-    let window: Vec<f64> = (0..=REACH)
-        .map(|n| 0.5 + 0.5 * (turn * n as f64).cos())
-        .collect();
+    let window: [f64; REACH + 1] = std::array::from_fn(|n| 0.5 + 0.5 * (turn * n as f64).cos());
     let mut cens = Array2::zeros(classes.dim());
     for (row, mut out) in shares.outer_iter().zip(cens.outer_iter_mut()) {
         for (at, out) in out.iter_mut().enumerate() {
             let inside = at.saturating_sub(REACH)..(at + REACH + 1).min(row.len());
-            *out = inside
-                .map(|other| window[at.abs_diff(other)] * row[other])
-                .sum();
+            let near = inside.map(|other| window[at.abs_diff(other)] * row[other]);
+            *out = near.sum();
         }
     }
     normalise(&mut cens, |column| column.dot(&column).sqrt());
     cens
 }
 
-/// Tonal centroids: positions on circles of fifths, minor and major thirds. Harte, Sandler and Gasser,
-/// "Detecting harmonic change in musical audio", 2006.
+/// Tonal centroids: positions on circles of fifths, minor and major thirds (Harte and others 2006).
 fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
     let mut shares = chroma.clone();
     normalise(&mut shares, |column| column.sum());
@@ -313,19 +282,14 @@ fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
 pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
     let n = mel.nrows() as f64;
     let basis = Array2::from_shape_fn((count, mel.nrows()), |(k, i)| {
-        let scale = if k == 0 {
-            (1.0 / n).sqrt()
-        } else {
-            (2.0 / n).sqrt()
-        };
+        let scale = (if k == 0 { 1.0 / n } else { 2.0 / n }).sqrt();
         scale * (std::f64::consts::PI * k as f64 * (2 * i + 1) as f64 / (2.0 * n)).cos()
     });
     basis.dot(mel)
 }
 
-/// Bins of each octave band, and how many of them count as its peak and its valley. Jiang, Lu,
-/// Zhang, Tao and Cai, "Music type classification by spectral contrast feature", 2002; bins at the
-/// edges as in librosa.
+/// Bins of each octave band, and how many of them count as its peak and its valley (Jiang and others
+/// 2002); bins at the edges as in librosa.
 fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
     (0..CONTRAST_BANDS)
         .map(|band| {
@@ -334,8 +298,8 @@ fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
             let hz = |bin: usize| bin as f64 * bin_hz;
             let from = (0..BINS).find(|bin| hz(*bin) >= lower).unwrap_or(0);
             let to = (from..BINS).take_while(|bin| hz(*bin) <= upper).count() + from;
-            // librosa includes one bin below each band except the lowest, and leaves out the band's
-            // last bin, which counts for its quantile, but that of the last band.
+            // librosa includes one bin below each band except the lowest, and leaves out the last bin
+            // except the last band's, which counts for its quantile.
             let is_last = band + 1 == CONTRAST_BANDS;
             let from = from.saturating_sub(usize::from(band > 0));
             let to = if is_last { BINS } else { to };
@@ -367,10 +331,8 @@ fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
                 (places[bin] - class as f64 + classes / 2.0).rem_euclid(classes) - classes / 2.0;
             (-0.5 * (2.0 * off / width).powi(2)).exp()
         };
-        let norm = (0..CHROMA)
-            .map(|class| bump(class).powi(2))
-            .sum::<f64>()
-            .sqrt();
+        let squares = (0..CHROMA).map(|class| bump(class).powi(2));
+        let norm = squares.sum::<f64>().sqrt();
         let octave = (-0.5 * ((places[bin] / classes - 5.0) / 2.0).powi(2)).exp();
         for class in 0..CHROMA {
             // Counted from A; rows begin with C.
@@ -382,7 +344,6 @@ fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
 
 pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
     let (below, above) = ((numbers.len() - 1) / 2, numbers.len() / 2);
-    // Selection is faster than sorting.
     let mut at = |place| *numbers.select_nth_unstable_by(place, f64::total_cmp).1;
     f64::midpoint(at(below), at(above))
 }

@@ -8,7 +8,7 @@ use super::FeaturesError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spectrum {
-    /// |X| in, sum out.
+    /// |X| in, sum out, as in Essentia.
     Magnitude,
     /// |X|² in, sum out.
     Power,
@@ -16,20 +16,17 @@ pub enum Spectrum {
     RootOfPower,
 }
 
-/// Frequency warping of the mel bands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MelScale {
     /// `2595 log10(1 + f / 700)`.
     Htk,
-    /// Linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 mels for a factor of 6.4).
-    /// Slaney, Auditory Toolbox, 1998.
+    /// Linear below 1 kHz, logarithmic above (Slaney, Auditory Toolbox, 1998).
     Slaney,
     /// Critical bands. Traunmüller, "Analytical expressions for the tonotopic sensory scale", 1990.
     Bark,
 }
 
-/// Height of each triangle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MelNorm {
@@ -42,8 +39,7 @@ pub enum MelNorm {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// `max(10 log10(max(x, 1e-10)) - window's maximum, -80)`: 0 at the loudest cell of the window,
-    /// independent of level. A window of silence is 0 everywhere.
+    /// `max(10 log10(max(x, 1e-10)) - window's maximum, -80)`; silence is 0 everywhere.
     Decibel,
     /// `10 log10(max(x, 1e-10))`, which depends on level.
     AbsoluteDecibel,
@@ -64,9 +60,7 @@ pub struct MelConfig {
     pub window_samples: usize,
     /// Samples of a frame, and of its FFT.
     pub n_fft: usize,
-    /// Samples between frames.
     pub hop: usize,
-    /// Frames of a window.
     pub n_frames: usize,
     /// Zeros before the window's first sample.
     pub pad_left: usize,
@@ -78,24 +72,21 @@ pub struct MelConfig {
     pub mel_scale: MelScale,
     pub mel_norm: MelNorm,
     pub compression: Compression,
-    /// Level to which every window is scaled first, dB RMS relative to full scale: networks that
-    /// depend on level then take no notice of louder mastering.
+    /// Level to which every window is scaled first, dB RMS relative to full scale.
     #[serde(default)]
     pub level_dbfs: Option<f32>,
     /// Whether each spectrogram is brought to mean 0 and deviation 1 in the end.
     #[serde(default)]
     pub standardised: bool,
-    /// Whether the window is mirrored at its ends instead of padded with zeros.
-    #[serde(default)]
-    pub mirrored: bool,
-    /// Whether a sound shorter than the window is repeated as often as it fits before padding.
+    /// Whether a sound shorter than the window is repeated as often as it fits, and the window mirrored
+    /// at its ends instead of padded with zeros.
     #[serde(default)]
     pub repeated: bool,
 }
 
 impl MelConfig {
     /// OpenL3's, of one second at 48 kHz, as the published weights were trained (openl3 up to 0.3.1,
-    /// torchopenl3). Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More", ICASSP 2019.
+    /// torchopenl3; Cramer, Wu, Salamon and Bello 2019).
     pub fn openl3() -> Self {
         Self {
             sample_rate: 48_000,
@@ -113,24 +104,11 @@ impl MelConfig {
             compression: Compression::Decibel,
             level_dbfs: None,
             standardised: false,
-            mirrored: false,
             repeated: false,
         }
     }
 
-    /// That of Essentia's OpenL3 models. Embeddings differ from those with
-    /// [`openl3`](Self::openl3) (cosine about 0.976).
-    pub fn essentia() -> Self {
-        Self {
-            pad_left: 1024,
-            spectrum: Spectrum::Magnitude,
-            mel_scale: MelScale::Slaney,
-            ..Self::openl3()
-        }
-    }
-
-    /// A frame of Slaney's bands over all frequencies, in decibels down to 80 below the loudest, as in
-    /// librosa.
+    /// A frame of Slaney's bands over all frequencies, in decibels, as in librosa.
     pub fn librosa(sample_rate: u32, n_fft: usize, hop: usize, n_mels: usize) -> Self {
         Self {
             sample_rate,
@@ -147,11 +125,9 @@ impl MelConfig {
         }
     }
 
-    /// MusiCNN's, of about three seconds at 16 kHz. Pons, Serra, "musicnn: Pre-trained convolutional
-    /// neural networks for music audio tagging", 2019.
+    /// MusiCNN's, of about three seconds at 16 kHz (Pons and Serra 2019).
     pub fn musicnn() -> Self {
         Self {
-            // 186 hops and a frame.
             window_samples: 48_128,
             n_frames: 187,
             compression: Compression::LogHalf { scale: 10_000.0 },
@@ -182,7 +158,6 @@ impl MelConfig {
             mel_scale,
             mel_norm,
             compression: Compression::AbsoluteDecibel,
-            mirrored: true,
             repeated: true,
             ..Self::musicnn()
         }
@@ -192,7 +167,6 @@ impl MelConfig {
         self.n_mels * self.n_frames
     }
 
-    /// Sixteen hex digits that identify the configuration.
     pub fn fingerprint(&self) -> String {
         let text = serde_json::to_string(self).expect("numbers and names are valid JSON");
         // Its own context separates this hash from other hashes of the same text.
@@ -208,17 +182,13 @@ impl MelConfig {
         };
         let level = f64::from(self.level_dbfs.unwrap_or(0.0));
         let rate = f64::from(self.sample_rate);
+        let window = self.window_samples as f64;
         let n_fft = self.n_fft as f64;
         // Limits the memory that an untrusted manifest can allocate.
-        let ranges = [
+        let ranges: [(_, f64, f64, f64); 12] = [
             ("level_dbfs", level, -60.0, 0.0),
             ("sample_rate", rate, 1e3, 768e3),
-            (
-                "window_samples",
-                self.window_samples as f64,
-                1.0,
-                16_777_216.0,
-            ),
+            ("window_samples", window, 1.0, 16_777_216.0),
             ("n_fft", n_fft, 16.0, 65_536.0),
             // The real transform needs an even length.
             ("n_fft: its remainder by 2", n_fft % 2.0, 0.0, 0.0),
@@ -230,17 +200,14 @@ impl MelConfig {
             ("f_min", self.f_min, 0.0, self.f_max - 1.0),
             ("scale", scale, 1e-3, 1e9),
         ];
-        // NaN is outside.
-        let is_outside =
-            |(_, value, low, high): &(_, f64, f64, f64)| !(*low..=*high).contains(value);
-        match ranges.into_iter().find(is_outside) {
-            None => Ok(()),
-            Some((field, value, low, high)) => Err(FeaturesError::Config(
-                field,
-                value.to_string(),
-                format!("{low} to {high}"),
-            )),
+        for (field, value, low, high) in ranges {
+            // NaN is outside.
+            if !(low..=high).contains(&value) {
+                let expected = format!("{low} to {high}");
+                return Err(FeaturesError::Config(field, value.to_string(), expected));
+            }
         }
+        Ok(())
     }
 }
 
@@ -250,22 +217,14 @@ mod tests {
 
     #[test]
     fn parameters_out_of_range_are_reported() {
-        let base = MelConfig::musicnn();
-        let f_max = MelConfig {
-            f_max: f64::NAN,
-            ..base.clone()
-        };
-        let message = f_max.validate().unwrap_err().to_string();
+        let mut config = MelConfig::musicnn();
+        config.f_max = f64::NAN;
+        let message = config.validate().unwrap_err().to_string();
         assert_eq!(message, "front end: f_max is NaN, expected 1 to 8000");
         for n_fft in [1 << 40, 513] {
-            assert!(
-                MelConfig {
-                    n_fft,
-                    ..base.clone()
-                }
-                .validate()
-                .is_err()
-            );
+            config = MelConfig::musicnn();
+            config.n_fft = n_fft;
+            assert!(config.validate().is_err());
         }
     }
 }

@@ -1,10 +1,6 @@
-//! Pitch classes by a constant-Q transform: bins a semitone apart from C1 to B7, each with a filter as
-//! long as its pitch requires.
-//!
-//! Brown, "Calculation of a constant Q spectral transform", 1991, octave by octave on ever slower
-//! copies of the clip as in Schörkhuber and Klapuri, "Constant-Q transform toolbox for music
-//! processing", 2010; windows, lengths and scales are librosa's, the filters that halve the rate
-//! are not.
+//! Pitch classes by a constant-Q transform (Brown 1991): bins a semitone apart from C1 to B7, each with
+//! a filter as long as its pitch requires, octave by octave on ever slower copies of the clip
+//! (Schörkhuber and Klapuri 2010). The filters that halve the rate are not librosa's.
 
 use std::borrow::Cow;
 
@@ -13,7 +9,6 @@ use realfft::num_complex::Complex;
 
 use super::transform::Transform;
 
-/// Pitch classes, and bins of an octave.
 pub(super) const CHROMA: usize = 12;
 const OCTAVES: usize = 7;
 /// Hz of the lowest bin, C1, for A4 at 440 Hz.
@@ -26,11 +21,9 @@ const FASTEST: f64 = 30_000.0;
 /// thousandth.
 const REACH: usize = 10;
 
-/// A pitch's filter over the bins of a spectrum.
 struct Filter {
     first: usize,
     weights: Vec<Complex<f64>>,
-    /// Weight by the filter's length.
     scale: f64,
 }
 
@@ -48,7 +41,6 @@ impl Filter {
         // Only bins near the pitch have weight, so that a filter is short.
         let centre = (hz / rate * FRAME as f64).round() as usize;
         let first = centre.saturating_sub(REACH);
-        // Its spectrum by definition.
         let weight = |bin: usize| -> Complex<f64> {
             let term = |i: usize| {
                 let phase = turn * hz / rate * (from + i as i64) as f64;
@@ -57,11 +49,10 @@ impl Filter {
             };
             (0..n).map(term).sum()
         };
+        let last = (centre + REACH).min(FRAME / 2);
         Self {
             first,
-            weights: (first..=(centre + REACH).min(FRAME / 2))
-                .map(weight)
-                .collect(),
+            weights: (first..=last).map(weight).collect(),
             scale: length.sqrt(),
         }
     }
@@ -84,8 +75,7 @@ pub(super) fn pitch_classes(
     frames: usize,
     tuning: f64,
 ) -> Array2<f64> {
-    // A higher rate would need filters longer than the frame; at half the rate the highest octave is
-    // still well below the Nyquist frequency.
+    // At half the rate the highest octave is still well below the Nyquist frequency.
     if rate > FASTEST {
         return pitch_classes(&halved(samples), rate / 2.0, hop / 2, frames, tuning);
     }
@@ -115,7 +105,6 @@ pub(super) fn pitch_classes(
                 *sum += longer * filter.strength(spectrum);
             }
         }
-        // At half the rate the next octave's filters are the same.
         signal = Cow::Owned(halved(&signal));
     }
     Array2::from_shape_fn((CHROMA, frames), |(class, frame)| classes[frame][class])
@@ -156,7 +145,6 @@ mod tests {
     fn a_pitch_has_its_class_in_every_octave_at_twice_the_rate() {
         let rate = 44_100.0;
         for octave in 0..OCTAVES as i32 {
-            // An E.
             let hz = LOWEST * 2f64.powf(f64::from(octave) + 4.0 / 12.0);
             let wave: Vec<f64> = (0..88_200)
                 .map(|i| (std::f64::consts::TAU * hz * f64::from(i) / rate).sin())

@@ -1,8 +1,5 @@
 //! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel and Bark bands, and the
-//! eleven kinds of the Free Music Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson,
-//! "FMA: A Dataset for Music Analysis", 2017).
-//!
-//! Each row of numbers over time becomes seven statistics.
+//! eleven kinds of the Free Music Archive's data set (Defferrard and others 2017).
 
 use std::str::FromStr;
 
@@ -42,13 +39,11 @@ impl DescriptorSet {
     ];
 
     pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(_, set)| *set == self)
+        let mut all = Self::ALL.iter();
+        all.find(|(_, set)| *set == self)
             .map_or("", |(name, _)| name)
     }
 
-    /// Kinds of rows over time, with the number of each.
     fn rows(self) -> &'static [(&'static str, usize)] {
         match self {
             Self::Mel => &[("mel", MELS)],
@@ -82,8 +77,7 @@ impl DescriptorSet {
     /// The sample rate in Hz for a file of `native` Hz. Those of the Free Music Archive are computed at
     /// the file's rate.
     pub fn rate(self, native: u32) -> u32 {
-        // A frame has 2048 samples at any rate; far from 22 kHz its numbers would not be
-        // comparable.
+        // A frame has 2048 samples: far from 22 kHz its numbers would not be comparable.
         if self == Self::Fma && (16_000..=48_000).contains(&native) {
             native
         } else {
@@ -102,7 +96,6 @@ impl DescriptorSet {
         names
     }
 
-    /// Names of the rows over time, in order: `mfcc_01` …
     pub fn rows_over_time(self) -> Vec<String> {
         let numbered = |(row, count): &(&str, usize)| {
             let row = (*row).to_owned();
@@ -111,20 +104,16 @@ impl DescriptorSet {
         self.rows().iter().flat_map(numbered).collect()
     }
 
-    /// The numbers of a clip.
-    ///
     /// - `samples`: mono, at `rate`; those that are not finite count as silence
     pub fn of(self, samples: &[f32], rate: u32) -> Vec<f32> {
         let all = self.over_time(samples, rate);
-        let mut first = 0;
+        let mut all = all.outer_iter().map(statistics);
         let mut numbers = Vec::new();
         for (_, count) in self.rows() {
-            let rows = first..first + count;
-            let rows: Vec<[f64; 7]> = rows.map(|row| statistics(all.row(row))).collect();
+            let rows: Vec<[f64; 7]> = all.by_ref().take(*count).collect();
             for place in 0..self.statistics().len() {
                 numbers.extend(rows.iter().map(|row| row[place] as f32));
             }
-            first += count;
         }
         numbers
     }
@@ -150,28 +139,21 @@ impl FromStr for DescriptorSet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|(_, set)| *set)
-            .ok_or_else(|| {
-                let names = Self::ALL.map(|(name, _)| name).join(", ");
-                format!(
-                    "there is no set of features \"{text}\": expected own, {names} or model:NAME"
-                )
-            })
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, set)| *set).ok_or_else(|| {
+            let names = Self::ALL.map(|(name, _)| name).join(", ");
+            format!("there is no set of features \"{text}\": expected own, {names} or model:NAME")
+        })
     }
 }
 
-/// Mean, deviation (population), skewness, kurtosis (Fisher's), median, minimum, maximum. Skewness and
-/// kurtosis of a constant row are 0.
+/// Mean, deviation, skewness, kurtosis (Fisher's; both 0 for a constant row), median, least, largest.
 fn statistics(row: ArrayView1<f64>) -> [f64; 7] {
     let n = row.len() as f64;
     let mean = row.sum() / n;
     let moment = |power: i32| row.iter().map(|v| (v - mean).powi(power)).sum::<f64>() / n;
     let variance = moment(2);
-    // Rounding gives a constant row about this variance, by which moments must not be
-    // divided.
+    // Rounding gives a constant row about this variance.
     let varies = variance > 1e-20 * (mean * mean).max(1e-20);
     let standard = |power: i32| moment(power) / variance.sqrt().powi(power);
     [

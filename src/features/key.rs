@@ -1,21 +1,16 @@
 //! Key estimation from pitch classes and chords.
 //!
-//! Spectral peaks between 55 and 1500 Hz are corrected for the tuning of the piece and folded into 12
-//! pitch classes; each also counts, with decreasing weight, for the notes whose overtone it may be
-//! (after Gómez 2006). Every frame has the same weight, regardless of loudness.
-//!
-//! The score of a key has two parts: the correlation of the pitch classes with the experimental
-//! profiles of Krumhansl and Kessler (1982), and the likelihood of the chords: each frame with its
-//! neighbours is compared with the 24 triads, which have probabilities in each key (after Noland and
-//! Sandler 2006): equal for the six of its scale, greater for the tonic. Profiles and weights were
-//! chosen on rendered grooves and real music.
+//! Spectral peaks, corrected for the tuning of the piece, are folded into 12 pitch classes; each also
+//! counts for the notes whose overtone it may be (after Gómez 2006). The score of a key is the
+//! correlation with the profiles of Krumhansl and Kessler (1982) and the likelihood of the chords: each
+//! frame with its neighbours is compared with the 24 triads, which have probabilities in each key
+//! (after Noland and Sandler 2006). All weights were chosen on rendered grooves and real music.
 
-use super::spectra::{Spectra, halved, halvings};
+use super::spectra::{Spectra, slowed};
 
 /// Seconds of sound in a frame, which resolves adjacent notes from 110 Hz upwards.
 const FRAME_SECONDS: f64 = 0.512;
-/// Least rate after halving, Hz.
-const LEAST_RATE: u32 = 8000;
+const LEAST_RATE: f64 = 8000.0;
 const LOWEST_HZ: f64 = 55.0;
 const HIGHEST_HZ: f64 = 1500.0;
 /// Peaks below this share of the frame's highest are noise.
@@ -24,10 +19,10 @@ const LEAST: f32 = 0.03;
 const OVERTONES: usize = 4;
 const DECAY: f64 = 0.6;
 
-const MAJOR: [f64; 12] = [
+const MAJOR: Chroma = [
     6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88,
 ];
-const MINOR: [f64; 12] = [
+const MINOR: Chroma = [
     6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17,
 ];
 
@@ -50,17 +45,14 @@ const CHORDS: [&[(usize, bool)]; 2] = [
         (10, false),
     ],
 ];
-/// Probability of the tonic's chord; the others of the key share the rest.
+/// Probability of the tonic's chord, the others of the key sharing the rest, and of any other chord.
 const TONIC: f64 = 0.25;
-/// Probability of each chord outside the key.
 const STRANGE: f64 = 0.01;
 /// Weight of the correlation with a profile relative to the logarithm of the chords' likelihood.
 const PROFILE: f64 = 2.0;
 
 pub struct KeyFinder {
-    /// Number of halvings of the rate, and the resulting rate in Hz.
-    halvings: u32,
-    rate: f64,
+    rate: u32,
     spectra: Spectra,
     /// The frames of each contiguous stretch, each with its peaks: pitches in semitones above a C, and
     /// shares of the total height.
@@ -72,35 +64,26 @@ type Chroma = [f64; 12];
 impl KeyFinder {
     /// - `rate`: Hz of all samples
     pub fn new(rate: u32) -> Self {
-        let halvings = halvings(rate, LEAST_RATE);
-        let rate = f64::from(rate) / f64::from(1u32 << halvings);
-        let spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
+        let (_, slow) = slowed(&[], rate, LEAST_RATE);
         Self {
-            halvings,
             rate,
-            spectra,
+            spectra: Spectra::of_seconds(FRAME_SECONDS, slow),
             stretches: Vec::new(),
         }
     }
 
     /// Adds a contiguous stretch of mono samples.
     pub fn push(&mut self, samples: &[f32]) {
+        let (samples, rate) = slowed(samples, self.rate, LEAST_RATE);
         let size = self.spectra.size();
-        // A halving needs two more samples than twice its output.
-        let needed = ((size + 2) << self.halvings) - 2;
-        let step = size << self.halvings;
         let mut frames = Vec::new();
-        for start in (0..(samples.len() + 1).saturating_sub(needed)).step_by(step) {
-            let amplitudes = self
-                .spectra
-                .of(&halved(&samples[start..start + needed], self.halvings));
-            let peaks = peaks(amplitudes, self.rate / size as f64);
+        for frame in samples.chunks_exact(size) {
+            let peaks = peaks(self.spectra.of(frame), rate / size as f64);
             let total: f64 = peaks.iter().map(|&(_, height)| height).sum();
             if total > 0.0 {
                 // Shares of the frame's height, so that loud passages weigh no more.
-                let shares = peaks
-                    .iter()
-                    .map(|&(pitch, height)| (pitch as f32, (height / total) as f32));
+                let shares = peaks.iter();
+                let shares = shares.map(|(pitch, height)| (*pitch as f32, (height / total) as f32));
                 frames.push(shares.collect());
             }
         }
@@ -115,16 +98,19 @@ impl KeyFinder {
         let mut count = 0.0;
         // Stretches are separate, since frames on either side of a gap are no neighbours.
         for frames in &self.stretches {
-            let chromas: Vec<(Chroma, Chroma)> = frames
-                .iter()
-                .map(|frame| (chroma(frame, tuning, OVERTONES), bass(frame, tuning)))
-                // A chord lasts longer than a frame, so that each is taken together with its
-                // neighbours.
-                .collect();
+            let chromas = |frame: &Vec<(f32, f32)>| {
+                let low = frame.partition_point(|(pitch, _)| f64::from(*pitch) < BASS);
+                (
+                    chroma(frame, tuning, OVERTONES),
+                    chroma(&frame[..low], tuning, 1),
+                )
+            };
+            let chromas: Vec<(Chroma, Chroma)> = frames.iter().map(chromas).collect();
             for i in 0..chromas.len() {
                 add(&mut pitches, &chromas[i].0);
                 let mut all = [0.0; 12];
                 let mut low = [0.0; 12];
+                // A chord lasts longer than a frame.
                 for (near, near_low) in &chromas[i.saturating_sub(1)..(i + 2).min(chromas.len())] {
                     add(&mut all, near);
                     add(&mut low, near_low);
@@ -140,7 +126,6 @@ impl KeyFinder {
             let tonic = usize::from(key % 12);
             let minor = key >= 12;
             let profile = if minor { &MINOR } else { &MAJOR };
-            // Rotating the profile is equivalent to rotating the pitch classes.
             let turned: Chroma = std::array::from_fn(|pitch| profile[(pitch + 12 - tonic) % 12]);
             let usual = |chord: usize| {
                 let root = (chord % 12 + 12 - tonic) % 12;
@@ -160,10 +145,9 @@ impl KeyFinder {
         (0..24).max_by(|&a, &b| fit(a).total_cmp(&fit(b)))
     }
 
-    /// Deviation of the tuning in semitones: the circular mean of all peaks relative to their nearest
-    /// notes.
+    /// Deviation of the tuning in semitones: the circular mean of all peaks, since a quarter tone sharp
+    /// and one flat are the same.
     fn tuning(&self) -> f64 {
-        // Circular, since a quarter tone sharp and one flat are the same.
         let mut x = 0.0;
         let mut y = 0.0;
         for &(pitch, share) in self.stretches.iter().flatten().flatten() {
@@ -174,7 +158,6 @@ impl KeyFinder {
     }
 }
 
-/// Weights of the pitch classes in a frame, from C upwards.
 fn chroma(frame: &[(f32, f32)], tuning: f64, overtones: usize) -> Chroma {
     let mut chroma = [0.0; 12];
     for &(pitch, share) in frame {
@@ -190,42 +173,32 @@ fn chroma(frame: &[(f32, f32)], tuning: f64, overtones: usize) -> Chroma {
     chroma
 }
 
-/// The same of the bass, without overtones.
-fn bass(frame: &[(f32, f32)], tuning: f64) -> Chroma {
-    let is_low = |(pitch, _): &&(f32, f32)| f64::from(*pitch) < BASS;
-    let low: Vec<_> = frame.iter().filter(is_low).copied().collect();
-    chroma(&low, tuning, 1)
-}
-
 /// Probabilities of the 24 triads, major ones from C upwards and then minor ones.
 fn triads(chroma: &Chroma, bass: &Chroma) -> [f64; 24] {
     let squares = chroma.iter().map(|value| value * value);
     let length = squares.sum::<f64>().sqrt().max(1e-12);
     let low = bass.iter().sum::<f64>().max(1e-12);
-    let mut likeness: [f64; 24] = std::array::from_fn(|chord| {
+    let likeness: [f64; 24] = std::array::from_fn(|chord| {
         let root = chord % 12;
         let third = if chord < 12 { 4 } else { 3 };
         let notes = [0, third, 7].map(|step| chroma[(root + step) % 12]);
-        // The cosine between the frame and a triad of equal notes, which is independent of the frame's
-        // level.
+        // The cosine between the frame and a triad of equal notes.
         notes.iter().sum::<f64>() / (length * 3f64.sqrt()) + ROOT * bass[root] / low
     });
     // The largest is subtracted first, so that the exponential cannot overflow.
     let most = likeness.iter().copied().fold(f64::MIN, f64::max);
-    likeness
-        .iter_mut()
-        .for_each(|value| *value = (SHARPNESS * (*value - most)).exp());
+    let likeness = likeness.map(|value| (SHARPNESS * (value - most)).exp());
     let total: f64 = likeness.iter().sum();
     likeness.map(|value| value / total)
 }
 
 fn add<const N: usize>(sums: &mut [f64; N], values: &[f64; N]) {
-    sums.iter_mut()
-        .zip(values)
-        .for_each(|(sum, value)| *sum += value);
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
 }
 
-/// Local maxima of a spectrum, as pitches (semitones above a C) with their heights.
+/// Local maxima of a spectrum, as ascending pitches (semitones above a C) with their heights.
 fn peaks(amplitudes: &[f32], bin_hz: f64) -> Vec<(f64, f64)> {
     let from = ((LOWEST_HZ / bin_hz) as usize).max(1);
     let to = ((HIGHEST_HZ / bin_hz) as usize).min(amplitudes.len().saturating_sub(1));

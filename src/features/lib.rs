@@ -1,19 +1,8 @@
-//! From samples to mel spectrograms (windows, STFT, mel bands, decibels), tempo and key. Pure
-//! mathematics.
+//! From samples to mel spectrograms (windows, STFT, mel bands, decibels), tempo and key.
 //!
 //! Not for: decoding and resampling (`audio`), or anything that has weights (`encoder`).
-//!
-//! ```
-//! use voisin_features::{MelConfig, MelFrontEnd};
-//!
-//! let second: Vec<f32> = (0..48_000).map(|i| (i as f32 * 0.05).sin()).collect();
-//! let mel = MelFrontEnd::new(MelConfig::openl3())?.compute(&second);
-//! assert_eq!(mel.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
-//! # Ok::<(), voisin_features::FeaturesError>(())
-//! ```
 
-// Not forbid, because ndarray's s![] expands to an allowed unsafe block.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![allow(
     clippy::inline_always,
     reason = "what is not inlined into the functions that enable vector instructions would run without them"

@@ -24,8 +24,7 @@ fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
         MelScale::Slaney if mel < 15.0 => mel * 200.0 / 3.0,
         MelScale::Slaney => 1000.0 * (slaney_step() * (mel - 15.0)).exp(),
         MelScale::Bark => {
-            // The inverse of the corrections above, whose fixed points 2.0 and 20.1 are the
-            // corners.
+            // 2.0 and 20.1 are the fixed points of the corrections above.
             let bark = match mel {
                 low if low < 2.0 => (low - 0.3) / 0.85,
                 high if high > 20.1 => (high + 0.22 * 20.1) / 1.22,
@@ -59,17 +58,13 @@ pub(super) fn centres(config: &MelConfig) -> Vec<f64> {
 
 /// The mel filter bank of a configuration, `[n_mels, 1 + n_fft / 2]`.
 ///
-/// Triangles between `n_mels + 2` frequencies spaced evenly in mel from `f_min` to `f_max`; bin `k`
-/// is at `k · sample_rate / n_fft` Hz. Within 1e-6 of librosa 0.11's `filters.mel`
-/// (`tests/parts/features.rs`).
+/// Triangles between `n_mels + 2` frequencies spaced evenly in mel, as librosa 0.11's `filters.mel`.
 pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
     let edges = edges(config);
     let bin_hz = f64::from(config.sample_rate) / config.n_fft as f64;
     let mut bank = Array2::zeros((config.n_mels, config.n_fft / 2 + 1));
     for (m, mut row) in bank.outer_iter_mut().enumerate() {
-        let lower = edges[m];
-        let centre = edges[m + 1];
-        let upper = edges[m + 2];
+        let [lower, centre, upper] = [edges[m], edges[m + 1], edges[m + 2]];
         let height = match config.mel_norm {
             MelNorm::Slaney => 2.0 / (upper - lower),
             MelNorm::Peak => 1.0,
@@ -85,11 +80,6 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
     bank
 }
 
-/// The non-zero weights of a filter bank, bin by bin.
-///
-/// Between two adjacent edges a bin is on the rising side of one triangle and on the falling side of
-/// the previous one, so that each bin has two weights.
-#[derive(Debug, Clone)]
 pub(super) struct Triangles {
     /// Bins between edges `s` and `s + 1`: rising side of band `s`, falling side of band `s - 1`;
     /// `n_mels + 1` of them.
@@ -103,13 +93,10 @@ impl Triangles {
         let bank = filter_bank(config);
         let (n_mels, n_bins) = bank.dim();
         let bin_hz = f64::from(config.sample_rate) / config.n_fft as f64;
-        // The first bin at or above each edge.
-        let first = edges(config).into_iter().map(|hz| {
-            let reaches = |k: &usize| *k as f64 * bin_hz >= hz;
-            (0..n_bins).find(reaches).unwrap_or(n_bins)
-        });
-        let first: Vec<usize> = first.collect();
-        let segments: Vec<_> = first.windows(2).map(|pair| pair[0]..pair[1]).collect();
+        let below = |hz: f64| (0..n_bins).take_while(|k| *k as f64 * bin_hz < hz).count();
+        let edges = edges(config);
+        let segments = edges.windows(2).map(|pair| below(pair[0])..below(pair[1]));
+        let segments: Vec<_> = segments.collect();
         let mut weights = vec![[0.0; 2]; n_bins];
         for (s, range) in segments.iter().enumerate() {
             for bin in range.clone() {
@@ -136,13 +123,10 @@ impl Triangles {
     ) {
         let mut rising_before = [0.0; N];
         for (segment, range) in self.segments.iter().enumerate() {
-            // Each bin is read once for both of its bands.
             let mut rising = [0.0; N];
             let mut falling = [0.0; N];
-            for (values, [rise, fall]) in spectra[range.clone()]
-                .iter()
-                .zip(&self.weights[range.clone()])
-            {
+            let bins = spectra[range.clone()].iter();
+            for (values, [rise, fall]) in bins.zip(&self.weights[range.clone()]) {
                 for i in 0..N {
                     rising[i] += f64::from(values[i]) * rise;
                     falling[i] += f64::from(values[i]) * fall;

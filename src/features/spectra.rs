@@ -4,55 +4,39 @@ use std::borrow::Cow;
 
 use super::transform::{Transform, hann};
 
-/// A transform of one length under a Hann window, with its buffers.
 pub(super) struct Spectra {
     transform: Transform<f32>,
     amplitudes: Vec<f32>,
 }
 
-/// The next even length with a fast transform, without prime factors above 7. Lengths at 16 and 48 kHz
-/// have this property.
+/// The next even length with a fast transform, without prime factors above 7.
 fn quick_length(least: f64) -> usize {
-    let is_quick = |length: &usize| {
-        let without = |rest: usize, factor: usize| {
-            std::iter::successors(Some(rest), |rest| {
-                rest.is_multiple_of(factor).then(|| rest / factor)
-            })
-            .last()
-        };
-        [2, 3, 5, 7].into_iter().try_fold(*length, without) == Some(1)
-    };
     // Even, because the real transform packs two samples into one complex number.
     let least = 2 * ((least / 2.0).round() as usize).max(1);
+    // 210 is 2 · 3 · 5 · 7.
+    let is_quick = |length: &usize| 210u128.pow(16).is_multiple_of(*length as u128);
     (least..).step_by(2).find(is_quick).unwrap_or(least)
 }
 
-/// Number of halvings after which a rate is still at least `least`.
-pub(super) fn halvings(rate: u32, least: u32) -> u32 {
-    (rate / least.max(1)).checked_ilog2().unwrap_or(0)
-}
-
-/// Halves the rate several times. Each halving attenuates frequencies below an eighth of its input rate
-/// by at most about 2 dB, and those that alias there by at least 25 dB, which suffices for onsets and
-/// pitches.
-pub(super) fn halved(samples: &[f32], times: u32) -> Cow<'_, [f32]> {
+/// Halves the rate as long as it stays at least `least`: the samples and their rate in Hz. Each halving
+/// attenuates frequencies below an eighth of its input rate by at most about 2 dB, and those that alias
+/// there by at least 25 dB, which suffices for onsets and pitches.
+pub(super) fn slowed(samples: &[f32], rate: u32, least: f64) -> (Cow<'_, [f32]>, f64) {
     let mut samples = Cow::Borrowed(samples);
-    for _ in 0..times {
-        let pairs = samples
-            .chunks_exact(2)
-            .zip(samples.get(2..).unwrap_or_default().chunks_exact(2));
+    let mut rate = f64::from(rate);
+    while rate / 2.0 >= least {
+        let next = samples.get(2..).unwrap_or_default();
+        let pairs = samples.chunks_exact(2).zip(next.chunks_exact(2));
         // Binomial taps (1, 3, 3, 1)/8, symmetric so that onsets do not move.
-        samples = pairs
-            .map(|(a, b)| 0.125 * (a[0] + b[1]) + 0.375 * (a[1] + b[0]))
-            .collect();
+        let half = pairs.map(|(a, b)| 0.125 * (a[0] + b[1]) + 0.375 * (a[1] + b[0]));
+        samples = half.collect();
+        rate /= 2.0;
     }
-    samples
+    (samples, rate)
 }
 
 impl Spectra {
     /// Frames of so many seconds, or slightly longer for a faster transform.
-    ///
-    /// - `rate`: Hz
     pub(super) fn of_seconds(seconds: f64, rate: f64) -> Self {
         let size = quick_length(rate * seconds);
         Self {
@@ -73,23 +57,5 @@ impl Spectra {
             *amplitude = bin.norm_sqr().sqrt();
         }
         &self.amplitudes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halving_keeps_low_frequencies_and_attenuates_aliases() {
-        let gain = |hz: f32| {
-            let tone: Vec<f32> = (0..44_100)
-                .map(|i| (std::f32::consts::TAU * hz * i as f32 / 44_100.0).sin())
-                .collect();
-            let half = halved(&tone, 1);
-            (half.iter().map(|x| x * x).sum::<f32>() / half.len() as f32 * 2.0).sqrt()
-        };
-        assert!(gain(1000.0) > 0.99 && gain(5500.0) > 0.788 && gain(17_000.0) < 0.056);
-        assert!(halved(&[1.0; 3], 2).is_empty());
     }
 }

@@ -1,23 +1,21 @@
 //! Tempo estimation from the periodicity of onsets.
 //!
 //! Onset strength is the rise of 40 logarithmic mel bands (spectral flux). Its generalised
-//! autocorrelation (Tolonen and Karjalainen 2000: a compressed power spectrum) is evaluated at eight
-//! multiples of each beat's length (a comb, as in Scheirer 1998 and Klapuri 2006); log-normal priors
-//! choose a pulse and its octave (after Ellis 2007). All parameters were chosen on rendered grooves
-//! and real music.
+//! autocorrelation (Tolonen and Karjalainen 2000) is evaluated at eight multiples of each beat's length
+//! (a comb, as in Scheirer 1998); log-normal priors choose a pulse and its octave (after Ellis 2007).
+//! All parameters were chosen on rendered grooves and real music.
 
 use realfft::RealFftPlanner;
 
 use super::mel::Triangles;
-use super::spectra::{Spectra, halved, halvings};
+use super::spectra::{Spectra, slowed};
 use super::{MelConfig, MelNorm, MelScale};
 
 /// Frames of onset strength per second.
 const FRAMES: f64 = 50.0;
-/// Seconds of sound in each frame.
 const FRAME_SECONDS: f64 = 0.064;
-/// Least rate after halving, Hz.
-const LEAST_RATE: u32 = 16_000;
+/// Hz after halving.
+pub(super) const LEAST_RATE: f64 = 16_000.0;
 const BANDS: usize = 40;
 const LOWEST_HZ: f64 = 30.0;
 const HIGHEST_HZ: f64 = 8000.0;
@@ -35,29 +33,25 @@ const PULSE: Prior = (118.0, 0.9);
 const OCTAVE: Prior = (108.0, 0.63);
 /// Weight of a prior relative to the autocorrelation.
 const WEIGHT: f64 = 0.3;
-/// Mean autocorrelation at the multiples below which there is no beat; noise has less.
+/// Mean autocorrelation of a comb below which there is no beat; noise has less.
 const LEAST: f64 = 0.02;
 /// Least rise of an onset above the mean of its second.
 const STANDS_OUT: f32 = 0.05;
-/// Shortest piece that has a tempo, seconds.
-const SHORTEST: f64 = 6.0;
+/// Seconds of the shortest piece that is measured.
+pub(super) const SHORTEST: f64 = 6.0;
 
 /// Onset strength of a piece of music, and its periodicity.
+#[derive(Default)]
 pub struct Onsets {
     strength: Vec<f32>,
-    /// The best tempo, and the mean autocorrelation of its comb.
     pulse: Option<(f64, f64)>,
 }
 
 impl Onsets {
-    /// - `samples`: mono; a piece of less than 6 s has no onsets
-    /// - `rate`: Hz, at least 8000
+    /// - `samples`: mono, at 8000 Hz or more; a piece of less than 6 s has no onsets
     pub fn new(samples: &[f32], rate: u32) -> Self {
         if (samples.len() as f64) < SHORTEST * f64::from(rate) {
-            return Self {
-                strength: Vec::new(),
-                pulse: None,
-            };
+            return Self::default();
         }
         let strength = onset_strength(samples, rate);
         let correlation = autocorrelation(&smoothed(&strength));
@@ -75,8 +69,8 @@ impl Onsets {
 
     /// Mean autocorrelation at eight multiples of the beat, 0 to 1.
     pub fn pulse_clarity(&self) -> f64 {
-        self.pulse
-            .map_or(0.0, |(_, strength)| strength.clamp(0.0, 1.0))
+        let strength = self.pulse.map(|(_, strength)| strength.clamp(0.0, 1.0));
+        strength.unwrap_or_default()
     }
 
     pub fn flux(&self) -> f64 {
@@ -122,8 +116,6 @@ fn pulse(correlation: &[f32]) -> Option<(f64, f64)> {
             .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
             .unwrap_or(from)
     };
-    // The wide prior finds the pulse; the narrower one then chooses the octave of the
-    // beat.
     let pulse = best(SLOWEST, FASTEST, 0.01);
     let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
     let beat = octaves
@@ -134,21 +126,17 @@ fn pulse(correlation: &[f32]) -> Option<(f64, f64)> {
     Some((tempo, strength(tempo)))
 }
 
-/// Mean rise of the bands for each frame.
 fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
-    let halvings = halvings(rate, LEAST_RATE);
-    let samples = halved(samples, halvings);
-    let rate = rate >> halvings;
-    let mut spectra = Spectra::of_seconds(FRAME_SECONDS, f64::from(rate));
+    let (samples, rate) = slowed(samples, rate, LEAST_RATE);
+    let mut spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
     let mel = Triangles::new(&MelConfig {
         n_mels: BANDS,
         f_min: LOWEST_HZ,
         f_max: HIGHEST_HZ,
         mel_scale: MelScale::Htk,
         mel_norm: MelNorm::Peak,
-        ..MelConfig::librosa(rate, spectra.size(), 0, 0)
+        ..MelConfig::librosa(rate as u32, spectra.size(), 0, 0)
     });
-    let rate = f64::from(rate);
     let frames = ((samples.len() - spectra.size()) as f64 / rate * FRAMES) as usize + 1;
     let mut bands = vec![[0.0f32; BANDS]; frames];
     let mut squares = 0.0f64;
@@ -165,12 +153,9 @@ fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
     for sum in bands.as_flattened_mut() {
         *sum = (*sum / level).ln_1p();
     }
-    let rise = |pair: &[[f32; BANDS]]| {
-        let bands = pair[0].iter().zip(&pair[1]);
-        bands
-            .map(|(before, now)| (now - before).max(0.0))
-            .sum::<f32>()
-            / BANDS as f32
+    let rise = |pair: &[[f32; BANDS]]| -> f32 {
+        let rises = pair[0].iter().zip(&pair[1]).map(|(a, b)| (b - a).max(0.0));
+        rises.sum::<f32>() / BANDS as f32
     };
     bands.windows(2).map(rise).collect()
 }
@@ -182,24 +167,24 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
     for &onset in onsets {
         sums.push(sums[sums.len() - 1] + f64::from(onset));
     }
-    let peaks: Vec<f32> = (0..onsets.len())
-        .map(|i| {
-            let from = i.saturating_sub(half);
-            let to = (i + half).min(onsets.len());
-            (onsets[i] - ((sums[to] - sums[from]) / (2 * half) as f64) as f32).max(0.0)
-        })
-        .collect();
-    let kernel: Vec<f32> = (-6i32..=6)
-        .map(|i| (-0.5 * f64::from(i * i)).exp() as f32)
-        .collect();
+    // Six zeros on either side.
+    let mut peaks = vec![0.0; onsets.len() + 12];
+    for (i, onset) in onsets.iter().enumerate() {
+        let second = sums[(i + half).min(onsets.len())] - sums[i.saturating_sub(half)];
+        peaks[i + 6] = (onset - (second / (2 * half) as f64) as f32).max(0.0);
+    }
+    let kernel = [-6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6];
+    let kernel = kernel.map(|i| (-0.5 * f64::from(i * i)).exp() as f32);
     let total: f32 = kernel.iter().sum();
-    let mut blurred: Vec<f32> = (0..peaks.len())
-        .map(|i| {
-            let near = (0..kernel.len())
-                .filter_map(|j| Some(kernel[j] * peaks.get((i + j).checked_sub(6)?)?));
-            near.sum::<f32>() / total
-        })
-        .collect();
+    let blur = |near: &[f32]| {
+        kernel
+            .iter()
+            .zip(near)
+            .map(|(k, peak)| k * peak)
+            .sum::<f32>()
+            / total
+    };
+    let mut blurred: Vec<f32> = peaks.windows(kernel.len()).map(blur).collect();
     let mean = blurred.iter().sum::<f32>() / blurred.len().max(1) as f32;
     blurred.iter_mut().for_each(|value| *value -= mean);
     blurred
@@ -207,8 +192,7 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
 
 /// Relative to lag 0; `None` for silence.
 fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
-    // Padded with zeros to twice the length, because the transform's correlation is
-    // circular.
+    // With zeros to twice the length, because the transform's correlation is circular.
     let size = (2 * values.len()).next_power_of_two();
     let mut planner = RealFftPlanner::<f32>::new();
     let forward = planner.plan_fft_forward(size);
@@ -223,12 +207,9 @@ fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
     }
     back.process(&mut bins, &mut padded).ok()?;
     let first = padded[0];
-    (first > 0.0).then(|| {
-        padded[..size / 2]
-            .iter()
-            .map(|value| value / first)
-            .collect()
-    })
+    padded.truncate(size / 2);
+    padded.iter_mut().for_each(|value| *value /= first);
+    (first > 0.0).then_some(padded)
 }
 
 /// Interpolates between two lags; beyond the last one, the last value.

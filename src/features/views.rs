@@ -8,7 +8,6 @@ use super::mel::centres;
 /// Four representations of a clip. Matrices have a column for each frame, and the lowest row first.
 #[derive(Debug, Clone)]
 pub struct ClipViews {
-    /// Distance of adjacent bins in Hz.
     pub bin_hz: f64,
     /// Mean amplitude of each bin, in decibels below the strongest.
     pub spectrum: Vec<f64>,
@@ -54,7 +53,6 @@ mod tests {
 
     #[test]
     fn a_tone_is_at_its_pitch_in_every_view() {
-        // The A above middle C.
         let wave: Vec<f32> = (0..44_100)
             .map(|i| (std::f32::consts::TAU * 440.0 * i as f32 / 22_050.0).sin())
             .collect();
@@ -62,7 +60,6 @@ mod tests {
         let most = |numbers: Vec<f64>| {
             (0..numbers.len()).max_by(|a, b| numbers[*a].total_cmp(&numbers[*b]))
         };
-        // 440 Hz is 40.9 bins.
         assert_eq!(most(views.spectrum), Some(41));
         assert_eq!(most(views.bins.column(60).to_vec()), Some(41));
         let band = most(views.mel.column(60).to_vec()).unwrap();

@@ -12,6 +12,9 @@ pub(super) trait Simd: Copy + 'static {
     const MR: usize;
     /// Registers side by side in a microkernel's panel of output channels.
     const NV: usize = 2;
+    /// # Safety
+    /// The processor has the instruction set and those that [`dispatch!`] enables with it.
+    unsafe fn assume() -> Self;
     fn splat(self, x: f32) -> Self::V;
     /// # Safety
     /// `p` is valid for reads of `LANES` floats; no alignment is needed.
@@ -29,7 +32,16 @@ pub(super) trait Simd: Copy + 'static {
     fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Prefetches the cache line at `p` (which need not exist) into the second-level cache.
     #[inline(always)]
-    fn prefetch(self, _p: *const f32) {}
+    fn prefetch(self, p: *const f32) {
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, which every x86-64 has and which does not access memory.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(p.cast());
+        }
+    }
 }
 
 /// The methods that are intrinsics, for a type that proves that the processor has them.
@@ -37,6 +49,10 @@ pub(super) trait Simd: Copy + 'static {
 macro_rules! intrinsics {
     (load($p:ident) $load:expr; store($to:ident, $value:ident) $store:expr;
         $($name:ident($($arg:ident: $ty:ty),*) $result:expr;)*) => {
+        #[inline(always)]
+        unsafe fn assume() -> Self {
+            Self(())
+        }
         #[inline(always)]
         unsafe fn load(self, $p: *const f32) -> Self::V {
             // SAFETY: the pointer is the caller's duty; `self` proves that the instructions exist.
@@ -65,15 +81,6 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx512(());
 
-    impl Avx512 {
-        /// # Safety
-        /// The processor has AVX-512 F, BW, DQ and VL.
-        #[inline(always)]
-        pub(in super::super) unsafe fn assume() -> Self {
-            Self(())
-        }
-    }
-
     impl Simd for Avx512 {
         type V = __m512;
         const LANES: usize = 16;
@@ -89,24 +96,10 @@ mod x86 {
             fma(a: __m512, b: __m512, c: __m512) _mm512_fmadd_ps(a, b, c);
             fnma(a: __m512, b: __m512, c: __m512) _mm512_fnmadd_ps(a, b, c);
         }
-        #[inline(always)]
-        fn prefetch(self, p: *const f32) {
-            // SAFETY: a hint, which every x86-64 has and which does not access memory.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-        }
     }
 
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx2(());
-
-    impl Avx2 {
-        /// # Safety
-        /// The processor has AVX2 and FMA.
-        #[inline(always)]
-        pub(in super::super) unsafe fn assume() -> Self {
-            Self(())
-        }
-    }
 
     impl Simd for Avx2 {
         type V = __m256;
@@ -123,11 +116,6 @@ mod x86 {
             fma(a: __m256, b: __m256, c: __m256) _mm256_fmadd_ps(a, b, c);
             fnma(a: __m256, b: __m256, c: __m256) _mm256_fnmadd_ps(a, b, c);
         }
-        #[inline(always)]
-        fn prefetch(self, p: *const f32) {
-            // SAFETY: a hint, which every x86-64 has and which does not access memory.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-        }
     }
 }
 #[cfg(target_arch = "x86_64")]
@@ -142,15 +130,6 @@ mod arm {
 
     #[derive(Clone, Copy)]
     pub(in super::super) struct Neon(());
-
-    impl Neon {
-        /// # Safety
-        /// The processor has NEON.
-        #[inline(always)]
-        pub(in super::super) unsafe fn assume() -> Self {
-            Self(())
-        }
-    }
 
     impl Simd for Neon {
         type V = float32x4_t;
@@ -188,14 +167,14 @@ macro_rules! dispatch {
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: these features are enabled here, so the caller detected them; the
                 // rest is passed on.
-                unsafe { $generic($crate::cpu::simd::Avx512::assume(), $($arg),*) }
+                unsafe { $generic(<$crate::cpu::simd::Avx512 as $crate::cpu::simd::Simd>::assume(), $($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: as above.
-                unsafe { $generic($crate::cpu::simd::Avx2::assume(), $($arg),*) }
+                unsafe { $generic(<$crate::cpu::simd::Avx2 as $crate::cpu::simd::Simd>::assume(), $($arg),*) }
             }
             // SAFETY: an `Isa` is only made for what the processor has; the rest is passed on.
             unsafe {
@@ -205,7 +184,7 @@ macro_rules! dispatch {
                     #[cfg(target_arch = "x86_64")]
                     voisin_simd::isa::Set::Avx2 => avx2($($arg),*),
                     #[cfg(target_arch = "aarch64")]
-                    voisin_simd::isa::Set::Neon => $generic($crate::cpu::simd::Neon::assume(), $($arg),*),
+                    voisin_simd::isa::Set::Neon => $generic(<$crate::cpu::simd::Neon as $crate::cpu::simd::Simd>::assume(), $($arg),*),
                     voisin_simd::isa::Set::Portable => unreachable!("kernels need vector instructions"),
                 }
             }

@@ -331,15 +331,15 @@ impl FastChain {
                 let left = 4 * strip.columns.start;
                 let rows = usize::from(top == 0)..(h + 1 - top).min(6);
                 let columns = usize::from(left == 0)..(w + 1 - left).min(cols);
-                // The scratch holds the last strip's pixels, so the border has to be cleared each
-                // time.
                 for (y, row) in pixels.chunks_exact_mut(cols * c).enumerate() {
-                    if rows.contains(&y) {
-                        row[..columns.start * c].fill(0.0);
-                        row[columns.end * c..].fill(0.0);
+                    let inside = if rows.contains(&y) {
+                        columns.clone()
                     } else {
-                        row.fill(0.0);
-                    }
+                        0..0
+                    };
+                    // The scratch holds the last strip's pixels.
+                    row[..inside.start * c].fill(0.0);
+                    row[inside.end * c..].fill(0.0);
                 }
                 let corner = (top + rows.start - 1) * wide + left + columns.start - 1;
                 let first = First {
@@ -353,16 +353,12 @@ impl FastChain {
                     weight: &self.first.0,
                     bias: &self.first.1,
                 };
+                let to = target.skip((at + window) * plan.to.len());
                 // SAFETY: the scratch is this thread's; each task writes its own tiles of its
                 // window.
                 unsafe {
                     first::first(self.isa, &first);
-                    block.run(
-                        pixels,
-                        cols * c,
-                        scratch,
-                        target.skip((at + window) * plan.to.len()),
-                    );
+                    block.run(pixels, cols * c, scratch, to);
                 }
             });
         });

@@ -90,23 +90,19 @@ pub(super) struct Packed {
 
 /// A column of the pooled activations, and its channel of the 753 joined ones.
 type Column = Option<usize>;
+type Inputs = Vec<(Column, Option<f64>)>;
 
 impl Packed {
     pub(super) fn new(tensors: &MusicnnTensors, lanes: usize) -> Self {
-        let layers: Vec<NormedConvolution> = tensors
-            .convolutions
-            .iter()
-            .map(|layer| NormedConvolution {
+        let layers = tensors.convolutions.iter().map(|layer| {
+            let of = layer.norm.as_ref();
+            NormedConvolution {
                 weight: &layer.weight,
                 bias: &layer.bias,
-                norm: norm(
-                    layer
-                        .norm
-                        .as_ref()
-                        .expect("each convolution has a batch norm"),
-                ),
-            })
-            .collect();
+                norm: norm(of.expect("each convolution has a batch norm")),
+            }
+        });
+        let layers: Vec<NormedConvolution> = layers.collect();
 
         let PackedFront {
             banks,
@@ -122,31 +118,12 @@ impl Packed {
         for &f in &order[first_width..] {
             constants[FRONT + f] = layers[5].constant(f);
         }
-        let front_inputs: Vec<(Column, Option<f64>)> = columns
-            .iter()
-            .map(|&c| (c, None))
-            .chain(
-                (0..FRONT)
-                    .filter(|&c| constants[c].is_some())
-                    .map(|c| (Some(c), constants[c])),
-            )
-            .collect();
-        let first_inputs: Vec<(Column, Option<f64>)> = order
-            .iter()
-            .enumerate()
-            .map(|(i, &f)| {
-                (
-                    Some(f),
-                    if i < first_width {
-                        None
-                    } else {
-                        constants[FRONT + f]
-                    },
-                )
-            })
-            .collect();
-        let second_inputs: Vec<(Column, Option<f64>)> =
-            order.iter().map(|&f| (Some(f), None)).collect();
+        let known = (0..FRONT).filter(|&c| constants[c].is_some());
+        let known = known.map(|c| (Some(c), constants[c]));
+        let front_inputs: Inputs = columns.iter().map(|&c| (c, None)).chain(known).collect();
+        let constant = |f: usize| constants[FRONT + f].filter(|_| !computed.contains(&f));
+        let first_inputs: Inputs = order.iter().map(|&f| (Some(f), constant(f))).collect();
+        let second_inputs: Inputs = order.iter().map(|&f| (Some(f), None)).collect();
         let mut middle = [
             pack_middle(&layers[5], FRONT, &front_inputs, &computed, lanes),
             pack_middle(&layers[6], MIDDLE, &first_inputs, &order, lanes),
@@ -241,6 +218,18 @@ fn frame_of(row: usize) -> usize {
     }
 }
 
+/// Bin `k` of the spectrum of a kernel that begins `from` samples in, conjugated.
+fn spectrum(kernel: &[f32], roots: &[(f64, f64)], k: usize, from: usize) -> (f64, f64) {
+    let mut re = 0.0;
+    let mut im = 0.0;
+    for (j, &w) in kernel.iter().enumerate() {
+        let (sin, cos) = roots[k * (j + from) % roots.len()];
+        re += f64::from(w) * cos;
+        im += f64::from(w) * sin;
+    }
+    (re, im)
+}
+
 /// Spectra and epilogues of filters `(layer, filter, constant)`.
 fn pack_bank(
     layers: &[NormedConvolution],
@@ -249,11 +238,8 @@ fn pack_bank(
     lanes: usize,
 ) -> Bank {
     let vectors = filters.len() / lanes;
-    let timbral = filters
-        .iter()
-        .flatten()
-        .next()
-        .is_none_or(|&(layer, ..)| layer < 2);
+    let any = filters.iter().flatten().next();
+    let timbral = any.is_none_or(|&(layer, ..)| layer < 2);
     let (size, bins, taps) = if timbral {
         (BANDS, BAND_BINS, TAPS)
     } else {
@@ -289,13 +275,8 @@ fn pack_bank(
         let before = if timbral { 0 } else { (length - 1) / 2 };
         for k in 0..bins {
             for tap in 0..taps {
-                let mut re = 0.0;
-                let mut im = 0.0;
-                for (j, &w) in kernel[tap * length..(tap + 1) * length].iter().enumerate() {
-                    let (sin, cos) = roots[k * (j + size - before) % size];
-                    re += f64::from(w) * cos;
-                    im += f64::from(w) * sin;
-                }
+                let taps_of = &kernel[tap * length..(tap + 1) * length];
+                let (re, im) = spectrum(taps_of, &roots, k, size - before);
                 let at = vector * block + (k * taps + tap) * 2 * lanes + lane;
                 spectra.as_mut_slice()[at] = (sign * re / size as f64) as f32;
                 spectra.as_mut_slice()[at + lanes] = (sign * im / size as f64) as f32;

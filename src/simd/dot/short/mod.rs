@@ -266,16 +266,8 @@ mod tests {
             let mut blocks = empty_blocks(n, bytes);
             let mut codes = Vec::new();
             for i in 0..n {
-                let extreme = i % 10 == 0;
-                let code: Vec<u8> = (0..bytes)
-                    .map(|_| {
-                        if extreme {
-                            255
-                        } else {
-                            rng.random_range(1..=255)
-                        }
-                    })
-                    .collect();
+                let least = if i % 10 == 0 { 255 } else { 1 };
+                let code: Vec<u8> = (0..bytes).map(|_| rng.random_range(least..=255)).collect();
                 let scale = rng.random::<f32>() * 1e-3;
                 let offset = rng.random::<f32>() - 0.5;
                 write(&mut blocks, i, &code, scale, offset, 1000 + i as u32);
@@ -285,23 +277,18 @@ mod tests {
                 codes.push((components(&code), scale, offset));
             }
             for extreme in [None, Some(127), Some(-127)] {
-                let code: [i8; COMPONENTS] = std::array::from_fn(|_| {
-                    extreme.unwrap_or_else(|| rng.random_range(-127..=127))
-                });
-                let sum = code.iter().map(|&x| i32::from(x)).sum();
+                let mut component = || extreme.unwrap_or_else(|| rng.random_range(-127..=127));
+                let code: [i8; COMPONENTS] = std::array::from_fn(|_| component());
                 let query = ShortQuery {
                     code: &code,
-                    sum,
+                    sum: code.iter().map(|&x| i32::from(x)).sum(),
                     factor: 0.01,
                 };
-                let all: Vec<Scored> = codes
-                    .iter()
-                    .zip(1000..)
-                    .map(|((x, scale, offset), name)| {
-                        let sum: i32 = x.iter().zip(&code).map(|(&x, &q)| x * i32::from(q)).sum();
-                        Scored::new(sum as f32 * (scale * query.factor) + offset, name)
-                    })
-                    .collect();
+                let all = codes.iter().zip(1000..).map(|((x, scale, offset), name)| {
+                    let sum: i32 = x.iter().zip(&code).map(|(&x, &q)| x * i32::from(q)).sum();
+                    Scored::new(sum as f32 * (scale * query.factor) + offset, name)
+                });
+                let all: Vec<Scored> = all.collect();
                 let mut sorted: Vec<f32> = all.iter().map(|candidate| candidate.score()).collect();
                 sorted.sort_by(f32::total_cmp);
                 let limits = [
@@ -311,10 +298,8 @@ mod tests {
                     f32::INFINITY,
                 ];
                 let want = limits.map(|limit| -> Vec<Scored> {
-                    all.iter()
-                        .copied()
-                        .filter(|candidate| candidate.score() >= limit)
-                        .collect()
+                    let near = all.iter().filter(|candidate| candidate.score() >= limit);
+                    near.copied().collect()
                 });
                 for isa in Isa::available() {
                     let mut got = [const { Vec::new() }; 4];
