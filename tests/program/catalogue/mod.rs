@@ -377,7 +377,7 @@ fn a_track_belongs_to_each_of_its_artists() {
     assert_eq!(files(&["--artist", "alpha"]), ["Alpha feat. Beta", "ALPHA"]);
     assert_eq!(files(&["--artist", "delta"]), ["Gamma; Delta"]);
     assert_eq!(
-        files(&["--artist", "simon and garfunkel"]),
+        files(&["--artist", "simon garfunkel"]),
         ["Simon & Garfunkel"]
     );
     assert_eq!(

@@ -303,7 +303,9 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     }
     // Names in filters are those of seeds.
     assert_eq!(
-        paths("similar id:1 --artist MULDJ -l all").lines().count(),
+        paths("similar id:1 --artist MULDJORD -l all")
+            .lines()
+            .count(),
         4
     );
     assert!(stderr_of("similar id:1 --artist muldjrd", 1).contains("did you mean Muldjord?"));
