@@ -472,7 +472,11 @@ impl PredictedTags {
             let values = rows.iter().map(|&row| self.values[[row, column]]);
             values.max_by(f32::total_cmp)
         };
-        let place = |name: String| self.names.iter().position(|known| *known == name);
+        let place = |name: String| {
+            self.names
+                .iter()
+                .position(|known| known.eq_ignore_ascii_case(&name))
+        };
         let genre = Taxonomy::default().genre(&term.meaning.word);
         if let Some(column) = genre.and_then(|genre| place(format!("genre:{genre}"))) {
             return Some((most(column)?.exp(), LIKELY));

@@ -21,7 +21,8 @@ fn demo() -> &'static Sandbox {
     static DEMO_LIBRARY: OnceLock<Sandbox> = OnceLock::new();
     DEMO_LIBRARY.get_or_init(|| {
         let sandbox = Sandbox::new();
-        fine(sandbox.run(["add", DEMO]));
+        // By one thread, which gives the same ids each time.
+        fine(sandbox.run(["add", "--threads", "1", DEMO]));
         sandbox
     })
 }

@@ -143,7 +143,7 @@ fn long_text_is_compressed_for_clients_that_accept_it() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
-    for path in ["/page/map.js", "/api/v1/list", "/api/v1/openapi.json"] {
+    for path in ["/page/map-core.js", "/api/v1/list", "/api/v1/openapi.json"] {
         let (_, head, plain) = server.send("GET", path, "", b"");
         assert_eq!(header(&head, "content-encoding"), None, "{path}");
         let (status, head, packed) = server.send("GET", path, "Accept-Encoding: gzip, br\r\n", b"");
