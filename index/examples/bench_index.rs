@@ -197,6 +197,19 @@ impl State {
         Ok(json!({ "seconds": seconds, "cpu": cpu, "stats": stats }))
     }
 
+    fn filtered(&mut self, share: f64, k: usize, out: &str) -> anyhow::Result<Value> {
+        let passing: Vec<TrackId> = (0..self.base.nrows() as i64)
+            .map(TrackId)
+            .filter(|&track| chance(track) < share)
+            .collect();
+        let subset = self.index()?.subset_of(&passing);
+        let params = SearchParams {
+            subset: Some(&subset),
+            ..SearchParams::default()
+        };
+        self.timed(&params, k, out)
+    }
+
     fn batch(&mut self, width: &str, k: usize, out: &str) -> anyhow::Result<Value> {
         let start = Instant::now();
         let queries = std::mem::take(&mut self.queries);
@@ -244,19 +257,7 @@ impl State {
                 json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
             }
             ["search", width, k, out] => self.timed(&params(width)?, k.parse()?, out)?,
-            ["filter", share, k, out] => {
-                let share: f64 = share.parse()?;
-                let passing: Vec<TrackId> = (0..self.base.nrows() as i64)
-                    .map(TrackId)
-                    .filter(|&track| chance(track) < share)
-                    .collect();
-                let subset = self.index()?.subset_of(&passing);
-                let params = SearchParams {
-                    subset: Some(&subset),
-                    ..SearchParams::default()
-                };
-                self.timed(&params, k.parse()?, out)?
-            }
+            ["filter", share, k, out] => self.filtered(share.parse()?, k.parse()?, out)?,
             ["batch", width, k, out] => self.batch(width, k.parse()?, out)?,
             ["hnsw_rs", m, efc] => {
                 let base = &self.base;

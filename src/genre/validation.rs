@@ -15,8 +15,9 @@ use super::{
 };
 use voisin_base::track::TrackId;
 
-/// Weight of the logarithm of the votes beside that of the head. Chosen on the training part of
-/// gtzan-taggrams and on emotify-dev: with more, the head alone is right more often.
+/// Weight of the logarithm of the votes beside that of the head. On held-out quarters of the training part of
+/// gtzan-taggrams weights of 0 to 0.5 are right in 85.8 to 86.7 % of 886 answers, within a standard error: a small one
+/// leaves the answer near the head's.
 const VOTE_WEIGHT: f32 = 0.05;
 
 /// Tracks from which three folds are as accurate as five.

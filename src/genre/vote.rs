@@ -193,6 +193,7 @@ impl Votes {
 ///
 /// Distance-weighted k-NN (Dudani, "The Distance-Weighted k-Nearest-Neighbor Rule", 1976) with a
 /// softmax weight.
+#[expect(clippy::too_many_lines, reason = "one sequence of steps")]
 pub fn vote(neighbours: &[LabelledNeighbor], priors: &Priors) -> Votes {
     let mut order: Vec<&LabelledNeighbor> = neighbours
         .iter()

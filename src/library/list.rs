@@ -1,5 +1,7 @@
 //! Sorting the tracks of a library.
 
+use std::cmp::Ordering;
+
 use super::{Library, Result, ScaleName};
 use voisin_base::track::TrackId;
 
@@ -54,19 +56,19 @@ impl SortBy {
             Self::Id => &[],
             Self::Artist => &[
                 ARTIST,
-                "t.album_key",
+                "t.album_key COLLATE natural",
                 "t.disc_number",
                 "t.track_number",
-                "t.title_key",
+                "t.title_key COLLATE natural",
             ],
             Self::Album => &[
-                "t.album_key",
+                "t.album_key COLLATE natural",
                 ARTIST,
                 "t.disc_number",
                 "t.track_number",
-                "t.title_key",
+                "t.title_key COLLATE natural",
             ],
-            Self::Title => &["t.title_key", ARTIST],
+            Self::Title => &["t.title_key COLLATE natural", ARTIST],
             Self::Genre => &[
                 "(SELECT genre_key FROM genres WHERE file = f.id AND position = 0)",
                 ARTIST,
@@ -74,7 +76,7 @@ impl SortBy {
             Self::Year => &[
                 "t.year",
                 ARTIST,
-                "t.album_key",
+                "t.album_key COLLATE natural",
                 "t.disc_number",
                 "t.track_number",
             ],
@@ -186,10 +188,53 @@ fn by_artist(descending: bool) -> String {
     )
 }
 
+/// The order of texts whose numbers sort by their value: "part 2" before "part 10".
+pub(super) fn natural(mut a: &str, mut b: &str) -> Ordering {
+    let number = |text: &str| {
+        let end = text.find(|c: char| !c.is_ascii_digit());
+        end.unwrap_or(text.len())
+    };
+    loop {
+        let (of_a, of_b) = (number(a), number(b));
+        let together = if of_a > 0 && of_b > 0 {
+            let [x, y] = [&a[..of_a], &b[..of_b]].map(|digits| digits.trim_start_matches('0'));
+            (a, b) = (&a[of_a..], &b[of_b..]);
+            x.len().cmp(&y.len()).then(x.cmp(y))
+        } else {
+            let (x, y) = (a.chars().next(), b.chars().next());
+            if x.is_none() || y.is_none() {
+                return x.cmp(&y);
+            }
+            (a, b) = (
+                &a[x.map_or(0, char::len_utf8)..],
+                &b[y.map_or(0, char::len_utf8)..],
+            );
+            x.cmp(&y)
+        };
+        if together.is_ne() {
+            return together;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{library, track};
+
+    #[test]
+    fn numbers_sort_by_their_value() {
+        let mut texts = [
+            "10", "part 10", "2", "part 2b", "part 2", "é", "1", "part 02a", "",
+        ];
+        texts.sort_by(|a, b| natural(a, b));
+        assert_eq!(
+            texts,
+            [
+                "", "1", "2", "10", "part 2", "part 02a", "part 2b", "part 10", "é"
+            ]
+        );
+    }
 
     #[test]
     fn the_order_by_artist_goes_along_its_index() {

@@ -7,6 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::error::is_shared_memory_full;
+use super::list::natural;
 use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, journal, paths};
 use voisin_base::atomic_file::PREFIX;
 
@@ -45,6 +46,7 @@ impl Library {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one sequence of steps")]
     pub(super) fn open_with(dir: &Path, mode: OpenMode, page_size: i64) -> Result<Self> {
         // Checked first, since SQLite's own message for a file in the folder's place does not help.
         if std::fs::metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) {
@@ -295,6 +297,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     // until it is known that the file can be read: see `Library::note_damage`
     keep_log(connection, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.create_collation("natural", natural)?;
     // More than the 16 of rusqlite: adding one track alone runs some twenty cached statements.
     connection.set_prepared_statement_cache_capacity(64);
     // 32 MiB of pages for each connection; a log beyond 64 MiB is truncated at a checkpoint.

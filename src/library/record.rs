@@ -415,6 +415,7 @@ fn replace_tags(tx: &Transaction<'_>, track: i64, file: &TaggedFile) -> Result<b
 }
 
 /// Imports one recording, which is checked before anything is written.
+#[expect(clippy::too_many_lines, reason = "one sequence of steps")]
 fn take_in(
     tx: &Transaction<'_>,
     id: Option<TrackId>,

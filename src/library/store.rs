@@ -196,7 +196,7 @@ impl Library {
         })
     }
 
-    /// Removes the entries of files that are not on disk, and the tracks that have no other.
+    /// Removes the entries of files that are not on disk, failed ones too, and the tracks that have no other.
     ///
     /// `missing` comes from [`Library::missing_files`](Library::missing_files); each is checked on the
     /// disk again.
@@ -207,6 +207,15 @@ impl Library {
             .map(|entry| &*entry.file.record.path)
             .filter(|path| is_gone(path));
         let gone: Vec<&[u8]> = paths.flat_map(paths::to_bytes).collect();
+        let failures = self.failures()?;
+        // Of a folder that is there: a disk may not be mounted.
+        let failed = failures
+            .iter()
+            .map(|failure| &*failure.path)
+            .filter(|path| {
+                is_gone(path) && path.parent().is_some_and(|folder| absent(folder).is_none())
+            });
+        let failed: Vec<&[u8]> = failed.flat_map(paths::to_bytes).collect();
         self.write(|tx| {
             let mut files = 0;
             for path in gone {
@@ -214,10 +223,14 @@ impl Library {
                     .prepare_cached("DELETE FROM files WHERE path = ?1")?
                     .execute([path])? as u64;
             }
+            let mut failures = 0;
+            for path in failed {
+                failures += tx.execute("DELETE FROM failures WHERE path = ?1", [path])? as u64;
+            }
             Ok(Removed {
                 files,
                 tracks: delete_orphans(tx)?,
-                failures: 0,
+                failures,
             })
         })
     }

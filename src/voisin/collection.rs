@@ -262,7 +262,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 8);
         let mut rng = Random::new(3);
-        for seed in 0..EXACT_UP_TO as u64 + 1 {
+        for seed in 0..=EXACT_UP_TO as u64 {
             let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
             make_unit(&mut vector);
             library.insert_track(&track(seed, vector)).unwrap();

@@ -70,6 +70,7 @@ pub fn write_tags<E: From<LibraryError>>(
     Ok(run)
 }
 
+#[expect(clippy::too_many_lines, reason = "one sequence of steps")]
 fn one(
     library: &mut Library,
     run: i64,

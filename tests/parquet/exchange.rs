@@ -10,6 +10,7 @@ use crate::common::{Sandbox, code, fine, json, noise_wav, text};
 use crate::{TRACKS, half_vectors, music, parquet_files};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn results_of_several_machines_merge_into_one_library() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
@@ -119,6 +120,7 @@ fn results_of_several_machines_merge_into_one_library() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn hostile_files_are_reported_and_the_others_imported() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);

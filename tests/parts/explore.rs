@@ -158,6 +158,7 @@ fn scatter(i: usize, salt: usize) -> f32 {
 }
 
 /// Writes a page of `n` made-up tracks in groups; each track's neighbours are the next ones of its group.
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn write_page(path: &Path, n: usize) {
     let groups = 12;
     let positions = Array2::from_shape_fn((n, 2), |(i, d)| {

@@ -189,6 +189,7 @@ fn kind(column: &str) -> &str {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn descriptors_equal_librosa() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),

@@ -53,6 +53,7 @@ pub(super) fn synthetic(dir: &Path, n: usize, seed: u64) -> Library {
     library
 }
 
+#[expect(clippy::too_many_lines, reason = "one scene")]
 pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
     use voisin_library::{TaggedFile, TrackFacts, TrackRecord};
     let content = content(i);

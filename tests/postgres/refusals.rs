@@ -96,6 +96,7 @@ fn an_impossible_model_or_row_is_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn passwords_encryption_and_rights_are_enforced() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);

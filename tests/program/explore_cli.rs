@@ -264,6 +264,7 @@ fn a_path_goes_from_stop_to_stop() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn playlists_start_from_all_kinds_of_seeds() {
     let (sandbox, music) = library(&["metal", "techno", "ambient"]);
     let soft: Vec<f32> = decoded(&music.join("metal/muldjord-chaos-god.mp3"))
@@ -459,6 +460,7 @@ fn duplicates_compare_sound_and_remember_the_result() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_track_without_near_neighbours_is_reported_as_far() {
     use voisin_library::testing;
 

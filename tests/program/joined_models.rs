@@ -98,6 +98,7 @@ fn the_parts_are_the_networks_own_vectors_with_their_weights() {
 
 /// A layer that computes logits from vectors: its output for voices is on a track's card and in words.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn an_output_for_voices_is_on_the_card_and_in_words() {
     use sha2::Digest as _;
     use voisin_encoder::{WeightTensor, Weights};

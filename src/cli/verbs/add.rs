@@ -115,6 +115,12 @@ fn report_scan(context: &Context, found: &scan::Scan) {
             "expected audio files (.mp3, .flac, .ogg, .m4a, .wav …), found none in the paths named",
         );
     }
+    if found.others > 0 {
+        console.note(&format!(
+            "{} with other endings than music: name one to add it whatever its ending",
+            count(found.others, "file")
+        ));
+    }
     for link in &found.leading_out {
         console.detail(&format!(
             "not followed: {} leads out of its folder",

@@ -109,6 +109,7 @@ impl FittedClassifier for SvmProbabilities {
 
 /// The maximum likelihood sigmoid for the decisions, by Newton's method with backtracking and with
 /// Platt's regularised targets.
+#[expect(clippy::too_many_lines, reason = "one sequence of steps")]
 fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     let positives = points.iter().filter(|(_, first)| *first).count() as f64;
     let negatives = points.len() as f64 - positives;

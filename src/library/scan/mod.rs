@@ -51,6 +51,8 @@ pub struct Scan {
     pub problems: Vec<ScanProblem>,
     /// Links below folders that lead out of them, which were not followed.
     pub leading_out: Vec<PathBuf>,
+    /// Files below folders that are not taken for music by their names.
+    pub others: u64,
     /// The folders that were walked, in stored form: files of the library below them that this scan
     /// did not find are missing or left out.
     pub roots: Vec<PathBuf>,
@@ -224,8 +226,12 @@ impl Scanner<'_> {
                 if is_folder {
                     walk.skip_current_dir();
                 }
-            } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
-                self.found(&entry, &root, &mut parent);
+            } else if entry.file_type().is_file() {
+                if (self.is_audio)(entry.path()) {
+                    self.found(&entry, &root, &mut parent);
+                } else {
+                    self.scan.others += 1;
+                }
             }
         }
         if !self.scan.roots.contains(&root) {

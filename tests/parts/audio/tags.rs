@@ -91,6 +91,7 @@ fn a_format_whose_genres_are_not_written_is_refused_and_untouched() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn retagging_keeps_other_tags_cover_art_and_the_content_id() {
     use lofty::config::WriteOptions as Saving;
     use lofty::file::{AudioFile, TaggedFileExt};

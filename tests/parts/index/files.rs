@@ -10,6 +10,7 @@ fn same_answers(a: &VectorIndex, b: &VectorIndex, queries: &Array2<f32>) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_saved_index_answers_as_before() {
     let n = 2000;
     let dimension = 80;

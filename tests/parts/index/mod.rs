@@ -370,6 +370,7 @@ fn a_graph_from_lists_matches_the_recall_of_hnsw_rs() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn batches_answer_as_single_searches_do() {
     let n = 4000;
     let dimension = 80;
@@ -499,6 +500,7 @@ fn small_and_odd_indexes_answer() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn the_index_refuses_vectors_that_have_no_direction() {
     let options = IndexOptions::default();
     let mut index =

@@ -106,6 +106,7 @@ fn sound(library: &Library) {
 // ---------------------------------------------------------------- round trips
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_track_is_read_as_it_was_stored() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
@@ -239,6 +240,7 @@ fn the_library_refuses_records_that_would_spoil_it() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn changes_of_a_file_are_seen_whichever_way_the_clock_goes() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
@@ -328,6 +330,7 @@ fn changes_of_a_file_are_seen_whichever_way_the_clock_goes() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn moved_copied_and_retagged_files_keep_their_vectors() {
     let dir = tempfile::tempdir().unwrap();
     let music = dunce::canonicalize(dir.path()).unwrap();
@@ -596,6 +599,7 @@ fn a_truncated_change_log_gives_no_changes() {
 type Change<'a> = &'a dyn Fn(&mut TrackFilter);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn filters_pick_the_tracks_they_describe() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
@@ -692,6 +696,7 @@ fn filters_pick_the_tracks_they_describe() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn descriptors_are_kept_with_the_track_and_filter_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
@@ -843,6 +848,7 @@ fn scales_filter_sort_and_go_with_their_track() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn words_ids_and_paths_lead_to_tracks() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());

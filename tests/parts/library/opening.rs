@@ -3,6 +3,7 @@
 use super::*;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn opening_refuses_foreign_folders_and_leaves_them_alone() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("voisin.db");

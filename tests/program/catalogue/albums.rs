@@ -4,6 +4,7 @@ use crate::catalogue::sound;
 use crate::common::{Sandbox, code, fine, fine_json, text};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn albums_are_compared_and_listed_by_disc_and_number() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");

@@ -141,6 +141,7 @@ fn patterns_keep_files_out() {
 
 #[cfg(unix)]
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn watching_survives_bursts_renames_and_missing_folders() {
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};

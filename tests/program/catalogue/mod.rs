@@ -321,6 +321,7 @@ fn a_playlist_has_an_artist_limit_and_replaces_its_file() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_track_belongs_to_each_of_its_artists() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");

@@ -17,6 +17,7 @@ fn ids(answer: &Value) -> Vec<u64> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn words_find_tracks_by_percentiles_and_unknown_ones_are_named() {
     let sandbox = shelf();
     let refused = sandbox.run(["find", "calm theremin,", "no voice", "--format", "json"]);
@@ -185,6 +186,7 @@ fn a_model_without_tags_names_one_with_tags() {
 
 /// A model given by its file is found again; without the file, commands that need no model still work.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_model_given_by_its_file_is_used_by_every_verb() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");

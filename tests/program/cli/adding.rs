@@ -7,6 +7,7 @@ use std::process::Stdio;
 use crate::common::{DEMO, Sandbox, code, fine, json, noise_wav, six_tracks, text, tone_wav};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn one_bad_file_never_stops_a_run() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
@@ -102,6 +103,7 @@ fn one_bad_file_never_stops_a_run() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn moved_retagged_copied_and_removed_files() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
@@ -414,6 +416,7 @@ fn missing_files_are_reported_and_removed_on_request() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn remove_leaves_files_of_absent_folders_unless_forced() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);

@@ -45,6 +45,7 @@ fn filters_act_inside_the_search() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn exports_and_embeddings_are_arrays_that_give_the_similarities() {
     let (sandbox, music) = six_tracks_added();
     // The export has one row order, and numpy's own layout.

@@ -28,6 +28,7 @@ fn folders(sandbox: &Sandbox, tagged: bool) -> Shelf {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn the_label_source_is_a_property_that_every_verb_obeys() {
     let sandbox = Sandbox::new();
     let _shelf = folders(&sandbox, true);
@@ -205,6 +206,7 @@ fn labels_by_hand_stand_above_the_source() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_genre_filter_joins_and_splits_in_every_verb() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);

@@ -19,6 +19,7 @@ use shelf::{D, Shelf, tags};
 const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_head_is_trained_used_and_found_to_age() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
@@ -324,6 +325,7 @@ fn wrong_labels_are_suspected_with_reasons() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn an_evaluation_of_a_library_has_its_report() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);

@@ -11,6 +11,7 @@ use voisin_audio::tags::read_tags;
 
 /// Real files of every format with writable genres, in a synthetic library with their genre.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn answers_are_written_into_files_only_as_requested() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
@@ -160,6 +161,7 @@ fn an_unsure_answer_is_written_only_on_request() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn undo_restores_genres_of_files() {
     use voisin_audio::tags::{WriteOptions, write_genres};
     let sandbox = Sandbox::new();
@@ -416,6 +418,7 @@ fn readable_by(user: u32) -> Vec<u8> {
 
 #[cfg(unix)]
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn writing_tags_keeps_extended_attributes_and_rights() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let sandbox = Sandbox::new();

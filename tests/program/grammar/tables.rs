@@ -11,6 +11,7 @@ fn widths(table: &str) -> Vec<usize> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn tables_fit_the_terminal() {
     let at = |columns: &str, line: &str| {
         fine(

@@ -22,6 +22,7 @@ fn neighbours(sandbox: &Sandbox) -> (Vec<i64>, String) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_damaged_index_is_rebuilt_and_reported_in_one_line() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 8);
@@ -98,6 +99,7 @@ fn a_damaged_index_is_rebuilt_and_reported_in_one_line() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn verify_finds_a_damaged_index_vector_and_file() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 6);

@@ -7,6 +7,7 @@ use super::*;
 /// Needs the right to mount; skipped, with a message, without it.
 #[test]
 #[cfg(target_os = "linux")]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_full_disk_is_reported_and_loses_nothing() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 40);

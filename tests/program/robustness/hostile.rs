@@ -160,6 +160,7 @@ fn no_cell_is_a_formula() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn pages_playlists_and_statements_escape_hostile_names() {
     let sandbox = Sandbox::new();
     let music = hostile_library(&sandbox);
@@ -236,6 +237,7 @@ fn pages_playlists_and_statements_escape_hostile_names() {
 
 #[test]
 #[cfg(target_os = "linux")]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn paths_are_any_bytes_from_end_to_end() {
     use std::os::unix::ffi::OsStrExt as _;
     use std::process::Stdio;

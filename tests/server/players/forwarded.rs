@@ -28,6 +28,7 @@ fn shown_server(head: &'static str) -> (String, Arc<Mutex<String>>) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn forwarded_requests_and_answers_lose_private_headers() {
     let (url, requests) = shown_server(
         "HTTP/1.1 200 OK\r\nSet-Cookie: voisin=mine; Path=/\r\nContent-Type: text/html\r\nETag: \"a\"\r\n\
@@ -151,6 +152,7 @@ fn a_trusted_proxy_names_the_client_of_a_request() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_server_behind_needs_a_trusted_certificate_for_https() {
     if !is_installed("openssl") || !is_installed("python3") {
         return skipped("openssl or python3");

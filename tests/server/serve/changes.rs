@@ -169,6 +169,7 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn quick_queries_do_not_wait_for_whole_library_ones() {
     let sandbox = Sandbox::new();
     made_library(&sandbox, 2000);
@@ -267,6 +268,7 @@ fn a_pipe_in_place_of_a_file_blocks_no_request() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn a_scan_adds_the_folders_named_at_the_start() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);

@@ -84,6 +84,7 @@ fn a_link_in_place_of_a_file_sends_no_other_file() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);

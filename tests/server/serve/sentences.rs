@@ -87,6 +87,7 @@ fn check_order(found: &[usize], cosines: &[f32], place: &str) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn sentences_find_in_the_references_order_through_each_door() {
     let sandbox = Sandbox::new();
     import(&sandbox);

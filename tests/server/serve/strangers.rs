@@ -168,6 +168,7 @@ fn a_second_secret_only_reads() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn the_pages_cookie_works_only_from_its_own_origin() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
@@ -238,6 +239,7 @@ fn the_pages_cookie_works_only_from_its_own_origin() {
 }
 
 /// Hostile requests, with the allowed statuses (0: the connection is closed).
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
     let auth = format!("Authorization: Bearer {token}\r\n");
     let get = |path: &str, headers: &str| {
@@ -401,6 +403,7 @@ fn slow_bodies_without_a_token_shut_nobody_out() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene")]
 fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     more_connections();
     let sandbox = Sandbox::new();

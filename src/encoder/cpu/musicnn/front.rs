@@ -245,6 +245,7 @@ impl Vector<'_> {
 /// `a` fits, `work` has room for 6 × 32 complex vectors, and nothing else reads or writes the
 /// column.
 #[inline(always)]
+#[expect(clippy::too_many_lines, reason = "one sequence of steps")]
 unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: *mut f32) {
     let Vector { roots, .. } = *a;
     let spectra = a.spectra.as_ptr();

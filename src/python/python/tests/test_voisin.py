@@ -77,7 +77,7 @@ def test_mistakes_are_python_errors(embedder, tmp_path):
         embedder.embed(tmp_path / "nope.flac")
     with pytest.raises(FileNotFoundError, match="nope.index"):
         voisin.VectorIndex.load(tmp_path / "nope.index")
-    with pytest.raises(IsADirectoryError if os.name == "posix" else OSError):
+    with pytest.raises(OSError, match="expected the name of a file"):
         voisin.VectorIndex(np.eye(3, dtype=np.float32)).save(tmp_path)
     with pytest.raises(ValueError, match="damaged"):
         voisin.VectorIndex.load(broken)
@@ -102,6 +102,7 @@ def test_saving_an_index_overwrites_nothing_else(tmp_path):
     assert len(voisin.VectorIndex.load(path)) == 3
     if os.name == "posix":
         link = tmp_path / "link.index"
+        index.save(tmp_path / "real.index")
         link.symlink_to(tmp_path / "real.index")
         index.save(link)
         assert link.is_symlink() and len(voisin.VectorIndex.load(link)) == 3
