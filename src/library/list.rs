@@ -189,32 +189,26 @@ fn by_artist(descending: bool) -> String {
 }
 
 /// The order of texts whose numbers sort by their value: "part 2" before "part 10".
-pub(super) fn natural(mut a: &str, mut b: &str) -> Ordering {
-    let number = |text: &str| {
+pub(super) fn natural(a: &str, b: &str) -> Ordering {
+    tokens(a).cmp(tokens(b))
+}
+
+/// Numbers, which sort by their lengths first, and before other letters, one by one.
+fn tokens(mut text: &str) -> impl Iterator<Item = (usize, &str)> {
+    std::iter::from_fn(move || {
         let end = text.find(|c: char| !c.is_ascii_digit());
-        end.unwrap_or(text.len())
-    };
-    loop {
-        let (of_a, of_b) = (number(a), number(b));
-        let together = if of_a > 0 && of_b > 0 {
-            let [x, y] = [&a[..of_a], &b[..of_b]].map(|digits| digits.trim_start_matches('0'));
-            (a, b) = (&a[of_a..], &b[of_b..]);
-            x.len().cmp(&y.len()).then(x.cmp(y))
+        let end = end.unwrap_or(text.len());
+        let first = text.chars().next()?;
+        let (token, rest) = text.split_at(end.max(first.len_utf8()));
+        text = rest;
+        let digits = token.trim_start_matches('0');
+        let is_number = end > 0;
+        Some(if is_number {
+            (digits.len(), digits)
         } else {
-            let (x, y) = (a.chars().next(), b.chars().next());
-            if x.is_none() || y.is_none() {
-                return x.cmp(&y);
-            }
-            (a, b) = (
-                &a[x.map_or(0, char::len_utf8)..],
-                &b[y.map_or(0, char::len_utf8)..],
-            );
-            x.cmp(&y)
-        };
-        if together.is_ne() {
-            return together;
-        }
-    }
+            (usize::MAX, token)
+        })
+    })
 }
 
 #[cfg(test)]

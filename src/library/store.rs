@@ -197,9 +197,6 @@ impl Library {
     }
 
     /// Removes the entries of files that are not on disk, failed ones too, and the tracks that have no other.
-    ///
-    /// `missing` comes from [`Library::missing_files`](Library::missing_files); each is checked on the
-    /// disk again.
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
         // Checked again, since a disk may have been mounted after the list was made.
         let paths = missing
@@ -236,8 +233,6 @@ impl Library {
     }
 
     /// Orders files that are not on disk after others of the same tracks that are: a track is shown by its first file.
-    ///
-    /// `missing` comes from [`Library::missing_files`](Library::missing_files).
     pub fn put_missing_last(&mut self, missing: &[MissingFile]) -> Result<()> {
         let mut moved = Vec::new();
         for MissingFile { file, .. } in missing {

@@ -19,11 +19,9 @@ pub enum OpenMode {
     /// Reading only; works in folders that cannot be written.
     ReadOnly,
     ReadWrite,
-    /// Reading and writing; creates the library if there is none.
     Create,
 }
 
-/// Facts about a recording from decoding it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AudioFacts {
     /// BLAKE3 of the compressed packets.
@@ -32,12 +30,9 @@ pub struct AudioFacts {
     pub seconds: f64,
     pub sample_rate: u32,
     pub channels: u16,
-    /// Name of the container, such as `ogg`.
     pub container: String,
-    /// Name of the codec, such as `vorbis`.
     pub codec: String,
     pub packets: u64,
-    /// Packets that could not be decoded and were skipped.
     pub damaged_packets: u64,
 }
 
@@ -53,7 +48,6 @@ pub struct FileRecord {
 }
 
 impl FileRecord {
-    /// Reads size and modification time of a file; symbolic links are followed.
     pub fn read(path: &Path) -> std::io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         Ok(Self {
@@ -76,13 +70,11 @@ pub struct NewTrack {
     pub descriptors: Option<Descriptors>,
 }
 
-/// Measurements of a recording's sound, and its values of scales.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {
     pub version: u32,
     /// Beats a minute; `None` where no beat was found.
     pub tempo: Option<f64>,
-    /// `None` where no key was found.
     pub key: Option<MusicalKey>,
     /// Integrated loudness, LUFS (EBU R 128); `None` for silence.
     pub loudness: Option<f64>,
