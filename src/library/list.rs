@@ -56,19 +56,19 @@ impl SortBy {
             Self::Id => &[],
             Self::Artist => &[
                 ARTIST,
-                "t.album_key COLLATE natural",
+                "t.album_key COLLATE numbers",
                 "t.disc_number",
                 "t.track_number",
-                "t.title_key COLLATE natural",
+                "t.title_key COLLATE numbers",
             ],
             Self::Album => &[
-                "t.album_key COLLATE natural",
+                "t.album_key COLLATE numbers",
                 ARTIST,
                 "t.disc_number",
                 "t.track_number",
-                "t.title_key COLLATE natural",
+                "t.title_key COLLATE numbers",
             ],
-            Self::Title => &["t.title_key COLLATE natural", ARTIST],
+            Self::Title => &["t.title_key COLLATE numbers", ARTIST],
             Self::Genre => &[
                 "(SELECT genre_key FROM genres WHERE file = f.id AND position = 0)",
                 ARTIST,
@@ -76,7 +76,7 @@ impl SortBy {
             Self::Year => &[
                 "t.year",
                 ARTIST,
-                "t.album_key COLLATE natural",
+                "t.album_key COLLATE numbers",
                 "t.disc_number",
                 "t.track_number",
             ],

@@ -297,7 +297,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     // until it is known that the file can be read: see `Library::note_damage`
     keep_log(connection, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.create_collation("natural", natural)?;
+    connection.create_collation("numbers", natural)?;
     // More than the 16 of rusqlite: adding one track alone runs some twenty cached statements.
     connection.set_prepared_statement_cache_capacity(64);
     // 32 MiB of pages for each connection; a log beyond 64 MiB is truncated at a checkpoint.
