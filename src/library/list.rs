@@ -193,8 +193,8 @@ pub(super) fn natural(a: &str, b: &str) -> Ordering {
     tokens(a).cmp(tokens(b))
 }
 
-/// Numbers, which sort by their lengths first, and before other letters, one by one.
-fn tokens(mut text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// Letters, and numbers in place of a zero with their lengths and digits.
+fn tokens(mut text: &str) -> impl Iterator<Item = (char, usize, &str)> {
     std::iter::from_fn(move || {
         let end = text.find(|c: char| !c.is_ascii_digit());
         let end = end.unwrap_or(text.len());
@@ -202,11 +202,10 @@ fn tokens(mut text: &str) -> impl Iterator<Item = (usize, &str)> {
         let (token, rest) = text.split_at(end.max(first.len_utf8()));
         text = rest;
         let digits = token.trim_start_matches('0');
-        let is_number = end > 0;
-        Some(if is_number {
-            (digits.len(), digits)
+        Some(if first.is_ascii_digit() {
+            ('0', digits.len(), digits)
         } else {
-            (usize::MAX, token)
+            (first, 0, "")
         })
     })
 }

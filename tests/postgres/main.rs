@@ -80,9 +80,12 @@ fn within(most: f64, a: &Value, b: &Value) -> bool {
                 "probability" | "probabilities" | "votes" | "novelty" => within(2e-2, a, b),
                 _ => within(most, a, b),
             };
-            a.len() == b.len()
-                && a.iter()
-                    .all(|(key, a)| b.get(key).is_some_and(|b| member(key, a, b)))
+            let keys = a.keys().chain(b.keys());
+            keys.into_iter().all(|key| {
+                let of = |object: &serde_json::Map<String, Value>| object.get(key).cloned();
+                let [a, b] = [a, b].map(|object| of(object).unwrap_or_default());
+                member(key, &a, &b)
+            })
         }
         (Value::Array(a), Value::Array(b)) => {
             let alike = |a: &[Value], b: &[Value]| a.iter().zip(b).all(|(a, b)| within(most, a, b));

@@ -317,11 +317,16 @@ fn folded(text: &str) -> String {
     format!("lower({text}) collate \"C\"")
 }
 
+/// As [`folded`], with numbers of nine digits, which sort by their values.
+fn numbered(text: &str) -> String {
+    let long = format!("regexp_replace(lower({text}), '([0-9]+)', '000000000\\1', 'g')");
+    format!("regexp_replace({long}, '[0-9]*([0-9]{{9}})', '\\1', 'g') collate \"C\"")
+}
+
 /// Sort keys of an order, the primary one first.
 fn sort_keys(by: SortBy) -> Vec<String> {
     let artist = folded("coalesce(artist, album_artist)");
-    let album = folded("album");
-    let title = folded("title");
+    let [album, title] = ["album", "title"].map(numbered);
     let [disc, number] = ["disc_number", "track_number"].map(str::to_owned);
     match by {
         SortBy::Id => vec!["id".to_owned()],
