@@ -13,7 +13,7 @@ use voisin::{Engine, LabelSource};
 use voisin_audio::is_audio_candidate;
 use voisin_base::output::{OutputTarget, check_folder};
 use voisin_base::regular_file;
-use voisin_library::{DATABASE, Library, OpenMode};
+use voisin_library::{Library, OpenMode};
 
 /// A file named on the command line, or `-`, a device or a pipe.
 pub(crate) fn output_file(context: &Context, path: &Path) -> anyhow::Result<OutputTarget> {
@@ -61,8 +61,10 @@ pub(crate) fn check_replaced(path: &Path, library: &Path, mentions: usize) -> an
         bail!("{shown} is an input of this command: name another file to write");
     }
     let is_target = |other: PathBuf| other.canonicalize().is_ok_and(|other| other == target);
-    if is_target(library.join(DATABASE)) {
-        bail!("{shown} is the library: name another file to write");
+    // Its database, head, index, synonyms, token.
+    let of_library = library.canonicalize();
+    if of_library.is_ok_and(|library| target.parent() == Some(&library)) {
+        bail!("{shown} is a file of the library: name another file to write");
     }
     if label_table(library).is_some_and(is_target) {
         bail!("{shown} is the table that the library's labels come from: name another file");

@@ -203,7 +203,9 @@ fn process(
     // Those that were left over twice, the second time when they were read alone.
     let (deadly, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| times(job) > 1);
     for job in &deadly {
-        let problem = format!("{DEADLY}: set aside until it changes");
+        let problem = format!(
+            "{DEADLY}: set aside until it changes, or \"voisin add --retry\" reads it again"
+        );
         writer.fail(&job.file, EngineError::file(&job.file.path, problem))?;
     }
     let (first, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| times(job) == 1);

@@ -109,7 +109,7 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
         ("list -o {}", "labels/tracks.csv", "labels come from"),
         ("map -o {}", "labels/tracks.csv", "labels come from"),
         ("export labels", "labels/tracks.csv", "labels come from"),
-        ("export {}", "library/voisin.db", "is the library"),
+        ("export {}", "library/voisin.db", "is a file of the library"),
         ("list -o {}", "folder.csv", "found a folder"),
         ("list -o {}", "none/x.csv", "there is no folder"),
     ] {

@@ -132,7 +132,7 @@ fn paths(entries: &[WrittenEntry<'_>]) -> Result<Vec<u8>> {
             return Err(ExploreError::Parameter {
                 name: "path",
                 found: format!("{:?}", String::from_utf8_lossy(path)),
-                expected: "no line break in it: use the format paths0 or m3u8",
+                expected: "no line break in it: end paths with NUL (-0), or use the format m3u8",
             });
         }
         text.extend_from_slice(path);
