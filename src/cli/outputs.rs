@@ -15,7 +15,7 @@ use voisin_base::output::{OutputTarget, check_folder};
 use voisin_base::regular_file;
 use voisin_library::{Library, OpenMode};
 
-/// A file named on the command line, or `-`, a device or a pipe.
+/// A file named on the command line, or `-`.
 pub(crate) fn output_file(context: &Context, path: &Path) -> anyhow::Result<OutputTarget> {
     check_replaced(path, &context.library_dir(), 1)?;
     Ok(OutputTarget::new(path)?)
