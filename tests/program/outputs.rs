@@ -110,6 +110,11 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
         ("map -o {}", "labels/tracks.csv", "labels come from"),
         ("export labels", "labels/tracks.csv", "labels come from"),
         ("export {}", "library/voisin.db", "is a file of the library"),
+        (
+            "list --format paths -o {}",
+            "library/index.bin",
+            "is a file of the library",
+        ),
         ("list -o {}", "folder.csv", "found a folder"),
         ("list -o {}", "none/x.csv", "there is no folder"),
     ] {
