@@ -93,6 +93,7 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
     fs::write(at("labels/tracks.csv"), genres).unwrap();
     fine(sandbox.run([Path::new("labels"), &at("labels/tracks.csv")]));
     fs::create_dir(at("folder.csv")).unwrap();
+    fs::write(at("library/genre-synonyms.tsv"), "").unwrap();
     for (line, target, reason) in [
         ("list --format csv -o {}", "one.wav", "is music"),
         ("list -o {}", "named.csv", "is music"),
