@@ -113,7 +113,7 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
         ("export {}", "library/voisin.db", "is a file of the library"),
         (
             "list --format paths -o {}",
-            "library/index.bin",
+            "library/genre-synonyms.tsv",
             "is a file of the library",
         ),
         ("list -o {}", "folder.csv", "found a folder"),
