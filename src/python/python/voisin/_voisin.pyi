@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypedDict, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 __all__ = [
     "Embedder",
@@ -73,6 +73,7 @@ class Embedder:
         progress: Callable[[int, int], object] | None = None,
     ) -> list[_Embedding]: ...
 
+@disjoint_base
 class Library:
     def __new__(cls, path: str | PathLike[str] | None = None, *, create: bool = False) -> Self: ...
     @property
