@@ -86,7 +86,7 @@ impl Parts {
     }
 
     /// Scales each part to the length of its weight; a single part is unchanged.
-    pub fn balance(&self, vector: &mut [f32]) {
+    fn balance(&self, vector: &mut [f32]) {
         if self.0.len() < 2 {
             return;
         }

@@ -223,7 +223,7 @@ pub struct ReliabilityBin {
 }
 
 /// Predictions in equal bins of (0, 1]; empty bins have zeros.
-pub fn reliability(answers: &[(f64, bool)], bins: usize) -> Vec<ReliabilityBin> {
+fn reliability(answers: &[(f64, bool)], bins: usize) -> Vec<ReliabilityBin> {
     let mut sums = vec![(0usize, 0.0, 0usize); bins];
     for &(p, right) in answers {
         // bin i is (i / bins, (i + 1) / bins]

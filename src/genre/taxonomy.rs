@@ -50,7 +50,7 @@ impl Default for Taxonomy {
 
 impl Taxonomy {
     /// No synonyms at all: only case, accents, spaces and punctuation are folded.
-    pub fn without_synonyms() -> Self {
+    fn without_synonyms() -> Self {
         Self {
             synonyms: Arc::default(),
         }
@@ -76,7 +76,7 @@ impl Taxonomy {
     }
 
     /// As [`Self::with_user_file`], from text.
-    pub fn extend_from_tsv(&mut self, text: &str, path: &Path) -> Result<(), GenreError> {
+    fn extend_from_tsv(&mut self, text: &str, path: &Path) -> Result<(), GenreError> {
         for (number, line) in table_lines(text) {
             let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
             let [spelling, genre] = fields[..] else {

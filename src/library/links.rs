@@ -8,7 +8,7 @@ use voisin_base::track::TrackId;
 
 impl Library {
     /// Every file with its track.
-    pub fn paths_of_tracks(&self) -> Result<Vec<(PathBuf, TrackId)>> {
+    fn paths_of_tracks(&self) -> Result<Vec<(PathBuf, TrackId)>> {
         self.query_all("SELECT path, track FROM files", [], |row| {
             let path = paths::from_bytes(row.get_ref(0)?.as_blob()?);
             Ok((path, TrackId(row.get(1)?)))

@@ -83,7 +83,7 @@ impl MusicalKey {
     }
 
     /// Its position on the wheel, 1 to 12, which is also that of its relative key.
-    pub fn hour(self) -> u8 {
+    fn hour(self) -> u8 {
         let major = if self.is_minor() {
             self.tonic() + 3
         } else {

@@ -111,7 +111,7 @@ impl<F: Fn(CompareEvent) + Sync> AudioComparer<F> {
 /// Whether two files hold one recording, through any usual codec, level or equaliser, and with silence at its ends: band
 /// energies rise and fall together, and nothing is left where one has more. `None` if a file cannot be read, or is silent or
 /// steady.
-pub fn is_one_recording(a: &Path, b: &Path) -> Option<bool> {
+fn is_one_recording(a: &Path, b: &Path) -> Option<bool> {
     let mut files = [
         (a, voisin_audio::probe(a).ok()?),
         (b, voisin_audio::probe(b).ok()?),
