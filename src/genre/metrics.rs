@@ -188,32 +188,6 @@ pub fn auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
     )
 }
 
-/// Average precision of a ranking: mean over the positives of the precision at their rank.
-///
-/// `None` without positives. Equal scores share one rank. Higher is better.
-pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    let positives = positive.iter().filter(|p| **p).count();
-    if positives == 0 {
-        return None;
-    }
-    let mut hits = 0usize;
-    let mut sum = 0.0;
-    let mut at = 0;
-    while at < order.len() {
-        let mut end = at;
-        while end < order.len() && scores[order[end]] == scores[order[at]] {
-            end += 1;
-        }
-        let here = order[at..end].iter().filter(|&&i| positive[i]).count();
-        hits += here;
-        sum += here as f64 * ratio(hits, end);
-        at = end;
-    }
-    Some(sum / positives as f64)
-}
-
 /// One bin of a reliability diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityBin {
@@ -264,9 +238,7 @@ mod tests {
         assert!((accuracy(&m) - 2.0 / 3.0).abs() < 1e-12);
         assert!((macro_f1(&m) - 2.0 / 3.0).abs() < 1e-12);
         assert!(accuracy(&[]).abs() < 1e-12 && auc(&[1.0], &[true]).is_none());
-        assert!(
-            roc_curve(&[1.0], &[false]).is_empty() && average_precision(&[1.0], &[false]).is_none()
-        );
+        assert!(roc_curve(&[1.0], &[false]).is_empty());
     }
 
     #[test]
@@ -274,11 +246,6 @@ mod tests {
         let positive = [true, true, false, false];
         assert_eq!(auc(&[4.0, 3.0, 2.0, 1.0], &positive), Some(1.0));
         assert_eq!(auc(&[1.0; 4], &positive), Some(0.5));
-        assert_eq!(
-            average_precision(&[4.0, 3.0, 2.0, 1.0], &positive),
-            Some(1.0)
-        );
-        assert_eq!(average_precision(&[1.0; 4], &positive), Some(0.5));
         let curve = roc_curve(&[4.0, 3.0, 2.0, 1.0], &positive);
         assert_eq!(curve.len(), 3);
     }

@@ -19,13 +19,13 @@ pub enum LibraryError {
     #[error("{} is not a voisin library ({found}): name another folder with --library", path.display())]
     NotALibrary { path: PathBuf, found: String },
     #[error(
-        "{} was made by another version of voisin (schema {found}, expected {SCHEMA_VERSION}): run \"voisin add FOLDER\" first, or name another one with --library",
+        "{} was made by another version of voisin (schema {found}, expected {SCHEMA_VERSION}): name another library with --library, or move this one away and run \"voisin add FOLDER\"",
         path.display()
     )]
     OtherSchema { path: PathBuf, found: i64 },
     /// The database is cut or damaged.
     #[error(
-        "{} is damaged ({detail}): restore a copy of it, or run \"voisin add FOLDER\" to analyse again",
+        "{} is damaged ({detail}): restore a copy of it, or move it away and run \"voisin add FOLDER\" to analyse again",
         path.display()
     )]
     Damaged { path: PathBuf, detail: String },

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::extract;
 use super::problem::Problem;
 use super::state::Shared;
+use voisin::questions::seed::{self, NamedSeed};
 use voisin::questions::values::MOST;
-use voisin_base::track::TrackId;
 use voisin_library::OpenMode;
 
 /// Longest name of a genre.
@@ -19,7 +19,7 @@ const LONGEST: usize = 200;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewLabel {
-    tracks: Vec<TrackId>,
+    tracks: Vec<NamedSeed>,
     /// `null` removes labels.
     genre: Option<String>,
 }
@@ -53,7 +53,9 @@ pub(super) async fn give(
                 let found: String = genre.chars().take(50).collect();
                 return Err(Problem::bad("the name of a genre", format!("{found:?}")));
             }
-            let tracks = context.engine.library().tracks_by_id(&request.tracks)?;
+            let named = seed::seeds(&request.tracks, &context.engine)?;
+            let ids: Vec<_> = named.iter().filter_map(|seed| seed.track).collect();
+            let tracks = context.engine.library().tracks_by_id(&ids)?;
             let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
             let changed = context.engine.library_mut().set_labels(&contents, genre)?;
             let generation = context.engine.library().generation()?;

@@ -46,9 +46,6 @@ json.dump(
         "f1": f1.tolist(),
         "support": support.tolist(),
         "auc": [metrics.roc_auc_score(truth == c, p[:, c]) for c in range(k)],
-        "average_precision": [
-            metrics.average_precision_score(truth == c, p[:, c]) for c in range(k)
-        ],
         "roc_area": [float(np.trapezoid(t, f)) for f, t in roc],
         "top2": metrics.top_k_accuracy_score(truth, p, k=2, labels=range(k)),
         "log_loss": metrics.log_loss(truth, np.clip(p, 1e-15, 1), labels=range(k))

@@ -71,8 +71,6 @@ fn metrics_equal_scikit_learn() {
         assert!(
             (metrics::auc(&scores, &positive).unwrap() - floats(&golden["auc"])[c]).abs() < 1e-9
         );
-        let ap = metrics::average_precision(&scores, &positive).unwrap();
-        assert!((ap - floats(&golden["average_precision"])[c]).abs() < 1e-9);
         let curve = metrics::roc_curve(&scores, &positive);
         let area: f64 = curve
             .windows(2)

