@@ -44,7 +44,7 @@ def rows():
     table = (
         (ROOT / "BENCHMARKS.md")
         .read_text(encoding="utf-8")
-        .partition("<!-- scripts/research/speed/head_table.py: end -->")[0]
+        .partition("## Conditions")[0]
     )
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]

@@ -11,7 +11,7 @@ use voisin_base::regular_file;
 
 use super::bytes::{Patches, bytes_at, damaged};
 use super::iff::Iff;
-use super::tags::{ape, flac, id3, mp4};
+use super::tags::{flac, id3, mp4, trailing};
 use super::{AudioError, mkv};
 
 /// Opens a regular file.
@@ -51,7 +51,7 @@ impl MediaBytes {
             return Err(AudioError::not_audio(path, "the file is empty"));
         }
         let (_, start) = id3::leading(&mut file).map_err(error)?;
-        let end = ape::find(&mut file, start).map_err(error)?.audio;
+        let end = trailing::find(&mut file, start).map_err(error)?.audio;
         let mut source = Self {
             file,
             start,

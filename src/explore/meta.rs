@@ -2,7 +2,7 @@
 
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
-use voisin_library::artists::{artists, is_nobody};
+use voisin_library::artists::{artist_keys, artists, is_nobody};
 use voisin_library::recording::Recording;
 use voisin_library::song::song;
 
@@ -122,9 +122,9 @@ impl TrackMeta {
         artists(self.artist.as_deref().unwrap_or_default())
     }
 
-    /// The same without case, accents and signs as keys; empty if unknown.
+    /// The same as keys; empty if unknown.
     pub fn artist_keys(&self) -> Vec<String> {
-        self.artists().into_iter().map(fold).collect()
+        artist_keys(self.artist.as_deref().unwrap_or_default())
     }
 
     /// A key of its album: the title without a disc's name, and the album artist or else the folder, which is common to

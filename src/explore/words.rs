@@ -183,6 +183,10 @@ impl WordTable {
                     continue;
                 }
                 if NEGATIONS.contains(&words[at]) {
+                    // "not without voice" would be read as its opposite.
+                    if negated {
+                        phrase.unknown.push(words[at].to_owned());
+                    }
                     negated = true;
                 } else if FILLERS.split(' ').all(|filler| filler != words[at]) {
                     phrase.unknown.push(words[at].to_owned());
@@ -190,6 +194,8 @@ impl WordTable {
                 }
                 at += 1;
             }
+            // What it denies is not there.
+            phrase.unknown.extend(words.last().filter(|_| negated).map(|&word| word.to_owned()));
         }
         phrase
     }
@@ -362,6 +368,8 @@ mod tests {
             "voice-free",
             "calm w/o voice",
             "anything but rock",
+            "calm without",
+            "not without voice",
         ] {
             assert!(!table().read(text).unknown.is_empty(), "{text}");
         }

@@ -1,4 +1,5 @@
-//! Splits a text into artists: `Alpha feat. Beta` and `Alpha; Beta` are two.
+//! Splits a text into artists, `Alpha feat. Beta` and `Alpha; Beta` are two, and the rule for equal
+//! artists: those with one key.
 
 use std::collections::HashSet;
 
@@ -91,7 +92,7 @@ const LONGEST: usize = 200;
 /// Most names of a text, so that comparing all names of two tracks is bounded.
 const MOST_NAMES: usize = 200;
 
-/// The first 200 names in a text, in order, without repeats in any case; the text itself if there is only one.
+/// The first 200 names in a text, in order, each artist once; the text itself if there is only one.
 pub fn artists(text: &str) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     // "N / A" is no two artists.
@@ -109,7 +110,7 @@ pub fn artists(text: &str) -> Vec<&str> {
         };
         let name = name.trim();
         // "Alpha feat. Unknown" is by Alpha.
-        if !is_nobody(name) && known.insert(name.to_lowercase()) {
+        if !is_nobody(name) && known.insert(fold(name)) {
             names.push(name);
         }
         match after {
@@ -118,6 +119,12 @@ pub fn artists(text: &str) -> Vec<&str> {
         }
     }
     names
+}
+
+/// The artists of a text as keys: two are the same artist if their names are equal without case,
+/// accents and signs.
+pub fn artist_keys(text: &str) -> Vec<String> {
+    artists(text).into_iter().map(fold).collect()
 }
 
 /// Start and end of the first separator.

@@ -1,6 +1,7 @@
 //! Detects copies of one recording by similarity, name and length. Not for other versions of a song: see
 //! [`song`](super::song).
 
+use crate::artists::artist_keys;
 use voisin_base::text::fold;
 use voisin_base::track::is_same_recording;
 
@@ -53,7 +54,7 @@ impl Recording<'_> {
         let title = folded(self.title);
         title.is_some()
             && title == folded(other.title)
-            && folded(self.artist) == folded(other.artist)
+            && self.artist.map(artist_keys) == other.artist.map(artist_keys)
             && (self.seconds - other.seconds).abs() <= apart
     }
 }

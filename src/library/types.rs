@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::{ScaleBound, Scales};
-use crate::artists::{artists, is_no_album, is_nobody};
+use crate::artists::{artist_keys, artists, is_no_album, is_nobody};
 use crate::musical_key::MusicalKey;
 use crate::recording::Recording;
 use crate::song::song;
@@ -123,6 +123,11 @@ impl Track {
     /// All people in the artist, or in the album artist if there is none; the first is the main one.
     pub fn artists(&self) -> Vec<&str> {
         self.main_artist().map(artists).unwrap_or_default()
+    }
+
+    /// The same as keys.
+    pub fn artist_keys(&self) -> Vec<String> {
+        self.main_artist().map(artist_keys).unwrap_or_default()
     }
 
     /// The facts by which copies of it are recognised.

@@ -1,5 +1,5 @@
-//! Access control and limits of requests. A request that passes is still untrusted data, but it is small, is meant for this
-//! server, and has its token.
+//! Access control. A request that passes is still untrusted data, but it is meant for this server, and
+//! has its token.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,20 +11,6 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use super::problem::Problem;
 use super::token::{Rights, Secrets};
 
-/// Longest address of a request, in bytes.
-pub(crate) const LONGEST_URI: usize = 8 * 1024;
-/// Longest JSON body, in bytes.
-pub(crate) const LONGEST_BODY: u64 = 1 << 20;
-/// Longest file, in bytes.
-pub(crate) const LONGEST_FILE: u64 = 200_000_000;
-/// Longest body that brings a token, in bytes.
-pub(crate) const LONGEST_SESSION: u64 = 4096;
-/// Time for the whole body of a request that needs no token.
-pub(crate) const BODY_TIME: Duration = Duration::from_secs(5);
-/// Timeout of a request, body included; streams (audio, events) only have to begin within it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// As [`PATIENCE`], for uploads of audio files.
-pub(crate) const PATIENCE_FOR_FILES: Duration = Duration::from_mins(10);
 /// Wrong secrets that an address may send within [`WINDOW`].
 const TRIES: usize = 5;
 const WINDOW: Duration = Duration::from_mins(1);

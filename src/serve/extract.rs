@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::access::{BODY_TIME, LONGEST_BODY, LONGEST_SESSION};
+use super::limits::{BODY_TIME, LONGEST_BODY, LONGEST_SESSION};
 use super::problem::Problem;
 use voisin::questions::read::{from_arguments, object};
 use voisin_base::track::TrackId;

@@ -20,6 +20,7 @@ mod error;
 mod extract;
 mod kept;
 mod labels;
+mod limits;
 mod listen;
 mod mcp;
 mod middleware;

@@ -1,9 +1,8 @@
-//! Connections: addresses to listen on, limits of number and time, and shutdown.
+//! Connections: addresses to listen on, and shutdown.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -16,21 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::limits::{
+    ACCEPT_AGAIN, HEAD_TIME, LONGEST_HEAD, MOST_CONNECTIONS, MOST_HEADERS, STOP_TIME,
+};
 use super::state::lock;
-
-/// Most open connections; for another the oldest without a token is closed. With a file for each, and those of the library,
-/// this is within the usual limit of 1024 descriptors.
-const MOST_CONNECTIONS: usize = 384;
-const MOST_HEADERS: usize = 64;
-/// Most bytes of a request's head.
-const LONGEST_HEAD: usize = 64 * 1024;
-/// Timeout of a request's head, and of an idle connection.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// Timeout for answers in progress when the server stops.
-const STOP_TIME: Duration = Duration::from_secs(4);
-
-/// Delay after a connection that could not be accepted.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// The open connections, oldest first.
 #[derive(Default)]

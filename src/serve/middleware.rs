@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
-use super::access::{
-    Caller, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES,
-};
+use super::access::Caller;
 use super::cached::{packed, remembered, takes_gzip};
+use super::limits::{
+    LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES,
+};
 use super::listen::Connection;
 use super::problem::Problem;
 use super::state::Shared;

@@ -15,7 +15,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::access::{COOKIE, Caller, LONGEST_BODY};
+use super::access::{COOKIE, Caller};
+use super::limits::LONGEST_BODY;
 use super::audio::{self, StoredSong};
 use super::middleware::guard;
 use super::problem::Problem;

@@ -18,8 +18,6 @@ use voisin_library::{DATABASE, Library, OpenMode};
 
 /// SQLite's page cache of each engine, in KiB: small, since all read through the system's cache.
 const PAGE_CACHE: u32 = 4096;
-/// How long a request waits for a permit.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Lookups at once, beside requests that compute.
 // They are short, so that a few are enough; each needs an engine of its own.
 const LOOKS: usize = 4;

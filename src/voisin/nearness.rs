@@ -8,7 +8,6 @@ use ndarray::{Array2, aview1};
 use serde::{Deserialize, Serialize};
 
 use super::engine::OpenIndex;
-use super::search::artists_of;
 use super::{Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_index::{Neighbor, SearchParams};
@@ -204,7 +203,7 @@ impl Engine {
         track: TrackId,
         found: &[Neighbor],
     ) -> Result<Option<f32>, EngineError> {
-        let artists = |id| Ok::<_, EngineError>(artists_of(&self.library.track(id)?));
+        let artists = |id| Ok::<_, EngineError>(self.library.track(id)?.artist_keys());
         let own = artists(track)?;
         for near in found {
             if near.id != track && !is_same_recording(near.similarity) {

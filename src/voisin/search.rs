@@ -107,7 +107,7 @@ impl Engine {
         let ids: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
         let both = found.into_iter().zip(tracks);
-        let chosen = both.filter(|(_, track)| taken.admit(artists_of(track)));
+        let chosen = both.filter(|(_, track)| taken.admit(track.artist_keys()));
         Ok(chosen.map(|(neighbor, _)| neighbor).collect())
     }
 
@@ -129,10 +129,6 @@ impl Engine {
         };
         index.search_until(queries, limit, &params, choose)
     }
-}
-
-pub(super) fn artists_of(track: &Track) -> Vec<String> {
-    track.artists().into_iter().map(fold).collect()
 }
 
 pub(super) struct AnsweredTracks<'a> {

@@ -3,7 +3,7 @@
 //! For: a fixed set of fields, spelt as in the file, from any container. Not for: the meaning of genres or
 //! licences (`genre`, `library`), lyrics, or tags that voisin does not use.
 
-pub(crate) mod ape;
+pub(crate) mod trailing;
 mod comments;
 mod copy;
 mod cover;

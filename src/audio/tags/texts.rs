@@ -12,7 +12,7 @@ use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
 use super::values::is_original_date;
-use super::{ape, comments, flac, id3, mp4, ogg};
+use super::{comments, flac, id3, mp4, ogg, trailing};
 use crate::bytes::{MAX_ITEMS, MAX_TAG_BYTES, big, bytes_at, little};
 use crate::iff::{Chunk, Iff};
 use crate::mkv;
@@ -49,9 +49,9 @@ pub(super) fn read(file: &mut File) -> io::Result<(Vec<Tag>, bool)> {
         all.extend(id3);
     } else {
         all.extend(id3);
-        let trailing = ape::find(file, start)?;
-        let ape = trailing.ape.iter().map(|tag| ape::texts(tag));
-        let old = trailing.v1.as_ref().map(|tag| ape::v1_texts(tag));
+        let found = trailing::find(file, start)?;
+        let ape = found.ape.iter().map(|tag| trailing::texts(tag));
+        let old = found.v1.as_ref().map(|tag| trailing::v1_texts(tag));
         all.extend(ape.chain(old).map(|texts| (TagType::Ape, texts)));
     }
     let tags = all.iter().map(|(kind, texts)| tag(*kind, texts));

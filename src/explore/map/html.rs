@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::super::playlist::relative;
 use super::super::{Result, TrackMeta, graph};
-use super::colour::{genre_order, ranked};
+use super::colour_order::{genre_order, ranked};
 use super::{CORE, MapData, STYLE};
 
 use voisin_base::text::{base64, xml};

@@ -3,10 +3,10 @@
 //! For: self-contained files. Not for: positions of tracks ([`layout`](super::layout)) or groups
 //! ([`clusters`](super::clusters)).
 
-mod colour;
+mod colour_order;
 mod html;
 
-pub use colour::{coloured_genres, genre};
+pub use colour_order::{coloured_genres, genre};
 pub use html::html;
 
 use std::collections::HashMap;

@@ -169,8 +169,6 @@ pub fn outputs(
     Ok(rows)
 }
 
-/// Loads examples, concatenated.
-///
 /// - `drawn`: the source of random positions in training
 fn load(
     cells: usize,
@@ -412,7 +410,6 @@ pub fn mean(windows: &[Vec<f32>]) -> Vec<f32> {
     joined
 }
 
-/// The table of epochs, one a line.
 fn table(history: &[EpochFigures]) -> String {
     let mut text =
         "epoch,seconds,train_loss,train_accuracy,validation_loss,validation_accuracy\n".to_owned();

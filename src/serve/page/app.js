@@ -1,9 +1,10 @@
-// The page: its frame, sign-in, keyboard shortcuts, and files of the user's.
+// The page: its frame, sign-in, and files of the user's.
 import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { enter, loadRights, request } from "./api.js";
 import { Bar } from "./bar.js";
 import { take } from "./card.js";
 import { Genres } from "./genres.js";
+import { listenToKeys } from "./keys.js";
 import { Library } from "./library.js";
 import { Listen } from "./listen.js";
 import * as map from "./map.js";
@@ -175,48 +176,7 @@ async function begin() {
 }
 gone.follow((is) => is || loadRights().catch(() => {}));
 
-// ---- keys
-function lookFor() {
-  document.getElementById("search").focus();
-  document.getElementById("search").select();
-}
-const KEYS = {
-  " ": player.toggle,
-  ArrowLeft: () => player.seekBy(-5),
-  ArrowRight: () => player.seekBy(5),
-  n: () => player.step(1),
-  p: () => player.step(-1),
-  m: player.mute,
-  q: () => player.openQueue(),
-  "/": lookFor,
-  ...Object.fromEntries(
-    Object.values(PLACES).map(([address], i) => [
-      i + 1,
-      () => {
-        location.hash = address;
-      },
-    ]),
-  ),
-};
-function leave({ target }) {
-  if (player.isOpen.value) player.openQueue(false);
-  else if (target.id === "search") target.blur();
-  else if (place.value.name === "listen" && place.value.parts.length) location.hash = "#/";
-}
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") return leave(event);
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
-    return undefined;
-  const field = event.target.closest("input, select, textarea"),
-    name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (field && (field.type !== "range" || name.startsWith("Arrow"))) return undefined;
-  // A button is pressed with the space bar.
-  if (name === " " && event.target.closest("button, a, summary")) return undefined;
-  if (!KEYS[name]) return undefined;
-  event.preventDefault();
-  return KEYS[name]();
-});
-
+listenToKeys(Object.values(PLACES).map(([address]) => address));
 begin();
 
 // For tests.

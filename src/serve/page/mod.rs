@@ -23,7 +23,7 @@ const PICTURE: &str = "image/png";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 27] = [
+const FILES: [(&str, &str, &[u8]); 28] = [
     (
         "page.css",
         "text/css; charset=utf-8",
@@ -52,6 +52,7 @@ const FILES: [(&str, &str, &[u8]); 27] = [
     ("hooks.js", SCRIPT, include_bytes!("vendor/hooks.js")),
     ("htm.js", SCRIPT, include_bytes!("vendor/htm.js")),
     ("html.js", SCRIPT, include_bytes!("html.js")),
+    ("keys.js", SCRIPT, include_bytes!("keys.js")),
     ("library.js", SCRIPT, include_bytes!("library.js")),
     ("listen.js", SCRIPT, include_bytes!("listen.js")),
     ("map.js", SCRIPT, include_bytes!("map.js")),

@@ -22,7 +22,8 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::access::{Caller, LONGEST_BODY};
+use crate::access::Caller;
+use crate::limits::LONGEST_BODY;
 use crate::extract::body_in_time;
 use crate::problem::Problem;
 use crate::state::{Shared, lock};

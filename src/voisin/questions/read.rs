@@ -97,7 +97,10 @@ pub fn from_arguments<T: DeserializeOwned + JsonSchema>(
     let mut names = Vec::new();
     let object = nested(&of_body::<T>(), &mut arguments, &mut names);
     if let Some(name) = arguments.keys().next() {
-        let expected = format!("{FIELD_OF}{}", names.join(", "));
+        let expected = match names.as_slice() {
+            [] => "no fields".to_owned(),
+            names => format!("{FIELD_OF}{}", names.join(", ")),
+        };
         return Err(Refused::text(expected, name));
     }
     serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {

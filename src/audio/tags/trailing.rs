@@ -1,4 +1,4 @@
-//! `APEv2` tags after an MP3, and their items.
+//! Tags after the audio of an MP3: `ID3v1` and `APEv2`, and their items.
 //!
 //! Follows the `APEv2` specification (wiki.hydrogenaudio.org).
 
