@@ -195,7 +195,12 @@ impl WordTable {
                 at += 1;
             }
             // What it denies is not there.
-            phrase.unknown.extend(words.last().filter(|_| negated).map(|&word| word.to_owned()));
+            phrase.unknown.extend(
+                words
+                    .last()
+                    .filter(|_| negated)
+                    .map(|&word| word.to_owned()),
+            );
         }
         phrase
     }

@@ -10,7 +10,7 @@ use axum::response::IntoResponse as _;
 use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::cached::Validator;
+use super::conditional::Validator;
 use super::problem::Problem;
 use voisin::analysed_files;
 use voisin_audio::{AnalysedFile, AudioError};

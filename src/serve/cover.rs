@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 
 use super::audio::StoredSong;
-use super::cached::Validator;
+use super::conditional::Validator;
 use super::extract;
 use super::problem::Problem;
 use super::state::Shared;

@@ -14,7 +14,7 @@
 
 mod access;
 mod audio;
-mod cached;
+mod conditional;
 mod cover;
 mod error;
 mod extract;

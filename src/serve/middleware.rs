@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
 use super::access::Caller;
-use super::cached::{packed, remembered, takes_gzip};
+use super::conditional::{packed, remembered, takes_gzip};
 use super::limits::{
     LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES,
 };

@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::access::{COOKIE, Caller};
-use super::limits::LONGEST_BODY;
 use super::audio::{self, StoredSong};
+use super::limits::LONGEST_BODY;
 use super::middleware::guard;
 use super::problem::Problem;
 use super::queries::{ask, ask_about_file};

@@ -9,8 +9,8 @@ use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::limits::LONGEST_FILE;
 use super::extract::is_file;
+use super::limits::LONGEST_FILE;
 use super::problem::Problem;
 use super::state::State;
 

@@ -3,7 +3,6 @@
 //! For: a fixed set of fields, spelt as in the file, from any container. Not for: the meaning of genres or
 //! licences (`genre`, `library`), lyrics, or tags that voisin does not use.
 
-pub(crate) mod trailing;
 mod comments;
 mod copy;
 mod cover;
@@ -16,6 +15,7 @@ mod ogg;
 mod patch;
 mod read;
 mod texts;
+pub(crate) mod trailing;
 mod values;
 mod write;
 

@@ -1,4 +1,4 @@
-//! `AdamW` over the blocks of a network, and the schedule of its rate.
+//! `AdamW` over the blocks of a network, and the cosine curve of its rate.
 
 use std::borrow::Cow;
 

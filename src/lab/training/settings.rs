@@ -1,4 +1,4 @@
-//! Settings of training, `[training]` in a run's configuration.
+//! Settings of training, `[training]` in a run's configuration, and the rate of each step.
 
 use serde::{Deserialize, Serialize};
 

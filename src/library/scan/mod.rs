@@ -3,7 +3,7 @@
 //! A fault of one path is reported and does not stop the rest. Only playlists are opened.
 //!
 //! Not for: reading audio (`voisin-audio`), or deciding which files the library has already
-//! (`voisin-engine`).
+//! (`voisin`).
 
 mod exclude;
 pub mod playlist;

@@ -5,7 +5,7 @@
 
 mod client;
 mod form;
-mod songs;
+mod server_songs;
 mod upstream;
 
 use std::collections::HashMap;
@@ -23,13 +23,13 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::access::Caller;
-use crate::limits::LONGEST_BODY;
 use crate::extract::body_in_time;
+use crate::limits::LONGEST_BODY;
 use crate::problem::Problem;
 use crate::state::{Shared, lock};
 use client::{Login, call};
 use form::{Refusal, SubsonicForm, written};
-use songs::{ListedSong, ServerSongs};
+use server_songs::{ListedSong, ServerSongs};
 use upstream::{Upstream, is_method};
 use voisin::EngineError;
 use voisin::questions::playlist::{MOST_NEAR_SEEDS, Playlist};

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::labels::TrackDisplay;
-use super::vote::Voted;
+use super::voters::Voted;
 use crate::Seed;
 use voisin_base::track::TrackId;
 use voisin_genre::{

@@ -7,7 +7,7 @@ use super::answer::GenreAnswer;
 use super::first_guess::FirstGuess;
 use super::head::GenreHead;
 use super::labels::{LabelSource, LabelledTracks, spell};
-use super::vote::{MetLabels, Voted};
+use super::voters::{MetLabels, Voted};
 use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Lack, Seed};
 use voisin_audio::tags::read_tags;

@@ -13,7 +13,7 @@ mod head;
 mod labels;
 mod matching;
 mod path_table;
-mod vote;
+mod voters;
 
 pub(crate) use labels::table_state;
 pub(crate) use matching::KnownFilter;
