@@ -64,9 +64,11 @@ pub struct Phrase {
 
 /// Words that change nothing.
 const FILLERS: &str = "any too a an the and or with of for in to that is are me my i want find like some something \
-    music song songs track tracks very really please sounds sounding but nor tunes";
+    music song songs track tracks very really please sounds sounding but tunes";
 
 const NEGATIONS: [&str; 5] = ["no", "not", "without", "non", "never"];
+/// Words that join what is negated.
+const JOINTS: [&str; 3] = ["or", "nor", "and"];
 
 impl WordTable {
     /// A table with the tags of a model as words.
@@ -142,76 +144,113 @@ impl WordTable {
     }
 
     /// Parses a phrase such as `calm guitar, no voice`. The longest known phrase is taken first; "no", "not", "without" or
-    /// a minus negates the next one, and further ones joined by "or", "nor" and "and".
+    /// a minus negates the next one, and further ones joined by "or", "nor" and "and". What could be read as its opposite
+    /// is unknown.
     pub fn read(&self, text: &str) -> Phrase {
         let mut phrase = Phrase::default();
-        for part in text.split([',', ';', '.', '?', '\n']) {
-            // A minus right before a word negates it; within a word it is a hyphen.
-            let spaced: String = part
-                .split_whitespace()
-                .map(|word| {
-                    denied(word).map_or_else(|| word.to_owned(), |word| format!("not {word}"))
-                })
-                .collect::<Vec<_>>()
-                .join(" ");
-            let folded = fold(&spaced);
+        let mut ended_denied = false;
+        for part in text.split([',', ';', '.', '?', ':', '…', '\n']) {
+            let folded = self.in_words(part);
             let words: Vec<&str> = folded.split(' ').filter(|word| !word.is_empty()).collect();
-            let mut at = 0;
-            let mut negated = false;
-            let mut joined = false;
-            while at < words.len() {
-                // The longest first, so that "hip hop" is not parsed as "hip".
-                let longest = (at + 1..=words.len()).rev().find_map(|end| {
-                    self.words
-                        .get(&words[at..end].join(" "))
-                        .map(|meaning| (end, meaning))
-                });
-                if let Some((end, meaning)) = longest {
-                    let text = words[at..end].join(" ");
-                    phrase.terms.push(Term {
-                        text,
-                        meaning: meaning.clone(),
-                        // "no drums or guitar" negates both.
-                        negated: negated || joined,
-                    });
-                    let follows = words
-                        .get(end)
-                        .is_some_and(|next| matches!(*next, "or" | "nor" | "and"));
-                    joined = (negated || joined) && follows;
-                    negated = false;
-                    at = end;
-                    continue;
-                }
-                if NEGATIONS.contains(&words[at]) {
-                    // "not without voice" would be read as its opposite.
-                    if negated {
-                        phrase.unknown.push(words[at].to_owned());
-                    }
-                    negated = true;
-                } else if FILLERS.split(' ').all(|filler| filler != words[at]) {
-                    phrase.unknown.push(words[at].to_owned());
-                    (negated, joined) = (false, false);
-                }
-                at += 1;
+            // "no drums, bass or guitar" goes on.
+            if ended_denied && !words.iter().any(|word| NEGATIONS.contains(word)) {
+                let joints = words.iter().filter(|word| JOINTS.contains(word));
+                phrase.unknown.extend(joints.map(ToString::to_string));
             }
-            // What it denies is not there.
-            phrase.unknown.extend(
-                words
-                    .last()
-                    .filter(|_| negated)
-                    .map(|&word| word.to_owned()),
-            );
+            ended_denied = self.read_part(&words, &mut phrase);
         }
         phrase
+    }
+
+    /// Parses a part between commas; returns whether its last term is negated.
+    fn read_part(&self, words: &[&str], phrase: &mut Phrase) -> bool {
+        let mut at = 0;
+        let mut negated = false;
+        let mut joined = false;
+        let mut ended_denied = false;
+        while at < words.len() {
+            // The longest first, so that "hip hop" is not parsed as "hip".
+            let longest = (at + 1..=words.len()).rev().find_map(|end| {
+                self.words
+                    .get(&words[at..end].join(" "))
+                    .map(|meaning| (end, meaning))
+            });
+            if let Some((end, meaning)) = longest {
+                // "no drums or guitar" negates both.
+                ended_denied = negated || joined;
+                phrase.terms.push(Term {
+                    text: words[at..end].join(" "),
+                    meaning: meaning.clone(),
+                    negated: ended_denied,
+                });
+                joined = ended_denied && words.get(end).is_some_and(|next| JOINTS.contains(next));
+                negated = false;
+                at = end;
+                continue;
+            }
+            let word = words[at];
+            at += 1;
+            let is_joint = joined && JOINTS.contains(&word);
+            if NEGATIONS.contains(&word) && !negated {
+                negated = true;
+            } else if !is_joint && (joined || FILLERS.split(' ').all(|filler| filler != word)) {
+                // Also "not without voice", and "no drums and some guitar".
+                phrase.unknown.push(word.to_owned());
+                (negated, joined) = (false, false);
+            }
+        }
+        // What it denies is not there.
+        phrase.unknown.extend(
+            words
+                .last()
+                .filter(|_| negated)
+                .map(|&word| word.to_owned()),
+        );
+        ended_denied
+    }
+
+    /// A part folded; if it denies anything, with signs between words as "or", and a minus before a word as "not".
+    fn in_words(&self, part: &str) -> String {
+        const OPENING: [char; 7] = ['(', '[', '{', '"', '\'', '“', '‘'];
+        const SIGNS: [char; 4] = ['/', '&', '|', '+'];
+        let denies = |word: &str| {
+            let word = word.trim_start_matches(OPENING);
+            denied(word).is_some() || NEGATIONS.contains(&fold(word).as_str())
+        };
+        if !part
+            .split(|c: char| c.is_whitespace() || SIGNS.contains(&c))
+            .any(denies)
+        {
+            return fold(part);
+        }
+        let mut spelt = String::new();
+        for word in part.split_whitespace() {
+            // "r&b" is one word.
+            let is_known = !denies(word) && self.words.contains_key(&fold(word));
+            let apart = if is_known {
+                word.to_owned()
+            } else {
+                word.replace(SIGNS, " or ")
+            };
+            for word in apart.split_whitespace() {
+                // A minus right before a word negates it; within a word it is a hyphen.
+                let word = word.trim_start_matches(OPENING);
+                let not = if denied(word).is_some() { " not " } else { " " };
+                spelt += not;
+                spelt += denied(word).unwrap_or(word);
+            }
+        }
+        fold(&spelt)
     }
 }
 
 /// The text after a negating mark or minus, which word processors and phones may turn into a longer dash.
 fn denied(text: &str) -> Option<&str> {
-    let behind_dash = text.strip_prefix(['–', '—', '−']);
+    let behind_dash = text.strip_prefix(['‐', '‑', '‒', '–', '—', '―', '−']);
     // A dash between words is a pause.
     let behind_dash = behind_dash.filter(|rest| rest.starts_with(char::is_alphanumeric));
-    text.strip_prefix(['-', '!']).or(behind_dash)
+    text.strip_prefix(['-', '!', '－', '！', '﹣'])
+        .or(behind_dash)
 }
 
 /// Whether a part of a phrase begins with "no", "not", "without" or a minus, and the rest.
@@ -358,6 +397,9 @@ mod tests {
             ("", &[], &[]),
             ("no theremin rock", &["rock"], &["theremin"]),
             ("without any voice, !rock", &["-voice", "-rock"], &[]),
+            ("no rock/hip hop", &["-rock", "-hip hop"], &[]),
+            ("calm (-rock)", &["calm", "-rock"], &[]),
+            ("calm/-rock", &["calm", "-rock"], &[]),
         ] {
             assert_eq!(
                 read(text),
@@ -374,7 +416,11 @@ mod tests {
             "calm w/o voice",
             "anything but rock",
             "calm without",
+            "calm? no",
             "not without voice",
+            "no rock, calm or quiet",
+            "no rock and some voice",
+            "nor rock",
         ] {
             assert!(!table().read(text).unknown.is_empty(), "{text}");
         }
