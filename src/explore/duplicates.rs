@@ -17,6 +17,8 @@ pub const NEIGHBOURS: usize = 8;
 const CANDIDATE: f32 = 0.6;
 /// Largest difference in seconds between the lengths of such a pair: encoders' padding and pauses between tracks are shorter.
 const SAME_LENGTH: f64 = 5.0;
+/// Seconds by which a copy may be longer than the file that is kept: encoders add less. What is kept must lack nothing.
+const LONGER: f64 = 0.3;
 /// Least cosine of a pair of any lengths: a song followed by five minutes of silence has 0.98.
 const SILENT: f32 = 0.95;
 
@@ -62,6 +64,7 @@ pub fn duplicates(
             let mut others: Vec<usize> = Vec::new();
             rows.retain(|&row| {
                 let is_copy = known.get(&ordered(keep, row)) == Some(&true)
+                    && meta[row].seconds <= meta[keep].seconds + LONGER
                     // Two songs may both seem to be the untagged one that is kept.
                     && !others.iter().any(|&other| is_other_song(meta, (other, row)));
                 if is_copy {
@@ -196,6 +199,7 @@ fn better(a: &TrackMeta, b: &TrackMeta) -> std::cmp::Ordering {
             }
         })
         .then_with(|| b.channels.cmp(&a.channels))
+        .then_with(|| b.seconds.round().total_cmp(&a.seconds.round()))
         .then_with(|| tags(b).cmp(&tags(a)))
         .then_with(|| a.bytes.cmp(&b.bytes))
         // Of equals the older one, so that the order is deterministic.
@@ -376,6 +380,17 @@ mod tests {
         );
         let (kept, words) = order(&track(1, "flac", 900.0), &track(2, "flac", 800.0));
         assert_eq!((kept, words.as_str()), (2, "alike in quality"));
+        let cut = |id, codec, kilobits| TrackMeta {
+            seconds: 28.5,
+            ..track(id, codec, kilobits)
+        };
+        let whole = track(1, "flac", 800.0);
+        assert_eq!(order(&cut(2, "flac", 800.0), &whole).0, 1);
+        // What is better in quality and lacks something frees nothing.
+        let heard = |files: &[TrackMeta]| groups(files, |_, _| true);
+        assert_eq!(heard(&[cut(0, "flac", 800.0), whole.clone()]), [[1, 0]]);
+        let low = track(1, "mp3", 128.0);
+        assert_eq!(heard(&[cut(0, "mp3", 160.0), low]), [[0; 0]; 0]);
     }
 
     #[test]

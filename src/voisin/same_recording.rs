@@ -1,6 +1,7 @@
 //! Compares the audio of two files to decide whether they are the same recording.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,15 +13,17 @@ use voisin_explore::audio_match::{Outline, Rest};
 use voisin_features::{Compression, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
 use voisin_library::{Library, LibraryError, OpenMode};
 
-/// Hz: enough for bands that every codec keeps.
-const RATE: u32 = 16_000;
+/// Hz: enough for bands that most codecs keep.
+const RATE: u32 = 32_000;
 /// Samples between frames: 16 ms.
-const HOP: usize = 256;
-const FRAME: usize = 2048;
-/// Bands up to 5.3 kHz, and those up to 3.4 kHz, in which recordings are recognised: drums of their own may sound above.
-/// With bands above 6 kHz, Opus at 48 kbit/s is no copy.
-const BANDS: usize = 30;
-const OUTLINED: usize = 24;
+const HOP: usize = 512;
+const FRAME: usize = 4096;
+/// Bands of one width in mel, from 50 Hz to 12.9 kHz.
+const BANDS: usize = 45;
+/// Those from 150 Hz to 3.4 kHz, in which recordings are recognised: drums of their own may sound above.
+const OUTLINED: Range<usize> = 2..26;
+/// Those above 5 kHz that are compared as one: codecs keep the level of a wide band of high sounds, not of each narrow one.
+const WIDE: [Range<usize>; 3] = [32..36, 36..40, 40..45];
 const FRAMES_PER_SECOND: f32 = RATE as f32 / HOP as f32;
 /// Frames that are computed at once: 12 s, and as much of the shorter file is compared first.
 const PART: usize = 750;
@@ -38,21 +41,23 @@ const HOPELESS: f32 = 0.5;
 const LOOPS: f32 = 0.05;
 /// Decibels below the loudest at which bands end: quiet parts that a codec drops do not count.
 const RANGE: f32 = 50.0;
-/// Most seconds of a file that are compared.
-const MOST: f64 = 3600.0;
+/// Seconds of the longest file that is compared, as a whole: 30 MB an hour.
+const LONGEST: f64 = 10_800.0;
 
 // Chosen on free music: 296 excerpts of 30 s at 64 kbit/s MP3 and AAC, Opus 48 and 2 s late have at least 0.70, different
 // recordings at most 0.48.
 
 /// Least correlation of one recording.
 const CORRELATION: f32 = 0.7;
-/// Most seconds in which copies may differ, such as singing over one of two equal backings.
+/// Most seconds in which copies may differ, such as singing over one of two equal backings; and the same as a share of the
+/// shorter one, of which a name in a jingle is more.
 const MOST_DIFFERING: f32 = 2.0;
+const SHARE_DIFFERING: f32 = 0.05;
 /// Most seconds of sound that one of two copies may lack at its ends.
 const MOST_LACKING: f32 = 2.5;
 
 /// Version of the method, to be raised whenever results change: stored results of other versions are ignored.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompareEvent {
@@ -109,8 +114,8 @@ impl<F: Fn(CompareEvent) + Sync> AudioComparer<F> {
 }
 
 /// Whether two files hold one recording, through any usual codec, level or equaliser, and with silence at its ends: band
-/// energies rise and fall together, and nothing is left where one has more. `None` if a file cannot be read, or is silent or
-/// steady.
+/// energies rise and fall together, and nothing is left where one has more. `None` if a file cannot be read, is longer than
+/// three hours, silent or steady.
 fn is_one_recording(a: &Path, b: &Path) -> Option<bool> {
     let mut files = [
         (a, voisin_audio::probe(a).ok()?),
@@ -118,26 +123,30 @@ fn is_one_recording(a: &Path, b: &Path) -> Option<bool> {
     ];
     files.sort_by(|one, other| one.1.seconds().total_cmp(&other.1.seconds()));
     let [(short, short_info), (long, long_info)] = &files;
+    if long_info.seconds() > LONGEST {
+        return None;
+    }
     let find = |place| offset_at(place, (short, short_info), (long, long_info));
     let (correlation, offset) = PLACES.into_iter().find_map(find)?;
     if correlation < HOPELESS {
         return Some(false);
     }
-    let whole = |path, info: &AudioInfo| band_levels(path, info, 0.0, info.seconds().min(MOST));
+    let whole = |path, info: &AudioInfo| band_levels(path, info, 0.0, info.seconds());
     let one = whole(short, short_info)?;
     let other = whole(long, long_info)?;
     let [first, second] = [&one, &other].map(outline);
     let found = first.agreement(&second, offset - JITTER, offset + JITTER)?;
     let rest = Rest::of(one.view(), other.view(), FRAMES_PER_SECOND, found.lag);
+    let most_differing = MOST_DIFFERING.min(SHARE_DIFFERING * short_info.seconds() as f32);
     Some(
         found.correlation >= CORRELATION
-            && rest.differing <= MOST_DIFFERING
+            && rest.differing <= most_differing
             && rest.outside <= MOST_LACKING,
     )
 }
 
 fn outline(levels: &Array2<f32>) -> Outline {
-    Outline::new(levels.slice(s![..OUTLINED, ..]), FRAMES_PER_SECOND)
+    Outline::new(levels.slice(s![OUTLINED, ..]), FRAMES_PER_SECOND)
 }
 
 /// The correlation of a part of the shorter file with the other one, and the offset between the files in seconds.
@@ -186,8 +195,8 @@ fn band_levels(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option
         pad_left: 0,
         spectrum: Spectrum::Power,
         n_mels: BANDS,
-        f_min: 150.0,
-        f_max: 5281.0,
+        f_min: 49.464,
+        f_max: 12_855.52,
         mel_scale: MelScale::Htk,
         mel_norm: MelNorm::Peak,
         compression: Compression::AbsoluteDecibel,
@@ -201,10 +210,17 @@ fn band_levels(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option
     .ok()?;
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
     let all = concatenate(Axis(1), &views).ok()?;
-    let mut all = all
-        .slice(s![.., ..frames])
-        .as_standard_layout()
-        .into_owned();
+    let all = all.slice(s![.., ..frames]);
+    let wide = WIDE.map(|bands| {
+        let band = all.slice(s![bands, ..]).map_axis(Axis(0), |levels| {
+            let power: f32 = levels.iter().map(|level| 10.0_f32.powf(level / 10.0)).sum();
+            10.0 * power.max(f32::MIN_POSITIVE).log10()
+        });
+        band.insert_axis(Axis(0))
+    });
+    let [a, b, c] = wide.each_ref().map(|band| band.view());
+    let narrow = all.slice(s![..WIDE[0].start, ..]);
+    let mut all = concatenate(Axis(0), &[narrow, a, b, c]).ok()?;
     let loudest = all.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     all.mapv_inplace(|level| level.max(loudest - RANGE));
     Some(all)
