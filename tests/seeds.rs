@@ -10,8 +10,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::process::Output;
 
 use ndarray::{Array2, s};
 use serde_json::Value;
@@ -19,22 +18,7 @@ use voisin_base::track::TrackId;
 use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, Weights};
 use voisin_index::{GraphBuilder, IndexOptions, Neighbor, SearchParams, VectorIndex};
 
-use common::{DEMO, Sandbox, code, fine, json, noise_wav, text, tone_wav};
-
-/// The data sets of `scripts/make_lab_data.py`: 64 clips of eight styles by 32 artists in the archive's layout, some of
-/// them broken, and a challenge.
-fn miniature() -> &'static Path {
-    static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let made = MADE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut python = Command::new("python3");
-        python.arg("scripts/make_lab_data.py").arg(folder.path());
-        python.current_dir(env!("CARGO_MANIFEST_DIR"));
-        fine(python.output().unwrap());
-        folder
-    });
-    made.path()
-}
+use common::{DEMO, Sandbox, code, fine, json, miniature, noise_wav, text, tone_wav};
 
 /// Runs a line of words. `@x` is a file of the sandbox, `~x` one of the demo, `%x` one of the miniature, whose broken files
 /// are no failure of the command.

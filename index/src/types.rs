@@ -164,7 +164,7 @@ pub struct IndexStats {
     pub links: usize,
     /// Bytes of the index in memory or mapped from its file.
     pub bytes: usize,
-    /// Instruction set of the kernels: "AVX-512", "AVX2", "NEON" or "portable".
+    /// Instruction set of the kernels: "avx512", "avx2", "neon" or "portable".
     pub isa: &'static str,
 }
 

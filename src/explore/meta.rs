@@ -3,8 +3,7 @@
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 use voisin_library::artists::{artist_keys, artists, is_nobody};
-use voisin_library::recording::Recording;
-use voisin_library::song::song;
+use voisin_library::recording::{Recording, song};
 
 /// A track's tags, predictions and file facts for clusters, maps and playlists.
 ///

@@ -43,7 +43,6 @@ mod record;
 pub mod recording;
 mod scales;
 pub mod scan;
-pub mod song;
 mod store;
 pub mod testing;
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! Detects copies of one recording by similarity, name and length. Not for other versions of a song: see
-//! [`song`](super::song).
+//! Detects copies of one recording by similarity, name and length, and versions of one song by name.
 
-use crate::artists::artist_keys;
+use crate::artists::{artist_keys, artists};
 use voisin_base::text::fold;
 use voisin_base::track::is_same_recording;
 
@@ -59,6 +58,13 @@ impl Recording<'_> {
     }
 }
 
+/// What stands once in a list: the main artist and the title of a track, folded; `None` if one is missing.
+pub fn song(artist: Option<&str>, title: Option<&str>) -> Option<[String; 2]> {
+    let artist = artists(artist?).first().map(|artist| fold(artist))?;
+    let title = fold(title?);
+    (!artist.is_empty() && !title.is_empty()).then_some([artist, title])
+}
+
 fn folded(text: Option<&str>) -> Option<String> {
     text.map(fold).filter(|text| !text.is_empty())
 }
@@ -96,5 +102,20 @@ mod tests {
         assert!(!song.is_copy(&cover, 0.9995));
         assert!(song.is_copy(&untagged, 0.9989) && !song.is_copy(&untagged, 0.997));
         assert!(!song.is_copy(&longer, 0.9989) && !untagged.is_copy(&untagged, 0.9989));
+    }
+
+    #[test]
+    fn guests_case_and_accents_do_not_count() {
+        let known = song(Some("Björk"), Some("Jóga"));
+        assert!(known.is_some());
+        assert_eq!(song(Some("bjork feat. Beta"), Some("JOGA")), known);
+        for (artist, title) in [
+            (Some("Beta"), Some("Jóga")),
+            (Some("Björk"), Some("Jóga (Live)")),
+            (None, Some("Jóga")),
+            (Some("Björk"), Some(" ")),
+        ] {
+            assert_ne!(song(artist, title), known);
+        }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::ServeError;
 use super::access::Guard;
 use super::kept::{FOR_CLIENTS, Kept};
+use super::limits::LONGEST_WAIT;
 use super::problem::Problem;
 use super::scan::ScanProcess;
 use super::uploads;

@@ -93,15 +93,7 @@ impl Isa {
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 { .. } => "AVX-512",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => "AVX2",
-            #[cfg(target_arch = "aarch64")]
-            Set::Neon => "NEON",
-            Set::Portable => "portable",
-        })
+        f.write_str(self.name())
     }
 }
 

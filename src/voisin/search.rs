@@ -12,7 +12,7 @@ use voisin_base::vector::dot;
 use voisin_explore::NameLimit;
 use voisin_index::{Neighbor, SearchParams};
 use voisin_library::recording::LEAST_OF_COPIES;
-use voisin_library::{Library, Track, TrackFilter, TrackSet, fold};
+use voisin_library::{Library, Track, TrackFilter, TrackSet};
 
 #[derive(Debug, Clone)]
 pub struct SimilarOptions {

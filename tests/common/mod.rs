@@ -7,6 +7,8 @@ pub(crate) mod server;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -218,6 +220,30 @@ pub(crate) fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
         })
         .collect();
     wav(sample_rate, samples.into_iter())
+}
+
+/// The data sets of `scripts/make_lab_data.py`: 64 clips of eight styles by 32 artists in the archive's layout, some of
+/// them broken, and a challenge.
+pub(crate) fn miniature() -> &'static Path {
+    static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut python = Command::new("python3");
+        python.arg("scripts/make_lab_data.py").arg(folder.path());
+        python.current_dir(env!("CARGO_MANIFEST_DIR"));
+        fine(python.output().unwrap());
+        folder
+    });
+    made.path()
+}
+
+/// Writes noises of that many seconds into a folder, which is made: `07.wav` for 7.
+pub(crate) fn write_noises(folder: &Path, numbers: Range<u64>, seconds: f64) {
+    fs::create_dir_all(folder).unwrap();
+    for i in numbers {
+        let wav = noise_wav(16_000, seconds, 100 + i);
+        fs::write(folder.join(format!("{i:02}.wav")), wav).unwrap();
+    }
 }
 
 pub(crate) const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");

@@ -475,38 +475,15 @@ pub(super) fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
     let bytes = std::fs::read(data().join(name)).expect("readable");
     let size = (tag.len() + tag.len() % 2) as u32;
     let padding = vec![0; tag.len() % 2];
-    match Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str())
-    {
-        Some("wav") => {
-            let mut all = [
-                &bytes,
-                b"id3 ".as_slice(),
-                &size.to_le_bytes(),
-                tag,
-                &padding,
-            ]
-            .concat();
-            let riff = all.len() as u32 - 8;
-            all[4..8].copy_from_slice(&riff.to_le_bytes());
-            all
-        }
-        Some("aiff") => {
-            let mut all = [
-                &bytes,
-                b"ID3 ".as_slice(),
-                &size.to_be_bytes(),
-                tag,
-                &padding,
-            ]
-            .concat();
-            let form = all.len() as u32 - 8;
-            all[4..8].copy_from_slice(&form.to_be_bytes());
-            all
-        }
-        _ => [tag, &bytes].concat(),
-    }
+    let (id, number): (&[u8], fn(u32) -> [u8; 4]) = match name.rsplit_once('.') {
+        Some((_, "wav")) => (b"id3 ", u32::to_le_bytes),
+        Some((_, "aiff")) => (b"ID3 ", u32::to_be_bytes),
+        _ => return [tag, &bytes].concat(),
+    };
+    let mut all = [&bytes, id, &number(size), tag, &padding].concat();
+    let whole = number(all.len() as u32 - 8);
+    all[4..8].copy_from_slice(&whole);
+    all
 }
 
 /// A stack overflow would end the process, and this test with it.

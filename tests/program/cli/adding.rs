@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Stdio;
 
-use crate::common::{DEMO, Sandbox, code, fine, json, noise_wav, six_tracks, text, tone_wav};
+use crate::common::{
+    DEMO, Sandbox, code, fine, json, noise_wav, six_tracks, text, tone_wav, write_noises,
+};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one scene")]
@@ -231,14 +233,7 @@ fn add_names_the_model_where_it_begins_a_library() {
 fn killed_at_any_moment_nothing_is_lost() {
     let undisturbed = Sandbox::new();
     let music = undisturbed.path("music");
-    fs::create_dir_all(&music).unwrap();
-    for i in 0..24 {
-        fs::write(
-            music.join(format!("{i:02}.wav")),
-            noise_wav(16_000, 4.0, 100 + i),
-        )
-        .unwrap();
-    }
+    write_noises(&music, 0..24, 4.0);
     fs::write(music.join("broken.mp3"), b"no music at all").unwrap();
     let start = std::time::Instant::now();
     undisturbed.run(["add", music.to_str().unwrap()]);
@@ -280,14 +275,7 @@ fn killed_at_any_moment_nothing_is_lost() {
 fn ctrl_c_keeps_what_is_done() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    for i in 0..40 {
-        fs::write(
-            music.join(format!("{i:02}.wav")),
-            noise_wav(16_000, 30.0, 300 + i),
-        )
-        .unwrap();
-    }
+    write_noises(&music, 0..40, 30.0);
     let child = sandbox
         .command([
             "add",

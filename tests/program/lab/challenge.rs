@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::datasets::made;
 use super::{ask, list, number, refused, run};
-use crate::common::{Sandbox, code, fine, text};
+use crate::common::{Sandbox, code, fine, miniature, text};
 
 #[test]
 fn a_submission_has_a_row_for_a_file_that_does_not_decode() {
     let sandbox = Sandbox::new();
-    let from = made().join("challenge");
+    let from = miniature().join("challenge");
     let here = from.display();
     let settings = "--algorithm knn,logistic --folds 3 --split track --features mfcc";
     let train = format!("lab train table:{here}/train.csv,audio={here}/train @run {settings}");

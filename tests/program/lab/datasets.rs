@@ -2,32 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
 use super::{ask, refused, run};
-use crate::common::{Sandbox, fine, noise_wav, text};
-
-/// The data sets of `scripts/make_lab_data.py`, made once.
-pub(crate) fn made() -> &'static Path {
-    static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let made = MADE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("python3");
-        command.arg("scripts/make_lab_data.py").arg(folder.path());
-        command.current_dir(env!("CARGO_MANIFEST_DIR"));
-        fine(command.output().unwrap());
-        folder
-    });
-    made.path()
-}
+use crate::common::{Sandbox, fine, miniature, noise_wav, text};
 
 #[test]
 fn a_bare_path_is_detected_and_its_table_read_again() {
     let sandbox = Sandbox::new();
-    let bare = made().join("fma");
+    let bare = miniature().join("fma");
     let line = format!("lab data {} --output @table.csv", bare.display());
     let output = run(&sandbox, &line);
     assert!(text(&output.stderr).contains("read as fma:"));

@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 use ndarray::Array2;
 use voisin_encoder::Weights;
 
-use super::datasets::made;
 use super::{ask, list, number, refused, run};
-use crate::common::{Sandbox, fine, tone_wav};
+use crate::common::{Sandbox, fine, miniature, tone_wav};
 
 #[test]
 fn a_network_is_trained_killed_and_goes_on() {
     let sandbox = Sandbox::new();
     let small = "--recipe baseline-cnn --set network.seconds=3 --set network.training.epochs=3 \
                  --set network.training.batch=8";
-    let line = format!("lab train fma:{}/fma", made().display());
+    let line = format!("lab train fma:{}/fma", miniature().display());
     let begun = Instant::now();
     let report = ask(&sandbox, &format!("{line} @whole {small}"));
     let took = begun.elapsed();
@@ -56,7 +55,7 @@ fn a_network_is_trained_killed_and_goes_on() {
     let row = predictions.lines().find(|line| line.contains(",test,"));
     let cells: Vec<&str> = row.unwrap().split(',').collect();
     let name = format!("{:0>6}", cells[0]);
-    let file = made().join("fma/fma_small").join(&name[..3]);
+    let file = miniature().join("fma/fma_small").join(&name[..3]);
     let file = file.join(format!("{name}.mp3"));
     let answers = ask(&sandbox, &format!("lab predict @whole {}", file.display()));
     assert_eq!(answers[0]["genre"], cells[4], "{answers}");

@@ -141,13 +141,7 @@ fn a_read_only_folder_is_searched_without_storing_an_index() {
 fn files_that_vanish_while_add_runs_fail_alone() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 3);
-    for i in 10..60 {
-        fs::write(
-            music.join(format!("{i}.wav")),
-            noise_wav(16_000, 20.0, 300 + i),
-        )
-        .unwrap();
-    }
+    write_noises(&music, 10..60, 20.0);
     let child = sandbox
         .command(["add", "--threads", "1", "--format", "json", &string(&music)])
         .stdout(Stdio::piped())

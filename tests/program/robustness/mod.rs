@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{Sandbox, code, json, noise_wav, text};
+use common::{Sandbox, code, json, noise_wav, text, write_noises};
 use serde_json::Value;
 
 /// Runs a verb that must succeed.
@@ -34,14 +34,7 @@ fn fine(sandbox: &Sandbox, arguments: &[&str]) -> Output {
 /// Writes `n` different pieces of noise, four seconds each.
 fn noises(sandbox: &Sandbox, n: u64) -> PathBuf {
     let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    for i in 0..n {
-        fs::write(
-            music.join(format!("{i:02}.wav")),
-            noise_wav(16_000, 4.0, 100 + i),
-        )
-        .unwrap();
-    }
+    write_noises(&music, 0..n, 4.0);
     music
 }
 

@@ -33,13 +33,7 @@ fn similar_sees_what_is_committed_while_add_runs() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 2);
     fine(&sandbox, &["add", &string(&music)]);
-    for i in 10..50 {
-        fs::write(
-            music.join(format!("{i}.wav")),
-            noise_wav(16_000, 20.0, 300 + i),
-        )
-        .unwrap();
-    }
+    write_noises(&music, 10..50, 20.0);
     let mut child = adding(&sandbox, &music);
     let mut sizes = Vec::new();
     let mut slowest = Duration::ZERO;
@@ -84,13 +78,7 @@ fn similar_sees_what_is_committed_while_add_runs() {
 fn a_second_writer_is_refused_and_nothing_is_lost() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 1);
-    for i in 10..40 {
-        fs::write(
-            music.join(format!("{i}.wav")),
-            noise_wav(16_000, 20.0, 300 + i),
-        )
-        .unwrap();
-    }
+    write_noises(&music, 10..40, 20.0);
     let first = adding(&sandbox, &music);
     wait_for_tracks(&sandbox, 1);
     for arguments in [
