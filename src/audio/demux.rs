@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackFlags};
@@ -192,7 +192,7 @@ impl Demuxer {
             ("caf", codec::CODEC_ID_ALAC) => Counting::Decoding,
             // Matroska's timestamps are milliseconds by default, which is no whole number of
             // frames.
-            ("mkv" | "matroska" | "webm", _) if bytes.is_none() => Counting::Decoding,
+            ("mkv", _) if bytes.is_none() => Counting::Decoding,
             (_, codec::CODEC_ID_MP3 | codec::CODEC_ID_VORBIS) if self.container() == "isomp4" => {
                 Counting::Decoding
             }
@@ -210,11 +210,10 @@ impl Demuxer {
     }
 
     pub(super) fn container(&self) -> &'static str {
-        self.format.format_info().short_name
-    }
-
-    pub(super) fn codec(&self) -> AudioCodecId {
-        self.params.codec
+        match self.format.format_info().short_name {
+            "matroska" => "mkv",
+            name => name,
+        }
     }
 
     pub(super) fn params(&self) -> &AudioCodecParameters {
