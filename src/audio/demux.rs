@@ -9,7 +9,7 @@ use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackFlags};
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
@@ -448,6 +448,8 @@ impl Demuxer {
                     self.ended = true;
                 }
                 Err(error @ Error::IoError(_)) => return Err(unreadable(&self.path, error)),
+                // A block of a track that Matroska's repairs hid: there may be any number before the next of sound.
+                Err(Error::DecodeError("mkv: unvalid track number for block")) => {}
                 Err(_) => {
                     self.faults += 1;
                     // The reader has advanced, and the next packet may be sound, but its position
@@ -464,16 +466,13 @@ impl Demuxer {
 /// Why a file without a packet is refused.
 pub(super) const NO_FRAMES: &str = "it holds no audio frames";
 
-/// The first audio track with a decoder, one that is marked as the default before others.
+/// The first audio track with a decoder.
 fn choose(
     path: &Path,
     format: &dyn FormatReader,
 ) -> Result<(u32, AudioCodecParameters), AudioError> {
-    let mut tracks: Vec<&Track> = format.tracks().iter().collect();
-    // Stable, so that of several the first counts.
-    tracks.sort_by_key(|track| !track.flags.contains(TrackFlags::DEFAULT));
     let mut refused = None;
-    for track in tracks {
+    for track in format.tracks() {
         let Some(CodecParameters::Audio(params)) = &track.codec_params else {
             continue;
         };
