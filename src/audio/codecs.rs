@@ -3,48 +3,23 @@
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known as codec;
 
-/// Bytes per sample of uncompressed codecs.
+/// Bytes per sample of uncompressed codecs, by their names: `pcm_s16le`, `pcm_f64be`, `pcm_alaw`.
 pub(super) fn pcm_bytes(id: AudioCodecId) -> Option<u64> {
-    match id {
-        codec::CODEC_ID_PCM_S8
-        | codec::CODEC_ID_PCM_U8
-        | codec::CODEC_ID_PCM_ALAW
-        | codec::CODEC_ID_PCM_MULAW => Some(1),
-        codec::CODEC_ID_PCM_S16LE
-        | codec::CODEC_ID_PCM_S16BE
-        | codec::CODEC_ID_PCM_U16LE
-        | codec::CODEC_ID_PCM_U16BE => Some(2),
-        codec::CODEC_ID_PCM_S24LE
-        | codec::CODEC_ID_PCM_S24BE
-        | codec::CODEC_ID_PCM_U24LE
-        | codec::CODEC_ID_PCM_U24BE => Some(3),
-        codec::CODEC_ID_PCM_S32LE
-        | codec::CODEC_ID_PCM_S32BE
-        | codec::CODEC_ID_PCM_U32LE
-        | codec::CODEC_ID_PCM_U32BE
-        | codec::CODEC_ID_PCM_F32LE
-        | codec::CODEC_ID_PCM_F32BE => Some(4),
-        codec::CODEC_ID_PCM_F64LE | codec::CODEC_ID_PCM_F64BE => Some(8),
-        _ => None,
-    }
+    let format = codec_name(id)?.strip_prefix("pcm_")?;
+    let digits = format.trim_matches(|c: char| !c.is_ascii_digit());
+    // A-law and µ-law have no number, and a byte.
+    Some(digits.parse().map_or(1, |bits: u64| bits / 8))
 }
 
-/// Names of codecs, for reports and errors.
+/// Names of codecs, for reports and errors: those that readers know, with a decoder or without.
 pub(super) fn codec_name(id: AudioCodecId) -> Option<&'static str> {
     let known = match id {
         codec::CODEC_ID_OPUS => "opus",
-        codec::CODEC_ID_SPEEX => "speex",
         codec::CODEC_ID_MUSEPACK => "musepack",
-        codec::CODEC_ID_MP1 => "mp1",
-        codec::CODEC_ID_MP2 => "mp2",
-        codec::CODEC_ID_AAC => "aac",
         codec::CODEC_ID_AC3 => "ac3",
         codec::CODEC_ID_EAC3 => "eac3",
-        codec::CODEC_ID_AC4 => "ac4",
         codec::CODEC_ID_DCA => "dts",
-        codec::CODEC_ID_WMA => "wma",
         codec::CODEC_ID_WAVPACK => "wavpack",
-        codec::CODEC_ID_MONKEYS_AUDIO => "monkey's audio",
         codec::CODEC_ID_TTA => "true audio",
         codec::CODEC_ID_TRUEHD => "truehd",
         _ => {

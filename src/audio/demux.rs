@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackFlags};
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
@@ -192,7 +192,7 @@ impl Demuxer {
             ("caf", codec::CODEC_ID_ALAC) => Counting::Decoding,
             // Matroska's timestamps are milliseconds by default, which is no whole number of
             // frames.
-            ("mkv" | "matroska" | "webm", _) if bytes.is_none() => Counting::Decoding,
+            ("mkv", _) if bytes.is_none() => Counting::Decoding,
             (_, codec::CODEC_ID_MP3 | codec::CODEC_ID_VORBIS) if self.container() == "isomp4" => {
                 Counting::Decoding
             }
@@ -210,11 +210,10 @@ impl Demuxer {
     }
 
     pub(super) fn container(&self) -> &'static str {
-        self.format.format_info().short_name
-    }
-
-    pub(super) fn codec(&self) -> AudioCodecId {
-        self.params.codec
+        match self.format.format_info().short_name {
+            "matroska" => "mkv",
+            name => name,
+        }
     }
 
     pub(super) fn params(&self) -> &AudioCodecParameters {
@@ -449,6 +448,8 @@ impl Demuxer {
                     self.ended = true;
                 }
                 Err(error @ Error::IoError(_)) => return Err(unreadable(&self.path, error)),
+                // A block of a track that Matroska's repairs hid: there may be any number before the next of sound.
+                Err(Error::DecodeError("mkv: unvalid track number for block")) => {}
                 Err(_) => {
                     self.faults += 1;
                     // The reader has advanced, and the next packet may be sound, but its position
@@ -465,16 +466,13 @@ impl Demuxer {
 /// Why a file without a packet is refused.
 pub(super) const NO_FRAMES: &str = "it holds no audio frames";
 
-/// The first audio track with a decoder, one that is marked as the default before others.
+/// The first audio track with a decoder.
 fn choose(
     path: &Path,
     format: &dyn FormatReader,
 ) -> Result<(u32, AudioCodecParameters), AudioError> {
-    let mut tracks: Vec<&Track> = format.tracks().iter().collect();
-    // Stable, so that of several the first counts.
-    tracks.sort_by_key(|track| !track.flags.contains(TrackFlags::DEFAULT));
     let mut refused = None;
-    for track in tracks {
+    for track in format.tracks() {
         let Some(CodecParameters::Audio(params)) = &track.codec_params else {
             continue;
         };

@@ -173,9 +173,7 @@ mod tests {
     use super::*;
 
     fn seen(file: &[u8]) -> io::Result<Vec<u8>> {
-        let Some(kind) = Iff::of(file) else {
-            return Ok(file.to_vec());
-        };
+        let kind = Iff::of(file).unwrap();
         let found = kind.repairs(&mut Cursor::new(file), file.len() as u64)?;
         let mut seen = file.to_vec();
         for (at, bytes) in found.patches {

@@ -167,10 +167,7 @@ pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), Audi
     let mut samples = Vec::new();
     // Pieces of 2^16 samples, so that the header's length is not allocated before it was decoded.
     let piece = 1 << 16;
-    let starts: Vec<i64> = (0..length)
-        .step_by(piece)
-        .map(|start| start as i64)
-        .collect();
+    let starts: Vec<i64> = (0..length as i64).step_by(piece).collect();
     let request = WindowRequest {
         how: DecodePath::Full,
         ..WindowRequest::new(rate, &starts, piece)
@@ -179,13 +176,11 @@ pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), Audi
         samples.extend_from_slice(window);
     })?;
     samples.truncate(length as usize);
-    Ok((
-        Waveform {
-            samples,
-            sample_rate: rate,
-        },
-        report,
-    ))
+    let waveform = Waveform {
+        samples,
+        sample_rate: rate,
+    };
+    Ok((waveform, report))
 }
 
 /// Whether a folder scan should take this file: by extension, in any case. The content decides

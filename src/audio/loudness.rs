@@ -88,22 +88,16 @@ pub(super) struct LoudnessMeter {
 impl LoudnessMeter {
     /// - `whole`: the track comes without gaps, and all of it counts
     pub(super) fn new(rate: u32, whole: bool, frames: u64) -> Self {
-        let tenth = rate.div_ceil(10);
         let piece = if whole {
             u64::MAX
         } else {
-            u64::from(PIECE_TENTHS * tenth)
-        };
-        let apart = if whole {
-            u64::MAX
-        } else {
-            (frames / STRETCHES).max(piece)
+            u64::from(PIECE_TENTHS * rate.div_ceil(10))
         };
         Self {
             rate,
             complete: whole,
             piece,
-            apart,
+            apart: (frames / STRETCHES).max(piece),
             pieces: Vec::new(),
             // No stretch continues at this frame, so that the first push begins a piece.
             next: u64::MAX,

@@ -3,13 +3,19 @@
 //! RFC 9559 for the elements; matroska.org's "Matroska Tag Specifications" for the tags.
 
 use std::collections::HashSet;
-use std::io::{self, Read, Seek};
+use std::io::{self, Cursor, Read, Seek};
 
 use super::bytes::{MAX_ITEMS, MAX_TAG_BYTES, Patches, big, bytes_at};
 
 const SEGMENT: u32 = 0x1853_8067;
 const CLUSTER: u32 = 0x1f43_b675;
 const CHAPTERS: u32 = 0x1043_a770;
+const TRACKS: u32 = 0x1654_ae6b;
+const TRACK_ENTRY: u32 = 0xae;
+const FLAG_DEFAULT: u32 = 0x88;
+const CODEC_ID: u32 = 0x86;
+const AUDIO: u32 = 0xe1;
+const CHANNELS: u32 = 0x9f;
 const INFO: u32 = 0x1549_a966;
 const SEGMENT_TITLE: u32 = 0x7ba9;
 const TAGS: u32 = 0x1254_c367;
@@ -34,13 +40,50 @@ struct Element {
     size: u64,
 }
 
-/// The parts of a file that a reader may see: no chapters, which FFmpeg writes without numbers (RFC 9559, section 5.1).
+/// The parts of a file that a reader may see: no chapters, which FFmpeg writes without numbers (RFC 9559, section 5.1), and
+/// no track but the one that is heard.
 pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
-    let mut elements = elements(file, length, Some(CLUSTER))?;
-    elements.retain(|element| element.id == CHAPTERS);
-    // An id that no element has: readers pass over what they do not know.
-    let hidden = elements.iter();
-    Ok(hidden.map(|element| (element.at + 3, vec![0x7f])).collect())
+    const VOID: u8 = 0xec;
+    let mut patches = Patches::new();
+    for element in elements(file, length, Some(CLUSTER))? {
+        if element.id == CHAPTERS {
+            // An id that no element has: readers pass over what they do not know.
+            patches.push((element.at + 3, vec![0x7f]));
+        } else if element.id == TRACKS && element.size <= MAX_TAG_BYTES as u64 {
+            let tracks = bytes_at(file, element.body, element.size)?;
+            let others = other_tracks(&tracks)?.into_iter();
+            let hidden = others.map(|track| (element.body + track.at, vec![VOID]));
+            patches.extend(hidden.take(MAX_ITEMS.saturating_sub(patches.len())));
+        }
+    }
+    Ok(patches)
+}
+
+/// The tracks beside the one that is heard: the first of sound, one that is the default before others.
+fn other_tracks(tracks: &[u8]) -> io::Result<Vec<Element>> {
+    let mut found = elements(&mut Cursor::new(tracks), tracks.len() as u64, None)?;
+    found.retain(|track| track.id == TRACK_ENTRY);
+    let ranks = found.iter().filter_map(|track| {
+        let entry = &tracks[track.body as usize..][..track.size as usize];
+        Some((!is_default(entry)?, track.at))
+    });
+    let heard = ranks.min().map(|(_, at)| at);
+    found.retain(|track| heard.is_some_and(|heard| heard != track.at));
+    Ok(found)
+}
+
+/// Whether a track of sound is the default; `None` for one that is not decoded.
+fn is_default(entry: &[u8]) -> Option<bool> {
+    const AAC: &[u8] = b"AAC";
+    const OTHERS: [&[u8]; 6] = [b"ALAC", b"FLAC", b"MPEG/L", b"OPUS", b"PCM/", b"VORBIS"];
+    let codec = child(entry, CODEC_ID)?.strip_prefix(b"A_")?;
+    let channels = child(child(entry, AUDIO)?, CHANNELS).map_or(1, big);
+    // AAC is decoded in mono and stereo.
+    let is_decoded = OTHERS.iter().any(|known| codec.starts_with(known))
+        || codec.starts_with(AAC) && channels <= 2;
+    // The flag is 1 if it is absent or empty.
+    let flag = child(entry, FLAG_DEFAULT).filter(|flag| !flag.is_empty());
+    is_decoded.then(|| flag.is_none_or(|flag| big(flag) != 0))
 }
 
 /// Id and size at the start of an element, and the bytes of both; no size if it is unknown.
@@ -98,9 +141,15 @@ fn children(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     })
 }
 
-/// A name with its value and `TargetTypeValue`, which many programs do not write for a track.
+/// The first element of this id within another.
+fn child(parent: &[u8], wanted: u32) -> Option<&[u8]> {
+    let mut found = children(parent).filter(|(id, _)| *id == wanted);
+    found.next().map(|(_, content)| content)
+}
+
+/// A name with its value and `TargetTypeValue`, 0 without one, as many programs write none for a track.
 struct MkvTag {
-    level: Option<u64>,
+    level: u64,
     name: String,
     text: Vec<u8>,
 }
@@ -129,18 +178,15 @@ pub(super) fn texts(
 }
 
 fn tags_of(tag: &[u8]) -> Vec<MkvTag> {
-    let targets = children(tag).filter(|(id, _)| *id == TARGETS);
-    let targets: Vec<_> = targets.flat_map(|(_, target)| children(target)).collect();
-    let is_of_part = |(id, value): &(u32, &[u8])| OTHER_TARGETS.contains(id) && big(value) != 0;
-    if targets.iter().any(is_of_part) {
+    let targets = child(tag, TARGETS).unwrap_or_default();
+    let is_of_part = |(id, value): (u32, &[u8])| OTHER_TARGETS.contains(&id) && big(value) != 0;
+    if children(targets).any(is_of_part) {
         return Vec::new();
     }
-    let level = targets.iter().find(|(id, _)| *id == TARGET_TYPE_VALUE);
-    let level = level.map(|(_, value)| big(value));
+    let level = child(targets, TARGET_TYPE_VALUE).map_or(0, big);
     let simple = children(tag).filter(|(id, _)| *id == SIMPLE_TAG);
     let named = simple.map(|(_, simple)| {
-        let of = |wanted: u32| children(simple).find(|(id, _)| *id == wanted);
-        let text = |wanted: u32| of(wanted).map_or(&[][..], |(_, text)| text);
+        let text = |wanted: u32| child(simple, wanted).unwrap_or_default();
         let name = String::from_utf8_lossy(text(TAG_NAME));
         MkvTag {
             level,
@@ -158,10 +204,8 @@ fn named(tags: &[MkvTag], title: Vec<u8>) -> Vec<(String, Vec<u8>)> {
     let has_album = tags.iter().any(|tag| tag.name == "ALBUM");
     for tag in tags {
         // At the level of an album, TITLE is its name by the specification; between it and a track are discs.
-        let is_about_album = tag.level.is_some_and(|level| level >= ALBUM);
-        let is_about_disc = tag
-            .level
-            .is_some_and(|level| (DISC..ALBUM).contains(&level));
+        let is_about_album = tag.level >= ALBUM;
+        let is_about_disc = (DISC..ALBUM).contains(&tag.level);
         let name = match tag.name.as_str() {
             "TITLE" if is_about_album && has_album => continue,
             "TITLE" if is_about_album => "ALBUM",
@@ -197,8 +241,6 @@ fn named(tags: &[MkvTag], title: Vec<u8>) -> Vec<(String, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use super::*;
 
     fn element(id: u32, body: &[u8]) -> Vec<u8> {
@@ -227,10 +269,8 @@ mod tests {
     fn tags_are_about_a_track_an_album_or_a_disc() {
         let value = |file: &[u8], wanted: &str| {
             let all = texts(&mut Cursor::new(file), file.len() as u64).unwrap();
-            let mut named = all.into_iter().filter(|(name, _)| name == wanted);
-            named
-                .next()
-                .map(|(_, text)| String::from_utf8(text).unwrap())
+            let (_, text) = all.into_iter().find(|(name, _)| name == wanted)?;
+            String::from_utf8(text).ok()
         };
         let flat = tag(&[], &[("ARTIST", "One"), ("PART_NUMBER", "3")]);
         let flat = file("Title", &[flat]);
@@ -247,6 +287,46 @@ mod tests {
         assert_eq!(value(&file, "DISCNUMBER").as_deref(), Some("2"));
         for length in 0..file.len() {
             let _ = value(&file[..length], "");
+        }
+    }
+
+    /// The file has more blocks of a hidden track in a row than faults would be forgiven.
+    #[test]
+    fn the_track_that_is_heard_is_the_first_default_one_of_sound() {
+        let track = |number: u8, codec: &str, flag: &[u8]| {
+            let names = [element(0xd7, &[number]), element(0x73c5, &[number])].concat();
+            let codec = element(CODEC_ID, codec.as_bytes());
+            let audio = element(AUDIO, &element(0x6264, &[16]));
+            element(TRACK_ENTRY, &[&names[..], &codec, &audio, flag].concat())
+        };
+        let [is_default, is_not] = [1, 0].map(|flag| element(FLAG_DEFAULT, &[flag]));
+        let pcm = "A_PCM/INT/LIT";
+        let tracks = [
+            element(TRACK_ENTRY, &element(CODEC_ID, b"V_VP8")),
+            track(1, "V_VP8", &is_default),
+            track(2, "A_AC3", &is_default),
+            track(3, pcm, &is_not),
+            track(4, pcm, &[]),
+            track(5, pcm, &is_default),
+        ];
+        let block = |number: u8| {
+            let sound = [[number, 0, !number, 0xff]; 400].concat();
+            element(0xa3, &[&[0x80 | number, 0, 0, 0][..], &sound].concat())
+        };
+        let blocks = [block(1).repeat(200), (2..6).flat_map(block).collect()].concat();
+        let cluster = element(CLUSTER, &[element(0xe7, &[0]), blocks].concat());
+        let tracks = element(TRACKS, &tracks.concat());
+        let programs = [element(0x4d80, b"x"), element(0x5741, b"x")].concat();
+        let info = element(INFO, &programs);
+        let segment = element(SEGMENT, &[info, tracks, cluster].concat());
+        let file = [element(0x1a45_dfa3, &element(0x4282, b"webm")), segment].concat();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, &file).unwrap();
+        let (heard, _) = crate::read_all(&path, 8000).unwrap();
+        assert_eq!(heard.samples, [4.0, -5.0].map(|x| x / 32_768.0).repeat(400));
+        for length in 0..file.len().min(600) {
+            let _ = repairs(&mut Cursor::new(&file[..length]), length as u64);
         }
     }
 }

@@ -23,7 +23,9 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     let mut demuxer = Demuxer::open(path)?;
     // Of the decoder, not of the header.
     let actual = demuxer.actual();
-    let codec = codec_name(demuxer.codec()).unwrap_or("unknown").to_owned();
+    let codec = codec_name(demuxer.params().codec)
+        .unwrap_or("unknown")
+        .to_owned();
     let mut hasher = blake3::Hasher::new();
     // The same bytes are different audio with another codec or layout.
     hasher.update(format!("{codec}/{}/{};", actual.rate, actual.channels).as_bytes());
@@ -59,11 +61,6 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     if n_frames == 0 {
         return Err(AudioError::not_audio(path, NO_FRAMES));
     }
-    let container = if container == "matroska" {
-        "mkv"
-    } else {
-        container
-    };
     Ok(AudioInfo {
         content: ContentId(*hasher.finalize().as_bytes()),
         container: container.to_owned(),
@@ -97,9 +94,10 @@ fn audible(demuxer: &Demuxer, decoded: u64, first: u64) -> (u64, u64) {
     let before_zero = demuxer.first_timestamp().saturating_neg().max(0) as u64;
     let (delay, padding, declared) = demuxer.declared();
     let all = |skip: u64| (skip, decoded.saturating_sub(skip));
-    let opus_head =
-        || opus::OpusHead::parse(demuxer.params().extra_data.as_deref().unwrap_or_default());
-    let pre_skip = || opus_head().map_or(0, |head| u64::from(head.pre_skip));
+    let pre_skip = || {
+        let head = demuxer.params().extra_data.as_deref().unwrap_or_default();
+        opus::OpusHead::parse(head).map_or(0, |head| u64::from(head.pre_skip))
+    };
     match demuxer.container() {
         "mp3" => {
             let Some(delay) = delay.map(u64::from) else {
@@ -112,14 +110,12 @@ fn audible(demuxer: &Demuxer, decoded: u64, first: u64) -> (u64, u64) {
                 .saturating_add(delay)
                 .saturating_add(padding.unwrap_or(0).into());
             let last = totals.ticks.checked_div(totals.packets).unwrap_or(0);
-            if declared.is_some() && stated.abs_diff(decoded) <= 2 * last {
-                (skip, length.min(declared.unwrap_or(length)))
-            } else {
-                (skip, length)
-            }
+            let is_whole = stated.abs_diff(decoded) <= 2 * last;
+            let declared = declared.filter(|_| is_whole);
+            (skip, length.min(declared.unwrap_or(length)))
         }
         "ogg" => {
-            let skip = match demuxer.codec() {
+            let skip = match demuxer.params().codec {
                 codec::CODEC_ID_OPUS => pre_skip() + before_zero,
                 // The reader may report the cut in either way.
                 _ => before_zero.max(demuxer.trim_start()),
@@ -138,12 +134,10 @@ fn audible(demuxer: &Demuxer, decoded: u64, first: u64) -> (u64, u64) {
         "caf" => {
             let (skip, length) = all(delay.unwrap_or(0).into());
             let length = length.saturating_sub(padding.unwrap_or(0).into());
-            (
-                skip,
-                length.min(declared.filter(|&frames| frames > 0).unwrap_or(length)),
-            )
+            let declared = declared.filter(|&frames| frames > 0);
+            (skip, length.min(declared.unwrap_or(length)))
         }
-        "mkv" | "matroska" => all(match demuxer.codec() {
+        "mkv" => all(match demuxer.params().codec {
             codec::CODEC_ID_OPUS => pre_skip(),
             // The first block only fills the overlap.
             codec::CODEC_ID_VORBIS => first.max(demuxer.in_frames(before_zero)),

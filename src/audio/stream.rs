@@ -335,7 +335,7 @@ fn mp3_format(packet: &Packet) -> Option<[u8; 3]> {
 }
 
 fn memory_of(demuxer: &Demuxer) -> Memory {
-    match demuxer.codec() {
+    match demuxer.params().codec {
         codec::CODEC_ID_MP3 => Memory::Mp3,
         codec::CODEC_ID_VORBIS => Memory::Packets(2),
         // The filter bank looks 512 samples back, and a packet of layer I has 384.

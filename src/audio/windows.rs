@@ -221,6 +221,10 @@ impl<'a> FilePass<'a> {
         self.resampler.reset();
         for block in span.first.saturating_sub(self.resampler.warm_up())..span.end {
             read(block * size_in, &mut input)?;
+            // As if the first sample had always been: an offset is no step then, with which filters ring.
+            if block == 0 {
+                self.resampler.block(&vec![input[0]; input.len()]);
+            }
             let output = self.resampler.block(&input);
             // Warm-up: the resampler needs its overlap, and its samples are not yet right.
             if block < span.first {
@@ -337,20 +341,12 @@ impl<'a> Cutter<'a> {
         let end = start.saturating_add(self.request.length as i64);
         let from = start.max(self.start);
         let to = end.min(self.start + self.buffer.len() as i64);
-        let present = (from < to)
-            .then(|| &self.buffer[(from - self.start) as usize..(to - self.start) as usize]);
-        let window = match present {
-            // The usual case needs no copy.
-            Some(whole) if from == start && to == end => whole,
-            part => {
-                self.window.fill(0.0);
-                if let Some(part) = part {
-                    self.window[(from - start) as usize..(to - start) as usize]
-                        .copy_from_slice(part);
-                }
-                &self.window
-            }
-        };
+        let window = &mut self.window;
+        window.fill(0.0);
+        if from < to {
+            let part = &self.buffer[(from - self.start) as usize..(to - self.start) as usize];
+            window[(from - start) as usize..(to - start) as usize].copy_from_slice(part);
+        }
         let loud = window.iter().filter(|sample| sample.abs() > LOUD);
         self.loud += loud.count() as u64;
         let rest = inaudible::removed(window, self.request.rate);

@@ -93,11 +93,8 @@ pub(super) fn edit(list: &[u8], genres: &[String]) -> Result<Vec<Splice>, String
     let removed = comments.items.iter().filter(|item| item.is_genre).count();
     let count = comments.items.len() - removed + genres.len();
     if !splices.is_empty() {
-        splices.push(Splice::new(
-            comments.count_at,
-            4,
-            (count as u32).to_le_bytes().to_vec(),
-        ));
+        let count = (count as u32).to_le_bytes().to_vec();
+        splices.push(Splice::new(comments.count_at, 4, count));
     }
     Ok(splices)
 }

@@ -105,8 +105,7 @@ mod tests {
         let path = folder.path().join("a.mp3");
         let picture = |kind: u8, data: &[u8]| {
             let body = [b"\0image/png\0", &[kind][..], b"a\0", data].concat();
-            let size = (body.len() as u32).to_be_bytes();
-            [b"APIC", &size[..], &[0, 0], &body].concat()
+            super::super::frames::framed(3, "APIC", &body)
         };
         let cover = |frames: &[Vec<u8>]| {
             let frames = frames.concat();

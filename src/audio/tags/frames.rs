@@ -108,7 +108,7 @@ fn frame(version: u8, genres: &[String]) -> Vec<u8> {
 }
 
 /// A text with its encoding's number: UTF-8 in version 2.4, UTF-16 before.
-fn text(version: u8, text: &str) -> Vec<u8> {
+pub(super) fn text(version: u8, text: &str) -> Vec<u8> {
     if version == 4 {
         return [&[3], text.as_bytes()].concat();
     }
@@ -118,7 +118,7 @@ fn text(version: u8, text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn framed(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn framed(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
     let size = body.len() as u32;
     match version {
         2 => [id.as_bytes(), &size.to_be_bytes()[1..], body].concat(),

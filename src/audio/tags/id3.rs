@@ -59,19 +59,17 @@ pub(super) struct Id3Tags {
 pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
     let mut found = Id3Tags::default();
     let head = bytes_at(file, 0, 12)?;
-    let places = if let Some(kind) = Iff::of(&head) {
+    let places: Vec<(u64, u64)> = if let Some(kind) = Iff::of(&head) {
         let mut chunks = kind.chunks(file)?;
         // Programs write the name either way.
         chunks.retain(|chunk| matches!(&chunk.name, b"ID3 " | b"id3 "));
-        let places = chunks.iter().map(|chunk| (chunk.body(), chunk.size));
-        places.collect()
+        let places = chunks.iter();
+        places.map(|chunk| (chunk.body(), chunk.size)).collect()
     } else {
         let (starts, audio) = leading(file)?;
         found.audio = audio;
-        starts
-            .iter()
-            .map(|&start| (start, u64::MAX))
-            .collect::<Vec<_>>()
+        let starts = starts.into_iter();
+        starts.map(|start| (start, u64::MAX)).collect()
     };
     let mut room = MAX_TAG_BYTES as u64;
     for (start, most) in places {

@@ -382,11 +382,8 @@ const GENRE: &str = "\u{a9}gen";
 mod tests {
     use std::io::Cursor;
 
+    use super::super::mp4_edit::boxed;
     use super::*;
-
-    fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
-        [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
-    }
 
     fn seen(file: &[u8]) -> Vec<u8> {
         let mut seen = file.to_vec();

@@ -27,7 +27,7 @@ impl Atom {
     }
 }
 
-fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+pub(super) fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
 }
 
@@ -37,10 +37,8 @@ fn item(genres: &[String]) -> Vec<u8> {
         return Vec::new();
     }
     let data = |genre: &String| {
-        boxed(
-            b"data",
-            &[&TEXT.to_be_bytes()[..], &[0; 4], genre.as_bytes()].concat(),
-        )
+        let value = [&TEXT.to_be_bytes()[..], &[0; 4], genre.as_bytes()];
+        boxed(b"data", &value.concat())
     };
     let values: Vec<u8> = genres.iter().flat_map(data).collect();
     boxed(b"\xa9gen", &values)
@@ -60,10 +58,8 @@ pub(super) fn edit(file: &mut File, genres: &[String]) -> Result<Vec<Splice>, St
     for (i, parents) in lists.iter().enumerate() {
         let list = &parents[3];
         let new = item(if i == 0 { genres } else { &[] });
-        changes.make(
-            parents,
-            replace(&movie.items(list)?, list.end as usize, new),
-        );
+        let splices = replace(&movie.items(list)?, list.end as usize, new);
+        changes.make(parents, splices);
     }
     if lists.is_empty() {
         changes.add_list(genres)?;
@@ -74,16 +70,12 @@ pub(super) fn edit(file: &mut File, genres: &[String]) -> Result<Vec<Splice>, St
     let is_followed = all
         .iter()
         .any(|atom| atom.start >= movie_end && atom.kind != *b"free");
-    let mut shift = Vec::new();
+    let mut splices = Vec::new();
     if grown != 0 && is_followed {
-        shift = moved(&all, &movie, grown)?;
+        splices = moved(&all, &movie, grown)?;
     }
-    let mut splices = changes.finish()?;
-    splices = splices
-        .into_iter()
-        .map(|splice| splice.moved(movie.at))
-        .collect();
-    splices.extend(shift);
+    let changes = changes.finish()?.into_iter();
+    splices.extend(changes.map(|splice| splice.moved(movie.at)));
     Ok(splices)
 }
 
@@ -209,11 +201,8 @@ fn moved(all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Splice>, String> {
                     return Err("it is too long for the places that it states".to_owned());
                 }
                 let at = (movie.at + table.body) as usize + 8 + i * width;
-                splices.push(Splice::new(
-                    at,
-                    width,
-                    new.to_be_bytes()[8 - width..].to_vec(),
-                ));
+                let new = new.to_be_bytes()[8 - width..].to_vec();
+                splices.push(Splice::new(at, width, new));
             }
         }
     }

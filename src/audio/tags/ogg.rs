@@ -231,11 +231,8 @@ pub(super) fn edit(file: &mut File, genres: &[String], opus: bool) -> Result<Vec
     let new = paged(&old[0], old.len(), &packets);
     let last = &old[old.len() - 1];
     let end = last.at + last.bytes.len() as u64;
-    let mut splices = vec![Splice {
-        at: old[0].at,
-        removed: end - old[0].at,
-        put: new.concat(),
-    }];
+    let start = old[0].at as usize;
+    let mut splices = vec![Splice::new(start, end as usize - start, new.concat())];
     // With as many pages as before, those of the sound keep their numbers and stay unchanged.
     if new.len() != old.len() {
         // Numbers wrap, so fewer pages are a shift, too.

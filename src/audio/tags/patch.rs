@@ -59,11 +59,8 @@ pub(super) fn replace(items: &[TagItem], end: usize, new: Vec<u8>) -> Vec<Splice
     let mut splices = Vec::new();
     let mut new = Some(new);
     for item in items.iter().filter(|item| item.is_genre) {
-        splices.push(Splice::new(
-            item.start,
-            item.end - item.start,
-            new.take().unwrap_or_default(),
-        ));
+        let put = new.take().unwrap_or_default();
+        splices.push(Splice::new(item.start, item.end - item.start, put));
     }
     if let Some(new) = new.filter(|new| !new.is_empty()) {
         splices.push(Splice::new(end, 0, new));

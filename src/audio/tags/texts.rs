@@ -212,7 +212,7 @@ fn info_texts(list: &[u8]) -> NamedTexts {
     texts
 }
 
-fn until_nul(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn until_nul(bytes: &[u8]) -> Vec<u8> {
     let text = bytes.split(|&byte| byte == 0).next();
     text.unwrap_or_default().to_vec()
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use lofty::id3::v1::GENRES;
 
-use super::texts::NamedTexts;
+use super::texts::{NamedTexts, until_nul};
 use crate::bytes::{MAX_ITEMS, MAX_TAG_BYTES, bytes_at, little};
 
 /// Bytes of a header or footer.
@@ -99,8 +99,7 @@ pub(super) fn texts(tag: &[u8]) -> NamedTexts {
 /// The fields of an `ID3v1` tag, by their names in APE tags.
 pub(super) fn v1_texts(tag: &[u8]) -> NamedTexts {
     let field = |range: Range<usize>| {
-        let bytes = tag.get(range).unwrap_or_default();
-        let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+        let text = until_nul(tag.get(range).unwrap_or_default());
         text.trim_ascii().to_vec()
     };
     // ID3v1.1: after a zero, the last byte of the comment is the track number.
@@ -109,16 +108,14 @@ pub(super) fn v1_texts(tag: &[u8]) -> NamedTexts {
         _ => String::new(),
     };
     let genre = tag.get(127).and_then(|&n| GENRES.get(usize::from(n)));
+    let genre = genre.copied().unwrap_or_default();
     let all = [
         ("Title", field(3..33)),
         ("Artist", field(33..63)),
         ("Album", field(63..93)),
         ("Year", field(93..97)),
         ("Track", number.into_bytes()),
-        (
-            "Genre",
-            genre.map_or(Vec::new(), |name| name.as_bytes().to_vec()),
-        ),
+        ("Genre", genre.as_bytes().to_vec()),
     ];
     all.into_iter()
         .filter(|(_, text)| !text.is_empty())

@@ -139,11 +139,8 @@ pub(super) fn mbid(text: &str) -> Option<String> {
 
 /// An ISRC: two letters, three letters or digits, seven digits; often written with hyphens.
 pub(super) fn isrc(text: &str) -> Option<String> {
-    let text: String = text
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect::<String>()
-        .to_ascii_uppercase();
+    let signs = text.chars().filter(char::is_ascii_alphanumeric);
+    let text: String = signs.map(|sign| sign.to_ascii_uppercase()).collect();
     let is_code = text.len() == 12
         && text[..2].bytes().all(|byte| byte.is_ascii_uppercase())
         && text[5..].bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,6 @@
+use super::super::frames::{self, framed};
 use super::super::id3;
+use super::super::mp4_edit::boxed;
 use super::*;
 
 fn tags_of(bytes: &[u8]) -> TrackTags {
@@ -8,13 +10,9 @@ fn tags_of(bytes: &[u8]) -> TrackTags {
     read_tags(&path).unwrap()
 }
 
-fn frame(version: u8, id: &str, content: &[u8]) -> Vec<u8> {
-    let size = content.len() as u32;
-    let size = match version {
-        3 => size.to_be_bytes(),
-        _ => id3::in_seven_bits(size),
-    };
-    [id.as_bytes(), &size, &[0, 0], content].concat()
+/// As programs write it into tags of every version.
+fn utf16(text: &str) -> Vec<u8> {
+    frames::text(3, text)
 }
 
 /// A file of a tag with these frames and some other bytes.
@@ -23,12 +21,6 @@ fn file(version: u8, frames: &[Vec<u8>]) -> Vec<u8> {
     let size = id3::in_seven_bits(body.len() as u32);
     let head = [b'I', b'D', b'3', version, 0, 0];
     [&head, &size[..], &body, &[0x55; 4096]].concat()
-}
-
-/// In UTF-16, as programs write it into tags of every version.
-fn text(text: &str) -> Vec<u8> {
-    let units = text.encode_utf16().flat_map(u16::to_le_bytes);
-    [1, 0xff, 0xfe].into_iter().chain(units).collect()
 }
 
 #[test]
@@ -50,11 +42,11 @@ fn one_bad_frame_hides_no_other() {
     for version in [3, 4] {
         for (id, content) in bad {
             let frames = [
-                frame(version, "TIT2", &text("Title")),
-                frame(version, id, content),
-                frame(version, "TPE1", &text("Artist")),
-                frame(version, "TALB", &text("Album")),
-                frame(version, "TCON", &text("Jazz")),
+                framed(version, "TIT2", &utf16("Title")),
+                framed(version, id, content),
+                framed(version, "TPE1", &utf16("Artist")),
+                framed(version, "TALB", &utf16("Album")),
+                framed(version, "TCON", &utf16("Jazz")),
             ];
             let tags = tags_of(&file(version, &frames));
             let found = [tags.title, tags.artist, tags.album].map(Option::unwrap);
@@ -68,14 +60,14 @@ fn one_bad_frame_hides_no_other() {
 fn frames_of_one_kind_and_tags_are_read_together() {
     for version in [3, 4] {
         let frames = [
-            frame(version, "TPE1", &text("A One")),
-            frame(version, "TPE1", &text("B Two")),
-            frame(version, "TPE1", &text("A One")),
-            frame(version, "TCON", &text("Jazz")),
-            frame(version, "TCON", b"\0Bebop"),
+            framed(version, "TPE1", &utf16("A One")),
+            framed(version, "TPE1", &utf16("B Two")),
+            framed(version, "TPE1", &utf16("A One")),
+            framed(version, "TCON", &utf16("Jazz")),
+            framed(version, "TCON", b"\0Bebop"),
         ];
         let first = file(version, &frames);
-        let second = file(4, &[frame(4, "TIT2", &text("Second"))]);
+        let second = file(4, &[framed(4, "TIT2", &utf16("Second"))]);
         let tags = tags_of(&[&first[..first.len() - 4096], &second].concat());
         assert_eq!(tags.artist.as_deref(), Some("A One; B Two"));
         assert_eq!(tags.genres, ["Jazz", "Bebop"]);
@@ -85,19 +77,15 @@ fn frames_of_one_kind_and_tags_are_read_together() {
 
 #[test]
 fn sizes_as_old_itunes_wrote_them_are_followed() {
-    let plain = |id: &str, content: &[u8]| {
-        let size = (content.len() as u32).to_be_bytes();
-        [id.as_bytes(), &size, &[0, 0], content].concat()
-    };
     let cover = [b"\0image/png\0\x03\0", &[0x20; 12_000][..]].concat();
     let long = "long ".repeat(40);
     let frames = [
-        plain("TIT2", &text("Short")),
-        plain("APIC", &cover),
-        plain("COMM", &[b"\0eng\0", long.as_bytes()].concat()),
-        plain("TPE1", &text("Anna Test")),
-        plain("TALB", &text(&long)),
-        plain("TCON", &text("Polka")),
+        framed(3, "TIT2", &utf16("Short")),
+        framed(3, "APIC", &cover),
+        framed(3, "COMM", &[b"\0eng\0", long.as_bytes()].concat()),
+        framed(3, "TPE1", &utf16("Anna Test")),
+        framed(3, "TALB", &utf16(&long)),
+        framed(3, "TCON", &utf16("Polka")),
     ];
     let tags = tags_of(&file(4, &frames));
     assert_eq!(tags.artist.as_deref(), Some("Anna Test"));
@@ -107,7 +95,7 @@ fn sizes_as_old_itunes_wrote_them_are_followed() {
 
 #[test]
 fn a_text_that_shows_nothing_is_no_title() {
-    let title = |title: &str| tags_of(&file(4, &[frame(4, "TIT2", &text(title))])).title;
+    let title = |title: &str| tags_of(&file(4, &[framed(4, "TIT2", &utf16(title))])).title;
     for unseen in ["\u{200b}", "\u{7f}", " \r\n\u{2028}", "\u{202e}\u{202c}"] {
         assert_eq!(title(unseen), None, "{unseen:?}");
     }
@@ -120,11 +108,11 @@ fn a_reissue_has_the_year_of_its_recording() {
     for (version, original) in [(3, "TORY"), (4, "TDOR")] {
         let released = if version == 3 { "TYER" } else { "TDRC" };
         let mut frames = vec![
-            frame(version, released, &text("2008")),
-            frame(version, original, &text("1969")),
+            framed(version, released, &utf16("2008")),
+            framed(version, original, &utf16("1969")),
         ];
         assert_eq!(tags_of(&file(version, &frames)).year, Some(1969));
-        frames[1] = frame(version, "TXXX", b"\0Original Release Date\x001969-09-26");
+        frames[1] = framed(version, "TXXX", b"\0Original Release Date\x001969-09-26");
         assert_eq!(tags_of(&file(version, &frames)).year, Some(1969));
     }
     for name in ["ORIGINALDATE", "ORIGINAL_YEAR", "ORIGYEAR", "DATE"] {
@@ -137,42 +125,42 @@ fn a_reissue_has_the_year_of_its_recording() {
 
 #[test]
 fn texts_that_are_not_latin_1_are_decoded_correctly() {
-    let title = frame(3, "TIT2", b"\0Don\x92t Caf\xe9");
+    let title = framed(3, "TIT2", b"\0Don\x92t Caf\xe9");
     let tags = tags_of(&file(3, &[title]));
     assert_eq!(tags.title.as_deref(), Some("Don’t Café"));
     let russian = [
-        frame(3, "TPE1", b"\0\xca\xe8\xed\xee"),
-        frame(3, "TCON", b"\0\xd0\xee\xea"),
+        framed(3, "TPE1", b"\0\xca\xe8\xed\xee"),
+        framed(3, "TCON", b"\0\xd0\xee\xea"),
     ];
     let tags = tags_of(&file(3, &russian));
     assert_eq!(tags.artist.as_deref(), Some("Кино"));
     assert_eq!(tags.genres, ["Рок"]);
-    let controls = frame(3, "TIT2", &text("Don\u{92}t"));
+    let controls = framed(3, "TIT2", &utf16("Don\u{92}t"));
     let tags = tags_of(&file(3, &[controls]));
     assert_eq!(tags.title.as_deref(), Some("Don’t"));
 }
 
-fn chunk(name: &[u8; 4], content: &[u8], size: fn(u32) -> [u8; 4]) -> Vec<u8> {
-    let mut all = [name, &size(content.len() as u32)[..], content].concat();
+fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    let size = (content.len() as u32).to_le_bytes();
+    let mut all = [name, &size[..], content].concat();
     all.resize(all.len() + (content.len() & 1), 0);
     all
 }
 
 #[test]
 fn chunks_of_text_are_read_in_any_encoding() {
-    let little = u32::to_le_bytes;
     let list = [
         b"INFO",
-        &chunk(b"INAM", b"Caf\xe9 d'or\0", little)[..],
-        &chunk(b"IART", b"\xc3\x89t\xc3\xa9\0", little),
-        &chunk(b"IGNR", b"Dub\0", little),
+        &chunk(b"INAM", b"Caf\xe9 d'or\0")[..],
+        &chunk(b"IART", b"\xc3\x89t\xc3\xa9\0"),
+        &chunk(b"IGNR", b"Dub\0"),
         b"ICRD\xff\0\0\0cut off",
     ]
     .concat();
     let wav = [
         b"RIFF\0\0\0\0WAVE",
-        &chunk(b"LIST", &list, little)[..],
-        &chunk(b"data", &[0; 8], little),
+        &chunk(b"LIST", &list)[..],
+        &chunk(b"data", &[0; 8]),
     ]
     .concat();
     let tags = tags_of(&wav);
@@ -235,12 +223,7 @@ fn opus_counts_its_own_gain_before_any_other() {
     assert_eq!(opus(&[other]).replay_gain, Some(-12.0));
 }
 
-fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
-    let size = (content.len() as u32 + 8).to_be_bytes();
-    [&size, kind, content].concat()
-}
-
-fn item(kind: &[u8], data: u8, value: &[u8]) -> Vec<u8> {
+fn item(kind: &[u8; 4], data: u8, value: &[u8]) -> Vec<u8> {
     let data = [&[0, 0, 0, data, 0, 0, 0, 0], value].concat();
     boxed(kind, &boxed(b"data", &data))
 }
