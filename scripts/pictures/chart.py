@@ -41,11 +41,7 @@ def number(cell):
 def rows():
     """{row: ((voisin, text), (bliss-audio, text))}"""
     found = {}
-    table = (
-        (ROOT / "BENCHMARKS.md")
-        .read_text(encoding="utf-8")
-        .partition("## Conditions")[0]
-    )
+    table = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8").partition("## Conditions")[0]
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 4 and cells[2].startswith("bliss-audio"):

@@ -217,11 +217,12 @@ class Piped(Library):
 
 
 class Voisin(Piped):
-    """An index for each recall, whose width the build finds."""
+    """An index for each recall, whose width the build finds if it can."""
 
     def __init__(self, vectors, targets):
         super().__init__("voisin", 0, None, None)
         self.processes, file, self.k = {}, f"{vectors.folder}/rivals.bin", vectors.k
+        self.walks = {}
         for target in targets:
             builder = Process(THREADS, vectors.folder)
             self.seconds = builder("build", 0, 16, 200, target)["cpu"]
@@ -229,16 +230,19 @@ class Voisin(Piped):
             builder.program.communicate()
             self.processes[target] = Process(1, vectors.folder)
             self.processes[target]("open", file)
-            found = []
-            for kind in ("alone", "batch"):
-                self.ask(target, kind, f"{vectors.folder}/found.npy")
-                found.append(vectors.recall(np.load(f"{vectors.folder}/found.npy")))
-            if min(found) >= target:
-                self.widths[target] = "fitted", min(found)
+            # A walk of an explicit width where what the build finds falls short.
+            for self.walks[target] in (0, *WIDTHS):
+                found = []
+                for kind in ("alone", "batch"):
+                    self.ask(target, kind, f"{vectors.folder}/found.npy")
+                    found.append(vectors.recall(np.load(f"{vectors.folder}/found.npy")))
+                if min(found) >= target:
+                    self.widths[target] = self.walks[target] or "fitted", min(found)
+                    break
 
     def ask(self, target, kind, out="-"):
         what = {"alone": "search", "batch": "batch"}[kind]
-        return self.processes[target](what, 0, self.k, out)
+        return self.processes[target](what, self.walks[target], self.k, out)
 
 
 class HnswRs(Piped):
