@@ -52,14 +52,14 @@ impl Section {
     }
 }
 
-/// A window without what is below 20 Hz, if that has at least a tenth of the power of the rest. Of most music it has less,
-/// and removing it would change vectors for nothing.
+/// A window without what is below 20 Hz, if that has at least half the power of the rest. Of most music it has less, and
+/// removing it would change vectors for nothing.
 pub(super) fn removed(window: &[f32], rate: u32) -> Option<Vec<f32>> {
     let mut filter = HighPass::new(rate);
     let rest: Vec<f32> = window.iter().map(|&x| filter.next(x) as f32).collect();
     // Of a few periods alone a bass looks the same.
     let is_long = window.len() >= rate as usize / 5;
-    (is_long && squared_norm(window) > 1.1 * squared_norm(&rest)).then_some(rest)
+    (is_long && squared_norm(window) > 1.5 * squared_norm(&rest)).then_some(rest)
 }
 
 #[cfg(test)]
