@@ -475,10 +475,17 @@ pub(super) fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
     let bytes = std::fs::read(data().join(name)).expect("readable");
     let size = (tag.len() + tag.len() % 2) as u32;
     let padding = vec![0; tag.len() % 2];
-    let (id, number): (&[u8], fn(u32) -> [u8; 4]) = match name.rsplit_once('.') {
-        Some((_, "wav")) => (b"id3 ", u32::to_le_bytes),
-        Some((_, "aiff")) => (b"ID3 ", u32::to_be_bytes),
+    let (id, is_big): (&[u8], bool) = match name.rsplit_once('.') {
+        Some((_, "wav")) => (b"id3 ", false),
+        Some((_, "aiff")) => (b"ID3 ", true),
         _ => return [tag, &bytes].concat(),
+    };
+    let number = |value: u32| {
+        if is_big {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        }
     };
     let mut all = [&bytes, id, &number(size), tag, &padding].concat();
     let whole = number(all.len() as u32 - 8);
