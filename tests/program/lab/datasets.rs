@@ -1,12 +1,11 @@
 //! `voisin lab data` on the layouts of `scripts/make_lab_data.py`, and on tables in the forms that people write.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{ask, refused, run};
-use crate::common::{Sandbox, fine, miniature, noise_wav, text};
+use crate::common::{Sandbox, miniature, noise_wav, text};
 
 #[test]
 fn a_bare_path_is_detected_and_its_table_read_again() {
