@@ -72,7 +72,10 @@ impl Device {
     fn cpu(note: Option<String>) -> Result<Self, EncoderError> {
         let threads = rayon::current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
-        let description = format!("CPU, {threads} thread{plural}, {}", voisin_simd::isa()?);
+        let description = format!(
+            "CPU, {threads} thread{plural}, {}",
+            voisin_simd::isa()?.name()
+        );
         let note = note.map(|why| format!("no GPU: {why}"));
         Ok(Self {
             inner: candle_core::Device::Cpu,

@@ -17,7 +17,7 @@ pub const NEIGHBOURS: usize = 8;
 const CANDIDATE: f32 = 0.6;
 /// Largest difference in seconds between the lengths of such a pair: encoders' padding and pauses between tracks are shorter.
 const SAME_LENGTH: f64 = 5.0;
-/// Seconds by which a copy may be longer than the file that is kept: encoders add less. What is kept must lack nothing.
+/// Seconds by which a copy may be longer than the kept file, which must lack nothing: encoders add less.
 const LONGER: f64 = 0.3;
 /// Least cosine of a pair of any lengths: a song followed by five minutes of silence has 0.98.
 const SILENT: f32 = 0.95;

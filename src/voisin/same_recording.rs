@@ -22,7 +22,7 @@ const FRAME: usize = 4096;
 const BANDS: usize = 40;
 /// Those from 150 Hz to 3.4 kHz, in which recordings are recognised: drums of their own may sound above.
 const OUTLINED: Range<usize> = 2..26;
-/// Those above 5 kHz that are compared as one: codecs keep the level of a wide band of high sounds, not of each narrow one.
+/// Those above 5 kHz are compared as wide ones, whose level codecs keep.
 const WIDE: [Range<usize>; 2] = [32..36, 36..40];
 const FRAMES_PER_SECOND: f32 = RATE as f32 / HOP as f32;
 /// Frames that are computed at once: 12 s, and as much of the shorter file is compared first.

@@ -64,7 +64,7 @@ fn compare(architecture: Architecture, weights: &Weights) {
         let b = error(&found.logits, &expected.logits, n);
         assert!(
             a < 2e-5 && b < 2e-5,
-            "{} {isa}: {a:e}, {b:e}",
+            "{} {isa:?}: {a:e}, {b:e}",
             weights.origin()
         );
     }

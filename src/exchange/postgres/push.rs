@@ -179,7 +179,7 @@ fn rows_of(
     Ok(rows)
 }
 
-/// Deletes the changed and gone rows, records the gone ones, and moves the staged rows into the table of tracks.
+/// Deletes changed and gone rows, records the gone ones, and moves in the staged rows.
 fn replace(tx: &mut Transaction<'_>, changed: &[i64], gone: &[i64], generation: i64) -> Result<()> {
     tx.execute_typed(
         "insert into voisin_gone (id, content, changed)

@@ -471,7 +471,7 @@ mod tests {
                     let mut work = Buffer::default();
                     phased(&team, &filters, &plan, &src, target, n, &mut work);
                     let found = one.as_slice();
-                    assert_eq!(found, other.as_slice(), "{isa} {pool} case {case}");
+                    assert_eq!(found, other.as_slice(), "{isa:?} {pool} case {case}");
                     let pixels = plan.to.h * plan.to.w;
                     for (i, expected) in expected.iter().enumerate() {
                         let at = i % pixels;
@@ -479,7 +479,7 @@ mod tests {
                             + plan.to.at(at / plan.to.w, at % plan.to.w)
                             + i / pixels % cout;
                         let error = (found[place] - expected).abs() / scale;
-                        assert!(error < 1e-4, "{isa} {pool} case {case}: {error:e}");
+                        assert!(error < 1e-4, "{isa:?} {pool} case {case}: {error:e}");
                     }
                 }
             }
