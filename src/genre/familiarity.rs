@@ -1,22 +1,26 @@
 //! Familiarity: how much a track is like the labelled ones, so that music of genres that the
 //! library lacks is called unknown.
 //!
-//! One number: the mean similarity of a track's nearest voters. It is compared with the same number
-//! of labelled tracks that are answered without their artist. The number and its bounds were chosen
-//! on music left out with its kin, and on speech (BENCHMARKS.md).
+//! Both the nearest voter and the last ones must be as near as those of labelled tracks that are
+//! answered without their artist. The rule and its bound were chosen on music left out with its
+//! kin, and on speech (BENCHMARKS.md).
 
 use serde::{Deserialize, Serialize};
 
 use super::examples::thinned;
+use super::vote::Nearness;
 
 /// Most labelled tracks whose familiarity is kept.
 pub const MEASURED: usize = 1000;
 /// A track is unknown if fewer than this share of the labelled tracks are as foreign.
-const UNKNOWN_BELOW: f32 = 0.07;
+const UNKNOWN_BELOW: f32 = 0.03;
 
-/// The familiarity of labelled tracks among each other, ascending.
+/// The nearness of labelled tracks to each other, each part ascending.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Familiarity(Vec<f32>);
+pub struct Familiarity {
+    first: Vec<f32>,
+    last: Vec<f32>,
+}
 
 /// How familiar a track is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,24 +38,29 @@ impl Familiar {
 }
 
 impl Familiarity {
-    /// - `tracks`: [nearness](super::vote::Votes::nearness) of labelled tracks that are answered
-    ///   without their artist
-    pub fn of(tracks: impl IntoIterator<Item = f32>) -> Self {
-        let all: Vec<f32> = tracks.into_iter().collect();
-        let mut some: Vec<f32> = thinned(all.len(), MEASURED)
-            .into_iter()
-            .map(|at| all[at])
-            .collect();
-        some.sort_by(f32::total_cmp);
-        Self(some)
+    /// - `tracks`: labelled tracks that are answered without their artist
+    pub fn of(tracks: impl IntoIterator<Item = Nearness>) -> Self {
+        let all: Vec<Nearness> = tracks.into_iter().collect();
+        let kept = thinned(all.len(), MEASURED);
+        let ascending = |part: fn(&Nearness) -> f32| {
+            let mut values: Vec<f32> = kept.iter().map(|&at| part(&all[at])).collect();
+            values.sort_by(f32::total_cmp);
+            values
+        };
+        Self {
+            first: ascending(|near| near.first),
+            last: ascending(|near| near.last),
+        }
     }
 
-    /// How familiar a track of this [nearness](super::vote::Votes::nearness) is.
-    pub fn assess(&self, nearness: f32) -> Familiar {
-        let no_greater = self.0.partition_point(|other| *other <= nearness);
-        // The value itself counts, so that no share is 0, and of a few tracks none is unknown.
+    pub fn assess(&self, track: Nearness) -> Familiar {
+        // The track itself counts half, so that no share is 0, and of a few tracks none is unknown.
+        let share = |ascending: &[f32], value| {
+            let no_greater = ascending.partition_point(|other| *other <= value);
+            (0.5 + no_greater as f32) / (1 + ascending.len()) as f32
+        };
         Familiar {
-            share: (1 + no_greater) as f32 / (1 + self.0.len()) as f32,
+            share: share(&self.first, track.first).min(share(&self.last, track.last)),
         }
     }
 }
@@ -60,15 +69,25 @@ impl Familiarity {
 mod tests {
     use super::*;
 
+    fn near(first: f32, last: f32) -> Nearness {
+        Nearness { first, last }
+    }
+
     #[test]
     fn a_track_more_foreign_than_most_is_unknown() {
-        let known = Familiarity::of((1..=100).map(|i| i as f32 / 100.0));
-        assert!(known.assess(0.055).is_unknown() && !known.assess(0.085).is_unknown());
-        assert!(known.assess(-1.0).share > 0.0);
+        let even = |i: u16| near(f32::from(i) / 100.0, f32::from(i) / 200.0);
+        let known = Familiarity::of((1..=100).map(even));
+        let is_unknown = |first, last| known.assess(near(first, last)).is_unknown();
+        assert!(is_unknown(0.025, 0.4) && is_unknown(0.8, 0.0125) && is_unknown(-1.0, -1.0));
+        assert!(!is_unknown(0.035, 0.4) && !is_unknown(0.8, 0.0175));
+        assert!(known.assess(near(-1.0, -1.0)).share > 0.0);
         // Four tracks are too few to call a track foreign.
-        let few = Familiarity::of([0.5; 4]);
-        assert!(!few.assess(-1.0).is_unknown());
-        assert!(!Familiarity::default().assess(0.0).is_unknown());
-        assert_eq!(Familiarity::of(vec![0.5; 5000]).0.len(), MEASURED);
+        let few = Familiarity::of([near(0.5, 0.4); 4]);
+        assert!(!few.assess(near(-1.0, -1.0)).is_unknown());
+        assert!(!Familiarity::default().assess(near(0.0, 0.0)).is_unknown());
+        assert_eq!(
+            Familiarity::of(vec![near(0.5, 0.4); 5000]).last.len(),
+            MEASURED
+        );
     }
 }

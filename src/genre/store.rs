@@ -16,7 +16,7 @@ use voisin_base::track::TrackId;
 
 /// Key of the checksum and the JSON in the header. One key alone: the header's order of several
 /// is random, and the same model gives the same file.
-const KEY: &str = "voisin_genre_4";
+const KEY: &str = "voisin_genre_5";
 /// Length of a BLAKE3 in hexadecimal.
 const SEAL: usize = 64;
 

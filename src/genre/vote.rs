@@ -22,9 +22,8 @@ use voisin_base::track::TrackId;
 /// Most labelled neighbours that vote.
 pub const VOTERS: usize = 20;
 
-/// Voters by which a track is familiar: one or two may be near by chance, twenty are few of a small
-/// genre.
-const NEAREST: usize = 8;
+/// Voters at the end of the list by which a track is familiar.
+const LAST: usize = 8;
 
 /// Decrease of similarity over which a weight falls by a factor e.
 const TEMPERATURE: f64 = 0.05;
@@ -142,6 +141,15 @@ pub struct Voter {
     pub weight: f32,
 }
 
+/// How near the voters are, as cosine similarity to the query.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Nearness {
+    /// Of the nearest voter.
+    pub first: f32,
+    /// The mean of the last eight.
+    pub last: f32,
+}
+
 /// The result of a vote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Votes {
@@ -150,8 +158,7 @@ pub struct Votes {
     /// have several genres.
     pub shares: Vec<GenreShare>,
     pub voters: Vec<Voter>,
-    /// Mean cosine similarity of the [`NEAREST`] voters to the query.
-    pub nearness: f32,
+    pub nearness: Nearness,
     /// The collection's share of all votes, divided among genres by their frequency.
     pub collection: f32,
 }
@@ -260,10 +267,13 @@ pub fn vote(neighbours: &[LabelledNeighbor], priors: &Priors) -> Votes {
             weight: (whole / all) as f32,
         })
         .collect();
-    let nearest = &order[..order.len().min(NEAREST)];
+    let last = &order[order.len().saturating_sub(LAST)..];
     Votes {
         shares,
-        nearness: nearest.iter().map(|n| n.similarity).sum::<f32>() / nearest.len() as f32,
+        nearness: Nearness {
+            first: order[0].similarity,
+            last: last.iter().map(|n| n.similarity).sum::<f32>() / last.len() as f32,
+        },
         collection: (1.0 - of_voters / all) as f32,
         voters,
     }
@@ -306,7 +316,7 @@ mod tests {
         assert!((votes.voters[0].weight - 1.0 / (1.0 + 1.0 / e)).abs() < 1e-6);
         assert_eq!(votes.voters.len(), 2);
         assert_eq!(votes.winner().unwrap().genre.name(), "Rock");
-        assert!((votes.nearness - 0.875).abs() < 1e-6);
+        assert!((votes.nearness.last - 0.875).abs() < 1e-6 && votes.nearness.first == 0.9);
         let spread = votes.spread(&["Jazz", "Pop", "Rock"].map(Genre::plain));
         assert!((spread.iter().sum::<f32>() - 1.0).abs() < 1e-6 && spread[0] > 0.0);
         assert!(spread.is_sorted());
