@@ -162,7 +162,7 @@ impl Taxonomy {
             let tag = MARKS.iter().fold(tag.as_ref().to_owned(), plain);
             // Separators that programs write between genres; NUL is that of ID3v2.4.
             for part in tag.split(['\0', ';', '|', '>', '\\', '\n', '\r', '\u{1f}']) {
-                let (numbers, text) = id3_references(part.trim());
+                let (numbers, text) = id3_references(part.trim().trim_matches('-').trim());
                 if !text.is_empty() {
                     // A known name may contain a separator, such as `Rap/Hip-Hop`, and is one
                     // genre.
@@ -186,9 +186,13 @@ impl Taxonomy {
 }
 
 /// Marks that stores and players write between genres, and the usual ones.
-const MARKS: [(&str, &str); 9] = [
+const MARKS: [(&str, &str); 13] = [
     ("---", ">"),
+    ("＞", ">"),
     ("；", ";"),
+    ("｜", ";"),
+    ("＼", ";"),
+    ("：", ": "),
     ("／", "/"),
     ("，", ","),
     ("、", ","),
@@ -308,8 +312,10 @@ mod tests {
         );
         assert_eq!(names(&["Pop, Rock", "rock", "ROCK"]), ["Pop", "Rock"]);
         assert_eq!(names(&["AC/17"]), ["AC", "Rock"]);
-        let house = names(&["Electronic > House", "Electronic: House"]);
-        assert_eq!(house, ["Electronic", "House"]);
+        for between in [" > ", ": ", "＞", "｜", "：", "---", "-----"] {
+            let both = names(&[format!("Electronic{between}House").as_str()]);
+            assert_eq!(both, ["Electronic", "House"], "{between}");
+        }
     }
 
     #[test]
