@@ -1,6 +1,6 @@
 //! Detects copies of one recording by similarity, name and length, and versions of one song by name.
 
-use crate::artists::{artist_keys, artists};
+use crate::artists::artist_keys;
 use voisin_base::text::fold;
 use voisin_base::track::is_same_recording;
 
@@ -46,23 +46,25 @@ impl Recording<'_> {
             && (self.seconds - other.seconds).abs() <= APART
     }
 
-    /// Whether two tracks have one title and one artist.
+    /// Whether two tracks have one title and one main artist.
     ///
     /// - `apart`: seconds by which their lengths may differ
     pub fn has_name_of(&self, other: &Self, apart: f64) -> bool {
         let title = folded(self.title);
         title.is_some()
             && title == folded(other.title)
-            && self.artist.map(artist_keys) == other.artist.map(artist_keys)
+            && main_artist(self.artist) == main_artist(other.artist)
             && (self.seconds - other.seconds).abs() <= apart
     }
 }
 
 /// What stands once in a list: the main artist and the title of a track, folded; `None` if one is missing.
 pub fn song(artist: Option<&str>, title: Option<&str>) -> Option<[String; 2]> {
-    let artist = artists(artist?).first().map(|artist| fold(artist))?;
-    let title = fold(title?);
-    (!artist.is_empty() && !title.is_empty()).then_some([artist, title])
+    Some([main_artist(artist)?, folded(title)?])
+}
+
+fn main_artist(artist: Option<&str>) -> Option<String> {
+    artist_keys(artist?).into_iter().find(|key| !key.is_empty())
 }
 
 fn folded(text: Option<&str>) -> Option<String> {
@@ -99,6 +101,11 @@ mod tests {
         };
         assert!(song.is_copy(&cover, 0.999_95));
         assert!(song.is_copy(&louder, 0.991) && !song.is_copy(&louder, 0.98));
+        let with_guest = Recording {
+            artist: Some("a feat. B"),
+            ..song
+        };
+        assert!(song.is_copy(&with_guest, 0.991) && !cover.is_copy(&with_guest, 0.991));
         assert!(!song.is_copy(&cover, 0.9995));
         assert!(song.is_copy(&untagged, 0.9989) && !song.is_copy(&untagged, 0.997));
         assert!(!song.is_copy(&longer, 0.9989) && !untagged.is_copy(&untagged, 0.9989));
