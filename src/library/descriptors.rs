@@ -66,7 +66,7 @@ pub(super) fn put(
     track: TrackId,
     measured: &Descriptors,
 ) -> rusqlite::Result<()> {
-    scales::put_all(tx, track, &measured.scales)?;
+    scales::put(tx, track, &measured.scales)?;
     // Values alone, of a track that was never measured.
     if measured.version == 0 {
         return Ok(());

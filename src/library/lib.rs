@@ -73,7 +73,7 @@ pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
-pub use scales::{ScaleBound, ScaleName, ScaleValue, Scales};
+pub use scales::{SCALES, ScaleBound, ScaleName, ScaleValue, Scales};
 pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile,

@@ -136,9 +136,10 @@ impl Library {
         mut visit: impl FnMut(TrackId) -> bool,
     ) -> Result<()> {
         let scale = match by {
-            // A name has no quotes.
             SortBy::Scale(name) => {
-                format!(" LEFT JOIN scales s ON s.content = a.content AND s.scale = '{name}'")
+                format!(
+                    " LEFT JOIN (SELECT track, \"{name}\" AS value FROM scales) s ON s.track = a.id"
+                )
             }
             _ => String::new(),
         };

@@ -1,6 +1,8 @@
 //! Logits of the model's tags, beside the tracks' vectors.
 
-use super::{Library, Result, read};
+use half::f16;
+
+use super::{Library, Result};
 use voisin_base::track::TrackId;
 
 impl Library {
@@ -16,8 +18,9 @@ impl Library {
         };
         let sql = format!("SELECT track, logits FROM logits {filter} ORDER BY track");
         self.query_all(&sql, rusqlite::params_from_iter(list), |row| {
-            let values = read::f32_values(row.get_ref(1)?.as_blob()?);
-            Ok((TrackId(row.get(0)?), values))
+            let (halves, _) = row.get_ref(1)?.as_blob()?.as_chunks();
+            let values = halves.iter().map(|half| f16::from_le_bytes(*half).to_f32());
+            Ok((TrackId(row.get(0)?), values.collect()))
         })
     }
 }

@@ -132,10 +132,9 @@ impl FilterSql {
             self.joins.insert(Join::Audio);
             let from = self.bind(from.unwrap_or(0.0));
             let to = self.bind(to.unwrap_or(100.0));
-            // A name has no quotes. "between" is null, and so false, for a track without a value.
+            // "between" is null, and so false, for a track without a value.
             self.also(&format!(
-                "(select s.value from scales s where s.content = a.content and s.scale = '{scale}')
-                 between {from} and {to}"
+                "(select s.\"{scale}\" from scales s where s.track = a.id) between {from} and {to}"
             ));
         }
         if !filter.keys.is_empty() {

@@ -369,14 +369,10 @@ fn take_in_measured(
     let is_measured: bool = tx
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM descriptors WHERE track = ?1)")?
         .query_row([track], |row| row.get(0))?;
-    let known = scales::names(tx, TrackId(track))?;
+    let known = scales::of(tx, TrackId(track))?;
     let mut new = measured.clone();
-    // The schema refuses other values, which would roll back the transaction of all records.
-    new.scales.retain(|scale, held| {
-        !known.contains(scale)
-            && (0.0..=100.0).contains(&held.value)
-            && held.error.is_none_or(|error| error >= 0.0)
-    });
+    new.scales
+        .retain(|scale, held| !known.contains_key(scale) && (0.0..=100.0).contains(&held.value));
     // Version 0 stores the scales alone: what was measured here stays.
     if is_measured {
         new.version = 0;

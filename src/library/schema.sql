@@ -95,7 +95,7 @@ CREATE TABLE vectors (
     vector BLOB    NOT NULL
 ) STRICT;
 
--- What the model says of a track besides its vector (tags, voice): f32 little-endian logits, the mean over its windows, in
+-- What the model says of a track besides its vector (tags, voice): f16 little-endian logits, the mean over its windows, in
 -- the order of the manifest's tags and outputs.
 CREATE TABLE logits (
     track  INTEGER PRIMARY KEY REFERENCES audio (id) ON DELETE CASCADE,
@@ -146,17 +146,23 @@ CREATE TABLE written_tags (
     PRIMARY KEY (run, path)
 ) STRICT, WITHOUT ROWID;
 
--- Numbers from 0 to 100, measured of the sound. error: in points; NULL where it is not known.
+-- Numbers from 0 to 100, measured of the sound.
 CREATE TABLE scales (
-    content BLOB    NOT NULL CHECK (length(content) = 32),
-    scale   TEXT    NOT NULL,
-    value   REAL    NOT NULL CHECK (value BETWEEN 0 AND 100),
-    error   REAL    CHECK (error >= 0),
-    PRIMARY KEY (content, scale)
-) STRICT, WITHOUT ROWID;
-CREATE TRIGGER scales_removed AFTER DELETE ON audio BEGIN
-    DELETE FROM scales WHERE content = old.content;
-END;
+    track           INTEGER PRIMARY KEY REFERENCES audio (id) ON DELETE CASCADE,
+    energy          REAL,
+    danceability    REAL,
+    dfa             REAL,
+    percussiveness  REAL,
+    brightness      REAL,
+    dynamics        REAL,
+    "pulse-clarity" REAL,
+    calm            REAL,
+    sad             REAL,
+    happy           REAL,
+    party           REAL,
+    mellow          REAL,
+    beautiful       REAL
+) STRICT;
 
 CREATE TABLE failures (
     id        INTEGER PRIMARY KEY,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::read::FILE_COLUMNS;
@@ -573,9 +574,16 @@ pub(super) fn put_vector(
             .execute([track.0])?;
     } else {
         tx.prepare_cached("INSERT OR REPLACE INTO logits (track, logits) VALUES (?1, ?2)")?
-            .execute((track.0, f32_bytes(logits)))?;
+            .execute((track.0, f16_bytes(logits)))?;
     }
     Ok(())
+}
+
+fn f16_bytes(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| f16::from_f32(*value).to_le_bytes())
+        .collect()
 }
 
 pub(super) fn f32_bytes(values: &[f32]) -> Vec<u8> {
@@ -615,7 +623,7 @@ pub(super) fn check_vector(
     if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
         return refused(&format!("norm {norm}, expected 1"));
     }
-    if !logits.iter().all(|value| value.is_finite()) {
+    if !logits.iter().all(|value| f16::from_f32(*value).is_finite()) {
         return refused("a logit is not finite");
     }
     Ok(())

@@ -59,7 +59,6 @@ pub use genre::{
 pub use genre::{GENRE_MODEL_FILE, RETRAIN_SHARE, SYNONYMS_FILE};
 pub use list::{TrackPage, TrackQuery};
 pub use missing_files::MissingFiles;
-pub(crate) use moods::measured_scale;
 pub use named_seeds::{NamedSeeds, SeedReader};
 pub use nearness::{Closeness, Standing};
 pub use same_recording::{AudioComparer, CompareEvent};

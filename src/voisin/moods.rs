@@ -1,30 +1,17 @@
 //! Predefined moods: scales computed by fixed rules from the model's tags and from measurements.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::Deserialize;
 
-use super::scales::{MEASURED_SCALES, MeasuredScale};
+use super::scales::scale;
 use super::{Engine, EngineError};
-use voisin_base::track::{ContentId, TrackId};
-use voisin_library::{Descriptors, MusicalKey, OpenMode, ScaleName, ScaleValue};
+use voisin_library::{Descriptors, MusicalKey, OpenMode, SCALES, ScaleName};
 
-/// All predefined moods. The rules were chosen on one half of the development set's artists and validated on the other.
-pub(crate) const READY_MOODS: [MeasuredScale; 6] = [
-    MeasuredScale::new("calm", 4.1),
-    MeasuredScale::new("sad", 4.3),
-    MeasuredScale::new("happy", 2.9),
-    MeasuredScale::new("party", 3.9),
-    MeasuredScale::new("mellow", 5.8),
-    MeasuredScale::new("beautiful", 4.8),
-];
-
-/// The measured scale or predefined mood of this name.
-pub(crate) fn measured_scale(name: &str) -> Option<&'static MeasuredScale> {
-    let mut all = MEASURED_SCALES.iter().chain(&READY_MOODS);
-    all.find(|scale| scale.name == name)
-}
-
+/// Of the [`SCALES`], the predefined moods. The rules were chosen on one half of the development set's artists and validated on
+/// the other.
+const MOODS: Range<usize> = 7..13;
 /// Tracks per transaction.
 const BATCH: usize = 1000;
 /// Value for a track without a key: halfway between minor and major.
@@ -94,7 +81,7 @@ impl MoodTags {
         })
     }
 
-    /// The values of a track, in the order of [`READY_MOODS`].
+    /// The values of a track, in the order of [`MOODS`].
     fn values(&self, logits: &[f32], energy: f64, is_minor: Option<bool>) -> [f64; 6] {
         let sad = self.sad.rank(logits);
         let minor = is_minor.map_or(NO_KEY, |is_minor| if is_minor { 100.0 } else { 0.0 });
@@ -110,61 +97,39 @@ impl MoodTags {
 }
 
 impl Engine {
-    /// Computes missing moods of all tracks with energy and tags. Returns the number of stored values, 0 if the model has no such tags.
+    /// Computes missing moods of all tracks with energy and tags; none if the model has no such tags.
     ///
     /// # Errors
     /// The library cannot be read or written.
     #[doc(hidden)]
-    pub fn fill_moods(&mut self) -> Result<u64, EngineError> {
+    pub fn fill_moods(&mut self) -> Result<(), EngineError> {
         if self.library().mode() == OpenMode::ReadOnly {
-            return Ok(0);
+            return Ok(());
         }
         let tag_names = self.tag_names()?.unwrap_or_default();
         let Some(tags) = MoodTags::of(&tag_names) else {
-            return Ok(0);
+            return Ok(());
         };
-        let names = READY_MOODS.map(|mood| mood.name.parse::<ScaleName>().ok());
-        let Some(energy) = "energy".parse::<ScaleName>().ok() else {
-            return Ok(0);
-        };
-        let wanted: Vec<ScaleName> = names.iter().flatten().copied().collect();
-        let lacking = self.library().tracks_lacking(&wanted, energy)?;
-        let mut stored = 0;
-        for batch in lacking.chunks(BATCH) {
+        let moods = &SCALES[MOODS];
+        let names = moods.iter().filter_map(|(name, _)| name.parse().ok());
+        let names: Vec<ScaleName> = names.collect();
+        for batch in self.library().tracks_lacking(&names)?.chunks(BATCH) {
             let known = self.library().descriptors(batch)?;
-            let tracks = self.library().tracks_by_id(batch)?;
-            let contents: BTreeMap<TrackId, ContentId> = tracks
-                .iter()
-                .map(|track| (track.id, track.audio.content))
-                .collect();
-            let mut values: [Vec<(ContentId, ScaleValue)>; 6] = Default::default();
+            let mut values = Vec::with_capacity(batch.len());
             for (id, logits) in self.tag_logits(&tag_names, Some(batch))? {
-                // The track was removed between the two reads.
-                let Some((content, descriptors)) = contents.get(&id).zip(known.get(&id)) else {
-                    continue;
-                };
-                let Some(energy) = descriptors.scales.get(&energy) else {
-                    continue;
-                };
-                let is_minor = minor(descriptors);
-                for (at, value) in tags
-                    .values(&logits, energy.value, is_minor)
-                    .into_iter()
-                    .enumerate()
-                {
-                    let error = Some(READY_MOODS[at].error);
-                    let value = ScaleValue::new(value, error);
-                    values[at].extend(value.map(|value| (*content, value)));
+                // The track may have been removed between the two reads.
+                let descriptors = known.get(&id);
+                let energy = descriptors.and_then(|held| held.scales.get(&ScaleName::ENERGY));
+                if let Some((descriptors, energy)) = descriptors.zip(energy) {
+                    let of = tags.values(&logits, energy.value, minor(descriptors));
+                    let of = moods.iter().zip(of.map(Some)).filter_map(scale);
+                    values.push((id, of.collect()));
                 }
             }
-            for (name, values) in names.iter().zip(&values) {
-                if let Some(name) = name {
-                    // Not through `library_mut`: no vector changes, and the index stays as it is.
-                    stored += self.library.set_scale(*name, values)?;
-                }
-            }
+            // Not through `library_mut`: no vector changes, and the index stays as it is.
+            self.library.set_scales(&values)?;
         }
-        Ok(stored)
+        Ok(())
     }
 }
 

@@ -3,30 +3,9 @@
 //! Anchors were chosen on development data and are fixed, so that a value means the same in every library.
 
 use voisin_features::Measures;
-use voisin_library::{ScaleName, ScaleValue, Scales};
+use voisin_library::{SCALES, ScaleName, ScaleValue, Scales};
 
-pub(crate) struct MeasuredScale {
-    pub(crate) name: &'static str,
-    /// Largest deviation of two of three pieces of a track from its median piece, in points.
-    pub(crate) error: f64,
-}
-
-impl MeasuredScale {
-    pub(crate) const fn new(name: &'static str, error: f64) -> Self {
-        Self { name, error }
-    }
-}
-
-pub(crate) const MEASURED_SCALES: [MeasuredScale; 7] = [
-    MeasuredScale::new("energy", 3.1),
-    MeasuredScale::new("danceability", 3.5),
-    MeasuredScale::new("dfa", 9.5),
-    MeasuredScale::new("percussiveness", 3.6),
-    MeasuredScale::new("brightness", 3.4),
-    MeasuredScale::new("dynamics", 7.1),
-    MeasuredScale::new("pulse-clarity", 6.2),
-];
-
+/// Of the [`SCALES`], the first.
 pub(crate) fn measured_scales(
     measures: Option<&Measures>,
     loudness: Option<f64>,
@@ -58,15 +37,15 @@ pub(crate) fn measured_scales(
         range.map(|range| between(range, 0.0, 20.0)),
         pulse,
     ];
-    // The array above is in the order of `MEASURED_SCALES`.
-    let values = MEASURED_SCALES.iter().zip(values);
-    values
-        .filter_map(|(scale, value)| {
-            let name: ScaleName = scale.name.parse().ok()?;
-            let value = ScaleValue::new(value?, Some(scale.error))?;
-            Some((name, value))
-        })
-        .collect()
+    SCALES.iter().zip(values).filter_map(scale).collect()
+}
+
+/// A scale with its value, unless it is not known.
+pub(crate) fn scale(
+    ((name, error), value): (&(&str, f64), Option<f64>),
+) -> Option<(ScaleName, ScaleValue)> {
+    let value = ScaleValue::new(value?, Some(*error))?;
+    Some((name.parse().ok()?, value))
 }
 
 /// Linear from 0 at one anchor to 100 at the other, clamped.

@@ -88,7 +88,7 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
     if i >= 40 {
         let energy = ScaleValue {
             value: (i % 101) as f64,
-            error: None,
+            error: Some(3.1),
         };
         scales.insert("energy".parse().unwrap(), energy);
     }

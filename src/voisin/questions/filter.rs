@@ -13,8 +13,8 @@ use super::spans::{ENERGY, KeyWish, LENGTHS, TEMPOS, Tag, YEARS};
 use super::values::at_most;
 use crate::{Engine, EngineError, Seed};
 use voisin_library::{
-    Library, LibraryError, MusicalKey, NameOf, ScaleBound, TrackFilter, licence_fits, licence_id,
-    licences_named, stored_path,
+    Library, LibraryError, MusicalKey, NameOf, ScaleBound, ScaleName, TrackFilter, licence_fits,
+    licence_id, licences_named, stored_path,
 };
 
 const MOST_LICENCES: usize = 20;
@@ -118,11 +118,6 @@ fn names(texts: &[String]) -> Wanted<String> {
     wanted
 }
 
-fn energy(from: Option<f64>, to: Option<f64>) -> Option<ScaleBound> {
-    let scale = "energy".parse().ok()?;
-    Some(ScaleBound { scale, from, to })
-}
-
 fn split_not(text: &str) -> (bool, &str) {
     let text = text.trim();
     match text.strip_prefix('!') {
@@ -157,7 +152,11 @@ impl Filters {
         let (tempo_from, tempo_to) = TEMPOS.bounds("bpm", self.bpm.as_deref())?;
         let energy = match ENERGY.bounds("energy", self.energy.as_deref())? {
             (None, None) => None,
-            (from, to) => energy(from, to),
+            (from, to) => Some(ScaleBound {
+                scale: ScaleName::ENERGY,
+                from,
+                to,
+            }),
         };
         Ok(TrackFilter {
             // Genres may be unknown: labels may come later, or from another source.

@@ -9,8 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::read::Refused;
-use crate::measured_scale;
-use voisin_library::{ScaleName, SortBy};
+use voisin_library::SortBy;
 
 /// Longest list, and most items in a page, that a server returns.
 pub const MOST: u32 = 1000;
@@ -41,10 +40,7 @@ impl FromStr for ListOrder {
 
     fn from_str(text: &str) -> Result<Self, Refused> {
         let named = SortBy::ALL.iter().find(|(name, _)| *name == text);
-        let scale = || {
-            let name: ScaleName = text.parse().ok()?;
-            measured_scale(name.as_str()).map(|_| Self(SortBy::Scale(name)))
-        };
+        let scale = || Some(Self(SortBy::Scale(text.parse().ok()?)));
         named
             .map(|(_, by)| Self(*by))
             .or_else(scale)

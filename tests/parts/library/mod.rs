@@ -791,7 +791,7 @@ fn scales_filter_sort_and_go_with_their_track() {
     let mut library = open(dir.path());
     let energy: ScaleName = "energy".parse().unwrap();
     let calm: ScaleName = "calm".parse().unwrap();
-    let value = |value| ScaleValue::new(value, Some(3.0)).unwrap();
+    let value = |value| ScaleValue::new(value, Some(3.1)).unwrap();
     let measured = |energy_of: f64| Descriptors {
         version: 4,
         scales: Scales::from([(energy, value(energy_of))]),
@@ -816,9 +816,10 @@ fn scales_filter_sort_and_go_with_their_track() {
     assert_eq!(pick(&library, bound(energy, Some(20.0), None)), [b, c]);
     assert_eq!(pick(&library, bound(energy, Some(15.0), Some(25.0))), [b]);
     assert_eq!(pick(&library, bound(calm, None, None)), []);
-    let content = |library: &Library, id| library.track(id).unwrap().audio.content;
-    let given = [(a, 80.0), (b, 5.0)].map(|(id, of)| (content(&library, id), value(of)));
-    assert_eq!(library.set_scale(calm, &given).unwrap(), 2);
+    let given = [(a, 80.0), (b, 5.0)].map(|(id, of)| (id, Scales::from([(calm, value(of))])));
+    library.set_scales(&given).unwrap();
+    let both = &library.descriptors(&[b]).unwrap()[&b].scales;
+    assert_eq!((both[&energy].value, both[&calm].value), (20.0, 5.0));
     let sorted = |by| {
         let mut all = Vec::new();
         let keep = |id| {
