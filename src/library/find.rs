@@ -248,9 +248,7 @@ impl Library {
         }
         Ok(tracks)
     }
-}
 
-impl Library {
     /// Score and track, best first, then by id.
     fn rank(&self, text: &str) -> Result<Vec<(u8, TrackId)>> {
         let query = fold(text);

@@ -148,9 +148,7 @@ impl Library {
         let given = params![having.as_str(), list, scales.len() as i64];
         self.query_all(sql, given, |row| row.get(0).map(TrackId))
     }
-}
 
-impl Library {
     /// Stores recordings' values of a scale. Returns how many were stored.
     pub fn set_scale(
         &mut self,
