@@ -15,7 +15,7 @@ use voisin_base::atomic_file::PREFIX;
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
 /// The schema's day. A library with another one is refused.
-pub const SCHEMA_VERSION: u32 = 20_261_130;
+pub const SCHEMA_VERSION: u32 = 20_261_201;
 
 /// A vector of 512 numbers takes 2 kB: a page of 4 kB holds one, of 8 kB three, of 16 kB seven. Larger pages
 /// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
