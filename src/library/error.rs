@@ -62,7 +62,7 @@ pub enum LibraryError {
     /// The library has this audio already: attach the file to its track instead.
     #[error("this audio is in the library already, as track {track}")]
     DuplicateContent { track: TrackId },
-    #[error("no track has the id {0}")]
+    #[error("no track has the id {0}: \"voisin list\" shows the ids")]
     UnknownTrack(TrackId),
     #[error("no {what} \"{name}\": {}{next}", did_you_mean(suggestions))]
     UnknownName {
@@ -73,14 +73,14 @@ pub enum LibraryError {
         /// Where to look.
         next: &'static str,
     },
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}: {source}: check its rights and its disk, or use --library", path.display())]
     Io {
         action: &'static str,
         path: PathBuf,
         source: Error,
     },
     /// Any other error of SQLite.
-    #[error("database {}", path.display())]
+    #[error("database {}: {source}: \"voisin verify\" looks for damage", path.display())]
     Sql {
         path: PathBuf,
         source: rusqlite::Error,
