@@ -21,9 +21,7 @@ impl Library {
         }
         Ok(found)
     }
-}
 
-impl Library {
     /// Stores the measurements of a track, replacing earlier ones.
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
         self.write(|tx| Ok(put(tx, track, measured)?))

@@ -1,5 +1,6 @@
 //! Errors of a library, sorted by what a caller can do about them.
 
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use voisin_base::text::did_you_mean;
@@ -61,7 +62,7 @@ pub enum LibraryError {
     /// The library has this audio already: attach the file to its track instead.
     #[error("this audio is in the library already, as track {track}")]
     DuplicateContent { track: TrackId },
-    #[error("no track has the id {0}")]
+    #[error("no track has the id {0}: \"voisin list\" shows the ids")]
     UnknownTrack(TrackId),
     #[error("no {what} \"{name}\": {}{next}", did_you_mean(suggestions))]
     UnknownName {
@@ -72,14 +73,14 @@ pub enum LibraryError {
         /// Where to look.
         next: &'static str,
     },
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}: {source}: check its rights and its disk, or use --library", path.display())]
     Io {
         action: &'static str,
         path: PathBuf,
-        source: std::io::Error,
+        source: Error,
     },
     /// Any other error of SQLite.
-    #[error("database {}", path.display())]
+    #[error("database {}: {source}: \"voisin verify\" looks for damage", path.display())]
     Sql {
         path: PathBuf,
         source: rusqlite::Error,
@@ -96,6 +97,20 @@ impl LibraryError {
 
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::UnknownTrack(_) | Self::UnknownName { .. })
+    }
+
+    /// Sorts the system's errors about a file to be written into what a caller can do about them.
+    pub(crate) fn from_io(action: &'static str, path: &Path) -> impl FnOnce(Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| match source.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            _ => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
     }
 
     /// Sorts SQLite's codes into what a caller can do about them.
@@ -166,8 +181,8 @@ impl From<LibraryError> for WorkError {
 /// SQLite reports a full disk as an I/O error where it grows its shared-memory file.
 fn is_no_space() -> bool {
     matches!(
-        std::io::Error::last_os_error().kind(),
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        Error::last_os_error().kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
     )
 }
 

@@ -203,54 +203,52 @@ impl Library {
 
     /// Tracks whose words, or whose title, are spelt much like `text`, which may be misspelt: the most alike first.
     pub fn spelt_alike(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
-        // Stricter than for names (0.8 in `text::spelt_alike`): here each word has all words of a
-        // track to match.
-        const ALIKE: f64 = 0.88;
         // Bytes; the time goes with the product of both lengths.
         const LONGEST: usize = 1000;
-        if text.len() > LONGEST {
-            return Ok(Vec::new());
-        }
         let query = fold(text);
-        let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
+        let words = query.split(' ').filter(|word| !word.is_empty());
+        let words: Vec<Spelling<'_>> = words.map(Spelling::new).collect();
         // every word is compared with every word of every file
-        if words.is_empty() || words.len() > 8 {
+        if words.is_empty() || words.len() > 8 || text.len() > LONGEST {
             return Ok(Vec::new());
         }
+        let query = Spelling::new(&query);
         // Each word's nearest; a track is as alike as its worst word.
         let likeness = |search: &str| {
-            let nearest = |word: &&str| {
-                search
-                    .split(' ')
-                    .map(|known| strsim::jaro_winkler(word, known))
-                    .fold(0.0, f64::max)
+            let known: Vec<_> = search.split(' ').map(Spelling::new).collect();
+            let nearest = |word: &Spelling<'_>| {
+                let likenesses = known.iter().map(|known| word.likeness(known));
+                likenesses.fold(0.0, f64::max)
             };
-            words.iter().map(nearest).fold(1.0, f64::min)
+            // One word that is unlike all decides.
+            let min = |worst: f64, near: f64| (near >= ALIKE).then(|| near.min(worst));
+            words.iter().map(nearest).try_fold(1.0, min).unwrap_or(0.0)
         };
-        let sql = "SELECT f.track, t.search, t.title_key FROM tags t JOIN files f ON f.id = t.file";
+        let sql = "SELECT file, search, title_key FROM tags";
         let likeness = |row: &rusqlite::Row<'_>| {
             // In a word of three letters one is a third: the title as a whole is compared as well.
             let title = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
-            let title = strsim::jaro_winkler(&query, title);
+            let title = query.likeness(&Spelling::new(title));
             let words = likeness(row.get_ref(1)?.as_str()?);
-            Ok((words.max(title), TrackId(row.get(0)?)))
+            Ok((words.max(title), row.get(0)?))
         };
-        let mut found: Vec<(f64, TrackId)> = self.query_all(sql, [], likeness)?;
+        let mut found: Vec<(f64, i64)> = self.query_all(sql, [], likeness)?;
         found.retain(|(alike, _)| *alike >= ALIKE);
         found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut tracks: Vec<TrackId> = Vec::new();
-        // A track with several files comes once for each; the list is short, so looking through it
-        // is cheap.
-        for (_, track) in found {
-            if !tracks.contains(&track) && tracks.len() < limit {
+        let sql = "SELECT track FROM files WHERE id = ?1";
+        // A track with several files comes once for each; the list is short, so looking through it is cheap.
+        for (_, file) in found {
+            if tracks.len() < limit
+                && let Some(track) = self.query_opt(sql, [file], |row| row.get(0).map(TrackId))?
+                && !tracks.contains(&track)
+            {
                 tracks.push(track);
             }
         }
         Ok(tracks)
     }
-}
 
-impl Library {
     /// Score and track, best first, then by id.
     fn rank(&self, text: &str) -> Result<Vec<(u8, TrackId)>> {
         let query = fold(text);
@@ -259,7 +257,7 @@ impl Library {
             return Ok(Vec::new());
         }
         let conditions = (1..=words.len())
-            .map(|n| format!("instr(t.search, ?{n}) > 0"))
+            .map(|n| format!("holds(t.search, ?{n})"))
             .collect::<Vec<_>>()
             .join(" AND ");
         let sql = format!(
@@ -281,6 +279,43 @@ impl Library {
         found.dedup_by_key(|(_, id)| *id);
         found.sort_by_key(|&(score, id)| (std::cmp::Reverse(score), id));
         Ok(found)
+    }
+}
+
+/// Least likeness of words that are spelt alike, stricter than for names (0.8 in `text::spelt_alike`): here
+/// each word has all words of a track to match.
+const ALIKE: f64 = 0.88;
+
+/// A text with the set of its characters (a bit for the rest of each by 64) and their number.
+struct Spelling<'a> {
+    text: &'a str,
+    set: u64,
+    length: u32,
+}
+
+impl<'a> Spelling<'a> {
+    fn new(text: &'a str) -> Self {
+        let add = |(set, length), c| (set | 1 << (c as u32 % 64), length + 1);
+        let (set, length) = text.chars().fold((0, 0), add);
+        Self { text, set, length }
+    }
+
+    /// Most of its characters that may be in the other text too.
+    fn shared(&self, other: &Self) -> u32 {
+        self.length - (self.set & !other.set).count_ones()
+    }
+
+    /// The likeness of Jaro and Winkler, or 0 where the characters alone exclude [`ALIKE`], as for nearly all
+    /// words: the comparison itself would take most of the time.
+    fn likeness(&self, other: &Self) -> f64 {
+        let shared = f64::from(self.shared(other).min(other.shared(self)));
+        let lengths = [self.length, other.length].map(|length| f64::from(length.max(1)));
+        let most = (shared / lengths[0] + shared / lengths[1] + 1.0) / 3.0;
+        // A common beginning of up to four characters adds a tenth each of what is missing.
+        if most + 0.4 * (1.0 - most) < ALIKE {
+            return 0.0;
+        }
+        strsim::jaro_winkler(self.text, other.text)
     }
 }
 
@@ -306,7 +341,7 @@ fn score(query: &str, words: &[&str], title: &str, artist: &str, search: &str) -
         EXACT
     } else if words
         .iter()
-        // `instr` found the words anywhere, "art" in "party" too: whole words are worth more.
+        // `holds` found the words anywhere, "art" in "party" too: whole words are worth more.
         .all(|word| search.split(' ').any(|known| known == *word))
     {
         2

@@ -150,9 +150,7 @@ impl Library {
             let _ = std::fs::remove_file(journal);
         }
     }
-}
 
-impl Library {
     /// Removes the folders in which a killed process was copying the database. They are only made under the writer's
     /// lock.
     pub(super) fn remove_staging(&self) {

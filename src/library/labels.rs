@@ -21,9 +21,7 @@ impl Library {
         let sql = "SELECT content, genre FROM labels";
         self.query_all(sql, [], |row| Ok((ContentId(row.get(0)?), row.get(1)?)))
     }
-}
 
-impl Library {
     /// Gives recordings this label, or removes theirs; returns how many changed.
     pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
         self.write(|tx| {

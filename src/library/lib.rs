@@ -23,6 +23,7 @@
 pub mod artists;
 mod descriptors;
 mod error;
+mod failures;
 mod find;
 mod health;
 mod journal;
@@ -328,9 +329,7 @@ impl Library {
         }
         error
     }
-}
 
-impl Library {
     /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
     pub fn generation(&self) -> Result<u64> {
         let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
@@ -356,17 +355,13 @@ impl Library {
     pub fn commits(&self) -> Result<(i64, u64)> {
         Ok((self.data_version()?, self.connection.total_changes()))
     }
-}
 
-impl Library {
     /// A setting of this library, such as the number of windows a track.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
         let sql = "SELECT value FROM settings WHERE name = ?1";
         self.query_opt(sql, [name], |row| row.get(0))
     }
-}
 
-impl Library {
     /// Stores a setting of this library; `None` deletes it.
     pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         self.write(|tx| {

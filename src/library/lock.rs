@@ -38,19 +38,7 @@ impl WriterLock {
             // taken.
             .truncate(false)
             .open(&path);
-        let mut file = opened.map_err(|source| match source.kind() {
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                LibraryError::ReadOnly { path: path.clone() }
-            }
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                LibraryError::DiskFull { path: path.clone() }
-            }
-            _ => LibraryError::Io {
-                action: "open",
-                path: path.clone(),
-                source,
-            },
-        })?;
+        let mut file = opened.map_err(LibraryError::from_io("open", &path))?;
         match file.try_lock() {
             Ok(()) => {
                 // The process id is only for messages: on a full disk it is not written, and tracks can still be
@@ -76,11 +64,7 @@ impl WriterLock {
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
                 Ok(Self { file: None })
             }
-            Err(TryLockError::Error(source)) => Err(LibraryError::Io {
-                action: "lock",
-                path,
-                source,
-            }),
+            Err(TryLockError::Error(error)) => Err(LibraryError::from_io("lock", &path)(error)),
         }
     }
 

@@ -34,9 +34,7 @@ impl Library {
         let text = self.setting(&format!("{PREFIX}{}", model.fingerprint))?;
         Ok(text.and_then(|text| read(&text, model.dimension)))
     }
-}
 
-impl Library {
     /// Stores the mean of the current model's vectors. Changed values start a new generation.
     ///
     /// Returns the generation that an index of the vectors of `mean.generation` has with this mean.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::error::is_shared_memory_full;
@@ -50,37 +51,18 @@ impl Library {
     pub(super) fn open_with(dir: &Path, mode: OpenMode, page_size: i64) -> Result<Self> {
         // Checked first, since SQLite's own message for a file in the folder's place does not help.
         if std::fs::metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) {
-            let found = "not a folder".into();
-            return Err(LibraryError::NotALibrary {
-                path: dir.to_path_buf(),
-                found,
-            });
+            let (path, found) = (dir.to_path_buf(), "not a folder".into());
+            return Err(LibraryError::NotALibrary { path, found });
         }
         if mode == OpenMode::Create {
-            create_private(dir).map_err(|source| match source.kind() {
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    LibraryError::ReadOnly {
-                        path: dir.to_path_buf(),
-                    }
-                }
-                std::io::ErrorKind::StorageFull => LibraryError::DiskFull {
-                    path: dir.to_path_buf(),
-                },
-                _ => LibraryError::Io {
-                    action: "create",
-                    path: dir.to_path_buf(),
-                    source,
-                },
-            })?;
+            create_private(dir).map_err(LibraryError::from_io("create", dir))?;
         }
         let path = dir.join(DATABASE);
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {}
             Ok(_) => {
-                return Err(LibraryError::NotALibrary {
-                    path,
-                    found: "not a regular file".into(),
-                });
+                let found = "not a regular file".into();
+                return Err(LibraryError::NotALibrary { path, found });
             }
             // Distinguished here: SQLite only reports that it cannot open the file.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -111,17 +93,13 @@ impl Library {
         if version == 0 {
             // an empty database beside other files of a library was lost and is not new
             if mode != OpenMode::Create {
-                return Err(if has_other_files(dir) {
-                    LibraryError::Damaged {
-                        path: library.path,
-                        detail:
-                            "it is empty, but the files beside it show that there was a library"
-                                .into(),
-                    }
+                let detail = "it is empty, but the files beside it show that there was a library";
+                let Self { path, dir, .. } = library;
+                let detail = detail.into();
+                return Err(if has_other_files(&dir) {
+                    LibraryError::Damaged { path, detail }
                 } else {
-                    LibraryError::NotFound {
-                        dir: dir.to_path_buf(),
-                    }
+                    LibraryError::NotFound { dir }
                 });
             }
             library.create(page_size)?;
@@ -254,13 +232,10 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
         Err(error) => {
             return Err(match fault(error) {
                 LibraryError::Sql { path, source }
-                    if source.sqlite_error_code() == Some(ErrorCode::CannotOpen) =>
+                    if mode != OpenMode::ReadOnly
+                        && source.sqlite_error_code() == Some(ErrorCode::CannotOpen) =>
                 {
-                    if mode == OpenMode::ReadOnly {
-                        LibraryError::Sql { path, source }
-                    } else {
-                        LibraryError::ReadOnly { path }
-                    }
+                    LibraryError::ReadOnly { path }
                 }
                 other => other,
             });
@@ -298,6 +273,13 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     keep_log(connection, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.create_collation("numbers", natural)?;
+    let is_pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    // As `instr`, in a quarter of its time.
+    connection.create_scalar_function("holds", 2, is_pure, |call| {
+        // Lossily: a flipped bit in one text must not fail all searches.
+        let text = String::from_utf8_lossy(call.get_raw(0).as_bytes()?);
+        Ok(text.contains(call.get_raw(1).as_str()?))
+    })?;
     // More than the 16 of rusqlite: adding one track alone runs some twenty cached statements.
     connection.set_prepared_statement_cache_capacity(64);
     // 32 MiB of pages for each connection; a log beyond 64 MiB is truncated at a checkpoint.

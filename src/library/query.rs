@@ -202,9 +202,7 @@ impl Library {
         );
         self.query_all(sql, lists, |row| row.get(0).map(TrackId))
     }
-}
 
-impl Library {
     /// The distinct spellings in files of the licences with any of these names.
     fn licences_like(&self, wanted: &[String]) -> Result<Vec<String>> {
         if wanted.is_empty() {

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::{
-    AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile,
-    Track, TrackTags, Vectors, mean, paths,
+    AudioFacts, Changes, FileRecord, FileState, Library, LibraryError, Result, StoredFile, Track,
+    TrackTags, Vectors, mean, paths,
 };
 use voisin_base::track::{ContentId, TrackId};
 
@@ -134,24 +134,6 @@ impl Library {
         Ok(found)
     }
 
-    /// Files that failed, by path.
-    pub fn failures(&self) -> Result<Vec<Failure>> {
-        let sql = "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";
-        self.query_all(sql, [], |row| {
-            Ok(Failure {
-                path: paths::from_bytes(row.get_ref(0)?.as_blob()?),
-                size: row.get::<_, Option<i64>>(1)?.map(|size| size as u64),
-                mtime_ns: row.get(2)?,
-                reason: row.get(3)?,
-                transient: row.get(4)?,
-                attempts: row.get(5)?,
-                failed_at: row.get(6)?,
-            })
-        })
-    }
-}
-
-impl Library {
     fn find_track(&self, sql: &str, key: &[u8]) -> Result<Option<TrackId>> {
         self.query_opt(sql, [key], |row| row.get(0).map(TrackId))
     }
@@ -306,9 +288,7 @@ impl Library {
             values,
         })
     }
-}
 
-impl Library {
     /// The tags of the file under this stored path; empty if it has none.
     pub fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
         let found = tags_of_path(&self.connection, paths::to_bytes(path)?);

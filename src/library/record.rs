@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
-    WorkError, descriptors, paths, read, scales, store,
+    WorkError, descriptors, failures, paths, read, scales, store,
 };
 use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::TrackId;
@@ -158,52 +158,17 @@ impl Library {
                     Err(error @ WorkError::Sql(_)) => return Err(error),
                     Err(WorkError::Refused(error)) => {
                         taken.refuse(|| record.refusal(&error));
-                        put_failures(tx, &record.failures(&error))?;
+                        failures::put_failures(tx, &record.failures(&error))?;
                     }
                 }
             }
             Ok(taken)
         })
     }
-
-    /// Imports failures of another library, except of files that this one has an entry for.
-    pub fn take_in_failures(&mut self, failures: &[Failure]) -> Result<()> {
-        if failures.is_empty() {
-            return Ok(());
-        }
-        self.write(|tx| Ok(put_failures(tx, failures)?))
-    }
 }
 
 /// Characters of a path that a message shows.
 const MOST_OF_A_PATH: usize = 4096;
-
-fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<()> {
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, 1, ?6 WHERE NOT EXISTS (SELECT 1 FROM files WHERE path = ?1)
-         ON CONFLICT (path) DO NOTHING",
-    )?;
-    for failure in failures {
-        let Ok(path) = paths::to_bytes(&failure.path) else {
-            continue;
-        };
-        // They come from other machines and are as untrusted as tracks.
-        let is_long = path.len().max(failure.reason.len()) > LONGEST_TEXT;
-        if is_long || paths::check(&failure.path).is_err() {
-            continue;
-        }
-        insert.execute(params![
-            path,
-            failure.size.map(|size| size as i64),
-            failure.mtime_ns,
-            failure.reason,
-            failure.transient,
-            super::now()
-        ])?;
-    }
-    Ok(())
-}
 
 impl TrackRecord {
     /// Refuses texts longer than any in tags, invalid paths, and a length that is no number.

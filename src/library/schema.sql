@@ -76,8 +76,10 @@ CREATE TABLE tags (
     bpm              REAL,
     musical_key      TEXT
 ) STRICT;
--- A list by artist reads its first page without the others.
-CREATE INDEX tags_by_artist ON tags (coalesce(artist_key, album_artist_key));
+-- A list by name reads its first page without the others.
+CREATE INDEX tags_by_artist ON tags (coalesce(artist_key, album_artist_key) COLLATE numbers);
+CREATE INDEX tags_by_album ON tags (album_key COLLATE numbers);
+CREATE INDEX tags_by_title ON tags (title_key COLLATE numbers);
 
 CREATE TABLE genres (
     file      INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,

@@ -9,9 +9,9 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::read::FILE_COLUMNS;
 use super::{
-    AttachOutcome, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack,
-    OpenMode, Removed, Result, StoredFile, StoredModel, TrackTags, WorkError, descriptors, fold,
-    now, paths, read,
+    AttachOutcome, AudioFacts, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode,
+    Removed, Result, StoredFile, StoredModel, TrackTags, WorkError, descriptors, fold, now, paths,
+    read,
 };
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
@@ -54,14 +54,7 @@ impl Library {
     pub fn replace_vector(&mut self, track: TrackId, vector: &[f32], logits: &[f32]) -> Result<()> {
         self.write(|tx| {
             check_vector(tx, vector, logits)?;
-            let known: bool = tx.query_row(
-                "SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)",
-                [track.0],
-                |row| row.get(0),
-            )?;
-            if !known {
-                return Err(LibraryError::UnknownTrack(track).into());
-            }
+            check_known(tx, track)?;
             put_vector(tx, track, vector, logits)?;
             Ok(())
         })
@@ -81,9 +74,7 @@ impl Library {
             Ok(removed)
         })
     }
-}
 
-impl Library {
     /// Attaches a file to a track with the same audio: it was moved, retagged or copied.
     ///
     /// If the track has a file that no longer exists on disk, the new path replaces it.
@@ -103,12 +94,7 @@ impl Library {
         gone.retain(|(_, other)| is_gone(&paths::from_bytes(other)));
         self.write(|tx| {
             let others = files_of(tx, track)?;
-            let known: bool = tx
-                .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
-                .query_row([track.0], |row| row.get(0))?;
-            if !known {
-                return Err(LibraryError::UnknownTrack(track).into());
-            }
+            check_known(tx, track)?;
             let attached = if others.iter().any(|(_, other)| other == path) {
                 AttachOutcome::Retagged
             // Only files that were checked: one that was added meanwhile may exist.
@@ -136,48 +122,6 @@ impl Library {
             };
             put_file(tx, track, path, file, tags)?;
             Ok(attached)
-        })
-    }
-
-    /// Stores that a file could not be added, and counts the attempts.
-    pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
-        let path = paths::to_bytes(&failure.path)?;
-        self.write(|tx| {
-            tx.prepare_cached(
-                "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)
-                 ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
-                 reason = excluded.reason, transient = excluded.transient, attempts = attempts + 1,
-                 failed_at = excluded.failed_at",
-            )?
-            .execute(params![
-                path,
-                failure.size.map(|size| size as i64),
-                failure.mtime_ns,
-                failure.reason,
-                failure.transient,
-                now()
-            ])?;
-            Ok(())
-        })
-    }
-
-    /// Deletes failures so that the next `add` tries again: all, or those of these files and folders.
-    /// Returns how many.
-    pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
-        let ranges = only
-            .map(|paths| {
-                paths
-                    .iter()
-                    .map(|path| below(path))
-                    .collect::<Result<Vec<_>>>()
-            })
-            .transpose()?;
-        self.write(|tx| {
-            Ok(match ranges {
-                None => tx.execute("DELETE FROM failures", [])? as u64,
-                Some(ranges) => delete_below(tx, "failures", &ranges)?,
-            })
         })
     }
 
@@ -287,9 +231,7 @@ impl Library {
         }
         self.write(|tx| Ok(delete_orphans(tx)?))
     }
-}
 
-impl Library {
     /// Files of the library, below `folder` if given, that are not on disk. A file that cannot be checked
     /// for another reason, such as missing permission, is not missing.
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
@@ -329,9 +271,7 @@ impl Library {
         });
         self.sql(rows)
     }
-}
 
-impl Library {
     /// Number of files of the library at a path or below it, whether on disk or not.
     pub fn files_below(&self, folder: &Path) -> Result<u64> {
         let (exact, from, to) = below(folder)?;
@@ -391,7 +331,7 @@ fn absent(folder: &Path) -> Option<PathBuf> {
     absent
 }
 
-fn delete_below(
+pub(super) fn delete_below(
     tx: &Transaction<'_>,
     table: &str,
     ranges: &[(Vec<u8>, Vec<u8>, Vec<u8>)],
@@ -419,6 +359,16 @@ fn delete_orphans(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
     orphans
         .into_iter()
         .try_fold(0, |n, id| Ok(n + delete_track(tx, TrackId(id))?))
+}
+
+fn check_known(tx: &Transaction<'_>, track: TrackId) -> Result<(), WorkError> {
+    let known: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
+        .query_row([track.0], |row| row.get(0))?;
+    if !known {
+        return Err(LibraryError::UnknownTrack(track).into());
+    }
+    Ok(())
 }
 
 /// Deletes a track that has no files. Vectors and windows are deleted by cascade, and triggers

@@ -13,9 +13,7 @@ impl Library {
             Ok(((TrackId(row.get(0)?), TrackId(row.get(1)?)), row.get(2)?))
         })
     }
-}
 
-impl Library {
     /// Stores the result for a pair, replacing a former one. It is deleted with either track.
     pub fn remember_duplicate(
         &mut self,

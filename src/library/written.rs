@@ -65,9 +65,7 @@ impl Library {
         let path = paths::to_bytes(path)?;
         self.query_opt(sql, (run, path), written)
     }
-}
 
-impl Library {
     /// Stores the tags that are about to be written into a file, replacing those of this run for
     /// it.
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {
