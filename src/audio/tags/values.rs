@@ -48,18 +48,11 @@ pub fn year(text: &str) -> Option<i32> {
 pub(super) fn is_original_date(name: &str) -> bool {
     let is_letter = |c: &char| !matches!(c, ' ' | '_' | '-');
     let letters: String = name.chars().filter(is_letter).collect();
-    [
-        "originaldate",
-        "originalyear",
-        "originalreleasedate",
-        "originalreleaseyear",
-        "origdate",
-        "origyear",
-        "recordingdate",
-        "tdor",
-        "tory",
-    ]
-    .contains(&letters.to_lowercase().as_str())
+    let letters = letters.to_lowercase();
+    let original = letters.strip_prefix("orig");
+    let date = original.map(|rest| rest.strip_prefix("inal").unwrap_or(rest));
+    matches!(date, Some("date" | "year" | "releasedate" | "releaseyear"))
+        || matches!(&letters[..], "recordingdate" | "tdor" | "tory")
 }
 
 /// Splits at the NULs between values in `ID3v2`; empty ones, from padding, are dropped.
