@@ -295,6 +295,10 @@ fn the_oldest_tags_are_read_behind_a_stray_footer() {
     assert_eq!(found, ["Title", "Кино"]);
     assert_eq!((tags.year, tags.track_number), (Some(1987), Some(5)));
     assert_eq!(tags.genres, ["Rock"]);
+    // Both kinds of tags together show the encoding.
+    let short = file(3, &[framed(3, "TIT2", b"\0\xd2\xfb")]);
+    let tags = tags_of(&[short, v1].concat());
+    assert_eq!(tags.title.as_deref(), Some("Ты"));
 }
 
 #[test]
