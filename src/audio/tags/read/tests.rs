@@ -302,6 +302,16 @@ fn the_oldest_tags_are_read_behind_a_stray_footer() {
 }
 
 #[test]
+fn a_tag_is_found_behind_marks_and_a_stray_frame() {
+    let tag = file(3, &[framed(3, "TIT2", b"\0Title")]);
+    let frame = [b"\xff\xfb\x90\0", &[0; 413][..]].concat();
+    for before in [b"\r\n", &b"\xff\xfe"[..], b"\xff\xff", &frame] {
+        let tags = tags_of(&[before, &tag].concat());
+        assert_eq!(tags.title.as_deref(), Some("Title"));
+    }
+}
+
+#[test]
 fn core_audio_files_have_tags() {
     let info = b"\0\0\0\x03title\0A title\0artist\0Someone\0recorded date\x002004\0";
     let size = (info.len() as u64).to_be_bytes();
