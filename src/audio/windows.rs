@@ -338,14 +338,24 @@ impl<'a> Cutter<'a> {
         let to = end.min(self.start + self.buffer.len() as i64);
         let window = &mut self.window;
         window.fill(0.0);
+        // Only sound is filtered: a step to the zeros around it would ring.
+        let mut sound = &mut window[..0];
         if from < to {
             let part = &self.buffer[(from - self.start) as usize..(to - self.start) as usize];
-            window[(from - start) as usize..(to - start) as usize].copy_from_slice(part);
+            sound = &mut window[(from - start) as usize..(to - start) as usize];
+            sound.copy_from_slice(part);
         }
-        let loud = window.iter().filter(|sample| sample.abs() > LOUD);
+        let loud = sound.iter().filter(|sample| sample.abs() > LOUD);
         self.loud += loud.count() as u64;
-        let rest = inaudible::removed(window, self.request.rate);
-        sink(self.next, rest.as_deref().unwrap_or(window));
+        if let Some(rest) = inaudible::removed(sound, self.request.rate) {
+            sound.copy_from_slice(&rest);
+            // An offset is a step at the track's end, and the resampler has already spread it over 2 ms.
+            if end >= self.total as i64 {
+                let spread = self.request.rate as usize / 500;
+                sound[rest.len() - spread..].fill(0.0);
+            }
+        }
+        sink(self.next, window);
         self.next += 1;
     }
 }
