@@ -101,8 +101,7 @@ pub(super) struct Demuxer {
 
 impl Demuxer {
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
-        let mut source = MediaBytes::open(path)?;
-        let defaults = std::mem::take(&mut source.defaults);
+        let source = MediaBytes::open(path)?;
         let bytes_in_source = source.len();
         let format = guard(path, || {
             let stream =
@@ -115,7 +114,7 @@ impl Demuxer {
             )
         })?
         .map_err(|error| unreadable(path, error))?;
-        let (track, params) = choose(path, format.as_ref(), &defaults)?;
+        let (track, params) = choose(path, format.as_ref())?;
         // As in the header, until `look_ahead` has decoded a packet.
         let actual = PacketFormat {
             rate: params.sample_rate.unwrap_or(0),
@@ -467,17 +466,13 @@ impl Demuxer {
 /// Why a file without a packet is refused.
 pub(super) const NO_FRAMES: &str = "it holds no audio frames";
 
-/// The first audio track with a decoder, one of these numbers before others.
+/// The first audio track with a decoder.
 fn choose(
     path: &Path,
     format: &dyn FormatReader,
-    defaults: &[u64],
 ) -> Result<(u32, AudioCodecParameters), AudioError> {
     let mut refused = None;
-    let mut tracks: Vec<&Track> = format.tracks().iter().collect();
-    // Stable, so that of several the first counts.
-    tracks.sort_by_key(|track| !defaults.contains(&track.id.into()));
-    for track in tracks {
+    for track in format.tracks() {
         let Some(CodecParameters::Audio(params)) = &track.codec_params else {
             continue;
         };

@@ -12,9 +12,10 @@ const CLUSTER: u32 = 0x1f43_b675;
 const CHAPTERS: u32 = 0x1043_a770;
 const TRACKS: u32 = 0x1654_ae6b;
 const TRACK_ENTRY: u32 = 0xae;
-const TRACK_NUMBER: u32 = 0xd7;
 const FLAG_DEFAULT: u32 = 0x88;
 const CODEC_ID: u32 = 0x86;
+const AUDIO: u32 = 0xe1;
+const CHANNELS: u32 = 0x9f;
 const INFO: u32 = 0x1549_a966;
 const SEGMENT_TITLE: u32 = 0x7ba9;
 const TAGS: u32 = 0x1254_c367;
@@ -40,35 +41,49 @@ struct Element {
 }
 
 /// The parts of a file that a reader may see: no chapters, which FFmpeg writes without numbers (RFC 9559, section 5.1), and
-/// no track but those of sound; and the numbers of its default tracks.
-pub(super) fn repairs(
-    file: &mut (impl Read + Seek),
-    length: u64,
-) -> io::Result<(Patches, Vec<u64>)> {
+/// no track but the one that is heard.
+pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
     const VOID: u8 = 0xec;
     let mut patches = Patches::new();
-    let mut defaults = Vec::new();
     for element in elements(file, length, Some(CLUSTER))? {
         if element.id == CHAPTERS {
             // An id that no element has: readers pass over what they do not know.
             patches.push((element.at + 3, vec![0x7f]));
         } else if element.id == TRACKS && element.size <= MAX_TAG_BYTES as u64 {
             let tracks = bytes_at(file, element.body, element.size)?;
-            let found = elements(&mut Cursor::new(&tracks), element.size, None)?;
-            for track in found.iter().filter(|track| track.id == TRACK_ENTRY) {
-                let entry = &tracks[track.body as usize..][..track.size as usize];
-                let codec = child(entry, CODEC_ID).unwrap_or_default();
-                // The flag is 1 if it is absent or empty.
-                let flag = child(entry, FLAG_DEFAULT).filter(|flag| !flag.is_empty());
-                if !codec.starts_with(b"A_") && patches.len() < MAX_ITEMS {
-                    patches.push((element.body + track.at, vec![VOID]));
-                } else if flag.is_none_or(|flag| big(flag) != 0) {
-                    defaults.extend(child(entry, TRACK_NUMBER).map(big));
-                }
-            }
+            let others = other_tracks(&tracks)?.into_iter();
+            let hidden = others.map(|track| (element.body + track.at, vec![VOID]));
+            patches.extend(hidden.take(MAX_ITEMS.saturating_sub(patches.len())));
         }
     }
-    Ok((patches, defaults))
+    Ok(patches)
+}
+
+/// The tracks beside the one that is heard: the first of sound, one that is the default before others.
+fn other_tracks(tracks: &[u8]) -> io::Result<Vec<Element>> {
+    let mut found = elements(&mut Cursor::new(tracks), tracks.len() as u64, None)?;
+    found.retain(|track| track.id == TRACK_ENTRY);
+    let ranks = found.iter().filter_map(|track| {
+        let entry = &tracks[track.body as usize..][..track.size as usize];
+        Some((!is_default(entry)?, track.at))
+    });
+    let heard = ranks.min().map(|(_, at)| at);
+    found.retain(|track| heard.is_some_and(|heard| heard != track.at));
+    Ok(found)
+}
+
+/// Whether a track of sound is the default; `None` for one that is not decoded.
+fn is_default(entry: &[u8]) -> Option<bool> {
+    const AAC: &[u8] = b"AAC";
+    const OTHERS: [&[u8]; 6] = [b"ALAC", b"FLAC", b"MPEG/L", b"OPUS", b"PCM/", b"VORBIS"];
+    let codec = child(entry, CODEC_ID)?.strip_prefix(b"A_")?;
+    let channels = child(child(entry, AUDIO)?, CHANNELS).map_or(1, big);
+    // AAC is decoded in mono and stereo.
+    let is_decoded = OTHERS.iter().any(|known| codec.starts_with(known))
+        || codec.starts_with(AAC) && channels <= 2;
+    // The flag is 1 if it is absent or empty.
+    let flag = child(entry, FLAG_DEFAULT).filter(|flag| !flag.is_empty());
+    is_decoded.then(|| flag.is_none_or(|flag| big(flag) != 0))
 }
 
 /// Id and size at the start of an element, and the bytes of both; no size if it is unknown.
@@ -272,9 +287,9 @@ mod tests {
     #[test]
     fn the_track_that_is_heard_is_the_first_default_one_of_sound() {
         let track = |number: u8, codec: &str, flag: &[u8]| {
-            let names = [element(TRACK_NUMBER, &[number]), element(0x73c5, &[number])].concat();
+            let names = [element(0xd7, &[number]), element(0x73c5, &[number])].concat();
             let codec = element(CODEC_ID, codec.as_bytes());
-            let audio = element(0xe1, &element(0x6264, &[16]));
+            let audio = element(AUDIO, &element(0x6264, &[16]));
             element(TRACK_ENTRY, &[&names[..], &codec, &audio, flag].concat())
         };
         let [is_default, is_not] = [1, 0].map(|flag| element(FLAG_DEFAULT, &[flag]));

@@ -40,8 +40,6 @@ pub(super) struct MediaBytes {
     position: u64,
     /// `(position within the range, bytes)`.
     patches: Patches,
-    /// The numbers of the tracks that count before others.
-    pub(super) defaults: Vec<u64>,
 }
 
 impl MediaBytes {
@@ -60,7 +58,6 @@ impl MediaBytes {
             length: end - start,
             position: 0,
             patches: Vec::new(),
-            defaults: Vec::new(),
         };
         let head = bytes_at(&mut source, 0, 64).map_err(error)?;
         // Before the probe, which scans for a frame's sync word: a picture or an archive has some by chance.
@@ -87,9 +84,9 @@ impl MediaBytes {
         } else if head.starts_with(b"fLaC") {
             self.patches = flac::repairs(self, length)?;
         } else if head.starts_with(b"\x1a\x45\xdf\xa3") {
-            (self.patches, self.defaults) = mkv::repairs(self, length)?;
+            self.patches = mkv::repairs(self, length)?;
         } else if mp4::is_movie(head) {
-            (self.patches, self.defaults) = mp4::repairs(self, length)?;
+            self.patches = mp4::repairs(self, length)?;
         }
         Ok(())
     }

@@ -357,7 +357,7 @@ impl<'a> Cutter<'a> {
             // An offset is a step at the track's end, and the resampler has already spread it over 2 ms.
             if end >= self.total as i64 {
                 let spread = self.request.rate as usize / 500;
-                sound[rest.len() - spread..].fill(0.0);
+                sound[rest.len().saturating_sub(spread)..].fill(0.0);
             }
         }
         sink(self.next, window);

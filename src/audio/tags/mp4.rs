@@ -111,15 +111,11 @@ pub(crate) fn is_movie(head: &[u8]) -> bool {
     )
 }
 
-/// The parts of a file of `length` bytes that a reader may see: no tags, no track but those of sound, no bytes that are
-/// no boxes, and no sound beyond the end; and the numbers of its enabled tracks.
-pub(crate) fn repairs(
-    file: &mut (impl Read + Seek),
-    length: u64,
-) -> io::Result<(Patches, Vec<u64>)> {
+/// The parts of a file of `length` bytes that a reader may see: no tags, no track but the one that is heard, no bytes that are
+/// no boxes, and no sound beyond the end.
+pub(crate) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Patches> {
     let (all, damaged_at) = follow_file(file, length)?;
     let mut patches = Vec::new();
-    let mut enabled = Vec::new();
     for atom in &all {
         match &atom.kind {
             b"udta" | b"meta" => patches.push(atom.freed()),
@@ -135,15 +131,13 @@ pub(crate) fn repairs(
             }
             b"moov" if atom.end - atom.start <= MAX_TAG_BYTES as u64 => {
                 let movie = Movie::read(file, atom)?;
-                let (within, numbers) = movie.repairs();
-                let within = within.into_iter();
+                let within = movie.repairs().into_iter();
                 patches.extend(within.map(|(at, bytes)| (movie.at + at, bytes)));
-                enabled.extend(numbers);
             }
             _ => {}
         }
     }
-    Ok((patches, enabled))
+    Ok(patches)
 }
 
 /// The readable items of a file by name, but for pictures: texts as bytes, numbers as decimal text.
@@ -226,26 +220,26 @@ impl Movie {
         })
     }
 
-    fn repairs(&self) -> (Patches, Vec<u64>) {
+    fn repairs(&self) -> Patches {
         let (children, _) = follow(&self.bytes, self.root.within());
-        // The parts of a fragmented file name their tracks.
-        let is_whole = !children.iter().any(|child| child.kind == *b"mvex");
-        let (others, enabled) = self.tracks(&children);
-        let tags = children.iter();
-        let tags = tags.filter(|child| matches!(&child.kind, b"udta" | b"meta"));
-        let hidden = tags.chain(others.into_iter().filter(|_| is_whole));
-        let mut patches: Patches = hidden.map(Atom::freed).collect();
+        let is_tags = |child: &&Atom| matches!(&child.kind, b"udta" | b"meta");
+        let tags = children.iter().filter(is_tags);
+        let others = self.other_tracks(&children).into_iter();
+        let mut patches: Patches = tags.chain(others).map(Atom::freed).collect();
         let end = children.last().map_or(self.root.body, |last| last.end);
         let left = self.root.end - end;
         if left >= 8 {
             let size = (left as u32).to_be_bytes();
             patches.push((end, [&size[..], b"free"].concat()));
         }
-        (patches, enabled)
+        patches
     }
 
-    /// The tracks without sound, and the numbers of those with sound that are enabled.
-    fn tracks<'a>(&self, children: &'a [Atom]) -> (Vec<&'a Atom>, Vec<u64>) {
+    /// The tracks beside the one that is heard: the first of sound, one that is enabled before others.
+    fn other_tracks<'a>(&self, children: &'a [Atom]) -> Vec<&'a Atom> {
+        const UNDECODED: [&[u8]; 8] = [
+            b"ac-3", b"ec-3", b"ac-4", b"dtsc", b"dtsh", b"dtsl", b"samr", b"enca",
+        ];
         let content = |track: &Atom, path: &[&[u8; 4]], range: Range<usize>| {
             let mut atom = Some(track.clone());
             for kind in path {
@@ -254,15 +248,24 @@ impl Movie {
             self.bytes[atom?.within()].get(range)
         };
         let tracks = children.iter().filter(|child| child.kind == *b"trak");
-        let (sound, others): (Vec<&Atom>, Vec<&Atom>) = tracks
-            .partition(|track| content(track, &[b"mdia", b"hdlr"], 8..12) == Some(&b"soun"[..]));
-        let enabled = sound.iter().filter_map(|track| {
-            let header = content(track, &[b"tkhd"], 0..24)?;
-            // Behind two times, which are longer in version 1.
-            let number = if header[0] == 0 { 12..16 } else { 20..24 };
-            (header[3] & 1 != 0).then(|| big(&header[number]))
-        });
-        (others, enabled.collect())
+        let is_sound =
+            |track: &&Atom| content(track, &[b"mdia", b"hdlr"], 8..12) == Some(&b"soun"[..]);
+        let rank = |track: &&Atom| {
+            let codec = content(track, &[b"mdia", b"minf", b"stbl", b"stsd"], 12..16);
+            let flags = content(track, &[b"tkhd"], 3..4);
+            let is_enabled = flags.is_some_and(|flags| flags[0] & 1 != 0);
+            (
+                codec.is_none_or(|codec| UNDECODED.contains(&codec)),
+                !is_enabled,
+            )
+        };
+        let heard = tracks.clone().filter(is_sound).min_by_key(rank);
+        // The parts of a fragmented file name their tracks.
+        let is_whole = !children.iter().any(|child| child.kind == *b"mvex");
+        match heard.filter(|_| is_whole) {
+            Some(heard) => tracks.filter(|track| track.start != heard.start).collect(),
+            None => Vec::new(),
+        }
     }
 
     pub(super) fn children(&self, atom: &Atom) -> Result<Vec<Atom>, String> {
@@ -382,13 +385,12 @@ mod tests {
     use super::super::mp4_edit::boxed;
     use super::*;
 
-    fn seen(file: &[u8]) -> (Vec<u8>, Vec<u64>) {
+    fn seen(file: &[u8]) -> Vec<u8> {
         let mut seen = file.to_vec();
-        let (patches, enabled) = repairs(&mut Cursor::new(file), file.len() as u64).unwrap();
-        for (at, bytes) in patches {
+        for (at, bytes) in repairs(&mut Cursor::new(file), file.len() as u64).unwrap() {
             seen[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
         }
-        (seen, enabled)
+        seen
     }
 
     fn movie(boxes: &[Vec<u8>]) -> Vec<u8> {
@@ -397,28 +399,30 @@ mod tests {
     }
 
     #[test]
-    fn tracks_of_sound_are_seen_and_the_enabled_ones_named() {
-        let track = |handler: &[u8; 4], version: u8, is_enabled: bool, number: u8| {
-            let flags = [version, 0, 0, u8::from(is_enabled)];
-            let mut header = [&flags[..], &[0; 20]].concat();
-            header[if version == 0 { 15 } else { 23 }] = number;
+    fn the_track_that_is_heard_is_the_first_enabled_one_of_sound() {
+        let track = |handler: &[u8; 4], is_enabled: bool, codec: &[u8; 4]| {
+            let header = boxed(b"tkhd", &[0, 0, 0, u8::from(is_enabled)]);
             let handler = boxed(b"hdlr", &[&[0; 8], &handler[..]].concat());
-            let boxes = [boxed(b"tkhd", &header), boxed(b"mdia", &handler)];
-            boxed(b"trak", &boxes.concat())
+            let entry = boxed(b"stsd", &[&[0; 12], &codec[..]].concat());
+            let tables = boxed(b"minf", &boxed(b"stbl", &entry));
+            let media = boxed(b"mdia", &[handler, tables].concat());
+            boxed(b"trak", &[header, media].concat())
         };
         let tracks = [
-            track(b"vide", 0, true, 1),
-            track(b"soun", 0, false, 2),
-            track(b"soun", 0, true, 3),
-            track(b"soun", 1, true, 4),
+            track(b"vide", true, b"jpeg"),
+            track(b"soun", true, b"ac-3"),
+            track(b"soun", false, b"mp4a"),
+            track(b"soun", true, b"mp4a"),
+            track(b"soun", true, b"alac"),
         ];
+        let shown = seen(&movie(&tracks));
         let mut expected = tracks.clone();
-        expected[0][4..8].copy_from_slice(b"free");
-        let (shown, enabled) = seen(&movie(&tracks));
+        for i in [0, 1, 2, 4] {
+            expected[i][4..8].copy_from_slice(b"free");
+        }
         assert_eq!(shown, movie(&expected));
-        assert_eq!(enabled, [3, 4]);
         let fragmented = movie(&[&tracks[..], &[boxed(b"mvex", b"")]].concat());
-        assert_eq!(seen(&fragmented), (fragmented, enabled));
+        assert_eq!(seen(&fragmented), fragmented);
         for length in 0..shown.len() {
             let _ = seen(&movie(&tracks)[..length]);
         }
