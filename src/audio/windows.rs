@@ -80,7 +80,7 @@ pub fn read_request(
     let mut report = DecodeReport::default();
     let mut lost = 0;
     let mut good = 0;
-    let (mut loud, mut heard) = (0, 0);
+    let (mut loud, mut all) = (0, 0);
     let mut first = 0;
     // Ascending runs, each in one pass; usually there is one.
     for run in request.starts.chunk_by(|a, b| a <= b) {
@@ -95,12 +95,12 @@ pub fn read_request(
         report.packets += counts.packets;
         report.damaged_packets += counts.damaged;
         loud += pass.cutter.loud;
-        heard += pass.cutter.heard;
+        all += (run.len() * request.length) as u64;
         report.loudness = loudness;
         good += counts.good_frames;
         lost += counts.lost_frames;
     }
-    if loud * LOUD_ONE_IN > heard {
+    if loud * LOUD_ONE_IN > all {
         let reason = "its floats have the values of integers: convert a copy to FLAC";
         return Err(AudioError::not_audio(path, reason));
     }
@@ -124,9 +124,7 @@ const LEAST_DECODED: f64 = 0.5;
 
 /// A sample that no music has: 24 dB above full scale.
 const LOUD: f32 = 16.0;
-/// A sample that is silent: 60 dB below full scale.
-const QUIET: f32 = 1e-3;
-/// One of how many samples that are not silent may be loud.
+/// One of how many samples may be loud.
 const LOUD_ONE_IN: u64 = 10;
 
 /// Consecutive blocks `first..end` of the resampler.
@@ -282,7 +280,6 @@ struct Cutter<'a> {
     buffer: Vec<f32>,
     start: i64,
     window: Vec<f32>,
-    heard: u64,
     loud: u64,
 }
 
@@ -296,7 +293,6 @@ impl<'a> Cutter<'a> {
             buffer: Vec::new(),
             start: 0,
             window,
-            heard: 0,
             loud: 0,
         }
     }
@@ -349,9 +345,8 @@ impl<'a> Cutter<'a> {
             sound = &mut window[(from - start) as usize..(to - start) as usize];
             sound.copy_from_slice(part);
         }
-        let above = |level: f32| sound.iter().filter(move |x| x.abs() > level).count() as u64;
-        self.heard += above(QUIET);
-        self.loud += above(LOUD);
+        let loud = sound.iter().filter(|sample| sample.abs() > LOUD);
+        self.loud += loud.count() as u64;
         if let Some(rest) = inaudible::removed(sound, self.request.rate) {
             sound.copy_from_slice(&rest);
             // An offset is a step at the track's end, and the resampler has already spread it over 2 ms.
