@@ -230,11 +230,8 @@ impl<'a> FilePass<'a> {
             let from = start.max(0);
             let to = (start + size_out as i64).min(self.total as i64);
             if from < to {
-                self.cutter.push(
-                    from,
-                    &output[(from - start) as usize..(to - start) as usize],
-                    sink,
-                );
+                let part = &output[(from - start) as usize..(to - start) as usize];
+                self.cutter.push(from, part, sink);
             }
         }
         Ok(())
