@@ -80,6 +80,12 @@ mod tests {
             let rumble = removed(&tone(hertz, 0.0), 16_000).unwrap();
             assert!(level(&rumble) < 0.004, "{hertz} Hz: {}", level(&rumble));
         }
+        let info = crate::AudioInfo::of_samples(100_000, 44_100);
+        let request = crate::WindowRequest::new(16_000, &[0, 24_000], 24_000);
+        crate::windows_of_samples(&[0.3; 100_000], &info, request, &mut |i, window| {
+            assert!(squared_norm(window) < 1e-3, "{i}: {}", squared_norm(window));
+        })
+        .unwrap();
         let heard = removed(&tone(440.0, 0.3), 16_000).unwrap();
         assert!((level(&heard) - level(&tone(440.0, 0.0))).abs() < 1e-4);
     }

@@ -147,12 +147,8 @@ fn child(parent: &[u8], wanted: u32) -> Option<&[u8]> {
     found.next().map(|(_, content)| content)
 }
 
-/// A name with its value and `TargetTypeValue`, 0 without one, as many programs write none for a track.
-struct MkvTag {
-    level: u64,
-    name: String,
-    text: Vec<u8>,
-}
+/// A tag's `TargetTypeValue`, 0 without one, as many programs write none for a track; its name and its value.
+type MkvTag = (u64, String, Vec<u8>);
 
 /// The tags of a file of `length` bytes under their names in Vorbis comments.
 pub(super) fn texts(
@@ -188,11 +184,8 @@ fn tags_of(tag: &[u8]) -> Vec<MkvTag> {
     let named = simple.map(|(_, simple)| {
         let text = |wanted: u32| child(simple, wanted).unwrap_or_default();
         let name = String::from_utf8_lossy(text(TAG_NAME));
-        MkvTag {
-            level,
-            name: name.trim_end_matches('\0').to_uppercase(),
-            text: text(TAG_STRING).to_vec(),
-        }
+        let name = name.trim_end_matches('\0').to_uppercase();
+        (level, name, text(TAG_STRING).to_vec())
     });
     named.collect()
 }
@@ -201,12 +194,12 @@ fn tags_of(tag: &[u8]) -> Vec<MkvTag> {
 fn named(tags: &[MkvTag], title: Vec<u8>) -> Vec<(String, Vec<u8>)> {
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
     let mut known = HashSet::new();
-    let has_album = tags.iter().any(|tag| tag.name == "ALBUM");
-    for tag in tags {
+    let has_album = tags.iter().any(|(_, name, _)| name == "ALBUM");
+    for (level, name, text) in tags {
         // At the level of an album, TITLE is its name by the specification; between it and a track are discs.
-        let is_about_album = tag.level >= ALBUM;
-        let is_about_disc = (DISC..ALBUM).contains(&tag.level);
-        let name = match tag.name.as_str() {
+        let is_about_album = *level >= ALBUM;
+        let is_about_disc = (DISC..ALBUM).contains(level);
+        let name = match name.as_str() {
             "TITLE" if is_about_album && has_album => continue,
             "TITLE" if is_about_album => "ALBUM",
             "ARTIST" if is_about_album => "ALBUMARTIST",
@@ -220,7 +213,7 @@ fn named(tags: &[MkvTag], title: Vec<u8>) -> Vec<(String, Vec<u8>)> {
             "MUSICBRAINZ_RECORDINGID" => "MUSICBRAINZ_TRACKID",
             name => name,
         };
-        let text = (name.to_owned(), tag.text.clone());
+        let text = (name.to_owned(), text.clone());
         if known.insert(text.clone()) {
             texts.push(text);
         }

@@ -89,15 +89,16 @@ pub fn read_request(
             ..request
         };
         let mut numbered = |i: usize, window: &[f32]| sink(first + i, window);
-        let part = FilePass::new(info, request)?.run(path, &mut numbered)?;
+        let mut pass = FilePass::new(info, request)?;
+        let (counts, loudness) = pass.run(path, &mut numbered)?;
         first += run.len();
-        report.packets += part.counts.packets;
-        report.damaged_packets += part.counts.damaged;
-        loud += part.loud;
+        report.packets += counts.packets;
+        report.damaged_packets += counts.damaged;
+        loud += pass.cutter.loud;
         all += (run.len() * request.length) as u64;
-        report.loudness = part.loudness;
-        good += part.counts.good_frames;
-        lost += part.counts.lost_frames;
+        report.loudness = loudness;
+        good += counts.good_frames;
+        lost += counts.lost_frames;
     }
     if loud * LOUD_ONE_IN > all {
         let reason = "its floats have the values of integers: convert a copy to FLAC";
@@ -145,12 +146,6 @@ struct FilePass<'a> {
     cutter: Cutter<'a>,
 }
 
-struct Passed {
-    counts: DecodeCounts,
-    loud: u64,
-    loudness: Option<Loudness>,
-}
-
 impl<'a> FilePass<'a> {
     fn new(info: &'a AudioInfo, request: WindowRequest<'a>) -> Result<Self, AudioError> {
         let resampler = Resampler::new(info.sample_rate, request.rate)?;
@@ -192,7 +187,11 @@ impl<'a> FilePass<'a> {
         })
     }
 
-    fn run(mut self, path: &Path, sink: Sink<'_>) -> Result<Passed, AudioError> {
+    fn run(
+        &mut self,
+        path: &Path,
+        sink: Sink<'_>,
+    ) -> Result<(DecodeCounts, Option<Loudness>), AudioError> {
         let mut counts = DecodeCounts::default();
         let mut loudness = None;
         if !self.spans.is_empty() && self.request.length > 0 {
@@ -205,11 +204,7 @@ impl<'a> FilePass<'a> {
             counts = frames.counts();
         }
         self.cutter.finish(sink);
-        Ok(Passed {
-            counts,
-            loud: self.cutter.loud,
-            loudness,
-        })
+        Ok((counts, loudness))
     }
 
     /// - `read`: fills a block with the frames from a position on
@@ -235,11 +230,8 @@ impl<'a> FilePass<'a> {
             let from = start.max(0);
             let to = (start + size_out as i64).min(self.total as i64);
             if from < to {
-                self.cutter.push(
-                    from,
-                    &output[(from - start) as usize..(to - start) as usize],
-                    sink,
-                );
+                let part = &output[(from - start) as usize..(to - start) as usize];
+                self.cutter.push(from, part, sink);
             }
         }
         Ok(())
@@ -343,14 +335,24 @@ impl<'a> Cutter<'a> {
         let to = end.min(self.start + self.buffer.len() as i64);
         let window = &mut self.window;
         window.fill(0.0);
+        // Only sound is filtered: a step to the zeros around it would ring.
+        let mut sound = &mut window[..0];
         if from < to {
             let part = &self.buffer[(from - self.start) as usize..(to - self.start) as usize];
-            window[(from - start) as usize..(to - start) as usize].copy_from_slice(part);
+            sound = &mut window[(from - start) as usize..(to - start) as usize];
+            sound.copy_from_slice(part);
         }
-        let loud = window.iter().filter(|sample| sample.abs() > LOUD);
+        let loud = sound.iter().filter(|sample| sample.abs() > LOUD);
         self.loud += loud.count() as u64;
-        let rest = inaudible::removed(window, self.request.rate);
-        sink(self.next, rest.as_deref().unwrap_or(window));
+        if let Some(rest) = inaudible::removed(sound, self.request.rate) {
+            sound.copy_from_slice(&rest);
+            // An offset is a step at the track's end, and the resampler has already spread it over 2 ms.
+            if end >= self.total as i64 {
+                let spread = self.request.rate as usize / 500;
+                sound[rest.len().saturating_sub(spread)..].fill(0.0);
+            }
+        }
+        sink(self.next, window);
         self.next += 1;
     }
 }

@@ -34,7 +34,6 @@ impl MetadataBlock {
         self.at + HEADER + self.size
     }
 
-    /// Reads the block's content.
     pub(super) fn read(&self, file: &mut File) -> io::Result<Vec<u8>> {
         bytes_at(file, self.at + HEADER, self.size)
     }

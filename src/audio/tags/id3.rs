@@ -110,29 +110,23 @@ pub(crate) fn leading(file: &mut File) -> io::Result<(Vec<u64>, u64)> {
 }
 
 /// The start and the end of the next tag at or soon after a position, unless audio begins there: programs leave line ends,
-/// marks, and padding that no tag counts before a tag.
+/// marks that look like a frame, a frame, and padding that no tag counts before a tag.
 fn next_tag(file: &mut File, at: u64) -> io::Result<Option<(u64, u64)>> {
     const JUNK: u64 = 8 << 10;
-    const OTHERS: [&[u8]; 8] = [
-        b"fLaC",
-        b"OggS",
-        b"RIFF",
-        b"RF64",
-        b"BW64",
-        b"FORM",
-        b"caff",
-        b"\x1a\x45\xdf\xa3",
-    ];
-    let header = bytes_at(file, at, HEADER as u64)?;
+    // A stray frame, at most 1728 bytes (layer II at 32 kHz), and a header.
+    const FRAME: u64 = 1738;
+    const OTHERS: [&[u8]; 4] = [b"fLaC", b"OggS", b"caff", b"\x1a\x45\xdf\xa3"];
+    let header = bytes_at(file, at, 12)?;
     let is_frame = matches!(header[..], [0xff, 0xe0..=0xff, ..]);
     // Blocks and boxes of other formats may hold a tag of another file.
-    if is_frame || OTHERS.iter().any(|mark| header.starts_with(mark)) || mp4::is_movie(&header) {
+    let is_other = OTHERS.iter().any(|mark| header.starts_with(mark));
+    if is_other || Iff::of(&header).is_some() || mp4::is_movie(&header) {
         return Ok(None);
     }
     let bytes = if body_size(&header).is_some() {
         header
     } else {
-        bytes_at(file, at, JUNK)?
+        bytes_at(file, at, if is_frame { FRAME } else { JUNK })?
     };
     let mut places = bytes.windows(HEADER).enumerate();
     let found = places.find_map(|(place, bytes)| Some((place, bytes, body_size(bytes)?)));

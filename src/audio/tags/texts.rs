@@ -54,14 +54,15 @@ pub(super) fn read(file: &mut File) -> io::Result<(Vec<Tag>, bool)> {
         let old = found.v1.as_ref().map(|tag| trailing::v1_texts(tag));
         all.extend(ape.chain(old).map(|texts| (TagType::Ape, texts)));
     }
-    let tags = all.iter().map(|(kind, texts)| tag(*kind, texts));
+    let bytes = all.iter().flat_map(|(_, texts)| texts);
+    let old = OldEncoding::detect(bytes.map(|(_, text)| text.as_slice()));
+    let tags = all.iter().map(|(kind, texts)| tag(*kind, texts, old));
     Ok((tags.collect(), is_opus))
 }
 
-/// A tag of these texts, each in UTF-8 or in the most likely encoding of all of them together, as one title is too short
-/// to detect it.
-fn tag(kind: TagType, texts: &NamedTexts) -> Tag {
-    let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
+/// A tag of these texts, each in UTF-8 or in the most likely encoding of all texts of the file together, as one title is too
+/// short to detect it.
+fn tag(kind: TagType, texts: &NamedTexts, old: OldEncoding) -> Tag {
     let mut tag = Tag::new(kind);
     for (name, text) in texts.iter().filter(|(_, text)| text.len() <= LONGEST_TEXT) {
         let Some(key) = item_key(kind, name) else {

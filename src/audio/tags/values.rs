@@ -48,24 +48,18 @@ pub fn year(text: &str) -> Option<i32> {
 pub(super) fn is_original_date(name: &str) -> bool {
     let is_letter = |c: &char| !matches!(c, ' ' | '_' | '-');
     let letters: String = name.chars().filter(is_letter).collect();
-    [
-        "originaldate",
-        "originalyear",
-        "originalreleasedate",
-        "originalreleaseyear",
-        "origdate",
-        "origyear",
-        "recordingdate",
-        "tdor",
-        "tory",
-    ]
-    .contains(&letters.to_lowercase().as_str())
+    let letters = letters.to_lowercase();
+    let original = letters.strip_prefix("orig");
+    let date = original.map(|rest| rest.strip_prefix("inal").unwrap_or(rest));
+    matches!(date, Some("date" | "year" | "releasedate" | "releaseyear"))
+        || matches!(&letters[..], "recordingdate" | "tdor" | "tory")
 }
 
 /// Splits at the NULs between values in `ID3v2`; empty ones, from padding, are dropped.
 pub(super) fn values(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split('\0').filter_map(|value| {
-        let value = without_references(&without_controls(value));
+        // Programs for the web may replace characters twice: "&amp;amp;".
+        let value = without_references(&without_references(&without_controls(value)));
         let value = value.trim_matches(|c: char| c.is_whitespace() || is_mark(c));
         let is_unseen = |c: char| c.is_control() || c.is_whitespace() || is_mark(c);
         (!value.chars().all(is_unseen)).then(|| value.to_owned())
@@ -89,6 +83,9 @@ fn without_references(text: &str) -> String {
 
 /// The character that a reference of this name means.
 fn referenced(name: &str) -> Option<char> {
+    /// Each name before its character.
+    const NAMES: &str = "amp&|AMP&|lt<|gt>|quot\"|apos'|nbsp |lsquo‘|rsquo’|ldquo“|rdquo”|laquo«|\
+        raquo»|ndash–|mdash—|hellip…|trade™|euro€|szligß|aeligæ|oslashø";
     if let Some(number) = name.strip_prefix('#') {
         let code = match number.strip_prefix(['x', 'X']) {
             Some(digits) => u32::from_str_radix(digits, 16),
@@ -96,30 +93,23 @@ fn referenced(name: &str) -> Option<char> {
         };
         return char::from_u32(code.ok()?).filter(|c| *c != '\0');
     }
-    Some(match name {
-        "amp" => '&',
-        "lt" => '<',
-        "gt" => '>',
-        "quot" => '"',
-        "apos" => '\'',
-        "nbsp" => ' ',
-        "szlig" => 'ß',
-        "aelig" => 'æ',
-        "oslash" => 'ø',
-        _ => {
-            let (letter, accent) = name.split_at_checked(1)?;
-            let mark = match accent {
-                "grave" => '\u{300}',
-                "acute" => '\u{301}',
-                "circ" => '\u{302}',
-                "tilde" => '\u{303}',
-                "uml" => '\u{308}',
-                "ring" => '\u{30a}',
-                "cedil" => '\u{327}',
-                _ => return None,
-            };
-            compose(letter.chars().next()?, mark)?
-        }
+    let mut named = NAMES.split('|').filter_map(|named| {
+        let mut rest = named.strip_prefix(name)?.chars();
+        rest.next().filter(|_| rest.next().is_none())
+    });
+    named.next().or_else(|| {
+        let (letter, accent) = name.split_at_checked(1)?;
+        let mark = match accent {
+            "grave" => '\u{300}',
+            "acute" => '\u{301}',
+            "circ" => '\u{302}',
+            "tilde" => '\u{303}',
+            "uml" => '\u{308}',
+            "ring" => '\u{30a}',
+            "cedil" => '\u{327}',
+            _ => return None,
+        };
+        compose(letter.chars().next()?, mark)
     })
 }
 
@@ -236,6 +226,8 @@ mod tests {
             ("Simon &amp; Garfunkel", "Simon & Garfunkel"),
             ("Guns N&#39; Roses", "Guns N' Roses"),
             ("Beyonc&eacute; &#xe9;", "Beyoncé é"),
+            ("A &amp;amp; B &AMP; C", "A & B & C"),
+            ("&ldquo;Don&amp;rsquo;t&rdquo;&hellip;", "“Don’t”…"),
             ("R&B; A & B;C", "R&B; A & B;C"),
             ("&;&#0;&#x110000;", "&;&#0;&#x110000;"),
         ] {

@@ -295,6 +295,22 @@ fn the_oldest_tags_are_read_behind_a_stray_footer() {
     assert_eq!(found, ["Title", "Кино"]);
     assert_eq!((tags.year, tags.track_number), (Some(1987), Some(5)));
     assert_eq!(tags.genres, ["Rock"]);
+    // Both kinds of tags together show the encoding.
+    let short = file(3, &[framed(3, "TIT2", b"\0\xd2\xfb")]);
+    let tags = tags_of(&[short, v1].concat());
+    assert_eq!(tags.title.as_deref(), Some("Ты"));
+}
+
+#[test]
+fn a_tag_is_found_behind_marks_and_a_stray_frame() {
+    let tag = file(3, &[framed(3, "TIT2", b"\0Title")]);
+    let frame = [b"\xff\xfb\x90\0", &[0; 413][..]].concat();
+    for before in [b"\r\n", &b"\xff\xfe"[..], b"\xff\xff", &frame] {
+        assert_eq!(
+            tags_of(&[before, &tag].concat()).title.as_deref(),
+            Some("Title")
+        );
+    }
 }
 
 #[test]
