@@ -13,7 +13,7 @@ pub(super) fn pcm_bytes(id: AudioCodecId) -> Option<u64> {
 
 /// Names of codecs, for reports and errors: those that readers know, with a decoder or without.
 pub(super) fn codec_name(id: AudioCodecId) -> Option<&'static str> {
-    let known = match id {
+    Some(match id {
         codec::CODEC_ID_OPUS => "opus",
         codec::CODEC_ID_MUSEPACK => "musepack",
         codec::CODEC_ID_AC3 => "ac3",
@@ -27,6 +27,5 @@ pub(super) fn codec_name(id: AudioCodecId) -> Option<&'static str> {
                 .get_audio_decoder(id)
                 .map(|found| found.codec.info.short_name);
         }
-    };
-    Some(known)
+    })
 }

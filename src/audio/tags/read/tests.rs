@@ -306,10 +306,8 @@ fn a_tag_is_found_behind_marks_and_a_stray_frame() {
     let tag = file(3, &[framed(3, "TIT2", b"\0Title")]);
     let frame = [b"\xff\xfb\x90\0", &[0; 413][..]].concat();
     for before in [b"\r\n", &b"\xff\xfe"[..], b"\xff\xff", &frame] {
-        assert_eq!(
-            tags_of(&[before, &tag].concat()).title.as_deref(),
-            Some("Title")
-        );
+        let tags = tags_of(&[before, &tag].concat());
+        assert_eq!(tags.title.as_deref(), Some("Title"));
     }
 }
 
