@@ -18,7 +18,7 @@
 //! blocks are checked by [`VectorIndex::check`]. A file is written under another name and renamed.
 
 use std::fs::File;
-use std::io::{BufWriter, Cursor, ErrorKind, Read as _, Seek, SeekFrom, Write};
+use std::io::{BufWriter, ErrorKind, Read as _, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -28,10 +28,11 @@ use rayon::prelude::*;
 
 use voisin_base::atomic_file::{self, AtomicFile, refuse_streams};
 use voisin_base::track::Id;
-use voisin_simd::buffer::{copy, map_file, read_file};
+use voisin_simd::buffer::{map_file, read_file};
 use voisin_simd::dot::short::{BLOCK_BYTES, CENTRE_BYTES, COMPONENTS, LANES};
 use voisin_simd::dot::{ALIGN, ProductRows};
 
+use super::check::K;
 use super::codes::{Codec, Codes, LARGEST, Meta, Plane};
 use super::construction::{MAX_DIMENSION, MAX_VECTORS, check_options};
 use super::directions::Directions;
@@ -42,7 +43,7 @@ use super::segment::Segment;
 use super::subset::Bitmap;
 use super::tail::IndexTail;
 use super::tuning::Tuning;
-use super::types::{GraphBuilder, IndexOptions, IndexSummary};
+use super::types::{GraphBuilder, IndexOptions, IndexStats};
 use super::{IndexError, IndexStamp, VectorIndex};
 
 const VERSION: u32 = 11;
@@ -68,7 +69,7 @@ pub(crate) struct IndexFile {
 }
 
 #[derive(Default)]
-struct Header {
+pub(crate) struct Header {
     generation: u64,
     model_fingerprint: String,
     options: IndexOptions,
@@ -125,6 +126,22 @@ impl Header {
 
     fn width(&self) -> usize {
         self.dimension.next_multiple_of(ALIGN)
+    }
+
+    pub(crate) fn stats(&self) -> IndexStats {
+        let has_graph = self.stride > 0;
+        IndexStats {
+            items: self.n - self.removed + self.tail,
+            ef: has_graph.then(|| self.tuning.ef(K)),
+            lists: has_graph.then(|| self.tuning.reach(K).0.min(self.lists)),
+            list_count: self.lists,
+            recall: has_graph.then_some(self.tuning.recall),
+            tail: self.tail,
+            tombstones: self.removed,
+            resident: self.sections().map_or(0, |all| {
+                all.tail_lo.end - all.lo.len() - all.links.len() - all.places.len()
+            }),
+        }
     }
 
     /// The range of each section in the body; `None` if they do not fit in memory.
@@ -438,16 +455,6 @@ impl VectorIndex {
         file.commit().map_err(damage.io("replacing"))
     }
 
-    /// The bytes that [`save`](Self::save) writes; for [`from_bytes`](Self::from_bytes).
-    pub fn to_bytes(&self, stamp: &IndexStamp) -> Result<Vec<u8>, IndexError> {
-        self.check()?;
-        self.check_dimension(stamp)?;
-        let mut out = Cursor::new(Vec::new());
-        self.write(&mut out, stamp)
-            .map_err(Damage(PathBuf::from("(bytes)")).io("writing"))?;
-        Ok(out.into_inner())
-    }
-
     fn check_dimension(&self, stamp: &IndexStamp) -> Result<(), IndexError> {
         let expected = self.dimension();
         let actual = stamp.dimension;
@@ -457,18 +464,16 @@ impl VectorIndex {
         Err(IndexError::Dimension { expected, actual })
     }
 
-    fn write(&self, out: &mut (impl Write + Seek), stamp: &IndexStamp) -> std::io::Result<()> {
-        let tail = Segment::merged(self.tail.parts(), &self.codec);
+    /// The header of a file of this index, without a stamp.
+    pub(crate) fn header(&self) -> Header {
         let mut header = Header {
-            generation: stamp.generation,
-            model_fingerprint: stamp.model_fingerprint.clone(),
             options: self.options,
             tuning: self.tuning,
             dimension: self.dimension(),
             n: self.base.len(),
             stride: self.graph.as_ref().map_or(0, |graph| graph.stride),
             removed: self.base.len() - self.base.live.count,
-            tail: tail.len(),
+            tail: self.tail.live(),
             ..Header::default()
         };
         if let Some(lists) = &self.lists {
@@ -476,6 +481,16 @@ impl VectorIndex {
             header.blocks = lists.all_blocks().len() / BLOCK_BYTES;
             header.step = lists.directions.step;
         }
+        header
+    }
+
+    fn write(&self, out: &mut (impl Write + Seek), stamp: &IndexStamp) -> std::io::Result<()> {
+        let tail = Segment::merged(self.tail.parts(), &self.codec);
+        let mut header = Header {
+            generation: stamp.generation,
+            model_fingerprint: stamp.model_fingerprint.clone(),
+            ..self.header()
+        };
         let sections = header.sections().ok_or(ErrorKind::FileTooLarge)?;
         let header = HeaderFields::written(|fields| header.pass(fields))?;
         let mut head = vec![0; (PREFIX + header.len()).next_multiple_of(PAGE)];
@@ -590,15 +605,6 @@ impl VectorIndex {
         Ok((index, stamp))
     }
 
-    /// As [`open`](Self::open), for the bytes of a file.
-    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, IndexStamp), IndexError> {
-        let damage = Damage(PathBuf::from("(bytes)"));
-        let copied = copy(bytes, bytes.len()).map_err(damage.io("copying"))?;
-        let (index, stamp) = Self::of_file(damage, Arc::new(copied), bytes.len())?;
-        index.check()?;
-        Ok((index, stamp))
-    }
-
     fn open_file(path: &Path, in_memory: bool) -> Result<(Self, IndexStamp), IndexError> {
         let damage = Damage(path.to_owned());
         let file = File::open(path).map_err(damage.io("opening"))?;
@@ -699,34 +705,19 @@ impl VectorIndex {
         damage.check(is_sane, "places in lists")
     }
 
-    /// Summary of the index at `path`, from its head: the vectors are neither read nor checked.
+    /// Stamp and statistics of the index at `path`, from its head: the vectors are neither read nor
+    /// checked.
     #[doc(hidden)]
-    pub fn summary(path: &Path) -> Result<IndexSummary, IndexError> {
+    pub fn summary(path: &Path) -> Result<(IndexStamp, IndexStats), IndexError> {
         let damage = Damage(path.to_owned());
         let file = File::open(path).map_err(damage.io("opening"))?;
-        let length = file.metadata().map_err(damage.io("reading"))?.len();
         let mut head = Vec::new();
         let most = LARGEST_HEAD as u64;
         file.take(most)
             .read_to_end(&mut head)
             .map_err(damage.io("reading"))?;
         let (header, _) = damage.head(&head)?;
-        let has_graph = header.stride > 0;
-        let low = header.n * header.width();
-        let links = if has_graph {
-            header.n * (header.stride * WORD + PLACE)
-        } else {
-            0
-        };
-        Ok(IndexSummary {
-            stamp: header.stamp(),
-            items: header.n - header.removed + header.tail,
-            resident: length.saturating_sub((low + links) as u64),
-            ef: has_graph.then(|| header.tuning.ef(10)),
-            recall: has_graph.then_some(header.tuning.recall),
-            tail: header.tail,
-            tombstones: header.removed,
-        })
+        Ok((header.stamp(), header.stats()))
     }
 }
 

@@ -47,9 +47,8 @@ fn a_saved_index_answers_as_before() {
     assert_eq!((loaded.stats().tail, loaded.stats().tombstones), (99, 100));
     same_answers(&index, &loaded, &queries);
     let summary = VectorIndex::summary(&path).unwrap();
-    assert_eq!((summary.items, summary.tail), (index.len(), 99));
-    assert_eq!((summary.tombstones, summary.stamp.generation), (100, 8));
-    assert_eq!(summary.recall, index.stats().recall);
+    assert_eq!(summary, (later.clone(), index.stats()));
+    assert_eq!(summary.1.items, index.len());
 
     // A rebuild merges the tail.
     let rebuilt = rebuilt(&loaded, &options);

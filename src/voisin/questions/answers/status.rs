@@ -143,7 +143,7 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let path = &engine.index_path();
     let found = VectorIndex::summary(path);
     let (state, note) = match &found {
-        Ok(index) => state(engine, status, &index.stamp),
+        Ok((stamp, _)) => state(engine, status, stamp),
         // A new library has no index yet.
         Err(IndexError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             ("none", "the next search builds it".to_owned())
@@ -154,18 +154,16 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let json = IndexJson {
         state,
         note,
-        generation: known.map(|index| index.stamp.generation),
-        tail: known.map_or(0, |index| index.tail),
-        tombstones: known.map_or(0, |index| index.tombstones),
+        generation: known.map(|(stamp, _)| stamp.generation),
+        tail: known.map_or(0, |(_, stats)| stats.tail),
+        tombstones: known.map_or(0, |(_, stats)| stats.tombstones),
     };
     // An index that will be rebuilt does not count.
-    let usable = found
-        .as_ref()
-        .ok()
-        .filter(|_| matches!(json.state, "current" | "behind"));
-    let measured = usable.and_then(|index| index.ef.zip(index.recall));
+    let usable = known.filter(|_| matches!(json.state, "current" | "behind"));
+    let measured = usable.and_then(|(_, stats)| stats.ef.zip(stats.recall));
     let search = searched(status.vectors as usize, measured);
-    (json, search, found.map_or(0, |index| index.resident))
+    let resident = known.map_or(0, |(_, stats)| stats.resident as u64);
+    (json, search, resident)
 }
 
 /// The state of an index with this stamp, and the next search's action on it.
