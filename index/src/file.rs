@@ -130,9 +130,11 @@ impl Header {
 
     pub(crate) fn stats(&self) -> IndexStats {
         let has_graph = self.stride > 0;
+        let sizes = [self.n, self.stride, self.lists];
+        let walks = has_graph && !self.tuning.prefers_lists(K, sizes);
         IndexStats {
             items: self.n - self.removed + self.tail,
-            ef: has_graph.then(|| self.tuning.ef(K)),
+            ef: walks.then(|| self.tuning.ef(K)),
             lists: has_graph.then(|| self.tuning.reach(K).0.min(self.lists)),
             list_count: self.lists,
             recall: has_graph.then_some(self.tuning.recall),

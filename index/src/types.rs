@@ -126,7 +126,8 @@ pub struct IndexStamp {
 pub struct IndexStats {
     /// Items that a search can return.
     pub items: usize,
-    /// Candidates of a walk for ten neighbours; `None` if all vectors are compared.
+    /// Candidates of a walk for ten neighbours; `None` if a single query reads lists, as a batch
+    /// does, or all vectors are compared.
     pub ef: Option<usize>,
     /// Lists that are read for ten neighbours of a query of a batch; `None` if all vectors are
     /// compared.
