@@ -40,6 +40,7 @@ mod error;
 mod fields;
 mod file;
 mod fill;
+mod format;
 mod graph;
 #[cfg(feature = "hnsw_rs")]
 mod hnsw;
