@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use memmap2::Mmap;
 
 use voisin_base::atomic_file::{self, AtomicFile, refuse_streams};
+use voisin_base::regular_file;
 use voisin_base::track::Id;
 use voisin_simd::buffer::{map_file, read_file};
 use voisin_simd::dot::ProductRows;
@@ -231,7 +232,7 @@ impl VectorIndex {
     pub fn can_replace(path: &Path) -> bool {
         let mut found = [0; 8];
         // A file that cannot be read may be no index.
-        match File::open(path) {
+        match regular_file::open(path) {
             Ok(mut file) => file.read_exact(&mut found).is_ok() && found == *MAGIC,
             Err(error) => error.kind() == ErrorKind::NotFound,
         }
@@ -288,7 +289,7 @@ impl VectorIndex {
 
     fn open_file(path: &Path, in_memory: bool) -> Result<(Self, IndexStamp), IndexError> {
         let damage = Damage(path.to_owned());
-        let file = File::open(path).map_err(damage.io("opening"))?;
+        let file = regular_file::open(path).map_err(damage.io("opening"))?;
         let length = file.metadata().map_err(damage.io("reading"))?.len();
         // Windows does not allow replacing a mapped file, and a newer index may replace this one
         // while it is searched. An empty file cannot be mapped.
@@ -391,7 +392,7 @@ impl VectorIndex {
     #[doc(hidden)]
     pub fn summary(path: &Path) -> Result<(IndexStamp, IndexStats), IndexError> {
         let damage = Damage(path.to_owned());
-        let file = File::open(path).map_err(damage.io("opening"))?;
+        let file = regular_file::open(path).map_err(damage.io("opening"))?;
         let mut head = Vec::new();
         let most = LARGEST_HEAD as u64;
         file.take(most)
