@@ -192,7 +192,10 @@ fn check_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
         if other == 0 {
             "those of the database".to_owned()
         } else {
-            format!("{} not as in the database", count(other as u64, "vector"))
+            // Its checksums are right, so that nothing else replaces it.
+            let next = "if that is sound, delete index.bin: the next search builds it again";
+            let other = count(other as u64, "vector");
+            format!("{other} not as in the database; {next}")
         },
     ));
     let checked = index.self_check(SAMPLE.min(vectors.ids.len()))?;
