@@ -15,7 +15,7 @@
 //! Little-endian; each section begins at a multiple of 64. The head's digest covers every byte
 //! before the body but its own; the body's is of the digests of its pieces. Opening checks the head,
 //! all lengths, and every number that is copied into memory; the body's digest, links and names in
-//! blocks are checked by [`VectorIndex::check`].
+//! blocks are checked by [`VectorIndex::check`](super::VectorIndex::check).
 
 use std::io::{BufWriter, Write};
 use std::ops::Range;
