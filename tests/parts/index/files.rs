@@ -86,8 +86,10 @@ fn a_saved_index_answers_as_before() {
     ));
     let (_, stamp) = VectorIndex::open(&path).unwrap();
     assert_eq!(stamp.generation, 8);
-    let missing = VectorIndex::load(Path::new("/nonexistent/index.bin"), &stamp);
-    assert!(matches!(missing, Err(IndexError::Io { .. })));
+    for none in ["/nonexistent/index.bin", "/dev/zero"] {
+        let refused = VectorIndex::load(Path::new(none), &stamp);
+        assert!(matches!(refused, Err(IndexError::Io { .. })));
+    }
 }
 
 #[test]
