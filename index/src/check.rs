@@ -2,10 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::graph::Graph;
-use super::lists::Lists;
 use super::search::batch;
-use super::segment::Segment;
 use super::types::{IndexStats, Neighbor, SearchParams, SelfCheck};
 use super::{Id, IndexError, VectorIndex};
 
@@ -13,7 +10,7 @@ use super::{Id, IndexError, VectorIndex};
 const EQUAL: f32 = 1e-6;
 
 /// Of how many neighbours statistics are.
-const K: usize = 10;
+pub(super) const K: usize = 10;
 
 /// The share of exact neighbours that were found; equal ones may come in either order.
 fn share_found((truth, found): (&Vec<Neighbor>, &Vec<Neighbor>)) -> f64 {
@@ -25,24 +22,7 @@ fn share_found((truth, found): (&Vec<Neighbor>, &Vec<Neighbor>)) -> f64 {
 impl VectorIndex {
     /// Statistics for `status`.
     pub fn stats(&self) -> IndexStats {
-        let graph = self.graph.as_deref();
-        let lists = self.lists.as_deref();
-        let held = |segment: &Segment| segment.len() * (2 * self.codec.width + 16);
-        IndexStats {
-            items: self.len(),
-            ef: graph.map(|_| self.tuning.ef(K)),
-            lists: lists.map(|lists| self.tuning.reach(K).0.min(lists.len())),
-            list_count: lists.map_or(0, Lists::len),
-            recall: graph.map(|_| self.tuning.recall),
-            tail: self.tail.live(),
-            tombstones: self.base.len() - self.base.live.count,
-            links: graph.map_or(0, Graph::count_links),
-            bytes: held(&self.base)
-                + self.tail.parts().iter().map(held).sum::<usize>()
-                + graph.map_or(0, Graph::bytes)
-                + lists.map_or(0, Lists::bytes),
-            isa: self.isa.name(),
-        }
+        self.header().stats()
     }
 
     /// Searches every item by its own vector, and compares the ten nearest of `sample` evenly

@@ -199,8 +199,12 @@ mod tests {
             graph_from: usize::MAX,
             ..IndexOptions::default()
         };
-        let bytes =
-            |index: Result<VectorIndex, IndexError>| index.unwrap().to_bytes(&stamp).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.bin");
+        let bytes = |index: Result<VectorIndex, IndexError>| {
+            index.unwrap().save(&path, &stamp).unwrap();
+            std::fs::read(&path).unwrap()
+        };
         let lent = bytes(VectorIndex::build(&ids, vectors.view(), &options));
         assert!(lent == bytes(VectorIndex::build_from(&ids, vectors.clone(), &options)));
         let backwards: Vec<Id> = ids.iter().rev().copied().collect();

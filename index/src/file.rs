@@ -1,61 +1,35 @@
-//! The index on disk.
-//!
-//! ```text
-//! magic 8 · version u32 · header length u32 · BLAKE3 of the head 32 · BLAKE3 of the body 32
-//! header ([fields](super::fields)) · zeros to a multiple of 4 096
-//! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n]
-//!       live vectors, a bit each [n], if some were removed
-//!       of those added since the build: scale, offset f32 [tail, 2] · ids i64 [tail]
-//!       starts of lists u32 [lists + 1] · directions u8 [128, width] · blocks of centres
-//!       blocks of lists · hi u8 [n, width] · lo u8 [n, width]
-//!       links u32 [n, stride], in the order of the lists · places of slots u32 [n, 2]
-//!       hi u8 [tail, width] · lo u8 [tail, width]
-//! ```
-//!
-//! Little-endian; each section begins at a multiple of 64. The head's digest covers every byte
-//! before the body but its own; the body's is of the digests of its pieces. Opening checks the head,
-//! all lengths, and every number that is copied into memory; the body's digest, links and names in
-//! blocks are checked by [`VectorIndex::check`]. A file is written under another name and renamed.
+//! An index saved, opened and checked; a file is written under another name and renamed.
 
 use std::fs::File;
-use std::io::{BufWriter, Cursor, ErrorKind, Read as _, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read as _, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use memmap2::Mmap;
-use rayon::prelude::*;
 
 use voisin_base::atomic_file::{self, AtomicFile, refuse_streams};
+use voisin_base::regular_file;
 use voisin_base::track::Id;
-use voisin_simd::buffer::{copy, map_file, read_file};
-use voisin_simd::dot::short::{BLOCK_BYTES, CENTRE_BYTES, COMPONENTS, LANES};
-use voisin_simd::dot::{ALIGN, ProductRows};
+use voisin_simd::buffer::{map_file, read_file};
+use voisin_simd::dot::ProductRows;
+use voisin_simd::dot::short::{BLOCK_BYTES, CENTRE_BYTES};
 
 use super::codes::{Codec, Codes, LARGEST, Meta, Plane};
-use super::construction::{MAX_DIMENSION, MAX_VECTORS, check_options};
 use super::directions::Directions;
-use super::fields::{FieldResult, HeaderFields};
-use super::graph::{Graph, PLACE, WORD};
+use super::fields::HeaderFields;
+use super::format::{
+    BodyWriter, DIGEST, Damage, Header, LARGEST_HEAD, MAGIC, PAGE, PREFIX, Sections, VERSION,
+    array, body_digest, bytes_of, head_digest, id_bytes, meta_bytes, words,
+};
+use super::graph::Graph;
 use super::lists::{Lists, are_all_places};
 use super::segment::Segment;
 use super::subset::Bitmap;
 use super::tail::IndexTail;
-use super::tuning::Tuning;
-use super::types::{GraphBuilder, IndexOptions, IndexSummary};
+use super::types::IndexStats;
 use super::{IndexError, IndexStamp, VectorIndex};
 
-const VERSION: u32 = 11;
-const MAGIC: &[u8; 8] = b"voisinIX";
-/// Bytes of a digest.
-const DIGEST: usize = 32;
-/// Bytes before the header.
-const PREFIX: usize = 16 + 2 * DIGEST;
-const PAGE: usize = 4096;
-/// Most bytes of a header.
-const LARGEST_HEAD: usize = 1 << 20;
-/// Bytes of the body with a digest of their own.
-const PIECE: usize = 1 << 20;
 /// Files of fewer bytes are checked whole when they are opened, which takes some milliseconds.
 const SMALL: usize = 16 << 20;
 
@@ -65,276 +39,6 @@ pub(crate) struct IndexFile {
     bytes: Arc<Mmap>,
     body: Range<usize>,
     digest: [u8; DIGEST],
-}
-
-#[derive(Default)]
-struct Header {
-    generation: u64,
-    model_fingerprint: String,
-    options: IndexOptions,
-    tuning: Tuning,
-    dimension: usize,
-    n: usize,
-    /// Links of a slot; 0: no graph and no lists.
-    stride: usize,
-    lists: usize,
-    blocks: usize,
-    /// Value of one step of the directions.
-    step: f32,
-    removed: usize,
-    tail: usize,
-}
-
-impl Header {
-    fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
-        fields.number(&mut self.generation)?;
-        fields.text(&mut self.model_fingerprint)?;
-        let options = &mut self.options;
-        for number in [
-            &mut options.m,
-            &mut options.ef_construction,
-            &mut options.graph_from,
-        ] {
-            fields.number(number)?;
-        }
-        fields.real(&mut options.target_recall)?;
-        fields.one_of(GraphBuilder::ALL, &mut options.builder)?;
-        fields.number(&mut options.seed)?;
-        self.tuning.pass(fields)?;
-        for number in [
-            &mut self.dimension,
-            &mut self.n,
-            &mut self.stride,
-            &mut self.lists,
-            &mut self.blocks,
-            &mut self.removed,
-            &mut self.tail,
-        ] {
-            fields.number(number)?;
-        }
-        fields.single(&mut self.step)
-    }
-
-    fn stamp(&self) -> IndexStamp {
-        IndexStamp {
-            generation: self.generation,
-            model_fingerprint: self.model_fingerprint.clone(),
-            dimension: self.dimension,
-        }
-    }
-
-    fn width(&self) -> usize {
-        self.dimension.next_multiple_of(ALIGN)
-    }
-
-    /// The range of each section in the body; `None` if they do not fit in memory.
-    fn sections(&self) -> Option<Sections> {
-        let has_graph = self.stride > 0;
-        let linked = if has_graph { self.n } else { 0 };
-        let lists = if has_graph { self.lists } else { 0 };
-        let width = self.width();
-        let mut at = 0_usize;
-        let mut next = |count: usize, bytes: usize| -> Option<Range<usize>> {
-            let start = at.checked_next_multiple_of(ALIGN)?;
-            at = start.checked_add(count.checked_mul(bytes)?)?;
-            Some(start..at)
-        };
-        Some(Sections {
-            mean: next(self.dimension, 4)?,
-            meta: next(self.n, 8)?,
-            ids: next(self.n, 8)?,
-            live: next(
-                if self.removed > 0 {
-                    self.n.div_ceil(8)
-                } else {
-                    0
-                },
-                1,
-            )?,
-            tail_meta: next(self.tail, 8)?,
-            tail_ids: next(self.tail, 8)?,
-            starts: next(if has_graph { lists.checked_add(1)? } else { 0 }, WORD)?,
-            directions: next(if has_graph { COMPONENTS } else { 0 }, width)?,
-            centres: next(lists.div_ceil(LANES), CENTRE_BYTES)?,
-            blocks: next(if has_graph { self.blocks } else { 0 }, BLOCK_BYTES)?,
-            hi: next(self.n, width)?,
-            lo: next(self.n, width)?,
-            links: next(linked, self.stride.checked_mul(WORD)?)?,
-            places: next(linked, PLACE)?,
-            tail_hi: next(self.tail, width)?,
-            tail_lo: next(self.tail, width)?,
-        })
-    }
-}
-
-/// The sections of a body, in order.
-struct Sections {
-    mean: Range<usize>,
-    meta: Range<usize>,
-    ids: Range<usize>,
-    live: Range<usize>,
-    tail_meta: Range<usize>,
-    tail_ids: Range<usize>,
-    starts: Range<usize>,
-    directions: Range<usize>,
-    centres: Range<usize>,
-    blocks: Range<usize>,
-    hi: Range<usize>,
-    lo: Range<usize>,
-    links: Range<usize>,
-    places: Range<usize>,
-    tail_hi: Range<usize>,
-    tail_lo: Range<usize>,
-}
-
-/// Writes and hashes the body.
-struct BodyWriter<W> {
-    out: W,
-    at: usize,
-    piece: blake3::Hasher,
-    pieces: blake3::Hasher,
-}
-
-impl<W: Write> BodyWriter<W> {
-    fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(PIECE - self.at % PIECE));
-            self.out.write_all(now)?;
-            self.piece.update(now);
-            self.at += now.len();
-            if self.at.is_multiple_of(PIECE) {
-                self.end_piece();
-            }
-            bytes = later;
-        }
-        Ok(())
-    }
-
-    fn end_piece(&mut self) {
-        self.pieces.update(self.piece.finalize().as_bytes());
-        self.piece.reset();
-    }
-
-    /// A section, after zeros up to its start.
-    fn section(&mut self, place: &Range<usize>, bytes: &[u8]) -> std::io::Result<()> {
-        self.write(&vec![0; place.start - self.at])?;
-        self.write(&bytes[..place.len()])
-    }
-
-    /// The digest of all.
-    fn finish(mut self) -> std::io::Result<[u8; DIGEST]> {
-        if !self.at.is_multiple_of(PIECE) {
-            self.end_piece();
-        }
-        self.out.flush()?;
-        Ok(*self.pieces.finalize().as_bytes())
-    }
-}
-
-/// The digest that [`BodyWriter`] makes, in parallel on rayon's current pool.
-fn body_digest(body: &[u8]) -> [u8; DIGEST] {
-    let pieces = body
-        .par_chunks(PIECE)
-        .map(|piece| *blake3::hash(piece).as_bytes());
-    let pieces: Vec<[u8; DIGEST]> = pieces.collect();
-    *blake3::hash(pieces.as_flattened()).as_bytes()
-}
-
-/// Digest of everything before the body but the digest itself.
-fn head_digest(head: &[u8]) -> [u8; DIGEST] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&head[..16]);
-    hasher.update(&head[16 + DIGEST..]);
-    *hasher.finalize().as_bytes()
-}
-
-/// The first `N` bytes of a slice, which must have them.
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut array = [0; N];
-    array.copy_from_slice(&bytes[..N]);
-    array
-}
-
-fn words<T>(bytes: &[u8], word: impl Fn([u8; WORD]) -> T) -> Vec<T> {
-    bytes
-        .chunks_exact(WORD)
-        .map(|bytes| word(array(bytes)))
-        .collect()
-}
-
-fn bytes_of<const N: usize>(words: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
-    words.flatten().collect()
-}
-
-fn meta_bytes(meta: &[Meta]) -> Vec<u8> {
-    let words = meta.iter().flat_map(|meta| [meta.scale, meta.offset]);
-    bytes_of(words.map(f32::to_le_bytes))
-}
-
-fn id_bytes(ids: &[Id]) -> Vec<u8> {
-    bytes_of(ids.iter().map(|id| id.0.to_le_bytes()))
-}
-
-/// Says why a file cannot be used.
-struct Damage(PathBuf);
-
-impl Damage {
-    fn error(&self, what: impl Into<String>) -> IndexError {
-        IndexError::Damaged {
-            path: self.0.clone(),
-            what: what.into(),
-        }
-    }
-
-    fn check(&self, holds: bool, what: &str) -> Result<(), IndexError> {
-        if holds { Ok(()) } else { Err(self.error(what)) }
-    }
-
-    fn io(&self, doing: &'static str) -> impl Fn(std::io::Error) -> IndexError {
-        let path = self.0.clone();
-        move |source| IndexError::Io {
-            path: path.clone(),
-            doing,
-            source,
-        }
-    }
-
-    /// Reads and checks the bytes before the body; returns the body's start, too.
-    fn head(&self, file: &[u8]) -> Result<(Header, usize), IndexError> {
-        self.check(file.len() >= PREFIX, "shorter than its header")?;
-        self.check(&file[..8] == MAGIC, "not an index file")?;
-        let version = u32::from_le_bytes(array(&file[8..]));
-        if version != VERSION {
-            return Err(IndexError::Version {
-                path: self.0.clone(),
-                expected: VERSION,
-                actual: version,
-            });
-        }
-        let length = u32::from_le_bytes(array(&file[12..])) as usize;
-        let start = PREFIX.saturating_add(length).next_multiple_of(PAGE);
-        self.check(start <= file.len(), "shorter than its header")?;
-        let head = &file[..start];
-        self.check(
-            head_digest(head) == head[16..][..DIGEST],
-            "checksum of its header",
-        )?;
-        let mut header = Header::default();
-        let whole = HeaderFields::read_all(&head[PREFIX..][..length], |fields| header.pass(fields));
-        self.check(whole.is_some(), "fields of its header")?;
-        let stride = header.stride;
-        let is_sane = (1..=MAX_DIMENSION).contains(&header.dimension)
-            && header.n.saturating_add(header.tail) < MAX_VECTORS
-            && header.removed <= header.n
-            && stride.is_multiple_of(LANES)
-            && stride <= 8 * LANES
-            && (stride == 0 || header.n > 0 && header.lists > 0)
-            && (0. ..=1.).contains(&header.step)
-            && header.tuning.is_sane();
-        self.check(is_sane, "numbers of its header")?;
-        check_options(&header.options).map_err(|error| self.error(error.to_string()))?;
-        Ok((header, start))
-    }
 }
 
 /// A state of a file: its identity, length and times.
@@ -438,16 +142,6 @@ impl VectorIndex {
         file.commit().map_err(damage.io("replacing"))
     }
 
-    /// The bytes that [`save`](Self::save) writes; for [`from_bytes`](Self::from_bytes).
-    pub fn to_bytes(&self, stamp: &IndexStamp) -> Result<Vec<u8>, IndexError> {
-        self.check()?;
-        self.check_dimension(stamp)?;
-        let mut out = Cursor::new(Vec::new());
-        self.write(&mut out, stamp)
-            .map_err(Damage(PathBuf::from("(bytes)")).io("writing"))?;
-        Ok(out.into_inner())
-    }
-
     fn check_dimension(&self, stamp: &IndexStamp) -> Result<(), IndexError> {
         let expected = self.dimension();
         let actual = stamp.dimension;
@@ -457,18 +151,16 @@ impl VectorIndex {
         Err(IndexError::Dimension { expected, actual })
     }
 
-    fn write(&self, out: &mut (impl Write + Seek), stamp: &IndexStamp) -> std::io::Result<()> {
-        let tail = Segment::merged(self.tail.parts(), &self.codec);
+    /// The header of a file of this index, without a stamp.
+    pub(crate) fn header(&self) -> Header {
         let mut header = Header {
-            generation: stamp.generation,
-            model_fingerprint: stamp.model_fingerprint.clone(),
             options: self.options,
             tuning: self.tuning,
             dimension: self.dimension(),
             n: self.base.len(),
             stride: self.graph.as_ref().map_or(0, |graph| graph.stride),
             removed: self.base.len() - self.base.live.count,
-            tail: tail.len(),
+            tail: self.tail.live(),
             ..Header::default()
         };
         if let Some(lists) = &self.lists {
@@ -476,6 +168,16 @@ impl VectorIndex {
             header.blocks = lists.all_blocks().len() / BLOCK_BYTES;
             header.step = lists.directions.step;
         }
+        header
+    }
+
+    fn write(&self, out: &mut (impl Write + Seek), stamp: &IndexStamp) -> std::io::Result<()> {
+        let tail = Segment::merged(self.tail.parts(), &self.codec);
+        let mut header = Header {
+            generation: stamp.generation,
+            model_fingerprint: stamp.model_fingerprint.clone(),
+            ..self.header()
+        };
         let sections = header.sections().ok_or(ErrorKind::FileTooLarge)?;
         let header = HeaderFields::written(|fields| header.pass(fields))?;
         let mut head = vec![0; (PREFIX + header.len()).next_multiple_of(PAGE)];
@@ -498,12 +200,7 @@ impl VectorIndex {
         sections: &Sections,
         tail: &Segment,
     ) -> std::io::Result<[u8; DIGEST]> {
-        let mut body = BodyWriter {
-            out: BufWriter::with_capacity(1 << 20, out),
-            at: 0,
-            piece: blake3::Hasher::new(),
-            pieces: blake3::Hasher::new(),
-        };
+        let mut body = BodyWriter::new(out);
         let base = &self.base;
         let mean = self.codec.mean.iter().map(|x| x.to_le_bytes());
         body.section(&sections.mean, &bytes_of(mean))?;
@@ -535,7 +232,7 @@ impl VectorIndex {
     pub fn can_replace(path: &Path) -> bool {
         let mut found = [0; 8];
         // A file that cannot be read may be no index.
-        match File::open(path) {
+        match regular_file::open(path) {
             Ok(mut file) => file.read_exact(&mut found).is_ok() && found == *MAGIC,
             Err(error) => error.kind() == ErrorKind::NotFound,
         }
@@ -590,18 +287,9 @@ impl VectorIndex {
         Ok((index, stamp))
     }
 
-    /// As [`open`](Self::open), for the bytes of a file.
-    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, IndexStamp), IndexError> {
-        let damage = Damage(PathBuf::from("(bytes)"));
-        let copied = copy(bytes, bytes.len()).map_err(damage.io("copying"))?;
-        let (index, stamp) = Self::of_file(damage, Arc::new(copied), bytes.len())?;
-        index.check()?;
-        Ok((index, stamp))
-    }
-
     fn open_file(path: &Path, in_memory: bool) -> Result<(Self, IndexStamp), IndexError> {
         let damage = Damage(path.to_owned());
-        let file = File::open(path).map_err(damage.io("opening"))?;
+        let file = regular_file::open(path).map_err(damage.io("opening"))?;
         let length = file.metadata().map_err(damage.io("reading"))?.len();
         // Windows does not allow replacing a mapped file, and a newer index may replace this one
         // while it is searched. An empty file cannot be mapped.
@@ -699,34 +387,19 @@ impl VectorIndex {
         damage.check(is_sane, "places in lists")
     }
 
-    /// Summary of the index at `path`, from its head: the vectors are neither read nor checked.
+    /// Stamp and statistics of the index at `path`, from its head: the vectors are neither read nor
+    /// checked.
     #[doc(hidden)]
-    pub fn summary(path: &Path) -> Result<IndexSummary, IndexError> {
+    pub fn summary(path: &Path) -> Result<(IndexStamp, IndexStats), IndexError> {
         let damage = Damage(path.to_owned());
-        let file = File::open(path).map_err(damage.io("opening"))?;
-        let length = file.metadata().map_err(damage.io("reading"))?.len();
+        let file = regular_file::open(path).map_err(damage.io("opening"))?;
         let mut head = Vec::new();
         let most = LARGEST_HEAD as u64;
         file.take(most)
             .read_to_end(&mut head)
             .map_err(damage.io("reading"))?;
         let (header, _) = damage.head(&head)?;
-        let has_graph = header.stride > 0;
-        let low = header.n * header.width();
-        let links = if has_graph {
-            header.n * (header.stride * WORD + PLACE)
-        } else {
-            0
-        };
-        Ok(IndexSummary {
-            stamp: header.stamp(),
-            items: header.n - header.removed + header.tail,
-            resident: length.saturating_sub((low + links) as u64),
-            ef: has_graph.then(|| header.tuning.ef(10)),
-            recall: has_graph.then_some(header.tuning.recall),
-            tail: header.tail,
-            tombstones: header.removed,
-        })
+        Ok((header.stamp(), header.stats()))
     }
 }
 

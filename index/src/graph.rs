@@ -185,18 +185,6 @@ impl Graph {
         ]
     }
 
-    /// Number of links.
-    pub(crate) fn count_links(&self) -> usize {
-        let [links, _] = self.sections();
-        words(links).filter(|&link| link != NONE).count()
-    }
-
-    /// Bytes of all parts.
-    pub(crate) fn bytes(&self) -> usize {
-        let blocks = self.blocks.get().map_or(0, |blocks| blocks.bytes().len());
-        self.slots * (self.stride * WORD + PLACE) + blocks
-    }
-
     /// Whether all links and places are valid, for those from a file.
     pub(crate) fn is_sane(&self, lists: &Lists) -> bool {
         let [links, places] = self.sections();

@@ -40,6 +40,7 @@ mod error;
 mod fields;
 mod file;
 mod fill;
+mod format;
 mod graph;
 #[cfg(feature = "hnsw_rs")]
 mod hnsw;
@@ -75,8 +76,7 @@ use voisin_simd::Isa;
 pub use error::IndexError;
 pub use subset::Subset;
 pub use types::{
-    GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, Neighbor, SearchParams,
-    SelfCheck,
+    GraphBuilder, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchParams, SelfCheck,
 };
 
 /// A tail and removed items above this share of the items cause a rebuild, as every search compares

@@ -135,14 +135,6 @@ impl Lists {
         self.starts.len() - 1
     }
 
-    /// Bytes of all parts.
-    pub(crate) fn bytes(&self) -> usize {
-        self.directions.rows.plane().len()
-            + self.centres.len()
-            + 4 * self.starts.len()
-            + self.all_blocks().len()
-    }
-
     fn place(&self, list: u32) -> Range<usize> {
         let at = list as usize;
         self.starts[at] as usize * BLOCK_BYTES..self.starts[at + 1] as usize * BLOCK_BYTES

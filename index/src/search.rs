@@ -124,7 +124,8 @@ impl VectorIndex {
         let k = k.min(self.len());
         let mut top = Top::new(k);
         if let Some((graph, lists)) = self.ways(params) {
-            if params.width.is_none() && self.tuning.prefers_lists(k, graph, lists) {
+            let sizes = [graph.slots, graph.stride, lists.len()];
+            if params.width.is_none() && self.tuning.prefers_lists(k, sizes) {
                 let found = self.search_all(from_ref(query), k, params)?;
                 return Ok(found.into_iter().flatten().collect());
             }

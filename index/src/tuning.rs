@@ -59,9 +59,9 @@ impl Tuning {
     }
 
     /// Whether a walk for `k` neighbours takes longer than reading lists.
-    pub(crate) fn prefers_lists(&self, k: usize, graph: &Graph, lists: &Lists) -> bool {
-        let read = self.reach(k).0 * graph.slots / lists.len().max(1);
-        read <= LISTED * self.ef(k) * graph.stride
+    pub(crate) fn prefers_lists(&self, k: usize, [slots, stride, lists]: [usize; 3]) -> bool {
+        let read = self.reach(k).0 * slots / lists.max(1);
+        read <= LISTED * self.ef(k) * stride
     }
 
     /// Lists and codes for `k` neighbours.

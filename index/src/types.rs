@@ -121,32 +121,13 @@ pub struct IndexStamp {
     pub dimension: usize,
 }
 
-/// Statistics of an index file, from [`VectorIndex::summary`](super::VectorIndex::summary).
-#[derive(Debug, Clone, PartialEq)]
-pub struct IndexSummary {
-    /// The vectors that it belongs to.
-    pub stamp: IndexStamp,
-    /// Items that a search can return.
-    pub items: usize,
-    /// Bytes that searches keep in memory; the rest of the file, the second half of the vectors, is
-    /// read as it is needed.
-    pub resident: u64,
-    /// Candidates of a walk for ten neighbours; `None` if all vectors are compared.
-    pub ef: Option<usize>,
-    /// Recall@10 measured at the build; `None` if all vectors are compared.
-    pub recall: Option<f64>,
-    /// Items added since the last build.
-    pub tail: usize,
-    /// Items removed since the last build.
-    pub tombstones: usize,
-}
-
-/// Statistics of an index.
+/// Statistics of an index, or of an index file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexStats {
     /// Items that a search can return.
     pub items: usize,
-    /// Candidates of a walk for ten neighbours; `None` if all vectors are compared.
+    /// Candidates of a walk for ten neighbours; `None` if a single query reads lists, as a batch
+    /// does, or all vectors are compared.
     pub ef: Option<usize>,
     /// Lists that are read for ten neighbours of a query of a batch; `None` if all vectors are
     /// compared.
@@ -158,14 +139,11 @@ pub struct IndexStats {
     pub recall: Option<f64>,
     /// Items added since the last build: compared by every search.
     pub tail: usize,
-    /// Removed items that still take up memory.
+    /// Items removed since the last build, which still take up memory.
     pub tombstones: usize,
-    /// Links in the graph.
-    pub links: usize,
-    /// Bytes of the index in memory or mapped from its file.
-    pub bytes: usize,
-    /// Instruction set of the kernels: "avx512", "avx2", "neon" or "portable".
-    pub isa: &'static str,
+    /// Bytes of its file that searches keep in memory; the rest, the second half of the vectors and
+    /// the links, is read as it is needed.
+    pub resident: usize,
 }
 
 /// Result of [`VectorIndex::self_check`](super::VectorIndex::self_check).

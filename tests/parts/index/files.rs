@@ -47,9 +47,8 @@ fn a_saved_index_answers_as_before() {
     assert_eq!((loaded.stats().tail, loaded.stats().tombstones), (99, 100));
     same_answers(&index, &loaded, &queries);
     let summary = VectorIndex::summary(&path).unwrap();
-    assert_eq!((summary.items, summary.tail), (index.len(), 99));
-    assert_eq!((summary.tombstones, summary.stamp.generation), (100, 8));
-    assert_eq!(summary.recall, index.stats().recall);
+    assert_eq!(summary, (later.clone(), index.stats()));
+    assert_eq!(summary.1.items, index.len());
 
     // A rebuild merges the tail.
     let rebuilt = rebuilt(&loaded, &options);
@@ -87,8 +86,10 @@ fn a_saved_index_answers_as_before() {
     ));
     let (_, stamp) = VectorIndex::open(&path).unwrap();
     assert_eq!(stamp.generation, 8);
-    let missing = VectorIndex::load(Path::new("/nonexistent/index.bin"), &stamp);
-    assert!(matches!(missing, Err(IndexError::Io { .. })));
+    for none in ["/nonexistent/index.bin", "/dev/zero"] {
+        let refused = VectorIndex::load(Path::new(none), &stamp);
+        assert!(matches!(refused, Err(IndexError::Io { .. })));
+    }
 }
 
 #[test]

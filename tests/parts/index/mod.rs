@@ -10,6 +10,8 @@
 
 mod files;
 
+use std::collections::BTreeSet;
+
 use ndarray::{Array2, ArrayView1, s};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -191,7 +193,6 @@ fn every_track_finds_itself_and_the_measured_recall_holds() {
         stats.lists.unwrap() * 3 < stats.list_count && stated >= 0.99,
         "{stats:?}"
     );
-    assert!(stats.links > 24 * n, "{stats:?}");
 }
 
 #[test]
@@ -682,46 +683,65 @@ fn search_until_for_many_answers_as_for_one() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
+    /// A failure prints its seed and the fewest steps that still fail, in the last of them.
     #[test]
-    fn results_are_sorted_unique_and_filtered(
-        seed in 0_u64..1000, n in 0_usize..400, dimension in 2_usize..70, k in 0_usize..500, keep in 1_i64..6,
-        removed in proptest::collection::vec(0_usize..400, 0..40), split in 0_usize..400,
+    fn any_order_of_changes_answers_as_brute_force(
+        seed in any::<u32>(), n in 0_usize..=400, dimension in 2_usize..70,
+        steps in proptest::collection::vec((0..5, 0_usize..400, 1_usize..80, 0_usize..500), 1..30),
     ) {
-        let ids = ids(n);
-        let vectors = clustered(seed, n, dimension, 5);
-        let split = split.min(n);
+        let ids = ids(400);
+        let [vectors, queries] = [0, 1].map(|more| clustered(u64::from(seed) + more, 400, dimension, 5));
         let options = IndexOptions { graph_from: 50, ..IndexOptions::default() };
-        let mut index = VectorIndex::build(&ids[..split], vectors.slice(s![..split, ..]), &options).unwrap();
-        for row in split..n {
-            index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
-        }
-        for &row in removed.iter().filter(|&&row| row < n) {
-            index.remove(ids[row]);
-        }
-        let filter = |track: &TrackId| track.0 % keep == 0;
-        let passing: Vec<TrackId> = index.ids().into_iter().filter(filter).collect();
-        let query = clustered(seed + 1, 1, dimension, 5).row(0).to_vec();
+        let mut index = VectorIndex::build(&ids[..n], vectors.slice(s![..n, ..]), &options).unwrap();
+        let mut held: BTreeSet<usize> = (0..n).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.bin");
         index.save(&path, &stamp(dimension)).unwrap();
-        let loaded = VectorIndex::load(&path, &stamp(dimension)).unwrap();
-        // As the build chose, and by a walk.
-        for width in [None, Some(20)] {
-            let params = SearchParams { width, ..SearchParams::default() };
-            let found = index.search(&query, k, &params).unwrap();
-            prop_assert!(is_sorted_and_unique(&found));
-            prop_assert_eq!(found.len(), k.min(index.len()));
-            prop_assert_eq!(&found, &loaded.search(&query, k, &params).unwrap());
+        let mut saved = held.clone();
+        for (step, first, count, k) in steps {
+            for row in first..400.min(first + count) {
+                match step {
+                    0 => {
+                        let added = index.insert(ids[row], &vectors.row(row).to_vec());
+                        assert_eq!(added.is_ok(), held.insert(row));
+                    }
+                    1 => assert_eq!(index.remove(ids[row]), held.remove(&row)),
+                    _ => {}
+                }
+            }
+            if step == 2 {
+                index.save(&path, &stamp(dimension)).unwrap();
+                saved.clone_from(&held);
+            } else if step == 3 {
+                index = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+                held.clone_from(&saved);
+            }
+            let query = queries.slice(s![first..=first, ..]).to_owned();
+            let nearest = |every: usize| {
+                let rows: Vec<usize> = held.iter().copied().filter(|row| row % every == 0).collect();
+                let passing: Vec<TrackId> = rows.iter().map(|&row| ids[row]).collect();
+                let truth = brute(&passing, &vectors.select(ndarray::Axis(0), &rows), query.row(0));
+                (passing, truth)
+            };
+            let [(all, truth), (few, truth_of_few)] = [1, 1 + count % 5].map(nearest);
+            assert_eq!(index.ids(), all);
+            let subset = index.subset_of(&few);
+            let default = SearchParams::default();
+            let filtered = SearchParams { subset: Some(&subset), ..default };
+            let walk = SearchParams { width: Some(20), ..default };
+            let ways = [(exact(), &truth), (filtered, &truth_of_few), (default, &truth), (walk, &truth)];
+            for ((params, truth), share) in ways.into_iter().zip([0., 0., 0.1, 0.1]) {
+                for found in both(&index, &query, k, &params) {
+                    assert!(is_sorted_and_unique(&found[0]) && found[0].len() == k.min(truth.len()));
+                    let missing = (1. - recall(&found[0], truth, k)) * k.min(truth.len()) as f64;
+                    assert!(missing <= share * (30 + k) as f64);
+                    for one in &found[0] {
+                        let (similarity, _) = truth.iter().find(|(_, id)| *id == one.id).unwrap();
+                        // 6.3e-5 was seen, at five dimensions.
+                        assert!((f64::from(one.similarity) - similarity).abs() < 1e-4);
+                    }
+                }
+            }
         }
-        let [subset, of_loaded] = [&index, &loaded].map(|index| index.subset_of(&passing));
-        let params = SearchParams { subset: Some(&subset), ..SearchParams::default() };
-        let found = index.search(&query, k, &params).unwrap();
-        prop_assert!(is_sorted_and_unique(&found));
-        prop_assert_eq!(found.len(), k.min(passing.len()));
-        let params = SearchParams { subset: Some(&of_loaded), ..SearchParams::default() };
-        prop_assert_eq!(&found, &loaded.search(&query, k, &params).unwrap());
-        let rows: Vec<usize> = passing.iter().map(|id| (id.0 as usize - 5) / 3).collect();
-        let kept = vectors.select(ndarray::Axis(0), &rows);
-        prop_assert_eq!(recall(&found, &brute(&passing, &kept, ArrayView1::from(&query)), k), 1.);
     }
 }

@@ -147,7 +147,7 @@ fn verify_finds_a_damaged_index_vector_and_file() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&index, &bytes).unwrap();
-    wrong("index", "checksum", false);
+    wrong("index", "(checksum): the next search", false);
     assert_eq!(fs::read(&index).unwrap(), bytes, "checking changes nothing");
     fine(&sandbox, &["similar", "id:1"]);
     fine(&sandbox, &["verify"]);

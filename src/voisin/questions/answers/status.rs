@@ -23,7 +23,7 @@ pub struct IndexJson {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SearchJson {
-    /// `graph`, or `exact` in a library that is too small for one.
+    /// Of single queries: `graph`, `lists` where these are shorter, or `exact` in a small library.
     pub mode: &'static str,
     pub why: String,
 }
@@ -143,7 +143,7 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let path = &engine.index_path();
     let found = VectorIndex::summary(path);
     let (state, note) = match &found {
-        Ok(index) => state(engine, status, &index.stamp),
+        Ok((stamp, _)) => state(engine, status, stamp),
         // A new library has no index yet.
         Err(IndexError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             ("none", "the next search builds it".to_owned())
@@ -154,18 +154,16 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let json = IndexJson {
         state,
         note,
-        generation: known.map(|index| index.stamp.generation),
-        tail: known.map_or(0, |index| index.tail),
-        tombstones: known.map_or(0, |index| index.tombstones),
+        generation: known.map(|(stamp, _)| stamp.generation),
+        tail: known.map_or(0, |(_, stats)| stats.tail),
+        tombstones: known.map_or(0, |(_, stats)| stats.tombstones),
     };
     // An index that will be rebuilt does not count.
-    let usable = found
-        .as_ref()
-        .ok()
-        .filter(|_| matches!(json.state, "current" | "behind"));
-    let measured = usable.and_then(|index| index.ef.zip(index.recall));
+    let usable = known.filter(|_| matches!(json.state, "current" | "behind"));
+    let measured = usable.and_then(|(_, stats)| stats.recall.map(|recall| (stats.ef, recall)));
     let search = searched(status.vectors as usize, measured);
-    (json, search, found.map_or(0, |index| index.resident))
+    let resident = known.map_or(0, |(_, stats)| stats.resident as u64);
+    (json, search, resident)
 }
 
 /// The state of an index with this stamp, and the next search's action on it.
@@ -191,18 +189,27 @@ fn state(engine: &Engine, status: &Status, stamp: &IndexStamp) -> (&'static str,
     }
 }
 
-/// - `measured`: width and recall of the index's graph, if it has one
-fn searched(tracks: usize, measured: Option<(usize, f64)>) -> SearchJson {
+/// - `measured`: width of a walk, if single queries walk, and recall of the index, if it has a graph
+fn searched(tracks: usize, measured: Option<(Option<usize>, f64)>) -> SearchJson {
     let from = IndexOptions::default().graph_from;
     let threshold = grouped(from as u64);
     let why = match measured {
-        Some((width, recall)) => format!(
-            "from {threshold} tracks on single queries walk an HNSW graph and many go through lists (width {}: recall@10 {recall:.4} when it was built); with a filter all that pass it are compared",
-            grouped(width as u64)
-        ),
+        Some((width, recall)) => {
+            let width = width.map(|width| grouped(width as u64));
+            let way = width.map_or("and".to_owned(), |width| {
+                format!("walk an HNSW graph (width {width}),")
+            });
+            format!(
+                "from {threshold} tracks on single queries {way} many go through lists (recall@10 {recall:.4} when it was built); with a filter all that pass it are compared"
+            )
+        }
         None if tracks >= from => format!("from {threshold} tracks on a graph is built"),
         None => format!("below {threshold} tracks all are compared"),
     };
-    let mode = if measured.is_some() { "graph" } else { "exact" };
+    let mode = match measured {
+        Some((Some(_), _)) => "graph",
+        Some((None, _)) => "lists",
+        None => "exact",
+    };
     SearchJson { mode, why }
 }
