@@ -164,7 +164,7 @@ fn check_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let refresh = engine.refresh_index()?;
     if let IndexRefresh::Built { reason, unusable } = refresh {
         // What was built is for this run only, without a graph: its answers are exact and slow.
-        let next = "the next search or \"voisin add\" that may write builds it";
+        let next = "the next search that may write builds it";
         return Ok(vec![("index", !unusable, format!("{reason}: {next}"))]);
     }
     let vectors = engine.library().vectors()?;
