@@ -82,7 +82,7 @@ mod tests {
         }
         let info = crate::AudioInfo::of_samples(100_000, 44_100);
         let request = crate::WindowRequest::new(16_000, &[0, 24_000], 24_000);
-        crate::windows_of_samples(&[0.3; 100_000], &info, request, &mut |i, window| {
+        crate::windows_of_samples(&vec![0.3; 100_000], &info, request, &mut |i, window| {
             assert!(squared_norm(window) < 1e-3, "{i}: {}", squared_norm(window));
         })
         .unwrap();
