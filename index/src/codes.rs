@@ -6,7 +6,7 @@
 //! `⟨q, x⟩ = ⟨q − μ, x − μ⟩ + ⟨q, μ⟩ + ⟨x, μ⟩ − |μ|²`
 //!
 //! so only the first term is quantised; the rest is one number per vector. Products are sums of
-//! integers: the same on every machine and in every order. A cosine at 16 bits is within 5e-5 of
+//! integers: the same on every machine and in every order. A cosine at 16 bits is within 1e-4 of
 //! the real one (some 3e-6 at 512 dimensions), at 8 bits within about 0.005.
 
 use std::ops::Range;

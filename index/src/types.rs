@@ -9,7 +9,7 @@ use super::subset::Subset;
 pub struct Neighbor {
     /// Its id.
     pub id: Id,
-    /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit
+    /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 1e-4 of 64-bit
     /// arithmetic; some 3e-6 at 512 dimensions.
     pub similarity: f32,
 }
