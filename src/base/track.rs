@@ -6,7 +6,18 @@ use serde::{Deserialize, Serialize};
 
 /// Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 #[schemars(rename = "TrackId")]

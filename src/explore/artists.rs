@@ -58,7 +58,7 @@ struct ArtistTracks {
 }
 
 /// The most common text, of equals the alphabetically first.
-fn most<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
+pub(super) fn most<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
     let mut spellings: HashMap<&str, usize> = HashMap::new();
     texts.for_each(|text| *spellings.entry(text).or_default() += 1);
     spellings

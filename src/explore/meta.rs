@@ -8,7 +8,7 @@ use voisin_library::recording::{Recording, song};
 /// A track's tags, predictions and file facts for clusters, maps and playlists.
 ///
 /// Missing facts are empty or `None`; only the id and the path are required.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TrackMeta {
     pub id: TrackId,
     /// Path of the (preferred) file, with replacement characters if it is not UTF-8.
@@ -42,22 +42,7 @@ impl TrackMeta {
         Self {
             id,
             path: path.into(),
-            raw_path: None,
-            title: String::new(),
-            artist: None,
-            album: None,
-            album_artist: None,
-            genres: Vec::new(),
-            predicted_genre: None,
-            predicted_probability: None,
-            tags: Vec::new(),
-            year: None,
-            seconds: 0.0,
-            bytes: 0,
-            codec: String::new(),
-            sample_rate: 0,
-            channels: 0,
-            damaged: 0.0,
+            ..Self::default()
         }
     }
 
@@ -88,14 +73,14 @@ impl TrackMeta {
         }
     }
 
+    pub(crate) fn named_artist(&self) -> Option<&str> {
+        let artist = self.artist.as_deref().map(str::trim);
+        artist.filter(|artist| !artist.is_empty())
+    }
+
     /// "Artist – Title", or the title alone.
     pub fn display(&self) -> String {
-        match self
-            .artist
-            .as_deref()
-            .map(str::trim)
-            .filter(|artist| !artist.is_empty())
-        {
+        match self.named_artist() {
             Some(artist) => format!("{artist} – {}", self.display_title()),
             None => self.display_title().to_owned(),
         }

@@ -130,13 +130,9 @@ pub fn between_ends(from: ArrayView1<'_, f32>, to: ArrayView1<'_, f32>, share: f
 /// Whether two rows are the same recording, or have one artist and title.
 fn are_copies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], a: usize, b: usize) -> bool {
     let similarity = vectors.row(a).dot(&vectors.row(b));
-    let is_copy = meta[a]
-        .recording()
-        .is_copy(&meta[b].recording(), similarity);
-    is_copy
-        || meta[a]
-            .song()
-            .is_some_and(|song| meta[b].song() == Some(song))
+    let [a, b] = [a, b].map(|row| &meta[row]);
+    let is_one_song = a.song().is_some_and(|song| b.song() == Some(song));
+    is_one_song || a.recording().is_copy(&b.recording(), similarity)
 }
 
 #[cfg(test)]

@@ -66,7 +66,10 @@ pub struct Phrase {
 const FILLERS: &str = "any too a an the and or with of for in to that is are me my i want find like some something \
     music song songs track tracks very really please sounds sounding but tunes";
 
-const NEGATIONS: [&str; 5] = ["no", "not", "without", "non", "never"];
+const NEGATIONS: [&str; 6] = ["no", "not", "without", "non", "never", MINUS];
+/// What a sign for it is read as.
+const MINUS: &str = "minus";
+const DASHES: [char; 8] = ['-', '‐', '‑', '‒', '–', '—', '―', '−'];
 /// Signs that join or enclose words.
 const SIGNS: [char; 9] = ['/', '|', '+', '(', '[', '{', '"', '“', '‘'];
 /// Words that join what is negated.
@@ -152,17 +155,19 @@ impl WordTable {
         let mut phrase = Phrase::default();
         let mut ended_denied = false;
         for part in text.split([',', ';', '.', '?', ':', '…', '\n']) {
-            // In "no vocals/drums" and "calm (-loud)" what is denied would be a guess.
+            let denied_part = denied(part.trim()).map(|rest| format!("-{}", rest.trim_start()));
+            let part = denied_part.as_deref().unwrap_or(part);
+            // In "no vocals/drums" and "calm (-loud)" what is denied would be a guess, as in "~drums".
             let is_signed = part.contains(SIGNS) || part.contains(" & ");
             let mut apart = part.split(|c: char| c.is_whitespace() || SIGNS.contains(&c));
             let denies =
                 |word: &str| denied(word).is_some() || NEGATIONS.contains(&fold(word).as_str());
-            if is_signed && apart.any(denies) {
+            if is_signed && apart.any(denies) || part.split_whitespace().any(has_other_sign) {
                 phrase.unknown.push(part.trim().to_owned());
             }
             // A minus right before a word negates it; within a word it is a hyphen.
             let spaced = part.split_whitespace().map(|word| {
-                denied(word).map_or_else(|| word.to_owned(), |word| format!("not {word}"))
+                denied(word).map_or_else(|| word.to_owned(), |word| format!("{MINUS} {word}"))
             });
             let folded = fold(&spaced.collect::<Vec<_>>().join(" "));
             let words: Vec<&str> = folded.split(' ').filter(|word| !word.is_empty()).collect();
@@ -182,6 +187,7 @@ impl WordTable {
         let mut negated = false;
         let mut joined = false;
         let mut ended_denied = false;
+        let (mut by_word, mut is_open) = (false, false);
         while at < words.len() {
             // The longest first, so that "hip hop" is not parsed as "hip".
             let longest = (at + 1..=words.len()).rev().find_map(|end| {
@@ -192,6 +198,11 @@ impl WordTable {
             if let Some((end, meaning)) = longest {
                 // "no drums or guitar" negates both.
                 ended_denied = negated || joined;
+                // In "no loud drums" they may be denied, too; a minus denies one term.
+                if is_open && !ended_denied {
+                    phrase.unknown.push(words[at..end].join(" "));
+                }
+                is_open = ended_denied && by_word;
                 phrase.terms.push(Term {
                     text: words[at..end].join(" "),
                     meaning: meaning.clone(),
@@ -204,9 +215,11 @@ impl WordTable {
             }
             let word = words[at];
             at += 1;
+            is_open = false;
             let is_joint = joined && JOINTS.contains(&word);
             if NEGATIONS.contains(&word) && !negated {
                 negated = true;
+                by_word = word != MINUS;
             } else if !is_joint && (joined || FILLERS.split(' ').all(|filler| filler != word)) {
                 // Also "not without voice", and "no drums and some guitar".
                 phrase.unknown.push(word.to_owned());
@@ -224,11 +237,19 @@ impl WordTable {
     }
 }
 
+/// Whether a sign that is no minus stands before a word, as in "~drums": it may deny it.
+fn has_other_sign(word: &str) -> bool {
+    let bare = denied(word).unwrap_or(word);
+    let is_plain = |c: char| c.is_alphanumeric() || SIGNS.contains(&c) || "&'’".contains(c);
+    !bare.starts_with(is_plain) && !bare.trim_start_matches(DASHES).is_empty()
+}
+
 /// The text after a negating mark or minus, which word processors and phones may turn into a longer dash.
 fn denied(text: &str) -> Option<&str> {
-    let behind_dash = text.strip_prefix(['‐', '‑', '‒', '–', '—', '―', '−']);
-    // A dash between words is a pause.
-    let behind_dash = behind_dash.filter(|rest| rest.starts_with(char::is_alphanumeric));
+    let behind_dash = text.strip_prefix(&DASHES[1..]);
+    // A dash between words is a pause, and one before the first word is a minus.
+    let behind_dash =
+        behind_dash.filter(|rest| rest.trim_start().starts_with(char::is_alphanumeric));
     text.strip_prefix(['-', '!', '－', '！', '﹣'])
         .or(behind_dash)
 }
@@ -369,7 +390,9 @@ mod tests {
                 &["-rock", "-hip hop", "quiet"],
                 &[],
             ),
-            ("no voice calm", &["-voice", "calm"], &[]),
+            ("-voice calm", &["-voice", "calm"], &[]),
+            ("no voice with calm rock", &["-voice", "calm", "rock"], &[]),
+            ("– rock, calm", &["-rock", "calm"], &[]),
             ("calm -rock", &["calm", "-rock"], &[]),
             ("–rock —voice −calm", &["-rock", "-voice", "-calm"], &[]),
             ("calm – rock", &["calm", "rock"], &[]),
@@ -401,6 +424,11 @@ mod tests {
             "no rock/hip hop",
             "calm (-rock)",
             "calm/-rock",
+            "no calm rock",
+            "not rock or calm voice",
+            "~rock",
+            "calm ¬ rock",
+            "–~rock",
         ] {
             assert!(!table().read(text).unknown.is_empty(), "{text}");
         }

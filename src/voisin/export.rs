@@ -23,21 +23,8 @@ pub struct ExportSummary {
 
 pub const EXPORT_FILES: [&str; 4] = ["vectors.npy", "mean.npy", "model.json", "tracks.csv"];
 
-const TRACK_COLUMNS: [&str; 13] = [
-    "row",
-    "id",
-    "path",
-    "artist",
-    "title",
-    "album",
-    "album_artist",
-    "composer",
-    "genres",
-    "year",
-    "seconds",
-    "codec",
-    "content",
-];
+const TRACK_COLUMNS: &str =
+    "row id path artist title album album_artist composer genres year seconds codec content";
 
 /// Writes `vectors.npy` (float32 `[tracks, dimension]`, raw, unit norm), `mean.npy` (float32 `[dimension]`, subtracted from
 /// them before comparisons), `model.json` (what else `similar` does with them) and `tracks.csv` in the same row order. Genres
@@ -108,7 +95,7 @@ fn finished(
 fn write_tracks(engine: &Engine, ids: &[TrackId], file: &mut Writer) -> io::Result<()> {
     const TOGETHER: usize = 1000;
     let mut table = csv::Writer::from_writer(file);
-    table.write_record(TRACK_COLUMNS)?;
+    table.write_record(TRACK_COLUMNS.split(' '))?;
     for (part, ids) in ids.chunks(TOGETHER).enumerate() {
         let mut tracks = engine
             .library()
@@ -124,7 +111,7 @@ fn write_tracks(engine: &Engine, ids: &[TrackId], file: &mut Writer) -> io::Resu
     table.flush()
 }
 
-fn cells(row: usize, track: &Track) -> [String; TRACK_COLUMNS.len()] {
+fn cells(row: usize, track: &Track) -> [String; 13] {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let tags = &track.tags;
     [

@@ -14,7 +14,7 @@ use voisin_base::text::{count, did_you_mean, fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{ModelManifest, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
-use voisin_genre::{DefaultGenres, Genre, Guess, Taxonomy};
+use voisin_genre::{DefaultGenres, Genre, Taxonomy};
 use voisin_library::{StoredModel, Track, TrackFilter, TrackSet, WordBound};
 
 /// A hint on how to search by sentences.
@@ -378,18 +378,7 @@ impl PredictedTags {
     pub fn sung(&self, id: TrackId) -> Option<f32> {
         let column = self.tags().iter().position(|tag| tag == SUNG)?;
         let row = self.ids.binary_search(&id).ok()?;
-        Some(1.0 / (1.0 + (-self.values[[row, column]] / SUNG_TEMPERATURE).exp()))
-    }
-
-    /// A first guess of a track's genre from its tags; `None` if the model lacks the tags for it.
-    pub fn first_guess(&self, id: TrackId) -> Option<Guess> {
-        let row = self.ids.binary_search(&id).ok()?;
-        let genres = DefaultGenres::shipped(&Taxonomy::default());
-        if !self.tags().starts_with(genres.tags()) {
-            return None;
-        }
-        let values = self.values.row(row).to_vec();
-        genres.guess(&values[..genres.tags().len()]).ok()
+        Some(logistic(self.values[[row, column]] / SUNG_TEMPERATURE))
     }
 
     /// Every known word, with the tags that it means.
@@ -472,18 +461,26 @@ impl PredictedTags {
             let values = rows.iter().map(|&row| self.values[[row, column]]);
             values.max_by(f32::total_cmp)
         };
-        let place = |name: String| {
-            self.names
-                .iter()
-                .position(|known| known.eq_ignore_ascii_case(&name))
+        let place = |name: &str| {
+            let mut names = self.names.iter();
+            names.position(|known| known.eq_ignore_ascii_case(name))
         };
         let genre = Taxonomy::default().genre(&term.meaning.word);
-        if let Some(column) = genre.and_then(|genre| place(format!("genre:{genre}"))) {
+        if let Some(column) = genre.and_then(|genre| place(&format!("genre:{genre}"))) {
             return Some((most(column)?.exp(), LIKELY));
         }
-        let mut columns = term.meaning.columns().map(|(column, _)| column);
-        let instrument = columns.find(|&column| self.names[column].starts_with("instrument "))?;
-        Some((1.0 / (1.0 + (-most(instrument)?).exp()), LIKELY_INSTRUMENT))
+        let wanted = term.meaning.columns().filter(|(_, sign)| sign.is_empty());
+        let heard = wanted.filter_map(|(column, _)| {
+            let name = self.names[column].as_str();
+            if name == SUNG {
+                return Some((logistic(most(column)? / SUNG_TEMPERATURE), LIKELY));
+            }
+            let is_heard = name.starts_with("instrument ") || VOICES.contains(&name);
+            // The guitar may be a tag twice, and the one among the instruments is surer.
+            let column = place(&format!("instrument {name}")).or(is_heard.then_some(column))?;
+            Some((logistic(most(column)?), LIKELY_INSTRUMENT))
+        });
+        heard.max_by(|a, b| a.0.total_cmp(&b.0))
     }
 
     pub fn names_of(&self, meaning: &WordMeaning) -> Vec<String> {
@@ -501,6 +498,10 @@ impl PredictedTags {
 
 /// A parsed phrase: the tags with a column for each sentence, the terms, and which are sentences.
 type Understood<'a> = (Cow<'a, PredictedTags>, Phrase, Vec<Option<Sentence>>);
+
+fn logistic(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
 
 /// That nothing is likely to be what a term names.
 fn absent(phrase: &Phrase, likeliest: &[Option<(f32, f32)>]) -> Vec<String> {
@@ -535,10 +536,8 @@ fn sentence_notes(phrase: &Phrase, found: &[FittingTrack]) -> Vec<String> {
             ));
         }
     }
-    if found
-        .iter()
-        .any(|one| one.likeness.iter().any(Option::is_some))
-    {
+    let first = found.first();
+    if first.is_some_and(|one| one.likeness.iter().any(Option::is_some)) {
         notes.push("sentences are understood in English".to_owned());
     }
     notes

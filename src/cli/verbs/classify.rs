@@ -91,7 +91,7 @@ pub(super) fn classified(
                     })?
                 }
             };
-            first_guesses(context, guess, &paths, &mut found);
+            first_guesses(context, guess, engine.as_deref(), &paths, &mut found);
         }
         (Classifier::Labelled(labelled), Some(engine), None) => {
             let seeds = labelled.seeds(engine)?;
@@ -227,10 +227,16 @@ fn all_paths(engine: &Engine) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn first_guesses(context: &Context, guess: &FirstGuess, paths: &[PathBuf], found: &mut Classified) {
+fn first_guesses(
+    context: &Context,
+    guess: &FirstGuess,
+    engine: Option<&Engine>,
+    paths: &[PathBuf],
+    found: &mut Classified,
+) {
     for (i, path) in paths.iter().enumerate() {
         let _busy = context.console.busy(&progress(i, paths.len()));
-        match guess.classify(path) {
+        match guess.classify(engine, path) {
             Ok(answer) => found.answers.push(answer),
             Err(error) => found.fail(&error.into()),
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ndarray::{Array2, ArrayView2};
 
 use super::super::TrackMeta;
+use super::super::artists::most;
 use super::{Cluster, NearCluster, Share};
 use voisin_base::track::TrackId;
 
@@ -73,13 +74,8 @@ pub(super) fn describe(
 }
 
 /// Labels by which clusters are described: genres and artists.
-const KINDS: [fn(&TrackMeta) -> Vec<&str>; 2] = [genres, |track| {
-    let artist = track.artist.as_deref().map(str::trim);
-    artist
-        .filter(|artist| !artist.is_empty())
-        .into_iter()
-        .collect()
-}];
+const KINDS: [fn(&TrackMeta) -> Vec<&str>; 2] =
+    [genres, |track| track.named_artist().into_iter().collect()];
 
 /// A cluster but for its neighbours.
 ///
@@ -160,27 +156,19 @@ fn counts<'a>(
     rows: &[usize],
     labels: fn(&'a TrackMeta) -> Vec<&'a str>,
 ) -> BTreeMap<String, (usize, &'a str)> {
-    let mut spellings: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
+    let mut spellings: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for &row in rows {
         let mut seen = HashSet::new();
         for label in labels(meta[row]) {
             let key = label.to_lowercase();
             // Two spellings of a label on one track count once.
             if seen.insert(key.clone()) {
-                *spellings.entry(key).or_default().entry(label).or_default() += 1;
+                spellings.entry(key).or_default().push(label);
             }
         }
     }
-    let most = |spelt: BTreeMap<&'a str, usize>| {
-        let total = spelt.values().sum();
-        let best = spelt
-            .into_iter()
-            .max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)));
-        (total, best.map_or("", |(label, _)| label))
-    };
-    spellings
-        .into_iter()
-        .map(|(key, spelt)| (key, most(spelt)))
+    let all = spellings.into_iter();
+    all.map(|(key, spelt)| (key, (spelt.len(), most(spelt.into_iter()))))
         .collect()
 }
 
@@ -206,11 +194,8 @@ fn shares<'a>(
             }
         })
         .collect();
-    shares.sort_by(|a, b| {
-        weight(b)
-            .total_cmp(&weight(a))
-            .then_with(|| a.label.cmp(&b.label))
-    });
+    let by_weight = |a: &Share, b: &Share| weight(b).total_cmp(&weight(a));
+    shares.sort_by(|a, b| by_weight(a, b).then_with(|| a.label.cmp(&b.label)));
     shares
 }
 

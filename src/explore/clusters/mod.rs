@@ -166,10 +166,9 @@ fn numbered(labels: &[Option<usize>]) -> Vec<u32> {
     let mut order: Vec<usize> = (0..groups).collect();
     order.sort_by_key(|&group| (std::cmp::Reverse(sizes[group]), group));
     let mut ids = vec![0; groups];
-    order
-        .iter()
-        .zip(1..)
-        .for_each(|(&group, id)| ids[group] = id);
+    for (&group, id) in order.iter().zip(1..) {
+        ids[group] = id;
+    }
     labels
         .iter()
         .map(|label| label.map_or(0, |label| ids[label]))

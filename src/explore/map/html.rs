@@ -188,12 +188,8 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) 
     let mut index = Vec::with_capacity(meta.len());
     for track in meta {
         let mut set: Vec<u32> = Vec::new();
-        for genre in track
-            .genres
-            .iter()
-            .map(|genre| genre.trim())
-            .filter(|genre| !genre.is_empty())
-        {
+        let named = track.genres.iter().map(|genre| genre.trim());
+        for genre in named.filter(|genre| !genre.is_empty()) {
             let number = numbers[genre];
             if !set.contains(&number) {
                 set.push(number);

@@ -85,11 +85,7 @@ pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
 }
 
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if breaks_lines(c) { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    text.replace(breaks_lines, " ").trim().to_owned()
 }
 
 fn breaks_lines(c: char) -> bool {

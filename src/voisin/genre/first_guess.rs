@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::answer::GenreAnswer;
-use crate::{Embedder, EngineError, Seed};
+use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_audio::tags::read_tags;
 use voisin_genre::{DefaultGenres, LabelCount, Taxonomy, UnknownReason};
 use voisin_library::stored_path;
@@ -36,9 +36,13 @@ impl FirstGuess {
         self.guesser.is_some()
     }
 
-    /// Analyses a file and guesses its genre.
-    pub fn classify(&self, path: &Path) -> Result<GenreAnswer, EngineError> {
-        let seed = Seed {
+    /// Guesses the genre of a file; one that `library` has the tags of is not read, and may be gone.
+    pub fn classify(
+        &self,
+        library: Option<&Engine>,
+        path: &Path,
+    ) -> Result<GenreAnswer, EngineError> {
+        let mut seed = Seed {
             path: stored_path(path),
             is_named_file: true,
             ..Seed::of_vector(Vec::new())
@@ -46,6 +50,15 @@ impl FirstGuess {
         let Some((genres, embedder)) = &self.guesser else {
             return Ok(GenreAnswer::guessed(None, seed, self.labelled));
         };
+        if let Some(engine) = library {
+            seed.track = engine.library().find_by_path(path)?;
+            let mut known = engine.stored_guess(genres, seed.clone(), self.labelled)?;
+            if known.guess.is_some() {
+                let tracks = engine.library().tracks_by_id(known.track.as_slice())?;
+                known.labels = engine.genres_of(&tracks)?.concat();
+                return Ok(known);
+            }
+        }
         let info = voisin_audio::probe(path)?;
         let embedded = embedder.embed(path, &info, embedder.plan())?;
         let guess = genres.guess(&embedded.logits[..genres.tags().len()])?;
@@ -53,6 +66,31 @@ impl FirstGuess {
         let tags = read_tags(path).unwrap_or_default();
         answer.labels = Taxonomy::default().parse(&tags.genres);
         if embedded.is_steady == Some(true) {
+            answer.reject(UnknownReason::Steady);
+        }
+        Ok(answer)
+    }
+}
+
+impl Engine {
+    /// A first guess from the tags that the library keeps of a track; nobody's answer without them.
+    pub(crate) fn stored_guess(
+        &self,
+        genres: &DefaultGenres,
+        seed: Seed,
+        labelled: LabelCount,
+    ) -> Result<GenreAnswer, EngineError> {
+        let names = self.tag_names()?.unwrap_or_default();
+        let mut logits = Vec::new();
+        if names.starts_with(genres.tags()) {
+            logits = self.tag_logits(&names, Some(seed.track.as_slice()))?;
+        }
+        let tags = logits.first().map(|(_, all)| &all[..genres.tags().len()]);
+        let guess = tags.map(|tags| genres.guess(tags)).transpose()?;
+        let is_steady = self.is_steady(&seed)?;
+        let mut answer = GenreAnswer::guessed(guess, seed, labelled);
+        // A tone or noise has no genre, whatever tags the model predicts.
+        if is_steady {
             answer.reject(UnknownReason::Steady);
         }
         Ok(answer)

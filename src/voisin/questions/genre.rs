@@ -88,7 +88,7 @@ impl Classify {
             // Without labels the model's tags of the file decide.
             Classifier::FirstGuess(guess) => tracks
                 .iter()
-                .map(|track| guess.classify(&track.path))
+                .map(|track| guess.classify(Some(&*engine), &track.path))
                 .collect(),
         }
     }

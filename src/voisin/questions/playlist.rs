@@ -186,11 +186,7 @@ impl Playlist {
         let allowed = self.allowed(engine, &filter)?;
         let collection = self.collection(engine, &seeds, allowed.as_ref())?;
         let rows = self.seed_rows(engine, &collection, &seeds, allowed.as_ref())?;
-        let standing = if seeds.is_empty() {
-            None
-        } else {
-            engine.standing(&seeds)?
-        };
+        let standing = engine.standing(&seeds)?;
         let excluded = self.excluded(engine)?;
         let options = self.list_options(collection.total, opening(named, &excluded));
         let wanted = PlaylistConstraints {
@@ -205,7 +201,8 @@ impl Playlist {
         let ids = ids.filter(|id| !excluded.contains(id));
         Ok(PlaylistJson {
             items: Hit::ranked(engine, ids)?,
-            far: FarJson::new(list.standing.as_ref()),
+            // Without named seeds there is nothing that the library is far from.
+            far: FarJson::new(list.standing.as_ref().filter(|_| !seeds.is_empty())),
             ends: list.ends,
         })
     }
@@ -277,13 +274,11 @@ impl Playlist {
         filter: &TrackFilter,
     ) -> Result<Option<TrackSet>, EngineError> {
         let matching = engine.matching(filter)?;
-        let (Some(matching), Some(among)) = (&matching, &self.among) else {
-            return Ok(matching.or_else(|| self.among.clone()));
+        let Some(among) = &self.among else {
+            return Ok(matching);
         };
-        let both = among.to_vec().into_iter();
-        Ok(Some(
-            both.filter(|track| matching.contains(*track)).collect(),
-        ))
+        let fits = |track: &TrackId| matching.as_ref().is_none_or(|set| set.contains(*track));
+        Ok(Some(among.to_vec().into_iter().filter(fits).collect()))
     }
 
     /// The tracks that are not in the list.

@@ -139,6 +139,10 @@ const WHOLE: Needs = Needs {
     tags: false,
     whole: true,
 };
+const WHOLE_INDEX: Needs = Needs {
+    index: true,
+    ..WHOLE
+};
 
 pub struct QueryInput<'a> {
     pub engine: &'a mut Engine,
@@ -308,10 +312,7 @@ impl Question for List {
         let mut words = None;
         if self.words {
             let tags = input.tags()?;
-            let strongest = tags
-                .as_ref()
-                .as_ref()
-                .map(|tags| tags.strongest(&ids, WORDS));
+            let strongest = Option::as_ref(&tags).map(|tags| tags.strongest(&ids, WORDS));
             words = Some(strongest.unwrap_or_default());
         }
         input.written(ListedPage {
@@ -439,10 +440,7 @@ impl Question for Suspects {
 
 impl Question for Clusters {
     fn needs(&self) -> Needs {
-        Needs {
-            whole: true,
-            ..INDEX
-        }
+        WHOLE_INDEX
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
@@ -458,10 +456,7 @@ struct MapOfTracks {}
 
 impl Question for MapOfTracks {
     fn needs(&self) -> Needs {
-        Needs {
-            whole: true,
-            ..INDEX
-        }
+        WHOLE_INDEX
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {
@@ -472,10 +467,7 @@ impl Question for MapOfTracks {
 
 impl Question for Duplicates {
     fn needs(&self) -> Needs {
-        Needs {
-            whole: true,
-            ..INDEX
-        }
+        WHOLE_INDEX
     }
 
     fn answer(&self, input: &mut QueryInput<'_>) -> Result<Vec<u8>, EngineError> {

@@ -177,6 +177,10 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
         }
         music.refuses_to_write(found);
     }
+    // The library has its tags, also when the file is gone.
+    fs::remove_file(files[0]).unwrap();
+    let gone = music.ask(files[0]);
+    assert_eq!(gone["probabilities"], guesses[0]["probabilities"]);
 }
 
 #[test]

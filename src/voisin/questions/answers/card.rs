@@ -11,7 +11,7 @@ use crate::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
     SimilarOptions, SimilarTrack,
 };
-use voisin_genre::{Genre, UnknownReason};
+use voisin_genre::{DefaultGenres, Genre, Taxonomy, UnknownReason};
 use voisin_library::{Descriptors, FileRecord, StoredFile};
 
 const NEAREST: usize = 5;
@@ -155,7 +155,7 @@ pub fn cards(
     let mut strongest = tags
         .map(|tags| tags.strongest(&ids, WORDS))
         .unwrap_or_default();
-    let predicted = predictions(engine, tags, seeds, report)?;
+    let predicted = predictions(engine, seeds, report)?;
     let mut cards = Vec::new();
     for (((nearest, track), tagged_genres), predicted) in
         nearest.into_iter().zip(tracks).zip(tagged).zip(predicted)
@@ -193,7 +193,6 @@ pub fn cards(
 /// card shows stored data.
 fn predictions(
     engine: &mut Engine,
-    tags: Option<&PredictedTags>,
     seeds: Vec<Seed>,
     report: impl FnMut(GenreNews),
 ) -> Result<Vec<GenreAnswer>, EngineError> {
@@ -202,15 +201,7 @@ fn predictions(
         Ok(labelled) => return labelled.classify(engine, seeds),
         Err(too_few) => too_few,
     };
-    let guess = |track| tags.and_then(|tags| tags.first_guess(track?));
-    let answer = |seed: Seed| {
-        let is_steady = engine.is_steady(&seed)?;
-        let mut answer = GenreAnswer::guessed(guess(seed.track), seed, too_few);
-        // A tone or noise has no genre, whatever tags the model predicts.
-        if is_steady {
-            answer.reject(UnknownReason::Steady);
-        }
-        Ok(answer)
-    };
-    seeds.into_iter().map(answer).collect()
+    let genres = DefaultGenres::shipped(&Taxonomy::default());
+    let guess = |seed| engine.stored_guess(&genres, seed, too_few);
+    seeds.into_iter().map(guess).collect()
 }

@@ -85,9 +85,11 @@ pub fn listed(
             if is_out(row) {
                 return false;
             }
-            if !is_seed.contains(&row) {
-                nearest.set(nearest.get().max(similarity));
+            // A cluster is all of its tracks, however far apart.
+            if is_seed.contains(&row) {
+                return true;
             }
+            nearest.set(nearest.get().max(similarity));
             let percentile = wanted.standing.and_then(|s| s.percentile(similarity));
             let is_far = percentile.is_some_and(|percentile| percentile < NEAR_FROM);
             are_far_left.set(are_far_left.get() || is_far);
@@ -99,12 +101,7 @@ pub fn listed(
         let again = if wanted.keeps_copies {
             Vec::new()
         } else {
-            repeated(
-                &entries,
-                &seeds[..named],
-                |a, b| are_copies(collection, a, b),
-                |row| collection.meta[row].song(),
-            )
+            repeated(collection, &entries, &seeds[..named])
         };
         if again.is_empty() {
             let nearest = Some(nearest.get()).filter(|nearest| nearest.is_finite());
@@ -125,14 +122,7 @@ fn are_copies(collection: &Collection, a: usize, b: usize) -> bool {
 }
 
 /// Rows of a list that repeat one before them, never named seeds.
-///
-/// - `song`: artist and title of a row, if it has both
-fn repeated(
-    entries: &[Entry],
-    named: &[usize],
-    is_copy: impl Fn(usize, usize) -> bool,
-    song: impl Fn(usize) -> Option<[String; 2]>,
-) -> Vec<usize> {
+fn repeated(collection: &Collection, entries: &[Entry], named: &[usize]) -> Vec<usize> {
     let mut kept: Vec<usize> = Vec::new();
     let mut songs: HashSet<[String; 2]> = HashSet::new();
     let mut found = Vec::new();
@@ -142,8 +132,9 @@ fn repeated(
         .filter(|row| !named.contains(row));
     // Named seeds first, so that all others are compared with them.
     for row in named.iter().copied().chain(others) {
-        let song = song(row);
-        let is_again = kept.iter().any(|&other| is_copy(row, other))
+        let song = collection.meta[row].song();
+        let mut kept_before = kept.iter();
+        let is_again = kept_before.any(|&other| are_copies(collection, row, other))
             || song.as_ref().is_some_and(|song| songs.contains(song));
         if is_again && !named.contains(&row) {
             found.push(row);
