@@ -11,7 +11,7 @@ use crate::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
     SimilarOptions, SimilarTrack,
 };
-use voisin_genre::{DefaultGenres, Genre, Taxonomy, UnknownReason};
+use voisin_genre::{DefaultGenres, Genre, Taxonomy};
 use voisin_library::{Descriptors, FileRecord, StoredFile};
 
 const NEAREST: usize = 5;
