@@ -15,8 +15,7 @@ pub(super) fn find(path: &Path, actual: PacketFormat) -> bool {
     /// Power of both channels below which there is no sound: -60 dB.
     const QUIET: f64 = 1e-6;
     /// The least share of 232 recordings was 0.48. The greatest of music with inverted polarity, in Vorbis, Opus, MP3
-    /// and AAC at the rates of radio, was 0.07; noise in Vorbis has more, as its coder then no longer knows one
-    /// channel's sign.
+    /// and AAC at the rates of radio, was 0.07; noise in Vorbis has more: its coder then knows no sign.
     const FAR_BELOW: f64 = 0.2;
     let rate = u64::from(actual.rate);
     let (2, Ok(mut stream)) = (actual.channels, Stream::open(path, false, false)) else {
@@ -26,7 +25,6 @@ pub(super) fn find(path: &Path, actual: PacketFormat) -> bool {
     let mut sounding = 0;
     let (mut common, mut apart) = (0.0, 0.0);
     while let Ok(Some(chunk)) = stream.next(0) {
-        let at = chunk.start;
         if let Some([left, right]) = chunk.planes.and_then(|planes| planes.samples.get(..2)) {
             for (&left, &right) in left.iter().zip(right) {
                 let [left, right] = [filters[0].next(left), filters[1].next(right)];
@@ -39,7 +37,7 @@ pub(super) fn find(path: &Path, actual: PacketFormat) -> bool {
         }
         // A second in phase is accepted at once.
         let is_in_phase = sounding >= rate && common >= apart;
-        if is_in_phase || sounding >= ENOUGH * rate || at >= MOST * rate {
+        if is_in_phase || sounding >= ENOUGH * rate || chunk.start >= MOST * rate {
             break;
         }
     }

@@ -463,7 +463,6 @@ impl Demuxer {
     }
 }
 
-/// Why a file without a packet is refused.
 pub(super) const NO_FRAMES: &str = "it holds no audio frames";
 
 /// The first audio track with a decoder.

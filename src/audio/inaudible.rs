@@ -55,11 +55,17 @@ impl Section {
 /// A window without what is below 20 Hz, if that has at least half the power of the rest. Of most music it has less, and
 /// removing it would change vectors for nothing.
 pub(super) fn removed(window: &[f32], rate: u32) -> Option<Vec<f32>> {
+    // Means of a 64th of a second keep most of its power, and of a bass next to nothing.
+    let parts = window.chunks(rate as usize / 64);
+    let means = parts.map(|part| part.iter().sum::<f32>().powi(2) / part.len() as f32);
+    let all = squared_norm(window);
+    // Of a few periods alone a bass looks the same.
+    if window.len() < rate as usize / 5 || f64::from(means.sum::<f32>()) < 0.1 * all {
+        return None;
+    }
     let mut filter = HighPass::new(rate);
     let rest: Vec<f32> = window.iter().map(|&x| filter.next(x) as f32).collect();
-    // Of a few periods alone a bass looks the same.
-    let is_long = window.len() >= rate as usize / 5;
-    (is_long && squared_norm(window) > 1.5 * squared_norm(&rest)).then_some(rest)
+    (all > 1.5 * squared_norm(&rest)).then_some(rest)
 }
 
 #[cfg(test)]

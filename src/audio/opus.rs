@@ -11,7 +11,6 @@ pub(super) struct OpusHead {
     pub channels: u8,
     /// Samples at 48 kHz before the first audible one.
     pub pre_skip: u16,
-    /// The gain as a factor.
     gain: f32,
     /// The channel mapping family: 0 for one or two channels, 1 for Vorbis' order.
     family: u8,
@@ -24,8 +23,7 @@ impl OpusHead {
         let body = bytes
             .strip_prefix(b"OpusHead")
             .ok_or("opus: no identification header")?;
-        // Version, channels, pre-skip (2), original rate (4), gain (2), mapping family: RFC 7845,
-        // 5.1.
+        // Version, channels, pre-skip (2), rate (4), gain (2), mapping family: RFC 7845, 5.1.
         let fixed: &[u8; 11] = body.first_chunk().ok_or_else(short)?;
         let word = |at: usize| {
             let pair = [fixed[at], fixed[at + 1]];
@@ -35,8 +33,7 @@ impl OpusHead {
                 u16::from_le_bytes(pair)
             }
         };
-        let channels = fixed[1];
-        let family = fixed[10];
+        let [channels, family] = [fixed[1], fixed[10]];
         let layout = ChannelLayout::surround(channels.into(), family)
             .map_err(|_| format!("opus: channel mapping family {family} of {channels} channels"))?;
         if family == 1 {
