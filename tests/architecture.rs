@@ -22,7 +22,7 @@ const ORDER: [&str; 15] = [
     "voisin-cli",
 ];
 /// Lines of Rust, with tests.
-const LINES: usize = 112_923;
+const LINES: usize = 112_911;
 /// Folders of the project with Rust in them.
 const FOLDERS: [&str; 4] = ["src", "index", "tests", "scripts"];
 
