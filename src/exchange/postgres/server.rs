@@ -317,27 +317,27 @@ fn folded(text: &str) -> String {
     format!("lower({text}) collate \"C\"")
 }
 
-/// As [`folded`], with numbers of nine digits, which sort by their values.
+/// Text byte by byte, with numbers of nine digits, which sort by their values.
 fn numbered(text: &str) -> String {
-    let long = format!("regexp_replace(lower({text}), '([0-9]+)', '000000000\\1', 'g')");
+    let long = format!("regexp_replace({text}, '([0-9]+)', '000000000\\1', 'g')");
     format!("regexp_replace({long}, '[0-9]*([0-9]{{9}})', '\\1', 'g') collate \"C\"")
 }
 
 /// Sort keys of an order, the primary one first.
 fn sort_keys(by: SortBy) -> Vec<String> {
-    let artist = folded("coalesce(artist, album_artist)");
-    let [album, title] = ["album", "title"].map(numbered);
+    let artist = numbered("lower(coalesce(artist, album_artist))");
+    let [album, title] = ["lower(album)", "lower(title)"].map(numbered);
     let [disc, number] = ["disc_number", "track_number"].map(str::to_owned);
     match by {
         SortBy::Id => vec!["id".to_owned()],
         SortBy::Artist => vec![artist, album, disc, number, title],
         SortBy::Album => vec![album, artist, disc, number, title],
         SortBy::Title => vec![title, artist],
-        SortBy::Genre => vec![folded("genres[1]"), artist],
+        SortBy::Genre => vec![numbered("lower(genres[1])"), artist],
         SortBy::Year => vec!["year".to_owned(), artist, album, disc, number],
         SortBy::Time => vec!["seconds".to_owned()],
         SortBy::Added => vec!["added_at".to_owned()],
-        SortBy::Path => vec!["path collate \"C\"".to_owned()],
+        SortBy::Path => vec![numbered("path")],
         SortBy::Size => vec!["size".to_owned()],
         SortBy::Codec => vec![folded("codec"), artist],
         SortBy::Licence => vec![folded("licence"), artist],
