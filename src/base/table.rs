@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_refused_with_its_line() {
+    fn a_malformed_line_is_refused_with_its_number() {
         for (bytes, fault) in [
             (&b"\xff\xfea\0,\0b\0"[..], "save it as CSV UTF-8"),
             (

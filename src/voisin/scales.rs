@@ -5,7 +5,7 @@
 use voisin_features::Measures;
 use voisin_library::{SCALES, ScaleName, ScaleValue, Scales};
 
-/// Of the [`SCALES`], the first.
+/// The values of the first [`SCALES`], those of the sound alone.
 pub(crate) fn measured_scales(
     measures: Option<&Measures>,
     loudness: Option<f64>,
